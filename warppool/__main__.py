@@ -1,0 +1,8 @@
+"""`python3 -m warppool ...` is `warppool ...`."""
+
+import sys
+
+from warppool.app.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The only place that knows all: configuration, commands, logs and wiring."""

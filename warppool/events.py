@@ -1,0 +1,157 @@
+"""What the core says happened: frozen values that sessions return and threads hand on.
+
+Every event names its connection by `conn_id`, since one session may own two connections (a translator does). The events
+of the hot path are named tuples, which cost a third of a frozen dataclass to build; the rest are frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from warppool.mining.job import Job
+    from warppool.mining.share import Weight
+    from warppool.mining.template import Template
+
+
+class Now(NamedTuple):
+    """One reading of both clocks, taken once a wake-up and handed down.
+
+    `monotonic` is for deadlines and never jumps; `unix` is for header times and for the books.
+    """
+
+    monotonic: float
+    unix: float
+
+
+class Send(NamedTuple):
+    """Put `data` on the wire of `conn_id`, after all that was sent before."""
+
+    conn_id: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close `conn_id` once all that was sent before is out; `reason` is for the log alone."""
+
+    conn_id: int
+    reason: str
+    is_peers_fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something for the log: `name` is `noun.verb` in the past tense, `fields` stand in their order.
+
+    `level` is one of `debug`, `info`, `warning`, `error`, `critical`.
+    """
+
+    conn_id: int
+    level: str
+    name: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+class ShareSubmitted(NamedTuple):
+    """A readable share on a known job: `header` (80 bytes) waits to be weighed against `network_target`.
+
+    A connection's weights come back by `judged`, in the order of its `ShareSubmitted`.
+    """
+
+    conn_id: int
+    header: bytes
+    network_target: int
+
+
+class ShareAccepted(NamedTuple):
+    """A share that counts, for the books; its miner hears of it when `share_id` comes back by `recorded`.
+
+    `time` is in Unix seconds, `user` the whole worker name, `difficulty` what is credited, `share_hash` 32 bytes in
+    header order.
+    """
+
+    conn_id: int
+    share_id: int
+    time: float
+    protocol: str
+    channel_id: int
+    user: str
+    difficulty: float
+    job_id: int
+    height: int
+    share_hash: bytes
+
+
+class ShareRefused(NamedTuple):
+    """A share that does not count; `reason` is the Sv2 error code, which names it for V1 and V2 alike."""
+
+    conn_id: int
+    user: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFound:
+    """A hash at or under the network target, once per hash, whatever became of its share.
+
+    `header` is 80 bytes, `coinbase_tx` the whole transaction with marker, flag and witness where the template commits to
+    one, `block_hash` 32 bytes in header order. `share` is the accepted share, which may enter the books only after the
+    block is in its journal; None where the share itself was refused.
+    """
+
+    conn_id: int
+    template: Template
+    height: int
+    header: bytes
+    coinbase_tx: bytes
+    block_hash: bytes
+    user: str
+    share: ShareAccepted | None
+
+
+Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound
+
+
+class Connection(Protocol):
+    """The one face that a worker sees of a peer, whatever its protocol (architecture.md §3).
+
+    All methods are called by the owning worker alone and none of them raises for what a peer sent: a fault comes back as
+    the events so far with a `Close` last. After `closed` a connection is mute, but its shares in flight are still judged
+    and recorded, since one of them may be a block.
+    """
+
+    conn_id: int
+    wakes_at: float
+    """Monotonic seconds of the next wanted `tick`; `math.inf` for none."""
+
+    @property
+    def in_flight(self) -> int:
+        """Shares whose weight or record is still awaited; a closed connection is forgotten at 0."""
+
+    @property
+    def backlog(self) -> int:
+        """Received bytes held back unprocessed because too many shares are unanswered."""
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        """Bytes arrived; empty `data` asks to go on with the backlog."""
+
+    def offer(self, job: Job, now: Now) -> list[Event]:
+        """A new job for every channel of the connection."""
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
+        """The next weights, in the order in which this connection said `ShareSubmitted`."""
+
+    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """The shares with these ids are committed: they may be acknowledged."""
+
+    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """The ledger gave these shares up: they are refused and leave the seen-set."""
+
+    def tick(self, now: Now) -> list[Event]:
+        """`wakes_at` has come."""
+
+    def closed(self, now: Now) -> list[Event]:
+        """The connection is gone, by whoever's wish; nothing can be sent any more."""

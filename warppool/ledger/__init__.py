@@ -1,0 +1,1 @@
+"""The books: shares, workers and blocks."""

@@ -1,0 +1,1 @@
+"""Templates, jobs, channels and shares, and no protocol; pure."""

@@ -1,0 +1,49 @@
+"""Templates: what a node wants mined, in the shape of the Template Distribution Protocol (architecture.md §4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The block that is built on. Two tips are one if they name the same parent and the same difficulty.
+
+    `nbits` counts because some test networks change it on one and the same parent, and miners learn of it only with a
+    new tip. The other fields follow the template that brought the tip first.
+    """
+
+    prev_hash: bytes                            # 32 bytes, header order
+    nbits: int                                  # compact target of the header
+    target: int = field(compare=False)          # a block is at or under it; may be harder than nbits
+    min_ntime: int = field(compare=False)       # Unix seconds, the first usable header time
+    height: int = field(compare=False)          # of the block to be found
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """`NewTemplate` and `SetNewPrevHash` of the Template Distribution Protocol in one value.
+
+    `coinbase_prefix` starts the scriptSig with the BIP34 height (at most 8 bytes). `coinbase_tx_outputs` are serialized
+    without a count and go last; the witness commitment is among them. `merkle_path` has the deepest hash first.
+    `transactions` are raw, with witness, in block order without the coinbase; None where the node keeps them itself.
+    """
+
+    template_id: int
+    tip: Tip
+    version: int
+    coinbase_tx_version: int
+    coinbase_prefix: bytes
+    coinbase_tx_input_sequence: int
+    coinbase_tx_value_remaining: int            # sats that the pool's own outputs may spend
+    coinbase_tx_outputs_count: int
+    coinbase_tx_outputs: bytes
+    coinbase_tx_locktime: int
+    merkle_path: tuple[bytes, ...]
+    transactions: tuple[bytes, ...] | None
+    source: str                                 # the node's name in the log, as `node-0`
+
+    @property
+    def has_witness(self) -> bool:
+        """True if an output commits to witnesses (BIP141), so that the coinbase carries the reserved value."""
+        return b"\x6a\x24\xaa\x21\xa9\xed" in self.coinbase_tx_outputs

@@ -1,0 +1,1 @@
+"""Sockets and threads: the reactor, the workers and what they tell each other."""

@@ -1,0 +1,1 @@
+"""Stratum V2: wire types, messages, framing, profiles and sessions; pure."""
