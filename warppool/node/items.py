@@ -1,0 +1,62 @@
+"""What crosses threads around a node, all frozen: templates to the desk, blocks to the nodes, what became of them back."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from enum import Enum
+
+from warppool.events import BlockFound
+from warppool.mining.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateReady:
+    """Node number `node` (from 0, in the order of the configuration) has something new to mine."""
+
+    node: int
+    template: Template
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLost:
+    """Node number `node` stopped giving templates; its next `TemplateReady` says that it is back."""
+
+    node: int
+    reason: str                 # a sentence for the log
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitBlock:
+    """A whole block for one node; `block_hash` is 32 bytes in header order."""
+
+    block_hash: bytes
+    height: int
+    raw_block: bytes
+
+
+class Verdict(Enum):
+    """What a node says of a block, in the words of the log."""
+
+    ACCEPTED = "accepted"       # on the node's best chain
+    SIDE = "side"               # valid as far as the node has looked, not on its best chain
+    REFUSED = "refused"         # broken in the node's eyes; it is not asked again
+    BURIED = "buried"           # six blocks stand on it, or on the branch that beat it: its journal entry may go
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of `block_hash` (32 bytes, header order) at node number `node`."""
+
+    block_hash: bytes
+    node: int
+    verdict: Verdict
+    reason: str                 # the node's own word, as `high-hash`; empty for a plain acceptance
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A block that a worker's session found; `reply_to` hears once its journal entry is on the disk."""
+
+    block: BlockFound
+    reply_to: queue.Queue[object] | None
