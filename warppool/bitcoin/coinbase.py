@@ -1,0 +1,158 @@
+"""The coinbase transaction: its halves around the extranonce, its two forms, and the commitment to witnesses.
+
+Work is handed out in the stripped form, whose hash is the txid; a block carries the segwit form. What stands in the
+scriptSig: the BIP34 height, the pool's tags, the opcode that pushes the extranonce, and the extranonce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from warppool.bitcoin.compactsize import encode_compact_size
+from warppool.bitcoin.hashes import HASH_SIZE, double_sha256
+from warppool.bitcoin.merkle import merkle_root
+from warppool.bitcoin.transaction import MARKER_AND_FLAG, parse_outputs, serialize_output, whole_transaction
+
+MIN_SCRIPT_SIG = 2                      # bytes, consensus: bad-cb-length otherwise
+MAX_SCRIPT_SIG = 100                    # bytes, consensus
+MAX_HEIGHT = 2**31 - 1                  # the node counts blocks in a signed 32-bit number
+
+_OP_1 = 0x51
+_OP_PUSHDATA1 = 0x4C
+_MAX_DIRECT_PUSH = 75                   # bytes that one opcode pushes
+
+_ONE_INPUT = b"\x01"
+_NULL_OUTPOINT = b"\x00" * 32 + b"\xff\xff\xff\xff"
+_RESERVED_VALUE = b"\x00" * HASH_SIZE   # BIP141 leaves it free and the protocols assume zeros
+_WITNESS = b"\x01\x20" + _RESERVED_VALUE
+_COMMITMENT_SCRIPT = b"\x6a\x24\xaa\x21\xa9\xed"    # OP_RETURN, 36 bytes, the mark of BIP141
+
+
+def height_push(height: int) -> bytes:
+    """The minimal push that BIP34 wants first in the scriptSig: 1 to 5 bytes; ValueError outside 0..2^31-1.
+
+    0..16 are a single opcode. From 17 on the number is little-endian with room for a sign bit (128 takes two bytes).
+    """
+    if not 0 <= height <= MAX_HEIGHT:
+        raise ValueError(f"{height} is not a block height")
+    if height == 0:
+        return b"\x00"
+    if height <= 16:
+        return bytes((_OP_1 + height - 1,))
+    size = height.bit_length() // 8 + 1
+    return bytes((size,)) + height.to_bytes(size, "little")
+
+
+def height_of(coinbase_prefix: bytes) -> int:
+    """The height that a scriptSig begins with; ValueError unless it is a push that `height_push` makes.
+
+    What follows the push (padding, tags) is of no concern here.
+    """
+    if not coinbase_prefix:
+        raise ValueError("an empty coinbase prefix holds no height")
+    opcode = coinbase_prefix[0]
+    if opcode == 0 or _OP_1 <= opcode <= _OP_1 + 15:
+        return opcode and opcode - _OP_1 + 1
+    height = int.from_bytes(coinbase_prefix[1:1 + opcode], "little")
+    if height > MAX_HEIGHT or not coinbase_prefix.startswith(height_push(height)):
+        raise ValueError(f"the coinbase prefix {coinbase_prefix[:8].hex()} does not begin with a height")
+    return height
+
+
+def tag_push(tag: bytes) -> bytes:
+    """A push of `tag` for the scriptSig; nothing for an empty one. ValueError if the script cannot hold it."""
+    if not tag:
+        return b""
+    opcode = bytes((len(tag),)) if len(tag) <= _MAX_DIRECT_PUSH else bytes((_OP_PUSHDATA1, len(tag) & 0xFF))
+    if len(opcode) + len(tag) > MAX_SCRIPT_SIG:
+        raise ValueError(f"a tag of {len(tag)} bytes does not fit the {MAX_SCRIPT_SIG} bytes of a coinbase script")
+    return opcode + tag
+
+
+def coinbase_halves(
+    *,
+    version: int,
+    input_sequence: int,
+    locktime: int,
+    script_prefix: bytes,
+    extranonce_size: int,
+    outputs: bytes,
+    outputs_count: int,
+) -> tuple[bytes, bytes]:
+    """(prefix, suffix) of the stripped form: prefix ‖ extranonce of `extranonce_size` bytes ‖ suffix is the coinbase.
+
+    The scriptSig is `script_prefix`, which already ends with the opcode that pushes the extranonce, and the extranonce.
+    The numbers are U32, `outputs` are serialized without their count. ValueError if the scriptSig misses its 2..100
+    bytes or if the outputs are not as many as said: such a coinbase would spoil every block made with it.
+    """
+    if extranonce_size < 0:
+        raise ValueError("an extranonce has no negative size")
+    script_size = len(script_prefix) + extranonce_size
+    if not MIN_SCRIPT_SIG <= script_size <= MAX_SCRIPT_SIG:
+        raise ValueError(
+            f"a coinbase script has {MIN_SCRIPT_SIG}..{MAX_SCRIPT_SIG} bytes, "
+            f"not {len(script_prefix)} and an extranonce of {extranonce_size}"
+        )
+    if not parse_outputs(outputs, outputs_count):
+        raise ValueError("a coinbase has at least one output")
+    prefix = _u32(version) + _ONE_INPUT + _NULL_OUTPOINT + bytes((script_size,)) + script_prefix
+    suffix = _u32(input_sequence) + encode_compact_size(outputs_count) + outputs + _u32(locktime)
+    return prefix, suffix
+
+
+def restore_witness(stripped: bytes) -> bytes:
+    """The segwit form of a stripped coinbase, with 32 zero bytes as the reserved value; ValueError for anything else."""
+    _check_stripped(stripped)
+    return stripped[:4] + MARKER_AND_FLAG + stripped[4:-4] + _WITNESS + stripped[-4:]
+
+
+def strip_witness(segwit: bytes) -> bytes:
+    """The stripped form of a segwit coinbase; ValueError unless its witness is the reserved value of 32 zero bytes.
+
+    No other value can be put back by `restore_witness`, and none is agreed on in any protocol we speak.
+    """
+    if segwit[4:6] != MARKER_AND_FLAG or segwit[-38:-4] != _WITNESS:
+        raise ValueError("not a coinbase in segwit form with the usual reserved value")
+    stripped = segwit[:4] + segwit[6:-38] + segwit[-4:]
+    _check_stripped(stripped)
+    return stripped
+
+
+def witness_commitment(wtxids_without_coinbase: Sequence[bytes]) -> bytes:
+    """The 32 bytes by which a coinbase commits to all witnesses of its block (BIP141).
+
+    The coinbase's own wtxid counts as zeros, so the commitment does not depend on the extranonce.
+    """
+    return double_sha256(merkle_root([b"\x00" * HASH_SIZE, *wtxids_without_coinbase]) + _RESERVED_VALUE)
+
+
+def commitment_output(commitment: bytes) -> bytes:
+    """The serialized output (47 bytes, no value) that holds a commitment; ValueError unless that is 32 bytes."""
+    if len(commitment) != HASH_SIZE:
+        raise ValueError(f"a commitment has {HASH_SIZE} bytes, not {len(commitment)}")
+    return serialize_output(0, _COMMITMENT_SCRIPT + commitment)
+
+
+def find_commitment(outputs: bytes, count: int) -> bytes | None:
+    """The 32-byte commitment among serialized outputs, or None; of several the last counts (BIP141).
+
+    ValueError if the bytes are not exactly `count` outputs. A longer script that opens the same way counts too.
+    """
+    size = len(_COMMITMENT_SCRIPT) + HASH_SIZE
+    for _, script in reversed(parse_outputs(outputs, count)):
+        if len(script) >= size and script.startswith(_COMMITMENT_SCRIPT):
+            return script[len(_COMMITMENT_SCRIPT):size]
+    return None
+
+
+def _u32(number: int) -> bytes:
+    if not 0 <= number <= 0xFFFF_FFFF:
+        raise ValueError(f"{number} is not a U32")
+    return number.to_bytes(4, "little")
+
+
+def _check_stripped(stripped: bytes) -> None:
+    """ValueError unless the bytes are one whole transaction without witness whose only input spends nothing."""
+    if stripped[4:41] != _ONE_INPUT + _NULL_OUTPOINT:
+        raise ValueError("not a coinbase in stripped form")
+    whole_transaction(stripped)

@@ -1,0 +1,139 @@
+"""Serialized transactions, read as far as a pool needs it: ids, sizes and outputs.
+
+Scripts and values are the node's to judge. The structure is read strictly, since one wrong id makes a whole block
+worthless: every count is held against the bytes that are left before anything is made of it, only shortest forms are
+taken, and a segwit form must bring a witness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warppool.bitcoin.compactsize import decode_compact_size, encode_compact_size
+from warppool.bitcoin.hashes import double_sha256
+
+MAX_MONEY_SAT = 21_000_000 * 100_000_000
+MAX_TRANSACTION_SIZE = 4_000_000        # bytes: the weight limit of a block, at one unit a byte of witness
+
+MARKER_AND_FLAG = b"\x00\x01"           # BIP144, after the version
+_LEAST_INPUT = 41                       # bytes: outpoint 36, empty script 1, sequence 4
+_LEAST_OUTPUT = 9                       # bytes: value 8, empty script 1
+_LEAST_WITNESS_ITEM = 1                 # byte: an empty item
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What is known of one raw transaction. Ids are 32 bytes in header order."""
+
+    txid: bytes             # of the stripped form
+    wtxid: bytes            # of all its bytes; equal to txid without a witness
+    size: int               # bytes, with witness
+    stripped_size: int      # bytes, without
+    end: int                # offset behind it in the bytes it was read from
+
+    @property
+    def weight(self) -> int:
+        """Weight units (BIP141): a byte of witness is one, any other four."""
+        return 3 * self.stripped_size + self.size
+
+
+def parse_transaction(raw: bytes, offset: int = 0) -> Transaction:
+    """Read the one transaction at `offset`, legacy or segwit form; ValueError if it is not whole and well-formed."""
+    has_witness = raw[offset + 4:offset + 6] == MARKER_AND_FLAG
+    body = offset + (6 if has_witness else 4)
+    inputs, position = _count(raw, body, _LEAST_INPUT, "inputs")
+    for _ in range(inputs):
+        position = _skip_bytes(raw, position + 36) + 4
+    outputs, position = _count(raw, position, _LEAST_OUTPUT, "outputs")
+    for _ in range(outputs):
+        position = _skip_bytes(raw, position + 8)
+    if not inputs or not outputs:
+        raise ValueError("a transaction has at least one input and one output")
+    witness = position
+    if has_witness:
+        position = _skip_witnesses(raw, position, inputs)
+    end = position + 4
+    if end > len(raw):
+        raise ValueError("the bytes end inside a transaction")
+    if end - offset > MAX_TRANSACTION_SIZE:
+        raise ValueError(f"a transaction of {end - offset} bytes fits no block")
+    whole = raw[offset:end]
+    wtxid = double_sha256(whole)
+    if not has_witness:
+        return Transaction(wtxid, wtxid, len(whole), len(whole), end)
+    stripped = raw[offset:offset + 4] + raw[body:witness] + raw[position:end]
+    return Transaction(double_sha256(stripped), wtxid, len(whole), len(stripped), end)
+
+
+def whole_transaction(raw: bytes) -> Transaction:
+    """Read bytes that are one transaction and nothing else; ValueError otherwise."""
+    transaction = parse_transaction(raw)
+    if transaction.end != len(raw):
+        raise ValueError(f"{len(raw) - transaction.end} bytes follow the transaction")
+    return transaction
+
+
+def transaction_ids(raw: bytes) -> tuple[bytes, bytes]:
+    """(txid, wtxid) of one raw transaction, header order; ValueError if `raw` is not exactly one."""
+    transaction = whole_transaction(raw)
+    return transaction.txid, transaction.wtxid
+
+
+def transaction_weight(raw: bytes) -> int:
+    """Weight units of one raw transaction; ValueError if `raw` is not exactly one."""
+    return whole_transaction(raw).weight
+
+
+def serialize_output(value_sat: int, script: bytes) -> bytes:
+    """One output: U64 value, CompactSize, script. ValueError for a value outside 0..21 million coins."""
+    if not 0 <= value_sat <= MAX_MONEY_SAT:
+        raise ValueError(f"an output holds 0..{MAX_MONEY_SAT} sat, not {value_sat}")
+    return value_sat.to_bytes(8, "little") + encode_compact_size(len(script)) + script
+
+
+def parse_outputs(outputs: bytes, count: int) -> tuple[tuple[int, bytes], ...]:
+    """(value in sat, script) of `count` serialized outputs; ValueError if the bytes are not exactly that many."""
+    if not 0 <= count <= len(outputs) // _LEAST_OUTPUT:
+        raise ValueError(f"{count} outputs do not fit {len(outputs)} bytes")
+    position, found = 0, []
+    for _ in range(count):
+        length, start = decode_compact_size(outputs, position + 8)
+        value = int.from_bytes(outputs[position:position + 8], "little")
+        position = start + length
+        if position > len(outputs):
+            raise ValueError("the bytes end inside an output")
+        if value > MAX_MONEY_SAT:
+            raise ValueError(f"an output holds {value} sat, more than there are")
+        found.append((value, outputs[start:position]))
+    if position != len(outputs):
+        raise ValueError(f"{len(outputs) - position} bytes follow {count} outputs")
+    return tuple(found)
+
+
+def _count(raw: bytes, offset: int, least_size: int, what: str) -> tuple[int, int]:
+    """A CompactSize that counts things of at least `least_size` bytes each, and the offset behind it."""
+    count, position = decode_compact_size(raw, offset)
+    if count * least_size > len(raw) - position:
+        raise ValueError(f"{count} {what} do not fit the {len(raw) - position} bytes left")
+    return count, position
+
+
+def _skip_bytes(raw: bytes, offset: int) -> int:
+    """The offset behind a byte string with its CompactSize; decode refuses an offset that is past the end."""
+    length, position = decode_compact_size(raw, offset)
+    if length > len(raw) - position:
+        raise ValueError(f"{length} bytes of script or witness, {len(raw) - position} left")
+    return position + length
+
+
+def _skip_witnesses(raw: bytes, offset: int, inputs: int) -> int:
+    """The offset behind one stack for each input; ValueError if all are empty, which BIP144 writes in legacy form."""
+    position, items_seen = offset, 0
+    for _ in range(inputs):
+        items, position = _count(raw, position, _LEAST_WITNESS_ITEM, "witness items")
+        for _ in range(items):
+            position = _skip_bytes(raw, position)
+        items_seen += items
+    if not items_seen:
+        raise ValueError("a segwit form without any witness")
+    return position
