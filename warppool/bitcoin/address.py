@@ -1,0 +1,95 @@
+"""Addresses to output scripts: where a coinbase pays.
+
+Coins sent to a script nobody meant are gone, so the form, the checksum, the length and the network must all be right.
+An `AddressError` is a sentence about the address, for the operator who typed it.
+"""
+
+from __future__ import annotations
+
+from warppool.bitcoin.base58 import decode_base58check
+from warppool.bitcoin.bech32 import Encoding, bytes_of_values, decode_bech32
+
+NETWORKS = ("main", "testnet4", "signet", "regtest")
+
+_NETWORKS_OF_HUMAN_PART = {"bc": ("main",), "tb": ("testnet4", "signet"), "bcrt": ("regtest",)}
+_SEGWIT_OPENINGS = tuple(f"{human}1" for human in _NETWORKS_OF_HUMAN_PART)
+_TEST_NETWORKS = ("testnet4", "signet", "regtest")
+_KEY_HASH, _SCRIPT_HASH = "key hash", "script hash"
+_BASE58_VERSIONS = {
+    0x00: (_KEY_HASH, ("main",)),               # 1...
+    0x05: (_SCRIPT_HASH, ("main",)),            # 3...
+    0x6F: (_KEY_HASH, _TEST_NETWORKS),          # m..., n...
+    0xC4: (_SCRIPT_HASH, _TEST_NETWORKS),       # 2...
+}
+_HASH160_SIZE = 20
+_PROGRAM_SIZES = range(2, 41)       # bytes of a witness program (BIP141)
+_V0_PROGRAM_SIZES = (20, 32)        # key hash, script hash
+_MAX_WITNESS_VERSION = 16
+_OP_1 = 0x51
+
+
+class AddressError(ValueError):
+    """Not an address, or not one for this network; the sentence says which and quotes it."""
+
+
+def script_of(address: str, network: str) -> bytes:
+    """The output script of `address`, which must be for `network` (one of NETWORKS, else a plain ValueError).
+
+    Takes P2PKH, P2SH, P2WPKH, P2WSH, P2TR and witness versions to come (BIP173, BIP350), whose coins anyone can spend
+    until a rule for them exists. AddressError says what is wrong otherwise.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"unknown network {network!r}")
+    try:
+        script, networks = _decode(address)
+    except ValueError as exc:
+        raise AddressError(f"{_quoted(address)} {exc}") from None
+    if network not in networks:
+        raise AddressError(f"{_quoted(address)} is an address for {_any_of(networks)}, not for {network}")
+    return script
+
+
+def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
+    """The script, and the networks that write it so; the words of a ValueError go behind the address."""
+    if not address:
+        raise ValueError("is empty")
+    if address.lower().startswith(_SEGWIT_OPENINGS):
+        return _decode_segwit(address)
+    return _decode_base58(address)
+
+
+def _decode_segwit(address: str) -> tuple[bytes, tuple[str, ...]]:
+    human, values, encoding = decode_bech32(address)
+    if human not in _NETWORKS_OF_HUMAN_PART:        # a "1" among its data moved the separator
+        raise ValueError("is no address of any Bitcoin network")
+    if not values:
+        raise ValueError("has no witness version")
+    version, program = values[0], bytes_of_values(values[1:])
+    if version > _MAX_WITNESS_VERSION:
+        raise ValueError(f"has witness version {version}, and the last is {_MAX_WITNESS_VERSION}")
+    if encoding is not (Encoding.BECH32M if version else Encoding.BECH32):
+        raise ValueError(f"has the checksum of another witness version than its own, {version}")
+    if len(program) not in (_PROGRAM_SIZES if version else _V0_PROGRAM_SIZES):
+        raise ValueError(f"has a witness program of {len(program)} bytes, which version {version} does not allow")
+    opcode = _OP_1 + version - 1 if version else 0
+    return bytes((opcode, len(program))) + program, _NETWORKS_OF_HUMAN_PART[human]
+
+
+def _decode_base58(address: str) -> tuple[bytes, tuple[str, ...]]:
+    payload = decode_base58check(address)
+    if len(payload) != 1 + _HASH160_SIZE or payload[0] not in _BASE58_VERSIONS:
+        raise ValueError("is no address of any Bitcoin network")
+    kind, networks = _BASE58_VERSIONS[payload[0]]
+    push = bytes((_HASH160_SIZE,)) + payload[1:]
+    if kind is _KEY_HASH:
+        return b"\x76\xa9" + push + b"\x88\xac", networks       # DUP HASH160 <hash> EQUALVERIFY CHECKSIG
+    return b"\xa9" + push + b"\x87", networks                   # HASH160 <hash> EQUAL
+
+
+def _quoted(address: str) -> str:
+    """The address as it may stand in a message: escaped, and cut if it is longer than any address."""
+    return repr(address) if len(address) <= 100 else f"{address[:40]!r}..."
+
+
+def _any_of(networks: tuple[str, ...]) -> str:
+    return networks[0] if len(networks) == 1 else f"{', '.join(networks[:-1])} or {networks[-1]}"

@@ -1,0 +1,30 @@
+"""Base58 with a checksum of four bytes: addresses before segwit, and keys as people copy them."""
+
+from __future__ import annotations
+
+from warppool.bitcoin.hashes import double_sha256
+
+CHECKSUM_SIZE = 4
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_VALUE = {character: value for value, character in enumerate(_ALPHABET)}
+_MAX_LENGTH = 128       # characters; the work grows with the square, and nothing we read is longer than 60
+
+
+def decode_base58check(text: str) -> bytes:
+    """The bytes that `text` stands for, without their checksum; ValueError for a foreign character or a wrong checksum.
+
+    Each leading "1" is a zero byte.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(f"is longer than {_MAX_LENGTH} characters")
+    number = 0
+    for character in text:
+        if character not in _VALUE:
+            raise ValueError(f"has the character {character!r}, which Base58 lacks")
+        number = number * 58 + _VALUE[character]
+    zeros = len(text) - len(text.lstrip("1"))
+    data = b"\x00" * zeros + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    payload, checksum = data[:-CHECKSUM_SIZE], data[-CHECKSUM_SIZE:]
+    if len(data) < CHECKSUM_SIZE or double_sha256(payload)[:CHECKSUM_SIZE] != checksum:
+        raise ValueError("has a wrong checksum")
+    return payload
