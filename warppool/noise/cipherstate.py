@@ -1,0 +1,46 @@
+"""CipherState of the Noise paper (section 5.1): a key, and a nonce that counts the messages under it."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from warppool.errors import BadRecord, LocalProtocolError
+from warppool.noise.primitives import Buffer, open_sealed, seal
+
+RESERVED_NONCE: Final = 2**64 - 1
+"""Never used on a message: the paper keeps it for rekeying, which neither profile does."""
+
+_pack_nonce = Struct("<IQ").pack        # 4 zero bytes, then the counter (Noise paper, section 12.3)
+
+
+class CipherState:
+    """One direction of a session under one key `k` (32 bytes); `n` is the next nonce.
+
+    A message that is refused does not count. The paper's CipherState without a key is None wherever one may be missing.
+    `buffer` is working memory of the calling thread.
+    """
+
+    __slots__ = ("k", "n")
+
+    def __init__(self, k: bytes, n: int = 0) -> None:
+        self.k = k
+        self.n = n
+
+    def encrypt_with_ad(self, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
+        """Seal `plaintext` (at most 65,519 bytes); LocalProtocolError once the nonces are used up."""
+        n = self.n
+        if n >= RESERVED_NONCE:
+            raise LocalProtocolError("no nonce is left to seal with")
+        ciphertext = seal(self.k, _pack_nonce(0, n), ad, plaintext, buffer)
+        self.n = n + 1
+        return ciphertext
+
+    def decrypt_with_ad(self, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
+        """Open `ciphertext`; BadRecord if it fails its tag, is too short or long for one, or the nonces are used up."""
+        n = self.n
+        if n >= RESERVED_NONCE:
+            raise BadRecord("a message after the last nonce")
+        plaintext = open_sealed(self.k, _pack_nonce(0, n), ad, ciphertext, buffer)
+        self.n = n + 1
+        return plaintext

@@ -1,0 +1,167 @@
+"""libsodium as Noise needs it: ChaCha20-Poly1305 (RFC 8439) and X25519 (RFC 7748). No other module touches PyNaCl.
+
+The public binding costs 3 µs a record, of which 0.5 µs is cryptography. So the AEAD is called the way the binding itself
+calls it, through `nacl._sodium`, and writes into memory that the caller brings: one buffer a worker. cffi lets go of the
+GIL inside the call, so two threads in one buffer would read each other's bytes, while a buffer for each connection would
+cost 64 KiB apiece. `nacl._sodium` is a private name; a PyNaCl without it is served by the public binding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NewType
+
+from nacl.bindings import (  # importing the bindings also initialises libsodium
+    crypto_aead_chacha20poly1305_ietf_decrypt,
+    crypto_aead_chacha20poly1305_ietf_encrypt,
+    crypto_scalarmult,
+    crypto_scalarmult_base,
+)
+from nacl.exceptions import CryptoError
+
+from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError
+
+try:
+    from nacl import _sodium
+except ImportError:                     # pragma: no cover - no PyNaCl of today is like that
+    _sodium = None
+
+KEY_LEN: Final = 32             # of the AEAD, bytes
+NONCE_LEN: Final = 12
+TAG_LEN: Final = 16             # what sealing adds
+MAX_MESSAGE: Final = 65_535     # a Noise message, bytes (Noise paper, section 3)
+MAX_PLAINTEXT: Final = MAX_MESSAGE - TAG_LEN
+X25519_LEN: Final = 32          # secret, public and shared, each
+
+Buffer = NewType("Buffer", tuple[Any, Any])
+"""Working memory of one thread: 65,535 bytes as the C call takes them, and a view that copies out of them."""
+
+
+class Aead(NamedTuple):
+    """One way to reach ChaCha20-Poly1305; `seal` and `open_sealed` of the module say what each does."""
+
+    new_buffer: Callable[[], Buffer]
+    seal: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
+    open_sealed: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
+
+
+def _misuse(key: bytes, nonce: bytes, size: int) -> LocalProtocolError:
+    return LocalProtocolError(f"AEAD with a key of {len(key)}, a nonce of {len(nonce)}, a message of {size} bytes")
+
+
+def _unsealable(size: int) -> BadRecord:
+    return BadRecord(f"ciphertext of {size} bytes: a tag has {TAG_LEN}, a Noise message at most {MAX_MESSAGE}")
+
+
+def direct(ffi: Any, lib: Any) -> Aead:
+    """The AEAD on cffi's bare functions; AttributeError if `lib` or `ffi` lacks one.
+
+    The C side trusts every length, so each is checked here, before the call.
+    """
+    encrypt = lib.crypto_aead_chacha20poly1305_ietf_encrypt
+    decrypt = lib.crypto_aead_chacha20poly1305_ietf_decrypt
+    null, new, view_of = ffi.NULL, ffi.new, ffi.buffer
+
+    def new_buffer() -> Buffer:
+        memory = new("unsigned char[]", MAX_MESSAGE)
+        return Buffer((memory, view_of(memory)))
+
+    def seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
+        size = len(plaintext)
+        if size > MAX_PLAINTEXT or len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
+            raise _misuse(key, nonce, size)
+        memory, view = buffer
+        encrypt(memory, null, plaintext, size, ad, len(ad), null, nonce, key)      # cannot fail: it returns 0 always
+        sealed: bytes = view[: size + TAG_LEN]
+        return sealed
+
+    def open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
+        size = len(ciphertext)
+        if len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
+            raise _misuse(key, nonce, size)
+        if size < TAG_LEN or size > MAX_MESSAGE:
+            raise _unsealable(size)
+        memory, view = buffer
+        if decrypt(memory, null, null, ciphertext, size, ad, len(ad), nonce, key) != 0:
+            raise BadRecord("failed tag")
+        plaintext: bytes = view[: size - TAG_LEN]
+        return plaintext
+
+    return Aead(new_buffer, seal, open_sealed)
+
+
+def _public_new_buffer() -> Buffer:
+    return Buffer((None, None))         # the binding allocates for every call
+
+
+def _public_seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
+    if len(plaintext) > MAX_PLAINTEXT or len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
+        raise _misuse(key, nonce, len(plaintext))
+    return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, ad, nonce, key)
+
+
+def _public_open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
+    if len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
+        raise _misuse(key, nonce, len(ciphertext))
+    if not TAG_LEN <= len(ciphertext) <= MAX_MESSAGE:
+        raise _unsealable(len(ciphertext))
+    try:
+        return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, key)
+    except TypeError:                   # also a CryptoError, yet a bug of ours
+        raise
+    except CryptoError as exc:
+        raise BadRecord("failed tag") from exc
+
+
+PUBLIC: Final = Aead(_public_new_buffer, _public_seal, _public_open_sealed)
+
+
+def choose(sodium: Any) -> Aead:
+    """The direct calls if the module `sodium` has what they need, else the public binding."""
+    try:
+        return direct(sodium.ffi, sodium.lib)
+    except AttributeError:
+        return PUBLIC
+
+
+_aead = choose(_sodium)
+
+
+def new_buffer() -> Buffer:
+    """Working memory for `seal` and `open_sealed`: one for each thread, shared by all its connections."""
+    return _aead.new_buffer()
+
+
+seal = _aead.seal
+"""seal(key, nonce, ad, plaintext, buffer): ciphertext and tag, 16 bytes longer than `plaintext` (at most 65,519 bytes).
+
+`key` has 32 bytes, `nonce` 12; another length is a LocalProtocolError. Only the thread that owns `buffer` may call it.
+"""
+
+open_sealed = _aead.open_sealed
+"""open_sealed(key, nonce, ad, ciphertext, buffer): what was sealed; BadRecord if the tag, or a length, is wrong.
+
+Only the thread that owns `buffer` may call it.
+"""
+
+
+def public_key(secret: bytes) -> bytes:
+    """The X25519 public key (32 bytes) of `secret` (32 bytes)."""
+    if len(secret) != X25519_LEN:       # the binding would read past the end
+        raise LocalProtocolError(f"X25519 secret of {len(secret)} bytes")
+    return crypto_scalarmult_base(secret)
+
+
+def dh(secret: bytes, public: bytes) -> bytes:
+    """The X25519 shared secret (32 bytes).
+
+    HandshakeFailed for a `public` of another length or of low order, with which the result would be zero for everybody.
+    """
+    if len(secret) != X25519_LEN:
+        raise LocalProtocolError(f"X25519 secret of {len(secret)} bytes")
+    if len(public) != X25519_LEN:
+        raise HandshakeFailed(f"X25519 key of {len(public)} bytes")
+    try:
+        return crypto_scalarmult(secret, public)
+    except CryptoError as exc:
+        raise HandshakeFailed("X25519 key of low order") from exc

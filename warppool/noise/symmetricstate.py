@@ -1,0 +1,133 @@
+"""SymmetricState of the Noise paper (section 5.2), and the suite of algorithms it stands on.
+
+A suite is data, since two exist: X25519 with BLAKE2s here, secp256k1 in EllSwift encoding with SHA-256 in the published
+Stratum V2. They differ in the DH function, the hash, and the lengths; everything above a suite asks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from warppool.errors import BadRecord, HandshakeFailed
+from warppool.noise.cipherstate import CipherState
+from warppool.noise.primitives import KEY_LEN, TAG_LEN, X25519_LEN, Buffer, dh, public_key
+
+
+class KeyPair(NamedTuple):
+    """A secret and its public half as it goes over the wire.
+
+    The two stay together because an EllSwift encoding cannot be computed again from the secret: several stand for one
+    key, and the DH hashes the very one that was sent.
+    """
+
+    secret: bytes
+    public: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What a Noise_NX handshake is made of; both have ChaCha20-Poly1305 for a cipher.
+
+    `shared(own, peer, is_initiator)` is the DH: `peer` the other side's public key as received, `is_initiator` the role
+    of the caller, since the ECDH of EllSwift hashes the initiator's encoding before the responder's. It raises
+    HandshakeFailed for a `peer` that is no good key.
+    """
+
+    name: bytes                                         # the Noise protocol name
+    hash: Callable[..., Any]                             # of hashlib
+    dh_len: int                                         # a public key on the wire, bytes
+    act_two_payload_len: int                            # what the responder says of its key, bytes
+    public_key: Callable[[bytes], bytes]                # of a secret, as it goes over the wire
+    shared: Callable[[KeyPair, bytes, bool], bytes]
+
+    def key_pair(self, secret: bytes) -> KeyPair:
+        """`secret` with its public half."""
+        return KeyPair(secret, self.public_key(secret))
+
+    @property
+    def act_one_len(self) -> int:
+        """Bytes of `-> e`."""
+        return self.dh_len
+
+    @property
+    def act_two_len(self) -> int:
+        """Bytes of `<- e, ee, s, es` and its payload."""
+        return self.dh_len + self.dh_len + TAG_LEN + self.act_two_payload_len + TAG_LEN
+
+
+def _x25519(own: KeyPair, peer: bytes, is_initiator: bool) -> bytes:
+    return dh(own.secret, peer)
+
+
+WARP_SUITE: Final = Suite(
+    name=b"Noise_NX_25519_ChaChaPoly_BLAKE2s",
+    hash=hashlib.blake2s,
+    dh_len=X25519_LEN,
+    act_two_payload_len=0,
+    public_key=public_key,
+    shared=_x25519,
+)
+
+
+class SymmetricState:
+    """The running hash `h` of a handshake, its chaining key `ck`, and once a key was mixed the cipher under it.
+
+    Between `__init__` and `split` it lives for one handshake. `buffer` is working memory of the calling thread.
+    """
+
+    __slots__ = ("_buffer", "_hash", "cipher", "ck", "h")
+
+    def __init__(self, suite: Suite, buffer: Buffer) -> None:
+        self._hash = suite.hash
+        self._buffer = buffer
+        hash_len = suite.hash(b"").digest_size
+        self.h: bytes = suite.name.ljust(hash_len, b"\0") if len(suite.name) <= hash_len else self._digest(suite.name)
+        self.ck = self.h
+        self.cipher: CipherState | None = None
+
+    def _digest(self, data: bytes) -> bytes:
+        digest: bytes = self._hash(data).digest()
+        return digest
+
+    def _hkdf(self, material: bytes) -> tuple[bytes, bytes]:
+        """Two outputs of the paper's HKDF (section 4.3): HMAC, also where the hash has a keyed mode of its own."""
+        temp_key = hmac.digest(self.ck, material, self._hash)
+        first = hmac.digest(temp_key, b"\x01", self._hash)
+        return first, hmac.digest(temp_key, first + b"\x02", self._hash)
+
+    def mix_hash(self, data: bytes) -> None:
+        """Let everything that follows depend on `data`."""
+        self.h = self._digest(self.h + data)
+
+    def mix_key(self, material: bytes) -> None:
+        """Take the result of a DH into the chaining key, and encrypt under a fresh key from here on."""
+        self.ck, temp_k = self._hkdf(material)
+        self.cipher = CipherState(temp_k[:KEY_LEN])
+
+    def encrypt_and_hash(self, plaintext: bytes) -> bytes:
+        """`plaintext` as it goes over the wire: sealed (16 bytes longer) once there is a key, before that as it is."""
+        ciphertext = plaintext
+        if self.cipher is not None:
+            ciphertext = self.cipher.encrypt_with_ad(self.h, plaintext, self._buffer)
+        self.mix_hash(ciphertext)
+        return ciphertext
+
+    def decrypt_and_hash(self, ciphertext: bytes) -> bytes:
+        """Undo the peer's `encrypt_and_hash`; HandshakeFailed if it fails its tag."""
+        plaintext = ciphertext
+        if self.cipher is not None:
+            try:
+                plaintext = self.cipher.decrypt_with_ad(self.h, ciphertext, self._buffer)
+            except BadRecord as exc:
+                raise HandshakeFailed(f"handshake message: {exc}") from exc
+        self.mix_hash(ciphertext)
+        return plaintext
+
+    def split(self) -> tuple[CipherState, CipherState]:
+        """The two ciphers of the session, the initiator's sending one first."""
+        first, second = self._hkdf(b"")
+        return CipherState(first[:KEY_LEN]), CipherState(second[:KEY_LEN])
