@@ -1,0 +1,37 @@
+"""Which target a channel is granted (architecture.md §6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_hash_rate
+
+
+@dataclass(frozen=True, slots=True)
+class DifficultyPolicy:
+    """The operator's `[difficulty]` section. `maximum` of 0 means none but the network's."""
+
+    start: Fraction
+    minimum: Fraction
+    maximum: Fraction
+    shares_per_minute: Fraction
+
+    def target_at_open(self, hash_rate: float, max_target: int, network_target: int) -> int:
+        """The target for a new channel that declares `hash_rate` (hashes a second; 0.0 for unknown)."""
+        wanted = self.target_for_hash_rate(hash_rate) if hash_rate > 0 else target_from_difficulty(self.start)
+        return self.granted(wanted, max_target, network_target)
+
+    def target_for_hash_rate(self, hash_rate: float) -> int:
+        """The target that a machine of `hash_rate` (> 0) meets `shares_per_minute` times a minute."""
+        return max(1, target_from_hash_rate(hash_rate, self.shares_per_minute))
+
+    def granted(self, wanted: int, max_target: int, network_target: int) -> int:
+        """`wanted` within the operator's bounds, the network's difficulty over those, the channel's floor over all.
+
+        Without a template yet, `network_target` is 1: nothing is known to be too hard.
+        """
+        target = min(wanted, target_from_difficulty(self.minimum), MAX_TARGET)
+        if self.maximum:
+            target = max(target, target_from_difficulty(self.maximum))
+        return min(max(target, network_target), max_target)

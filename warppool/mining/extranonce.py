@@ -1,0 +1,54 @@
+"""Extranonce prefixes: every channel searches a space of its own, without a lock (architecture.md §4.7)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from warppool.mining.template import Tip
+
+PREFIX_SIZE = 4
+"""Bytes of a prefix: one big-endian number, `server_id` in its top byte."""
+
+MAX_EXTRANONCE_SIZE = 32
+"""Bytes of prefix and rollable part together (Sv2 Mining Protocol: both are B0_32, and so is their sum)."""
+
+_COUNTERS = 1 << 24
+
+
+class PrefixPool:
+    """The prefixes of one worker: of all numbers under `server_id`, those equal to `worker` modulo `workers`.
+
+    A released prefix rests until the tip has moved, when its last job is stale: before that, a new channel would search
+    what the old one has searched, and its shares would be the old ones' duplicates.
+    """
+
+    def __init__(self, server_id: int, worker: int, workers: int) -> None:
+        if not (0 <= server_id <= 255 and 0 <= worker < workers):
+            raise ValueError(f"server_id {server_id}, worker {worker} of {workers}")
+        self._base = server_id << 24
+        self._next = worker
+        self._step = workers
+        self._free: deque[bytes] = deque()
+        self._resting: list[bytes] = []
+        self._tip: Tip | None = None
+
+    def take(self) -> bytes | None:
+        """A prefix of PREFIX_SIZE bytes that no live channel has; None when all are in use."""
+        if self._free:
+            return self._free.popleft()
+        if self._next >= _COUNTERS:
+            return None
+        prefix = (self._base | self._next).to_bytes(PREFIX_SIZE, "big")
+        self._next += self._step
+        return prefix
+
+    def release(self, prefix: bytes) -> None:
+        """The channel is gone; the prefix comes back into use at the next tip."""
+        self._resting.append(prefix)
+
+    def moved(self, tip: Tip) -> None:
+        """The chain tip is `tip`: what rested on another one is free."""
+        if tip is not self._tip and tip != self._tip:
+            self._tip = tip
+            self._free.extend(self._resting)
+            self._resting.clear()

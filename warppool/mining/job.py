@@ -1,0 +1,114 @@
+"""Jobs: what the daemon makes of a template, once for all channels (architecture.md §4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from warppool.bitcoin.coinbase import coinbase_halves, tag_push
+from warppool.bitcoin.transaction import serialize_output
+from warppool.mining.template import Template, Tip
+
+VERSION_MASK = 0x1FFFE000
+"""The sixteen header version bits that machines may roll (BIP320)."""
+
+START_ID_SIZE = 4
+"""Random bytes of one start of the daemon, in every scriptSig, so that no work of an earlier start is booked again."""
+
+MAX_TAG_SIZE = 54
+"""What is left of the 100 bytes of a scriptSig: 8 height, 1 push, the tag, 1 push, 4 start id, 32 extranonce."""
+
+COMMON_EXTRANONCE_SIZES = (4, 12)
+"""Total lengths that nearly every channel has: the prefix alone (standard), and 4 + 8 (extended, V1)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One piece of work for every channel; a channel adds its extranonce prefix and its target.
+
+    `version` has zeros under `version_mask`, since firmware replaces, ORs or XORs those bits. `ntime` (Unix seconds) is
+    where a machine starts to count. `outputs` are all the outputs of the coinbase, serialized without their count. What
+    a protocol needs of a job in its own words is encoded once, in `encodings`, under the name of the protocol.
+    """
+
+    job_id: int                         # U32, unique in the process
+    template: Template
+    tip: Tip
+    version: int
+    version_mask: int
+    ntime: int
+    script_start: bytes                 # scriptSig before the push that holds start id and extranonce
+    start_id: bytes                     # START_ID_SIZE bytes
+    outputs: bytes
+    outputs_count: int
+    halves: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    encodings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def merkle_path(self) -> tuple[bytes, ...]:
+        """Sibling hashes, deepest first."""
+        return self.template.merkle_path
+
+    def coinbase_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
+        """The stripped coinbase before and after an extranonce of `extranonce_size` bytes (prefix included)."""
+        return self.halves.get(extranonce_size) or self._build_halves(extranonce_size)
+
+    def _build_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
+        push = bytes([START_ID_SIZE + extranonce_size])         # at most 36, so the length is the opcode
+        return coinbase_halves(
+            version=self.template.coinbase_tx_version,
+            input_sequence=self.template.coinbase_tx_input_sequence,
+            locktime=self.template.coinbase_tx_locktime,
+            script_prefix=self.script_start + push + self.start_id,
+            extranonce_size=extranonce_size,
+            outputs=self.outputs,
+            outputs_count=self.outputs_count,
+        )
+
+
+class JobFactory:
+    """Makes jobs of templates; owned by one thread.
+
+    `payout_script` gets all that a template leaves to the pool, `tag` (at most MAX_TAG_SIZE bytes) stands in every
+    coinbase, `start_id` is START_ID_SIZE random bytes. Each of `encoders` is asked once for every job.
+    """
+
+    def __init__(self, *, payout_script: bytes, tag: bytes, start_id: bytes,
+                 encoders: Mapping[str, Callable[[Job], object]]) -> None:
+        if len(tag) > MAX_TAG_SIZE or len(start_id) != START_ID_SIZE:
+            raise ValueError(f"a tag of {len(tag)} bytes and a start id of {len(start_id)} do not fit the scriptSig")
+        self._payout_script = payout_script
+        self._tag_push = tag_push(tag) if tag else b""
+        self._start_id = start_id
+        self._encoders = encoders
+        self._next_id = 1
+        self._tip: Tip | None = None
+
+    def make(self, template: Template, now: float) -> Job:
+        """A fresh job: a new id, header time `now` (Unix seconds) or the tip's first usable one if that is later."""
+        if self._tip is None or template.tip != self._tip:
+            self._tip = template.tip            # one object for all jobs of a tip, so that most comparisons are `is`
+        payout = serialize_output(template.coinbase_tx_value_remaining, self._payout_script)
+        halves: dict[int, tuple[bytes, bytes]] = {}
+        encodings: dict[str, object] = {}
+        job = Job(
+            job_id=self._next_id,
+            template=template,
+            tip=self._tip,
+            version=template.version & ~VERSION_MASK & 0xFFFFFFFF,
+            version_mask=VERSION_MASK,
+            ntime=max(int(now), self._tip.min_ntime),
+            script_start=template.coinbase_prefix + self._tag_push,
+            start_id=self._start_id,
+            outputs=payout + template.coinbase_tx_outputs,
+            outputs_count=1 + template.coinbase_tx_outputs_count,
+            halves=MappingProxyType(halves),
+            encodings=MappingProxyType(encodings),
+        )
+        for size in COMMON_EXTRANONCE_SIZES:    # filled before anyone else sees the job
+            halves[size] = job.coinbase_halves(size)
+        for name, encode in self._encoders.items():
+            encodings[name] = encode(job)
+        self._next_id = (self._next_id + 1) & 0xFFFFFFFF or 1
+        return job

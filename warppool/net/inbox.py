@@ -1,0 +1,94 @@
+"""The items of a worker's inbox (`queue.Queue`): all frozen, since they cross threads."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from warppool.mining.job import Job
+from warppool.mining.share import Weight
+
+
+class Opened(NamedTuple):
+    """The reactor accepted a connection on `listener` (its kind, as `sv2`); `peer` is the address for the log."""
+
+    conn_id: int
+    listener: str
+    peer: str
+
+
+class Received(NamedTuple):
+    """Bytes from the wire, as many as one read gave."""
+
+    conn_id: int
+    data: bytes
+
+
+class Gone(NamedTuple):
+    """The peer closed, or the reactor dropped it; nothing can be sent any more."""
+
+    conn_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromReactor:
+    """All that one wake-up of the reactor has for this worker, in order."""
+
+    items: tuple[Opened | Received | Gone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobReady:
+    """A new job for every connection."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The weights of the batch that this worker has with the executor, in its order."""
+
+    weights: tuple[Weight, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The ledger committed these shares, each `(conn_id, share_id)`."""
+
+    ids: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotRecorded:
+    """The ledger could not write these shares within its patience and has dropped them."""
+
+    ids: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """What a worker has counted since it started, and what it holds now."""
+
+    worker: int
+    connections: int
+    accepted: int
+    difficulty: float                           # sum of the credited difficulties
+    refused: tuple[tuple[str, int], ...]        # by Sv2 code
+    blocks: int
+    best_difficulty: float                      # of the lowest hash among the accepted shares; 0.0 before the first
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Answer with `WorkerStats`; an answer proves that all before it in the inbox was handled."""
+
+    reply: queue.SimpleQueue[WorkerStats]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The daemon stops: no new bytes will come; say when nothing is in flight any more."""
+
+    reply: queue.SimpleQueue[int]
