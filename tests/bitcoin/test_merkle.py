@@ -23,7 +23,7 @@ def leaves(count: int) -> list[bytes]:
 
 
 def root_by_definition(hashes: list[bytes]) -> bytes:
-    """The tree from the top down, unlike the module: a node is the hash of two halves, a missing one repeats the other."""
+    """The tree from the top down, unlike the module: a node hashes its halves, and a missing one repeats the other."""
     height = (len(hashes) - 1).bit_length()
 
     def node(level: int, index: int) -> bytes:
