@@ -40,7 +40,7 @@ class ChannelJob:
         self.extranonce_prefix = extranonce_prefix
         self.target = target
         self.difficulty = difficulty
-        self.merkle_root = merkle_root          # 32 bytes, header order; None where the miner has a part of the coinbase
+        self.merkle_root = merkle_root          # 32 bytes, header order; None on an extended channel
 
     def coinbase(self, extranonce: bytes) -> bytes:
         """The stripped coinbase with `extranonce` (the rollable part) in it."""
