@@ -1,0 +1,331 @@
+"""Every key of warppool.toml and secrets.toml, declared once: name, kind, default, bounds and one sentence.
+
+A section is a frozen dataclass, and the option rides on its field. Reading and checking (`config.py`), the example file
+and the table of the README (`reference.py`) all come from what stands here. Fields made by `derived()` are no keys:
+`config.py` works them out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from warppool.errors import ConfigError
+from warppool.node.httpline import NodeAddress
+
+MAX_COINBASE_TAG = 54
+"""Bytes: 100 of the scriptSig, less 8 (height), 1 + 1 (pushes), 4 (start of the daemon) and 32 (extranonce)."""
+
+
+class Refused(ValueError):
+    """A value that its key cannot hold; the text says what it may hold instead."""
+
+    def __init__(self, words: str, is_secret: bool = False) -> None:
+        super().__init__(words)
+        self.is_secret = is_secret      # the value carries a password and is not to be shown
+
+
+class Address(NamedTuple):
+    """Where a listener listens: an IP address and a port; port 0 takes any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a key may hold: `words` for people, `read` from a TOML value to ours, raising Refused."""
+
+    words: str
+    read: Callable[[object], Any]
+    is_text: bool = False
+    """The environment gives it as it stands; every other kind is written there as a TOML value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is declared of one key; `default` is a TOML value, None where the key has no fixed one."""
+
+    kind: Kind
+    default: object
+    sentence: str
+    is_required: bool
+    is_secret: bool
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+def text(words: str = "text", max_bytes: int = 255, is_empty_allowed: bool = True) -> Kind:
+    """Text of at most `max_bytes` bytes in UTF-8, without control characters."""
+
+    def read(value: object) -> str:
+        if (not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > max_bytes
+                or not (value or is_empty_allowed) or not value.isprintable()):
+            raise Refused(f"it takes {words}")
+        return value
+
+    return Kind(words, read, is_text=True)
+
+
+def choice(*words: str, later: str = "") -> Kind:
+    """One of a few words; `later` is one that a later version takes."""
+    said = ", ".join(words[:-1]) + " or " + words[-1]
+
+    def read(value: object) -> str:
+        if later and value == later:
+            raise Refused(f"{later} comes with a later version; until then it takes {said}")
+        if value not in words:
+            raise Refused(f"it takes {said}")
+        return str(value)
+
+    return Kind(said, read, is_text=True)
+
+
+def whole(low: int, high: int) -> Kind:
+    """A whole number from `low` to `high`."""
+    words = f"whole number, {low} to {high}"
+
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise Refused(f"it takes a {words}")
+        return value
+
+    return Kind(words, read)
+
+
+def number(low: str, high: str, has_zero: bool = False) -> Kind:
+    """A decimal number from `low` to `high`, exact; with `has_zero` 0 too, for "none"."""
+    words = f"number, {low} to {high}" + (", or 0" if has_zero else "")
+    least, most = Decimal(low), Decimal(high)
+
+    def read(value: object) -> Decimal:
+        if not isinstance(value, int | Decimal) or isinstance(value, bool):
+            raise Refused(f"it takes a {words}")
+        exact = Decimal(value)
+        if not exact.is_finite() or not (least <= exact <= most or (has_zero and exact == 0)):
+            raise Refused(f"it takes a {words}")
+        return exact
+
+    return Kind(words, read)
+
+
+def parse_address(value: str) -> Address:
+    """Read `[::]:3333` or `0.0.0.0:3333`; Refused with what is wrong."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise Refused('it takes addresses with a port of 0 to 65535, such as "[::]:3333"')
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if is_bracketed else host)
+    except ValueError:
+        raise Refused('it takes IP addresses, not names, such as "[::]:3333" or "0.0.0.0:3333"') from None
+    if (address.version == 6) != is_bracketed:
+        raise Refused('it takes IPv6 in brackets and IPv4 without, such as "[::]:3333" or "0.0.0.0:3333"')
+    return Address(str(address), int(port))
+
+
+def _read_addresses(value: object) -> tuple[Address, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Refused('it takes a list of addresses, such as ["[::]:3333"], or []')
+    return tuple(parse_address(item) for item in value)
+
+
+def _read_path(value: object) -> Path:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise Refused("it takes a path, relative to the file's folder or absolute")
+    return Path(value)
+
+
+def _read_node_url(value: object) -> str:
+    if isinstance(value, str) and "@" in value:
+        raise Refused("it takes http://HOST:PORT; the user goes into node.user, its password into secrets.toml", True)
+    try:
+        if not isinstance(value, str) or not value.isprintable() or " " in value or not NodeAddress.parse(value).port:
+            raise Refused("it takes http://HOST:PORT")
+    except ConfigError as exc:
+        raise Refused("it takes http://HOST:PORT") from exc
+    return value
+
+
+def _read_ledger_url(value: object) -> str:
+    shape = "it takes sqlite:///FILE, relative to data_dir, or sqlite:////ABSOLUTE/FILE"
+    if not isinstance(value, str) or not value.isprintable():
+        raise Refused(shape)
+    if value.startswith(("postgresql:", "postgres:")):
+        raise Refused("PostgreSQL comes with a later version; write sqlite:///shares.db")
+    if not value.startswith("sqlite:///") or value.endswith("/"):
+        raise Refused(shape)
+    return value
+
+
+def _read_key(value: object) -> bytes:
+    try:
+        key = bytes.fromhex(value) if isinstance(value, str) and len(value) == 64 else b""
+    except ValueError:
+        key = b""
+    if len(key) != 32 or not any(key):
+        raise Refused("it takes 64 hex digits, as warppool-keygen makes them")
+    return key
+
+
+def _read_texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise Refused("it takes a list of texts, none of them empty")
+    return tuple(value)
+
+
+ADDRESSES: Final = Kind("list of IP addresses with ports", _read_addresses)
+PATH: Final = Kind("path", _read_path, is_text=True)
+NODE_URL: Final = Kind("http://HOST:PORT", _read_node_url, is_text=True)
+LEDGER_URL: Final = Kind("sqlite:///FILE", _read_ledger_url, is_text=True)
+KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
+TEXTS: Final = Kind("list of texts", _read_texts)
+DIFFICULTY: Final = number("1e-10", "1e30")
+
+
+# --- declarations -----------------------------------------------------------------------------------------------------
+
+def option(kind: Kind, default: object, sentence: str, *, key: str = "", is_required: bool = False,
+           is_secret: bool = False) -> Any:
+    """A field that is a key; `key` where it is not called like the field."""
+    metadata = {"option": Option(kind, default, sentence, is_required, is_secret), "key": key}
+    if is_required:
+        return field(metadata=metadata, repr=not is_secret)
+    return field(default=None if default is None else kind.read(default), metadata=metadata, repr=not is_secret)
+
+
+def derived(default: object, is_secret: bool = False) -> Any:
+    """A field that `config.py` works out from keys."""
+    return field(default=default, repr=not is_secret)
+
+
+def options_of(section: type[Any]) -> Iterator[tuple[str, str, Option]]:
+    """(key, field name, option) of each key of a section, in the order of declaration."""
+    for item in fields(section):
+        if "option" in item.metadata:
+            yield item.metadata["key"] or item.name, item.name, item.metadata["option"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolConfig:
+    """Who is paid, on which network, and where the files lie."""
+
+    network: str = option(
+        choice("main", "testnet4", "signet", "regtest"), "main",
+        "The network that is mined; signet only with an OP_TRUE challenge.")
+    payout_address: str = option(
+        text("an address of the network", is_empty_allowed=False), None, "The coinbase pays here.", is_required=True)
+    coinbase_tag: str = option(
+        text(f"text of at most {MAX_COINBASE_TAG} bytes", MAX_COINBASE_TAG), "/warppool/",
+        "Stands in the coinbase of every block, for all to read.")
+    data_dir: Path = option(
+        PATH, None, "Ledger and block journal; $STATE_DIRECTORY, else /var/lib/warppool if writable, "
+        "else $XDG_STATE_HOME/warppool.")
+    server_id: int = option(whole(0, 255), 0, "Unique among the servers of one pool.")
+    payout_script: bytes = derived(b"")
+    """The output script of `payout_address`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StratumConfig:
+    """What miners connect to."""
+
+    listen: tuple[Address, ...] = option(
+        ADDRESSES, ["[::]:3333"], "Stratum V1, plain; [] switches it off; [::] also takes IPv4.")
+    tls_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V1 over TLS, conventionally port 4333.")
+    tls_cert: Path = option(PATH, "fullchain.pem", "Certificate chain for tls_listen.")
+    tls_key: Path = option(PATH, "privkey.pem", "Private key for tls_listen.")
+    sv2_listen: tuple[Address, ...] = option(
+        ADDRESSES, ["[::]:34254"], "Stratum V2, warp profile; needs sv2_static_priv_key_hex in secrets.toml.")
+    sv2_spec_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V2, spec profile.")
+    extranonce2_size: int = option(whole(4, 8), 8, "Bytes of extranonce that a Stratum V1 miner rolls.")
+    workers: int = option(whole(1, 32), 2, "Worker threads; 1 or 2 do best.")
+    max_connections: int = option(whole(0, 1_000_000), 0, "0: what the file-descriptor limit allows.")
+    max_per_ip: int = option(whole(0, 1_000_000), 0, "Connections from one address; 0: no limit.")
+    idle_timeout_s: int = option(whole(1, 86_400), 600, "Seconds without a word from a miner before it is dropped.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifficultyConfig:
+    """How hard shares are; the network's difficulty wins over all of these."""
+
+    start: Decimal = option(DIFFICULTY, Decimal("1024.0"), "For a miner that declares no hash rate.")
+    min: Decimal = option(DIFFICULTY, Decimal("0.001"), "No share is easier than this.")
+    max: Decimal = option(number("1e-10", "1e30", has_zero=True), 0, "No share is harder than this; 0: no limit.")
+    shares_per_minute: Decimal = option(
+        number("0.01", "6000"), Decimal("12.0"), "Wanted of each channel that declares a hash rate.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """A Bitcoin node: one or more; templates from the first that answers, blocks to all."""
+
+    source: str = option(
+        choice("rpc", "regtest", later="tdp"), "rpc", "rpc, or regtest: an embedded chain, needs the extra [regtest].")
+    url: str = option(NODE_URL, "http://127.0.0.1:8332", "Where the node answers RPC.")
+    cookie_file: Path = option(PATH, "/var/lib/bitcoind/.cookie", "The node's cookie; read anew when it changes.")
+    user: str = option(
+        text(), "", "RPC user, instead of the cookie; the password is the next of node_passwords in secrets.toml.")
+    password: str = derived("", is_secret=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerConfig:
+    """The books."""
+
+    url: str = option(LEDGER_URL, "sqlite:///shares.db", "Where the books are kept; relative to data_dir.")
+    durability: str = option(
+        choice("commit", "none"), "commit", "commit: a share is answered once it is on the disk; none: at once.")
+    path: Path = derived(Path("shares.db"))
+    """The SQLite file of `url`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """The journal."""
+
+    level: str = option(choice("debug", "info", "warning", "error"), "info", "The least that is logged.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """secrets.toml, which nobody but the daemon reads."""
+
+    sv2_static_priv_key: bytes | None = option(
+        KEY, None, "The pool's static key, as warppool-keygen prints it; needed for stratum.sv2_listen.",
+        key="sv2_static_priv_key_hex", is_secret=True)
+    node_passwords: tuple[str, ...] = option(
+        TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All that the daemon is told: checked, typed, with every path absolute."""
+
+    pool: PoolConfig
+    stratum: StratumConfig
+    difficulty: DifficultyConfig
+    nodes: tuple[NodeConfig, ...]
+    ledger: LedgerConfig
+    log: LogConfig
+    secrets: Secrets
+
+
+SECTIONS: Final[dict[str, type[Any]]] = {
+    "pool": PoolConfig,
+    "stratum": StratumConfig,
+    "difficulty": DifficultyConfig,
+    "node": NodeConfig,
+    "ledger": LedgerConfig,
+    "log": LogConfig,
+}
+
+UNSERVED_LISTENERS: Final = ("listen", "tls_listen", "sv2_spec_listen")
+"""Keys of [stratum] that are read and checked, but that no code serves yet."""
