@@ -7,23 +7,6 @@ from collections.abc import Sequence
 from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import HEADER_SIZE
-from warppool.bitcoin.transaction import (
-    Transaction,
-    parse_transaction,
-    transaction_ids,
-    transaction_weight,
-)
-
-__all__ = [
-    "Transaction",
-    "assemble_block",
-    "block_hash",
-    "block_subsidy",
-    "parse_transaction",
-    "transaction_ids",
-    "transaction_weight",
-]
-
 _FIRST_SUBSIDY_SAT = 50 * 100_000_000
 _HALVING_INTERVAL = {"main": 210_000, "testnet4": 210_000, "signet": 210_000, "regtest": 150}    # blocks
 
