@@ -101,7 +101,7 @@ def coinbase_halves(
 
 
 def restore_witness(stripped: bytes) -> bytes:
-    """The segwit form of a stripped coinbase, with 32 zero bytes as the reserved value; ValueError for anything else."""
+    """The segwit form of a stripped coinbase, the reserved value being 32 zero bytes; ValueError for anything else."""
     _check_stripped(stripped)
     return stripped[:4] + MARKER_AND_FLAG + stripped[4:-4] + _WITNESS + stripped[-4:]
 

@@ -1,7 +1,7 @@
 """CompactSize, the variable-length count of Bitcoin's transactions and blocks.
 
-Below 0xfd one byte; else a mark and 2, 4 or 8 bytes, little-endian. Only the shortest form is a number: the node refuses
-any other, so we neither write nor read one.
+Below 0xfd one byte; else a mark and 2, 4 or 8 bytes, little-endian. Only the shortest form is a number: the node
+refuses any other, so we neither write nor read one.
 """
 
 from __future__ import annotations
