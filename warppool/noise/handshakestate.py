@@ -28,7 +28,8 @@ class HandshakeState:
 
     def _take_turn(self, step: str) -> None:
         if self._turn != step:
-            raise LocalProtocolError(f"{step}, but the handshake {f'waits for {self._turn}' if self._turn else 'is over'}")
+            state = f"waits for {self._turn}" if self._turn else "is over"
+            raise LocalProtocolError(f"{step}: the handshake {state}")
         self._turn = ""                                 # whatever goes wrong now, this was the last try
 
 
@@ -38,7 +39,11 @@ def _check_length(act: str, message: bytes, expected: int) -> None:
 
 
 class Initiator(HandshakeState):
-    """The miner's side. `rs`, known after act two, is the server's static key: who asked for the handshake judges it."""
+    """The miner's side: `e` is its ephemeral key pair.
+
+    `rs`, known after act two, is the server's static key. The server has proved to own it; that it is the right one,
+    the caller has to see.
+    """
 
     __slots__ = ("e", "rs")
 
@@ -61,7 +66,7 @@ class Initiator(HandshakeState):
         return self.e.public
 
     def read_act_two(self, message: bytes) -> tuple[bytes, CipherState, CipherState]:
-        """Read `<- e, ee, s, es`: (payload, receive cipher, send cipher); HandshakeFailed if any byte of it is wrong."""
+        """Read `<- e, ee, s, es`: (payload, receive cipher, send cipher); HandshakeFailed if a byte of it is wrong."""
         self._take_turn("read_act_two")
         _check_length("act two", message, self.message_len)
         end_of_e = self.suite.dh_len
@@ -93,7 +98,7 @@ class Responder(HandshakeState):
         return self.suite.act_one_len
 
     def read_act_one(self, message: bytes) -> None:
-        """Read `-> e`; HandshakeFailed if it is not `suite.act_one_len` bytes. Whether the key is any good, act two sees."""
+        """Read `-> e`; HandshakeFailed if it is not `suite.act_one_len` bytes. A bad key is found out by act two."""
         self._take_turn("read_act_one")
         _check_length("act one", message, self.message_len)
         self.re = message
@@ -109,7 +114,7 @@ class Responder(HandshakeState):
         """
         self._take_turn("write_act_two")
         if len(payload) != self.suite.act_two_payload_len:
-            raise LocalProtocolError(f"payload of {len(payload)} bytes, not {self.suite.act_two_payload_len}, in act two")
+            raise LocalProtocolError(f"payload of {len(payload)} bytes instead of {self.suite.act_two_payload_len}")
         self.symmetric.mix_hash(self.e.public)                              # e
         self.symmetric.mix_key(self.suite.shared(self.e, self.re, False))   # ee
         sealed_s = self.symmetric.encrypt_and_hash(self.s.public)           # s

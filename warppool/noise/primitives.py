@@ -1,9 +1,9 @@
 """libsodium as Noise needs it: ChaCha20-Poly1305 (RFC 8439) and X25519 (RFC 7748). No other module touches PyNaCl.
 
-The public binding costs 3 µs a record, of which 0.5 µs is cryptography. So the AEAD is called the way the binding itself
-calls it, through `nacl._sodium`, and writes into memory that the caller brings: one buffer a worker. cffi lets go of the
-GIL inside the call, so two threads in one buffer would read each other's bytes, while a buffer for each connection would
-cost 64 KiB apiece. `nacl._sodium` is a private name; a PyNaCl without it is served by the public binding.
+The public binding costs 3 µs a record, of which 0.5 µs is cryptography. So the AEAD is called as the binding itself
+calls it, through `nacl._sodium`, and writes into memory that the caller brings: one buffer a worker. cffi lets go of
+the GIL inside the call, so two threads in one buffer would read each other's bytes, while a buffer for each connection
+would cost 64 KiB apiece. `nacl._sodium` is a private name; a PyNaCl without it is served by the public binding.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class _Transport(ABC, Generic[H]):
         return len(self._held) - self._at
 
     def take_handshake(self) -> bytes:
-        """What the handshake has to put on the wire, b"" if nothing; it goes out before anything that `seal` returns."""
+        """What the handshake has to put on the wire, b"" if nothing; it goes before anything that `seal` returns."""
         out, self._handshake_out = self._handshake_out, b""
         return out
 
@@ -86,7 +86,7 @@ class _Transport(ABC, Generic[H]):
         return self._records()
 
     def _records(self) -> Iterator[bytes]:
-        """What `open` promises; all of it is kept on the transport before each yield, so that any yield may be the last."""
+        """What `open` promises; the transport keeps its place before each yield, so that any yield may be the last."""
         if self._receive is None and not self._shake_hands():
             return
         receive = self._receive
@@ -114,6 +114,7 @@ class _Transport(ABC, Generic[H]):
         """Deal with the one handshake message that this role reads; False while it is not whole."""
         handshake = self._handshake
         if handshake is None:
+            self._end()                                 # of what came since, nothing is kept
             raise HandshakeFailed("after a failed handshake") if self._send is None else BadRecord("after a bad record")
         if len(self._held) < PREFIX_LEN:
             return False

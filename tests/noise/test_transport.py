@@ -1,0 +1,393 @@
+"""Records: lengths, cuts, pieces, ends; what comes before a bad record; what an established transport weighs."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice, pairwise
+from types import FunctionType, ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.noise.ends import BUFFER, MINER_EPHEMERAL, SERVER_PUBLIC, WARP, miner, record, server, shaken
+from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, RemoteProtocolError
+from warppool.noise import cipherstate
+from warppool.noise.cipherstate import RESERVED_NONCE
+from warppool.noise.handshakestate import HandshakeState
+from warppool.noise.primitives import PUBLIC
+from warppool.noise.symmetricstate import SymmetricState
+from warppool.noise.transport import InitiatorTransport, ResponderTransport
+
+Transport = InitiatorTransport | ResponderTransport
+
+
+@pytest.fixture(params=["miner to pool", "pool to miner"])
+def ends(request: pytest.FixtureRequest) -> tuple[Transport, Transport]:
+    """A sending and a receiving transport, once in each direction."""
+    initiator, responder = shaken()
+    return (initiator, responder) if request.param == "miner to pool" else (responder, initiator)
+
+
+def lengths(wire: bytes) -> Iterator[int]:
+    """The length of each record of `wire`."""
+    at = 0
+    while at < len(wire):
+        length = int.from_bytes(wire[at : at + 2], "little")
+        yield length
+        at += 2 + length
+    assert at == len(wire)
+
+
+def drain(transport: Transport, data: bytes) -> tuple[list[bytes], RemoteProtocolError | None]:
+    """What `data` yields, and what ends it."""
+    plaintexts = []
+    try:
+        for plaintext in transport.open(data):
+            plaintexts.append(plaintext)
+    except RemoteProtocolError as exc:
+        return plaintexts, exc
+    return plaintexts, None
+
+
+# The handshake on the wire
+
+def test_both_acts_go_with_a_little_endian_length_before_them() -> None:
+    initiator, responder = miner(), server()
+    act_one = initiator.take_handshake()
+    assert act_one == b"\x20\x00" + WARP["act1"]
+    assert (initiator.is_established, responder.take_handshake()) == (False, b"")
+    assert list(responder.open(act_one)) == []
+    act_two = responder.take_handshake()
+    assert act_two == b"\x60\x00" + WARP["act2"]
+    assert list(initiator.open(act_two)) == []
+    assert initiator.is_established
+    assert responder.is_established
+    assert (initiator.take_handshake(), responder.take_handshake()) == (b"", b"")
+    assert (initiator.pending, responder.pending) == (0, 0)
+
+
+@pytest.mark.parametrize("cut", range(35))
+def test_act_one_does_not_depend_on_where_tcp_cuts_it(cut: int) -> None:
+    wire, responder = record(WARP["act1"]), server()
+    assert list(responder.open(wire[:cut])) == []
+    assert responder.is_established == (cut == 34)
+    assert responder.pending == (0 if cut == 34 else cut)
+    assert list(responder.open(wire[cut:])) == []
+    assert responder.take_handshake() == record(WARP["act2"])
+
+
+@pytest.mark.parametrize("length", [0, 1, 16, 31, 33, 64, 96, 65_535])
+def test_a_first_record_of_another_length_is_refused_on_its_prefix(length: int) -> None:
+    responder = server()
+    with pytest.raises(HandshakeFailed, match=f"{length} bytes instead of 32"):
+        list(responder.open(length.to_bytes(2, "little")))
+    assert not responder.is_established
+    assert responder.take_handshake() == b""
+
+
+@pytest.mark.parametrize("length", [0, 1, 16, 32, 95, 97, 234, 65_535])
+def test_an_answer_of_another_length_is_refused_on_its_prefix(length: int) -> None:
+    initiator = miner()
+    with pytest.raises(HandshakeFailed, match=f"{length} bytes instead of 96"):
+        list(initiator.open(length.to_bytes(2, "little")))
+    assert not initiator.is_established
+
+
+def test_one_byte_of_a_prefix_is_awaited() -> None:
+    for transport in (miner(), server(), *shaken()):
+        assert list(transport.open(b"\xff")) == []
+        assert transport.pending == 1
+
+
+@pytest.mark.parametrize("at", range(32))
+def test_all_32_bytes_of_the_pinned_key_count(at: int) -> None:
+    pinned = bytearray(SERVER_PUBLIC)
+    pinned[at] ^= 1
+    initiator = miner(server_public=bytes(pinned))
+    with pytest.raises(HandshakeFailed, match=f"expected {pinned.hex()}, got {SERVER_PUBLIC.hex()}"):
+        list(initiator.open(record(WARP["act2"])))
+    assert not initiator.is_established
+    with pytest.raises(LocalProtocolError):
+        initiator.seal(b"secret of the miner")
+
+
+@pytest.mark.parametrize("pinned", [b"", SERVER_PUBLIC[:31], SERVER_PUBLIC + b"\0"], ids=len)
+def test_a_pinned_key_of_another_length_fits_no_server(pinned: bytes) -> None:
+    with pytest.raises(HandshakeFailed, match="server key"):
+        list(miner(server_public=pinned).open(record(WARP["act2"])))
+
+
+@pytest.mark.parametrize("bad", [bytes(32), b"\1" + bytes(31)])
+def test_a_small_order_act_one_ends_the_transport(bad: bytes) -> None:
+    responder = server()
+    for data in (record(bad), b"", record(WARP["act1"])):
+        with pytest.raises(HandshakeFailed):
+            list(responder.open(data))
+    assert (responder.is_established, responder.take_handshake(), responder.pending) == (False, b"", 0)
+
+
+def test_a_failed_handshake_stays_failed() -> None:
+    initiator = miner()
+    with pytest.raises(HandshakeFailed, match="failed tag"):
+        list(initiator.open(record(bytes(8) + WARP["act2"][8:])))
+    with pytest.raises(HandshakeFailed, match="after a failed handshake"):
+        list(initiator.open(record(WARP["act2"])))
+
+
+def test_nothing_is_sealed_before_the_handshake_is_done() -> None:
+    for transport in (miner(), server()):
+        with pytest.raises(LocalProtocolError, match="before the handshake"):
+            transport.seal(b"too early")
+
+
+# Records
+
+@pytest.mark.parametrize(("size", "records"), [
+    (0, [16]),
+    (1, [17]),
+    (65_519, [65_535]),
+    (65_520, [65_535, 17]),
+    (131_038, [65_535, 65_535]),
+    (200_000, [65_535, 65_535, 65_535, 3_459]),
+])
+def test_a_plaintext_goes_in_records_of_at_most_65535_bytes(
+    ends: tuple[Transport, Transport], size: int, records: list[int]
+) -> None:
+    sender, receiver = ends
+    plaintext = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    wire = sender.seal(plaintext)
+    assert list(lengths(wire)) == records
+    opened = list(receiver.open(wire))
+    assert b"".join(opened) == plaintext
+    assert [len(piece) + 16 for piece in opened] == [length for length in records if length > 16]
+    assert receiver.pending == 0
+
+
+@pytest.mark.parametrize("length", range(16))
+def test_a_record_too_short_for_a_tag_is_refused_on_its_prefix(ends: tuple[Transport, Transport], length: int) -> None:
+    sender, receiver = ends
+    plaintexts, error = drain(receiver, sender.seal(b"good") + bytes([length, 0]))
+    assert plaintexts == [b"good"]
+    assert isinstance(error, BadRecord)
+    assert f"record of {length} bytes" in str(error)
+
+
+def test_an_empty_record_is_legal_counts_and_yields_nothing(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    wire = sender.seal(b"") + sender.seal(b"one") + sender.seal(b"") + sender.seal(b"") + sender.seal(b"two")
+    assert list(lengths(wire)) == [16, 19, 16, 16, 19]
+    assert list(receiver.open(wire)) == [b"one", b"two"]
+
+
+def test_the_longest_record_may_fail_its_tag_like_any_other(ends: tuple[Transport, Transport]) -> None:
+    _, receiver = ends
+    with pytest.raises(BadRecord, match="failed tag"):
+        list(receiver.open(record(bytes(65_535))))
+
+
+def test_records_do_not_depend_on_where_tcp_cuts_them() -> None:
+    """Act two and four records, an empty one among them, in two reads with the cut at every byte, and byte by byte."""
+    initiator, responder = miner(), server()
+    list(responder.open(initiator.take_handshake()))
+    wire = responder.take_handshake() + b"".join(responder.seal(text) for text in (b"a", b"", b"bc" * 30, b"d"))
+    expected = [b"a", b"bc" * 30, b"d"]
+    for cut in range(len(wire) + 1):
+        initiator = miner()
+        assert [*initiator.open(wire[:cut]), *initiator.open(wire[cut:])] == expected
+        assert initiator.pending == 0
+    initiator = miner()
+    assert [text for i in range(len(wire)) for text in initiator.open(wire[i : i + 1])] == expected
+
+
+@given(st.lists(st.binary(max_size=100), max_size=8), st.data())
+def test_any_stream_in_any_reads_comes_out_as_it_went_in(texts: list[bytes], data: st.DataObject) -> None:
+    sender, receiver = shaken()
+    wire = b"".join(sender.seal(text) for text in texts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
+    reads = [wire[begin:end] for begin, end in pairwise([0, *cuts, len(wire)])]
+    opened = [text for read in reads for text in receiver.open(read)]
+    assert opened == [text for text in texts if text]
+
+
+def test_a_consumer_may_stop_early_and_go_on(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    texts = [bytes([i]) * 5 for i in range(6)]
+    wire = b"".join(map(sender.seal, texts))
+    for text in receiver.open(wire[:-3]):
+        assert text == texts[0]
+        break
+    assert receiver.pending == 5 * 23 - 3
+    assert list(islice(receiver.open(b""), 2)) == texts[1:3]
+    assert list(islice(receiver.open(wire[-3:]), 1)) == texts[3:4]
+    assert list(receiver.open(b"")) == texts[4:]
+    assert receiver.pending == 0
+
+
+def test_what_was_taken_in_is_kept_even_if_nobody_asks_for_it_yet(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    receiver.open(sender.seal(b"one"))
+    receiver.open(sender.seal(b"two"))
+    assert receiver.pending == 42
+    assert list(receiver.open(b"")) == [b"one", b"two"]
+
+
+def test_two_iterators_of_one_transport_share_its_place(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    older = receiver.open(b"".join(map(sender.seal, (b"one", b"two", b"three", b"four"))))
+    assert next(older) == b"one"
+    newer = receiver.open(b"")
+    assert next(newer) == b"two"
+    assert next(older) == b"three"
+    assert list(newer) == [b"four"]
+    assert list(older) == []
+
+
+def test_what_was_good_before_a_bad_record_is_delivered(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    good, bad, after = sender.seal(b"good") + sender.seal(b"too"), bytearray(sender.seal(b"bad")), sender.seal(b"after")
+    bad[-1] ^= 0x80
+    plaintexts, error = drain(receiver, good + bytes(bad) + after)
+    assert plaintexts == [b"good", b"too"]
+    assert isinstance(error, BadRecord)
+    assert receiver.pending == 0
+
+
+def test_a_bad_record_is_the_end_of_what_comes_in_but_not_of_answers(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    assert isinstance(drain(receiver, record(bytes(20)))[1], BadRecord)
+    plaintexts, error = drain(receiver, sender.seal(b"good"))
+    assert plaintexts == []
+    assert isinstance(error, BadRecord)
+    assert receiver.is_established
+    assert list(sender.open(receiver.seal(b"recorded"))) == [b"recorded"]
+
+
+def test_records_cannot_be_replayed_swapped_left_out_or_reflected(ends: tuple[Transport, Transport]) -> None:
+    sender, _ = ends
+    first, second = sender.seal(b"first"), sender.seal(b"second")
+    for wire, expected in ((first + first, [b"first"]), (second + first, []), (second, [])):
+        receiver = shaken()[0 if isinstance(sender, ResponderTransport) else 1]
+        plaintexts, error = drain(receiver, wire)
+        assert plaintexts == expected
+        assert isinstance(error, BadRecord)
+    assert isinstance(drain(sender, first)[1], BadRecord)
+
+
+@pytest.mark.parametrize("at", range(2, 2 + 50 + 16))
+def test_any_flipped_bit_of_a_record_is_refused(at: int) -> None:
+    for bit in range(8):
+        sender, receiver = shaken()
+        wire = bytearray(sender.seal(b"x" * 50))
+        wire[at] ^= 1 << bit
+        assert isinstance(drain(receiver, bytes(wire))[1], BadRecord)
+
+
+def test_the_nonces_end_in_both_directions(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    assert sender._send is not None
+    assert receiver._receive is not None
+    sender._send.n = receiver._receive.n = RESERVED_NONCE - 1
+    last = sender.seal(b"last")
+    with pytest.raises(LocalProtocolError, match="no nonce"):
+        sender.seal(b"one more")
+    reserved = PUBLIC.seal(sender._send.k, bytes(4) + b"\xff" * 8, b"", b"one more", BUFFER)
+    plaintexts, error = drain(receiver, last + record(reserved))
+    assert plaintexts == [b"last"]
+    assert isinstance(error, BadRecord)
+    assert "last nonce" in str(error)
+
+
+def test_the_public_binding_carries_a_session_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cipherstate, "seal", PUBLIC.seal)
+    monkeypatch.setattr(cipherstate, "open_sealed", PUBLIC.open_sealed)
+    sender, receiver = shaken(PUBLIC.new_buffer())
+    plaintexts, error = drain(receiver, sender.seal(bytes(70_000)) + record(bytes(20)))
+    assert b"".join(plaintexts) == bytes(70_000)
+    assert isinstance(error, BadRecord)
+
+
+# Whatever bytes arrive
+
+def established_server() -> ResponderTransport:
+    return shaken()[1]
+
+
+def established_miner() -> InitiatorTransport:
+    return shaken()[0]
+
+
+@pytest.mark.parametrize("make", [miner, server, established_miner, established_server])
+@settings(max_examples=300)
+@given(data=st.data())
+def test_garbage_is_refused_or_awaited_and_nothing_else(make: Callable[[], Transport], data: st.DataObject) -> None:
+    transport = make()
+    with suppress(RemoteProtocolError):
+        for piece in data.draw(st.lists(st.binary(max_size=120), max_size=4)):
+            assert list(transport.open(piece)) == []
+
+
+@settings(max_examples=500)
+@given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=5), st.data())
+def test_a_mutated_stream_delivers_a_prefix_of_what_was_sent(texts: list[bytes], data: st.DataObject) -> None:
+    sender, receiver = shaken()
+    wire = bytearray(b"".join(map(sender.seal, texts)))
+    at = data.draw(st.integers(0, len(wire) - 1))
+    match data.draw(st.sampled_from(["flip", "drop", "insert", "cut"])):
+        case "flip":
+            wire[at] ^= 1 << data.draw(st.integers(0, 7))
+        case "drop":
+            del wire[at]
+        case "insert":
+            wire.insert(at, data.draw(st.integers(0, 255)))
+        case "cut":
+            del wire[at:]
+    plaintexts, _ = drain(receiver, bytes(wire))
+    assert plaintexts == texts[: len(plaintexts)]
+
+
+# What a connection holds
+
+def reachable(root: object) -> list[object]:
+    """Every object of ours that `root` keeps alive."""
+    seen, queue = {id(root): root}, [root]
+    while queue:
+        for held in gc.get_referents(queue.pop()):
+            if id(held) not in seen and not isinstance(held, type | ModuleType | FunctionType):
+                seen[id(held)] = held
+                queue.append(held)
+    return list(seen.values())
+
+
+def test_the_handshake_is_dropped_when_it_is_done_and_when_it_has_failed() -> None:
+    waiting = miner()
+    assert any(isinstance(held, HandshakeState) for held in reachable(waiting))
+    failed = server()
+    drain(failed, record(bytes(32)))
+    for transport in (*shaken(), failed):
+        assert not any(isinstance(held, HandshakeState | SymmetricState) for held in reachable(transport))
+        assert MINER_EPHEMERAL not in reachable(transport)
+
+
+@pytest.mark.parametrize("role", [0, 1], ids=["miner", "pool"])
+def test_an_established_transport_weighs_well_below_a_kibibyte(role: int) -> None:
+    count = 200
+    shaken()                                                # whatever a first time costs
+    transports: list[Transport] = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(count):
+            transport = shaken()[role]
+            list(transport.open(b"\x20"))                   # the beginning of a record is held, and let go below
+            transports.append(transport)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / count < 600
+    assert not hasattr(transports[0], "__dict__")
