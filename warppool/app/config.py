@@ -21,7 +21,9 @@ from warppool.app.options import (
     UNSERVED_LISTENERS,
     Address,
     Config,
+    DifficultyConfig,
     Kind,
+    LedgerConfig,
     NodeConfig,
     PoolConfig,
     Refused,
@@ -31,6 +33,7 @@ from warppool.app.options import (
 )
 from warppool.bitcoin.address import AddressError, script_of
 from warppool.errors import ConfigError
+from warppool.ledger.url import database_path
 
 ENVIRONMENT_PREFIX = "WARPPOOL__"
 MAX_SHOWN = 80
@@ -75,9 +78,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                               f"(umask 077; warppool-keygen >> {folder / 'secrets.toml'}), "
                               "or switch Stratum V2 off by sv2_listen = []")
         sections["node"] = _with_passwords(sections["node"], secrets)
-    path = pool.data_dir / ledger.url.removeprefix("sqlite:///")
+    ledger = _with_path(ledger, pool.data_dir, _where(tables["ledger"][0], "url", source, "ledger"))
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(sections["node"]),
-                  ledger=replace(ledger, path=path), log=sections["log"][0], secrets=secrets or Secrets())
+                  ledger=ledger, log=sections["log"][0], secrets=secrets or Secrets())
 
 
 def unserved(config: Config) -> tuple[str, ...]:
@@ -232,6 +235,13 @@ def _with_script(pool: PoolConfig, where: str) -> PoolConfig:
     return replace(pool, payout_script=script)
 
 
+def _with_path(ledger: LedgerConfig, data_dir: Path, where: str) -> LedgerConfig:
+    try:
+        return replace(ledger, path=database_path(ledger.url, data_dir))
+    except ConfigError as exc:
+        raise ConfigError(f"{where.removesuffix(': ledger.url')}: {exc}") from exc     # it names the key itself
+
+
 def _check_listeners(stratum: StratumConfig, source: str) -> None:
     """No two listeners may want one port of one address."""
     taken: list[tuple[str, Address]] = []
@@ -256,7 +266,7 @@ def _is_same_door(one: Address, other: Address) -> bool:
     return "0.0.0.0" in (one.host, other.host) and ":" not in one.host + other.host
 
 
-def _check_difficulty(difficulty: Any, source: str) -> None:
+def _check_difficulty(difficulty: DifficultyConfig, source: str) -> None:
     if difficulty.max and difficulty.max < difficulty.min:
         raise ConfigError(f"{source}: difficulty.max holds {difficulty.max}: it takes 0, for no limit, or at least "
                           f"difficulty.min, {difficulty.min}")

@@ -154,17 +154,6 @@ def _read_node_url(value: object) -> str:
     return value
 
 
-def _read_ledger_url(value: object) -> str:
-    shape = "it takes sqlite:///FILE, relative to data_dir, or sqlite:////ABSOLUTE/FILE"
-    if not isinstance(value, str) or not value.isprintable():
-        raise Refused(shape)
-    if value.startswith(("postgresql:", "postgres:")):
-        raise Refused("PostgreSQL comes with a later version; write sqlite:///shares.db")
-    if not value.startswith("sqlite:///") or value.endswith("/"):
-        raise Refused(shape)
-    return value
-
-
 def _read_key(value: object) -> bytes:
     try:
         key = bytes.fromhex(value) if isinstance(value, str) and len(value) == 64 else b""
@@ -184,7 +173,6 @@ def _read_texts(value: object) -> tuple[str, ...]:
 ADDRESSES: Final = Kind("list of IP addresses with ports", _read_addresses)
 PATH: Final = Kind("path", _read_path, is_text=True)
 NODE_URL: Final = Kind("http://HOST:PORT", _read_node_url, is_text=True)
-LEDGER_URL: Final = Kind("sqlite:///FILE", _read_ledger_url, is_text=True)
 KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
 TEXTS: Final = Kind("list of texts", _read_texts)
 DIFFICULTY: Final = number("1e-10", "1e30")
@@ -280,7 +268,8 @@ class NodeConfig:
 class LedgerConfig:
     """The books."""
 
-    url: str = option(LEDGER_URL, "sqlite:///shares.db", "Where the books are kept; relative to data_dir.")
+    url: str = option(
+        text("sqlite:///FILE", 4096), "sqlite:///shares.db", "Where the books are kept; relative to data_dir.")
     durability: str = option(
         choice("commit", "none"), "commit", "commit: a share is answered once it is on the disk; none: at once.")
     path: Path = derived(Path("shares.db"))
