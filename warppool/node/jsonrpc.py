@@ -1,0 +1,200 @@
+"""JSON-RPC to one Bitcoin node: a method and its parameters in, the result out, and every failure a NodeError.
+
+The sentence of a NodeError is made for the operator: it goes into the log as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from warppool.errors import NodeError
+from warppool.node.httpline import HttpLine, NodeAddress, NodeHungUp, NodeSilent
+
+__all__ = ["Cookie", "Credentials", "JsonRpc", "NodeAddress", "NodeSilent", "RpcRefusal", "UserPassword"]
+
+WARMING_UP = -28            # the node's code for "Loading block index..." and its like
+_MAX_COOKIE = 4096          # bytes; the node writes about 75
+_MAX_QUOTE = 200            # characters of a node's own words that go into the log
+
+
+class RpcRefusal(NodeError):
+    """The node answered, and its answer is an error of its own; `code` is its number."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """The node writes user and password into this file anew at each of its starts."""
+
+    path: Path
+
+    def read(self) -> bytes:
+        """`user:password` as it stands there now; NodeError says what the operator can do if it does not."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(_MAX_COOKIE).strip()
+        except FileNotFoundError as exc:
+            raise NodeError(f"no cookie at {self.path}: is the node running, and is this its directory?") from exc
+        except PermissionError as exc:
+            raise NodeError(f"the cookie {self.path} may not be read by this user: join the node's group") from exc
+        except OSError as exc:
+            raise NodeError(f"the cookie {self.path} cannot be read: {exc.strerror}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class UserPassword:
+    """A user and password that stand in the node's own configuration."""
+
+    user: str
+    password: str = field(repr=False)
+
+    def read(self) -> bytes:
+        """`user:password`."""
+        return f"{self.user}:{self.password}".encode()
+
+
+Credentials = Cookie | UserPassword
+
+
+class JsonRpc:
+    """One connection to a node, one call at a time; it belongs to one thread, but for `close`.
+
+    `call` is the plain way. `ask`, `is_answered` and `answer` are its three parts, for a long poll, whose answer may
+    take as long as it likes.
+    """
+
+    def __init__(self, address: NodeAddress, credentials: Credentials) -> None:
+        self.address = address
+        self._credentials = credentials
+        self._line = HttpLine(address)
+        self._login: bytes | None = None        # as the node last took it; None: to be read
+        self._method = ""
+        self._id = 0
+
+    def call(self, method: str, *params: object, timeout_s: float) -> Any:
+        """The result of one call, within `timeout_s` as a whole; NodeError for anything else.
+
+        What went out on a connection that the node was just closing goes out once more, and so does what it refused for
+        a cookie that has changed since: all calls made here may be repeated.
+        """
+        deadline = time.monotonic() + timeout_s
+        login = self._read_login()
+        try:
+            self._ask(method, params, deadline)
+            return self._answer(deadline)
+        except NodeHungUp:
+            if not self._line.is_reused:
+                raise
+        except _Unauthorized:
+            if self._read_login() == login:
+                raise
+        self._ask(method, params, deadline)
+        return self._answer(deadline)
+
+    def ask(self, method: str, *params: object, timeout_s: float) -> None:
+        """Send a call and do not wait for its answer."""
+        self._ask(method, params, time.monotonic() + timeout_s)
+
+    def is_answered(self, timeout_s: float) -> bool:
+        """True once `answer` has something to read; False if `timeout_s` goes by first."""
+        return self._line.is_answered(timeout_s)
+
+    def answer(self, timeout_s: float) -> Any:
+        """The result of the call sent by `ask`."""
+        return self._answer(time.monotonic() + timeout_s)
+
+    def hang_up(self) -> None:
+        """Drop the connection and the answer that is due on it; the next call makes a new one."""
+        self._line.hang_up()
+
+    def close(self) -> None:
+        """Any thread: the call that runs raises NodeError at once, and so does every later one."""
+        self._line.close()
+
+    def _ask(self, method: str, params: tuple[object, ...], deadline: float) -> None:
+        self._id += 1
+        self._method = method
+        body = json.dumps({"id": self._id, "method": method, "params": params}).encode()
+        self._line.post(body, "Basic " + base64.b64encode(self._read_login()).decode(), deadline)
+
+    def _answer(self, deadline: float) -> Any:
+        try:
+            return self._result(*self._line.read(deadline))
+        except _Unauthorized:
+            self._login = None
+            raise
+
+    def _read_login(self) -> bytes:
+        if self._login is None:
+            self._login = self._credentials.read()
+        return self._login
+
+    def _result(self, status: int, body: bytes) -> Any:
+        """Errors of the node's own come with status 200, 404 or 500, as it likes, and then the body says more."""
+        match status:
+            case 401:
+                raise _Unauthorized(f"the node refuses {_described(self._credentials)} (HTTP 401)")
+            case 403:
+                raise NodeError("the node serves no calls from this machine (HTTP 403): see its rpcallowip")
+            case 503:
+                raise NodeError(f"the node is starting or too busy (HTTP 503){_quoted(body)}")
+        try:
+            answer = json.loads(body, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as exc:
+            what = "its answer is not JSON" if status == 200 else f"HTTP {status} and no JSON"
+            raise NodeError(f"{self._method}: {what}{_quoted(body)}") from exc
+        if not isinstance(answer, dict):
+            raise NodeError(f"{self._method}: its answer is no JSON object{_quoted(body)}")
+        if (error := answer.get("error")) is not None:
+            raise self._refusal(error)
+        if status != 200 or "result" not in answer:
+            raise NodeError(f"{self._method}: neither result nor error (HTTP {status}){_quoted(body)}")
+        if answer.get("id") != self._id:
+            self._line.hang_up()                # whatever comes next on it is not ours either
+            raise NodeError(f"{self._method}: the answer to another call (id {_clip(answer.get('id'))})")
+        return answer["result"]
+
+    def _refusal(self, error: object) -> RpcRefusal:
+        """The error object of the node as an exception; code 0 where it has no number."""
+        code, words = 0, _clip(error)
+        if isinstance(error, dict):
+            if isinstance(error.get("code"), int):
+                code = error["code"]
+            words = _clip(error.get("message"))
+        if code == WARMING_UP:
+            return RpcRefusal(f"the node is starting: {words}", code)
+        return RpcRefusal(f"{self._method}: the node says {words!r} (error {code})", code)
+
+
+class _Unauthorized(NodeError):
+    """HTTP 401."""
+
+
+def _described(credentials: Credentials) -> str:
+    match credentials:
+        case Cookie(path):
+            return f"the cookie of {path}"
+        case UserPassword(user):
+            return f"user {user!r} and its password"
+
+
+def _quoted(body: bytes) -> str:
+    text = _clip(body.decode("utf-8", "replace").strip())
+    return f": {text!r}" if text else ""
+
+
+def _clip(words: object) -> str:
+    text = str(words)
+    return text if len(text) <= _MAX_QUOTE else text[:_MAX_QUOTE] + "..."
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
