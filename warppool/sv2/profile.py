@@ -1,0 +1,212 @@
+"""The dialects of Stratum V2, as data: what a message's number is, what stands on a wire and how it is sealed.
+
+A listener and a dialled connection have one profile each. Whoever encodes, decodes, seals or judges takes what differs
+from it and never asks for its name. `WARP` is this project's dialect (architecture.md §5), `SPEC` the published one.
+
+Source: sv2-wire.md §2.3, §8; messages.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from warppool.errors import LocalProtocolError, UnexpectedMessage
+from warppool.noise.symmetricstate import WARP_SUITE, Suite
+from warppool.sv2.codec import Layout, layout_of
+from warppool.sv2.frame import CHANNEL_BIT, MAX_U24, Frame, encode_frame
+from warppool.sv2.messages import common, mining, template
+from warppool.sv2.types import Message
+
+Ids = Mapping[type[Message], int]
+
+
+class Subprotocol(IntEnum):
+    """Whose messages a connection speaks, by its number in SetupConnection.
+
+    Common has none there: it stands alone until a connection is set up, and every other subprotocol knows its messages.
+    """
+
+    COMMON = -1
+    MINING = 0
+    TEMPLATE_DISTRIBUTION = 2
+
+
+IdTable = Mapping[Subprotocol, Mapping[type[Message], int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """One dialect; immutable, shared by all threads.
+
+    A message that is not in `ids` does not exist: encoding it is LocalProtocolError, receiving it UnexpectedMessage.
+    The caps are in bytes of payload, inclusive: what a server reads before the set-up and after it, and what everybody
+    else reads, which is also the most that is ever sent.
+    """
+
+    name: str
+    ids: IdTable                                    # each subprotocol's own messages
+    channel_messages: frozenset[type[Message]]      # sent with the channel bit
+    without_tail: frozenset[type[Message]]          # written without their optional tail, which is still read
+    max_payload_before_setup: int
+    max_payload_from_client: int
+    max_payload: int
+    version_mask: int                               # bits of a header's version that a miner may roll
+    checks_sequence: bool                           # a sequence number not above the last is a duplicate share
+    sealed_by: Suite | None                         # None: its transport does not exist yet
+    _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
+    _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Build the tables of both directions; ValueError if two messages that can meet have one number."""
+        outgoing: dict[type[Message], tuple[int, int, Layout[Any]]] = {}
+        for ids in self.ids.values():
+            for cls, msg_type in ids.items():
+                extension_type = CHANNEL_BIT if cls in self.channel_messages else 0
+                outgoing[cls] = (extension_type, msg_type, layout_of(cls, cls not in self.without_tail))
+        incoming: dict[Subprotocol, dict[int, Layout[Any]]] = {}
+        for subprotocol, ids in self.ids.items():
+            known = {**self.ids[Subprotocol.COMMON], **ids}
+            incoming[subprotocol] = {msg_type: outgoing[cls][2] for cls, msg_type in known.items()}
+            if len(incoming[subprotocol]) < len(known):
+                raise ValueError(f"two messages of profile {self.name} have one number in {subprotocol.name}")
+        object.__setattr__(self, "_outgoing", outgoing)
+        object.__setattr__(self, "_incoming", incoming)
+
+    @property
+    def suite(self) -> Suite:
+        """The Noise suite that seals this dialect."""
+        if self.sealed_by is None:
+            raise LocalProtocolError(f"nothing here seals the profile {self.name}")
+        return self.sealed_by
+
+    def id_of(self, cls: type[Message]) -> int:
+        """The number of `cls` on the wire; LocalProtocolError if this dialect lacks it."""
+        return self._route(cls)[1]
+
+    def class_of(self, subprotocol: Subprotocol, msg_type: int) -> type[Message]:
+        """What number `msg_type` means; UnexpectedMessage if this subprotocol lacks it."""
+        return self._layout(subprotocol, msg_type).cls
+
+    def encode(self, message: Message) -> bytes:
+        """The whole frame of `message`; LocalProtocolError if this dialect lacks it or its payload is too long."""
+        extension_type, msg_type, layout = self._route(type(message))
+        payload = layout.encode(message)
+        if len(payload) > self.max_payload:
+            raise LocalProtocolError(f"{type(message).__name__} of {len(payload)} bytes in profile {self.name}")
+        return encode_frame(msg_type, payload, extension_type)
+
+    def decode(self, subprotocol: Subprotocol, frame: Frame) -> Message | None:
+        """The message in `frame`, or None for a frame of an extension, since none is agreed on: discard it.
+
+        UnexpectedMessage if this subprotocol has no such number, or before the set-up for an extension, since nothing
+        may come before SetupConnection; MalformedPayload if the payload is not that message. Bytes behind the last
+        field belong to extensions too and are ignored.
+        """
+        if frame.extension_type:
+            if subprotocol is Subprotocol.COMMON:
+                raise UnexpectedMessage(f"extension 0x{frame.extension_type:04x} before the set-up")
+            return None
+        message: Message = self._layout(subprotocol, frame.msg_type).decode(frame.payload)[0]
+        return message
+
+    def _route(self, cls: type[Message]) -> tuple[int, int, Layout[Any]]:
+        try:
+            return self._outgoing[cls]
+        except KeyError:
+            raise LocalProtocolError(f"profile {self.name} has no {cls.__name__}") from None
+
+    def _layout(self, subprotocol: Subprotocol, msg_type: int) -> Layout[Any]:
+        try:
+            return self._incoming[subprotocol][msg_type]
+        except KeyError:
+            raise UnexpectedMessage(f"message 0x{msg_type:02x} in {subprotocol.name}") from None
+
+
+SPEC_IDS: IdTable = {
+    Subprotocol.COMMON: {
+        common.SetupConnection: 0x00,
+        common.SetupConnectionSuccess: 0x01,
+        common.SetupConnectionError: 0x02,
+        common.ChannelEndpointChanged: 0x03,
+        common.Reconnect: 0x04,
+    },
+    Subprotocol.MINING: {
+        mining.OpenStandardMiningChannel: 0x10,
+        mining.OpenStandardMiningChannelSuccess: 0x11,
+        mining.OpenMiningChannelError: 0x12,
+        mining.OpenExtendedMiningChannel: 0x13,
+        mining.OpenExtendedMiningChannelSuccess: 0x14,
+        mining.NewMiningJob: 0x15,
+        mining.UpdateChannel: 0x16,
+        mining.UpdateChannelError: 0x17,
+        mining.CloseChannel: 0x18,
+        mining.SetExtranoncePrefix: 0x19,
+        mining.SubmitSharesStandard: 0x1A,
+        mining.SubmitSharesExtended: 0x1B,
+        mining.SubmitSharesSuccess: 0x1C,
+        mining.SubmitSharesError: 0x1D,
+        mining.NewExtendedMiningJob: 0x1F,
+        mining.SetNewPrevHash: 0x20,
+        mining.SetTarget: 0x21,
+        mining.SetCustomMiningJob: 0x22,
+        mining.SetCustomMiningJobSuccess: 0x23,
+        mining.SetCustomMiningJobError: 0x24,
+        mining.SetGroupChannel: 0x25,
+    },
+    Subprotocol.TEMPLATE_DISTRIBUTION: {
+        template.CoinbaseOutputConstraints: 0x70,
+        template.NewTemplate: 0x71,
+        template.SetNewPrevHash: 0x72,
+        template.RequestTransactionData: 0x73,
+        template.RequestTransactionDataSuccess: 0x74,
+        template.RequestTransactionDataError: 0x75,
+        template.SubmitSolution: 0x76,
+    },
+}
+
+_NOT_IN_WARP = {
+    common.ChannelEndpointChanged,
+    mining.SetCustomMiningJob,
+    mining.SetCustomMiningJobSuccess,
+    mining.SetCustomMiningJobError,
+    mining.SetGroupChannel,
+}
+_WARPS_OWN = {mining.NewMiningJob: 0x1E, mining.NewExtendedMiningJob: 0x22}
+WARP_IDS: IdTable = {
+    subprotocol: {cls: _WARPS_OWN.get(cls, msg_type) for cls, msg_type in ids.items() if cls not in _NOT_IN_WARP}
+    for subprotocol, ids in SPEC_IDS.items()
+}
+
+_LARGEST_SETUP = 1_291                                      # a SetupConnection with five strings of 255 bytes
+
+WARP = Profile(
+    name="warp",
+    ids=WARP_IDS,
+    channel_messages=frozenset(),
+    without_tail=frozenset({template.CoinbaseOutputConstraints}),   # its CoinbaseOutputDataSize is the size alone
+    max_payload_before_setup=_LARGEST_SETUP,
+    max_payload_from_client=4_096,
+    max_payload=1_048_576,
+    version_mask=0x1FFFE000,                                # BIP 320
+    checks_sequence=True,
+    sealed_by=WARP_SUITE,
+)
+
+SPEC = Profile(
+    name="spec",
+    ids=SPEC_IDS,
+    channel_messages=frozenset(
+        {cls for cls, msg_type in SPEC_IDS[Subprotocol.MINING].items() if 0x15 <= msg_type <= 0x24}
+        | {common.ChannelEndpointChanged}
+    ),
+    without_tail=frozenset(),
+    max_payload_before_setup=_LARGEST_SETUP,
+    max_payload_from_client=78_370,                         # the largest SetCustomMiningJob, and 4 KiB of TLVs
+    max_payload=MAX_U24,
+    version_mask=0x1FFFFFE0,                                # BIP 323
+    checks_sequence=False,
+    sealed_by=None,
+)
