@@ -62,7 +62,8 @@ def merkle_root(hashes: list[bytes]) -> bytes:
 def make_transaction(number: int, *, has_witness: bool = True, filler: int = 0) -> dict[str, Any]:
     """An entry of `transactions`: one input that no one has, one output, `filler` more bytes of output script."""
     script = b"\x51" + b"\x00" * filler
-    length = bytes((len(script),)) if len(script) < 0xFD else b"\xfd" + len(script).to_bytes(2, "little")
+    length = bytes((len(script),)) if len(script) < 0xFD else b"\xfe" + len(script).to_bytes(4, "little")
+    assert len(script) < 0xFD or len(script) > 0xFFFF
     body = b"\x01" + number.to_bytes(32, "little") + b"\x00" * 4 + b"\x00" + b"\xff" * 4
     body += b"\x01" + (number % 1000).to_bytes(8, "little") + length + script
     stripped = b"\x02\x00\x00\x00" + body + b"\x00" * 4
@@ -103,11 +104,8 @@ class StubNode:
         self.login = b""
         self.changed = threading.Condition()            # guards all of the above that the threads change
         self._listener: socket.socket | None = None
-        # Bound and never listening: it keeps the port ours while the node is away, and refuses whoever knocks.
-        self._place = socket.socket()
-        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
-        self._port: int = self._place.getsockname()[1]
+        self._place: socket.socket | None = None
+        self._port = 0
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._epoch = 0
@@ -121,6 +119,12 @@ class StubNode:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> StubNode:
+        if self._place is None:
+            # Bound and never listening: it keeps the port ours while the node is away, and refuses whoever knocks.
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", 0))
+            self._port = self._place.getsockname()[1]
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
         self._spawn(self._serve, self._listener, self._epoch)
         return self
@@ -146,7 +150,8 @@ class StubNode:
     def __exit__(self, *_: object) -> None:
         if self._listener is not None:
             self.stop()
-        self._place.close()
+        if self._place is not None:
+            self._place.close()
 
     def new_login(self) -> None:
         """A new password, in the cookie file too if there is one, as after a restart."""

@@ -1,0 +1,278 @@
+"""Templates from getblocktemplate: one good answer, and every way in which it can be wrong."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.node.stub import HARD_NBITS, StubNode, display, dsha, make_transaction, merkle_root, target_of
+from warppool.errors import NodeError
+from warppool.node.gbt import Reading, read_template
+
+PREV = dsha(b"the block before")
+
+
+def answer_of(count: int = 3, **changes: Any) -> dict[str, Any]:
+    """A good answer with `count` transactions, the last one legacy, and `changes` on top."""
+    stub = StubNode(nbits=HARD_NBITS, network="main")
+    stub.chain = [PREV]
+    stub.transactions = [make_transaction(n, has_witness=n < count - 1) for n in range(count)]
+    return stub.template() | {"height": 800_001, "coinbasevalue": 625_000_000 + 1000 * count} | changes
+
+
+def read(answer: Any, previous: Reading | None = None, network: str = "main") -> Reading:
+    return read_template(answer, network=network, source="node-0", template_id=9, previous=previous)
+
+
+def test_a_good_answer():
+    answer = answer_of()
+    template = read(answer).template
+    assert template.template_id == 9
+    assert template.source == "node-0"
+    assert template.version == 0x20000000
+    assert template.tip.prev_hash == PREV
+    assert template.tip.nbits == HARD_NBITS
+    assert template.tip.target == target_of(HARD_NBITS)
+    assert template.tip.min_ntime == 1_700_000_600
+    assert template.tip.height == 800_001
+    assert template.coinbase_prefix == b"\x03" + (800_001).to_bytes(3, "little")
+    assert template.coinbase_tx_value_remaining == answer["coinbasevalue"] == 625_000_000 + 3000
+    assert template.coinbase_tx_outputs_count == 1
+    assert template.coinbase_tx_outputs == bytes(8) + b"\x26" + bytes.fromhex(answer["default_witness_commitment"])
+    assert template.has_witness
+    assert template.transactions == tuple(bytes.fromhex(entry["data"]) for entry in answer["transactions"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 8])
+def test_the_merkle_path_leads_from_any_coinbase_to_the_root(count):
+    answer = answer_of(count)
+    coinbase = dsha(b"coinbase")
+    root = coinbase
+    for neighbour in read(answer).template.merkle_path:
+        root = dsha(root + neighbour)
+    assert root == merkle_root([coinbase] + [bytes.fromhex(entry["txid"])[::-1] for entry in answer["transactions"]])
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"rules": ["csv", "!segwit", "!covenants"]}, "'covenants': update warppool"),
+    ({"rules": ["segwit", "!signet"]}, "'signet'"),
+    ({"rules": None}, "rules is not a list"),
+    ({"rules": [1]}, "rules is not a list"),
+    ({"previousblockhash": "00"}, "previousblockhash: 00 is not 64 hex digits"),
+    ({"previousblockhash": None}, "previousblockhash"),
+    ({"previousblockhash": "é" * 64}, "previousblockhash"),
+    ({"bits": "1715a35"}, "bits: 1715a35 is not 8 hex digits"),
+    ({"bits": "zz15a35c"}, "bits: zz15a35c is not 8 hex digits"),
+    ({"bits": 1}, "bits: 1 is not"),
+    ({"bits": "1d80ffff"}, "bits: .* negative"),
+    ({"bits": "ff15a35c"}, "bits: .* above 256 bits"),
+    ({"bits": "17000000", "target": "00" * 32}, "bits: no hash can meet 17000000"),
+    ({"bits": f"{HARD_NBITS + 1:08x}"}, "target: it is not the target of bits"),
+    ({"target": "ff" * 32}, "target: it is not the target of bits"),
+    ({"target": "xx"}, "target: xx is not 64 hex digits"),
+    ({"height": 0}, "height: 0 is not"),
+    ({"height": 2**31}, "height"),
+    ({"height": "800001"}, "height"),
+    ({"height": True}, "height: True is not a whole number"),
+    ({"curtime": -1}, "curtime"),
+    ({"curtime": 2**32}, "curtime"),
+    ({"curtime": 1.5}, "curtime"),
+    ({"mintime": None}, "mintime"),
+    ({"version": 3}, "version: 3; nodes refuse blocks below 4"),
+    ({"version": -1}, "version: -1; nodes refuse"),
+    ({"version": 2**31}, "version: 2147483648 is not"),
+    ({"vbrequired": 1}, "vbrequired: 00000001"),
+    ({"vbrequired": 0x20002000, "version": 0x20002000}, "vbrequired: 20002000"),
+    ({"coinbasevalue": 625_003_001}, "coinbasevalue: 625003001 sat, but .* are 625003000"),
+    ({"coinbasevalue": -1}, "coinbasevalue"),
+    ({"coinbasevalue": None}, "coinbasevalue"),
+    ({"transactions": None}, "transactions is not a list"),
+    ({"transactions": ["00"]}, "transactions is not a list"),
+    ({"default_witness_commitment": "6a24aa21a9ed" + "00" * 32}, "does not commit to the transactions"),
+    ({"default_witness_commitment": 5}, "does not commit to the transactions"),
+    ({"sizelimit": 700}, "sizelimit: .* 700 are allowed"),
+    ({"weightlimit": 3000}, "weightlimit: .* 3000 are allowed"),
+    ({"sigoplimit": 82}, "sigoplimit: .* come to 83, and 82 are allowed"),
+    ({"sigoplimit": "80000"}, "sigoplimit"),
+])
+def test_what_is_wrong_is_named(changes, words):
+    with pytest.raises(NodeError, match=f"getblocktemplate: .*{words}"):
+        read(answer_of(**changes))
+
+
+@pytest.mark.parametrize("answer", [None, [], "template", 7])
+def test_an_answer_that_is_no_object(answer):
+    with pytest.raises(NodeError, match="no JSON object"):
+        read(answer)
+
+
+@pytest.mark.parametrize("name", [
+    "rules", "previousblockhash", "bits", "height", "curtime", "version", "coinbasevalue", "transactions",
+])
+def test_what_must_be_there(name):
+    answer = answer_of()
+    del answer[name]
+    with pytest.raises(NodeError, match=name):
+        read(answer)
+
+
+@pytest.mark.parametrize("name", [
+    "target", "mintime", "sizelimit", "weightlimit", "sigoplimit", "vbrequired", "default_witness_commitment",
+    "coinbaseaux", "longpollid", "noncerange", "mutable",
+])
+def test_what_may_be_absent_changes_nothing(name):
+    answer = answer_of()
+    del answer[name]
+    assert read(answer) == read(answer_of())
+
+
+@pytest.mark.parametrize(("entry", "words"), [
+    ({"data": None}, r"transactions\[1\].data is no transaction"),
+    ({"data": "zz"}, r"transactions\[1\].data is no transaction"),
+    ({"data": "00" * 60}, r"transactions\[1\].data is no transaction"),
+    ({"data": make_transaction(77)["data"]}, r"transactions\[1\].hash is not that of its data"),
+    ({"data": make_transaction(1)["data"] + "00"}, r"transactions\[1\].data is no transaction: 1 bytes follow"),
+    ({"hash": "00" * 32}, r"transactions\[1\].hash is not"),
+    ({"hash": None}, r"transactions\[1\].hash is not"),
+    ({"hash": make_transaction(1)["hash"].upper()}, r"transactions\[1\].hash is not"),
+    ({"txid": make_transaction(1)["hash"]}, r"transactions\[1\].txid is not"),
+    ({"txid": None}, r"transactions\[1\].txid is not"),
+    ({"depends": [2]}, r"transactions\[1\].depends: 2 does not stand before it"),
+    ({"depends": [0]}, r"transactions\[1\].depends: 0 does not stand before it"),
+    ({"depends": ["1"]}, "depends is not a list of int"),
+    ({"sigops": -1}, "sigops is not a number"),
+    ({"sigops": None}, "sigops is not a number"),
+    (make_transaction(0), r"transactions\[1\] stands in the list twice"),
+])
+def test_a_wrong_transaction_is_named(entry, words):
+    answer = answer_of()
+    answer["transactions"][1] = answer["transactions"][1] | entry
+    with pytest.raises(NodeError, match=words):
+        read(answer)
+
+
+def test_a_parent_before_its_child_is_in_order():
+    answer = answer_of()
+    answer["transactions"][2]["depends"] = [1, 2]
+    assert read(answer).template.transactions
+
+
+def test_two_transactions_that_change_places_break_the_commitment():
+    answer = answer_of()
+    answer["transactions"][:2] = answer["transactions"][1::-1]
+    with pytest.raises(NodeError, match="default_witness_commitment"):
+        read(answer)
+
+
+def test_the_limits_count_our_coinbase():
+    # 80 bytes of header and 1 of count, 2,000 units for the coinbase, nothing else
+    assert read(answer_of(0, weightlimit=4 * 81 + 2000))
+    with pytest.raises(NodeError, match="come to 2324, and 2323"):
+        read(answer_of(0, weightlimit=4 * 81 + 1999))
+    assert read(answer_of(0, sigoplimit=80))
+
+
+def test_the_nodes_limits_do_not_lift_consensus():
+    answer = answer_of(0, weightlimit=2**32 - 1, sizelimit=2**32 - 1)
+    answer["transactions"] = [make_transaction(n, filler=333_400, has_witness=False) for n in range(3)]
+    del answer["default_witness_commitment"]
+    answer["coinbasevalue"] = 0
+    with pytest.raises(NodeError, match=r"weightlimit: .* and 4000000 are allowed"):
+        read(answer)
+
+
+def test_fees_that_the_node_keeps_to_itself():
+    answer = answer_of(coinbasevalue=700_000_000)
+    with pytest.raises(NodeError, match="coinbasevalue"):
+        read(answer)
+    del answer["transactions"][0]["fee"]
+    assert read(answer).template.coinbase_tx_value_remaining == 700_000_000
+
+
+def test_the_subsidy_is_that_of_the_network():
+    answer = answer_of(0, height=300, coinbasevalue=1_250_000_000)
+    assert read(answer, network="regtest")                  # two halvings of 150 blocks
+    with pytest.raises(NodeError, match="coinbasevalue"):
+        read(answer | {"coinbasevalue": 1_250_000_001}, network="regtest")
+    assert read(answer | {"coinbasevalue": 5_000_000_000})
+
+
+def test_mintime_counts_where_it_is_later():
+    assert read(answer_of(mintime=1_800_000_000)).template.tip.min_ntime == 1_800_000_000
+
+
+def test_rolled_version_bits_are_left_to_the_job():
+    assert read(answer_of(version=0x3FFFE004)).template.version == 0x3FFFE004
+
+
+def test_before_segwit_no_commitment_and_no_witness():
+    answer = answer_of(rules=["csv"])           # the node gives default_witness_commitment all the same
+    with pytest.raises(NodeError, match="one has a witness, but segwit is not among the rules"):
+        read(answer)
+    answer["transactions"] = answer["transactions"][2:]
+    answer["coinbasevalue"] = 625_001_000
+    template = read(answer).template
+    assert not template.has_witness
+    assert (template.coinbase_tx_outputs, template.coinbase_tx_outputs_count) == (b"", 0)
+
+
+@pytest.mark.parametrize("rule", ["segwit", "!segwit"])
+def test_segwit_is_active_with_and_without_the_mark(rule):
+    assert read(answer_of(rules=[rule])).template.has_witness
+
+
+def test_a_signet_that_anyone_may_mine():
+    rules = ["!segwit", "taproot", "!signet"]
+    assert read(answer_of(rules=rules, signet_challenge="51"), network="signet")
+    for challenge in ("5121" + "02" * 33 + "51ae", None):
+        with pytest.raises(NodeError, match="the blocks of this signet need a signature"):
+            read(answer_of(rules=rules, signet_challenge=challenge), network="signet")
+
+
+def test_the_height_does_not_change_on_one_parent():
+    before = read(answer_of())
+    with pytest.raises(NodeError, match="height: 800002, but 800001"):
+        read(answer_of(height=800_002), before)
+    assert read(answer_of(height=800_002, previousblockhash=display(dsha(b"new"))), before)
+
+
+def test_a_transaction_is_read_once_and_its_bytes_are_shared():
+    before = read(answer_of())
+    answer = answer_of()
+    for entry in answer["transactions"][:2]:
+        entry["data"] = "not even looked at"
+    answer["transactions"] = [answer["transactions"][1], make_transaction(50), answer["transactions"][0]]
+    del answer["default_witness_commitment"]
+    after = read(answer, before)
+    assert after.template.transactions[0] is before.template.transactions[1]
+    assert after.template.transactions[2] is before.template.transactions[0]
+    assert set(after.transactions) == {entry["hash"] for entry in answer["transactions"]}       # and no more than these
+    answer["transactions"][0]["txid"] = "00" * 32
+    with pytest.raises(NodeError, match="txid"):
+        read(answer, before)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_any_value_anywhere_is_refused_or_read_and_nothing_else(data):
+    answer = copy.deepcopy(GOOD)
+    place = data.draw(st.sampled_from([answer, answer["transactions"][0], answer["transactions"][2]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
+    try:
+        reading = read(answer)
+    except NodeError:
+        return
+    assert isinstance(reading, Reading)
+
+
+GOOD = answer_of()

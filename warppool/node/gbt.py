@@ -1,0 +1,264 @@
+"""From an answer to `getblocktemplate` (BIP22, BIP23, BIP145) to a template, every statement in it checked.
+
+A pool that mines on a wrong template loses its blocks without a sound, so nothing is believed that can be computed: ids
+and witness commitment are made anew from the transactions. Pure: JSON and the reading before in, the next reading out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from warppool.bitcoin.block import block_subsidy
+from warppool.bitcoin.coinbase import MAX_HEIGHT, commitment_output, height_push, witness_commitment
+from warppool.bitcoin.compactsize import encode_compact_size
+from warppool.bitcoin.hashes import from_display, to_display
+from warppool.bitcoin.header import HEADER_SIZE
+from warppool.bitcoin.merkle import merkle_path
+from warppool.bitcoin.target import target_from_nbits
+from warppool.bitcoin.transaction import MAX_MONEY_SAT, whole_transaction
+from warppool.errors import NodeError
+from warppool.mining.template import Template, Tip
+
+COINBASE_RESERVE_WEIGHT = 2_000     # weight units: ours takes about 1,000, and nodes leave 4,000 or more
+COINBASE_RESERVE_SIGOPS = 80        # cost units: 20 signature checks in our outputs; the node leaves 400
+MAX_BLOCK_WEIGHT = 4_000_000        # consensus, as are the next two
+MAX_BLOCK_SIGOPS = 80_000
+MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses
+
+_KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "testdummy"})
+_ROLLABLE_BITS = 0x1FFF_E000        # version bits that miners may set as they like (BIP320)
+_LEAST_VERSION = 4                  # BIP65; nodes refuse blocks below it
+_OP_TRUE_HEX = "51"
+_U32_MAX = 0xFFFF_FFFF
+_OUTPUT_HEAD = 9                    # bytes before the script of a short output: value 8, length 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTransaction:
+    """A transaction whose ids were computed from its bytes; both ids in header order."""
+
+    raw: bytes
+    txid: bytes
+    wtxid: bytes
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A template, and its transactions by their wtxid in hex as the node writes it.
+
+    The next reading takes from here what it knows: old and new templates share the bytes, and nothing is hashed twice.
+    """
+
+    template: Template
+    transactions: Mapping[str, KnownTransaction]
+
+
+def read_template(
+    answer: Any, *, network: str, source: str, template_id: int, previous: Reading | None = None
+) -> Reading:
+    """Check an answer to `getblocktemplate` and make it a template; NodeError names the field that is wrong.
+
+    `network` is one of the pool's names (main, testnet4, signet, regtest), `source` the node's name in the log.
+    """
+    if not isinstance(answer, dict):
+        raise _wrong("it is no JSON object")
+    has_segwit = _check_rules(answer, network)
+    tip = _tip(answer, previous)
+    version = _version(answer)
+    transactions = _transactions(answer, previous)
+    _check_limits(answer, list(transactions.values()), has_segwit)
+    outputs = _commitment(answer, list(transactions.values())) if has_segwit else b""
+    if not has_segwit:
+        _refuse_witnesses(transactions.values())
+    template = Template(
+        template_id=template_id,
+        tip=tip,
+        version=version,
+        coinbase_tx_version=2,
+        coinbase_prefix=height_push(tip.height),
+        coinbase_tx_input_sequence=0xFFFF_FFFF,
+        coinbase_tx_value_remaining=_value(answer, network, tip.height),
+        coinbase_tx_outputs_count=1 if outputs else 0,
+        coinbase_tx_outputs=outputs,
+        coinbase_tx_locktime=0,
+        merkle_path=merkle_path([transaction.txid for transaction in transactions.values()]),
+        transactions=tuple(transaction.raw for transaction in transactions.values()),
+        source=source,
+    )
+    return Reading(template, transactions)
+
+
+def _check_rules(answer: Mapping[str, Any], network: str) -> bool:
+    """True if segwit is active. A rule with "!" changes what a block is: not knowing it, we must not build one."""
+    known = _KNOWN_RULES
+    if network == "signet":
+        challenge = answer.get("signet_challenge")
+        if challenge != _OP_TRUE_HEX:
+            raise NodeError(
+                "the blocks of this signet need a signature, which a pool cannot give: only a signet whose "
+                f"signet_challenge is {_OP_TRUE_HEX} (OP_TRUE) can be mined, and the node's is {str(challenge)[:80]!r}"
+            )
+        known |= {"signet"}
+    rules = _list(answer, "rules", str)
+    for rule in rules:
+        if rule.startswith("!") and rule[1:] not in known:
+            raise _wrong(f"the network has a rule that this version does not know, {rule[1:60]!r}: update warppool")
+    return "segwit" in rules or "!segwit" in rules
+
+
+def _tip(answer: Mapping[str, Any], previous: Reading | None) -> Tip:
+    prev_hash = _hash(answer, "previousblockhash")
+    nbits = _u32_hex(answer, "bits")
+    try:
+        target = target_from_nbits(nbits)
+    except ValueError as exc:
+        raise _wrong(f"bits: {exc}") from exc
+    if not target:
+        raise _wrong(f"bits: no hash can meet {nbits:08x}")
+    if "target" in answer and int.from_bytes(_hash(answer, "target"), "little") != target:
+        raise _wrong(f"target: it is not the target of bits {nbits:08x}")
+    height = _int(answer, "height", 1, MAX_HEIGHT)
+    if previous is not None:
+        before = previous.template.tip
+        if prev_hash == before.prev_hash and height != before.height:
+            raise _wrong(f"height: {height}, but {before.height} on the same previous block a moment ago")
+    min_ntime = _int(answer, "mintime", 0, _U32_MAX) if "mintime" in answer else 0
+    return Tip(prev_hash, nbits, target, max(_int(answer, "curtime", 0, _U32_MAX), min_ntime), height)
+
+
+def _version(answer: Mapping[str, Any]) -> int:
+    """The version as the node wants it; the job clears the bits that miners may roll."""
+    version = _int(answer, "version", -2**31, 2**31 - 1)
+    if version < _LEAST_VERSION:
+        raise _wrong(f"version: {version}; nodes refuse blocks below {_LEAST_VERSION}")
+    required = _int(answer, "vbrequired", 0, _U32_MAX) if "vbrequired" in answer else 0
+    if required & (~version | _ROLLABLE_BITS):
+        raise _wrong(f"vbrequired: {required:08x} has bits that version {version:08x} lacks or that miners roll")
+    return version
+
+
+def _value(answer: Mapping[str, Any], network: str, height: int) -> int:
+    """What our outputs may claim; more than subsidy and fees would make every block invalid."""
+    value = _int(answer, "coinbasevalue", 0, MAX_MONEY_SAT)
+    fees = [entry.get("fee") for entry in answer["transactions"]]
+    if all(isinstance(fee, int) and not isinstance(fee, bool) for fee in fees):
+        allowed = block_subsidy(height, network) + sum(fees)
+        if value > allowed:
+            raise _wrong(f"coinbasevalue: {value} sat, but subsidy and fees at height {height} are {allowed}")
+    return value
+
+
+def _transactions(answer: Mapping[str, Any], previous: Reading | None) -> dict[str, KnownTransaction]:
+    """By wtxid in hex, in block order."""
+    known = previous.transactions if previous is not None else {}
+    found: dict[str, KnownTransaction] = {}
+    txids: set[bytes] = set()
+    for index, entry in enumerate(_list(answer, "transactions", dict)):
+        name = entry.get("hash")
+        transaction = known.get(name) if isinstance(name, str) else None
+        if transaction is None:
+            transaction = _new_transaction(entry, index)
+        if entry.get("txid") != to_display(transaction.txid):
+            raise _wrong(f"transactions[{index}].txid is not that of its data")
+        if transaction.txid in txids:
+            raise _wrong(f"transactions[{index}] stands in the list twice")
+        _check_depends(entry, index)
+        txids.add(transaction.txid)
+        found[entry["hash"]] = transaction
+    return found
+
+
+def _new_transaction(entry: Mapping[str, Any], index: int) -> KnownTransaction:
+    try:
+        raw = bytes.fromhex(entry["data"])
+        read = whole_transaction(raw)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise _wrong(f"transactions[{index}].data is no transaction: {str(exc)[:80]}") from exc
+    if entry.get("hash") != to_display(read.wtxid):
+        raise _wrong(f"transactions[{index}].hash is not that of its data")
+    return KnownTransaction(raw, read.txid, read.wtxid, read.weight)
+
+
+def _check_depends(entry: Mapping[str, Any], index: int) -> None:
+    """A transaction names those before it that it spends, counted from 1."""
+    if "depends" in entry:
+        for number in _list(entry, "depends", int):
+            if not 1 <= number <= index:
+                raise _wrong(f"transactions[{index}].depends: {number} does not stand before it")
+
+
+def _check_limits(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction], has_segwit: bool) -> None:
+    """The block with our coinbase stays within what the node says and what consensus says."""
+    count_size = len(encode_compact_size(1 + len(transactions)))
+    weight = 4 * (HEADER_SIZE + count_size) + COINBASE_RESERVE_WEIGHT + sum(tx.weight for tx in transactions)
+    size = HEADER_SIZE + count_size + COINBASE_RESERVE_WEIGHT // 4 + sum(len(tx.raw) for tx in transactions)
+    sigops = [entry.get("sigops", 0) for entry in answer["transactions"]]
+    if not all(isinstance(cost, int) and cost >= 0 for cost in sigops):
+        raise _wrong("transactions: sigops is not a number")
+    # Before segwit the node counts in units of its own (sizelimit 1 MB, sigoplimit 20,000), which its limits tell.
+    cost = COINBASE_RESERVE_SIGOPS + sum(sigops)
+    limits = [("sizelimit", MAX_BLOCK_SIZE, size), ("sigoplimit", MAX_BLOCK_SIGOPS, cost)]
+    if has_segwit:
+        limits.append(("weightlimit", MAX_BLOCK_WEIGHT, weight))
+    for name, consensus, wanted in limits:
+        limit = min(consensus, _int(answer, name, 0, _U32_MAX) if name in answer else consensus)
+        if wanted > limit:
+            raise _wrong(f"{name}: the transactions and our coinbase come to {wanted}, and {limit} are allowed")
+
+
+def _commitment(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction]) -> bytes:
+    """The output that commits to the witnesses, made here; the node's must be the same if it gives one.
+
+    A block without witnesses may do without, but with it needs no second kind of coinbase (and a signet wants it).
+    """
+    output = commitment_output(witness_commitment([transaction.wtxid for transaction in transactions]))
+    theirs = answer.get("default_witness_commitment")
+    if theirs is not None and theirs != output[_OUTPUT_HEAD:].hex():
+        raise _wrong("default_witness_commitment does not commit to the transactions beside it")
+    return output
+
+
+def _refuse_witnesses(transactions: Iterable[KnownTransaction]) -> None:
+    if any(transaction.txid != transaction.wtxid for transaction in transactions):
+        raise _wrong("transactions: one has a witness, but segwit is not among the rules")
+
+
+def _int(answer: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = answer.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise _wrong(f"{name}: {str(value)[:40]} is not a whole number of {least}..{most}")
+    return value
+
+
+def _list(answer: Mapping[str, Any], name: str, kind: type[T]) -> list[T]:
+    values = answer.get(name)
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise _wrong(f"{name} is not a list of {kind.__name__}")
+    return values
+
+
+def _hash(answer: Mapping[str, Any], name: str) -> bytes:
+    """64 hex digits in display order, as 32 bytes in header order."""
+    try:
+        return from_display(answer[name])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise _wrong(f"{name}: {str(answer.get(name))[:80]} is not 64 hex digits") from exc
+
+
+def _u32_hex(answer: Mapping[str, Any], name: str) -> int:
+    value = answer.get(name)
+    if not isinstance(value, str) or len(value) != 8:
+        raise _wrong(f"{name}: {str(value)[:40]} is not 8 hex digits")
+    try:
+        return int.from_bytes(bytes.fromhex(value), "big")
+    except ValueError as exc:
+        raise _wrong(f"{name}: {value} is not 8 hex digits") from exc
+
+
+def _wrong(sentence: str) -> NodeError:
+    return NodeError(f"getblocktemplate: {sentence}")
