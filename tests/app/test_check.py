@@ -1,0 +1,225 @@
+"""`warppool check` against a scripted node and a machine with every fault."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+
+import pytest
+
+from tests.app.test_config import ADDRESS, MAIN_ADDRESS, SECRETS
+from tests.node.stub import Mood, RpcFault, StubNode
+from warppool.app import check as module
+from warppool.app.cli import main
+from warppool.app.lock import DataDirLock
+
+LISTEN = '[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:0"]\n'
+
+
+@pytest.fixture
+def node(tmp_path):
+    with StubNode(cookie=tmp_path / "cookie") as stub:
+        yield stub
+
+
+@pytest.fixture
+def check(tmp_path, node, capsys):
+    """Write a configuration for `node`, run the command; (status, lines)."""
+
+    def run(more: str = LISTEN, pool: str = "data_dir = 'data'", mode: int = 0o600) -> tuple[int, list[str]]:
+        (tmp_path / "warppool.toml").write_text(
+            f'[pool]\nnetwork = "regtest"\npayout_address = "{ADDRESS}"\n{pool}\n{more}'
+            f'[[node]]\nurl = "{node.url}"\ncookie_file = "cookie"\n', encoding="utf-8")
+        (tmp_path / "secrets.toml").write_text(SECRETS)
+        (tmp_path / "secrets.toml").chmod(mode)
+        status = main(["check", "-c", str(tmp_path / "warppool.toml")])
+        out, err = capsys.readouterr()
+        assert err == ""
+        lines = [line.replace(f"{tmp_path}/", "").replace(node.url, "URL") for line in out.splitlines()]
+        assert all(line.split(" ")[0] in ("ok", "warn", "error") and ": " in line for line in lines)
+        return status, lines
+
+    return run
+
+
+def graded(lines: list[str], grade: str) -> list[str]:
+    return [line for line in lines if line.startswith(f"{grade} ")]
+
+
+def test_all_is_well(check, node, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    status, lines = check()
+    assert status == 0
+    assert graded(lines, "error") == graded(lines, "warn") == []
+    assert [line.split(":")[0] for line in lines] == [
+        "ok config", "ok secrets", "ok pool.data_dir", "ok stratum.sv2_listen", "ok limits", "ok clock", "ok node[0]"]
+    assert lines[2] == "ok pool.data_dir: data will be made"
+    assert lines[-1] == "ok node[0]: URL is on regtest and gives templates, now for height 1 and 0 transactions"
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "secrets.toml", tmp_path / "warppool.toml"])
+
+
+def test_a_wrong_configuration_is_an_error_and_status_1(check, tmp_path, capsys):
+    status, lines = check(pool="colour = 1")
+    assert status == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("error config: warppool.toml: pool.colour is not known: did you mean ")
+    status, lines = check(mode=0o644)
+    assert status == 1
+    assert lines == ["error config: secrets.toml: others may read it (mode 0644): chmod 600 secrets.toml"]
+    assert main(["check", "-c", str(tmp_path / "none.toml")]) == 1
+    assert "cannot be read: No such file" in capsys.readouterr().out
+
+
+def test_listeners_that_nothing_serves_are_warnings(check):
+    status, lines = check('[stratum]\nlisten = ["127.0.0.1:0"]\nsv2_listen = ["127.0.0.1:0"]\n')
+    assert status == 0
+    assert graded(lines, "warn") == ["warn stratum.listen: this version serves no such listener yet; [] silences this"]
+
+
+def test_a_port_that_is_taken_is_an_error(check):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, lines = check(f'[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:{port}"]\n')
+    assert status == 1
+    assert len(graded(lines, "error")) == 1
+    assert f"error stratum.sv2_listen: port {port} of 127.0.0.1:{port} is taken by another program" in lines[3]
+
+
+def test_while_the_pool_runs_its_directory_and_ports_are_its_own(check, tmp_path):
+    lock = DataDirLock(tmp_path / "data")
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        status, lines = check(f'[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:{port}"]\n')
+    lock.release()
+    assert status == 0
+    assert graded(lines, "warn") == [
+        f"warn pool.data_dir: data is held by a running warppool (pid {os.getpid()}); a second is refused",
+        f"warn stratum.sv2_listen: 127.0.0.1:{port} was not tried, since a warppool runs (pid {os.getpid()})"]
+
+
+def test_a_data_directory_that_cannot_be_used_is_an_error(check, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    status, lines = check(pool='data_dir = "file/x"')
+    assert (status, graded(lines, "error")) == (1, ["error pool.data_dir: file is no directory: name another one"])
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    status, lines = check()
+    assert status == 1
+    assert "may not be written by this user" in graded(lines, "error")[0]
+
+
+@pytest.mark.parametrize(("hard", "more", "grade", "words"), [
+    (65536, "", "ok", "65536 files may be open, room for 65472 miners"),
+    (1024, "", "warn", "1024 files may be open, room for 960 miners: raise LimitNOFILE="),
+    (1024, "max_connections = 960\n", "ok", "1024 files may be open, room for 960 miners"),
+    (1024, "max_connections = 961\n", "warn", "room for 960 miners, and stratum.max_connections is 961: raise"),
+    (10, "max_connections = 1\n", "warn", "10 files may be open, room for 0 miners"),
+    (resource.RLIM_INFINITY, "", "ok", "any number of files may be open"),
+])
+def test_limits(check, monkeypatch, hard, more, grade, words):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (5, hard))
+    status, lines = check(LISTEN + more)
+    assert status == 0
+    assert any(line.startswith(f"{grade} limits: ") and words in line for line in lines)
+
+
+def test_a_clock_that_was_never_set_is_an_error(check, monkeypatch):
+    monkeypatch.setattr(module.time, "time", lambda: 1_600_000_000.5)
+    status, lines = check()
+    assert status == 1
+    assert graded(lines, "error") == [
+        "error clock: it shows 2020-09-13T12:26:40Z, which is past: set it, and have NTP keep it",
+        "error clock: it is 100000000 s behind what the next block may show: set it"]
+
+
+@pytest.mark.parametrize(("offset", "warned"), [(11, True), (-11, True), (10, False), ("x", False)])
+def test_a_clock_apart_from_its_peers_is_a_warning(check, node, offset, warned):
+    node.hooks["getnetworkinfo"] = lambda params: {"timeoffset": offset}
+    status, lines = check()
+    assert status == 0
+    assert [line[:50] for line in lines[7:]] == ["warn clock: the node's clock and its peers' are 11"] * warned
+
+
+@pytest.mark.parametrize(("mood", "words"), [
+    (Mood.UNAUTHORIZED, "refuses the cookie of cookie (HTTP 401)"),
+    (Mood.FORBIDDEN, "HTTP 403"),
+    (Mood.BUSY, "HTTP 503"),
+    (Mood.WARM_UP, "the node is starting"),
+    (Mood.GARBAGE, "URL: "),
+    (Mood.NOT_JSON, "is not JSON"),
+    (Mood.HALF, "URL: "),
+    (Mood.CLOSE, "URL: "),
+])
+def test_a_node_that_does_not_answer_well_is_an_error(check, node, mood, words):
+    node.mood = mood
+    status, lines = check()
+    assert status == 1
+    assert len(graded(lines, "error")) == 1
+    assert lines[-1].startswith("error node[0]: URL: ")
+    assert words in lines[-1]
+
+
+def test_a_node_that_hangs_is_an_error_in_time(check, node, monkeypatch):
+    monkeypatch.setattr(module, "NODE_TIMEOUT_S", 0.2)
+    node.mood = Mood.HANG
+    status, lines = check()
+    assert status == 1
+    assert lines[-1].startswith("error node[0]: URL: ")
+
+
+def test_a_node_that_is_away_or_shows_no_cookie_is_an_error(check, node, tmp_path):
+    node.stop()
+    assert check()[1][-1].startswith("error node[0]: URL: ")
+    (tmp_path / "cookie").unlink()
+    assert "no cookie at cookie: is the node running" in check()[1][-1]
+
+
+def test_a_node_of_another_network_is_an_error(check, node):
+    node.network = "main"
+    status, lines = check()
+    assert status == 1
+    assert lines[-1] == ("error node[0]: URL is on main, and pool.network is regtest: ask another node, or mend "
+                         "pool.network")
+
+
+def test_a_node_that_still_downloads_is_a_warning(check, node, monkeypatch):
+    node.network = "main"
+    node.hooks["getblockchaininfo"] = lambda params: {"chain": "main", "blocks": 7, "initialblockdownload": True}
+    monkeypatch.setenv("WARPPOOL__POOL__NETWORK", "main")
+    monkeypatch.setenv("WARPPOOL__POOL__PAYOUT_ADDRESS", MAIN_ADDRESS)
+    status, lines = check()
+    assert status == 0
+    assert lines[-1] == ("warn node[0]: URL is still downloading the chain, at height 7: mining begins when it has "
+                         "caught up")
+
+
+@pytest.mark.parametrize("answer", [None, [], "main", {}, {"chain": 7}, {"chain": "x" * 500}])
+def test_a_node_that_says_nonsense_of_itself_is_an_error(check, node, answer):
+    node.hooks["getblockchaininfo"] = lambda params: answer
+    status, lines = check()
+    assert status == 1
+    assert lines[-1].startswith("error node[0]: URL is on ")
+    assert len(lines[-1]) < 200
+
+
+def test_a_node_without_a_template_is_an_error(check, node):
+    def refuse(params):
+        raise RpcFault(-9, "Bitcoin Core is not connected!")
+
+    node.hooks["getblocktemplate"] = refuse
+    status, lines = check()
+    assert status == 1
+    assert "Bitcoin Core is not connected!" in lines[-1]
+    node.hooks["getblocktemplate"] = lambda params: {"height": "seven"}
+    assert check()[0] == 1
+
+
+def test_the_embedded_chain_is_asked_for_by_its_extra(check, node, tmp_path, monkeypatch):
+    more = LISTEN + '[[node]]\nsource = "regtest"\n'
+    pytest.importorskip("pbk", reason="the extra [regtest] is not installed")
+    assert check(more)[1][-2] == "ok node[0]: the embedded chain is installed"
+    monkeypatch.setitem(sys.modules, "pbk", None)
+    status, lines = check(more)
+    assert status == 1
+    assert "pip install 'warppool[regtest]'" in graded(lines, "error")[0]
