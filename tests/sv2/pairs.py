@@ -1,0 +1,96 @@
+"""A server connection and a miner in memory, with the worker's part played by the test."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from tests.mining.makers import EASY_NBITS, NTIME, make_factory, make_template, make_tip
+from warppool.events import BlockFound, Close, Event, Now, Send, ShareAccepted, ShareSubmitted
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.extranonce import PrefixPool
+from warppool.mining.job import Job
+from warppool.mining.share import weigh
+from warppool.noise.primitives import new_buffer, public_key
+from warppool.sv2.client import ClientEvent, MiningClientSession
+from warppool.sv2.connection import ServerConnection
+from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.jobs import EncodedJob
+from warppool.sv2.profile import WARP
+from warppool.sv2.server import Surroundings
+
+SECRET = bytes(range(32))
+PUBLIC = public_key(SECRET)
+START = Now(1000.0, float(NTIME + 100))
+MAX_TARGET = 2**256 - 1
+POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12))
+
+
+def make_surroundings(policy: DifficultyPolicy = POLICY) -> Surroundings:
+    return Surroundings(WARP, policy, PrefixPool(0, 0, 1))
+
+
+def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
+    """One job a tip number, of one factory."""
+    factory = make_factory({WARP.name: lambda job: EncodedJob(WARP, job)})
+    return [factory.make(make_template(make_tip(tip, nbits), template_id=n + 1), now=START.unix)
+            for n, tip in enumerate(tips)]
+
+
+def make_server(surroundings: Surroundings | None = None, conn_id: int = 7) -> ServerConnection:
+    return ServerConnection(
+        conn_id, surroundings or make_surroundings(), static_secret=SECRET, ephemeral_secret=bytes([9]) * 32,
+        buffer=new_buffer(), idle_timeout_s=600.0, now=START)
+
+
+class Pair:
+    """A miner that talks to a server connection; `events` is what the worker would see of the server."""
+
+    def __init__(self, surroundings: Surroundings | None = None, flags: int = 0) -> None:
+        self.server = make_server(surroundings)
+        setup = MiningClientSession.setup(host="pool.test", port=34254, vendor="test", firmware="1", flags=flags)
+        self.miner = DialledConnection(WARP, server_public=PUBLIC, ephemeral_secret=bytes([7]) * 32,
+                                       buffer=new_buffer(), setup=setup)
+        self.now = START
+        self.events: list[Event] = []
+        self.heard: list[ClientEvent] = []
+
+    def talk(self) -> list[ClientEvent]:
+        """Carry bytes both ways until neither side has more; what the miner heard meanwhile."""
+        before = len(self.heard)
+        while out := self.miner.outgoing():
+            self.deliver(self.server.receive(out, self.now))
+        return self.heard[before:]
+
+    def deliver(self, events: list[Event]) -> None:
+        self.events += events
+        for event in events:
+            if isinstance(event, Send):
+                self.heard += self.miner.receive(event.data)
+
+    def offer(self, job: Job) -> list[ClientEvent]:
+        before = len(self.heard)
+        self.deliver(self.server.offer(job, self.now))
+        return self.heard[before:]
+
+    def judge(self) -> list[Event]:
+        """Weigh all that was submitted and not judged yet; the events of the verdicts."""
+        submitted = [event for event in self.events if isinstance(event, ShareSubmitted)]
+        self.events = [event for event in self.events if not isinstance(event, ShareSubmitted)]
+        before = len(self.events)
+        self.deliver(self.server.judged([weigh(e.header, e.network_target) for e in submitted], self.now))
+        return self.events[before:]
+
+    def accepted(self) -> list[ShareAccepted]:
+        """All shares that wait for their record, those of blocks too."""
+        shares = [event.share if isinstance(event, BlockFound) else event for event in self.events]
+        return [share for share in shares if isinstance(share, ShareAccepted)]
+
+    def record(self, ids: list[int] | None = None) -> list[ClientEvent]:
+        before = len(self.heard)
+        wanted = [share.share_id for share in self.accepted()] if ids is None else ids
+        self.deliver(self.server.recorded(wanted, self.now))
+        return self.heard[before:]
+
+    @property
+    def close(self) -> Close | None:
+        return next((event for event in self.events if isinstance(event, Close)), None)

@@ -1,0 +1,311 @@
+"""Bytes in, events out: the server connection against a miner in memory, and against garbage."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sv2.pairs import MAX_TARGET, PUBLIC, START, Pair, make_jobs, make_server
+from warppool.errors import HandshakeFailed, RemoteProtocolError
+from warppool.events import BlockFound, Close, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.mining.share import weigh
+from warppool.noise.primitives import new_buffer
+from warppool.sv2.client import (
+    ChannelOpened,
+    MiningClientSession,
+    SetUp,
+    SharesAccepted,
+    ShareRejected,
+    WorkReady,
+)
+from warppool.sv2.connection import MAX_UNANSWERED, SETUP_DEADLINE_S
+from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.frame import encode_frame
+from warppool.sv2.messages.mining import CloseChannel, SetTarget
+from warppool.sv2.profile import WARP
+
+
+def mining_pair(kind="extended", tip=1):
+    pair = Pair()
+    pair.talk()
+    (job,) = make_jobs(tip)
+    pair.offer(job)
+    session = pair.miner.session
+    pair.miner.send(session.open_standard("alice", 0.0, MAX_TARGET) if kind == "standard"
+                    else session.open_extended("alice", 0.0, MAX_TARGET, 4))
+    *_, ready = pair.talk()
+    pair.events.clear()
+    return pair, ready.work
+
+
+def submit(pair, work, count=1, start=0):
+    shares = [pair.miner.session.submit(work, bytes(work.extranonce_size), work.version, work.min_ntime, nonce)
+              for nonce in range(start, start + count)]
+    pair.miner.send(*shares)
+
+
+def test_handshake_and_set_up():
+    pair = Pair()
+    assert pair.talk() == [SetUp(0)]
+    assert pair.close is None
+
+
+@pytest.mark.parametrize("kind", ["standard", "extended"])
+def test_a_channel_is_opened_and_mined(kind):
+    pair, work = mining_pair(kind)
+    submit(pair, work, 20)
+    pair.talk()
+    pair.judge()
+    blocks = [event for event in pair.events if isinstance(event, BlockFound)]
+    refused = [event for event in pair.events if isinstance(event, ShareRefused)]
+    assert len(blocks) + len(refused) == 20 and blocks
+    (answer,) = pair.record()
+    assert isinstance(answer, SharesAccepted) and answer.count == len(blocks)
+    assert sum(isinstance(event, ShareRejected) for event in pair.heard) == len(refused)
+    assert pair.server.in_flight == 0
+
+
+def test_what_a_call_leads_to_is_one_send():
+    pair, work = mining_pair()
+    submit(pair, work, 10)
+    pair.talk()
+    events = pair.judge()
+    assert sum(isinstance(event, Send) for event in events) == 1
+
+
+def test_the_wrong_key_is_the_miners_refusal():
+    server = make_server()
+    setup = MiningClientSession.setup(host="h", port=1, vendor="v", firmware="f")
+    miner = DialledConnection(WARP, server_public=bytes(31) + b"\x09", ephemeral_secret=bytes([7]) * 32,
+                              buffer=new_buffer(), setup=setup)
+    (act_two,) = server.receive(miner.outgoing(), START)
+    with pytest.raises(HandshakeFailed):
+        miner.receive(act_two.data)
+
+
+@pytest.mark.parametrize("cut", range(1, 130, 7))
+def test_tcp_may_cut_anywhere(cut):
+    pair, work = mining_pair()
+    submit(pair, work, 5)
+    data = pair.miner.outgoing()
+    pair.deliver(pair.server.receive(data[:cut], START))
+    pair.deliver(pair.server.receive(data[cut:], START))
+    assert sum(isinstance(event, ShareSubmitted) for event in pair.events) == 5
+    assert pair.server.backlog == 0
+
+
+def test_shares_before_bad_bytes_are_served_and_then_the_connection_closes():
+    pair, work = mining_pair()
+    submit(pair, work, 3)
+    events = pair.server.receive(pair.miner.outgoing() + b"\x20\x00" + bytes(32), START)
+    assert [type(event) for event in events] == [ShareSubmitted] * 3 + [Close]
+    assert "BadRecord" in events[-1].reason and events[-1].is_peers_fault
+    pair.deliver(pair.server.closed(START))
+    found = pair.server.judged([weigh(e.header, e.network_target) for e in events[:3]], START)
+    assert found and not any(isinstance(event, Send) for event in found)      # mute, but a block is not lost
+    shares = [e.share if isinstance(e, BlockFound) else e for e in found]
+    ids = [share.share_id for share in shares if isinstance(share, ShareAccepted)]
+    assert pair.server.recorded(ids, START) == []
+    assert pair.server.in_flight == 0
+
+
+def test_frames_of_the_other_subprotocol_close():
+    pair, _ = mining_pair()
+    pair.miner._outgoing.append(pair.miner._transport.seal(encode_frame(0x70, bytes(4))))
+    pair.talk()
+    assert "UnexpectedMessage" in pair.close.reason
+
+
+@pytest.mark.parametrize("msg_type", [0x03, 0x15, 0x1F, 0x25, 0x50, 0x57, 0xFF, 0x1C, 0x20])
+def test_unknown_and_wrong_way_messages_close(msg_type):
+    pair, _ = mining_pair()
+    pair.miner._outgoing.append(pair.miner._transport.seal(encode_frame(msg_type, bytes(60))))
+    pair.talk()
+    assert "UnexpectedMessage" in pair.close.reason
+
+
+def test_frames_of_an_extension_are_discarded():
+    pair, work = mining_pair()
+    pair.miner._outgoing.append(pair.miner._transport.seal(encode_frame(0x00, b"hello", extension_type=0x4ABC)))
+    submit(pair, work)
+    pair.talk()
+    assert pair.close is None and isinstance(pair.events[-1], ShareSubmitted)
+
+
+@pytest.mark.parametrize(("is_set_up", "length", "is_refused"), [
+    (False, 1_291, False), (False, 1_292, True), (True, 4_096, False), (True, 4_097, True)])
+def test_the_cap_is_small_before_set_up_and_larger_after(is_set_up, length, is_refused):
+    pair = Pair()
+    if not is_set_up:
+        pair.miner._setup = None                    # shake hands and say nothing yet
+    pair.talk()
+    header = b"\0\0\x7f" + length.to_bytes(3, "little")
+    pair.miner._outgoing.append(pair.miner._transport.seal(header))
+    pair.talk()
+    assert (pair.close is not None and "BadFrame" in pair.close.reason) is is_refused
+
+
+def test_a_connection_that_says_nothing_is_closed_after_ten_seconds():
+    server = make_server()
+    assert server.wakes_at == START.monotonic + SETUP_DEADLINE_S
+    assert server.tick(Now(START.monotonic + 9.9, 0)) == []
+    (close,) = server.tick(Now(START.monotonic + 10.0, 0))
+    assert close == Close(7, "no handshake within 10 s", True)
+    assert server.receive(b"late", START) == []
+
+
+def test_a_handshake_alone_does_not_buy_time():
+    pair = Pair()
+    pair.miner._setup = None
+    pair.talk()
+    (close,) = pair.server.tick(Now(START.monotonic + 10.0, 0))
+    assert close.reason == "no SetupConnection within 10 s"
+
+
+def test_a_peer_without_a_channel_is_dropped_after_the_idle_time_and_one_with_a_channel_stays():
+    pair = Pair()
+    pair.talk()
+    (close,) = pair.server.tick(Now(START.monotonic + 600.0, 0))
+    assert close.reason == "no channel for 600 s"
+    pair, _ = mining_pair()
+    later = Now(START.monotonic + 600.0, 0)
+    assert pair.server.tick(later) == []
+    assert pair.server.wakes_at == later.monotonic + 600.0
+    pair.server.closed(later)
+    assert pair.server.wakes_at == math.inf
+
+
+def test_shares_beyond_the_bound_wait_unread_until_answers_made_room():
+    pair, work = mining_pair("standard")
+    submit(pair, work, MAX_UNANSWERED + 300)
+    data = pair.miner.outgoing()
+    pair.deliver(pair.server.receive(data, START))
+    assert sum(isinstance(event, ShareSubmitted) for event in pair.events) == MAX_UNANSWERED
+    assert pair.server.in_flight == MAX_UNANSWERED and pair.server.backlog > 0
+    submit(pair, work, 10, start=5000)
+    pair.deliver(pair.server.receive(pair.miner.outgoing(), START))
+    assert pair.server.in_flight == MAX_UNANSWERED
+    while pair.server.in_flight:
+        pair.judge()
+        waiting = pair.accepted()
+        pair.events = [event for event in pair.events if isinstance(event, ShareSubmitted)]
+        pair.record([share.share_id for share in waiting])
+    answered = sum(event.count for event in pair.heard if isinstance(event, SharesAccepted))
+    refused = sum(isinstance(event, ShareRejected) for event in pair.heard)
+    assert answered + refused == MAX_UNANSWERED + 310
+    assert pair.server.backlog == 0
+
+
+def test_a_backlog_with_bad_bytes_in_it_closes_when_its_turn_comes():
+    pair, work = mining_pair("standard")
+    submit(pair, work, MAX_UNANSWERED + 1)
+    pair.deliver(pair.server.receive(pair.miner.outgoing() + b"\0\0", START))
+    assert pair.close is None
+    pair.judge()
+    assert pair.close is not None and "BadRecord" in pair.close.reason
+
+
+def test_several_channels_on_one_connection():
+    pair = Pair()
+    pair.talk()
+    (job,) = make_jobs(1)
+    pair.offer(job)
+    session = pair.miner.session
+    pair.miner.send(*[session.open_standard(f"w.{n}", 0.0, MAX_TARGET) for n in range(20)],
+                    *[session.open_extended(f"x.{n}", 0.0, MAX_TARGET, n) for n in range(20)])
+    heard = pair.talk()
+    opened = [event for event in heard if isinstance(event, ChannelOpened)]
+    works = [event.work for event in heard if isinstance(event, WorkReady)]
+    assert len(opened) == len(works) == 40
+    assert len({event.extranonce_prefix for event in opened}) == 40
+    for work in works:
+        submit(pair, work, 3)
+    pair.talk()
+    pair.judge()
+    pair.record()
+    answered = sum(event.count for event in pair.heard if isinstance(event, SharesAccepted))
+    refused = sum(isinstance(event, ShareRejected) for event in pair.heard)
+    assert answered + refused == 120
+
+
+def test_closed_channels_free_their_place():
+    pair, work = mining_pair()
+    pair.miner.send(pair.miner.session.close_channel(work.channel_id, "enough"))
+    pair.talk()
+    (close,) = pair.server.tick(Now(START.monotonic + 600.0, 0))
+    assert close.reason == "no channel for 600 s"
+
+
+# --- garbage ----------------------------------------------------------------------------------------------------------
+
+def check_refusal(events):
+    """Nothing but a clean Close, or patience."""
+    assert all(isinstance(event, Send | Close | ShareSubmitted) or type(event).__name__ in {"Happened", "ShareRefused"}
+               for event in events)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.binary(max_size=300))
+def test_random_bytes_before_the_handshake(data):
+    check_refusal(make_server().receive(data, START))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=4))
+def test_random_records_after_the_handshake(records):
+    pair = Pair()
+    pair.talk()
+    for record in records:
+        check_refusal(pair.server.receive(len(record).to_bytes(2, "little") + record, START))
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=120)), min_size=1, max_size=4), st.booleans())
+def test_random_messages_in_good_records(frames, is_set_up):
+    pair = Pair()
+    if not is_set_up:
+        pair.miner._setup = None
+    pair.talk()
+    (job,) = make_jobs(1)
+    pair.offer(job)
+    for msg_type, payload in frames:
+        frame = encode_frame(msg_type, payload)
+        check_refusal(pair.server.receive(pair.miner._transport.seal(frame), START))
+
+
+_GOOD = [
+    lambda s: s.open_standard("alice", 0.0, MAX_TARGET), lambda s: s.open_extended("bob", 1e12, MAX_TARGET, 4),
+    lambda s: CloseChannel(1, "x"), lambda s: SetTarget(1, bytes(32))]
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(st.integers(0, len(_GOOD) - 1), min_size=1, max_size=4), st.integers(0, 10_000), st.integers(0, 255))
+def test_mutated_messages(choices, where, value):
+    """Good messages with one byte changed: an answer or a Close, never an exception, and the neighbour lives."""
+    pair, neighbour = Pair(), Pair()
+    pair.talk(), neighbour.talk()
+    (job,) = make_jobs(1)
+    pair.offer(job)
+    plain = bytearray(b"".join(WARP.encode(_GOOD[choice](pair.miner.session)) for choice in choices))
+    plain[where % len(plain)] = value
+    check_refusal(pair.server.receive(pair.miner._transport.seal(bytes(plain)), START))
+    neighbour.miner.send(neighbour.miner.session.open_standard("n", 0.0, MAX_TARGET))
+    assert isinstance(neighbour.talk()[0], ChannelOpened)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=120)), min_size=1, max_size=4))
+def test_a_miner_survives_a_mad_pool(frames):
+    """The client side: what a pool must not send is a RemoteProtocolError and nothing else."""
+    pair = Pair()
+    pair.talk()
+    for msg_type, payload in frames:
+        try:
+            pair.miner.receive(pair.server._transport.seal(encode_frame(msg_type, payload)))
+        except RemoteProtocolError:
+            break
+
+

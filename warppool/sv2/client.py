@@ -1,0 +1,382 @@
+"""The miner's side of an Sv2 mining conversation: for the CPU miner, the translator and the tests.
+
+Messages in, messages and events out, as in `server.py`. The session pairs jobs with the tip that activates them and
+hands out `Work`: all that is needed to build headers, frozen, with the prefix and the target it was given out under.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from types import MappingProxyType
+
+from warppool.bitcoin.hashes import double_sha256
+from warppool.bitcoin.header import pack_header
+from warppool.bitcoin.merkle import fold_merkle_path
+from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
+from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.mining import (
+    CloseChannel,
+    NewExtendedMiningJob,
+    NewMiningJob,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError,
+    OpenStandardMiningChannel,
+    OpenStandardMiningChannelSuccess,
+    SetExtranoncePrefix,
+    SetNewPrevHash,
+    SetTarget,
+    SubmitSharesError,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+    SubmitSharesSuccess,
+    UpdateChannelError,
+)
+from warppool.sv2.profile import Profile, Subprotocol
+from warppool.sv2.types import Message
+
+MAX_FUTURE_JOBS = 16
+"""Future jobs kept for a channel, the oldest dropped first (what the reference implementation's clients keep)."""
+
+MAX_EXTRANONCE_SIZE = 32
+
+
+class ClientPhase(Enum):
+    """Where the conversation stands."""
+
+    AWAIT_ANSWER = auto()
+    MINING = auto()
+    CLOSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job that may be hashed now. `merkle_root` is given on a standard channel, the coinbase on an extended one."""
+
+    channel_id: int
+    job_id: int
+    version: int
+    version_mask: int                   # bits that may be rolled; 0 where the job forbids it
+    prev_hash: bytes                    # 32 bytes, header order
+    min_ntime: int                      # Unix seconds
+    nbits: int
+    target: int
+    extranonce_prefix: bytes
+    extranonce_size: int                # rollable bytes; 0 on a standard channel
+    merkle_root: bytes | None
+    coinbase_tx_prefix: bytes = b""
+    coinbase_tx_suffix: bytes = b""
+    merkle_path: tuple[bytes, ...] = ()
+
+    def header(self, extranonce: bytes, version: int, ntime: int, nonce: int) -> bytes:
+        """The 80-byte header of one try; `extranonce` has `extranonce_size` bytes."""
+        root = self.merkle_root
+        if root is None:
+            coinbase = self.coinbase_tx_prefix + self.extranonce_prefix + extranonce + self.coinbase_tx_suffix
+            root = fold_merkle_path(double_sha256(coinbase), self.merkle_path)
+        return pack_header(version, self.prev_hash, root, ntime, self.nbits, nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """The pool accepted the connection: channels may be opened."""
+
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetupRefused:
+    """The pool will not talk to us; it closes the connection."""
+
+    flags: int
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOpened:
+    """A channel was granted; its first work follows."""
+
+    request_id: int
+    channel_id: int
+    target: int
+    extranonce_prefix: bytes
+    extranonce_size: int                # 0 on a standard channel
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRefused:
+    """The pool refused the open with this request_id."""
+
+    request_id: int
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkReady:
+    """Hash this now; with `is_new_tip` everything before it is worthless."""
+
+    work: Work
+    is_new_tip: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChanged:
+    """Work to come has another target."""
+
+    channel_id: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharesAccepted:
+    """All shares of the channel up to `last_sequence` that were not refused are accepted; `count` of them are news."""
+
+    channel_id: int
+    last_sequence: int
+    count: int
+    difficulty: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRejected:
+    """One share was refused."""
+
+    channel_id: int
+    sequence: int
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
+    """The pool ended a channel."""
+
+    channel_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectAsked:
+    """The pool asks us to move; an empty host and port 0 mean the same ones."""
+
+    host: str
+    port: int
+
+
+ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | TargetChanged | SharesAccepted
+               | ShareRejected | ChannelClosed | ReconnectAsked)
+
+
+class _Job:
+    """A job as it came, with the prefix and target of its arrival."""
+
+    __slots__ = ("extranonce_prefix", "message", "target")
+
+    def __init__(self, message: NewMiningJob | NewExtendedMiningJob, extranonce_prefix: bytes, target: int) -> None:
+        self.message = message
+        self.extranonce_prefix = extranonce_prefix
+        self.target = target
+
+
+class _ClientChannel:
+    __slots__ = ("extranonce_prefix", "extranonce_size", "future", "sequence", "target", "tip")
+
+    def __init__(self, extranonce_prefix: bytes, extranonce_size: int, target: int) -> None:
+        self.extranonce_prefix = extranonce_prefix
+        self.extranonce_size = extranonce_size
+        self.target = target
+        self.future: dict[int, _Job] = {}
+        self.tip: SetNewPrevHash | None = None
+        self.sequence = 0
+
+
+class MiningClientSession:
+    """A miner's conversation with one pool: no socket, no clock, no thread.
+
+    `receive` raises RemoteProtocolError for what a pool must not send. Requests (`setup`, `open_standard`, `submit`)
+    give back the message to send.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.phase = ClientPhase.AWAIT_ANSWER
+        self.profile = profile
+        self._channels: dict[int, _ClientChannel] = {}
+        self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
+        self._next_request = 1
+
+    @property
+    def subprotocol(self) -> Subprotocol:
+        """Whose messages are decoded."""
+        return Subprotocol.MINING
+
+    @staticmethod
+    def setup(*, host: str, port: int, vendor: str, firmware: str, flags: int = 0) -> SetupConnection:
+        """The first message of a mining connection."""
+        return SetupConnection(protocol=0, min_version=2, max_version=2, flags=flags, endpoint_host=host,
+                               endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware, device_id="")
+
+    def open_standard(self, user: str, hash_rate: float, max_target: int) -> OpenStandardMiningChannel:
+        """Ask for a header-only channel."""
+        return OpenStandardMiningChannel(request_id=self._request(-1), user_identity=user, nominal_hash_rate=hash_rate,
+                                         max_target=max_target.to_bytes(32, "little"))
+
+    def open_extended(self, user: str, hash_rate: float, max_target: int,
+                      min_extranonce_size: int) -> OpenExtendedMiningChannel:
+        """Ask for a channel with at least `min_extranonce_size` bytes of extranonce of our own."""
+        return OpenExtendedMiningChannel(
+            request_id=self._request(min_extranonce_size), user_identity=user, nominal_hash_rate=hash_rate,
+            max_target=max_target.to_bytes(32, "little"), min_extranonce_size=min_extranonce_size)
+
+    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int,
+               nonce: int) -> SubmitSharesStandard | SubmitSharesExtended:
+        """The share for one header of `work`, under the channel's next sequence number."""
+        channel = self._channels.get(work.channel_id)
+        if channel is None:
+            raise LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
+        sequence, channel.sequence = channel.sequence, channel.sequence + 1
+        if work.merkle_root is not None:
+            return SubmitSharesStandard(work.channel_id, sequence, work.job_id, nonce, ntime, version)
+        return SubmitSharesExtended(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+
+    def close_channel(self, channel_id: int, reason: str) -> CloseChannel:
+        """Give a channel up."""
+        self._channels.pop(channel_id, None)
+        return CloseChannel(channel_id=channel_id, reason_code=reason)
+
+    def receive(self, message: Message) -> list[ClientEvent]:
+        """Apply one message of the pool and return what follows from it."""
+        step = self._STEPS.get((self.phase, type(message)))
+        if step is None:
+            raise UnexpectedMessage(f"{type(message).__name__} in phase {self.phase.name}")
+        return step(self, message)
+
+    def _request(self, extranonce_size: int) -> int:
+        request_id, self._next_request = self._next_request, self._next_request + 1
+        self._opening[request_id] = extranonce_size
+        return request_id
+
+    def _set_up(self, m: SetupConnectionSuccess) -> list[ClientEvent]:
+        if m.used_version != 2:
+            raise RemoteProtocolError(f"the pool chose version {m.used_version}, we offered 2")
+        self.phase = ClientPhase.MINING
+        return [SetUp(m.flags)]
+
+    def _setup_refused(self, m: SetupConnectionError) -> list[ClientEvent]:
+        self.phase = ClientPhase.CLOSED
+        return [SetupRefused(m.flags, m.error_code)]
+
+    def _reconnect(self, m: Reconnect) -> list[ClientEvent]:
+        return [ReconnectAsked(m.new_host, m.new_port)]
+
+    def _standard_opened(self, m: OpenStandardMiningChannelSuccess) -> list[ClientEvent]:
+        if self._opening.pop(m.request_id, None) != -1:
+            raise RemoteProtocolError(f"a standard channel for request {m.request_id}, which asked for none")
+        return self._opened(m.request_id, m.channel_id, m.target, m.extranonce_prefix, 0)
+
+    def _extended_opened(self, m: OpenExtendedMiningChannelSuccess) -> list[ClientEvent]:
+        asked = self._opening.pop(m.request_id, -1)
+        if asked < 0:
+            raise RemoteProtocolError(f"an extended channel for request {m.request_id}, which asked for none")
+        if m.extranonce_size < max(1, asked) or len(m.extranonce_prefix) + m.extranonce_size > MAX_EXTRANONCE_SIZE:
+            raise RemoteProtocolError(f"{m.extranonce_size} bytes of extranonce granted, {asked} asked for")
+        return self._opened(m.request_id, m.channel_id, m.target, m.extranonce_prefix, m.extranonce_size)
+
+    def _opened(self, request_id: int, channel_id: int, target: bytes, prefix: bytes, size: int) -> list[ClientEvent]:
+        if channel_id in self._channels:
+            raise RemoteProtocolError(f"channel {channel_id} was opened twice")
+        channel = _ClientChannel(prefix, size, int.from_bytes(target, "little"))
+        self._channels[channel_id] = channel
+        return [ChannelOpened(request_id, channel_id, channel.target, prefix, size)]
+
+    def _open_refused(self, m: OpenMiningChannelError) -> list[ClientEvent]:
+        self._opening.pop(m.request_id, None)
+        return [OpenRefused(m.request_id, m.error_code)]
+
+    def _job(self, m: NewMiningJob | NewExtendedMiningJob) -> list[ClientEvent]:
+        channel = self._channels.get(m.channel_id)
+        if channel is None:
+            return []                                       # closed by us a moment ago
+        if isinstance(m, NewMiningJob) != (channel.extranonce_size == 0):
+            raise RemoteProtocolError(f"{type(m).__name__} on a channel of the other kind")
+        job = _Job(m, channel.extranonce_prefix, channel.target)
+        if m.min_ntime is not None:
+            if channel.tip is None:
+                raise RemoteProtocolError(f"job {m.job_id} is to be hashed now, but no SetNewPrevHash came before it")
+            return [WorkReady(self._work(channel, job, m.min_ntime), is_new_tip=False)]
+        channel.future[m.job_id] = job
+        if len(channel.future) > MAX_FUTURE_JOBS:
+            del channel.future[next(iter(channel.future))]
+        return []
+
+    def _prev_hash(self, m: SetNewPrevHash) -> list[ClientEvent]:
+        channel = self._channels.get(m.channel_id)
+        if channel is None:
+            return []
+        job = channel.future.get(m.job_id)
+        if job is None:
+            raise RemoteProtocolError(f"SetNewPrevHash names job {m.job_id}, which is no future job of the channel")
+        job.target = channel.target                         # a SetTarget since then counts for future jobs too
+        channel.future.clear()
+        channel.tip = m
+        return [WorkReady(self._work(channel, job, m.min_ntime), is_new_tip=True)]
+
+    def _work(self, channel: _ClientChannel, job: _Job, min_ntime: int) -> Work:
+        m, tip = job.message, channel.tip
+        assert tip is not None
+        bare = Work(
+            channel_id=m.channel_id, job_id=m.job_id, version=m.version, version_mask=self.profile.version_mask,
+            prev_hash=tip.prev_hash, min_ntime=min_ntime, nbits=tip.nbits, target=job.target,
+            extranonce_prefix=job.extranonce_prefix, extranonce_size=channel.extranonce_size, merkle_root=None)
+        if isinstance(m, NewMiningJob):
+            return replace(bare, merkle_root=m.merkle_root)
+        return replace(bare, version_mask=bare.version_mask if m.version_rolling_allowed else 0,
+                       coinbase_tx_prefix=m.coinbase_tx_prefix, coinbase_tx_suffix=m.coinbase_tx_suffix,
+                       merkle_path=m.merkle_path)
+
+    def _target(self, m: SetTarget) -> list[ClientEvent]:
+        channel = self._channels.get(m.channel_id)
+        if channel is None:
+            return []
+        channel.target = int.from_bytes(m.maximum_target, "little")
+        return [TargetChanged(m.channel_id, channel.target)]
+
+    def _prefix(self, m: SetExtranoncePrefix) -> list[ClientEvent]:
+        channel = self._channels.get(m.channel_id)
+        if channel is not None:
+            if len(m.extranonce_prefix) + channel.extranonce_size > MAX_EXTRANONCE_SIZE:
+                raise RemoteProtocolError(f"an extranonce prefix of {len(m.extranonce_prefix)} bytes leaves no room")
+            channel.extranonce_prefix = m.extranonce_prefix     # for jobs to come; those here keep theirs
+        return []
+
+    def _accepted(self, m: SubmitSharesSuccess) -> list[ClientEvent]:
+        return [SharesAccepted(m.channel_id, m.last_sequence_number, m.new_submits_accepted_count, m.new_shares_sum)]
+
+    def _rejected(self, m: SubmitSharesError) -> list[ClientEvent]:
+        return [ShareRejected(m.channel_id, m.sequence_number, m.error_code)]
+
+    def _channel_closed(self, m: CloseChannel) -> list[ClientEvent]:
+        if self._channels.pop(m.channel_id, None) is None:
+            return []
+        return [ChannelClosed(m.channel_id, m.reason_code)]
+
+    def _ignored(self, m: UpdateChannelError) -> list[ClientEvent]:
+        return []                                           # nothing has changed: the channel goes on as it was
+
+    _STEPS: Mapping[tuple[ClientPhase, type], Callable[..., list[ClientEvent]]] = MappingProxyType({
+        (ClientPhase.AWAIT_ANSWER, SetupConnectionSuccess): _set_up,
+        (ClientPhase.AWAIT_ANSWER, SetupConnectionError): _setup_refused,
+        (ClientPhase.MINING, Reconnect): _reconnect,
+        (ClientPhase.MINING, OpenStandardMiningChannelSuccess): _standard_opened,
+        (ClientPhase.MINING, OpenExtendedMiningChannelSuccess): _extended_opened,
+        (ClientPhase.MINING, OpenMiningChannelError): _open_refused,
+        (ClientPhase.MINING, NewMiningJob): _job,
+        (ClientPhase.MINING, NewExtendedMiningJob): _job,
+        (ClientPhase.MINING, SetNewPrevHash): _prev_hash,
+        (ClientPhase.MINING, SetTarget): _target,
+        (ClientPhase.MINING, SetExtranoncePrefix): _prefix,
+        (ClientPhase.MINING, SubmitSharesSuccess): _accepted,
+        (ClientPhase.MINING, SubmitSharesError): _rejected,
+        (ClientPhase.MINING, CloseChannel): _channel_closed,
+        (ClientPhase.MINING, UpdateChannelError): _ignored,
+    })

@@ -1,0 +1,184 @@
+"""An Sv2 miner's connection as a worker sees it: bytes in, events out, and nothing raised for what the peer sent.
+
+Layers from the wire inwards: Noise records (`noise.transport`), frames (`frame`), messages (`profile`), the session
+(`server`). What a face call leads to is sealed into one `Send`, so that a batch of shares costs one record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from warppool.errors import RemoteProtocolError
+from warppool.events import Close, Event, Now, Send
+from warppool.mining.job import Job
+from warppool.mining.share import Weight
+from warppool.noise.primitives import Buffer
+from warppool.noise.transport import ResponderTransport
+from warppool.sv2.frame import FrameReader
+from warppool.sv2.server import MiningServerSession, Phase, Surroundings
+from warppool.sv2.shares import Frames, Step
+from warppool.sv2.types import Message
+
+SETUP_DEADLINE_S = 10.0
+"""From the accepted connection to a whole SetupConnection, handshake included."""
+
+MAX_UNANSWERED = 1024
+"""Shares of one connection that wait for their verdict or record; what comes after them waits unread."""
+
+
+class ServerConnection:
+    """One accepted Sv2 connection; the face of `events.Connection`.
+
+    `static_secret` is the pool's key, `ephemeral_secret` 32 fresh random bytes, `buffer` the worker's own.
+    `idle_timeout_s` bounds how long a peer that set up may stay without a channel.
+    """
+
+    __slots__ = ("_close", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session", "_transport", "conn_id",
+                 "wakes_at")
+
+    def __init__(self, conn_id: int, surroundings: Surroundings, *, static_secret: bytes, ephemeral_secret: bytes,
+                 buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
+        self.conn_id = conn_id
+        self.wakes_at = now.monotonic + SETUP_DEADLINE_S
+        profile = surroundings.profile
+        self._session = MiningServerSession(conn_id, surroundings)
+        self._transport = ResponderTransport(profile.suite, static_secret, ephemeral_secret, buffer)
+        self._frames = FrameReader(profile.max_payload_before_setup)
+        self._idle_timeout_s = idle_timeout_s
+        self._outgoing: list[bytes] = []        # plaintext frames of this call
+        self._close: Close | None = None
+        self._is_closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """Shares whose weight or record is still awaited."""
+        return self._session.in_flight
+
+    @property
+    def backlog(self) -> int:
+        """Received bytes held back unprocessed."""
+        return self._transport.pending + self._frames.pending
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        """Bytes from the peer, or empty to go on with the backlog."""
+        events: list[Event] = []
+        if self._is_closed:
+            return events
+        try:
+            self._read(data, now, events)
+        except RemoteProtocolError as exc:
+            self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
+        return self._finish(events)
+
+    def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
+        """Go through what is there until it ends, the connection closes, or too many shares are unanswered."""
+        records = self._transport.open(data)        # takes the data in; opens nothing yet
+        if self._is_full or (self._frames.pending and not self._read_frames(b"", now, events)):
+            return
+        for plaintext in records:
+            if not self._read_frames(plaintext, now, events):
+                return
+        handshake = self._transport.take_handshake()
+        if handshake:
+            events.append(Send(self.conn_id, handshake))
+
+    def _read_frames(self, plaintext: bytes, now: Now, events: list[Event]) -> bool:
+        """Apply the frames that `plaintext` completes; False when reading must stop."""
+        session, profile = self._session, self._session.profile
+        for frame in self._frames.feed(plaintext):
+            message = profile.decode(session.subprotocol, frame)
+            if message is not None:
+                is_first = session.phase is Phase.AWAIT_SETUP
+                self._apply(session.receive(message, now), events)
+                if is_first:
+                    self._set_up(now)
+            if self._close is not None or self._is_full:
+                return False
+        return True
+
+    def _set_up(self, now: Now) -> None:
+        self._frames.max_payload = self._session.profile.max_payload_from_client
+        self.wakes_at = now.monotonic + self._idle_timeout_s
+
+    @property
+    def _is_full(self) -> bool:
+        return self._session.in_flight >= MAX_UNANSWERED
+
+    def offer(self, job: Job, now: Now) -> list[Event]:
+        """A new job for every channel."""
+        events: list[Event] = []
+        self._apply(self._session.offer(job), events)
+        return self._finish(events)
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
+        """The next weights, in the order of the shares."""
+        events: list[Event] = []
+        self._apply(self._session.judged(weights, now), events)
+        return self._resume(now, events)
+
+    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """These shares are committed."""
+        events: list[Event] = []
+        self._apply(self._session.recorded(ids), events)
+        return self._resume(now, events)
+
+    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """These shares will never be committed."""
+        events: list[Event] = []
+        self._apply(self._session.not_recorded(ids), events)
+        return self._resume(now, events)
+
+    def tick(self, now: Now) -> list[Event]:
+        """A deadline has come."""
+        if self._is_closed or now.monotonic < self.wakes_at:
+            return []
+        self.wakes_at = math.inf
+        if not self._transport.is_established:
+            self._close = Close(self.conn_id, f"no handshake within {SETUP_DEADLINE_S:.0f} s", True)
+        elif self._session.phase is Phase.AWAIT_SETUP:
+            self._close = Close(self.conn_id, f"no SetupConnection within {SETUP_DEADLINE_S:.0f} s", True)
+        elif self._session.channels == 0:
+            self._close = Close(self.conn_id, f"no channel for {self._idle_timeout_s:.0f} s", True)
+        else:
+            self.wakes_at = now.monotonic + self._idle_timeout_s
+        return self._finish([])
+
+    def closed(self, now: Now) -> list[Event]:
+        """The connection is gone; shares in flight are still judged and recorded, mutely."""
+        self._is_closed = True
+        self.wakes_at = math.inf
+        self._session.closed()
+        return []
+
+    def _apply(self, steps: list[Step], events: list[Event]) -> None:
+        for step in steps:
+            if isinstance(step, Frames):
+                self._outgoing.append(step.data)
+            elif isinstance(step, Message):
+                self._outgoing.append(self._session.profile.encode(step))
+            elif isinstance(step, Close):
+                self._close = step
+            else:
+                events.append(step)
+
+    def _resume(self, now: Now, events: list[Event]) -> list[Event]:
+        """Answers made room: go on with what was held back."""
+        if self.backlog and not self._is_closed and not self._is_full:
+            try:
+                self._read(b"", now, events)
+            except RemoteProtocolError as exc:
+                self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
+        return self._finish(events)
+
+    def _finish(self, events: list[Event]) -> list[Event]:
+        """Seal what is to be sent into one Send, and put a Close after it."""
+        if self._outgoing:
+            plaintext = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
+            self._outgoing.clear()
+            if not self._is_closed:
+                events.append(Send(self.conn_id, self._transport.seal(plaintext)))
+        if self._close is not None and not self._is_closed:
+            self._is_closed = True
+            events.append(self._close)
+        return events

@@ -1,0 +1,75 @@
+"""Jobs in Sv2's words: each frame is encoded once for all channels, and the channel_id patched in."""
+
+from __future__ import annotations
+
+import struct
+
+from warppool.mining.channel import ChannelJob
+from warppool.mining.job import COMMON_EXTRANONCE_SIZES, Job
+from warppool.sv2.frame import HEADER_SIZE
+from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
+from warppool.sv2.profile import Profile
+
+_AFTER_CHANNEL_ID = HEADER_SIZE + 4      # a frame's header, then the U32 channel_id, then what all channels share
+_CHANNEL_ID = struct.Struct("<I")
+_NO_ROOT = bytes(32)
+
+
+class EncodedJob:
+    """The frames of one job, in both states it may be sent in: future (an empty min_ntime) and active.
+
+    A future job's frames end with the `SetNewPrevHash` that activates it. `min_ntime` is the job's `ntime` in both.
+    """
+
+    __slots__ = ("_extended", "_job", "_prev_hash", "_profile", "_standard")
+
+    def __init__(self, profile: Profile, job: Job) -> None:
+        self._profile = profile
+        self._job = job
+        self._prev_hash = _cut(profile.encode(SetNewPrevHash(
+            channel_id=0, job_id=job.job_id, prev_hash=job.tip.prev_hash, min_ntime=job.ntime, nbits=job.tip.nbits)))
+        self._standard = {is_future: _cut(self._encode_standard(is_future)) for is_future in (False, True)}
+        self._extended = {
+            (size, is_future): _cut(self._encode_extended(size, is_future))
+            for size in COMMON_EXTRANONCE_SIZES[1:] for is_future in (False, True)
+        }
+
+    def frames(self, channel_id: int, mine: ChannelJob, extranonce_size: int, is_future: bool) -> bytes:
+        """What one channel is sent: its kind of job, and with a future one the `SetNewPrevHash` naming it.
+
+        `extranonce_size` is the rollable part of the channel's extranonce, 0 for a standard channel.
+        """
+        ident = _CHANNEL_ID.pack(channel_id)
+        if mine.merkle_root is not None:
+            head, rest = self._standard[is_future]
+            parts = [head, ident, rest[:-len(_NO_ROOT)], mine.merkle_root]
+        else:
+            total = len(mine.extranonce_prefix) + extranonce_size
+            head, rest = self._extended.get((total, is_future)) or _cut(self._encode_extended(total, is_future))
+            parts = [head, ident, rest]
+        if is_future:
+            head, rest = self._prev_hash
+            parts += [head, ident, rest]
+        return b"".join(parts)
+
+    def _encode_standard(self, is_future: bool) -> bytes:
+        return self._profile.encode(NewMiningJob(
+            channel_id=0, job_id=self._job.job_id, min_ntime=None if is_future else self._job.ntime,
+            version=self._job.version, merkle_root=_NO_ROOT))
+
+    def _encode_extended(self, total_extranonce_size: int, is_future: bool) -> bytes:
+        prefix, suffix = self._job.coinbase_halves(total_extranonce_size)
+        return self._profile.encode(NewExtendedMiningJob(
+            channel_id=0, job_id=self._job.job_id, min_ntime=None if is_future else self._job.ntime,
+            version=self._job.version, version_rolling_allowed=self._job.version_mask != 0,
+            merkle_path=self._job.merkle_path, coinbase_tx_prefix=prefix, coinbase_tx_suffix=suffix))
+
+
+def _cut(frame: bytes) -> tuple[bytes, bytes]:
+    return frame[:HEADER_SIZE], frame[_AFTER_CHANNEL_ID:]
+
+
+def encoded(profile: Profile, job: Job) -> EncodedJob:
+    """The job's frames as the factory made them once, or made here for a job that came without."""
+    found = job.encodings.get(profile.name)
+    return found if isinstance(found, EncodedJob) else EncodedJob(profile, job)

@@ -1,0 +1,319 @@
+"""The pool's side of an Sv2 conversation: messages in, messages and events out (architecture.md §4, §5).
+
+One session is one connection after its Noise handshake. It holds the channels and what set-up agreed on; `shares.py`
+asks `mining` about their shares. It sees no bytes of the wire: `connection.py` does.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+
+from warppool.errors import UnexpectedMessage
+from warppool.events import Close, Happened, Now
+from warppool.mining.channel import Channel
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
+from warppool.mining.job import Job
+from warppool.mining.share import Weight
+from warppool.sv2.jobs import encoded
+from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.mining import (
+    CloseChannel,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError,
+    OpenStandardMiningChannel,
+    OpenStandardMiningChannelSuccess,
+    SetTarget,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+    UpdateChannel,
+    UpdateChannelError,
+)
+from warppool.sv2.messages.template import CoinbaseOutputConstraints, RequestTransactionData, SubmitSolution
+from warppool.sv2.profile import Profile, Subprotocol
+from warppool.sv2.shares import Frames, ServerChannel, Shares, Step
+from warppool.sv2.types import Message
+
+PROTOCOL_VERSION = 2
+
+REQUIRES_STANDARD_JOBS = 1
+REQUIRES_WORK_SELECTION = 2
+REQUIRES_VERSION_ROLLING = 4
+
+SUPPORTED_FLAGS: dict[int, int] = {
+    Subprotocol.MINING: REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
+    Subprotocol.TEMPLATE_DISTRIBUTION: 0,
+}
+ALL_FLAGS = 0xFFFFFFFF
+
+DEFAULT_EXTRANONCE_SIZE = 8
+"""Rollable bytes of an extended channel unless it asks for more: then V1 and V2 share one coinbase."""
+
+MAX_CHANNELS = 1000
+"""Channels on one connection: more than any farm behind a proxy, and a bound on what one peer can make us hold."""
+
+
+class Phase(Enum):
+    """Where the conversation stands; a frame that a phase has no place for closes the connection."""
+
+    AWAIT_SETUP = auto()
+    MINING = auto()
+    TEMPLATE_DISTRIBUTION = auto()
+    CLOSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the sessions of one worker share. `random_bytes` is not here: a session needs no chance."""
+
+    profile: Profile
+    policy: DifficultyPolicy
+    prefixes: PrefixPool
+
+
+class MiningServerSession:
+    """One peer's Sv2 conversation after the handshake: no socket, no clock, no thread.
+
+    `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
+    """
+
+    __slots__ = ("_channels", "_job", "_next_channel_id", "_shares", "_surroundings", "agent", "conn_id", "phase",
+                 "requires_standard_jobs")
+
+    def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
+        self.conn_id = conn_id
+        self.phase = Phase.AWAIT_SETUP
+        self.agent = ""
+        self.requires_standard_jobs = False
+        self._surroundings = surroundings
+        self._channels: dict[int, ServerChannel] = {}
+        self._job: Job | None = None
+        self._next_channel_id = 1
+        self._shares = Shares(conn_id, surroundings.profile)
+
+    # -- what the worker asks ------------------------------------------------------------------------------------
+
+    @property
+    def profile(self) -> Profile:
+        """The dialect; a session asks it for what differs and never for its name."""
+        return self._surroundings.profile
+
+    @property
+    def subprotocol(self) -> Subprotocol:
+        """Whose messages are decoded now; Common belongs to each."""
+        return _SUBPROTOCOLS[self.phase]
+
+    @property
+    def in_flight(self) -> int:
+        """Shares whose weight or record is still awaited."""
+        return self._shares.in_flight
+
+    @property
+    def channels(self) -> int:
+        """How many channels are open."""
+        return len(self._channels)
+
+    def receive(self, message: Message, now: Now) -> list[Step]:
+        """Apply one message and return what follows from it, in order."""
+        step = self._STEPS.get((self.phase, type(message)))
+        if step is None:
+            raise UnexpectedMessage(f"{type(message).__name__} in phase {self.phase.name}")
+        return step(self, message, now)
+
+    def offer(self, job: Job) -> list[Step]:
+        """A new job for every channel."""
+        self._job = job
+        self._surroundings.prefixes.moved(job.tip)
+        steps: list[Step] = []
+        for channel in self._channels.values():
+            steps += self._give(channel.channel, job)
+        return steps
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
+        """The weights of the shares submitted first; block before verdict, verdict before answer."""
+        return self._shares.judged(weights, now)
+
+    def recorded(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are in the books: one Success for each channel that has news."""
+        return self._shares.recorded(ids)
+
+    def not_recorded(self, ids: Sequence[int]) -> list[Step]:
+        """These shares will never be in the books: they are refused, and may be sent again."""
+        return self._shares.not_recorded(ids)
+
+    def closed(self) -> None:
+        """The connection is gone: no more messages; prefixes rest until their last job is stale."""
+        self.phase = Phase.CLOSED
+        for channel in self._channels.values():
+            channel.is_open = False
+            self._surroundings.prefixes.release(channel.channel.extranonce_prefix)
+        self._channels.clear()
+
+    # -- set-up --------------------------------------------------------------------------------------------------
+
+    def _setup(self, m: SetupConnection, now: Now) -> list[Step]:
+        supported = SUPPORTED_FLAGS.get(m.protocol)
+        if supported is None:
+            return self._refuse_setup(0, "unsupported-protocol")
+        if not m.min_version <= PROTOCOL_VERSION <= m.max_version:
+            return self._refuse_setup(0, "protocol-version-mismatch")
+        if m.flags & ~supported:
+            return self._refuse_setup(ALL_FLAGS & ~supported, "unsupported-feature-flags")
+        self.agent = "/".join(part for part in (m.vendor, m.hardware_version, m.firmware) if part)
+        if m.protocol == Subprotocol.MINING:
+            self.phase = Phase.MINING
+            self.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
+        else:
+            self.phase = Phase.TEMPLATE_DISTRIBUTION
+        fields = (("protocol", m.protocol), ("agent", self.agent), ("device", m.device_id))
+        return [SetupConnectionSuccess(used_version=PROTOCOL_VERSION, flags=0),
+                Happened(self.conn_id, "debug", "miner.set_up", fields)]
+
+    def _refuse_setup(self, flags: int, code: str) -> list[Step]:
+        self.phase = Phase.CLOSED
+        return [SetupConnectionError(flags=flags, error_code=code), Close(self.conn_id, code, is_peers_fault=True)]
+
+    # -- channels ------------------------------------------------------------------------------------------------
+
+    def _open_standard(self, m: OpenStandardMiningChannel, now: Now) -> list[Step]:
+        return self._open(m, 0)
+
+    def _open_extended(self, m: OpenExtendedMiningChannel, now: Now) -> list[Step]:
+        if self.requires_standard_jobs:
+            return self._refuse_open(m.request_id, "extended-channels-not-supported-for-standard-jobs")
+        if m.min_extranonce_size > MAX_EXTRANONCE_SIZE - PREFIX_SIZE:
+            return self._refuse_open(m.request_id, "min-extranonce-size-too-large")
+        return self._open(m, max(DEFAULT_EXTRANONCE_SIZE, m.min_extranonce_size))
+
+    def _open(self, m: OpenStandardMiningChannel | OpenExtendedMiningChannel, extranonce_size: int) -> list[Step]:
+        max_target = int.from_bytes(m.max_target, "little")
+        if not is_user_identity(m.user_identity):
+            return self._refuse_open(m.request_id, "invalid-user-identity")
+        if not is_hash_rate(m.nominal_hash_rate):
+            return self._refuse_open(m.request_id, "invalid-nominal-hashrate")
+        if max_target == 0:
+            return self._refuse_open(m.request_id, "max-target-out-of-range")
+        if len(self._channels) >= MAX_CHANNELS:
+            return self._refuse_open(m.request_id, "too-many-channels")
+        prefix = self._surroundings.prefixes.take()
+        if prefix is None:
+            return self._refuse_open(m.request_id, "no-extranonce-prefix-left")
+        target = self._surroundings.policy.target_at_open(m.nominal_hash_rate, max_target, self._network_target())
+        channel = Channel(self._next_channel_id, m.user_identity, prefix, extranonce_size, target, max_target)
+        self._next_channel_id += 1
+        self._channels[channel.channel_id] = ServerChannel(channel)
+        steps: list[Step] = [self._open_answer(m.request_id, channel), self._opened(channel)]
+        return steps + self._give(channel, self._job) if self._job is not None else steps
+
+    def _open_answer(self, request_id: int, channel: Channel) -> Message:
+        target = channel.target.to_bytes(32, "little")
+        if channel.extranonce_size == 0:
+            return OpenStandardMiningChannelSuccess(
+                request_id=request_id, channel_id=channel.channel_id, target=target,
+                extranonce_prefix=channel.extranonce_prefix, group_channel_id=0)
+        return OpenExtendedMiningChannelSuccess(
+            request_id=request_id, channel_id=channel.channel_id, target=target,
+            extranonce_size=channel.extranonce_size, extranonce_prefix=channel.extranonce_prefix, group_channel_id=0)
+
+    def _opened(self, channel: Channel) -> Happened:
+        return Happened(self.conn_id, "info", "miner.opened", (
+            ("channel", channel.channel_id), ("user", channel.user),
+            ("kind", "extended" if channel.extranonce_size else "standard"),
+            ("prefix", channel.extranonce_prefix), ("difficulty", channel.difficulty), ("agent", self.agent)))
+
+    def _refuse_open(self, request_id: int, code: str) -> list[Step]:
+        return [OpenMiningChannelError(request_id=request_id, error_code=code),
+                Happened(self.conn_id, "info", "miner.refused", (("reason", code), ("agent", self.agent)))]
+
+    def _network_target(self) -> int:
+        return self._job.tip.target if self._job is not None else 1
+
+    def _give(self, channel: Channel, job: Job) -> list[Step]:
+        """Send `job` to one channel: future and activated when the tip moved, else active at once."""
+        steps: list[Step] = []
+        if channel.tip is None:                 # opened before there was any job: the network's target was not known
+            target = self._surroundings.policy.granted(channel.target, channel.max_target, job.tip.target)
+            steps += self._retarget(channel, target)
+        mine, has_moved = channel.offer(job)
+        frames = encoded(self._surroundings.profile, job).frames(
+            channel.channel_id, mine, channel.extranonce_size, is_future=has_moved)
+        return [*steps, Frames(frames)]
+
+    def _retarget(self, channel: Channel, target: int) -> list[Step]:
+        if target == channel.target:
+            return []
+        channel.set_target(target)
+        return [SetTarget(channel_id=channel.channel_id, maximum_target=target.to_bytes(32, "little"))]
+
+    def _update(self, m: UpdateChannel, now: Now) -> list[Step]:
+        channel = self._channels.get(m.channel_id)
+        max_target = int.from_bytes(m.maximum_target, "little")
+        if channel is None:
+            return [UpdateChannelError(channel_id=m.channel_id, error_code="invalid-channel-id")]
+        if not is_hash_rate(m.nominal_hash_rate):
+            return [UpdateChannelError(channel_id=m.channel_id, error_code="invalid-nominal-hashrate")]
+        if max_target == 0:
+            return [UpdateChannelError(channel_id=m.channel_id, error_code="max-target-out-of-range")]
+        mine, policy = channel.channel, self._surroundings.policy
+        wanted = policy.target_for_hash_rate(m.nominal_hash_rate) if m.nominal_hash_rate > 0 else mine.target
+        mine.max_target = max_target
+        return self._retarget(mine, policy.granted(wanted, max_target, self._network_target()))
+
+    def _close_channel(self, m: CloseChannel, now: Now) -> list[Step]:
+        channel = self._channels.pop(m.channel_id, None)
+        fields: tuple[tuple[str, object], ...] = (("channel", m.channel_id), ("reason", m.reason_code))
+        if channel is None:
+            return [Happened(self.conn_id, "debug", "message.ignored", (("message", "CloseChannel"), *fields))]
+        channel.is_open = False
+        self._surroundings.prefixes.release(channel.channel.extranonce_prefix)
+        return [Happened(self.conn_id, "info", "miner.closed", (*fields, ("user", channel.channel.user)))]
+
+    # -- shares --------------------------------------------------------------------------------------------------
+
+    def _submit_standard(self, m: SubmitSharesStandard, now: Now) -> list[Step]:
+        return self._shares.submit(self._channels.get(m.channel_id), m, b"")
+
+    def _submit_extended(self, m: SubmitSharesExtended, now: Now) -> list[Step]:
+        return self._shares.submit(self._channels.get(m.channel_id), m, m.extranonce)
+
+    # -- the other subprotocol -----------------------------------------------------------------------------------
+
+    def _template_message(self, m: Message, now: Now) -> list[Step]:
+        return [Happened(self.conn_id, "info", "message.ignored", (("message", type(m).__name__),))]
+
+    _STEPS: Mapping[tuple[Phase, type], Callable[..., list[Step]]] = MappingProxyType({
+        (Phase.AWAIT_SETUP, SetupConnection): _setup,
+        (Phase.MINING, OpenStandardMiningChannel): _open_standard,
+        (Phase.MINING, OpenExtendedMiningChannel): _open_extended,
+        (Phase.MINING, UpdateChannel): _update,
+        (Phase.MINING, CloseChannel): _close_channel,
+        (Phase.MINING, SubmitSharesStandard): _submit_standard,
+        (Phase.MINING, SubmitSharesExtended): _submit_extended,
+        (Phase.TEMPLATE_DISTRIBUTION, CoinbaseOutputConstraints): _template_message,
+        (Phase.TEMPLATE_DISTRIBUTION, RequestTransactionData): _template_message,
+        (Phase.TEMPLATE_DISTRIBUTION, SubmitSolution): _template_message,
+    })
+
+
+_SUBPROTOCOLS = {
+    Phase.AWAIT_SETUP: Subprotocol.COMMON,
+    Phase.MINING: Subprotocol.MINING,
+    Phase.TEMPLATE_DISTRIBUTION: Subprotocol.TEMPLATE_DISTRIBUTION,
+    Phase.CLOSED: Subprotocol.COMMON,
+}
+
+
+def is_user_identity(text: str) -> bool:
+    """1 to 255 bytes (the wire's bound) and no control character (architecture.md §5)."""
+    return bool(text) and not any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def is_hash_rate(rate: float) -> bool:
+    """A finite number of hashes a second, not below zero."""
+    return math.isfinite(rate) and rate >= 0

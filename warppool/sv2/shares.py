@@ -1,0 +1,215 @@
+"""Shares of one Sv2 connection: from a submit message to its header, verdict, record and answer.
+
+Block first (architecture.md §4.5): wherever a header can be built it is weighed, and only then is anything else asked.
+Acknowledged means recorded (§4.6): an accepted share waits for its record, and a channel's acknowledgements never pass
+a lower number that still waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from warppool.events import BlockFound, Close, Event, Now, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.mining.channel import MAX_SEEN, Channel, ChannelJob
+from warppool.mining.share import Reject, Weight
+from warppool.sv2.messages.mining import (
+    SubmitSharesError,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+    SubmitSharesSuccess,
+)
+from warppool.sv2.profile import Profile
+from warppool.sv2.types import Message
+
+
+class Frames(NamedTuple):
+    """Frames that are encoded already, to be sent as they are."""
+
+    data: bytes
+
+
+Step = Message | Frames | Event
+"""What a step of the session leads to: a message or frames to send, or an event for the worker."""
+
+
+class _Waiting(NamedTuple):
+    """An accepted share between its verdict and its record."""
+
+    share_id: int
+    sequence: int
+    difficulty: float
+    share_hash: bytes
+
+
+class _Submitted(NamedTuple):
+    """A readable share between its header and its weight."""
+
+    channel: ServerChannel
+    job: ChannelJob
+    sequence: int
+    is_old_sequence: bool
+    ntime: int
+    version: int
+    extranonce: bytes
+    header: bytes
+
+
+class ServerChannel:
+    """A mining channel and what Sv2 adds to it: the sequence rule and the acknowledgements still owed."""
+
+    __slots__ = ("channel", "highest_sequence", "is_open", "recorded", "waiting")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.highest_sequence = -1                          # none yet: the first share may carry any number, 0 too
+        self.is_open = True
+        self.waiting: deque[_Waiting] | None = None         # in the order of their sequence numbers
+        self.recorded: set[int] = set()                     # committed, but behind one that is not
+
+    def is_old(self, sequence: int) -> bool:
+        """The `warp` rule: a number not above the highest received is a duplicate; gaps are allowed."""
+        if sequence <= self.highest_sequence:
+            return True
+        self.highest_sequence = sequence
+        return False
+
+    def await_record(self, share: _Waiting) -> None:
+        """An accepted share whose record is awaited; its number is above all before it."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(share)
+
+    def give_up(self, share_id: int) -> _Waiting:
+        """Take back a share that could not be recorded; it leaves the seen-set."""
+        assert self.waiting is not None, "a share was given up that never waited"
+        share = next(waiting for waiting in self.waiting if waiting.share_id == share_id)
+        self.waiting.remove(share)
+        self.channel.forget(share.share_hash)
+        return share
+
+    def acknowledge(self) -> SubmitSharesSuccess | None:
+        """One Success for all that is recorded up to the first share that is not."""
+        waiting, recorded = self.waiting, self.recorded
+        last, count, total = 0, 0, 0.0
+        while waiting and waiting[0].share_id in recorded:
+            share = waiting.popleft()
+            recorded.discard(share.share_id)
+            last, count, total = share.sequence, count + 1, total + share.difficulty
+        if not count:
+            return None
+        return SubmitSharesSuccess(self.channel.channel_id, last, count, int(total))
+
+
+class Shares:
+    """The shares of one connection that wait for something: first for their weight, then for their record."""
+
+    __slots__ = ("_checks_sequence", "_conn_id", "_next_id", "_submitted", "_unrecorded")
+
+    def __init__(self, conn_id: int, profile: Profile) -> None:
+        self._conn_id = conn_id
+        self._checks_sequence = profile.checks_sequence
+        self._next_id = 1
+        self._submitted: deque[_Submitted] | None = None        # made with the first share: thousands of miners idle
+        self._unrecorded: dict[int, ServerChannel] = {}         # share_id to the channel that owes the answer
+
+    @property
+    def in_flight(self) -> int:
+        """Shares whose weight or record is still awaited."""
+        return len(self._unrecorded) + (len(self._submitted) if self._submitted else 0)
+
+    def submit(self, channel: ServerChannel | None, m: SubmitSharesStandard | SubmitSharesExtended,
+               extranonce: bytes) -> list[Step]:
+        """Build the header if channel, job and extranonce length allow one; else the answer is clear already."""
+        if channel is None:
+            return self._refuse("", m.channel_id, m.sequence_number, Reject.INVALID_CHANNEL)
+        mine = channel.channel
+        is_old = channel.is_old(m.sequence_number) and self._checks_sequence
+        job = mine.find(m.job_id)
+        if job is None:
+            return self._refuse(mine.user, m.channel_id, m.sequence_number, Reject.INVALID_JOB)
+        if len(extranonce) != mine.extranonce_size:
+            return self._refuse(mine.user, m.channel_id, m.sequence_number, Reject.BAD_EXTRANONCE_SIZE)
+        header = job.header(extranonce, m.version, m.ntime, m.nonce)
+        if self._submitted is None:
+            self._submitted = deque()
+        self._submitted.append(
+            _Submitted(channel, job, m.sequence_number, is_old, m.ntime, m.version, extranonce, header))
+        return [ShareSubmitted(self._conn_id, header, job.job.tip.target)]
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
+        """The weights of the shares submitted first, in their order."""
+        submitted = self._submitted
+        assert submitted is not None and len(weights) <= len(submitted), "weights that nobody asked for"
+        steps: list[Step] = []
+        for weight in weights:
+            self._judge(submitted.popleft(), weight, now, steps)
+        return steps
+
+    def recorded(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are in the books: one Success for each channel that has news."""
+        touched: dict[ServerChannel, None] = {}
+        for share_id in ids:
+            channel = self._unrecorded.pop(share_id, None)
+            if channel is not None:
+                channel.recorded.add(share_id)
+                touched[channel] = None
+        return self._acknowledge(touched)
+
+    def not_recorded(self, ids: Sequence[int]) -> list[Step]:
+        """These shares will never be in the books: they are refused, and may be sent again."""
+        steps: list[Step] = []
+        touched: dict[ServerChannel, None] = {}
+        for share_id in ids:
+            channel = self._unrecorded.pop(share_id, None)
+            if channel is None:
+                continue
+            share = channel.give_up(share_id)
+            touched[channel] = None
+            mine = channel.channel
+            steps += self._refuse(mine.user, mine.channel_id, share.sequence, Reject.NOT_RECORDED, channel.is_open)
+        return steps + self._acknowledge(touched)
+
+    def _judge(self, share: _Submitted, weight: Weight, now: Now, steps: list[Step]) -> None:
+        channel, job = share.channel, share.job
+        mine = channel.channel
+        is_new_block = weight.is_block and mine.is_new_block(weight.share_hash)
+        reject = mine.judge(weight, job, min_ntime=job.job.ntime, ntime=share.ntime, version=share.version,
+                            now=now.unix, is_old_sequence=share.is_old_sequence)
+        accepted = self._accept(channel, share, weight, now) if reject is None else None
+        if is_new_block:
+            steps.append(self._block(share, weight, accepted))
+        elif accepted is not None:
+            steps.append(accepted)
+        if reject is not None:
+            steps += self._refuse(mine.user, mine.channel_id, share.sequence, reject, channel.is_open)
+        elif mine.is_flooded:
+            steps.append(Close(self._conn_id, f"{MAX_SEEN} shares on one tip: its difficulty is far too low", True))
+
+    def _accept(self, channel: ServerChannel, share: _Submitted, weight: Weight, now: Now) -> ShareAccepted:
+        mine = channel.channel
+        share_id, self._next_id = self._next_id, self._next_id + 1
+        difficulty = mine.credit(weight, share.job)
+        channel.await_record(_Waiting(share_id, share.sequence, difficulty, weight.share_hash))
+        self._unrecorded[share_id] = channel
+        job = share.job.job
+        return ShareAccepted(self._conn_id, share_id, now.unix, "sv2", mine.channel_id, mine.user, difficulty,
+                             job.job_id, job.tip.height, weight.share_hash)
+
+    def _block(self, share: _Submitted, weight: Weight, accepted: ShareAccepted | None) -> BlockFound:
+        job = share.job.job
+        return BlockFound(
+            conn_id=self._conn_id, template=job.template, height=job.tip.height, header=share.header,
+            coinbase_tx=share.job.coinbase_tx(share.extranonce), block_hash=weight.share_hash,
+            user=share.channel.channel.user, share=accepted)
+
+    def _refuse(self, user: str, channel_id: int, sequence: int, reject: Reject, is_heard: bool = True) -> list[Step]:
+        refused = ShareRefused(self._conn_id, user, reject.sv2_code)
+        if not is_heard:
+            return [refused]
+        return [SubmitSharesError(channel_id=channel_id, sequence_number=sequence, error_code=reject.sv2_code), refused]
+
+    def _acknowledge(self, channels: Iterable[ServerChannel]) -> list[Step]:
+        answers = [(channel, channel.acknowledge()) for channel in channels]
+        return [answer for channel, answer in answers if answer is not None and channel.is_open]
