@@ -1,0 +1,70 @@
+"""What the reactor is told: the items of its mailbox, all frozen, and what a worker makes them from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from warppool.events import Send
+
+
+class Output(NamedTuple):
+    """All that one wake-up of a worker has for the wire, at most one send a connection.
+
+    `consumed` is how many received bytes of a connection no longer wait in the worker. What is sent goes out before
+    what is closed is closed.
+    """
+
+    sends: tuple[tuple[int, bytes], ...]
+    closes: tuple[int, ...] = ()
+    consumed: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopAccepting:
+    """The daemon stops: close the listeners and read no more; answers still go out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlushAndStop:
+    """Send what was posted before, close every connection and end, at the latest at `deadline` (monotonic seconds)."""
+
+    deadline: float
+
+
+class Outgoing:
+    """Gathers what one wake-up of a worker has for the wire."""
+
+    def __init__(self) -> None:
+        self._sends: dict[int, list[bytes]] = {}
+        self._closes: list[int] = []
+        self._consumed: list[tuple[int, int]] = []
+
+    def send(self, event: Send) -> None:
+        """After all that was sent to this connection before."""
+        parts = self._sends.get(event.conn_id)
+        if parts is None:
+            self._sends[event.conn_id] = [event.data]
+        else:
+            parts.append(event.data)
+
+    def close(self, conn_id: int) -> None:
+        """Once all is out."""
+        self._closes.append(conn_id)
+
+    def report(self, conn_id: int, count: int) -> None:
+        """So many more received bytes no longer wait."""
+        self._consumed.append((conn_id, count))
+
+    def take(self) -> Output | None:
+        """All of it, one send a connection; None if there is nothing."""
+        if not (self._sends or self._closes or self._consumed):
+            return None
+        sends = tuple([(conn_id, parts[0] if len(parts) == 1 else b"".join(parts))
+                       for conn_id, parts in self._sends.items()])
+        output = Output(sends, tuple(self._closes), tuple(self._consumed))
+        self._sends, self._closes, self._consumed = {}, [], []
+        return output
+
+
+ReactorItem = Output | StopAccepting | FlushAndStop
