@@ -1,0 +1,153 @@
+"""The door: limits, and what `accept` can fail with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import selectors
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.net.conftest import LogLines
+from warppool.net.door import ACCEPTS_PER_TURN, PAUSE_S, Door, Visitor
+from warppool.net.listener import Listener, listen
+
+
+class Scene:
+    """A door without a reactor."""
+
+    def __init__(self, max_connections: int, max_per_ip: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.listener = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
+        self.door = Door([self.listener], self.selector, max_connections, max_per_ip)
+        self._clients: list[socket.socket] = []
+        self._visitors: list[Visitor] = []
+
+    def knock(self, count: int, source: str = "127.0.0.1") -> list[socket.socket]:
+        clients = [socket.create_connection(("127.0.0.1", self.listener.port), 10, (source, 0)) for _ in range(count)]
+        self._clients += clients
+        return clients
+
+    def let_in(self, now: float = 0.0, listener: Listener | None = None) -> list[Visitor]:
+        visitors = list(self.door.let_in(listener or self.listener, now))
+        self._visitors += visitors
+        return visitors
+
+    def close(self) -> None:
+        self.door.close()
+        self.selector.close()
+        for sock in (*self._clients, *(visitor.sock for visitor in self._visitors)):
+            sock.close()
+
+
+@pytest.fixture
+def scenes() -> Iterator[list[Scene]]:
+    opened: list[Scene] = []
+    yield opened
+    for scene in opened:
+        scene.close()
+
+
+def make(scenes: list[Scene], max_connections: int = 1000, max_per_ip: int = 0) -> Scene:
+    scenes.append(Scene(max_connections, max_per_ip))
+    return scenes[-1]
+
+
+def is_closed(client: socket.socket) -> bool:
+    return bool(select.select([client], [], [], 0)[0]) and client.recv(1) == b""
+
+
+def test_visitors_come_in_with_their_address(scenes: list[Scene]) -> None:
+    scene = make(scenes)
+    client, = scene.knock(1)
+    visitor, = scene.let_in()
+    assert (visitor.ip, visitor.peer) == ("127.0.0.1", f"127.0.0.1:{client.getsockname()[1]}")
+    assert not visitor.sock.getblocking()
+    assert scene.let_in() == []
+
+
+def test_those_over_the_cap_are_closed_at_once_and_said_once(scenes: list[Scene], log_lines: LogLines) -> None:
+    scene = make(scenes, max_connections=3)
+    clients = scene.knock(5)
+    visitors = scene.let_in(now=100.0)
+    assert len(visitors) == 3
+    assert [is_closed(client) for client in clients] == [False] * 3 + [True] * 2
+    line, = log_lines.having("event=connection.refused")
+    assert "count=1" in line and "limit=3" in line
+    visitors[0].sock.close()
+    scene.door.left(visitors[0].ip)
+    scene.knock(2)
+    assert len(scene.let_in(now=101.0)) == 1                    # one left, one comes in
+    scene.door.turn(200.0)
+    assert "count=2" in log_lines.having("event=connection.refused")[1]
+
+
+def test_one_address_has_its_share(scenes: list[Scene], log_lines: LogLines) -> None:
+    scene = make(scenes, max_per_ip=2)
+    crowd, other = scene.knock(4), scene.knock(1, source="127.0.0.2")
+    visitors = scene.let_in()
+    assert [visitor.ip for visitor in visitors] == ["127.0.0.1"] * 2 + ["127.0.0.2"]
+    assert [is_closed(client) for client in crowd + other] == [False, False, True, True, False]
+    assert "peer=127.0.0.1 limit=2" in log_lines.having("event=address.refused")[0]
+    scene.door.left("127.0.0.1")
+    scene.knock(2)
+    assert len(scene.let_in()) == 1
+    for ip in ("127.0.0.1", "127.0.0.1", "127.0.0.2"):
+        scene.door.left(ip)
+    assert not scene.door._inside_per_ip                        # nobody inside, nothing remembered
+
+
+def test_a_storm_is_let_in_by_portions(scenes: list[Scene]) -> None:
+    scene = make(scenes)
+    scene.knock(ACCEPTS_PER_TURN + 5)
+    assert [len(scene.let_in()) for _ in range(3)] == [ACCEPTS_PER_TURN, 5, 0]
+
+
+class Scripted:
+    """A listening socket whose `accept` fails as told, and then goes on."""
+
+    def __init__(self, real: socket.socket, *numbers: int) -> None:
+        self._real, self._numbers = real, list(numbers)
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        if self._numbers:
+            number = self._numbers.pop(0)
+            raise OSError(number, os.strerror(number))
+        return self._real.accept()
+
+
+@pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN])
+def test_one_that_left_while_waiting_does_not_stop_the_others(scenes: list[Scene], number: int) -> None:
+    scene = make(scenes)
+    scene.knock(1)
+    scripted = Listener("sv2", Scripted(scene.listener.sock, number), "")    # type: ignore[arg-type]
+    assert len(scene.let_in(listener=scripted)) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_accepting_pauses_when_the_system_has_no_more(scenes: list[Scene], log_lines: LogLines, number: int) -> None:
+    scene = make(scenes)
+    scene.knock(1)
+    scripted = Listener("sv2", Scripted(scene.listener.sock, number), "")    # type: ignore[arg-type]
+    assert scene.selector.select(0)
+    assert scene.let_in(now=50.0, listener=scripted) == []
+    assert scene.selector.select(0) == []                       # nobody looks at the listener ...
+    assert scene.door.resumes_at == 50.0 + PAUSE_S
+    scene.door.turn(50.0 + PAUSE_S / 2)
+    assert scene.selector.select(0) == []
+    scene.door.turn(50.0 + PAUSE_S)                             # ... until the pause is over
+    assert scene.selector.select(0)
+    assert len(scene.let_in(now=52.0, listener=scripted)) == 1
+    line, = log_lines.having("event=accept.paused")
+    assert "count=1" in line and "seconds=1" in line
+
+
+def test_a_door_may_be_closed_in_its_pause(scenes: list[Scene]) -> None:
+    scene = make(scenes)
+    scene.let_in(listener=Listener("sv2", Scripted(scene.listener.sock, errno.EMFILE), ""))    # type: ignore[arg-type]
+    scene.door.close()
+    scene.door.turn(1e9)
+    assert scene.listener.sock.fileno() == -1 and not scene.selector.get_map()

@@ -1,0 +1,28 @@
+"""The connection cap and the limit of open files."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from tests.net.conftest import LogLines
+from warppool.net.limits import RESERVED_FDS, connection_cap
+
+
+@pytest.mark.parametrize(("soft", "configured", "cap"), [
+    (1024, 0, 1024 - RESERVED_FDS), (1024, 100, 100), (1024, 1024 - RESERVED_FDS, 1024 - RESERVED_FDS),
+    (10, 0, 1), (10, 5, 1), (resource.RLIM_INFINITY, 0, 1 << 20), (resource.RLIM_INFINITY, 5, 5)])
+def test_the_cap_fits_the_limit_of_open_files(monkeypatch: pytest.MonkeyPatch, soft: int, configured: int,
+                                              cap: int) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    assert connection_cap(configured) == cap
+
+
+def test_a_cap_that_cannot_be_had_is_lowered_and_said(monkeypatch: pytest.MonkeyPatch, log_lines: LogLines) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    assert connection_cap(5000) == 1024 - RESERVED_FDS
+    assert log_lines.having("event=limit.lowered max_connections=5000 possible=960")
+    assert connection_cap(960) == 960
+    assert connection_cap(0) == 960
+    assert len(log_lines.having("limit.lowered")) == 1

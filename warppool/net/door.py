@@ -1,0 +1,121 @@
+"""The door: accepts connections while there is room, and says once, with a count, when there is none."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import selectors
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from warppool.net.listener import Listener, format_address, plain_ip
+from warppool.net.repeats import Repeats
+
+log = logging.getLogger(__name__)
+
+ACCEPTS_PER_TURN = 128
+"""So that a storm of connections cannot keep the reactor from those that are there."""
+
+PAUSE_S = 1.0
+"""How long nothing is accepted when descriptors or memory have run out: only time helps, and trying costs CPU."""
+
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Visitor(NamedTuple):
+    """An accepted, non-blocking socket; `ip` counts towards the limit per address, `peer` is for the log."""
+
+    sock: socket.socket
+    ip: str
+    peer: str
+
+
+class Door:
+    """Owns the listening sockets and counts who is inside; used by the reactor's thread alone."""
+
+    def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, max_connections: int,
+                 max_per_ip: int) -> None:
+        self.resumes_at = math.inf
+        """Monotonic seconds at which a paused door opens again; `inf` when it is not paused."""
+        self._listeners = tuple(listeners)
+        self._selector = selector
+        self._max_connections = max_connections
+        self._max_per_ip = max_per_ip
+        self._inside = 0
+        self._inside_per_ip: Counter[str] = Counter()
+        self._full = Repeats(log, "connection.refused")
+        self._crowded = Repeats(log, "address.refused")
+        self._exhausted = Repeats(log, "accept.paused")
+        self._watch()
+
+    def let_in(self, listener: Listener, now: float) -> Iterator[Visitor]:
+        """Accept what waits at `listener`; those over a limit are closed at once."""
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, address = listener.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno in _EXHAUSTED:
+                    self._pause(exc, now)
+                    return
+                continue            # ECONNABORTED and its kin: this one left while it waited, the next may be well
+            ip = plain_ip(address[0])
+            if self._has_room(ip, now):
+                sock.setblocking(False)
+                self._inside += 1
+                if self._max_per_ip:
+                    self._inside_per_ip[ip] += 1
+                yield Visitor(sock, ip, format_address(ip, address[1]))
+            else:
+                sock.close()
+
+    def left(self, ip: str) -> None:
+        """A visitor's socket is closed."""
+        self._inside -= 1
+        if self._max_per_ip:
+            self._inside_per_ip[ip] -= 1
+            if not self._inside_per_ip[ip]:
+                del self._inside_per_ip[ip]
+
+    def turn(self, now: float) -> None:
+        """Open again after a pause, and say what was only counted so far."""
+        if now >= self.resumes_at:
+            self.resumes_at = math.inf
+            self._watch()
+        for repeats in (self._full, self._crowded, self._exhausted):
+            repeats.flush(now)
+
+    def close(self) -> None:
+        """Close every listening socket, for good."""
+        if self.resumes_at == math.inf:
+            self._unwatch()
+        self.resumes_at = math.inf
+        for listener in self._listeners:
+            listener.sock.close()
+        self._listeners = ()
+
+    def _has_room(self, ip: str, now: float) -> bool:
+        if self._inside >= self._max_connections:
+            self._full.add(now, peer=ip, limit=self._max_connections, reason="max_connections or LimitNOFILE= reached")
+            return False
+        if self._max_per_ip and self._inside_per_ip[ip] >= self._max_per_ip:
+            self._crowded.add(now, peer=ip, limit=self._max_per_ip, reason="max_per_ip reached")
+            return False
+        return True
+
+    def _pause(self, error: OSError, now: float) -> None:
+        self._exhausted.add(now, reason=error.strerror, seconds=PAUSE_S, inside=self._inside)
+        self.resumes_at = now + PAUSE_S
+        self._unwatch()
+
+    def _watch(self) -> None:
+        for listener in self._listeners:
+            self._selector.register(listener.sock, selectors.EVENT_READ, listener)
+
+    def _unwatch(self) -> None:
+        for listener in self._listeners:
+            self._selector.unregister(listener.sock)

@@ -1,0 +1,119 @@
+"""Listening sockets: from `"[::]:3333"` to a bound socket, or one line that says what the operator can do."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+from dataclasses import dataclass
+
+from warppool.errors import ConfigError
+from warppool.say import say
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+"""Connections that the kernel holds until they are accepted, as when a farm comes back; it cuts this to somaxconn."""
+
+_NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A bound, listening, non-blocking socket; `kind` says what is spoken there, as `sv2`."""
+
+    kind: str
+    sock: socket.socket
+    address: str                    # where it really listens, as `[::]:3333`; with the port that port 0 became
+
+    @property
+    def port(self) -> int:
+        """The port, 1..65535."""
+        return int(self.address.rpartition(":")[2])
+
+
+def parse_address(text: str, key: str) -> tuple[str, int]:
+    """Split `host:port` or `[v6]:port` into (IP address, port 0..65535); ConfigError names `key`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise ConfigError(f'{key} holds {text!r}: it takes an address with a port of 0 to 65535, such as "[::]:3333"')
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if is_bracketed else host)
+    except ValueError:
+        raise ConfigError(f'{key} holds {text!r}: it takes an IP address and no name, such as "[::]:3333" or '
+                          '"0.0.0.0:3333"') from None
+    if is_bracketed != (address.version == 6):
+        raise ConfigError(f"{key} holds {text!r}: an IPv6 address stands in brackets, and no other does")
+    return str(address), int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """`host:port`, with brackets around IPv6 and without the prefix of an IPv4 address that came in over IPv6."""
+    host = plain_ip(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain_ip(host: str) -> str:
+    """`192.0.2.1` for `::ffff:192.0.2.1`, anything else as it is: one machine has one name, whichever socket it met."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def listen(kind: str, address: str, key: str) -> Listener:
+    """Bind `address` and listen; ConfigError names the configuration `key` and what can be done.
+
+    `[::]` takes IPv4 too; on a machine without IPv6 it becomes 0.0.0.0, which the log says.
+    """
+    host, port = parse_address(address, key)
+    try:
+        sock = _bound(host, port)
+    except OSError as exc:
+        if host != "::" or exc.errno not in _NO_IPV6:
+            raise ConfigError(f"{key}: {_advice(exc, host, port)}") from exc
+        sock = _ipv4_instead(port, key)
+    real = format_address(*sock.getsockname()[:2])
+    say(log, logging.INFO, "listener.opened", kind=kind, address=real)
+    return Listener(kind, sock, real)
+
+
+def _ipv4_instead(port: int, key: str) -> socket.socket:
+    try:
+        sock = _bound("0.0.0.0", port)
+    except OSError as exc:
+        raise ConfigError(f"{key}: {_advice(exc, '0.0.0.0', port)}") from exc
+    say(log, logging.WARNING, "listener.narrowed", key=key, reason="no IPv6 on this machine",
+        address=format_address("0.0.0.0", port))
+    return sock
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)      # or a restart waits for old TIME_WAITs
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)      # Linux hands these two on to what is accepted,
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)      # which saves two calls a connection
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _advice(error: OSError, host: str, port: int) -> str:
+    where = format_address(host, port)
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (f"port {port} of {where} is taken by another program (`ss -ltnp sport = :{port}` names it): "
+                    "stop that one or choose another port")
+        case errno.EACCES:
+            return (f"{where} needs a privilege: choose a port above 1023, or give the unit "
+                    "AmbientCapabilities=CAP_NET_BIND_SERVICE")
+        case errno.EADDRNOTAVAIL:
+            return f"this machine has no address {host}: choose one of its own, or [::] for all"
+        case _:
+            return f"cannot listen on {where}: {error.strerror}"
