@@ -1,0 +1,333 @@
+"""The reactor alone: the test plays the workers."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.net.conftest import LogLines
+from tests.net.pools import PATIENCE_S, Client, until
+from tests.net.test_listener import needs_ipv6
+from warppool.net import reactor as module
+from warppool.net.inbox import FromReactor, Gone, Opened, Received
+from warppool.net.listener import listen
+from warppool.net.outbox import FlushAndStop, Output, StopAccepting
+from warppool.net.reactor import UNREAD_LIMIT, UNSENT_LIMIT, Reactor
+from warppool.threads import spawn
+
+
+class Scene:
+    """A running reactor with one inbox, which the test reads part by part."""
+
+    def __init__(self, addresses: tuple[str, ...] = ("127.0.0.1:0",), max_connections: int = 100,
+                 max_per_ip: int = 0) -> None:
+        self.listeners = [listen(f"kind-{number}", text, "stratum.listen") for number, text in enumerate(addresses)]
+        self.inbox: queue.Queue[Any] = queue.Queue()
+        self.reactor = Reactor(self.listeners, [self.inbox], max_connections=max_connections, max_per_ip=max_per_ip)
+        self.died: list[str] = []
+        self._parts: list[Opened | Received | Gone] = []
+        self._clients: list[Client] = []
+        self._thread = spawn("reactor", self.reactor.run, self.died.append)
+
+    def client(self, host: str = "127.0.0.1", listener: int = 0, receive_buffer: int = 0) -> Client:
+        client = Client(host, self.listeners[listener].port, receive_buffer)
+        self._clients.append(client)
+        return client
+
+    def part(self) -> Opened | Received | Gone:
+        """The next thing that the worker is told."""
+        while not self._parts:
+            item = self.inbox.get(timeout=PATIENCE_S)
+            assert isinstance(item, FromReactor) and item.items
+            self._parts += item.items
+        return self._parts.pop(0)
+
+    def received(self, count: int) -> bytes:
+        """What arrives until it is `count` bytes."""
+        data = b""
+        while len(data) < count:
+            part = self.part()
+            assert isinstance(part, Received)
+            data += part.data
+        return data
+
+    def open(self, is_narrow: bool = False) -> tuple[Client, int]:
+        """A client, and its conn_id; a narrow one has a kernel that keeps next to nothing for it."""
+        client = self.client(receive_buffer=4096 if is_narrow else 0)
+        opened = self.part()
+        assert isinstance(opened, Opened)
+        if is_narrow:
+            self.reactor._peers[opened.conn_id].sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return client, opened.conn_id
+
+    def post(self, *sends: tuple[int, bytes], closes: tuple[int, ...] = (),
+             consumed: tuple[tuple[int, int], ...] = ()) -> None:
+        self.reactor.mailbox.post(Output(sends, closes, consumed))
+
+    def stop(self, seconds: float = 0.0) -> None:
+        self.reactor.mailbox.post(FlushAndStop(time.monotonic() + seconds))
+        self.join()
+
+    def join(self) -> None:
+        self._thread.join(PATIENCE_S)
+        for client in self._clients:
+            client.close()
+        assert not self._thread.is_alive() and self.died == []
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    running = Scene()
+    yield running
+    running.stop()
+
+
+def test_bytes_go_both_ways_in_order(scene: Scene) -> None:
+    client = scene.client()
+    assert scene.part() == Opened(1, "kind-0", f"127.0.0.1:{client.sock.getsockname()[1]}")
+    client.send(b"hello")
+    assert scene.part() == Received(1, b"hello")
+    scene.post((1, b"one\n"))
+    scene.post((99, b"nobody is 99"), (1, b"two\n"))
+    assert client.lines(2) == [b"one", b"two"]
+
+
+def test_the_peer_may_leave(scene: Scene) -> None:
+    client, conn_id = scene.open()
+    client.close()
+    assert scene.part() == Gone(conn_id, "closed by the peer")
+    scene.post((conn_id, b"too late"), closes=(conn_id,), consumed=((conn_id, 1),))
+    client, _ = scene.open()                                    # and the reactor has not minded
+    assert scene.reactor._peers.keys() == {conn_id + 1}
+
+
+def test_the_peer_may_leave_with_a_reset(scene: Scene) -> None:
+    client, conn_id = scene.open()
+    client.send(b"last words")
+    assert scene.part() == Received(conn_id, b"last words")
+    client.reset()
+    assert scene.part() == Gone(conn_id, "Connection reset by peer")
+
+
+def test_words_before_the_end_are_heard_first(scene: Scene) -> None:
+    client, conn_id = scene.open()
+    client.send(b"last words")
+    client.close()
+    assert [scene.part(), scene.part()] == [Received(conn_id, b"last words"), Gone(conn_id, "closed by the peer")]
+
+
+def test_a_peer_that_closed_one_half_gets_what_waits_for_it(scene: Scene) -> None:
+    client, conn_id = scene.open(is_narrow=True)
+    scene.post((conn_id, b"x" * 900_000))
+    until(lambda: scene.reactor._peers[conn_id].unsent)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert scene.part() == Gone(conn_id, "closed by the peer")
+    scene.post((conn_id, b"never"))
+    assert client.rest() == b"x" * 900_000
+    until(lambda: not scene.reactor._peers)
+
+
+def test_what_does_not_fit_is_kept_in_order(scene: Scene) -> None:
+    client, conn_id = scene.open(is_narrow=True)
+    sent = b"".join(b"%06d\n" % number for number in range(100_000))
+    for start in range(0, len(sent), 70_000):
+        scene.post((conn_id, sent[start:start + 70_000]))
+    assert client.lines(100_000) == [b"%06d" % number for number in range(100_000)]
+    until(lambda: scene.reactor._peers[conn_id].unsent is None)             # and the buffer is given back
+
+
+def test_a_slow_reader_is_dropped(scene: Scene, log_lines: LogLines) -> None:
+    slow, conn_id = scene.open(is_narrow=True)
+    fast, other_id = scene.open()
+    for _ in range(2):
+        scene.post((conn_id, b"x" * UNSENT_LIMIT), (other_id, b"tick\n"))
+        assert fast.line() == b"tick"
+    assert scene.part() == Gone(conn_id, "too slow")
+    assert f"event=miner.slow conn={conn_id} peer=127.0.0.1" in log_lines.wait_for("miner.slow")
+    assert len(slow.rest()) < UNSENT_LIMIT
+    assert scene.reactor._peers.keys() == {other_id}
+
+
+def test_a_reader_within_the_limit_is_kept(scene: Scene) -> None:
+    _, conn_id = scene.open(is_narrow=True)
+    peer = scene.reactor._peers[conn_id]
+    scene.post((conn_id, b"x" * 900_000))
+    until(lambda: peer.unsent)
+    scene.post((conn_id, b"y" * (UNSENT_LIMIT - len(peer.unsent or b""))))
+    until(lambda: len(peer.unsent or b"") == UNSENT_LIMIT)
+    scene.post((conn_id, b"z"))
+    assert scene.part() == Gone(conn_id, "too slow")
+
+
+def test_a_flood_is_read_up_to_the_limit_until_it_is_consumed(scene: Scene) -> None:
+    client, conn_id = scene.open()
+    peer = scene.reactor._peers[conn_id]
+    client.sock.setblocking(False)
+    sent = 0
+
+    def is_stopped() -> bool:
+        nonlocal sent
+        with suppress(BlockingIOError):
+            sent += client.sock.send(bytes(4096))
+        return not peer.watching
+
+    until(is_stopped)
+    got = len(scene.received(peer.unread))
+    assert got == peer.unread > UNREAD_LIMIT
+    scene.post(consumed=((conn_id, got - UNREAD_LIMIT - 1),))   # one byte too many is still there
+    other, other_id = scene.open()
+    scene.post((other_id, b"barrier\n"))
+    assert other.line() == b"barrier"
+    assert scene.inbox.empty() and not peer.watching
+    client.sock.setblocking(True)
+    client.send(b"the end")
+    scene.post(consumed=((conn_id, UNREAD_LIMIT + 1),))
+    part: Opened | Received | Gone = Received(conn_id, b"")
+    while got < sent + len(b"the end"):
+        part = scene.part()
+        assert isinstance(part, Received) and part.conn_id == conn_id
+        got += len(part.data)
+        scene.post(consumed=((conn_id, len(part.data)),))
+    assert isinstance(part, Received) and part.data.endswith(b"the end")
+
+
+def test_a_close_waits_for_the_peer_and_not_for_ever(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINGER_S", 0.1)
+    polite, polite_id = scene.open()
+    stubborn, stubborn_id = scene.open()
+    scene.post((polite_id, b"bye\n"), (stubborn_id, b"bye\n"), closes=(polite_id, stubborn_id))
+    assert polite.rest() == stubborn.rest() == b"bye\n"
+    polite.send(b"this goes nowhere")
+    polite.close()
+    until(lambda: not scene.reactor._peers)                     # the stubborn one too, which never closes
+    assert scene.inbox.empty()                                  # who closes is not told that it is closed
+    stubborn.sock.setblocking(False)
+    until(lambda: _is_refused(stubborn))
+
+
+def _is_refused(client: Client) -> bool:
+    try:
+        client.send(b"anybody there?")
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
+
+
+def test_a_close_ends_a_connection_whose_peer_reads_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINGER_S", 0.1)
+    _, conn_id = scene.open(is_narrow=True)
+    scene.post((conn_id, b"x" * 900_000), closes=(conn_id,))
+    until(lambda: not scene.reactor._peers)
+
+
+def test_the_cap_counts_those_that_are_here() -> None:
+    scene = Scene(max_connections=2)
+    try:
+        (first, first_id), _ = scene.open(), scene.open()
+        assert scene.client().rest() == b""
+        first.close()
+        assert scene.part() == Gone(first_id, "closed by the peer")
+        _, conn_id = scene.open()
+        assert conn_id == 3
+    finally:
+        scene.stop()
+
+
+def test_an_address_may_have_so_many() -> None:
+    scene = Scene(max_per_ip=1)
+    try:
+        first, first_id = scene.open()
+        assert scene.client().rest() == b""
+        first.close()
+        assert scene.part() == Gone(first_id, "closed by the peer")
+        scene.open()
+    finally:
+        scene.stop()
+
+
+@needs_ipv6
+def test_several_listeners_of_both_families() -> None:
+    scene = Scene(addresses=("127.0.0.1:0", "[::1]:0", "[::]:0"))
+    try:
+        for listener, host, name in [(0, "127.0.0.1", "127.0.0.1"), (1, "::1", "[::1]"), (2, "::1", "[::1]"),
+                                     (2, "127.0.0.1", "127.0.0.1")]:
+            client = scene.client(host, listener)
+            opened = scene.part()
+            assert isinstance(opened, Opened)
+            assert opened[1:] == (f"kind-{listener}", f"{name}:{client.sock.getsockname()[1]}")
+            scene.post((opened.conn_id, b"welcome\n"))
+            assert client.line() == b"welcome"
+    finally:
+        scene.stop()
+
+
+def test_stop_accepting_closes_the_door_and_lets_answers_out(scene: Scene) -> None:
+    client, conn_id = scene.open()
+    scene.reactor.mailbox.post(StopAccepting())
+    scene.post((conn_id, b"answer\n"))
+    assert client.line() == b"answer"
+    client.send(b"nobody reads this")
+    with pytest.raises(ConnectionRefusedError):
+        scene.client()
+    scene.post((conn_id, b"more\n"))
+    assert client.line() == b"more"
+    assert scene.inbox.empty()
+
+
+def test_the_stop_flushes_and_ends_early_when_all_have_left(scene: Scene) -> None:
+    client, conn_id = scene.open(is_narrow=True)
+    client.send(b"unread at the end")
+    scene.received(len(b"unread at the end"))
+    scene.post((conn_id, b"x" * 900_000))
+    scene.reactor.mailbox.post(FlushAndStop(time.monotonic() + 1000))
+    assert client.rest() == b"x" * 900_000
+    client.close()
+    scene.join()                                                # long before the deadline
+    assert scene.reactor._peers == {} and scene.listeners[0].sock.fileno() == -1
+
+
+def test_the_stop_ends_at_its_deadline(scene: Scene) -> None:
+    client, conn_id = scene.open(is_narrow=True)
+    scene.post((conn_id, b"x" * 900_000))
+    scene.reactor.mailbox.post(FlushAndStop(time.monotonic() + 0.05))
+    until(lambda: not scene.is_running)
+    assert len(client.rest()) < 900_000
+    scene.join()
+
+
+def test_a_bug_in_one_connections_service_costs_that_one(scene: Scene, monkeypatch: pytest.MonkeyPatch,
+                                                         log_lines: LogLines) -> None:
+    client, conn_id = scene.open()
+    good, good_id = scene.open()
+    read = Reactor._read
+    monkeypatch.setattr(Reactor, "_read", lambda self, peer: 1 / 0 if peer.conn_id == conn_id else read(self, peer))
+    client.send(b"x")
+    assert scene.part() == Gone(conn_id, "reactor failed")
+    assert client.rest() == b""
+    good.send(b"still here")
+    assert scene.part() == Received(good_id, b"still here")
+    assert "ZeroDivisionError" in log_lines.having("event=conn.failed")[0]
+
+
+def test_a_bug_in_one_order_costs_that_one(scene: Scene, log_lines: LogLines) -> None:
+    client, conn_id = scene.open()
+    scene.reactor.mailbox.post(Output(sends=((conn_id, None),)))    # type: ignore[arg-type]
+    scene.post((conn_id, b"well\n"))
+    assert client.line() == b"well"
+    assert log_lines.having("event=reactor.failed item=Output")
+
+
+def test_a_reactor_that_never_ran_can_be_closed() -> None:
+    opened = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
+    Reactor([opened], [queue.Queue()], max_connections=10).close()
+    assert opened.sock.fileno() == -1

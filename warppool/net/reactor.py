@@ -1,0 +1,337 @@
+"""The reactor: one thread that owns every miner's socket, and moves bytes between them and the workers.
+
+It knows no protocol. What it reads goes to the inbox of the worker that owns the connection, one item a worker and
+wake-up; what a worker wants sent comes through the mailbox, one item a wake-up of that worker. It never blocks but in
+`select`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import selectors
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from warppool.net.door import Door, Visitor
+from warppool.net.inbox import FromReactor, Gone, Opened, Received
+from warppool.net.listener import Listener
+from warppool.net.mailbox import Mailbox
+from warppool.net.outbox import Output, ReactorItem, StopAccepting
+from warppool.say import say
+
+log = logging.getLogger(__name__)
+
+READ_SIZE = 64 * 1024
+"""Bytes of one read; a share has 50, and a longer burst of one peer waits behind the others."""
+
+UNREAD_LIMIT = 64 * 1024
+"""A connection with more bytes than this waiting in its worker is not read until they are fewer."""
+
+UNSENT_LIMIT = 1024 * 1024
+"""A connection with more bytes than this waiting for its peer is dropped: work that is late is worth nothing."""
+
+LINGER_S = 3.0
+"""From a wanted close to the end: time for the last answers to arrive, and no more, since a peer may never hang up."""
+
+MAX_WAIT_S = 5.0
+"""The longest sleep, so that `beat` shows a living thread."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class _Peer:
+    """One connection's socket and buffers. There are thousands, most of them idle, so nothing is allocated ahead."""
+
+    __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "sock", "unread", "unsent", "watching")
+
+    def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Opened | Received | Gone]) -> None:
+        self.conn_id = conn_id
+        self.sock = sock
+        self.ip = ip
+        self.bag = bag                          # what its worker gets at the end of this wake-up
+        self.unread = 0                         # bytes given to the worker and not yet reported as consumed
+        self.unsent: bytearray | None = None    # None: all is out, as nearly always
+        self.watching = 0                       # selector events; 0: not registered
+        self.is_closing = False                 # nothing more to send than `unsent`; what arrives is thrown away
+        self.is_ended = False                   # the peer will send no more
+
+
+class Reactor:
+    """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
+
+    Connections go round the workers. At most `max_connections` are held (`limits.connection_cap`), and `max_per_ip` of
+    one address, where 0 is no limit. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last
+    wake-up. The workers end before it does.
+    """
+
+    def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *, max_connections: int,
+                 max_per_ip: int = 0) -> None:
+        self.mailbox: Mailbox[ReactorItem] = Mailbox()
+        self.beat = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self.mailbox, EVENT_READ)
+        self._door = Door(listeners, self._selector, max_connections, max_per_ip)
+        self._bags: list[tuple[queue.Queue[Any], list[Opened | Received | Gone]]] = [(inbox, []) for inbox in inboxes]
+        self._peers: dict[int, _Peer] = {}
+        self._conn_ids = itertools.count(1)
+        self._lingering: deque[tuple[float, _Peer]] = deque()       # by deadline; may have ended before
+        self._is_reading = True
+        self._stops_at: float | None = None
+
+    def run(self) -> None:
+        """Turn until `FlushAndStop` is done; every socket is closed at the end."""
+        try:
+            while self._stops_at is None or (self._peers and self.beat < self._stops_at):
+                self._turn()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close every socket at once; `run` does it, so this is for a reactor that was never started."""
+        for peer in list(self._peers.values()):
+            self._forget(peer)
+        self._door.close()
+        self._selector.close()
+        self.mailbox.close()
+
+    # --- one wake-up --------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        ready = self._selector.select(self._patience())
+        self.beat = now = time.monotonic()
+        has_mail = False
+        for key, events in ready:
+            owner = key.data
+            if type(owner) is _Peer:
+                self._serve(owner, events)
+            elif owner is None:
+                has_mail = True
+            else:
+                for visitor in self._door.let_in(owner, now):
+                    self._welcome(visitor, owner.kind)
+        if has_mail:
+            for item in self.mailbox.drain():
+                self._obey(item)
+        self._door.turn(now)
+        self._end_lingering(now)
+        for inbox, bag in self._bags:           # last, so that the reactor sleeps when the workers wake
+            if bag:
+                inbox.put(FromReactor(tuple(bag)))
+                bag.clear()
+
+    def _patience(self) -> float:
+        """Seconds until something is to be done that no socket tells of."""
+        times = [self._lingering[0][0]] if self._lingering else []
+        if self._stops_at is not None:
+            times.append(self._stops_at)
+        until = min(*times, self._door.resumes_at) if times else self._door.resumes_at
+        return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
+
+    def _serve(self, peer: _Peer, events: int) -> None:
+        """Move bytes of one connection; what is unforeseen costs that one alone."""
+        try:
+            if events & EVENT_WRITE:
+                self._flush(peer)
+            if events & EVENT_READ:
+                self._read(peer)
+        except Exception:
+            log.exception("event=conn.failed conn=%d", peer.conn_id)
+            self._lose(peer, "reactor failed")
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def _welcome(self, visitor: Visitor, kind: str) -> None:
+        conn_id = next(self._conn_ids)
+        _, bag = self._bags[conn_id % len(self._bags)]
+        peer = self._peers[conn_id] = _Peer(conn_id, visitor.sock, visitor.ip, bag)
+        bag.append(Opened(conn_id, kind, visitor.peer))
+        try:
+            self._watch(peer)
+        except OSError as exc:                  # the kernel's own bound on what epoll watches
+            self._lose(peer, exc.strerror or "cannot be watched")
+
+    def _read(self, peer: _Peer) -> None:
+        try:
+            data = peer.sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._lose(peer, exc.strerror or "read failed")
+            return
+        if not data:
+            self._ended(peer)
+        elif not peer.is_closing:
+            peer.bag.append(Received(peer.conn_id, data))
+            peer.unread += len(data)
+            if peer.unread > UNREAD_LIMIT:
+                self._watch(peer)
+
+    def _ended(self, peer: _Peer) -> None:
+        """The peer sends no more, which ends the connection; what waits for it may still go out."""
+        peer.is_ended = True
+        if not peer.unsent:
+            self._lose(peer, "closed by the peer")
+            return
+        if not peer.is_closing:
+            peer.bag.append(Gone(peer.conn_id, "closed by the peer"))
+            self._close(peer)
+        self._watch(peer)
+
+    def _lose(self, peer: _Peer, reason: str) -> None:
+        """It is over: close first, tell its worker later, unless that knows."""
+        if self._forget(peer) and not peer.is_closing:
+            peer.bag.append(Gone(peer.conn_id, reason))
+
+    def _forget(self, peer: _Peer) -> bool:
+        """Close the socket; False if that was done before."""
+        if self._peers.pop(peer.conn_id, None) is None:
+            return False
+        if peer.watching:
+            with suppress(KeyError):            # a `modify` that failed has taken it out
+                self._selector.unregister(peer.sock)
+        peer.sock.close()
+        peer.unsent = None
+        self._door.left(peer.ip)
+        return True
+
+    def _watch(self, peer: _Peer) -> None:
+        """Bring the selector in line with what is wanted of `peer` now.
+
+        A socket that nothing is wanted of is taken out: epoll would report its hang-up over and over.
+        """
+        wanted = EVENT_WRITE if peer.unsent else 0
+        if not peer.is_ended and (peer.is_closing or (self._is_reading and peer.unread <= UNREAD_LIMIT)):
+            wanted |= EVENT_READ
+        if wanted == peer.watching:
+            return
+        if not wanted:
+            self._selector.unregister(peer.sock)
+        elif not peer.watching:
+            self._selector.register(peer.sock, wanted, peer)
+        else:
+            self._selector.modify(peer.sock, wanted, peer)
+        peer.watching = wanted
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def _obey(self, item: ReactorItem) -> None:
+        """Do what the mailbox says; what is unforeseen costs that item alone."""
+        try:
+            if isinstance(item, Output):
+                self._put_out(item)
+            elif isinstance(item, StopAccepting):
+                self._stop_accepting()
+            else:
+                self._stop(item.deadline)
+        except Exception:
+            log.exception("event=reactor.failed item=%s", type(item).__name__)
+
+    def _put_out(self, output: Output) -> None:
+        peers = self._peers
+        for conn_id, data in output.sends:
+            peer = peers.get(conn_id)
+            if peer is not None and not peer.is_closing:
+                self._send(peer, data)
+        for conn_id, count in output.consumed:
+            peer = peers.get(conn_id)
+            if peer is not None:
+                peer.unread -= count
+                self._watch(peer)
+        for conn_id in output.closes:
+            peer = peers.get(conn_id)
+            if peer is not None and not peer.is_closing:
+                self._close(peer)
+
+    def _send(self, peer: _Peer, data: bytes) -> None:
+        """Send what the kernel takes and keep the rest, in order."""
+        if peer.unsent:
+            peer.unsent += data
+        else:
+            try:
+                sent = peer.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as exc:
+                self._lose(peer, exc.strerror or "send failed")
+                return
+            if sent == len(data):
+                return
+            peer.unsent = bytearray(memoryview(data)[sent:])
+            self._watch(peer)
+        if len(peer.unsent) > UNSENT_LIMIT:
+            say(log, logging.WARNING, "miner.slow", conn=peer.conn_id, peer=peer.ip, unsent=len(peer.unsent))
+            with suppress(OSError):             # the kernel too shall forget what it holds for this one
+                peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._lose(peer, "too slow")
+
+    def _flush(self, peer: _Peer) -> None:
+        """There is room in the kernel again."""
+        unsent = peer.unsent
+        if not unsent:
+            return
+        try:
+            sent = peer.sock.send(unsent)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._lose(peer, exc.strerror or "send failed")
+            return
+        del unsent[:sent]
+        if unsent:
+            return
+        peer.unsent = None
+        if peer.is_closing:
+            self._hang_up(peer)
+        else:
+            self._watch(peer)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _close(self, peer: _Peer) -> None:
+        """Close once all is out, at the latest after LINGER_S."""
+        peer.is_closing = True
+        self._lingering.append((self.beat + LINGER_S, peer))
+        if peer.unsent:
+            self._watch(peer)
+        else:
+            self._hang_up(peer)
+
+    def _hang_up(self, peer: _Peer) -> None:
+        """All is out: say goodbye and wait for the peer's.
+
+        To close with bytes unread would be a reset, at which some systems throw the last answers away unread.
+        """
+        try:
+            peer.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._forget(peer)
+            return
+        if peer.is_ended:
+            self._forget(peer)
+        else:
+            self._watch(peer)
+
+    def _end_lingering(self, now: float) -> None:
+        while self._lingering and self._lingering[0][0] <= now:
+            self._forget(self._lingering.popleft()[1])
+
+    def _stop_accepting(self) -> None:
+        self._door.close()
+        self._is_reading = False
+        for peer in list(self._peers.values()):
+            self._watch(peer)
+
+    def _stop(self, deadline: float) -> None:
+        self._stop_accepting()
+        self._stops_at = deadline
+        for peer in list(self._peers.values()):
+            if not peer.is_closing:
+                self._close(peer)
