@@ -1,0 +1,70 @@
+"""What a worker counts: its statistics, and the refused shares for the books."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target
+from warppool.events import Now, ShareAccepted, ShareRefused
+from warppool.net.inbox import WorkerStats
+
+HAND_OVER_S = 1.0
+"""Refusals go to the books together, at most so often."""
+
+HAND_OVER_KEYS = 1000
+"""... or as soon as there are so many different ones, since whoever makes names up shall not fill the memory."""
+
+
+class Counts:
+    """Owned by one worker; refusals are gathered by user, reason and minute until they are taken."""
+
+    def __init__(self) -> None:
+        self.refusals_due = math.inf
+        """Monotonic seconds at which `take_refusals` is wanted; `inf` when there are none."""
+        self._accepted = 0
+        self._difficulty = 0.0
+        self._blocks = 0
+        self._lowest_hash = MAX_TARGET + 1
+        self._refused: Counter[str] = Counter()
+        self._refusals: Counter[tuple[str, str, int]] = Counter()
+
+    def accept(self, shares: Iterable[ShareAccepted]) -> None:
+        """These count."""
+        lowest = self._lowest_hash
+        for share in shares:
+            self._accepted += 1
+            self._difficulty += share.difficulty
+            value = int.from_bytes(share.share_hash, "little")
+            if value < lowest:
+                lowest = value
+        self._lowest_hash = lowest
+
+    def find_block(self) -> None:
+        """A block was found; its share, if it counts, is accepted besides."""
+        self._blocks += 1
+
+    def refuse(self, share: ShareRefused, now: Now) -> None:
+        """This one does not count."""
+        self._refused[share.reason] += 1
+        self._refusals[share.user, share.reason, int(now.unix) // 60 * 60] += 1
+        if len(self._refusals) >= HAND_OVER_KEYS:
+            self.refusals_due = now.monotonic
+        elif self.refusals_due == math.inf:
+            self.refusals_due = now.monotonic + HAND_OVER_S
+
+    def take_refusals(self) -> tuple[tuple[str, str, int, int], ...]:
+        """What was refused since the last time: (user, reason, Unix time of the minute, count)."""
+        taken = tuple((*key, count) for key, count in self._refusals.items())
+        self._refusals.clear()
+        self.refusals_due = math.inf
+        return taken
+
+    def stats(self, worker: int, connections: int) -> WorkerStats:
+        """All of it since the start."""
+        best = 0.0
+        if self._lowest_hash <= MAX_TARGET:
+            best = float(difficulty_from_target(max(1, self._lowest_hash)))
+        return WorkerStats(worker=worker, connections=connections, accepted=self._accepted, difficulty=self._difficulty,
+                           refused=tuple(sorted(self._refused.items())), blocks=self._blocks, best_difficulty=best)

@@ -1,0 +1,423 @@
+"""A worker: one thread that owns its connections' sessions for their whole life (style.md §6).
+
+Whatever comes in through the inbox is a step of some connection; what the steps return is gathered over one wake-up and
+then told in one item to each neighbour: shares to be weighed, accepted ones to the books, bytes to the reactor.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from warppool.events import (
+    BlockFound,
+    Close,
+    Connection,
+    Event,
+    Happened,
+    Now,
+    Send,
+    ShareAccepted,
+    ShareRefused,
+    ShareSubmitted,
+)
+from warppool.mining.job import Job
+from warppool.mining.share import Weight
+from warppool.net.counts import Counts
+from warppool.net.deadlines import Deadlines
+from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher, weigh_all
+from warppool.net.inbox import (
+    Ask,
+    Drain,
+    FromReactor,
+    Gone,
+    JobReady,
+    NotRecorded,
+    Opened,
+    Received,
+    Recorded,
+    Weighed,
+    WorkerStats,
+)
+from warppool.net.mailbox import Mailbox
+from warppool.net.outbox import Outgoing, ReactorItem
+from warppool.say import say
+from warppool.threads import STOP
+
+log = logging.getLogger(__name__)
+
+OFFER_SLICE = 128
+"""Connections whose new job goes out together: the first miner need not wait until the last one's job is sealed."""
+
+REPORT_AT = 16 * 1024
+"""Consumed bytes of a connection that the reactor is told of together. Well under its UNREAD_LIMIT, so that a
+connection at that limit always has a report to come; a share has 50 bytes, so hardly any wake-up has one."""
+
+MUTE_S = 60.0
+"""The longest that a closed connection waits for its shares in flight: the ledger's patience ends after 10 s."""
+
+MAX_WAIT_S = 5.0
+"""The longest sleep, so that `beat` shows a living thread."""
+
+MIN_TICK_S = 0.01
+"""The least time between two ticks of one connection, so that one that wants a past time cannot spin the thread."""
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR,
+           "critical": logging.CRITICAL}
+
+
+class _Client:
+    """What the worker keeps beside a connection."""
+
+    __slots__ = ("connection", "due", "is_behind", "is_mute", "peer", "unreported")
+
+    def __init__(self, connection: Connection, peer: str) -> None:
+        self.connection = connection
+        self.peer = peer
+        self.due = math.inf                     # monotonic seconds of the one entry that stands
+        self.unreported = 0                     # bytes received and not yet reported as consumed
+        self.is_behind = False                  # it may hold bytes back
+        self.is_mute = False                    # closed; only its shares in flight keep it
+
+
+class Worker:
+    """Serves the connections that the reactor gives it; `run` is the body of its thread.
+
+    `connect` makes the connection of one that was accepted. Of what leaves, `record` takes the accepted shares of one
+    wake-up, to be answered with `Recorded` or `NotRecorded`; `refused` takes counts (user, reason, Unix time of the
+    minute, count); `found` takes a block, whose share is answered in the same way. All of them are called on this
+    thread and must not block. `beat` is the monotonic time of the last wake-up.
+    """
+
+    def __init__(self, index: int, inbox: queue.Queue[Any], mailbox: Mailbox[ReactorItem], hasher: Hasher,
+                 connect: Callable[[Opened, Now], Connection], *,
+                 record: Callable[[tuple[ShareAccepted, ...]], None],
+                 refused: Callable[[tuple[tuple[str, str, int, int], ...]], None],
+                 found: Callable[[BlockFound], None]) -> None:
+        self.index = index
+        self.beat = time.monotonic()
+        self._inbox = inbox
+        self._mailbox = mailbox
+        self._hasher = hasher
+        self._connect = connect
+        self._record = record
+        self._refused = refused
+        self._found = found
+        self._now = Now(self.beat, time.time())             # of this wake-up
+        self._clients: dict[int, _Client] = {}
+        self._latest: Job | None = None                     # the job that a new connection starts with
+        self._deadlines = Deadlines()
+        self._counts = Counts()
+        self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
+        self._is_draining = False
+        # gathered, until the wake-up ends:
+        self._submitted: list[ShareSubmitted] = []          # ... or until the batch that is out comes back
+        self._accepted: list[ShareAccepted] = []
+        self._outgoing = Outgoing()
+        self._asks: list[queue.SimpleQueue[WorkerStats]] = []
+        self._drains: list[queue.SimpleQueue[int]] = []     # ... or until nothing is in flight
+
+    def run(self) -> None:
+        """Turn until STOP."""
+        while self._turn():
+            pass
+
+    # --- one wake-up --------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Handle what is there; False after STOP."""
+        items = self._next_items()
+        self._now = Now(time.monotonic(), time.time())
+        self.beat = self._now.monotonic
+        is_stopped = STOP in items
+        for item in items[:items.index(STOP)] if is_stopped else items:
+            self._guard(self._handle, item)
+        self._guard(self._tick)
+        self._guard(self._settle)
+        self._guard(self._reply, is_stopped)
+        return not is_stopped
+
+    def _next_items(self) -> list[Any]:
+        """All that waits in the inbox, in order; nothing if a deadline comes first."""
+        first_due = min(self._deadlines.first, self._counts.refusals_due)
+        try:
+            items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
+        except queue.Empty:
+            return []
+        for _ in range(self._inbox.qsize()):                # nobody else takes from it
+            items.append(self._inbox.get_nowait())
+        return items
+
+    def _guard(self, step: Callable[..., None], *args: Any) -> None:
+        """The place for the unforeseen that no connection is to blame for: the thread goes on."""
+        try:
+            step(*args)
+        except Exception:
+            log.exception("event=worker.failed worker=%d step=%s", self.index, step.__name__)
+
+    def _handle(self, item: Any) -> None:
+        match item:
+            case FromReactor(parts):
+                for part in parts:
+                    self._handle_part(part)
+            case Recorded(ids):
+                self._answer_records(ids, is_recorded=True)
+            case Weighed(weights):
+                batch, self._weighing = self._weighing, ()
+                self._judge(batch, weights if len(weights) == len(batch) else weigh_all(batch))
+            case JobReady(job):
+                self._offer(job)
+            case NotRecorded(ids):
+                self._answer_records(ids, is_recorded=False)
+            case Ask(reply):
+                self._asks.append(reply)
+            case Drain(reply):
+                self._is_draining = True
+                self._drains.append(reply)
+            case _:
+                raise TypeError(f"no item of a worker's inbox: {item!r}")
+
+    def _handle_part(self, part: Opened | Received | Gone) -> None:
+        if isinstance(part, Opened):
+            self._open(part)
+            return
+        client = self._clients.get(part.conn_id)
+        if client is None or client.is_mute:
+            return
+        if isinstance(part, Received):
+            if not self._is_draining:
+                client.unreported += len(part.data)
+                self._guard_client(self._feed, client, part.data)
+        else:
+            say(log, logging.DEBUG, "conn.gone", conn=part.conn_id, peer=client.peer, reason=part.reason)
+            self._mute(client)
+
+    # --- steps of connections -----------------------------------------------------------------------------------------
+
+    def _guard_client(self, act: Callable[..., None], client: _Client, *args: Any) -> None:
+        """The place for the unforeseen of one connection: that one is closed, the others do not notice."""
+        try:
+            act(client, *args)
+        except Exception:
+            conn_id = client.connection.conn_id
+            log.exception("event=conn.failed conn=%d peer=%s", conn_id, client.peer)
+            if not client.is_mute:
+                self._outgoing.close(conn_id)
+                self._mute(client)
+
+    def _step(self, client: _Client, step: Callable[..., list[Event]], *args: Any) -> None:
+        """Take one step of a connection and gather what follows from it."""
+        self._gather(step(*args, self._now))
+        if client.connection.wakes_at < client.due and not client.is_mute:
+            self._schedule(client, client.connection.wakes_at)
+
+    def _open(self, opened: Opened) -> None:
+        if self._is_draining:
+            return
+        say(log, logging.DEBUG, "conn.opened", conn=opened.conn_id, listener=opened.listener, peer=opened.peer)
+        try:
+            connection = self._connect(opened, self._now)
+        except Exception:
+            log.exception("event=conn.failed conn=%d peer=%s", opened.conn_id, opened.peer)
+            self._outgoing.close(opened.conn_id)
+            return
+        client = self._clients[opened.conn_id] = _Client(connection, opened.peer)
+        if connection.wakes_at < math.inf:
+            self._schedule(client, connection.wakes_at)
+        if self._latest is not None:
+            self._guard_client(self._step, client, connection.offer, self._latest)
+
+    def _feed(self, client: _Client, data: bytes) -> None:
+        """Give a connection bytes, or with none let it go on with what it held back."""
+        connection = client.connection
+        self._step(client, connection.receive, data)
+        client.is_behind = connection.backlog > 0
+        if client.unreported >= REPORT_AT:
+            self._report(client)
+
+    def _report(self, client: _Client) -> None:
+        """Tell the reactor how much no longer waits here.
+
+        Without a share in flight no bytes wait for us: what a connection still holds then is the front of a frame,
+        whose rest must be let in.
+        """
+        connection = client.connection
+        consumed = client.unreported - (connection.backlog if connection.in_flight else 0)
+        if consumed >= REPORT_AT:
+            client.unreported -= consumed
+            self._outgoing.report(connection.conn_id, consumed)
+
+    def _answer(self, client: _Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
+        """Weights or records have come, which makes room for more shares of this connection."""
+        self._step(client, step, answers)
+        if client.is_mute:
+            self._forget_if_done(client)
+        elif client.is_behind and not self._is_draining:
+            self._feed(client, b"")
+        elif client.unreported >= REPORT_AT:
+            self._report(client)
+
+    def _answer_records(self, ids: Iterable[tuple[int, int]], is_recorded: bool) -> None:
+        by_connection: dict[int, list[int]] = {}
+        for conn_id, share_id in ids:
+            by_connection.setdefault(conn_id, []).append(share_id)
+        for conn_id, share_ids in by_connection.items():
+            client = self._clients.get(conn_id)
+            if client is not None:
+                connection = client.connection
+                step = connection.recorded if is_recorded else connection.not_recorded
+                self._guard_client(self._answer, client, step, share_ids)
+
+    def _offer(self, job: Job) -> None:
+        self._latest = job
+        if self._is_draining:
+            return
+        for count, client in enumerate(list(self._clients.values()), 1):
+            if not client.is_mute:
+                self._guard_client(self._step, client, client.connection.offer, job)
+            if count % OFFER_SLICE == 0:
+                self._emit()
+
+    def _mute(self, client: _Client) -> None:
+        """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
+        client.is_mute = True
+        self._schedule(client, self._now.monotonic + MUTE_S)
+        self._guard_client(self._end, client)
+
+    def _end(self, client: _Client) -> None:
+        self._step(client, client.connection.closed)
+        self._forget_if_done(client)
+
+    def _forget_if_done(self, client: _Client) -> None:
+        if client.connection.in_flight == 0:
+            self._clients.pop(client.connection.conn_id, None)
+            if self._deadlines.has_waste(len(self._clients)):
+                self._deadlines.renew((client.due, conn_id) for conn_id, client in self._clients.items()
+                                      if client.due < math.inf)
+
+    # --- deadlines ----------------------------------------------------------------------------------------------------
+
+    def _schedule(self, client: _Client, due: float) -> None:
+        client.due = due
+        self._deadlines.enter(due, client.connection.conn_id)
+
+    def _tick(self) -> None:
+        now = self._now.monotonic
+        for due, conn_id in self._deadlines.take(now):
+            client = self._clients.get(conn_id)
+            if client is not None and client.due == due:
+                self._guard_client(self._come_due, client)
+        if now >= self._counts.refusals_due:
+            self._refused(self._counts.take_refusals())
+
+    def _come_due(self, client: _Client) -> None:
+        """The entry of this connection has come, though its deadline may have moved on."""
+        connection, now = client.connection, self._now.monotonic
+        if client.is_mute:
+            say(log, logging.WARNING, "conn.abandoned", conn=connection.conn_id, in_flight=connection.in_flight)
+            del self._clients[connection.conn_id]
+            return
+        client.due = -math.inf                  # so that the step enters nothing
+        if connection.wakes_at <= now:
+            self._step(client, connection.tick)
+        if not client.is_mute:
+            client.due = math.inf
+            if connection.wakes_at < math.inf:
+                self._schedule(client, max(connection.wakes_at, now + MIN_TICK_S))
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def _gather(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, ShareSubmitted):
+                self._submitted.append(event)
+            elif isinstance(event, Send):
+                self._outgoing.send(event)
+            elif isinstance(event, ShareAccepted):
+                self._accepted.append(event)
+            elif isinstance(event, BlockFound):
+                self._find_block(event)
+            elif isinstance(event, ShareRefused):
+                self._counts.refuse(event, self._now)
+                say(log, logging.DEBUG, "share.refused", conn=event.conn_id, user=event.user, reason=event.reason)
+            elif isinstance(event, Happened):
+                say(log, _LEVELS[event.level], event.name, conn=event.conn_id, **dict(event.fields))
+            else:
+                self._hang_up(event)
+
+    def _find_block(self, block: BlockFound) -> None:
+        self._found(block)                      # before anything that waits for the end of the wake-up
+        self._counts.find_block()
+        if block.share is not None:
+            self._counts.accept((block.share,))
+
+    def _hang_up(self, close: Close) -> None:
+        client = self._clients.get(close.conn_id)
+        if client is None or client.is_mute:
+            return
+        level = logging.INFO if close.is_peers_fault else logging.DEBUG
+        say(log, level, "conn.closed", conn=close.conn_id, peer=client.peer, reason=close.reason)
+        self._outgoing.close(close.conn_id)
+        self._mute(client)
+
+    def _settle(self) -> None:
+        """Weigh and judge what was submitted, then tell the neighbours."""
+        while self._submitted and not self._weighing:
+            batch, self._submitted = self._submitted, []
+            if len(batch) >= EXECUTOR_MIN_BATCH:
+                self._weighing = tuple(batch)
+                self._hasher.submit(self._weighing, self._inbox)
+            else:
+                self._judge(batch, weigh_all(batch))
+        if self._accepted:
+            self._book()
+        self._emit()
+
+    def _judge(self, batch: Sequence[ShareSubmitted], weights: Sequence[Weight]) -> None:
+        """Hand every connection its weights, those with a block first."""
+        by_connection: dict[int, list[Weight]] = {}
+        with_block: dict[int, list[Weight]] = {}
+        for share, weight in zip(batch, weights, strict=True):
+            own = by_connection.get(share.conn_id)
+            if own is None:
+                own = by_connection[share.conn_id] = []
+            own.append(weight)
+            if weight.is_block:
+                with_block[share.conn_id] = own
+        for conn_id, own in (with_block | by_connection).items():       # in the order of the left one, then the rest
+            client = self._clients.get(conn_id)
+            if client is not None:
+                self._guard_client(self._answer, client, client.connection.judged, own)
+
+    def _book(self) -> None:
+        shares, self._accepted = tuple(self._accepted), []
+        self._counts.accept(shares)
+        if log.isEnabledFor(logging.DEBUG):
+            for share in shares:
+                say(log, logging.DEBUG, "share.accepted", conn=share.conn_id, channel=share.channel_id, user=share.user,
+                    difficulty=share.difficulty)
+        self._record(shares)
+
+    def _emit(self) -> None:
+        output = self._outgoing.take()
+        if output is not None:
+            self._mailbox.post(output)
+
+    def _reply(self, is_stopped: bool) -> None:
+        """Answer those who asked, now that all that came before is told."""
+        for ask in self._asks:
+            ask.put(self._counts.stats(self.index, len(self._clients)))
+        self._asks.clear()
+        if (self._is_draining or is_stopped) and self._counts.refusals_due < math.inf:
+            self._refused(self._counts.take_refusals())
+        if self._drains and not self._is_in_flight():
+            for drain in self._drains:
+                drain.put(self.index)
+            self._drains.clear()
+
+    def _is_in_flight(self) -> bool:
+        return bool(self._weighing) or any(client.connection.in_flight for client in self._clients.values())
