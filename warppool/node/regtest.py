@@ -1,0 +1,209 @@
+"""The embedded chain as a template source: a whole regtest node inside the daemon, for tests, demos and tinkering.
+
+One thread, `node-N`, owns the kernel. It takes `SubmitBlock` from its inbox, makes templates, and tells the submitter
+what became of each block. What lies in the inbox when it starts is what the journal held, and goes in before the first
+template; so the submitter's `replay` is called before this thread is started.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from warppool.bitcoin.block import block_subsidy
+from warppool.bitcoin.coinbase import commitment_output, height_push, witness_commitment
+from warppool.bitcoin.target import target_from_nbits
+from warppool.errors import NodeError
+from warppool.events import Now
+from warppool.mining.template import Template, Tip
+from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
+from warppool.node.kernel import ChainTip, Kernel
+from warppool.say import say
+from warppool.threads import STOP
+
+log = logging.getLogger("warppool")
+
+FLUSH_EVERY = 1000              # blocks that a killed process has to replay at most; a flush takes some 40 ms
+TEMPLATE_EVERY_S = 0.2          # regtest finds blocks faster than miners can be told of them
+LONGEST_WAIT_S = 5.0            # so that `beat` shows a living thread
+_FIRST_PAUSE_S = 0.5            # before the kernel is opened again, doubled up to LONGEST_WAIT_S
+_BATCH = 64                     # blocks between two looks at the clock, some 20 ms of work
+_VERSION = 0x20000000           # BIP9 with no bit set
+_COINBASE_VERSION = 2
+_FINAL_SEQUENCE = 0xFFFFFFFF
+_EMPTY_COMMITMENT = commitment_output(witness_commitment(()))    # over no transactions: the same in every block
+
+
+def _read_clocks() -> Now:
+    return Now(time.monotonic(), time.time())
+
+
+class RegtestSource:
+    """Node number `node` on a chain of its own in `data_dir/regtest/`; MissingExtra if the kernel is not installed."""
+
+    def __init__(
+        self,
+        node: int,
+        data_dir: Path,
+        desk: queue.Queue[Any],
+        submitter: queue.Queue[Any],
+        *,
+        flush_every: int = FLUSH_EVERY,
+        now: Callable[[], Now] = _read_clocks,
+    ) -> None:
+        self.inbox: queue.Queue[Any] = queue.Queue()        # SubmitBlock, STOP
+        self.name = f"node-{node}"
+        self.beat = now().monotonic                         # monotonic seconds; read by the watchdog
+        self._node = node
+        self._desk = desk
+        self._submitter = submitter
+        self._flush_every = flush_every
+        self._now = now
+        self._kernel = Kernel(data_dir / "regtest")
+        self._template_ids = itertools.count(1)
+        self._held: dict[bytes, SubmitBlock] = {}           # in the order they came; not on the kernel's disk yet
+        self._since_flush = 0
+        self._offered: bytes | None = None                  # the parent of the newest template
+        self._offer_at = 0.0                                # monotonic: no template before
+        self._pause_s = 0.0                                 # the last wait for a kernel; 0.0 while it works
+        self._is_restored = False                           # what the journal held is in the chain
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Any thread: end after what is in the inbox, with a last flush that the submitter hears of."""
+        self.inbox.put(STOP)
+
+    def run(self) -> None:
+        """The thread: serve while the kernel works, else say so once and open it again, later each time."""
+        try:
+            while not self._is_stopping:
+                try:
+                    self._kernel.open()
+                    self._submit_again()
+                    self._serve()
+                except NodeError as exc:
+                    self._lose(str(exc))
+                except Exception:       # the chain is in the journal, so it can begin again
+                    log.exception("event=node.failed node=%s", self.name)
+                    self._lose("the embedded chain failed by a fault of ours; the traceback is in the log")
+        finally:
+            self._kernel.close()
+
+    def _serve(self) -> None:
+        while not self._is_stopping:
+            self.beat = self._now().monotonic
+            for item in self._take(self._wait_s()):
+                if item is STOP:
+                    self._is_stopping = True
+                    break
+                assert isinstance(item, SubmitBlock)
+                self._submit(item)
+            if self._since_flush >= self._flush_every:
+                self._flush()
+            self._offer_if_due()
+        self._flush()
+
+    def _wait_s(self) -> float:
+        if not self._is_restored:
+            return 0.0
+        if self._kernel.tip_hash() == self._offered:
+            return LONGEST_WAIT_S
+        return min(max(self._offer_at - self._now().monotonic, 0.0), LONGEST_WAIT_S)
+
+    def _take(self, wait_s: float) -> list[object]:
+        """The next items, all that are there up to a batch; empty if none comes within `wait_s`."""
+        items: list[object] = []
+        try:
+            items.append(self.inbox.get(timeout=wait_s) if wait_s > 0 else self.inbox.get_nowait())
+            while len(items) < _BATCH:
+                items.append(self.inbox.get_nowait())
+        except queue.Empty:
+            if not items:
+                self._is_restored = True
+        return items
+
+    def _submit(self, block: SubmitBlock) -> None:
+        self._held[block.block_hash] = block            # first: if the kernel fails now, it is submitted again
+        judged = self._kernel.submit(block.raw_block)
+        for each in judged:
+            self._submitter.put(Outcome(each.block_hash, self._node, each.verdict, each.reason))
+        if judged[0].verdict is Verdict.REFUSED:
+            del self._held[block.block_hash]
+        self._since_flush += 1
+
+    def _submit_again(self) -> None:
+        """Give a kernel that was opened again what it may have lost."""
+        for block in list(self._held.values()):
+            self._submit(block)
+
+    def _flush(self) -> None:
+        """Flush the kernel and give free what it is seen to have kept; what it lost goes in again."""
+        self._kernel.flush()
+        self._since_flush = 0
+        for block_hash in [each for each in self._held if self._kernel.knows(each)]:
+            del self._held[block_hash]
+            self._submitter.put(Outcome(block_hash, self._node, Verdict.BURIED, ""))
+        if self._held:
+            say(log, logging.WARNING, "chain.unflushed", node=self.name, blocks=len(self._held),
+                cure="free space on the disk of data_dir; the blocks are in the journal")
+            self._submit_again()
+
+    def _offer_if_due(self) -> None:
+        """A template on a new tip, unless the last one is younger than 200 ms; the next turn finds the newest tip."""
+        now = self._now()
+        if self._is_restored and now.monotonic >= self._offer_at and self._kernel.tip_hash() != self._offered:
+            tip = self._kernel.tip()
+            self._offered, self._offer_at = tip.block_hash, now.monotonic + TEMPLATE_EVERY_S
+            template = make_template(next(self._template_ids), tip, int(now.unix), self.name)
+            self._desk.put(TemplateReady(self._node, template))
+            self._pause_s = 0.0
+
+    def _lose(self, reason: str) -> None:
+        """Say once that no templates come, and wait before the kernel is opened again; the next template ends it."""
+        if not self._pause_s:
+            self._desk.put(NodeLost(self._node, reason))
+        self._kernel.close()
+        self._offered = None
+        self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, LONGEST_WAIT_S)
+        until = self._now().monotonic + self._pause_s
+        while not self._is_stopping and (left := until - self._now().monotonic) > 0:
+            self.beat = self._now().monotonic
+            for item in self._take(left):
+                if item is STOP:
+                    self._is_stopping = True
+                elif isinstance(item, SubmitBlock):
+                    self._held[item.block_hash] = item  # goes in as soon as there is a kernel
+
+
+def make_template(template_id: int, tip: ChainTip, unix: int, source: str) -> Template:
+    """The template of an empty block on `tip`: the embedded chain has no mempool.
+
+    `unix` is the time now; the block may not be dated before it, nor at or before the median of the last blocks.
+    """
+    height = tip.height + 1
+    return Template(
+        template_id=template_id,
+        tip=Tip(
+            prev_hash=tip.block_hash,
+            nbits=tip.nbits,                            # regtest never retargets
+            target=target_from_nbits(tip.nbits),
+            min_ntime=max(tip.median_time + 1, unix),
+            height=height,
+        ),
+        version=_VERSION,
+        coinbase_tx_version=_COINBASE_VERSION,
+        coinbase_prefix=height_push(height),
+        coinbase_tx_input_sequence=_FINAL_SEQUENCE,
+        coinbase_tx_value_remaining=block_subsidy(height, "regtest"),
+        coinbase_tx_outputs_count=1,
+        coinbase_tx_outputs=_EMPTY_COMMITMENT,
+        coinbase_tx_locktime=0,
+        merkle_path=(),
+        transactions=(),
+        source=source,
+    )
