@@ -1,0 +1,280 @@
+"""The block journal: a found block lies here, fsynced, until the chain is sure to keep it (architecture.md §4.13).
+
+One file per block in `data_dir/blocks/`, `HEIGHT-HASH.block`: a line with a checksum, what is known of the block as
+JSON, the block, and after it one line of JSON for each outcome that the log has told. A file gets its name only once
+its bytes are on the disk, so a name stands for a whole block. Outcomes are appended without fsync: one that a power cut
+takes, or half of one, only means that a replay tells it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from warppool.bitcoin.block import block_hash as hash_of_header
+from warppool.bitcoin.coinbase import MAX_HEIGHT
+from warppool.bitcoin.hashes import from_display, to_display
+from warppool.bitcoin.header import HEADER_SIZE
+from warppool.errors import ConfigError
+from warppool.node.items import Verdict
+from warppool.say import say
+
+log = logging.getLogger("warppool")
+
+_MAGIC = b"warppool-block"
+_FORMAT = b"1"
+_MAX_FIRST_LINE = 128                   # bytes: magic, format, 64 hex digits, two sizes
+_MAX_FILE = 16 * 1024 * 1024            # bytes; a block has at most 4 MB, so more is not ours
+_BLOCK, _NEW, _DAMAGED, _REFUSED = ".block", ".new", ".damaged", ".refused"
+
+
+class Told(NamedTuple):
+    """An outcome that the log has told; `node` is the node's number."""
+
+    node: int
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A found block as the journal keeps it.
+
+    `data` is the serialized block; if not `is_whole`, only header and coinbase transaction, for a node that keeps the
+    transactions of its template `template_id` (Template Distribution Protocol, SubmitSolution).
+    """
+
+    block_hash: bytes                   # 32 bytes, header order
+    height: int
+    user: str                           # who found it, the whole worker name
+    time: float                         # Unix seconds
+    template_id: int
+    is_whole: bool
+    data: bytes
+    told: tuple[Told, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The start of its file's name, which sorts by height."""
+        return f"{self.height:010d}-{to_display(self.block_hash)}"
+
+
+class Stored(NamedTuple):
+    """What `add` put on the disk, by hash, and the first error if that is not all of it."""
+
+    hashes: frozenset[bytes]
+    error: OSError | None
+
+
+class Damaged(ValueError):
+    """A file of the journal does not hold what was written."""
+
+
+class Journal:
+    """The files of `directory`; one thread at a time owns it (the submitter, once it runs)."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._names: dict[bytes, str] = {}
+
+    def load(self) -> list[Entry]:
+        """All entries by height, then by the time they were found; makes the directory if there is none.
+
+        A file that cannot be read is said and set aside, and so is a temporary one that is torn; a temporary one that
+        is whole is a block and becomes an entry. ConfigError if the directory itself cannot be used.
+        """
+        try:
+            if not self.directory.exists():
+                self.directory.mkdir(parents=True)
+                _sync_directory(self.directory.parent)
+            paths = sorted(self.directory.iterdir())
+        except OSError as exc:
+            raise ConfigError(f"the block journal {self.directory} cannot be used: {exc.strerror}") from exc
+        entries = [entry for path in paths if (entry := self._load_one(path)) is not None]
+        return sorted(entries, key=lambda entry: (entry.height, entry.time))
+
+    def add(self, entries: Sequence[Entry]) -> Stored:
+        """Write a file for each entry and wait for the disk; entries that are there already are left alone.
+
+        Each is written and fsynced under a temporary name and then named; the directory is fsynced once for all. Never
+        raises OSError: what could not be stored is missing in the answer and may be added again.
+        """
+        error: OSError | None = None
+        written: list[Entry] = []
+        for entry in entries:
+            if entry.block_hash in self._names:
+                continue
+            try:
+                _write_synced(self._path(entry.name, _NEW), _serialize(entry))
+                os.replace(self._path(entry.name, _NEW), self._path(entry.name, _BLOCK))
+                written.append(entry)
+            except OSError as exc:
+                error = error or exc
+                with suppress(OSError):
+                    self._path(entry.name, _NEW).unlink(missing_ok=True)
+        try:
+            if written:
+                _sync_directory(self.directory)
+            self._names.update((entry.block_hash, entry.name) for entry in written)
+        except OSError as exc:
+            error = error or exc                                    # the files stay there, and are written anew
+        return Stored(frozenset(entry.block_hash for entry in entries if entry.block_hash in self._names), error)
+
+    def tell(self, block_hash: bytes, told: Told) -> None:
+        """Append an outcome to the entry, so that no replay tells it again; OSError if the disk refuses."""
+        if (name := self._names.get(block_hash)) is None:
+            return
+        line = _outcome_line(told)
+        descriptor = os.open(self._path(name, _BLOCK), os.O_WRONLY | os.O_APPEND)
+        try:
+            _write_all(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def remove(self, block_hash: bytes) -> None:
+        """Forget an entry: the chain keeps the block without us. OSError if the disk refuses; it may then come back."""
+        if (name := self._names.pop(block_hash, None)) is not None:
+            self._path(name, _BLOCK).unlink(missing_ok=True)
+
+    def set_aside(self, block_hash: bytes) -> Path | None:
+        """Keep a block that no node wants out of replays, for people to look at: its new path, None if it has none."""
+        if (name := self._names.pop(block_hash, None)) is None:
+            return None
+        os.replace(self._path(name, _BLOCK), self._path(name, _REFUSED))
+        return self._path(name, _REFUSED)
+
+    def __contains__(self, block_hash: bytes) -> bool:
+        return block_hash in self._names
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.directory / (name + suffix)
+
+    def _load_one(self, path: Path) -> Entry | None:
+        if path.suffix not in (_BLOCK, _NEW):
+            return None
+        try:
+            entry = _read(path)
+            if path.stem != entry.name:
+                raise Damaged("its name does not fit what it holds")
+            if path.suffix == _NEW:
+                os.replace(path, self._path(entry.name, _BLOCK))    # the crash came between fsync and name
+                _sync_directory(self.directory)
+        except (OSError, Damaged) as exc:
+            _set_damaged_aside(path, exc)
+            return None
+        if entry.block_hash in self._names:                         # written anew after its directory's fsync failed
+            return None
+        self._names[entry.block_hash] = entry.name
+        return entry
+
+
+def _serialize(entry: Entry) -> bytes:
+    meta = json.dumps({
+        "height": entry.height,
+        "hash": to_display(entry.block_hash),
+        "user": entry.user,                         # ASCII by escapes, lone surrogates too
+        "time": entry.time,
+        "template_id": entry.template_id,
+        "is_whole": entry.is_whole,
+    }).encode("ascii")
+    body = meta + entry.data
+    digest = hashlib.sha256(body).hexdigest().encode("ascii")
+    first_line = b"%b %b %b %d %d\n" % (_MAGIC, _FORMAT, digest, len(meta), len(entry.data))
+    return b"".join((first_line, body, *map(_outcome_line, entry.told)))
+
+
+def _outcome_line(told: Told) -> bytes:
+    """It opens with a line feed too, so that a torn line before it spoils nothing."""
+    line = json.dumps({"node": told.node, "verdict": told.verdict.value, "reason": told.reason})
+    return f"\n{line}\n".encode("ascii")
+
+
+def _read(path: Path) -> Entry:
+    """OSError if it cannot be read, Damaged if it is not what `_serialize` made."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise Damaged(f"it has more than {_MAX_FILE} bytes")
+    first_line = content[:_MAX_FIRST_LINE].partition(b"\n")[0]
+    words = first_line.split(b" ")
+    if words[0] != _MAGIC or len(words) != 5 or not words[3].isdigit() or not words[4].isdigit():
+        raise Damaged("it does not begin as an entry does")
+    if words[1] != _FORMAT:
+        raise Damaged(f"its format is {words[1][:8]!r}, and this version knows only {_FORMAT!r}")
+    start, meta_size, data_size = len(first_line) + 1, int(words[3]), int(words[4])
+    body = content[start:start + meta_size + data_size]
+    if len(body) < meta_size + data_size:
+        raise Damaged("it ends before the block does")
+    if hashlib.sha256(body).hexdigest().encode("ascii") != words[2]:
+        raise Damaged("its checksum does not hold")
+    entry = _entry(body[:meta_size], body[meta_size:])
+    return replace(entry, told=tuple(_told(content[start + len(body):].split(b"\n"))))
+
+
+def _entry(meta: bytes, data: bytes) -> Entry:
+    try:
+        fields = json.loads(meta)
+        entry = Entry(
+            block_hash=from_display(fields["hash"]),
+            height=int(fields["height"]),
+            user=str(fields["user"]),
+            time=float(fields["time"]),
+            template_id=int(fields["template_id"]),
+            is_whole=bool(fields["is_whole"]),
+            data=data,
+        )
+        is_sound = 0 <= entry.height <= MAX_HEIGHT and hash_of_header(data[:HEADER_SIZE]) == entry.block_hash
+    except (ValueError, KeyError, TypeError) as exc:
+        raise Damaged(f"its description cannot be read: {exc!r}") from exc
+    if not is_sound:
+        raise Damaged("its hash or height is not that of its block")
+    return entry
+
+
+def _told(lines: Iterable[bytes]) -> Iterable[Told]:
+    """The outcomes that can be read: a torn line is the end of what a crash or a full disk cut short."""
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            fields = json.loads(line)
+            yield Told(int(fields["node"]), Verdict(fields["verdict"]), str(fields["reason"]))
+
+
+def _set_damaged_aside(path: Path, why: Exception) -> None:
+    kept = path.with_name(path.name + _DAMAGED)
+    with suppress(OSError):                         # a disk that cannot rename is no reason not to start
+        os.replace(path, kept)
+    # A torn temporary file is what a crash leaves of a block that nobody was told of yet; a torn entry is a fault.
+    level, event = (logging.WARNING, "journal.torn") if path.suffix == _NEW else (logging.ERROR, "journal.damaged")
+    reason = (isinstance(why, OSError) and why.strerror) or str(why)
+    say(log, level, event, file=str(kept if kept.exists() else path), reason=reason,
+        cure="the start goes on without it; keep the file if the chain lacks a block of yours")
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        _write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view):]
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
