@@ -1,0 +1,425 @@
+"""The submitter: journal before log before books before nodes; every outcome told once; nothing lost on a full disk."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.node.books import RecordingBooks
+from tests.node.chainblocks import mine, raw, submission
+from warppool.bitcoin.hashes import to_display
+from warppool.events import BlockFound
+from warppool.net.inbox import NotRecorded
+from warppool.node import submitter as module
+from warppool.node.items import Found, Outcome, SubmitBlock, Verdict
+from warppool.node.journal import Journal
+from warppool.node.kernel import ChainTip
+from warppool.node.regtest import make_template
+from warppool.node.submitter import NodeDoor, Submitter
+from warppool.threads import STOP
+
+PATIENCE_S = 30.0
+
+
+def found(height: int = 5, user: str = "alice.rig1") -> BlockFound:
+    tip = ChainTip(height - 1, b"\x01" * 32, 0x207FFFFF, 0)
+    return mine(make_template(9, tip, 1_700_000_000, "node-0"), user=user)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Rig:
+    """A submitter whose turns the test calls itself, between queues that keep what they are given."""
+
+    def __init__(self, data_dir: Path, embedded: tuple[bool, ...] = (False,)) -> None:
+        self.doors = [NodeDoor(queue.Queue(), is_embedded) for is_embedded in embedded]
+        self.books = RecordingBooks()
+        self.replies: queue.Queue[Any] = queue.Queue()
+        self.clock = Clock()
+        self.journal = Journal(data_dir / "blocks")
+        self.submitter = Submitter(queue.Queue(), self.journal, self.doors, self.books,
+                                   unix=lambda: 1_700_000_123.5, monotonic=self.clock)
+        self.replayed = self.submitter.replay()
+
+    def turn(self, *items: object) -> None:
+        self.submitter._turn(items)
+
+    def found(self, *blocks: BlockFound) -> None:
+        self.turn(*(Found(block, self.replies) for block in blocks))
+
+    def outcome(self, block: BlockFound, verdict: Verdict, reason: str = "", node: int = 0) -> None:
+        self.turn(Outcome(block.block_hash, node, verdict, reason))
+
+    def handed(self, node: int = 0) -> list[SubmitBlock]:
+        inbox = self.doors[node].inbox
+        return [inbox.get_nowait() for _ in range(inbox.qsize())]
+
+    def booked(self) -> list[tuple[Any, ...]]:
+        """What the books heard since the last question, in short."""
+        told, self.books.told[:] = list(self.books.told), []
+        return [(each[0], each[1][0].share_hash) if each[0] == "shares" else each[:3] if each[0] == "outcome"
+                else each[:2] for each in told]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "warppool")
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The names of the lines since the last question."""
+    names = [record.getMessage().split()[0].removeprefix("event=") for record in caplog.records]
+    caplog.clear()
+    return names
+
+
+def full_disk(patch: pytest.MonkeyPatch) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    patch.setattr(os, "write", write)
+
+
+def test_journal_then_log_then_books_then_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    rig = Rig(tmp_path, (False, True))
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        steps.append("fsync")
+
+    class Steps(list[Any]):
+        def append(self, told: Any) -> None:
+            steps.append(f"books.{told[0]}")
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(module, "say", lambda log, level, event, **fields: steps.append(event))
+    rig.books.told = Steps()
+    for number, door in enumerate(rig.doors):
+        monkeypatch.setattr(door.inbox, "put", lambda item, number=number: steps.append(f"node-{number}"))
+    rig.found(found(), found())
+    one = ["block.found", "books.block", "books.shares", "node-0", "node-1", "block.submitted"]
+    assert steps == ["fsync", "fsync", "fsync", *one, *one]     # two files and their directory
+
+
+def test_a_found_block_is_said_booked_and_handed_to_every_node(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, (False, False))
+    block = found(user='bob "x"')
+    rig.found(block)
+    shown = to_display(block.block_hash)
+    assert [record.getMessage() for record in caplog.records] == [
+        f'event=block.found height=5 hash={shown} user="bob \\"x\\"" conn=7',
+        f"event=block.submitted height=5 hash={shown} nodes=2",
+    ]
+    assert rig.handed(0) == rig.handed(1) == [submission(block)]
+    assert rig.books.told == [
+        ("block", block.block_hash, 5, 'bob "x"', 1_700_000_123.5, pytest.approx(4.6565423739e-10)),
+        ("shares", (block.share,), rig.replies),
+    ]
+    (entry,) = Journal(tmp_path / "blocks").load()
+    assert (entry.block_hash, entry.data) == (block.block_hash, raw(block))
+    assert (entry.user, entry.template_id, entry.is_whole) == (block.user, 9, True)
+
+
+def test_a_block_whose_share_was_refused_books_no_share(rig: Rig) -> None:
+    block = replace(found(), share=None)
+    rig.found(block)
+    assert rig.booked() == [("block", block.block_hash)]
+    assert rig.handed() == [submission(block)]
+
+
+def test_the_same_block_again_is_neither_said_nor_handed_on_but_its_share_is(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = found()
+    rig.found(block, block)
+    rig.found(block)
+    assert events(caplog) == ["block.found", "block.submitted"]
+    assert rig.handed() == [submission(block)]
+    assert rig.booked() == [("block", block.block_hash), *[("shares", block.block_hash)] * 3]
+
+
+def test_a_template_without_transactions_is_journaled_for_its_own_node(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = found()
+    block = replace(block, template=replace(block.template, transactions=None))
+    rig.found(block)
+    assert events(caplog) == ["block.found", "block.stranded"]
+    assert rig.handed() == []
+    (entry,) = Journal(tmp_path / "blocks").load()
+    assert (entry.is_whole, entry.data) == (False, block.header + block.coinbase_tx)
+
+
+def test_outcomes_are_said_booked_and_end_the_entry(rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    block = found()
+    rig.found(block)
+    caplog.clear()
+    rig.booked()
+    rig.outcome(block, Verdict.SIDE, "inconclusive")
+    rig.outcome(block, Verdict.ACCEPTED)
+    rig.outcome(block, Verdict.ACCEPTED, "duplicate")
+    shown = to_display(block.block_hash)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, f"event=block.side height=5 hash={shown} node=0 reason=inconclusive"),
+        (logging.INFO, f"event=block.accepted height=5 hash={shown} node=0"),
+    ]
+    assert rig.booked() == [("outcome", block.block_hash, "side"), ("outcome", block.block_hash, "accepted")]
+    assert len(Journal(tmp_path / "blocks").load()) == 1
+    caplog.clear()
+    rig.outcome(block, Verdict.BURIED)
+    assert Journal(tmp_path / "blocks").load() == [] and events(caplog) == [] and rig.booked() == []
+
+
+def test_an_entry_waits_for_the_node_that_is_away(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, (False, False))
+    block = found()
+    rig.found(block)
+    rig.outcome(block, Verdict.ACCEPTED, node=0)
+    rig.outcome(block, Verdict.BURIED, node=0)
+    assert len(Journal(tmp_path / "blocks").load()) == 1
+    rig.outcome(block, Verdict.REFUSED, "bad-prevblk", node=1)
+    assert Journal(tmp_path / "blocks").load() == []
+
+
+def test_a_block_is_critical_and_set_aside_only_when_every_node_refused_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, (False, False))
+    block = found()
+    rig.found(block)
+    caplog.clear()
+    rig.outcome(block, Verdict.REFUSED, "high-hash", node=1)
+    rig.outcome(block, Verdict.REFUSED, "bad-cb-amount", node=0)
+    assert [(record.levelno, record.getMessage().split()[0]) for record in caplog.records] == [
+        (logging.ERROR, "event=block.refused"),
+        (logging.CRITICAL, "event=block.refused"),
+        (logging.WARNING, "event=block.set_aside"),
+    ]
+    assert "reason=bad-cb-amount" in caplog.text
+    assert Journal(tmp_path / "blocks").load() == []
+    assert [path.suffix for path in (tmp_path / "blocks").iterdir()] == [".refused"]
+
+
+def test_one_node_that_accepts_is_enough_for_the_books(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, (False, False))
+    block = found()
+    rig.found(block)
+    rig.booked()
+    rig.outcome(block, Verdict.REFUSED, "bad-prevblk", node=1)
+    rig.outcome(block, Verdict.ACCEPTED, node=0)
+    rig.outcome(block, Verdict.SIDE, "inconclusive", node=1)
+    assert rig.booked() == [("outcome", block.block_hash, "refused"), ("outcome", block.block_hash, "accepted")]
+
+
+def test_a_replay_hands_all_on_in_order_and_says_only_what_is_new(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = Rig(tmp_path, (False, False))
+    blocks = [found(6), found(5), found(6), found(6)]
+    before.found(*blocks)
+    before.outcome(blocks[0], Verdict.ACCEPTED, node=0)
+    caplog.clear()
+
+    rig = Rig(tmp_path, (False, False))
+    in_order = [blocks[1], blocks[0], blocks[2], blocks[3]]         # by height, then as they were found
+    assert rig.replayed == 4 and events(caplog) == ["journal.replayed"]
+    assert rig.handed(0) == rig.handed(1) == [submission(block) for block in in_order]
+    assert rig.booked() == [
+        ("block", blocks[1].block_hash), ("block", blocks[0].block_hash),
+        ("outcome", blocks[0].block_hash, "accepted"),
+        ("block", blocks[2].block_hash), ("block", blocks[3].block_hash),
+    ]
+    rig.outcome(blocks[0], Verdict.ACCEPTED, "duplicate", node=0)
+    assert events(caplog) == [] and rig.booked() == []
+    rig.outcome(blocks[0], Verdict.ACCEPTED, "duplicate", node=1)
+    rig.outcome(blocks[1], Verdict.ACCEPTED, "duplicate", node=0)
+    assert events(caplog) == ["block.accepted", "block.accepted"]
+    assert rig.booked() == [("outcome", blocks[1].block_hash, "accepted")]
+    later = found(6)
+    rig.found(later)
+    assert Journal(tmp_path / "blocks").load()[-1].block_hash == later.block_hash
+
+
+def test_a_full_disk_costs_no_block_and_its_share_waits_for_the_journal(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = found()
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        rig.found(block)
+        critical = caplog.records[0]
+        assert critical.levelno == logging.CRITICAL
+        assert 'reason="No space left on device" cure="free space on the disk of data_dir' in critical.getMessage()
+        assert events(caplog) == ["block.unjournaled", "block.submitted"]
+        assert rig.handed() == [submission(block)]
+        rig.clock.now += module.RETRY_S
+        rig.turn()
+        assert events(caplog) == [] and rig.booked() == []
+    rig.turn()
+    assert events(caplog) == []                     # not before the next try is due
+    rig.clock.now += module.RETRY_S
+    rig.turn()
+    assert events(caplog) == ["block.found", "journal.recovered"]
+    assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
+    assert [each.block_hash for each in Journal(tmp_path / "blocks").load()] == [block.block_hash]
+    assert rig.handed() == [] and rig.replies.empty()
+
+
+def test_a_node_that_took_the_block_stands_in_for_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, (True, False))
+    block = found()
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        rig.found(block)
+        caplog.clear()
+        rig.outcome(block, Verdict.ACCEPTED, node=0)        # the embedded chain forgets it if this process dies
+        assert events(caplog) == ["block.accepted"]
+        assert [each[0] for each in rig.booked()] == ["outcome"]
+        rig.outcome(block, Verdict.ACCEPTED, node=1)
+    assert events(caplog) == ["block.found", "block.accepted"]
+    assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
+    rig.clock.now += module.RETRY_S
+    rig.turn()
+    (entry,) = Journal(tmp_path / "blocks").load()          # late, and with what was said meanwhile
+    assert [(told.node, told.verdict) for told in entry.told] == [(0, Verdict.ACCEPTED), (1, Verdict.ACCEPTED)]
+
+
+def test_the_embedded_chain_stands_in_once_it_has_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, (True,))
+    block = found()
+    full_disk(monkeypatch)
+    rig.found(block)
+    caplog.clear()
+    rig.outcome(block, Verdict.BURIED)
+    assert events(caplog) == ["block.found"]
+    assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
+    rig.clock.now += module.RETRY_S
+    rig.turn()
+    assert events(caplog) == []                             # there is nothing left to journal
+
+
+def test_a_share_is_refused_when_its_block_is_not_safe_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = found()
+    assert block.share is not None
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        rig.found(block)
+        rig.clock.now += module.SHARE_PATIENCE_S - 0.1
+        rig.turn()
+        assert rig.replies.empty()
+        rig.clock.now += 0.1
+        rig.turn()
+    assert rig.replies.get_nowait() == NotRecorded(((block.share.conn_id, block.share.share_id),))
+    rig.clock.now += module.RETRY_S
+    rig.turn()
+    assert rig.booked() == [("block", block.block_hash)]    # the block counts, its share is gone for good
+    assert rig.replies.empty()
+
+
+def test_a_disk_that_refuses_outcomes_is_said_once_and_costs_nothing(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocks = [found(5), found(6)]
+    rig.found(*blocks)
+    caplog.clear()
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        for block in blocks:
+            rig.outcome(block, Verdict.ACCEPTED)
+    assert events(caplog) == ["block.accepted", "journal.refused", "block.accepted"]
+    assert [each.told for each in Journal(tmp_path / "blocks").load()] == [(), ()]
+
+
+def test_a_reorganization_of_a_buried_block_is_said_and_booked(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    block = found()
+    rig.found(block)
+    rig.outcome(block, Verdict.BURIED)
+    caplog.clear()
+    rig.booked()
+    rig.outcome(block, Verdict.SIDE, "reorganized")
+    assert events(caplog) == ["block.side"]
+    assert rig.booked() == [("outcome", block.block_hash, "side")]
+
+
+# In its thread.
+
+@contextmanager
+def running(rig: Rig) -> Iterator[Submitter]:
+    before = threading.active_count()
+    thread = threading.Thread(target=rig.submitter.run, name="submitter")
+    thread.start()
+    try:
+        yield rig.submitter
+    finally:
+        rig.submitter.inbox.put(STOP)
+        thread.join(PATIENCE_S)
+    assert threading.active_count() == before
+
+
+def test_settle_proves_that_all_before_it_is_handed_on(rig: Rig) -> None:
+    blocks = [found(5) for _ in range(300)]             # more than one turn takes
+    with running(rig) as submitter:
+        for block in blocks:
+            submitter.inbox.put(Found(block, rig.replies))
+        assert submitter.settle(PATIENCE_S)
+        assert rig.handed() == [submission(block) for block in blocks]
+    assert not submitter.settle(0.001)
+
+
+def test_a_block_that_cannot_be_assembled_costs_only_its_own_share(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    broken, block = replace(found(), header=b"short"), found()
+    assert broken.share is not None
+    rig.found(broken, block)
+    assert rig.handed() == [submission(block)]
+    assert rig.replies.get_nowait() == NotRecorded(((broken.share.conn_id, broken.share.share_id),))
+    assert "event=block.unmade" in caplog.text
+
+
+def test_a_fault_in_one_turn_does_not_end_the_thread(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    block = found()
+    with running(rig) as submitter:
+        submitter.inbox.put(Found(block, None))
+        submitter.inbox.put(Outcome(block.block_hash, 99, Verdict.ACCEPTED, ""))        # of a node that is not there
+        assert submitter.settle(PATIENCE_S)
+        submitter.inbox.put(Outcome(block.block_hash, 0, Verdict.ACCEPTED, ""))
+        assert submitter.settle(PATIENCE_S)
+    assert "event=submitter.failed" in caplog.text and "event=block.accepted" in caplog.text
+
+
+def test_a_stop_refuses_the_shares_that_are_not_safe(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = found()
+    assert block.share is not None
+    full_disk(monkeypatch)
+    with running(rig) as submitter:
+        submitter.inbox.put(Found(block, rig.replies))
+        assert submitter.settle(PATIENCE_S)
+    assert rig.replies.get_nowait() == NotRecorded(((block.share.conn_id, block.share.share_id),))

@@ -1,0 +1,78 @@
+"""A found block on its way into the chain: its journal entry, who has answered, and the shares that wait for it.
+
+It changes under the submitter's hands alone (node/submitter.py), which knows what to do about it.
+"""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from warppool.bitcoin.block import assemble_block
+from warppool.bitcoin.header import HEADER_SIZE, Header
+from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
+from warppool.events import BlockFound, ShareAccepted
+from warppool.node.items import Verdict
+from warppool.node.journal import Entry, Told
+
+_BEST_FIRST = (Verdict.ACCEPTED, Verdict.SIDE, Verdict.REFUSED)
+
+
+class WaitingShare(NamedTuple):
+    """A share whose block is not safe yet; at `until` (monotonic seconds) it is refused."""
+
+    share: ShareAccepted
+    reply_to: queue.Queue[Any] | None
+    until: float
+
+
+@dataclass(slots=True)
+class OpenBlock:
+    """A block that not every node has answered for good."""
+
+    entry: Entry
+    conn_id: int | None = None          # whose connection found it; None if the journal brought it
+    is_safe: bool = False               # journaled or kept by a node: said as found, and its shares may be booked
+    shares: list[WaitingShare] = field(default_factory=list)
+    latest: dict[int, Verdict] = field(default_factory=dict)    # by node: where it stands, as told
+    final: dict[int, Verdict] = field(default_factory=dict)     # by node, in this process: buried or refused
+    booked: Verdict | None = None       # the outcome that the books hold
+
+    @property
+    def best(self) -> Verdict | None:
+        """The best that any node says; None before the first."""
+        return next((verdict for verdict in _BEST_FIRST if verdict in self.latest.values()), None)
+
+    @property
+    def difficulty(self) -> float:
+        """The network's, at this block."""
+        nbits = Header.unpack(self.entry.data[:HEADER_SIZE]).nbits
+        return float(difficulty_from_target(target_from_nbits(nbits)))
+
+    def is_told(self, node: int, verdict: Verdict) -> bool:
+        """True if the log has this outcome, in this process or in the one before a crash."""
+        return any((told.node, told.verdict) == (node, verdict) for told in self.entry.told)
+
+    def tell(self, told: Told) -> None:
+        """The log has it now."""
+        self.entry = replace(self.entry, told=(*self.entry.told, told))
+
+    def is_lost(self, nodes: int) -> bool:
+        """True if every one of so many nodes refuses it."""
+        return len(self.latest) == nodes and self.best is Verdict.REFUSED
+
+
+def make_entry(block: BlockFound, unix: float) -> Entry:
+    """What the journal keeps of a block found at `unix`; ValueError if it cannot be assembled."""
+    transactions = block.template.transactions
+    return Entry(
+        block_hash=block.block_hash,
+        height=block.height,
+        user=block.user,
+        time=unix,
+        template_id=block.template.template_id,
+        is_whole=transactions is not None,
+        data=block.header + block.coinbase_tx if transactions is None
+        else assemble_block(block.header, block.coinbase_tx, transactions),
+    )
