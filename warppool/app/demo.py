@@ -1,0 +1,196 @@
+"""`warppool demo`: the whole pool on one screen, no node needed.
+
+An embedded regtest chain, the daemon with all its threads, and a CPU miner on each kind of channel, over real sockets
+and real Noise, in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0
+only if every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from warppool.app.config import config_of
+from warppool.app.log import set_up
+from warppool.app.miner import CpuMiner, PoolUrl
+from warppool.app.options import Config, Secrets
+from warppool.app.run import catch_signals
+from warppool.app.summary import human_rate
+from warppool.app.wiring import Daemon
+from warppool.errors import WarppoolError
+from warppool.ledger.reader import Totals
+from warppool.ledger.url import open_reader
+from warppool.noise.primitives import public_key
+from warppool.threads import spawn
+
+DEADLINE_S = 25.0
+"""The demo promises to end within 30 s: 25 to find the blocks, the rest to stop."""
+
+SHOW_EVERY_S = 0.2
+DEMO_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+"""The regtest address of BIP173's example key: nobody's money."""
+
+log = logging.getLogger("warppool")
+
+
+class BlockWatch(logging.Handler):
+    """Hears what the daemon says of its blocks, as an operator would who greps the journal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.counts = dict.fromkeys(("found", "accepted", "side", "refused"), 0)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one `event=block.NAME` line."""
+        words = record.getMessage().split()
+        event = words[0].removeprefix("event=block.") if words else ""
+        if event in self.counts:
+            self.counts[event] += 1
+            if event == "accepted":
+                self.last = " ".join(words[1:])
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Mine `args.blocks` blocks with two miners; 0 only if the kernel accepted every block."""
+    wanted_stop = threading.Event()
+    catch_signals(wanted_stop)
+    set_up("error")
+    logging.getLogger("warppool").setLevel(logging.INFO)
+    _only_errors_to_stderr()
+    watch = BlockWatch()
+    log.addHandler(watch)
+    try:
+        with tempfile.TemporaryDirectory(prefix="warppool-demo-") as folder:
+            return _show(Path(folder), watch, args.blocks, wanted_stop, sys.stdout.isatty() and not args.plain)
+    finally:
+        log.removeHandler(watch)
+
+
+def _only_errors_to_stderr() -> None:
+    """The screen is the demo's; of the journal it wants only what went wrong."""
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.ERROR)
+
+
+def demo_config(folder: Path, key: bytes) -> Config:
+    """The configuration of a pool that anyone can start: regtest, loopback, free ports, all files in `folder`."""
+    document = {
+        "pool": {"network": "regtest", "payout_address": DEMO_ADDRESS, "data_dir": str(folder)},
+        "stratum": {"listen": [], "sv2_listen": ["127.0.0.1:0"]},
+        "node": [{"source": "regtest"}],
+    }
+    return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")
+
+
+def _show(folder: Path, watch: BlockWatch, blocks: int, wanted_stop: threading.Event, is_terminal: bool) -> int:
+    key = os.urandom(32)
+    config = demo_config(folder, key)
+    daemon = Daemon(config)
+    daemon.start()
+    try:
+        daemon.is_ready.wait(DEADLINE_S)
+        url = PoolUrl("127.0.0.1", daemon.listeners[0].port, public_key(key))
+        print(f"warppool demo: a pool on an embedded regtest chain, {url}", flush=True)
+        miners = {kind: CpuMiner(url, f"demo.{kind}", kind) for kind in ("standard", "extended")}
+        with _mining(miners) as failures:
+            _wait_for_blocks(daemon, miners, failures, watch, blocks, wanted_stop, is_terminal)
+        _settle(watch)
+    finally:
+        daemon.stop()
+    return _summary(config, miners, watch, blocks, failures)
+
+
+@contextmanager
+def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
+    """Run the miners, each on a thread of its own; what made one end is in the list."""
+    failures: list[str] = []
+
+    def body(kind: str, miner: CpuMiner) -> None:
+        try:
+            miner.run()
+        except WarppoolError as exc:
+            failures.append(f"{kind} miner: {exc}")
+
+    threads = [spawn(f"miner-{kind}", partial(body, kind, miner), failures.append) for kind, miner in miners.items()]
+    try:
+        yield failures
+    finally:
+        for miner in miners.values():
+            miner.stop()
+        for thread in threads:
+            thread.join()
+
+
+def _wait_for_blocks(daemon: Daemon, miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch, blocks: int,
+                     wanted_stop: threading.Event, is_terminal: bool) -> None:
+    """Until enough blocks stand on the chain and each miner has found one, or time is up."""
+    began = time.monotonic()
+    shown = 0
+    while not (failures or daemon.has_failed.is_set() or time.monotonic() - began > DEADLINE_S):
+        is_done = watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
+        if is_terminal:
+            _draw(miners, watch, blocks, time.monotonic() - began)
+        elif watch.counts["accepted"] > shown:
+            shown = watch.counts["accepted"]
+            print(f"block {shown}/{blocks} accepted: {watch.last}", flush=True)
+        if is_done or wanted_stop.wait(SHOW_EVERY_S):
+            break
+    if is_terminal:
+        print(flush=True)
+
+
+def _draw(miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, elapsed_s: float) -> None:
+    """One line that changes: progress, hash rate, shares, blocks."""
+    done = min(blocks, watch.counts["accepted"])
+    width = 20
+    bar = "#" * (width * done // blocks)
+    rate = human_rate(sum(miner.tally.hashes for miner in miners.values()) / max(elapsed_s, 1e-9))
+    shares = "  ".join(f"{kind} {miner.tally.accepted} shares" for kind, miner in miners.items())
+    print(f"\r\033[K[{bar:<{width}}] {done}/{blocks} blocks  {rate}  {shares}  {elapsed_s:.0f} s", end="", flush=True)
+
+
+def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
+    """Let the node say what became of the last blocks."""
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until and sum(watch.counts[name] for name in ("accepted", "side", "refused")) < (
+            watch.counts["found"]):
+        time.sleep(0.02)
+
+
+def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, failures: list[str]) -> int:
+    """Say how it went, part by part; the exit status."""
+    assert config.pool.data_dir is not None
+    with open_reader(config.ledger.url, config.pool.data_dir) as reader:
+        totals: Totals = reader.totals()
+    counts = watch.counts
+    answered = sum(miner.tally.accepted for miner in miners.values())
+    problems = list(failures)
+    if counts["accepted"] < blocks:
+        problems.append(f"only {counts['accepted']} of {blocks} blocks were accepted in time")
+    if counts["refused"]:
+        problems.append(f"{counts['refused']} blocks were refused")
+    if counts["found"] != counts["accepted"] + counts["side"] + counts["refused"]:
+        problems.append(f"{counts['found']} blocks were found, and not all were answered")
+    if totals.shares < answered:
+        problems.append(f"{answered} shares were acknowledged and {totals.shares} are in the books")
+    for kind, miner in miners.items():
+        tally = miner.tally
+        print(f"{kind} channel: {tally.submitted} shares sent, {tally.accepted} accepted, {tally.rejected} refused")
+        if not tally.accepted:
+            problems.append(f"the {kind} miner had no share accepted")
+    print(f"blocks: {counts['found']} found, {counts['accepted']} accepted, {counts['side']} side, "
+          f"{counts['refused']} refused; books: {totals.shares} shares")
+    for problem in problems:
+        print(f"failed: {problem}")
+    print("demo failed" if problems else "demo succeeded: every part worked", flush=True)
+    return 1 if problems else 0

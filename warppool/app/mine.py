@@ -1,0 +1,113 @@
+"""`warppool mine`: the CPU miner in a terminal, with its hash rate, for trying a pool out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+
+from warppool.app.miner import CpuMiner, PoolGone, PoolUrl
+from warppool.app.run import catch_signals
+from warppool.app.summary import human_rate
+from warppool.bitcoin.target import difficulty_from_target
+from warppool.errors import RemoteProtocolError
+from warppool.mining.search import search
+from warppool.sv2.client import ChannelOpened, ClientEvent, ShareRejected, TargetChanged, WorkReady
+
+SHOW_EVERY_S = 1.0
+PLAIN_EVERY_S = 10.0
+"""The same where nobody watches a terminal."""
+
+MEASURE_NONCES = 20_000
+RECONNECT_S = 1.0
+MAX_RECONNECT_S = 30.0
+
+
+def mine(args: argparse.Namespace) -> int:
+    """Mine until SIGINT or SIGTERM; a pool that goes away is called again, later each time."""
+    url = PoolUrl.parse(args.url)
+    wanted_stop = threading.Event()
+    catch_signals(wanted_stop)
+    hash_rate = args.hashrate or measure()
+    screen = Screen(sys.stderr.isatty())
+    pause_s = RECONNECT_S
+    while not wanted_stop.is_set():
+        miner = CpuMiner(url, args.user, args.channel, hash_rate=hash_rate, tell=screen.tell)
+        reason = _mine_once(miner, screen, wanted_stop)
+        if wanted_stop.is_set():
+            break
+        pause_s = RECONNECT_S if miner.tally.submitted else min(2 * pause_s, MAX_RECONNECT_S)
+        screen.line(f"{reason}; trying again in {pause_s:.0f} s")
+        wanted_stop.wait(pause_s)
+    screen.line("stopped")
+    return 0
+
+
+def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: threading.Event) -> str:
+    """One connection from dial to end; why it ended."""
+    reasons: list[str] = []
+
+    def body() -> None:
+        try:
+            miner.run()
+        except (PoolGone, RemoteProtocolError) as exc:
+            reasons.append(str(exc))
+
+    thread = threading.Thread(target=body, name="miner")
+    thread.start()
+    began = time.monotonic()
+    try:
+        while thread.is_alive() and not wanted_stop.wait(screen.every_s):
+            screen.show(miner, time.monotonic() - began)
+    finally:
+        miner.stop()
+        thread.join()
+    return reasons[0] if reasons else "the miner ended"
+
+
+def measure() -> float:
+    """What this machine hashes a second on one thread, for the pool to set a target by."""
+    began = time.thread_time()
+    search(bytes(80), 0, 0, MEASURE_NONCES)
+    return MEASURE_NONCES / max(1e-9, time.thread_time() - began)
+
+
+class Screen:
+    """What the miner's owner sees on stderr: a line that changes on a terminal, plain lines elsewhere."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        self._is_terminal = is_terminal
+        self.every_s = SHOW_EVERY_S if is_terminal else PLAIN_EVERY_S
+
+    def tell(self, event: ClientEvent) -> None:
+        """An event of the session; called by the miner's thread."""
+        match event:
+            case ChannelOpened(_, channel_id, target, prefix, size):
+                self.line(f"channel {channel_id} opened: difficulty {_difficulty(target)}, "
+                          f"extranonce {prefix.hex()} + {size} bytes")
+            case WorkReady(work, True):
+                self.line(f"new tip: job {work.job_id} on {work.prev_hash[::-1].hex()}")
+            case TargetChanged(_, target):
+                self.line(f"difficulty {_difficulty(target)} from the next job on")
+            case ShareRejected(_, sequence, code):
+                self.line(f"share {sequence} refused: {code}")
+
+    def show(self, miner: CpuMiner, elapsed_s: float) -> None:
+        """Where the miner stands."""
+        tally = miner.tally
+        words = (f"{human_rate(tally.hashes / max(elapsed_s, 1e-9))}  accepted {tally.accepted}  "
+                 f"refused {tally.rejected}  blocks {tally.blocks}")
+        if self._is_terminal:
+            print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+        else:
+            self.line(words)
+
+    def line(self, words: str) -> None:
+        """One line that stays."""
+        lead = "\r\033[K" if self._is_terminal else ""
+        print(f"{lead}{words}", file=sys.stderr, flush=True)
+
+
+def _difficulty(target: int) -> str:
+    return f"{float(difficulty_from_target(target)):.6g}"

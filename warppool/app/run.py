@@ -1,0 +1,106 @@
+"""`warppool run`: the daemon under systemd or in a terminal, from its configuration to its last answer."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from warppool.app.config import read_config, unserved
+from warppool.app.log import set_up
+from warppool.app.notify import Notifier
+from warppool.app.options import Config
+from warppool.app.summary import Summary
+from warppool.app.wiring import SWITCH_INTERVAL_S, Daemon
+from warppool.say import say
+
+log = logging.getLogger("warppool")
+
+SUMMARY_EVERY_S = 60.0
+LOOK_EVERY_S = 1.0
+"""How often the main thread looks whether all is well; signals wake it at once."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the pool until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
+    config = read_config(args.config)
+    set_up(config.log.level)
+    for key in unserved(config):
+        say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
+    wanted_stop = threading.Event()
+    catch_signals(wanted_stop)
+    notifier = Notifier()
+    daemon = Daemon(config)
+    daemon.start()
+    settle_memory()
+    try:
+        _watch(daemon, config, notifier, wanted_stop)
+    finally:
+        notifier.stopping()
+        daemon.stop()
+    return 1 if daemon.has_failed.is_set() else 0
+
+
+def catch_signals(wanted_stop: threading.Event) -> None:
+    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP is noted, since nothing is read anew yet."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        wanted_stop.set()
+
+    def reload(number: int, frame: FrameType | None) -> None:
+        say(log, logging.INFO, "reload.ignored", meaning="the configuration is read at start alone: restart instead")
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, reload)
+
+
+def settle_memory() -> None:
+    """What is there now stays: the collector need not look at it again, nor wake up for every few hundred miners."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def _watch(daemon: Daemon, config: Config, notifier: Notifier, wanted_stop: threading.Event) -> None:
+    """What the main thread does while the others work: readiness, watchdog, summaries."""
+    now = time.monotonic()
+    summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
+    fed_at, is_ready = now, False
+    step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
+    while not daemon.has_failed.is_set():
+        if not is_ready and daemon.is_ready.is_set():
+            is_ready = True
+            ports = ",".join(listener.address for listener in daemon.listeners)
+            notifier.ready(f"mining on {config.pool.network}, {ports}")
+            say(log, logging.INFO, "service.ready", listen=ports, height=_height(daemon))
+        if wanted_stop.wait(step if is_ready else 0.05):
+            say(log, logging.INFO, "service.stopping")
+            return
+        now = time.monotonic()
+        if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
+            fed_at = now
+            hanging = daemon.hanging(now)
+            if hanging:
+                say(log, logging.ERROR, "watchdog.unfed", hanging=",".join(hanging))
+            else:
+                notifier.alive()
+        if now >= summary_at:
+            summary_at = now + SUMMARY_EVERY_S
+            say(log, logging.INFO, "pool.summary", **summary.fields(daemon.stats(), now), height=_height(daemon),
+                template_age=_template_age(daemon))
+
+
+def _height(daemon: Daemon) -> int:
+    return daemon.latest.tip.height if daemon.latest is not None else 0
+
+
+def _template_age(daemon: Daemon) -> int:
+    """Seconds since the job that is mined was made."""
+    return max(0, int(time.time()) - daemon.latest.ntime) if daemon.latest is not None else 0
