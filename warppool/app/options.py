@@ -7,7 +7,6 @@ and the table of the README (`reference.py`) all come from what stands here. Fie
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -15,10 +14,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from warppool.errors import ConfigError
+from warppool.net.listener import format_address, parse_address
 from warppool.node.httpline import NodeAddress
 
 MAX_COINBASE_TAG = 54
 """Bytes: 100 of the scriptSig, less 8 (height), 1 + 1 (pushes), 4 (start of the daemon) and 32 (extranonce)."""
+
+MAX_ADDRESS = 64
+"""Characters of an address to listen on: the longest of IPv6 with a zone and a port has less."""
 
 
 class Refused(ValueError):
@@ -36,7 +39,7 @@ class Address(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +119,13 @@ def number(low: str, high: str, has_zero: bool = False) -> Kind:
     return Kind(words, read)
 
 
-def parse_address(value: str) -> Address:
-    """Read `[::]:3333` or `0.0.0.0:3333`; Refused with what is wrong."""
-    host, colon, port = value.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
-        raise Refused('it takes addresses with a port of 0 to 65535, such as "[::]:3333"')
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        address = ipaddress.ip_address(host[1:-1] if is_bracketed else host)
-    except ValueError:
-        raise Refused('it takes IP addresses, not names, such as "[::]:3333" or "0.0.0.0:3333"') from None
-    if (address.version == 6) != is_bracketed:
-        raise Refused('it takes IPv6 in brackets and IPv4 without, such as "[::]:3333" or "0.0.0.0:3333"')
-    return Address(str(address), int(port))
-
-
 def _read_addresses(value: object) -> tuple[Address, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= MAX_ADDRESS for item in value):
         raise Refused('it takes a list of addresses, such as ["[::]:3333"], or []')
-    return tuple(parse_address(item) for item in value)
+    try:
+        return tuple(Address(*parse_address(item, "one item")) for item in value)
+    except ConfigError as exc:
+        raise Refused(str(exc)) from exc
 
 
 def _read_path(value: object) -> Path:
