@@ -94,6 +94,7 @@ class StubNode:
         self.has_long_poll = True
         self.is_hasty = False                           # answers long polls at once, with nothing new
         self.keeps_alive = True
+        self.confirms_all = False                       # counts confirmations of side blocks too, as bcoin does
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0
         self.submitted: list[bytes] = []
@@ -341,11 +342,17 @@ class StubNode:
             self.changed.notify_all()
             return None
 
+    def _do_getblockhash(self, params: list[Any]) -> str:
+        with self.changed:
+            if not 0 <= params[0] < len(self.chain):
+                raise RpcFault(-8, "Block height out of range")
+            return display(self.chain[params[0]])
+
     def _do_getblockheader(self, params: list[Any]) -> dict[str, Any]:
         block_hash = bytes.fromhex(params[0])[::-1]
         with self.changed:
             if block_hash in self.side:
-                return {"confirmations": -1}
+                return {"confirmations": 1 if self.confirms_all else -1}
             if block_hash not in self.chain:
                 raise RpcFault(-5, "Block not found")
             height = self.chain.index(block_hash)

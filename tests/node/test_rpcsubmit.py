@@ -126,9 +126,11 @@ def test_a_block_beside_the_chain_is_side_and_buried_with_the_branch_that_beat_i
     assert run.outcome() == (block.block_hash, Verdict.BURIED, "")
 
 
-def test_null_for_a_side_branch_is_found_out_by_the_look_up(stub, run):
-    """As bcoin answers."""
-    block = block_on(stub.chain[-1], 1)
+@pytest.mark.parametrize("confirms_all", [False, True])
+def test_null_for_a_side_branch_is_found_out_by_the_look_up(stub, run, block, confirms_all):
+    """As bcoin answers, which also counts confirmations where there are none."""
+    stub.confirms_all = confirms_all
+    stub.grow()
     stub.side.add(block.block_hash)
     stub.hooks["submitblock"] = lambda params: None
     run.put(block)

@@ -1,4 +1,4 @@
-"""What crosses threads around a node, all frozen: templates to the desk, blocks to the nodes, what became of them back."""
+"""What crosses threads around a node, all frozen: templates to the desk, blocks to the nodes, and what became of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Blocks to one node over JSON-RPC: thread `submit-N` hands each in until the node has it, then watches its fate.
 
 A block is worth more than anything else here, so whatever is not a clear answer is tried again, and every clear answer
-is checked against the chain itself: nodes differ in what `submitblock` says (BIP22 leaves much open), but a header has
-confirmations or it has not. Each block has its own times, so none waits for another.
+is checked against the chain itself: nodes differ in what `submitblock` says (BIP22 leaves much open), but a block
+stands at its height or it does not. Each block has its own times, so none waits for another.
 """
 
 from __future__ import annotations
@@ -154,16 +154,20 @@ class RpcSubmitter:
         confirmations = header.get("confirmations") if isinstance(header, dict) else None
         if not isinstance(confirmations, int):
             raise NodeError("getblockheader: no confirmations in its answer")
-        case.backoff.reset()
-        case.due_at = self._clock.monotonic() + WATCH_S
-        if confirmations > 0:
+        if confirmations > 0 and self._is_active(case.block):
             self._tell(case, Verdict.ACCEPTED, "")
-            above = confirmations - 1
         else:
             self._tell(case, Verdict.SIDE, case.word if case.word in _ON_THE_SIDE else "")
-            above = self._height() - case.block.height
-        if above >= BURIED_UNDER:
+        blocks_above = self._height() - case.block.height
+        case.backoff.reset()
+        case.due_at = self._clock.monotonic() + WATCH_S
+        if blocks_above >= BURIED_UNDER:
             self._finish(case, Verdict.BURIED, "")
+
+    def _is_active(self, block: SubmitBlock) -> bool:
+        """Confirmations alone do not tell: bcoin counts them for blocks beside the chain too."""
+        active = self._rpc.call("getblockhash", block.height, timeout_s=self._lookup_timeout_s)
+        return bool(active == to_display(block.block_hash))
 
     def _height(self) -> int:
         height = self._rpc.call("getblockcount", timeout_s=self._lookup_timeout_s)
