@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.app.test_config import POOL
+from tests.ledger.books import book, share
 from warppool import __version__
 from warppool.app import cli, keys
 from warppool.errors import ConfigError, LedgerError, MissingExtra
@@ -60,10 +63,9 @@ def test_version(capsys, program, words):
     (["mine", "url", "-u", "a", "--channel", "wide"], "invalid choice: 'wide'"),
     (["shares", "-c", "x", "--format", "xml"], "invalid choice: 'xml'"),
     (["run", "-c", "/none/warppool.toml"], "/none/warppool.toml: cannot be read: No such file or directory"),
+    (["shares", "-c", "/none/warppool.toml"], "/none/warppool.toml: cannot be read: No such file or directory"),
 ])
 def test_wrong_usage_is_one_line_and_status_2(capsys, args, words):
-    if args[:1] == ["run"] and "/none/warppool.toml" in args:
-        pytest.importorskip("warppool.app.run")
     assert cli.main(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -110,6 +112,42 @@ def test_a_command_is_imported_when_it_is_called_and_no_sooner():
     loaded = set(done.stdout.split())
     assert "warppool.app.keys" in loaded
     assert not {"warppool.app.run", "warppool.app.config", "warppool.net", "sqlite3"} & loaded
+
+
+# --- shares -----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def books(tmp_path):
+    """A configuration whose books hold three shares, and secrets that nobody may read."""
+    (tmp_path / "warppool.toml").write_text(POOL)
+    (tmp_path / "secrets.toml").write_text("not even TOML")
+    (tmp_path / "data").mkdir()
+    book(tmp_path / "data/shares.db", share(0, user="alice.1"), share(1, user="bob"), share(2, user="alice.2"))
+    return str(tmp_path / "warppool.toml")
+
+
+@pytest.mark.parametrize(("more", "workers"), [
+    ([], ["alice.1", "bob", "alice.2"]),
+    (["--user", "alice"], ["alice.1", "alice.2"]),
+    (["--user", "bob", "--format", "jsonl"], ["bob"]),
+    (["--since", "2036-11-22T10:00:00Z"], []),
+])
+def test_shares_prints_the_books_of_the_configuration(books, capsys, more, workers):
+    assert cli.main(["shares", "-c", books, *more]) == 0
+    assert [json.loads(line)["worker"] for line in capsys.readouterr().out.splitlines()] == workers
+
+
+def test_shares_as_csv_has_a_header(books, capsys):
+    assert cli.main(["shares", "-c", books, "--format", "csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_books_that_are_not_there_are_a_failure_and_a_wrong_time_is_wrong_usage(books, capsys):
+    assert cli.main(["shares", "-c", books, "--since", "yesterday"]) == 2
+    assert capsys.readouterr().err.startswith("warppool: error: --since is 'yesterday'")
+    (Path(books).parent / "data/shares.db").unlink()
+    assert cli.main(["shares", "-c", books]) == 1
+    assert "shares.db: no such file" in capsys.readouterr().err
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

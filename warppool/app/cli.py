@@ -61,6 +61,18 @@ def gen_sv2_key(args: argparse.Namespace) -> int:
     return 0
 
 
+def shares(args: argparse.Namespace) -> int:
+    """Print the books; the secrets stay closed, since who reads the books need not be the daemon."""
+    from warppool.app.config import read_config
+    from warppool.app.shares import write_shares
+    from warppool.ledger.url import open_reader
+
+    config = read_config(args.config, with_secrets=False)
+    with open_reader(config.ledger.url, config.pool.data_dir) as books:
+        write_shares(books, sys.stdout, args.format, args.since, args.user)
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong on one line; the usage is for those who ask by -h."""
 
@@ -147,7 +159,7 @@ def _add_mine(commands: Commands[_Parser]) -> None:
 
 
 def _add_shares(commands: Commands[_Parser]) -> None:
-    parser = _with_config(_add(commands, "shares", "print the books: every accepted share", _late("shares")))
+    parser = _with_config(_add(commands, "shares", "print the books: every accepted share", shares))
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
     parser.add_argument("--since", metavar="TIME", help="only from TIME on, such as 2026-11-22T10:00:00Z")
     parser.add_argument("--user", metavar="NAME", help="only of this user, whatever the worker")
