@@ -97,9 +97,9 @@ class ShareRefused(NamedTuple):
 class BlockFound:
     """A hash at or under the network target, once per hash, whatever became of its share.
 
-    `header` is 80 bytes, `coinbase_tx` the whole transaction with marker, flag and witness where the template commits to
-    one, `block_hash` 32 bytes in header order. `share` is the accepted share, which may enter the books only after the
-    block is in its journal; None where the share itself was refused.
+    `header` is 80 bytes, `coinbase_tx` the whole transaction with marker, flag and witness where the template commits
+    to one, `block_hash` 32 bytes in header order. `share` is the accepted share, which may enter the books only after
+    the block is in its journal; None where the share itself was refused.
     """
 
     conn_id: int
@@ -118,9 +118,9 @@ Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused 
 class Connection(Protocol):
     """The one face that a worker sees of a peer, whatever its protocol (architecture.md §3).
 
-    All methods are called by the owning worker alone and none of them raises for what a peer sent: a fault comes back as
-    the events so far with a `Close` last. After `closed` a connection is mute, but its shares in flight are still judged
-    and recorded, since one of them may be a block.
+    All methods are called by the owning worker alone and none of them raises for what a peer sent: a fault comes back
+    as the events so far with a `Close` last. After `closed` a connection is mute, but its shares in flight are still
+    judged and recorded, since one of them may be a block.
     """
 
     conn_id: int

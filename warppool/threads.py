@@ -22,15 +22,15 @@ STOP: Final = _Stop()
 def spawn(name: str, run: Callable[[], None], died: Callable[[str], None]) -> threading.Thread:
     """Start `run` in a thread called `name`.
 
-    A `run` that raises has hit a bug that its own catch-all did not hold: the traceback goes to the log and `died(name)`
-    is called on that thread, so that the daemon can stop instead of limping on. The thread is no daemon thread:
-    whoever spawns it also joins it.
+    A `run` that raises has hit a bug that its own catch-all did not hold: the traceback goes to the log and
+    `died(name)` is called on that thread, so that the daemon can stop instead of limping on. The thread is no daemon
+    thread: whoever spawns it also joins it.
     """
 
     def body() -> None:
         try:
             run()
-        except BaseException:   # noqa: BLE001 - the one place that must see everything
+        except BaseException:   # the one place that must see everything
             log.exception("event=thread.died thread=%s", name)
             died(name)
         else:

@@ -1,4 +1,4 @@
-"""What crosses threads around a node, all frozen: templates to the desk, blocks to the nodes, and what became of them."""
+"""What crosses threads around a node, all frozen: templates to the desk, blocks to the nodes, and their fate back."""
 
 from __future__ import annotations
 
