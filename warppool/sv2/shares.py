@@ -1,8 +1,7 @@
-"""Shares of one Sv2 connection: from a submit message to its header, verdict, record and answer.
+"""Shares of one Sv2 connection: from a submit message to its header, and from its ruling and record to the answer.
 
-Block first (architecture.md §4.5): wherever a header can be built it is weighed, and only then is anything else asked.
-Acknowledged means recorded (§4.6): an accepted share waits for its record, and a channel's acknowledgements never pass
-a lower number that still waits.
+Acknowledged means recorded (architecture.md §4.6): an accepted share waits for its record, and a channel's
+acknowledgements never pass a lower number that still waits.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from warppool.events import BlockFound, Close, Event, Now, ShareAccepted, ShareRefused, ShareSubmitted
-from warppool.mining.channel import MAX_SEEN, Channel, ChannelJob
+from warppool.events import Close, Event, Now, ShareRefused
+from warppool.mining.channel import MAX_SEEN, Channel
+from warppool.mining.intake import Intake, Ruling, Submitted
 from warppool.mining.share import Reject, Weight
 from warppool.sv2.messages.mining import (
     SubmitSharesError,
@@ -43,17 +43,11 @@ class _Waiting(NamedTuple):
     share_hash: bytes
 
 
-class _Submitted(NamedTuple):
-    """A readable share between its header and its weight."""
+class _Ticket(NamedTuple):
+    """Whom to answer for a share, under which number."""
 
     channel: ServerChannel
-    job: ChannelJob
     sequence: int
-    is_old_sequence: bool
-    ntime: int
-    version: int
-    extranonce: bytes
-    header: bytes
 
 
 class ServerChannel:
@@ -105,19 +99,18 @@ class ServerChannel:
 class Shares:
     """The shares of one connection that wait for something: first for their weight, then for their record."""
 
-    __slots__ = ("_checks_sequence", "_conn_id", "_next_id", "_submitted", "_unrecorded")
+    __slots__ = ("_checks_sequence", "_conn_id", "_intake", "_unrecorded")
 
     def __init__(self, conn_id: int, profile: Profile) -> None:
         self._conn_id = conn_id
         self._checks_sequence = profile.checks_sequence
-        self._next_id = 1
-        self._submitted: deque[_Submitted] | None = None        # made with the first share: thousands of miners idle
+        self._intake: Intake[_Ticket] = Intake(conn_id, "sv2")
         self._unrecorded: dict[int, ServerChannel] = {}         # share_id to the channel that owes the answer
 
     @property
     def in_flight(self) -> int:
         """Shares whose weight or record is still awaited."""
-        return len(self._unrecorded) + (len(self._submitted) if self._submitted else 0)
+        return len(self._unrecorded) + len(self._intake)
 
     def submit(self, channel: ServerChannel | None, m: SubmitSharesStandard | SubmitSharesExtended,
                extranonce: bytes) -> list[Step]:
@@ -132,19 +125,15 @@ class Shares:
         if len(extranonce) != mine.extranonce_size:
             return self._refuse(mine.user, m.channel_id, m.sequence_number, Reject.BAD_EXTRANONCE_SIZE)
         header = job.header(extranonce, m.version, m.ntime, m.nonce)
-        if self._submitted is None:
-            self._submitted = deque()
-        self._submitted.append(
-            _Submitted(channel, job, m.sequence_number, is_old, m.ntime, m.version, extranonce, header))
-        return [ShareSubmitted(self._conn_id, header, job.job.tip.target)]
+        return [self._intake.submit(Submitted(
+            _Ticket(channel, m.sequence_number), mine, job, mine.user, extranonce, m.version, m.ntime, job.job.ntime,
+            header, None, is_old))]
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first, in their order."""
-        submitted = self._submitted
-        assert submitted is not None and len(weights) <= len(submitted), "weights that nobody asked for"
         steps: list[Step] = []
-        for weight in weights:
-            self._judge(submitted.popleft(), weight, now, steps)
+        for ruling in self._intake.judged(weights, now):
+            self._answer(ruling, steps)
         return steps
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
@@ -171,38 +160,22 @@ class Shares:
             steps += self._refuse(mine.user, mine.channel_id, share.sequence, Reject.NOT_RECORDED, channel.is_open)
         return steps + self._acknowledge(touched)
 
-    def _judge(self, share: _Submitted, weight: Weight, now: Now, steps: list[Step]) -> None:
-        channel, job = share.channel, share.job
-        mine = channel.channel
-        is_new_block = weight.is_block and mine.is_new_block(weight.share_hash)
-        reject = mine.judge(weight, job, min_ntime=job.job.ntime, ntime=share.ntime, version=share.version,
-                            now=now.unix, is_old_sequence=share.is_old_sequence)
-        accepted = self._accept(channel, share, weight, now) if reject is None else None
-        if is_new_block:
-            steps.append(self._block(share, weight, accepted))
+    def _answer(self, ruling: Ruling[_Ticket], steps: list[Step]) -> None:
+        """Block before verdict; a refusal is answered at once, an accepted share when it is recorded."""
+        channel, sequence = ruling.ticket
+        accepted = ruling.accepted
+        if accepted is not None:
+            channel.await_record(_Waiting(accepted.share_id, sequence, accepted.difficulty, accepted.share_hash))
+            self._unrecorded[accepted.share_id] = channel
+        if ruling.block is not None:
+            steps.append(ruling.block)
         elif accepted is not None:
             steps.append(accepted)
-        if reject is not None:
-            steps += self._refuse(mine.user, mine.channel_id, share.sequence, reject, channel.is_open)
+        mine = channel.channel
+        if ruling.reject is not None:
+            steps += self._refuse(mine.user, mine.channel_id, sequence, ruling.reject, channel.is_open)
         elif mine.is_flooded:
             steps.append(Close(self._conn_id, f"{MAX_SEEN} shares on one tip: its difficulty is far too low", True))
-
-    def _accept(self, channel: ServerChannel, share: _Submitted, weight: Weight, now: Now) -> ShareAccepted:
-        mine = channel.channel
-        share_id, self._next_id = self._next_id, self._next_id + 1
-        difficulty = mine.credit(weight, share.job)
-        channel.await_record(_Waiting(share_id, share.sequence, difficulty, weight.share_hash))
-        self._unrecorded[share_id] = channel
-        job = share.job.job
-        return ShareAccepted(self._conn_id, share_id, now.unix, "sv2", mine.channel_id, mine.user, difficulty,
-                             job.job_id, job.tip.height, weight.share_hash)
-
-    def _block(self, share: _Submitted, weight: Weight, accepted: ShareAccepted | None) -> BlockFound:
-        job = share.job.job
-        return BlockFound(
-            conn_id=self._conn_id, template=job.template, height=job.tip.height, header=share.header,
-            coinbase_tx=share.job.coinbase_tx(share.extranonce), block_hash=weight.share_hash,
-            user=share.channel.channel.user, share=accepted)
 
     def _refuse(self, user: str, channel_id: int, sequence: int, reject: Reject, is_heard: bool = True) -> list[Step]:
         refused = ShareRefused(self._conn_id, user, reject.sv2_code)
