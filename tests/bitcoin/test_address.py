@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from warppool.bitcoin.address import NETWORKS, AddressError, script_of
 from warppool.bitcoin.base58 import decode_base58check
-from warppool.bitcoin.bech32 import Encoding, decode_bech32
+from warppool.bitcoin.bech32 import Encoding, bytes_of_values, decode_bech32
 from warppool.bitcoin.hashes import double_sha256
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -222,6 +222,7 @@ def test_another_network_is_named(address, network, words):
     (segwit("bc", 0, bytes(21)), "has a witness program of 21 bytes, which version 0 does not allow"),
     (segwit("bc", 2, bytes(41)), "has a witness program of 41 bytes, which version 2 does not allow"),
     (segwit("bc", 2, bytes(1)), "has a witness program of 1 bytes, which version 2 does not allow"),
+    (bech32("bc", [2, *[0] * 9], 0x2BC830A3), "has a wrong padding at its end"),    # five zero bits: a letter too many
     (segwit("bc", 31, bytes(20)), "has witness version 31, and the last is 16"),
 ])
 def test_every_mistake_has_its_sentence(address, words):
@@ -254,3 +255,23 @@ def test_whatever_is_typed_is_a_script_or_an_address_error(text, network):
 @given(st.binary(max_size=60))
 def test_base58check_round_trips(payload):
     assert decode_base58check(base58check(payload)) == payload
+
+
+@pytest.mark.parametrize("size", [127, 128, 129])
+def test_base58_is_read_up_to_128_characters(size):
+    text = "1" * (size - 88) + base58check(b"\xff" * 60)[:88]
+    assert len(text) == size
+    with pytest.raises(ValueError, match="wrong checksum" if size <= 128 else "longer than 128 characters"):
+        decode_base58check(text)
+
+
+@pytest.mark.parametrize("human", ["!", "~", "a~!b"])
+def test_a_human_readable_part_may_hold_all_printable_characters(human):
+    assert decode_bech32(bech32(human, [5], 1)) == (human, (5,), Encoding.BECH32)
+
+
+@given(st.binary(max_size=45))
+def test_bytes_of_values_undoes_the_grouping(data):
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    assert bytes_of_values([int(bits[i:i + 5], 2) for i in range(0, len(bits), 5)]) == data

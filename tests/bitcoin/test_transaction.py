@@ -109,7 +109,7 @@ HUGE = b"\xff" + b"\xff" * 8
 
 @pytest.mark.parametrize(("raw", "words"), [
     (bytes(4) + HUGE + bytes(100), "18446744073709551615 inputs do not fit"),
-    (bytes(4) + b"\x03" + bytes(41 * 3 - 1), "3 inputs do not fit"),
+    (bytes(4) + b"\x03" + bytes(41 * 3 - 1), "3 inputs do not fit the 122 bytes left"),
     (bytes(4) + b"\x01" + bytes(36) + HUGE + bytes(100), "18446744073709551615 bytes of script"),
     (legacy()[:46] + HUGE + bytes(100), "18446744073709551615 outputs do not fit"),
     (legacy()[:46] + b"\x02" + bytes(17), "2 outputs do not fit"),
@@ -155,6 +155,7 @@ def test_a_transaction_that_fits_no_block_is_refused():
     assert whole_transaction(largest).size == MAX_TRANSACTION_SIZE
     with pytest.raises(ValueError, match="4000001 bytes fits no block"):
         parse_transaction(legacy(outputs=[(0, bytes(MAX_TRANSACTION_SIZE - frame + 1))]))
+    assert parse_transaction(bytes(9) + largest, 9).size == MAX_TRANSACTION_SIZE      # the size, not where it ends
 
 
 @given(st.one_of(st.binary(max_size=200), st.tuples(st.sampled_from(BIP143), st.integers(0, 10_000), st.binary(
@@ -192,6 +193,7 @@ def test_a_serialized_output():
 
 @pytest.mark.parametrize("value", [-1, MAX_MONEY_SAT + 1])
 def test_an_output_holds_no_more_than_there_is(value):
+    assert MAX_MONEY_SAT == 2_100_000_000_000_000
     with pytest.raises(ValueError, match="an output holds"):
         serialize_output(value, b"")
 
@@ -207,6 +209,8 @@ def test_an_absurd_count_of_outputs_is_refused_at_once(count):
         parse_outputs(serialize_output(1, b""), count)
 
 
-def test_a_script_longer_than_the_outputs_is_refused():
+def test_outputs_end_where_their_scripts_end():
+    with pytest.raises(ValueError, match="1 bytes follow 1 outputs"):
+        parse_outputs(bytes(8) + b"\0" + b"\x51", 1)
     with pytest.raises(ValueError, match="end inside an output"):
         parse_outputs(bytes(8) + b"\x02\x51", 1)
