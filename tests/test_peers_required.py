@@ -47,7 +47,7 @@ def test_a_missing_peer_fails_only_where_it_is_required(tmp_path, required, stat
     (tmp_path / "test_suite.py").write_text(SUITE)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = peer: x\n")
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=tmp_path, text=True,
-                          capture_output=True, timeout=120, 
+                          capture_output=True, timeout=120,
                           env={**os.environ, "WARPPOOL_REQUIRE_PEERS": required, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert done.returncode == status, done.stdout
     assert summary in done.stdout
