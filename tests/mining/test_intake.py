@@ -48,7 +48,7 @@ def test_an_accepted_share_is_numbered_and_named_by_its_worker(channel, job):
 
 def test_a_fault_known_before_refuses_but_hides_no_block(channel, job):
     intake = Intake(7, "sv1")
-    header, nonce, weight = find_share(job, at_most=job.job.tip.target)
+    header, _, weight = find_share(job, at_most=job.job.tip.target)
     intake.submit(share(channel, job, header=header, fault=Reject.UNAUTHORIZED))
     (ruling,) = intake.judged([weight], NOW)
     assert ruling.reject is Reject.UNAUTHORIZED and ruling.accepted is None
@@ -58,7 +58,7 @@ def test_a_fault_known_before_refuses_but_hides_no_block(channel, job):
 
 def test_a_block_carries_its_share_and_comes_once(channel, job):
     intake = Intake(7, "sv2")
-    header, nonce, weight = find_share(job, at_most=job.job.tip.target)
+    header, _, _ = find_share(job, at_most=job.job.tip.target)
     intake.submit(share(channel, job, header=header)), intake.submit(share(channel, job, header=header))
     first, second = intake.judged([weigh(header, job.job.tip.target)] * 2, NOW)
     assert first.block.share is first.accepted is not None

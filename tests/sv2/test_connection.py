@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.sv2.pairs import MAX_TARGET, PUBLIC, START, Pair, make_jobs, make_server
+from tests.sv2.pairs import MAX_TARGET, START, Pair, make_jobs, make_server
 from warppool.errors import HandshakeFailed, RemoteProtocolError
 from warppool.events import BlockFound, Close, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import weigh
@@ -17,8 +17,8 @@ from warppool.sv2.client import (
     ChannelOpened,
     MiningClientSession,
     SetUp,
-    SharesAccepted,
     ShareRejected,
+    SharesAccepted,
     WorkReady,
 )
 from warppool.sv2.connection import MAX_UNANSWERED, SETUP_DEADLINE_S

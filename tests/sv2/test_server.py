@@ -329,7 +329,8 @@ def test_a_share_goes_from_header_to_record_to_success():
     assert isinstance(submitted, ShareSubmitted) and submitted.header[76:] == (77).to_bytes(4, "little")
     assert submitted.network_target == target_from_nbits(EASY_NBITS)
     (accepted,) = miner.judged(GOOD)
-    assert accepted == ShareAccepted(7, 1, START.unix, "sv2", 1, "alice.rig1", accepted.difficulty, 1, 840_000, b"g" * 32)
+    assert accepted == ShareAccepted(7, 1, START.unix, "sv2", 1, "alice.rig1", accepted.difficulty, 1, 840_000,
+                                     b"g" * 32)
     assert miner.session.in_flight == 1
     assert miner.session.recorded([1]) == [mining.SubmitSharesSuccess(1, 0, 1, 0)]
     assert miner.session.in_flight == 0
