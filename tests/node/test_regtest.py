@@ -25,13 +25,14 @@ from warppool.node import regtest
 from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.journal import Journal
 from warppool.node.kernel import ChainTip, Kernel
-from warppool.node.regtest import RegtestSource, make_template
+from warppool.node.regtest import Backlog, RegtestSource, make_template
 from warppool.node.submitter import NodeDoor, Submitter
 from warppool.threads import STOP
 
 pytest.importorskip("pbk")
 
 UNIX = 1_760_000_000
+GENESIS = bytes.fromhex("0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206")[::-1]
 PATIENCE_S = 30.0       # for a barrier; what is waited for takes milliseconds
 
 
@@ -318,6 +319,40 @@ def test_a_block_that_a_flush_lost_is_not_buried_and_goes_in_again(
         rig.source.inbox.put(submission(block))
         verdicts = [rig.outcome().verdict for _ in range(3)]
         assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.BURIED] and lost == [block.block_hash]
+
+
+def test_what_stands_on_the_tip_is_taken_first_and_parents_before_children() -> None:
+    backlog = Backlog()
+    root = make_template(1, ChainTip(0, b"\x01" * 32, 0x207FFFFF, 0), UNIX, "node-0")
+    rivals = [mine(root) for _ in range(3)]
+    child, later = mine(template_after(rivals[0])), mine(template_after(rivals[1]))
+    for block in (*rivals, child, later):
+        backlog.add(submission(block))
+    order, tip = [], b"\x01" * 32
+    while backlog:
+        order.append(backlog.take(tip).block_hash)
+        tip = order[-1] if len(order) <= 2 else tip
+    assert order == [block.block_hash for block in (rivals[0], child, rivals[1], rivals[2], later)]
+
+
+def test_a_stop_leaves_a_long_backlog_to_the_journal(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    template = make_template(1, ChainTip(0, GENESIS, 0x207FFFFF, 0), UNIX, "node-0")
+    blocks = [mine(template) for _ in range(30)]
+    source = RegtestSource(0, tmp_path, queue.Queue(), queue.Queue(), now=clock)
+    real = source._kernel.submit
+
+    def slow(raw_block: bytes) -> Any:
+        clock.monotonic += 0.3
+        return real(raw_block)
+
+    source._kernel.submit = slow            # type: ignore[method-assign]
+    for block in blocks:
+        source.inbox.put(submission(block))
+    source.stop()
+    source.run()
+    outcomes = [source._submitter.get_nowait() for _ in range(source._submitter.qsize())]
+    assert [each.verdict for each in outcomes] == [Verdict.ACCEPTED, *[Verdict.SIDE] * 3, *[Verdict.BURIED] * 4]
 
 
 def test_a_chain_in_use_is_a_lost_node_said_once_and_found_again(tmp_path: Path, kernel: Kernel) -> None:

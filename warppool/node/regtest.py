@@ -3,6 +3,9 @@
 One thread, `node-N`, owns the kernel. It takes `SubmitBlock` from its inbox, makes templates, and tells the submitter
 what became of each block. What lies in the inbox when it starts is what the journal held, and goes in before the first
 template; so the submitter's `replay` is called before this thread is started.
+
+On regtest the kernel checks its whole block tree at every block: some 0.5 µs for each block that it knows, more where
+many have one parent. So a flood of blocks costs more the longer it lasts, and is taken in tip first.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import itertools
 import logging
 import queue
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +36,9 @@ FLUSH_EVERY = 1000              # blocks that a killed process has to replay at 
 TEMPLATE_EVERY_S = 0.2          # regtest finds blocks faster than miners can be told of them
 LONGEST_WAIT_S = 5.0            # so that `beat` shows a living thread
 _FIRST_PAUSE_S = 0.5            # before the kernel is opened again, doubled up to LONGEST_WAIT_S
-_BATCH = 64                     # blocks between two looks at the clock, some 20 ms of work
+STOP_PATIENCE_S = 1.0           # for the backlog at a stop; the journal keeps the rest for the next start
+_TURN_S = 0.02                  # of blocks, then a look at inbox and clock
+_PREV_HASH = slice(4, 36)       # of a header
 _VERSION = 0x20000000           # BIP9 with no bit set
 _COINBASE_VERSION = 2
 _FINAL_SEQUENCE = 0xFFFFFFFF
@@ -66,6 +72,7 @@ class RegtestSource:
         self._now = now
         self._kernel = Kernel(data_dir / "regtest")
         self._template_ids = itertools.count(1)
+        self._backlog = Backlog()
         self._held: dict[bytes, SubmitBlock] = {}           # in the order they came; not on the kernel's disk yet
         self._since_flush = 0
         self._offered: bytes | None = None                  # the parent of the newest template
@@ -73,9 +80,10 @@ class RegtestSource:
         self._pause_s = 0.0                                 # the last wait for a kernel; 0.0 while it works
         self._is_restored = False                           # what the journal held is in the chain
         self._is_stopping = False
+        self._stop_at = 0.0                                 # monotonic: the backlog is left alone
 
     def stop(self) -> None:
-        """Any thread: end after what is in the inbox, with a last flush that the submitter hears of."""
+        """Any thread: end after what is in the inbox, or a second of it, with a last flush that is told."""
         self.inbox.put(STOP)
 
     def run(self) -> None:
@@ -95,37 +103,44 @@ class RegtestSource:
             self._kernel.close()
 
     def _serve(self) -> None:
-        while not self._is_stopping:
+        while True:
             self.beat = self._now().monotonic
-            for item in self._take(self._wait_s()):
-                if item is STOP:
-                    self._is_stopping = True
-                    break
-                assert isinstance(item, SubmitBlock)
-                self._submit(item)
+            self._hear(self._wait_s())
+            if self._is_stopping and (not self._backlog or self._now().monotonic >= self._stop_at):
+                break
+            self._submit_some()
             if self._since_flush >= self._flush_every:
                 self._flush()
             self._offer_if_due()
         self._flush()
 
     def _wait_s(self) -> float:
-        if not self._is_restored:
+        if self._backlog or not self._is_restored:
             return 0.0
         if self._kernel.tip_hash() == self._offered:
             return LONGEST_WAIT_S
         return min(max(self._offer_at - self._now().monotonic, 0.0), LONGEST_WAIT_S)
 
-    def _take(self, wait_s: float) -> list[object]:
-        """The next items, all that are there up to a batch; empty if none comes within `wait_s`."""
-        items: list[object] = []
+    def _hear(self, wait_s: float) -> None:
+        """Move what is in the inbox to the backlog, and wait up to `wait_s` if that is nothing."""
         try:
-            items.append(self.inbox.get(timeout=wait_s) if wait_s > 0 else self.inbox.get_nowait())
-            while len(items) < _BATCH:
-                items.append(self.inbox.get_nowait())
+            item = self.inbox.get(timeout=wait_s) if wait_s > 0 else self.inbox.get_nowait()
+            while True:
+                if item is STOP:
+                    self._is_stopping, self._stop_at = True, self._now().monotonic + STOP_PATIENCE_S
+                else:
+                    self._backlog.add(item)
+                item = self.inbox.get_nowait()
         except queue.Empty:
-            if not items:
-                self._is_restored = True
-        return items
+            self._is_restored = self._is_restored or not self._backlog
+
+    def _submit_some(self) -> None:
+        """Submit for a while: what stands on the tip first, so that a flood of rivals delays no template."""
+        until = self._now().monotonic + _TURN_S
+        while self._backlog and self._since_flush < self._flush_every:
+            self._submit(self._backlog.take(self._kernel.tip_hash()))
+            if self._now().monotonic >= until:
+                break
 
     def _submit(self, block: SubmitBlock) -> None:
         self._held[block.block_hash] = block            # first: if the kernel fails now, it is submitted again
@@ -173,11 +188,33 @@ class RegtestSource:
         until = self._now().monotonic + self._pause_s
         while not self._is_stopping and (left := until - self._now().monotonic) > 0:
             self.beat = self._now().monotonic
-            for item in self._take(left):
-                if item is STOP:
-                    self._is_stopping = True
-                elif isinstance(item, SubmitBlock):
-                    self._held[item.block_hash] = item  # goes in as soon as there is a kernel
+            self._hear(left)
+
+
+class Backlog:
+    """Blocks that wait for the kernel, by parent: those on the tip come first, the others parent by parent.
+
+    No block comes before its parent, since it is found, and replayed, after it.
+    """
+
+    def __init__(self) -> None:
+        self._by_parent: dict[bytes, deque[SubmitBlock]] = {}
+
+    def add(self, block: SubmitBlock) -> None:
+        """Behind those with the same parent."""
+        self._by_parent.setdefault(block.raw_block[_PREV_HASH], deque()).append(block)
+
+    def take(self, tip: bytes) -> SubmitBlock:
+        """The next one; StopIteration if there is none."""
+        parent = tip if tip in self._by_parent else next(iter(self._by_parent))
+        waiting = self._by_parent[parent]
+        block = waiting.popleft()
+        if not waiting:
+            del self._by_parent[parent]
+        return block
+
+    def __bool__(self) -> bool:
+        return bool(self._by_parent)
 
 
 def make_template(template_id: int, tip: ChainTip, unix: int, source: str) -> Template:
