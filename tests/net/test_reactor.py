@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -253,6 +256,29 @@ def test_an_address_may_have_so_many() -> None:
         scene.open()
     finally:
         scene.stop()
+
+
+def test_no_descriptors_left_is_said_and_waited_for(scene: Scene, log_lines: LogLines,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warppool.net.door.PAUSE_S", 0.05)
+    here, conn_id = scene.open()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    late, taken = socket.socket(), list[int]()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:                                         # until every descriptor below the limit is taken
+                taken.append(os.dup(late.fileno()))
+        late.connect(("127.0.0.1", scene.listeners[0].port))
+        assert 'reason="Too many open files"' in log_lines.wait_for("event=accept.paused")
+        scene.post((conn_id, b"still served\n"))
+        assert here.line() == b"still served"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+        late.close()
+    assert scene.part() == Opened(conn_id + 1, "kind-0", ANY)
 
 
 @needs_ipv6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_the_executor_answers_even_if_weighing_fails(log_lines: LogLines) -> Non
     try:
         hasher.submit((None, None), inbox)      # type: ignore[arg-type]
         assert inbox.get(timeout=10) == Weighed(())
+        assert {thread.name for thread in threading.enumerate() if thread.name.startswith("hash")} == {"hash-0"}
         assert log_lines.having("event=hasher.failed shares=2")
     finally:
         hasher.stop()
