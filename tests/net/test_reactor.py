@@ -353,7 +353,9 @@ def test_a_bug_in_one_order_costs_that_one(scene: Scene, log_lines: LogLines) ->
     assert log_lines.having("event=reactor.failed item=Output")
 
 
-def test_a_reactor_that_never_ran_can_be_closed() -> None:
+def test_a_reactor_that_never_ran_can_be_closed_and_again() -> None:
     opened = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
-    Reactor([opened], [queue.Queue()], max_connections=10).close()
+    reactor = Reactor([opened], [queue.Queue()], max_connections=10)
+    reactor.close()
+    reactor.close()
     assert opened.sock.fileno() == -1

@@ -188,6 +188,11 @@ def test_jobs_go_out_in_slices(scene: Scene) -> None:
         (conn_id, b"job J\n") for conn_id in range(1, 2 * OFFER_SLICE + 2)]
 
 
+def test_who_comes_later_is_offered_the_latest_job(scene: Scene) -> None:
+    scene.turn(JobReady("I"), JobReady("J"))    # type: ignore[arg-type]
+    assert scene.turn(Opened(1, "lines", "peer-1")) == [Output(((1, b"job J\n"),))]
+
+
 def test_a_step_that_raises_closes_that_connection_alone(scene: Scene, log_lines: LogLines) -> None:
     scene.open(1, 2)
     output, = scene.turn(Received(1, b"share 1\nboom\n"), Received(2, b"echo on\n"), Received(1, b"echo never\n"))
