@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from tests.mining.makers import PAYOUT, make_factory, make_template, make_tip
 from warppool.bitcoin.coinbase import MAX_SCRIPT_SIG, height_push
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
-from warppool.bitcoin.transaction import parse_outputs, whole_transaction
+from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.mining.channel import ChannelJob
 from warppool.mining.job import MAX_TAG_SIZE, VERSION_MASK, JobFactory
 from warppool.mining.template import Template, Tip
@@ -104,3 +105,10 @@ def test_worked_share_of_the_vectors_holds_to_the_byte():
     header = channel_job.header(extranonce, version, v["ntime"], v["nonce"])
     assert header.hex() == v["header"]
     assert double_sha256(header).hex() == v["header_hash_raw"]
+
+
+def test_a_template_has_witnesses_only_by_an_output_that_is_a_commitment():
+    template = make_template()
+    assert template.has_witness
+    look_alike = serialize_output(0, b"\x04\x00" + template.coinbase_tx_outputs)
+    assert not replace(template, coinbase_tx_outputs=look_alike).has_witness

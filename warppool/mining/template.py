@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from warppool.bitcoin.coinbase import find_commitment
+
 
 @dataclass(frozen=True, slots=True)
 class Tip:
@@ -46,4 +48,4 @@ class Template:
     @property
     def has_witness(self) -> bool:
         """True if an output commits to witnesses (BIP141), so that the coinbase carries the reserved value."""
-        return b"\x6a\x24\xaa\x21\xa9\xed" in self.coinbase_tx_outputs
+        return find_commitment(self.coinbase_tx_outputs, self.coinbase_tx_outputs_count) is not None
