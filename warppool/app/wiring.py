@@ -57,10 +57,13 @@ from warppool.threads import STOP, spawn
 log = logging.getLogger("warppool")
 
 SWITCH_INTERVAL_S = 0.005
-DRAIN_S = 2.5
+DRAIN_S = 2.0
 """How long a stop waits for shares in flight; with what follows it stays within the 5 s that SIGTERM is promised."""
 
-JOIN_S = 1.0
+NODES_S = 2.0
+"""The same for the nodes: an embedded chain takes what it was handed for 1 s, and then flushes."""
+
+JOIN_S = 0.5
 BEAT_LIMIT_S = 20.0
 """A thread that has not turned for so long hangs: each promises a turn every 5 s."""
 
@@ -294,10 +297,10 @@ class Daemon:
             if isinstance(source, RegtestSource):
                 source.stop()
         names = [submitter.name.replace("node-", "submit-") for submitter in self._submitters]
-        self._join(names, JOIN_S / 2)
+        self._join(names)
         for submitter in self._submitters:
             submitter.stop()
-        self._join([*names, *(source.name for source in self._sources)])
+        self._join([*names, *(source.name for source in self._sources)], NODES_S)
 
     def _join(self, names: Iterable[str], timeout_s: float = JOIN_S) -> None:
         deadline = time.monotonic() + timeout_s
