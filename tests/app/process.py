@@ -1,0 +1,126 @@
+"""`warppool run` as a process of its own, as an operator or systemd starts it, and heard by its log alone.
+
+Nothing here imports warppool: what is tested is what stands outside of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+PATIENCE_S = 30.0           # for what must come; never reached when all is well
+STOP_S = 5.0                # what SIGTERM is promised
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"       # BIP173's example key
+WARPPOOL = (sys.executable, "-m", "warppool")
+
+_FIELD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+_OURS = ("WARPPOOL__", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "STATE_DIRECTORY")
+
+
+def environ(**more: str) -> dict[str, str]:
+    """Ours without what a daemon would take for its own, and `more`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)} | more
+
+
+def write_config(folder: Path, *, secret: bytes | None, node: Mapping[str, object], **sections: Mapping[str, object]
+                 ) -> Path:
+    """A warppool.toml for regtest on a free loopback port, and secrets.toml beside it unless `secret` is None."""
+    document: dict[str, dict[str, object]] = {
+        "pool": {"network": "regtest", "payout_address": ADDRESS, "data_dir": "data"},
+        "stratum": {"listen": [], "sv2_listen": ["127.0.0.1:0"]},
+    }
+    for name, section in sections.items():
+        document.setdefault(name, {}).update(section)
+    lines = []
+    for name, section in document.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    lines += ["[[node]]", *(f"{key} = {json.dumps(value)}" for key, value in node.items())]
+    path = folder / "warppool.toml"
+    path.write_text("\n".join(lines) + "\n")
+    if secret is not None:
+        with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f'sv2_static_priv_key_hex = "{secret.hex()}"\n')
+    return path
+
+
+def fields_of(line: str) -> dict[str, str]:
+    """The `key=value` pairs of a log line; {} for another line."""
+    return {key: json.loads(value) if value.startswith('"') else value for key, value in _FIELD.findall(line)}
+
+
+class PoolProcess:
+    """A daemon, used by `with`: leaving it kills one that still runs."""
+
+    def __init__(self, config: Path, **more: str) -> None:
+        self.lines: list[str] = []                      # of stderr; whole after `wait` and `kill`
+        self._has_news = threading.Condition()
+        self._process = subprocess.Popen(
+            [*WARPPOOL, "run", "-c", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=environ(**more))
+        self._reader = threading.Thread(target=self._read, name="reads-stderr")
+        self._reader.start()
+
+    def __enter__(self) -> PoolProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if line.endswith("\n"):                     # the last one of a killed process may be torn
+                with self._has_news:
+                    self.lines.append(line.rstrip("\n"))
+                    self._has_news.notify_all()
+        with self._has_news:
+            self._has_news.notify_all()
+
+    def events(self, name: str) -> list[dict[str, str]]:
+        """The fields of each line of that event so far."""
+        return [fields for line in list(self.lines) if (fields := fields_of(line)).get("event") == name]
+
+    def wait_for(self, name: str, is_wanted: Callable[[dict[str, str]], bool] = lambda fields: True) -> dict[str, str]:
+        """The first line of an event, whether it came already or not."""
+        def found() -> dict[str, str] | None:
+            return next(filter(is_wanted, self.events(name)), None)
+
+        with self._has_news:
+            self._has_news.wait_for(lambda: found() or not self._reader.is_alive(), PATIENCE_S)
+        fields = found()
+        assert fields is not None, f"no event={name}:\n" + "\n".join(self.lines)
+        return fields
+
+    def ready(self) -> int:
+        """Wait for `service.ready`; the port of the first listener."""
+        return int(self.wait_for("service.ready")["listen"].split(",")[0].rpartition(":")[2])
+
+    def terminate(self) -> None:
+        """SIGTERM, and on with it."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, patience_s: float = STOP_S) -> int:
+        """The exit status of a daemon that ends by itself or was told to; subprocess.TimeoutExpired."""
+        status = self._process.wait(patience_s)
+        self._reap()
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs; then `lines` has all that it ever wrote."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
+        self._reap()
+
+    def _reap(self) -> None:
+        self._reader.join()
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
