@@ -1,0 +1,62 @@
+"""The items of the ledger's queue (`queue.Queue`): all frozen, since they cross threads.
+
+It answers `Shares` with `Recorded` or `NotRecorded` (net/inbox.py), each share in exactly one of them, and the other
+items not at all.
+"""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from typing import Any
+
+from warppool.events import ShareAccepted
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Accepted shares to book; what became of them goes to `reply_to`, if there is one."""
+
+    shares: tuple[ShareAccepted, ...]
+    reply_to: queue.Queue[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How many shares were refused: `(user, reason, minute_unix, count)`, added to what is booked already.
+
+    `minute_unix` is the Unix time, in seconds, at which the minute began.
+    """
+
+    counts: tuple[tuple[str, str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """A block was found and is in its journal; booked once per hash, so that a replay may say it again.
+
+    `hash` is 32 bytes in header order, `user` the whole worker name, `time` in Unix seconds, `difficulty` that of the
+    network.
+    """
+
+    hash: bytes
+    height: int
+    user: str
+    time: float
+    difficulty: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """What became of the block with this hash (`accepted`, `side`, `refused`); the last one said stands.
+
+    Comes after its `BlockRow`, at a replay too, since the books may be new. `detail` is the node's own words.
+    """
+
+    hash: bytes
+    outcome: str
+    detail: str
+    time: float
+
+
+LedgerItem = Shares | Refusals | BlockRow | BlockOutcome

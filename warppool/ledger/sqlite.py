@@ -1,0 +1,284 @@
+"""The books in one SQLite file: WAL mode, and every commit on the disk before it returns (`synchronous=FULL`).
+
+Belongs to one thread at a time. Whatever fails closes the connection, which rolls back what was not committed, and the
+next `open` starts from what the file holds.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from warppool.errors import LedgerError
+from warppool.events import ShareAccepted
+from warppool.ledger.items import BlockOutcome, BlockRow
+from warppool.ledger.schema import migrate, require_known, version_of
+
+BUSY_TIMEOUT_S: Final = 0.25                # another program's lock; longer ones are waited for by trying again
+QUICK_CHECK_MAX_BYTES: Final = 256 << 20    # about a second's work; larger books are only looked at from both ends
+WORKER_CACHE_MAX: Final = 65_536            # names known by id, some 10 MiB
+MINUTE_CACHE_MAX: Final = 1_024
+WAL_KEPT_BYTES: Final = 16 << 20            # a WAL that a slow reader let grow is cut back to this
+
+_COLUMNS: Final = 9
+# A step of a statement lets go of the GIL, and taking it back from a busy worker costs up to 5 ms. So rows go in by
+# powers of two: with one busy thread beside it, a commit of 100 shares took 6 ms so, and 145 ms by `executemany`.
+_MAX_ROWS: Final = 256
+_INSERT_SHARES: Final = {
+    rows: "INSERT INTO shares (id, time_ms, worker, protocol, channel, difficulty, job, height, hash) VALUES "
+    + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    for rows in (1 << power for power in range(_MAX_ROWS.bit_length()))
+}
+_INSERT_MINUTE: Final = """
+    INSERT INTO minutes (minute, first_id) VALUES (?, ?)
+    ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id)"""
+_ADD_REFUSALS: Final = """
+    INSERT INTO refusals (minute_unix, worker, reason, count) VALUES (?, ?, CAST(? AS TEXT), ?)
+    ON CONFLICT (minute_unix, worker, reason) DO UPDATE SET count = count + excluded.count"""
+_INSERT_BLOCK: Final = """
+    INSERT INTO blocks (hash, height, worker, time_ms, difficulty) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (hash) DO NOTHING"""
+_SET_OUTCOME: Final = """
+    UPDATE blocks SET outcome = CAST(? AS TEXT), detail = CAST(? AS TEXT), outcome_time_ms = ? WHERE hash = ?"""
+
+
+class CommitInDoubt(LedgerError):
+    """COMMIT itself failed, so the transaction may be in the file or not: `settle` finds out.
+
+    `first_id` is the id that the transaction gave its first share.
+    """
+
+    def __init__(self, message: str, first_id: int) -> None:
+        super().__init__(message)
+        self.first_id = first_id
+
+
+class SqliteBooks:
+    """One connection to the file at `path`, made by `open` and gone after any LedgerError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()          # SQLite puts the WAL beside the file that a link leads to
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[tuple[int, int], ...] = ()
+        self._next_id = 1
+        self._workers: dict[str, int] = {}
+        self._minutes: set[int] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection; a file deleted under it shows at the next `write`."""
+        return self._connection is not None
+
+    def open(self) -> None:
+        """Connect, creating the file and bringing its tables up to date as needed; LedgerError if that is refused."""
+        self._drop()
+        with self._translated():
+            self._connection = connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            require_known(version_of(connection))
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise LedgerError("this file system cannot hold a WAL: give ledger.url a file on a local disk")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+            migrate(connection)
+            (last_id,) = connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
+            self._next_id = last_id + 1
+            self._identity = self._files()
+
+    def verify(self) -> None:
+        """Read the open books through, or only their ends where that would take long; LedgerError if damaged."""
+        connection = self._connected()
+        with self._translated():
+            if self.path.stat().st_size <= QUICK_CHECK_MAX_BYTES:
+                (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if finding != "ok":
+                    raise LedgerError(f"{_DAMAGED} ({finding})")
+            for table in ("workers", "shares", "minutes", "refusals", "blocks"):
+                connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
+
+    def write(
+        self,
+        shares: Sequence[ShareAccepted],
+        refusals: Mapping[tuple[str, str, int], int],
+        blocks: Sequence[BlockRow | BlockOutcome],
+    ) -> list[BlockOutcome]:
+        """Book it all in one transaction; the outcomes whose block is unknown come back.
+
+        `refusals` maps (user, reason, minute_unix) to a count. LedgerError: nothing was written, and the connection is
+        gone. CommitInDoubt, one of them: nobody knows yet.
+        """
+        connection = self._connected()
+        first_id = self._next_id
+        with self._translated():
+            if self._files() != self._identity:
+                self.close()                # empties the WAL, which would spoil a file that was put in our one's place
+                raise LedgerError("the file was moved, deleted or replaced under the running daemon")
+            connection.execute("BEGIN IMMEDIATE")
+            self._insert_shares(connection, shares)
+            for (user, reason, minute), count in refusals.items():
+                connection.execute(_ADD_REFUSALS, (minute, self._worker_id(connection, user), encode(reason), count))
+            unknown = self._write_blocks(connection, blocks)
+            try:
+                connection.execute("COMMIT")
+            except (sqlite3.Error, MemoryError) as exc:
+                raise CommitInDoubt(explain(exc), first_id) from exc
+        self._next_id = first_id + len(shares)
+        return unknown
+
+    def settle(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
+        """Whether a commit in doubt is in the reopened books; if so, its first `erase` shares are taken out again.
+
+        `shares` are those of the failed `write`, at least one. Settling again after a LedgerError is safe.
+        """
+        connection = self._connected()
+        last_id = first_id + len(shares) - 1
+        with self._translated():
+            found = connection.execute("SELECT hash FROM shares WHERE id = ?", (last_id,)).fetchone()
+            if found is None or found[0] != shares[-1].share_hash:
+                return False
+            if erase:
+                connection.execute("DELETE FROM shares WHERE id BETWEEN ? AND ?", (first_id, first_id + erase - 1))
+        return True
+
+    def close(self) -> None:
+        """Move the WAL into the file and end the connection; never raises."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._drop()
+
+    def _insert_shares(self, connection: sqlite3.Connection, shares: Sequence[ShareAccepted]) -> None:
+        workers, minutes, share_id = self._workers, self._minutes, self._next_id
+        values: list[object] = []
+        for _, _, time, protocol, channel_id, user, difficulty, job_id, height, share_hash in shares:
+            worker = workers.get(user) or self._worker_id(connection, user)
+            time_ms = round(time * 1000)
+            minute = time_ms // 60_000
+            if minute not in minutes:
+                self._note_minute(connection, minute, share_id)
+            values += (share_id, time_ms, worker, protocol, channel_id, difficulty, job_id, height, share_hash)
+            share_id += 1
+        done, total = 0, len(shares)
+        while done < total:
+            rows = min(_MAX_ROWS, 1 << (total - done).bit_length() - 1)
+            connection.execute(_INSERT_SHARES[rows], values[done * _COLUMNS:(done + rows) * _COLUMNS])
+            done += rows
+
+    def _write_blocks(
+        self, connection: sqlite3.Connection, blocks: Sequence[BlockRow | BlockOutcome]
+    ) -> list[BlockOutcome]:
+        unknown = []
+        for block in blocks:
+            time_ms = round(block.time * 1000)
+            if isinstance(block, BlockRow):
+                worker = self._worker_id(connection, block.user)
+                connection.execute(_INSERT_BLOCK, (block.hash, block.height, worker, time_ms, block.difficulty))
+            else:
+                values = (encode(block.outcome), encode(block.detail), time_ms, block.hash)
+                if not connection.execute(_SET_OUTCOME, values).rowcount:
+                    unknown.append(block)
+        return unknown
+
+    def _worker_id(self, connection: sqlite3.Connection, name: str) -> int:
+        if (known := self._workers.get(name)) is not None:
+            return known
+        raw = encode(name)
+        row = connection.execute("SELECT id FROM workers WHERE name = CAST(? AS TEXT)", (raw,)).fetchone()
+        if row is None:
+            cursor = connection.execute(
+                "INSERT INTO workers (name, user) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))",
+                (raw, raw.partition(b".")[0]),
+            )
+            row = (cursor.lastrowid,)
+        if len(self._workers) >= WORKER_CACHE_MAX:
+            self._workers.clear()
+        self._workers[name] = int(row[0])
+        return int(row[0])
+
+    def _note_minute(self, connection: sqlite3.Connection, minute: int, first_id: int) -> None:
+        connection.execute(_INSERT_MINUTE, (minute, first_id))
+        if len(self._minutes) >= MINUTE_CACHE_MAX:
+            self._minutes.clear()
+        self._minutes.add(minute)
+
+    def _files(self) -> tuple[tuple[int, int], ...]:
+        """Which two files the path names now: what is written to a deleted one is on no disk."""
+        try:
+            stats = [os.stat(f"{self.path}{suffix}") for suffix in ("", "-wal")]
+        except FileNotFoundError:
+            return ()
+        return tuple((stat.st_dev, stat.st_ino) for stat in stats)
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise LedgerError(f"{self.path}: not open")
+        return self._connection
+
+    def _drop(self) -> None:
+        """End the connection: the ids and minutes of a transaction that fell are forgotten with it."""
+        connection, self._connection = self._connection, None
+        self._workers.clear()
+        self._minutes.clear()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Whatever is raised here drops the connection; what SQLite and the system say becomes a LedgerError."""
+        try:
+            yield
+        except CommitInDoubt as exc:
+            self._drop()
+            raise CommitInDoubt(f"{self.path}: {exc}", exc.first_id) from exc
+        except LedgerError as exc:
+            self._drop()
+            raise LedgerError(f"{self.path}: {exc}") from exc
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):          # a value that no table takes: our bug
+            self._drop()
+            raise
+        except (sqlite3.Error, OSError) as exc:
+            self._drop()
+            raise LedgerError(f"{self.path}: {explain(exc)}") from exc
+        except BaseException:
+            self._drop()
+            raise
+
+
+def encode(text: str) -> bytes:
+    """The bytes that stand for `text` in the books; any string has some, lone surrogates and all."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:              # U+D800 to U+DC7F, as JSON may spell them: no byte was escaped so
+        return text.encode("utf-8", "surrogatepass")
+
+
+_DAMAGED: Final = (
+    "the database is damaged: stop the daemon and put back a copy, or move the file away with its -wal and -shm "
+    "to start new books"
+)
+_MEANINGS: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full: make room",
+    sqlite3.SQLITE_BUSY: "another program holds the database locked: end it",
+    sqlite3.SQLITE_LOCKED: "another program holds the database locked: end it",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: "this is no SQLite database: name another file in ledger.url, or move this one away",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: see that its directory is there and belongs to the daemon's user",
+    sqlite3.SQLITE_READONLY: "may not be written: see that the file and its directory belong to the daemon's user",
+    sqlite3.SQLITE_PERM: "may not be written: see that the file and its directory belong to the daemon's user",
+    sqlite3.SQLITE_IOERR: "the disk or its file system failed: look at the kernel's log",
+}
+
+
+def explain(exc: Exception) -> str:
+    """What an error means and what to do about it, with SQLite's or the system's own words after it."""
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF           # the primary code; extended ones add upper bits
+    meaning = _MEANINGS.get(code, "the books cannot be written or read")
+    name = getattr(exc, "sqlite_errorname", type(exc).__name__)
+    return f"{meaning} ({name}: {exc})"
