@@ -1,0 +1,148 @@
+"""Reading the books while a daemon writes them, and when none does.
+
+Rows are read in slices of ids, each in a short transaction of its own: one long one, held open by a pager that nobody
+scrolls, would let the WAL of the running daemon grow without end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from warppool.errors import LedgerError
+from warppool.ledger.schema import MIGRATIONS, require_known, version_of
+from warppool.ledger.sqlite import encode, explain
+
+BUSY_TIMEOUT_S: Final = 5.0         # a daemon that starts after a crash holds the file while it recovers
+SLICE_IDS: Final = 2_000            # ids a slice, some 1 MiB of rows
+
+_SLICE: Final = """
+    SELECT s.time_ms, s.protocol, s.channel, w.name, w.user, s.difficulty, s.job, s.height, s.hash
+    FROM shares s CROSS JOIN workers w ON w.id = s.worker
+    WHERE s.id BETWEEN :first AND :last AND s.time_ms >= :since_ms"""
+_OF_USER: Final = " AND (w.name = CAST(:user AS TEXT) OR w.user = CAST(:user AS TEXT))"
+_NEXT_ID: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
+
+
+class BookedShare(NamedTuple):
+    """One share of the books; `user` is the worker's name up to its first dot, `hash` 32 bytes in header order."""
+
+    time_ms: int
+    protocol: str
+    channel: int
+    worker: str
+    user: str
+    difficulty: float
+    job: int
+    height: int
+    hash: bytes
+
+
+class Totals(NamedTuple):
+    """All there is in the books; `difficulty` is the sum of what was credited."""
+
+    shares: int
+    difficulty: float
+    blocks: int
+
+
+class Reader:
+    """A read-only connection to the books at `path`; LedgerError when they cannot be read, from any method."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        if not self.path.exists():
+            raise LedgerError(f"{self.path}: no such file: the daemon makes it when it starts, see ledger.url")
+        self._connection = self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def shares(self, since_ms: int | None = None, user: str | None = None) -> Iterator[BookedShare]:
+        """The shares booked so far in the order of their commits, from `since_ms` (Unix) on, of one worker or user.
+
+        `user` is a whole worker name or what stands before the first dot of one. Takes constant memory.
+        """
+        query = _SLICE if user is None else _SLICE + _OF_USER
+        values: dict[str, object] = {"since_ms": -(1 << 62) if since_ms is None else since_ms}
+        if user is not None:
+            values["user"] = encode(user)
+        first, last = self._range(since_ms)
+        while first is not None and first <= last:
+            values |= {"first": first, "last": min(first + SLICE_IDS - 1, last)}
+            with self._translated():
+                rows = self._connection.execute(f"{query} ORDER BY s.id", values).fetchall()
+                (first,) = self._connection.execute(_NEXT_ID, (values["last"], last)).fetchone()
+            yield from map(BookedShare._make, rows)
+
+    def totals(self) -> Totals:
+        """Count and sum the books; reads every share, some 10 million a second."""
+        with self._translated():
+            shares, difficulty = self._connection.execute("SELECT count(*), total(difficulty) FROM shares").fetchone()
+            (blocks,) = self._connection.execute("SELECT count(*) FROM blocks").fetchone()
+        return Totals(shares, difficulty, blocks)
+
+    def _range(self, since_ms: int | None) -> tuple[int | None, int]:
+        """The first id that may be wanted (None if there is none), and the last there is now."""
+        with self._translated():
+            (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
+            if since_ms is None:
+                (first,) = self._connection.execute("SELECT min(id) FROM shares").fetchone()
+            else:
+                query = "SELECT min(first_id) FROM minutes WHERE minute >= ?"
+                (first,) = self._connection.execute(query, (since_ms // 60_000,)).fetchone()
+        return first, last
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open read-only; without the right to write beside the file, a stopped daemon's books are read as they lie."""
+        uri = f"{self.path.as_uri()}?mode=ro"
+        try:
+            return self._checked(uri)
+        except sqlite3.OperationalError as exc:
+            has_wal = Path(f"{self.path}-wal").exists()
+            if has_wal or exc.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise LedgerError(f"{self.path}: {explain(exc)}") from exc
+        with self._translated():
+            return self._checked(f"{uri}&immutable=1")
+
+    def _checked(self, uri: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.text_factory = _decode
+        try:
+            with self._translated(sqlite3.OperationalError):
+                version = version_of(connection)
+                require_known(version)
+            if version < len(MIGRATIONS):
+                state = "holds no books yet" if version == 0 else f"holds books of the old schema version {version}"
+                raise LedgerError(f"{self.path}: {state}: start the daemon once")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _translated(self, *untranslated: type[Exception]) -> Iterator[None]:
+        try:
+            yield
+        except untranslated:
+            raise
+        except LedgerError as exc:
+            raise LedgerError(f"{self.path}: {exc}") from exc
+        except sqlite3.Error as exc:
+            raise LedgerError(f"{self.path}: {explain(exc)}") from exc
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
