@@ -1,0 +1,328 @@
+"""The ledger thread: books what the workers accept, many shares to a commit, and says what is recorded.
+
+A share is answered exactly once: `Recorded` when it is in the books for good, or `NotRecorded` when it is not and
+never will be. While the books cannot be written, shares wait their ten seconds (architecture.md §4.6) and the queue is
+drained all the same, so that memory stays bounded; counts of refusals and rows of blocks wait for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from warppool.errors import LedgerError
+from warppool.events import ShareAccepted
+from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.ledger.sqlite import CommitInDoubt
+from warppool.net.inbox import NotRecorded, Recorded
+from warppool.say import say
+from warppool.threads import STOP
+
+GATHER_S: Final = 0.005                 # a commit waits so long for more, since it costs 0.3 ms however many it holds
+GATHERED_ENOUGH: Final = 256            # shares that are worth a commit at once
+PATIENCE_S: Final = 10.0                # how long a share waits for books that cannot be written
+RETRY_FIRST_S: Final = 0.1              # after the first failure, then doubled ...
+RETRY_MAX_S: Final = 2.0                # ... up to this, so that every share sees several tries
+MAX_WAIT_S: Final = 5.0                 # the longest sleep, so that the watchdog sees the thread turn
+STOP_PATIENCE_S: Final = 1.0            # the daemon has 5 s to end in
+MAX_REFUSALS_KEPT: Final = 100_000      # (worker, reason, minute) rows held through trouble, some 20 MiB
+MAX_BLOCKS_KEPT: Final = 10_000
+MAX_REASONS_SAID: Final = 8             # different ones, each once, before a trouble goes quiet
+
+log = logging.getLogger("warppool.ledger")
+
+
+class Database(Protocol):
+    """What the thread wants of the books; `SqliteBooks` says what each does and raises."""
+
+    @property
+    def is_open(self) -> bool: ...
+    def open(self) -> None: ...
+    def write(
+        self,
+        shares: Sequence[ShareAccepted],
+        refusals: Mapping[tuple[str, str, int], int],
+        blocks: Sequence[BlockRow | BlockOutcome],
+    ) -> list[BlockOutcome]: ...
+    def settle(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool: ...
+    def close(self) -> None: ...
+
+
+class _Waiting(NamedTuple):
+    """Shares that came in one item, and when they are given up."""
+
+    shares: tuple[ShareAccepted, ...]
+    reply_to: queue.Queue[Any] | None
+    deadline: float
+
+
+class _Doubt(NamedTuple):
+    """A commit that may be in the books or not. Its `groups` wait on, or were given up from the left."""
+
+    first_id: int
+    groups: tuple[_Waiting, ...]
+    refusals: Counter[tuple[str, str, int]]
+    blocks: list[BlockRow | BlockOutcome]
+
+
+class _Trouble:
+    """The time from a first failed commit to the next one that succeeds."""
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.failures = 0
+        self.shares_lost = 0
+        self.rows_lost = 0          # counts of refusals and rows of blocks
+        self.said: set[str] = set()
+
+
+class LedgerThread:
+    """Owns the database from `run` on; hears by `inbox`, answers each `Shares` to its `reply_to`.
+
+    `durability` is `commit` (answer after the commit) or `none` (answer at once). `monotonic` and `sleep` can be given
+    by a test. `beat` is the monotonic time of the last turn; `rows` and `commits` count what was written.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        inbox: queue.Queue[Any],
+        durability: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.beat = monotonic()
+        self.rows = 0
+        self.commits = 0
+        self._database = database
+        self._inbox = inbox
+        self._answers_at_once = durability == "none"
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._is_stopping = False
+        self._waiting: deque[_Waiting] = deque()            # by deadline
+        self._waiting_shares = 0
+        self._refusals: Counter[tuple[str, str, int]] = Counter()
+        self._blocks: list[BlockRow | BlockOutcome] = []
+        self._doubt: _Doubt | None = None
+        self._trouble: _Trouble | None = None
+        self._retry_at = 0.0
+
+    def run(self) -> None:
+        """Book what comes until STOP; then what is left, within a second, and close the database."""
+        while not self._is_stopping:
+            self.beat = self._monotonic()
+            self._gather()
+            if self._has_work() and (self._trouble is None or self._monotonic() >= self._retry_at):
+                self._commit()
+            self._give_up(self._monotonic())
+        self._finish()
+
+    # What comes in
+
+    def _gather(self) -> None:
+        """Wait for an item, then a little for those that come with it."""
+        try:
+            self._take(self._inbox.get(timeout=self._may_sleep()))
+        except queue.Empty:
+            return
+        self._drain()
+        if self._trouble is None and not self._is_stopping and self._waiting_shares < GATHERED_ENOUGH:
+            self._sleep(GATHER_S)       # one wake-up for all of them, where waiting on the queue takes one for each
+            self._drain()
+
+    def _may_sleep(self) -> float:
+        if self._trouble is None or not self._has_work():
+            return MAX_WAIT_S
+        next_thing = min(self._retry_at, self._waiting[0].deadline) if self._waiting else self._retry_at
+        return min(MAX_WAIT_S, max(0.0, next_thing - self._monotonic()))
+
+    def _drain(self) -> None:
+        for _ in range(self._inbox.qsize()):
+            self._take(self._inbox.get_nowait())
+
+    def _take(self, item: object) -> None:
+        if isinstance(item, Shares):
+            reply_to = item.reply_to
+            if self._answers_at_once and reply_to is not None:
+                reply_to.put(Recorded(_ids(item.shares)))
+                reply_to = None
+            self._waiting.append(_Waiting(item.shares, reply_to, self._monotonic() + PATIENCE_S))
+            self._waiting_shares += len(item.shares)
+        elif isinstance(item, Refusals):
+            for user, reason, minute, count in item.counts:
+                self._refusals[user, reason, minute] += count
+            self._keep_bounded()
+        elif isinstance(item, BlockRow | BlockOutcome):
+            self._blocks.append(item)
+            self._keep_bounded()
+        elif item is STOP:
+            self._is_stopping = True
+        else:
+            say(log, logging.ERROR, "ledger.misaddressed", item=type(item).__name__)
+
+    def _keep_bounded(self) -> None:
+        """Drop what is over the bounds, which only trouble can reach."""
+        lost = 0
+        while len(self._refusals) > MAX_REFUSALS_KEPT:
+            self._refusals.popitem()
+            lost += 1
+        while len(self._blocks) > MAX_BLOCKS_KEPT:
+            self._blocks.pop()
+            lost += 1
+        if self._trouble is not None:
+            self._trouble.rows_lost += lost
+
+    # What goes out
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._refusals or self._blocks or self._doubt)
+
+    def _commit(self) -> None:
+        """Try to book everything that waits, in one transaction."""
+        try:
+            if not self._database.is_open:
+                self._database.open()
+            self._settle()
+            self._write()
+        except LedgerError as exc:
+            self._failed(str(exc))
+        except Exception:
+            # A value that the database cannot take: unbooked, so that it does not hold up the rest for ever.
+            log.exception("event=ledger.refused shares=%d", self._waiting_shares)
+            self._lose_everything()
+        else:
+            self._recovered()
+
+    def _write(self) -> None:
+        groups = tuple(self._waiting)
+        shares = groups[0].shares if len(groups) == 1 else [share for group in groups for share in group.shares]
+        refusals, blocks = self._refusals, self._blocks
+        try:
+            unknown = self._database.write(shares, refusals, blocks)
+        except CommitInDoubt as exc:
+            self._doubt = _Doubt(exc.first_id, groups, refusals, blocks)
+            self._refusals, self._blocks = Counter(), []
+            raise
+        self._waiting.clear()
+        self._waiting_shares = 0
+        self._refusals, self._blocks = Counter(), []
+        self.commits += 1
+        self.rows += len(shares) + len(refusals) + len(blocks)
+        _answer(groups, Recorded)
+        say(log, logging.DEBUG, "ledger.committed", shares=len(shares), rows=self.rows, commits=self.commits)
+        for outcome in unknown:
+            say(log, logging.WARNING, "ledger.block_unknown", hash=outcome.hash[::-1], outcome=outcome.outcome)
+
+    def _settle(self) -> None:
+        """Find out what became of a commit in doubt, and act as if it had been known at once.
+
+        Shares that were answered `NotRecorded` meanwhile are taken out of the books again. Only a daemon that ends
+        between that answer and this moment can leave them in, after a disk that failed at the very last write.
+        """
+        doubt = self._doubt
+        if doubt is None:
+            return
+        shares = [share for group in doubt.groups for share in group.shares]
+        waiting = self._still_waiting(doubt.groups)
+        given_up = len(shares) - sum(len(group.shares) for group in waiting)
+        if shares and self._database.settle(doubt.first_id, shares, given_up):
+            for group in waiting:
+                self._waiting.popleft()
+                self._waiting_shares -= len(group.shares)
+            _answer(waiting, Recorded)
+        else:                               # without a share to look for, counts may be added twice and blocks may not
+            self._refusals.update(doubt.refusals)
+            self._blocks[:0] = doubt.blocks
+        self._doubt = None
+
+    def _still_waiting(self, groups: tuple[_Waiting, ...]) -> tuple[_Waiting, ...]:
+        """Those of `groups` that were not given up: the front of `_waiting`, since both stand in order of deadline."""
+        front = self._waiting[0] if self._waiting else None
+        for index, group in enumerate(groups):
+            if group is front:
+                return groups[index:]
+        return ()
+
+    def _give_up(self, now: float) -> None:
+        """Answer `NotRecorded` to the shares whose patience is over, and forget them."""
+        groups = []
+        while self._waiting and self._waiting[0].deadline <= now:
+            groups.append(self._waiting.popleft())
+        if groups:
+            self._not_recorded(groups)
+
+    def _not_recorded(self, groups: Sequence[_Waiting]) -> None:
+        lost = sum(len(group.shares) for group in groups)
+        self._waiting_shares -= lost
+        _answer(groups, NotRecorded)
+        if self._trouble is not None:
+            if not self._trouble.shares_lost:
+                meaning = "they are refused as not recorded, and later ones too until the ledger recovers"
+                say(log, logging.ERROR, "ledger.gave_up", shares=lost, meaning=meaning)
+            self._trouble.shares_lost += lost
+
+    def _lose_everything(self) -> None:
+        groups = tuple(self._waiting)
+        self._waiting.clear()
+        self._not_recorded(groups)
+        if self._trouble is not None:
+            self._trouble.rows_lost += len(self._refusals) + len(self._blocks)
+            if self._doubt is not None:
+                self._trouble.rows_lost += len(self._doubt.refusals) + len(self._doubt.blocks)
+        self._refusals, self._blocks = Counter(), []
+        self._doubt = None
+
+    # Trouble
+
+    def _failed(self, reason: str) -> None:
+        now = self._monotonic()
+        trouble = self._trouble = self._trouble or _Trouble(now)
+        self._retry_at = now + min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(trouble.failures, 10))
+        trouble.failures += 1
+        if reason not in trouble.said and len(trouble.said) < MAX_REASONS_SAID:
+            trouble.said.add(reason)
+            meaning = f"shares wait {PATIENCE_S:.0f} s for their record and are then refused; tried again all the while"
+            say(log, logging.ERROR, "ledger.failed", reason=reason, meaning=meaning)
+
+    def _recovered(self) -> None:
+        if (trouble := self._trouble) is not None:
+            self._trouble = None
+            say(
+                log, logging.WARNING, "ledger.recovered", after_s=self._monotonic() - trouble.since,
+                failures=trouble.failures, shares_lost=trouble.shares_lost, rows_lost=trouble.rows_lost,
+            )
+
+    def _finish(self) -> None:
+        """Book what is left, trying for a second; what cannot be booked then is lost and answered so."""
+        deadline = self._monotonic() + STOP_PATIENCE_S
+        while self._has_work():
+            self._commit()
+            if self._monotonic() >= deadline:
+                break
+            if self._has_work():
+                self._sleep(RETRY_FIRST_S)
+        if self._has_work():
+            self._lose_everything()
+        if (trouble := self._trouble) is not None:
+            say(log, logging.ERROR, "ledger.lost", shares_lost=trouble.shares_lost, rows_lost=trouble.rows_lost)
+        self._database.close()
+        say(log, logging.INFO, "ledger.closed", rows=self.rows, commits=self.commits)
+
+
+def _ids(shares: Iterable[ShareAccepted]) -> tuple[tuple[int, int], ...]:
+    return tuple([share[:2] for share in shares])           # conn_id, share_id
+
+
+def _answer(groups: Iterable[_Waiting], kind: type[Recorded] | type[NotRecorded]) -> None:
+    """One answer to each queue, with the ids of all its shares in their order."""
+    ids: dict[queue.Queue[Any], list[tuple[int, int]]] = {}
+    for group in groups:
+        if group.reply_to is not None:
+            ids.setdefault(group.reply_to, []).extend(_ids(group.shares))
+    for reply_to, answered in ids.items():
+        reply_to.put(kind(tuple(answered)))
