@@ -93,6 +93,7 @@ class StubNode:
         self.extra: dict[str, Any] = {}                 # goes into every template, over what stands there
         self.has_long_poll = True
         self.is_hasty = False                           # answers long polls at once, with nothing new
+        self.long_polls_die = False                     # answers them never
         self.keeps_alive = True
         self.confirms_all = False                       # counts confirmations of side blocks too, as bcoin does
         self.calls: list[tuple[str, list[Any]]] = []
@@ -286,10 +287,13 @@ class StubNode:
 
     def _result(self, method: str, params: list[Any], epoch: int) -> tuple[int, dict[str, Any]]:
         try:
-            hook = self.hooks.get(method) or getattr(self, f"_do_{method}", None)
-            if hook is None:
-                raise RpcFault(-32601, "Method not found")
-            result = hook(params, epoch) if method == "getblocktemplate" and method not in self.hooks else hook(params)
+            if method == "getblocktemplate" and method not in self.hooks:
+                result: Any = self._do_getblocktemplate(params, epoch)
+            else:
+                hook = self.hooks.get(method) or getattr(self, f"_do_{method}", None)
+                if hook is None:
+                    raise RpcFault(-32601, "Method not found")
+                result = hook(params)
         except RpcFault as fault:
             return 500, {"result": None, "error": {"code": fault.code, "message": fault.message}}
         return 200, {"result": result, "error": None}
@@ -318,7 +322,9 @@ class StubNode:
         asked = params[0].get("longpollid")
         with self.changed:
             if asked is not None and not self.is_hasty:
-                self.changed.wait_for(lambda: epoch != self._epoch or asked[:64] != self._long_poll_id()[:64])
+                self.changed.wait_for(lambda: epoch != self._epoch or (
+                    asked[:64] != self._long_poll_id()[:64] and not self.long_polls_die
+                ))
             return self.template()
 
     def _do_submitblock(self, params: list[Any]) -> str | None:
@@ -357,6 +363,14 @@ class StubNode:
                 raise RpcFault(-5, "Block not found")
             height = self.chain.index(block_hash)
             return {"confirmations": len(self.chain) - height, "height": height}
+
+
+def await_true(is_true: Callable[[], bool]) -> None:
+    """Until `is_true` of something that no condition tells of."""
+    until = time.monotonic() + PATIENCE_S
+    while not is_true():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.001)
 
 
 class RpcFault(Exception):

@@ -45,6 +45,7 @@ def test_a_node_that_closes_after_each_answer_is_called_anew(stub, rpc):
     stub.keeps_alive = False
     assert [call(rpc), call(rpc)] == [0, 0]
     assert stub.connections == 2
+    assert rpc._line._sock is None                      # nor is it kept for nothing
 
 
 def test_an_idle_connection_that_the_node_closed_is_replaced(stub, rpc):
@@ -52,6 +53,14 @@ def test_an_idle_connection_that_the_node_closed_is_replaced(stub, rpc):
     stub.stop()
     stub.start()
     assert call(rpc) == 0
+
+
+def test_so_it_is_before_a_long_call_which_is_not_made_twice(stub, rpc):
+    call(rpc)
+    stub.stop()
+    stub.start()
+    rpc.ask("getblockcount", timeout_s=PATIENCE_S)
+    assert rpc.answer(PATIENCE_S) == 0
 
 
 def test_a_call_on_a_connection_that_ends_just_then_is_made_once_more(stub, rpc):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, display, dsha, make_transaction
+from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha, make_transaction
 from warppool.node.items import NodeLost, TemplateReady
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.rpc import RpcSource
@@ -109,10 +109,11 @@ def test_what_brings_nothing_new_is_not_handed_on(stub, start):
 
 
 def test_a_long_poll_that_missed_the_new_tip_is_replaced(stub, start):
+    stub.long_polls_die = True
     run = start(refresh_s=0.02)
     run.template()
     stub.wait_until(lambda: any(params and "longpollid" in params[0] for _, params in stub.calls))
-    with stub.changed:                              # the tip moves and nothing wakes the long poll
+    with stub.changed:                              # the tip moves, and the long poll has died on its way
         stub.chain.append(dsha(b"unheard of"))
     assert run.template().tip.height == 2
     stub.wait_until(lambda: any(
@@ -214,8 +215,7 @@ def test_a_minute_without_the_node(stub, start, caplog):
     stub.stop()
     assert run.loss()
     began = run.clock.now
-    while run.clock.now < began + 60:
-        run.thread.join(0.001)
+    await_true(lambda: run.clock.now >= began + 60)
     stub.new_login()                                # a restarted node has a new cookie
     stub.start()
     assert run.template().tip.height == 1
@@ -229,8 +229,7 @@ def test_the_pauses_double_up_to_fifteen_seconds_and_start_anew(stub, start):
     stub.stop()
     run = start()
     run.loss()
-    while len(run.clock.waits) < 10:
-        run.thread.join(0.001)
+    await_true(lambda: len(run.clock.waits) >= 10)
     for pause, plain in zip(run.clock.waits, [0.5, 1, 2, 4, 8, 15, 15, 15], strict=False):
         assert plain <= pause <= 1.25 * plain
     stub.start()
@@ -239,8 +238,7 @@ def test_the_pauses_double_up_to_fifteen_seconds_and_start_anew(stub, start):
     stub.stop()
     seen = len(run.clock.waits)
     run.loss()
-    while len(run.clock.waits) < seen + 3:
-        run.thread.join(0.001)
+    await_true(lambda: len(run.clock.waits) >= seen + 3)
     assert any(0.5 <= pause <= 0.625 for pause in run.clock.waits[seen - 1:])
 
 
@@ -342,8 +340,7 @@ def test_the_beat_goes_on_while_the_node_is_away(stub, start):
     run = start()
     run.loss()
     seen = run.source.beat
-    while run.source.beat < seen + 60:
-        run.thread.join(0.001)
+    await_true(lambda: run.source.beat >= seen + 60)
 
 
 @pytest.mark.parametrize("mood", [Mood.WELL, Mood.HANG])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, display, dsha
+from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha
 from warppool.node.items import Outcome, SubmitBlock, Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.rpcsubmit import RpcSubmitter
@@ -58,8 +58,7 @@ class Running:
 
     def pass_time(self, seconds: float) -> None:
         until = self.clock.now + seconds
-        while self.clock.now < until:
-            self.thread.join(0.001)
+        await_true(lambda: self.clock.now >= until)
 
     def stop(self) -> None:
         self.submitter.stop()
