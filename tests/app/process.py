@@ -102,6 +102,14 @@ class PoolProcess:
         """Wait for `service.ready`; the port of the first listener."""
         return int(self.wait_for("service.ready")["listen"].split(",")[0].rpartition(":")[2])
 
+    def outlive(self, seconds: float) -> None:
+        """Let it run for so long; it must not end by itself."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+        raise AssertionError("it ended by itself:\n" + "\n".join(self.lines))
+
     def terminate(self) -> None:
         """SIGTERM, and on with it."""
         self._process.send_signal(signal.SIGTERM)
