@@ -83,6 +83,10 @@ class PoolProcess:
         with self._has_news:
             self._has_news.notify_all()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def events(self, name: str) -> list[dict[str, str]]:
         """The fields of each line of that event so far."""
         return [fields for line in list(self.lines) if (fields := fields_of(line)).get("event") == name]
@@ -111,7 +115,9 @@ class PoolProcess:
         raise AssertionError("it ended by itself:\n" + "\n".join(self.lines))
 
     def terminate(self) -> None:
-        """SIGTERM, and on with it."""
+        """SIGTERM, and on with it; ProcessLookupError if it has ended."""
+        if self._process.poll() is not None:
+            raise ProcessLookupError
         self._process.send_signal(signal.SIGTERM)
 
     def wait(self, patience_s: float = STOP_S) -> int:

@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from warppool.app.config import config_of
 from warppool.app.log import set_up
 from warppool.app.miner import CpuMiner, PoolUrl
 from warppool.app.options import Config, Secrets
-from warppool.app.run import catch_signals
+from warppool.app.run import StopWish, catch_signals
 from warppool.app.summary import human_rate
 from warppool.app.wiring import Daemon
 from warppool.errors import WarppoolError
@@ -62,7 +61,7 @@ class BlockWatch(logging.Handler):
 
 def demo(args: argparse.Namespace) -> int:
     """Mine `args.blocks` blocks with two miners; 0 only if the kernel accepted every block."""
-    wanted_stop = threading.Event()
+    wanted_stop = StopWish()
     catch_signals(wanted_stop)
     set_up("error")
     logging.getLogger("warppool").setLevel(logging.INFO)
@@ -92,7 +91,7 @@ def demo_config(folder: Path, key: bytes) -> Config:
     return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")
 
 
-def _show(folder: Path, watch: BlockWatch, blocks: int, wanted_stop: threading.Event, is_terminal: bool) -> int:
+def _show(folder: Path, watch: BlockWatch, blocks: int, wanted_stop: StopWish, is_terminal: bool) -> int:
     key = os.urandom(32)
     config = demo_config(folder, key)
     daemon = Daemon(config)
@@ -132,7 +131,7 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
 
 
 def _wait_for_blocks(daemon: Daemon, miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch, blocks: int,
-                     wanted_stop: threading.Event, is_terminal: bool) -> None:
+                     wanted_stop: StopWish, is_terminal: bool) -> None:
     """Until enough blocks stand on the chain and each miner has found one, or time is up."""
     began = time.monotonic()
     shown = 0

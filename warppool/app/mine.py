@@ -8,7 +8,7 @@ import threading
 import time
 
 from warppool.app.miner import CpuMiner, PoolGone, PoolUrl
-from warppool.app.run import catch_signals
+from warppool.app.run import StopWish, catch_signals
 from warppool.app.summary import human_rate
 from warppool.bitcoin.target import difficulty_from_target
 from warppool.errors import RemoteProtocolError
@@ -27,7 +27,7 @@ MAX_RECONNECT_S = 30.0
 def mine(args: argparse.Namespace) -> int:
     """Mine until SIGINT or SIGTERM; a pool that goes away is called again, later each time."""
     url = PoolUrl.parse(args.url)
-    wanted_stop = threading.Event()
+    wanted_stop = StopWish()
     catch_signals(wanted_stop)
     hash_rate = args.hashrate or measure()
     screen = Screen(sys.stderr.isatty())
@@ -44,7 +44,7 @@ def mine(args: argparse.Namespace) -> int:
     return 0
 
 
-def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: threading.Event) -> str:
+def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: StopWish) -> str:
     """One connection from dial to end; why it ended."""
     reasons: list[str] = []
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import queue
 import signal
 import sys
-import threading
 import time
+from contextlib import suppress
 from types import FrameType
 
 from warppool.app.config import read_config, unserved
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     set_up(config.log.level)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
-    wanted_stop = threading.Event()
+    wanted_stop = StopWish()
     catch_signals(wanted_stop)
     notifier = Notifier()
     daemon = Daemon(config)
@@ -43,10 +44,39 @@ def run(args: argparse.Namespace) -> int:
     finally:
         notifier.stopping()
         daemon.stop()
+        ignore_signals()
     return 1 if daemon.has_failed.is_set() else 0
 
 
-def catch_signals(wanted_stop: threading.Event) -> None:
+class StopWish:
+    """Somebody wants us to end; `set` by signal handlers, waited for by the main thread alone.
+
+    A handler runs between any two steps of the main thread, so it may not take a lock that the main thread takes, too:
+    with a threading.Event it would at times wait for itself, for ever. SimpleQueue.put is made for this.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Wish it, at any moment."""
+        self._is_set = True
+        self._wake.put(None)
+
+    def is_set(self) -> bool:
+        """Whether it was ever wished."""
+        return self._is_set
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it is wished before so many seconds are over."""
+        if not self._is_set:
+            with suppress(queue.Empty):
+                self._wake.get(timeout=timeout_s)
+        return self._is_set
+
+
+def catch_signals(wanted_stop: StopWish) -> None:
     """SIGTERM and SIGINT set `wanted_stop`; SIGHUP is noted, since nothing is read anew yet."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -60,6 +90,12 @@ def catch_signals(wanted_stop: threading.Event) -> None:
     signal.signal(signal.SIGHUP, reload)
 
 
+def ignore_signals() -> None:
+    """All is done: an impatient second SIGTERM cannot find Python's own handlers, which come back at its end."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def settle_memory() -> None:
     """What is there now stays: the collector need not look at it again, nor wake up for every few hundred miners."""
     gc.collect()
@@ -68,7 +104,7 @@ def settle_memory() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
-def _watch(daemon: Daemon, config: Config, notifier: Notifier, wanted_stop: threading.Event) -> None:
+def _watch(daemon: Daemon, config: Config, notifier: Notifier, wanted_stop: StopWish) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
