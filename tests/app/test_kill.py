@@ -89,10 +89,11 @@ def test_every_block_found_is_known_to_the_chain(tmp_path: Path, load: Load) -> 
     found: set[str] = set()             # display hashes
     told: set[str] = set()
     for turn in range(KILLS):
+        pools: list[PoolProcess] = []
         with PoolProcess(config) as pool:
             connect(load, pool.ready(), turn, in_flight=8)
             kill_under_load(pool, load, dice)
-        pools = [pool]
+        pools.append(pool)
         if turn % 2:                    # once more, while it still hands the journal to the chain
             pools.append(kill_at_start(config, dice))
         with PoolProcess(config) as pool:
@@ -100,10 +101,11 @@ def test_every_block_found_is_known_to_the_chain(tmp_path: Path, load: Load) -> 
             check_books(tmp_path / "data", load)
             pool.terminate()
             assert pool.wait() == 0
-        for pool in (*pools, pool):
-            found.update(line["hash"] for line in pool.events("block.found"))
-            told.update(line["hash"] for name in ("block.accepted", "block.side") for line in pool.events(name))
-            assert not pool.events("block.refused") and not pool.events("journal.damaged")
+        pools.append(pool)
+        for each in pools:
+            found.update(line["hash"] for line in each.events("block.found"))
+            told.update(line["hash"] for name in ("block.accepted", "block.side") for line in each.events(name))
+            assert not each.events("block.refused") and not each.events("journal.damaged")
         check_chain(tmp_path / "data" / "regtest", found, load)
         assert found <= told            # and the operator was told what became of each
     assert load.codes().keys() <= {"invalid-share", "stale-share"}
