@@ -7,6 +7,7 @@ job. What judges a share stands on the channel's job, so nothing has to be kept 
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.bitcoin.header import pack_header
@@ -15,6 +16,9 @@ from warppool.bitcoin.target import difficulty_from_target
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
+
+if TYPE_CHECKING:
+    from warppool.mining.vardiff import Vardiff
 
 MAX_NTIME_AHEAD_S = 7200
 """How far a header time may be ahead of our clock: the consensus rule that nodes apply."""
@@ -71,7 +75,7 @@ class Channel:
     """
 
     __slots__ = ("_blocks", "_old_blocks", "channel_id", "difficulty", "extranonce_prefix", "extranonce_size", "jobs",
-                 "max_target", "old_jobs", "seen", "target", "tip", "user")
+                 "max_target", "old_jobs", "seen", "target", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int) -> None:
@@ -80,6 +84,7 @@ class Channel:
         self.extranonce_prefix = extranonce_prefix
         self.extranonce_size = extranonce_size
         self.max_target = max_target
+        self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
         self.set_target(target)
         self.tip: Tip | None = None
         self.jobs: dict[int, ChannelJob] = {}           # of this tip

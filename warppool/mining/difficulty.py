@@ -17,10 +17,18 @@ class DifficultyPolicy:
     maximum: Fraction
     shares_per_minute: Fraction
 
+    @property
+    def shares_per_second(self) -> float:
+        """What `shares_per_minute` is to a clock."""
+        return float(self.shares_per_minute) / 60
+
+    def wanted_at_open(self, hash_rate: float) -> int:
+        """The target for a new channel that declares `hash_rate` (hashes a second; 0.0 for unknown), without bounds."""
+        return self.target_for_hash_rate(hash_rate) if hash_rate > 0 else target_from_difficulty(self.start)
+
     def target_at_open(self, hash_rate: float, max_target: int, network_target: int) -> int:
-        """The target for a new channel that declares `hash_rate` (hashes a second; 0.0 for unknown)."""
-        wanted = self.target_for_hash_rate(hash_rate) if hash_rate > 0 else target_from_difficulty(self.start)
-        return self.granted(wanted, max_target, network_target)
+        """The same within the bounds."""
+        return self.granted(self.wanted_at_open(hash_rate), max_target, network_target)
 
     def target_for_hash_rate(self, hash_rate: float) -> int:
         """The target that a machine of `hash_rate` (> 0) meets `shares_per_minute` times a minute."""

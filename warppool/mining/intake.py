@@ -53,12 +53,13 @@ class Ruling(NamedTuple, Generic[T]):
 class Intake(Generic[T]):
     """Holds a connection's shares from `submit` to `judged`, in their order, and numbers the accepted ones."""
 
-    __slots__ = ("_conn_id", "_next_id", "_protocol", "_submitted")
+    __slots__ = ("_conn_id", "_due", "_next_id", "_protocol", "_submitted")
 
     def __init__(self, conn_id: int, protocol: str) -> None:
         self._conn_id = conn_id
         self._protocol = protocol
         self._next_id = 1
+        self._due: list[Channel] | None = None                  # whose vardiff is to be asked
         self._submitted: deque[Submitted[T]] | None = None      # made with the first share: thousands of miners idle
 
     def __len__(self) -> int:
@@ -78,6 +79,13 @@ class Intake(Generic[T]):
         assert submitted is not None and len(weights) <= len(submitted), "weights that nobody asked for"
         return [self._rule(submitted.popleft(), weight, now) for weight in weights]
 
+    def take_due(self) -> list[Channel] | None:
+        """The channels whose vardiff is to be asked after the shares that were judged; once."""
+        due = self._due
+        if due is not None:
+            self._due = None
+        return due
+
     def _rule(self, share: Submitted[T], weight: Weight, now: Now) -> Ruling[T]:
         channel, job = share.channel, share.job
         is_new_block = weight.is_block and channel.is_new_block(weight.share_hash)
@@ -91,6 +99,9 @@ class Intake(Generic[T]):
     def _accept(self, share: Submitted[T], weight: Weight, now: Now) -> ShareAccepted:
         share_id, self._next_id = self._next_id, self._next_id + 1
         channel, job = share.channel, share.job.job
+        vardiff = channel.vardiff
+        if vardiff is not None and vardiff.shared(weight.value):
+            self._due = [*(self._due or ()), channel]
         return ShareAccepted(self._conn_id, share_id, now.unix, self._protocol, channel.channel_id, share.user,
                              channel.credit(weight, share.job), job.job_id, job.tip.height, weight.share_hash)
 
