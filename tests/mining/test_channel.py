@@ -80,6 +80,31 @@ def test_a_share_counts_under_the_easier_target(old, new, value, reject, credite
         assert channel.credit(weight, job) == float(difficulty_from_target(credited))
 
 
+@pytest.mark.parametrize(("value", "reject", "credited"), [
+    (100, None, 100),           # the job's own
+    (101, None, 1600),          # it was mined under the target in between, or is as easy as that one
+    (1600, None, 1600),
+    (1601, Reject.DIFFICULTY_TOO_LOW, 0),
+])
+def test_a_share_mined_under_a_target_that_came_and_went_counts_under_it(value, reject, credited):
+    channel = make_channel(target=100)
+    job = offered(channel)
+    channel.set_target(1600)            # a V2 machine follows at once, on the job it has
+    channel.set_target(400)
+    weight = Weight(b"a" * 32, value, False)
+    assert ask(channel, job, weight) is reject
+    if reject is None:
+        assert channel.credit(weight, job) == float(difficulty_from_target(credited))
+
+
+def test_a_job_given_out_after_a_change_knows_nothing_of_the_target_before():
+    channel = make_channel(target=1600)
+    offered(channel)
+    channel.set_target(400)
+    job = offered(channel)
+    assert ask(channel, job, Weight(b"a" * 32, 401, False)) is Reject.DIFFICULTY_TOO_LOW
+
+
 def test_a_block_above_both_targets_counts_as_much_as_the_network_asks():
     channel = make_channel(target=1000)
     job = offered(channel, make_tip(nbits=EASY_NBITS))

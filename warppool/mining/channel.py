@@ -34,15 +34,19 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 class ChannelJob:
-    """A job as one channel has it: the prefix and the target it was given out with. Never changed after it was made."""
+    """A job as one channel has it: the prefix and the target it was given out with, which never change.
 
-    __slots__ = ("difficulty", "extranonce_prefix", "job", "merkle_root", "target")
+    `easiest` is the easiest target it may have been mined under up to the last change: a V2 machine follows a change in
+    the midst of a job.
+    """
+
+    __slots__ = ("difficulty", "easiest", "extranonce_prefix", "job", "merkle_root", "target")
 
     def __init__(self, job: Job, extranonce_prefix: bytes, target: int, difficulty: float,
                  merkle_root: bytes | None) -> None:
         self.job = job
         self.extranonce_prefix = extranonce_prefix
-        self.target = target
+        self.target = self.easiest = target
         self.difficulty = difficulty
         self.merkle_root = merkle_root          # 32 bytes, header order; None on an extended channel
 
@@ -85,7 +89,8 @@ class Channel:
         self.extranonce_size = extranonce_size
         self.max_target = max_target
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
-        self.set_target(target)
+        self.target = target
+        self.difficulty = float(difficulty_from_target(target))
         self.tip: Tip | None = None
         self.jobs: dict[int, ChannelJob] = {}           # of this tip
         self.old_jobs: dict[int, ChannelJob] = {}       # of the tip before: known, and stale
@@ -94,7 +99,13 @@ class Channel:
         self._old_blocks: set[bytes] | frozenset[bytes] = _NONE     # and on the one before
 
     def set_target(self, target: int) -> None:
-        """The target of jobs to come, and the bar for shares on older jobs where it is the easier one."""
+        """The target of jobs to come, and the bar for shares on older jobs where it is the easier one.
+
+        Where it gets harder, shares that were mined under the last one may still be on their way.
+        """
+        for job in self.jobs.values():
+            if job.easiest < self.target:
+                job.easiest = self.target
         self.target = target
         self.difficulty = float(difficulty_from_target(target))
 
@@ -147,7 +158,7 @@ class Channel:
         mask = job.job.version_mask
         if (version ^ job.job.version) & ~mask:
             return Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED
-        if weight.value > job.target and weight.value > self.target and not weight.is_block:
+        if weight.value > job.easiest and weight.value > self.target and not weight.is_block:
             return Reject.DIFFICULTY_TOO_LOW
         if is_old_sequence or weight.share_hash in self.seen:
             return Reject.DUPLICATE
@@ -168,8 +179,9 @@ class Channel:
         """The difficulty that an accepted share counts for: the job's if it meets that, else the easier one it met."""
         if weight.value <= job.target:
             return job.difficulty
-        if weight.value <= self.target:
-            return self.difficulty
+        easier = max(job.easiest, self.target)
+        if weight.value <= easier:
+            return self.difficulty if easier == self.target else float(difficulty_from_target(easier))
         return float(difficulty_from_target(job.job.tip.target))    # a block above a target that the miner asked for
 
 
