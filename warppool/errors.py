@@ -37,6 +37,10 @@ class BadFrame(RemoteProtocolError):
     """A frame header announces more than this phase of the session allows."""
 
 
+class BadLine(RemoteProtocolError):
+    """A V1 line is too long, nested too deep, or no JSON object."""
+
+
 class MalformedPayload(RemoteProtocolError):
     """The payload of a frame is not the message that its number names."""
 

@@ -189,6 +189,18 @@ def test_a_channel_is_flooded_at_the_bound_of_its_memory():
     assert channel.is_flooded
 
 
+def test_a_job_given_out_once_more_has_a_key_and_a_target_of_its_own():
+    channel = make_channel(target=1 << 250)
+    first = offered(channel, make_tip(1))
+    channel.set_target(1 << 240)
+    again = channel.offer_under(first.job.job_id | 1 << 32, first.job)
+    assert channel.find(first.job.job_id) is first and channel.find(first.job.job_id | 1 << 32) is again
+    assert (first.target, again.target) == (1 << 250, 1 << 240)
+    for number in range(2, MAX_JOBS_PER_TIP + 1):
+        channel.offer_under(first.job.job_id | number << 32, first.job)
+    assert len(channel.jobs) == MAX_JOBS_PER_TIP and channel.find(first.job.job_id) is None
+
+
 def test_a_block_is_new_once_on_its_tip_and_the_next():
     factory, channel = make_factory(), make_channel()
     offered(channel, make_tip(1), factory)
@@ -211,4 +223,4 @@ def test_each_reason_has_the_words_that_firmware_shows():
     assert {(reject.v1_code, reject.v1_words) for reject in Reject} == {
         (21, "Job not found"), (21, "Stale"), (22, "Duplicate share"), (23, "Difficulty too low"),
         (24, "Unauthorized worker"), (25, "Not subscribed"), (20, "Invalid nonce2 length"), (20, "Ntime out of range"),
-        (20, "Invalid version mask"), (20, "Not recorded")}
+        (20, "Invalid version mask"), (20, "Malformed submit"), (20, "Not recorded")}

@@ -112,3 +112,11 @@ def test_a_template_has_witnesses_only_by_an_output_that_is_a_commitment():
     assert template.has_witness
     look_alike = serialize_output(0, b"\x04\x00" + template.coinbase_tx_outputs)
     assert not replace(template, coinbase_tx_outputs=look_alike).has_witness
+
+
+def test_halves_are_made_once_for_the_sizes_that_channels_have(template):
+    factory = JobFactory(payout_script=PAYOUT, tag=b"", start_id=bytes(4), encoders={}, extranonce_sizes=(8, 4, 8))
+    job = factory.make(template, now=1.0)
+    assert sorted(job.halves) == [4, 8]
+    assert job.coinbase_halves(8) is job.coinbase_halves(8)
+    assert job.coinbase_halves(12) is not job.coinbase_halves(12)

@@ -119,15 +119,21 @@ class Channel:
             self.old_jobs, self.jobs = self.jobs, {}
             self._old_blocks, self._blocks = self._blocks, _NONE
             self.seen = _NONE
-        elif len(self.jobs) >= MAX_JOBS_PER_TIP:
+        return self.offer_under(job.job_id, job), has_moved
+
+    def offer_under(self, key: int, job: Job) -> ChannelJob:
+        """Take on `job`, of the tip that is mined on, under a key of the session's own: it is given out once more,
+        since the target has changed.
+        """
+        if len(self.jobs) >= MAX_JOBS_PER_TIP:
             del self.jobs[next(iter(self.jobs))]
         mine = ChannelJob(job, self.extranonce_prefix, self.target, self.difficulty, self._merkle_root(job))
-        self.jobs[job.job_id] = mine
-        return mine, has_moved
+        self.jobs[key] = mine
+        return mine
 
-    def find(self, job_id: int) -> ChannelJob | None:
-        """The job of that id, of this tip or of the one before."""
-        return self.jobs.get(job_id) or self.old_jobs.get(job_id)
+    def find(self, key: int) -> ChannelJob | None:
+        """The job of that id, or key, of this tip or of the one before."""
+        return self.jobs.get(key) or self.old_jobs.get(key)
 
     def _merkle_root(self, job: Job) -> bytes | None:
         if self.extranonce_size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -71,17 +71,20 @@ class JobFactory:
     """Makes jobs of templates; owned by one thread.
 
     `payout_script` gets all that a template leaves to the pool, `tag` (at most MAX_TAG_SIZE bytes) stands in every
-    coinbase, `start_id` is START_ID_SIZE random bytes. Each of `encoders` is asked once for every job.
+    coinbase, `start_id` is START_ID_SIZE random bytes. Each of `encoders` is asked once for every job, and the halves
+    of the coinbase are made once for each of `extranonce_sizes` (prefix included), which channels should have.
     """
 
     def __init__(self, *, payout_script: bytes, tag: bytes, start_id: bytes,
-                 encoders: Mapping[str, Callable[[Job], object]]) -> None:
+                 encoders: Mapping[str, Callable[[Job], object]],
+                 extranonce_sizes: Iterable[int] = COMMON_EXTRANONCE_SIZES) -> None:
         if len(tag) > MAX_TAG_SIZE or len(start_id) != START_ID_SIZE:
             raise ValueError(f"a tag of {len(tag)} bytes and a start id of {len(start_id)} do not fit the scriptSig")
         self._payout_script = payout_script
         self._tag_push = tag_push(tag) if tag else b""
         self._start_id = start_id
         self._encoders = encoders
+        self._extranonce_sizes = tuple(sorted(set(extranonce_sizes)))
         self._next_id = 1
         self._tip: Tip | None = None
 
@@ -106,7 +109,7 @@ class JobFactory:
             halves=MappingProxyType(halves),
             encodings=MappingProxyType(encodings),
         )
-        for size in COMMON_EXTRANONCE_SIZES:    # filled before anyone else sees the job
+        for size in self._extranonce_sizes:     # filled before anyone else sees the job
             halves[size] = job.coinbase_halves(size)
         for name, encode in self._encoders.items():
             encodings[name] = encode(job)

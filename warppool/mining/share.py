@@ -19,6 +19,7 @@ class Reject(Enum):
     sv2_code: str
 
     INVALID_CHANNEL = (25, "Not subscribed", "invalid-channel-id")
+    MALFORMED = (20, "Malformed submit", "malformed-submit")        # V1 alone: in Sv2 it closes the connection
     UNAUTHORIZED = (24, "Unauthorized worker", "unknown-user")
     INVALID_JOB = (21, "Job not found", "invalid-job-id")
     STALE = (21, "Stale", "stale-share")
