@@ -24,7 +24,8 @@ NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "ti
                "logging", "subprocess", "signal", "sqlite3", "concurrent", "multiprocessing", "importlib",
                "say", "threads"}
 NOT_IN_NET = {"sv1", "sv2", "translate"}        # net moves bytes and knows no message
-DOORS = {"nacl": {"warppool/noise/primitives.py"}, "pbk": {"warppool/node/kernel.py"}}
+DOORS = {"nacl": {"warppool/noise/primitives.py"}, "pbk": {"warppool/node/kernel.py"},
+         "cryptography": {"warppool/app/democert.py"}}
 
 
 class Import(NamedTuple):
@@ -116,6 +117,7 @@ def test_the_house_keeps_its_rules():
     ("threads.py", "from warppool.bitcoin import hashes\n", "threads imports bitcoin, which stands below it"),
     ("noise/cipherstate.py", "import nacl.bindings\n", "nacl has one door, warppool/noise/primitives.py"),
     ("app/demo.py", "import pbk\n", "pbk has one door, warppool/node/kernel.py"),
+    ("app/certificate.py", "from cryptography import x509\n", "cryptography has one door, warppool/app/democert.py"),
     ("app/check.py", "import requests\n", "requests is no dependency"),
 ])
 def test_a_planted_violation_is_found(tmp_path, path, source, words):
