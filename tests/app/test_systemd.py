@@ -44,6 +44,7 @@ def test_the_unit_says_what_the_daemon_does():
     assert found["Type"] == ["notify"]
     assert found["TimeoutStartSec"] == ["infinity"], "a node may sync for hours before READY=1"
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool run -c /etc/warppool/warppool.toml"]
+    assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert found["LoadCredential"] == ["secrets.toml:/etc/warppool/secrets.toml"]
     assert found["RestartPreventExitStatus"] == [str(USAGE)]
     assert found["StateDirectory"] == ["warppool"]

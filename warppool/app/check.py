@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.app.config import read_config, unserved
 from warppool.app.lock import holder
 from warppool.app.options import Config, NodeConfig
@@ -68,6 +69,8 @@ def findings(path: Path) -> Iterator[Finding]:
     owner = holder(config.pool.data_dir)
     yield _data_dir(config.pool.data_dir, owner)
     yield from _ports(config, owner)
+    if config.stratum.tls_listen:
+        yield from _tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
     yield _files(config)
     yield _clock(time.time())
     for index, node in enumerate(config.nodes):
@@ -98,6 +101,24 @@ def _ports(config: Config, owner: str | None) -> Iterator[Finding]:
             continue
         listener.sock.close()
         yield Finding("ok", "stratum.sv2_listen", f"{address} is free")
+
+
+def _tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
+    """Whether the pair can be served, whom it is for, and until when."""
+    try:
+        _, leaf = load(certificate, key)
+    except ConfigError as exc:
+        where, _, words = str(exc).partition(": ")
+        yield Finding("error", where, words)
+        return
+    whose = "signed by itself" if leaf.is_self_signed else f"issued by {leaf.issuer}"
+    yield Finding("ok", CERT_KEY, f"{certificate} is for {', '.join(leaf.names) or 'no host'}, {whose}, until "
+                  f"{leaf.expires}; its SHA-256 fingerprint is {leaf.fingerprint.hex()}")
+    trouble = trouble_of(leaf, now)
+    if trouble is not None:
+        yield Finding("warn", CERT_KEY, trouble.sentence)
+    if key.stat().st_mode & 0o004:
+        yield Finding("warn", KEY_KEY, f"everybody on this machine may read {key}: chmod 640 {key}")
 
 
 def _files(config: Config) -> Finding:

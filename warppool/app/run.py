@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class StopWish:
-    """Somebody wants us to end; `set` by signal handlers, waited for by the main thread alone.
+    """Somebody wants us to end, or to read things anew; told by signal handlers, heard by the main thread alone.
 
     A handler runs between any two steps of the main thread, so it may not take a lock that the main thread takes, too:
     with a threading.Event it would at times wait for itself, for ever. SimpleQueue.put is made for this.
@@ -57,6 +57,7 @@ class StopWish:
 
     def __init__(self) -> None:
         self._is_set = False
+        self._is_reload_wished = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def set(self) -> None:
@@ -68,8 +69,20 @@ class StopWish:
         """Whether it was ever wished."""
         return self._is_set
 
+    def wish_reload(self) -> None:
+        """Wish that what can change while we run is read anew, at any moment."""
+        self._is_reload_wished = True
+        self._wake.put(None)
+
+    def take_reload(self) -> bool:
+        """Whether a reload was wished since the last call; a wish that comes now is met by the reload that follows."""
+        if not self._is_reload_wished:
+            return False
+        self._is_reload_wished = False
+        return True
+
     def wait(self, timeout_s: float) -> bool:
-        """Whether it is wished before so many seconds are over."""
+        """Whether the end is wished before so many seconds are over; a wish for a reload ends the wait, too."""
         if not self._is_set:
             with suppress(queue.Empty):
                 self._wake.get(timeout=timeout_s)
@@ -77,13 +90,13 @@ class StopWish:
 
 
 def catch_signals(wanted_stop: StopWish) -> None:
-    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP is noted, since nothing is read anew yet."""
+    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP wishes a reload, which who has nothing to reload need not take."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         wanted_stop.set()
 
     def reload(number: int, frame: FrameType | None) -> None:
-        say(log, logging.INFO, "reload.ignored", meaning="the configuration is read at start alone: restart instead")
+        wanted_stop.wish_reload()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -113,12 +126,13 @@ def _watch(daemon: Daemon, config: Config, notifier: Notifier, wanted_stop: Stop
     while not daemon.has_failed.is_set():
         if not is_ready and daemon.is_ready.is_set():
             is_ready = True
-            ports = ",".join(listener.address for listener in daemon.listeners)
-            notifier.ready(f"mining on {config.pool.network}, {ports}")
-            say(log, logging.INFO, "service.ready", listen=ports, height=_height(daemon))
+            notifier.ready(_status(daemon, config))
+            say(log, logging.INFO, "service.ready", listen=_ports(daemon), height=_height(daemon))
         if wanted_stop.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return
+        if wanted_stop.take_reload():
+            _reload(daemon, config, notifier, is_ready)
         now = time.monotonic()
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now
@@ -131,6 +145,24 @@ def _watch(daemon: Daemon, config: Config, notifier: Notifier, wanted_stop: Stop
             summary_at = now + SUMMARY_EVERY_S
             say(log, logging.INFO, "pool.summary", **summary.fields(daemon.stats(), now), height=_height(daemon),
                 template_age=_template_age(daemon))
+            daemon.look(time.time())
+
+
+def _reload(daemon: Daemon, config: Config, notifier: Notifier, is_ready: bool) -> None:
+    """Read anew what can change while miners stay. systemd hears READY=1 of it, but not before it is true."""
+    if is_ready:
+        notifier.reloading()
+    daemon.reload()
+    if is_ready:
+        notifier.ready(_status(daemon, config))
+
+
+def _ports(daemon: Daemon) -> str:
+    return ",".join(listener.address for listener in daemon.listeners)
+
+
+def _status(daemon: Daemon, config: Config) -> str:
+    return f"mining on {config.pool.network}, {_ports(daemon)}"
 
 
 def _height(daemon: Daemon) -> int:

@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from warppool import __version__
+from warppool.app.certificate import Certificate
 from warppool.app.lock import DataDirLock
 from warppool.app.options import Config, NodeConfig
 from warppool.events import BlockFound, Connection, Now, ShareAccepted
@@ -163,6 +164,7 @@ class Daemon:
     def _build_net(self) -> None:
         """Ports, reactor, hasher and workers."""
         stratum = self.config.stratum
+        self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.tls_listen else None
         self.listeners: list[Listener] = []
         for address in stratum.sv2_listen:
             listener = listen("sv2", str(address), "stratum.sv2_listen")
@@ -223,6 +225,19 @@ class Daemon:
             self._spawn(source.name, source.run)
         if self.config.secrets.sv2_static_priv_key is not None:
             say(log, logging.INFO, "key.loaded", public_key=public_key(self.config.secrets.sv2_static_priv_key))
+
+    def reload(self) -> None:
+        """Read anew what can change while miners stay, which is the certificate; for the main thread."""
+        if self.certificate is not None:
+            self.certificate.reload()
+        else:
+            say(log, logging.INFO, "reload.ignored", meaning="only the certificate of tls_listen is read anew: for all "
+                "else restart")
+
+    def look(self, now: float) -> None:
+        """Warn of what draws near, at Unix time `now`: the end of the certificate; for the main thread."""
+        if self.certificate is not None:
+            self.certificate.look(now)
 
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
         self._threads[name] = spawn(name, run, self._died)
