@@ -34,13 +34,13 @@ class ServerConnection:
     `idle_timeout_s` bounds how long a peer that set up may stay without a channel.
     """
 
-    __slots__ = ("_close", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session", "_transport", "conn_id",
-                 "wakes_at")
+    __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session",
+                 "_transport", "conn_id", "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings, *, static_secret: bytes, ephemeral_secret: bytes,
                  buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
         self.conn_id = conn_id
-        self.wakes_at = now.monotonic + SETUP_DEADLINE_S
+        self.wakes_at = self._deadline = now.monotonic + SETUP_DEADLINE_S
         profile = surroundings.profile
         self._session = MiningServerSession(conn_id, surroundings)
         self._transport = ResponderTransport(profile.suite, static_secret, ephemeral_secret, buffer)
@@ -99,7 +99,7 @@ class ServerConnection:
 
     def _set_up(self, now: Now) -> None:
         self._frames.max_payload = self._session.profile.max_payload_from_client
-        self.wakes_at = now.monotonic + self._idle_timeout_s
+        self.wakes_at = self._deadline = now.monotonic + self._idle_timeout_s
 
     @property
     def _is_full(self) -> bool:
@@ -130,10 +130,18 @@ class ServerConnection:
         return self._resume(now, events)
 
     def tick(self, now: Now) -> list[Event]:
-        """A deadline has come."""
+        """A deadline has come: the connection's own, or one of its channels'."""
         if self._is_closed or now.monotonic < self.wakes_at:
             return []
-        self.wakes_at = math.inf
+        if now.monotonic >= self._deadline:
+            self._come_due(now)
+        events: list[Event] = []
+        self._apply(self._session.tick(now), events)
+        self.wakes_at = self._deadline          # `_finish` sees to the channels'
+        return self._finish(events)
+
+    def _come_due(self, now: Now) -> None:
+        self._deadline = math.inf
         if not self._transport.is_established:
             self._close = Close(self.conn_id, f"no handshake within {SETUP_DEADLINE_S:.0f} s", True)
         elif self._session.phase is Phase.AWAIT_SETUP:
@@ -141,8 +149,7 @@ class ServerConnection:
         elif self._session.channels == 0:
             self._close = Close(self.conn_id, f"no channel for {self._idle_timeout_s:.0f} s", True)
         else:
-            self.wakes_at = now.monotonic + self._idle_timeout_s
-        return self._finish([])
+            self._deadline = now.monotonic + self._idle_timeout_s
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""
@@ -178,6 +185,8 @@ class ServerConnection:
             self._outgoing.clear()
             if not self._is_closed:
                 events.append(Send(self.conn_id, self._transport.seal(plaintext)))
+        if self._session.wakes_at < self.wakes_at:
+            self.wakes_at = self._session.wakes_at
         if self._close is not None and not self._is_closed:
             self._is_closed = True
             events.append(self._close)

@@ -52,17 +52,31 @@ class EncodedJob:
             parts += [head, ident, rest]
         return b"".join(parts)
 
+    def again(self, channel_id: int, mine: ChannelJob, extranonce_size: int, job_id: int, min_ntime: int) -> bytes:
+        """The job once more for one channel, active at once, under an id and a header time of its own."""
+        if mine.merkle_root is not None:
+            return self._profile.encode(NewMiningJob(
+                channel_id=channel_id, job_id=job_id, min_ntime=min_ntime, version=self._job.version,
+                merkle_root=mine.merkle_root))
+        total = len(mine.extranonce_prefix) + extranonce_size
+        return self._profile.encode(self._extended_job(total, channel_id, job_id, min_ntime))
+
     def _encode_standard(self, is_future: bool) -> bytes:
         return self._profile.encode(NewMiningJob(
             channel_id=0, job_id=self._job.job_id, min_ntime=None if is_future else self._job.ntime,
             version=self._job.version, merkle_root=_NO_ROOT))
 
     def _encode_extended(self, total_extranonce_size: int, is_future: bool) -> bytes:
+        min_ntime = None if is_future else self._job.ntime
+        return self._profile.encode(self._extended_job(total_extranonce_size, 0, self._job.job_id, min_ntime))
+
+    def _extended_job(self, total_extranonce_size: int, channel_id: int, job_id: int,
+                      min_ntime: int | None) -> NewExtendedMiningJob:
         prefix, suffix = self._job.coinbase_halves(total_extranonce_size)
-        return self._profile.encode(NewExtendedMiningJob(
-            channel_id=0, job_id=self._job.job_id, min_ntime=None if is_future else self._job.ntime,
-            version=self._job.version, version_rolling_allowed=self._job.version_mask != 0,
-            merkle_path=self._job.merkle_path, coinbase_tx_prefix=prefix, coinbase_tx_suffix=suffix))
+        return NewExtendedMiningJob(
+            channel_id=channel_id, job_id=job_id, min_ntime=min_ntime, version=self._job.version,
+            version_rolling_allowed=self._job.version_mask != 0, merkle_path=self._job.merkle_path,
+            coinbase_tx_prefix=prefix, coinbase_tx_suffix=suffix)
 
 
 def _cut(frame: bytes) -> tuple[bytes, bytes]:

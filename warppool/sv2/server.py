@@ -7,7 +7,6 @@ asks `mining` about their shares. It sees no bytes of the wire: `connection.py` 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -18,8 +17,10 @@ from warppool.events import Close, Happened, Now
 from warppool.mining.channel import Channel
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
+from warppool.mining.identity import is_user_identity
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
+from warppool.mining.vardiff import Vardiff
 from warppool.sv2.jobs import encoded
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.mining import (
@@ -58,6 +59,12 @@ DEFAULT_EXTRANONCE_SIZE = 8
 MAX_CHANNELS = 1000
 """Channels on one connection: more than any farm behind a proxy, and a bound on what one peer can make us hold."""
 
+GIVEN_AGAIN = 1 << 31
+"""The bit that marks a job id made here, of the header time that comes with it; the factory's ids count up from 1."""
+
+LEAST_TICK_S = 1.0
+"""Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
+
 
 class Phase(Enum):
     """Where the conversation stands; a frame that a phase has no place for closes the connection."""
@@ -84,13 +91,14 @@ class MiningServerSession:
     """
 
     __slots__ = ("_channels", "_job", "_next_channel_id", "_shares", "_surroundings", "agent", "conn_id", "phase",
-                 "requires_standard_jobs")
+                 "requires_standard_jobs", "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self.conn_id = conn_id
         self.phase = Phase.AWAIT_SETUP
         self.agent = ""
         self.requires_standard_jobs = False
+        self.wakes_at = math.inf                # monotonic seconds: the earliest of the channels' vardiff
         self._surroundings = surroundings
         self._channels: dict[int, ServerChannel] = {}
         self._job: Job | None = None
@@ -137,7 +145,26 @@ class MiningServerSession:
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first; block before verdict, verdict before answer."""
-        return self._shares.judged(weights, now)
+        steps = self._shares.judged(weights, now)
+        due = self._shares.take_due()
+        if due is not None:
+            for channel in due:
+                if channel.channel_id in self._channels:
+                    steps += self._look(channel, now)
+        return steps
+
+    def tick(self, now: Now) -> list[Step]:
+        """Look at the channels whose time has come."""
+        if now.monotonic < self.wakes_at:
+            return []
+        self.wakes_at = math.inf
+        steps: list[Step] = []
+        for each in self._channels.values():
+            if _vardiff(each.channel).wakes_at <= now.monotonic:
+                steps += self._look(each.channel, now)
+            self._await(each.channel)
+        self.wakes_at = max(self.wakes_at, now.monotonic + LEAST_TICK_S)
+        return steps
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares are in the books: one Success for each channel that has news."""
@@ -150,6 +177,7 @@ class MiningServerSession:
     def closed(self) -> None:
         """The connection is gone: no more messages; prefixes rest until their last job is stale."""
         self.phase = Phase.CLOSED
+        self.wakes_at = math.inf
         for channel in self._channels.values():
             channel.is_open = False
             self._surroundings.prefixes.release(channel.channel.extranonce_prefix)
@@ -182,16 +210,17 @@ class MiningServerSession:
     # -- channels ------------------------------------------------------------------------------------------------
 
     def _open_standard(self, m: OpenStandardMiningChannel, now: Now) -> list[Step]:
-        return self._open(m, 0)
+        return self._open(m, 0, now)
 
     def _open_extended(self, m: OpenExtendedMiningChannel, now: Now) -> list[Step]:
         if self.requires_standard_jobs:
             return self._refuse_open(m.request_id, "extended-channels-not-supported-for-standard-jobs")
         if m.min_extranonce_size > MAX_EXTRANONCE_SIZE - PREFIX_SIZE:
             return self._refuse_open(m.request_id, "min-extranonce-size-too-large")
-        return self._open(m, max(DEFAULT_EXTRANONCE_SIZE, m.min_extranonce_size))
+        return self._open(m, max(DEFAULT_EXTRANONCE_SIZE, m.min_extranonce_size), now)
 
-    def _open(self, m: OpenStandardMiningChannel | OpenExtendedMiningChannel, extranonce_size: int) -> list[Step]:
+    def _open(self, m: OpenStandardMiningChannel | OpenExtendedMiningChannel, extranonce_size: int,
+              now: Now) -> list[Step]:
         max_target = int.from_bytes(m.max_target, "little")
         if not is_user_identity(m.user_identity):
             return self._refuse_open(m.request_id, "invalid-user-identity")
@@ -204,8 +233,13 @@ class MiningServerSession:
         prefix = self._surroundings.prefixes.take()
         if prefix is None:
             return self._refuse_open(m.request_id, "no-extranonce-prefix-left")
-        target = self._surroundings.policy.target_at_open(m.nominal_hash_rate, max_target, self._network_target())
+        policy = self._surroundings.policy
+        vardiff = Vardiff(policy, policy.wanted_at_open(m.nominal_hash_rate), now.monotonic,
+                          is_declared=m.nominal_hash_rate > 0)
+        target = vardiff.granted(max_target, self._network_target())
         channel = Channel(self._next_channel_id, m.user_identity, prefix, extranonce_size, target, max_target)
+        channel.vardiff = vardiff
+        self._await(channel)
         self._next_channel_id += 1
         self._channels[channel.channel_id] = ServerChannel(channel)
         steps: list[Step] = [self._open_answer(m.request_id, channel), self._opened(channel)]
@@ -237,19 +271,54 @@ class MiningServerSession:
     def _give(self, channel: Channel, job: Job) -> list[Step]:
         """Send `job` to one channel: future and activated when the tip moved, else active at once."""
         steps: list[Step] = []
-        if channel.tip is None:                 # opened before there was any job: the network's target was not known
-            target = self._surroundings.policy.granted(channel.target, channel.max_target, job.tip.target)
-            steps += self._retarget(channel, target)
+        if channel.tip is None or channel.tip.target != job.tip.target:     # None: it was opened before any job came
+            target = _vardiff(channel).granted(channel.max_target, job.tip.target)
+            steps += self._retarget(channel, target, "network difficulty")
         mine, has_moved = channel.offer(job)
         frames = encoded(self._surroundings.profile, job).frames(
             channel.channel_id, mine, channel.extranonce_size, is_future=has_moved)
         return [*steps, Frames(frames)]
 
-    def _retarget(self, channel: Channel, target: int) -> list[Step]:
+    # -- difficulty ----------------------------------------------------------------------------------------------
+
+    def _look(self, channel: Channel, now: Now) -> list[Step]:
+        """Ask the channel's vardiff whether its target is still the right one."""
+        wanted = _vardiff(channel).wanted(channel.max_target, self._network_target(), now.monotonic)
+        if wanted is None:
+            self._await(channel)
+            return []
+        return self._change(channel, *wanted, now)
+
+    def _change(self, channel: Channel, target: int, reason: str, now: Now) -> list[Step]:
+        """A new target, and the job once more: an active job keeps the target that it had (sv2-wire.md, SetTarget).
+
+        An id of its own keeps the old target with the old job. A time of its own makes other headers of it: machines
+        search from the start again, and would bring the same shares as before.
+        """
+        steps, job = self._retarget(channel, target, reason), self._job
+        if not steps or job is None:
+            return steps
+        ntime = max(int(now.unix), job.ntime + 1)
+        while channel.find(job_id := GIVEN_AGAIN | ntime & (GIVEN_AGAIN - 1)) is not None:
+            ntime += 1
+        mine = channel.offer_under(job_id, job)
+        frame = encoded(self._surroundings.profile, job).again(
+            channel.channel_id, mine, channel.extranonce_size, job_id, ntime)
+        return [*steps, Frames(frame)]
+
+    def _retarget(self, channel: Channel, target: int, reason: str) -> list[Step]:
+        self._await(channel)
         if target == channel.target:
             return []
+        before = channel.difficulty
         channel.set_target(target)
-        return [SetTarget(channel_id=channel.channel_id, maximum_target=target.to_bytes(32, "little"))]
+        return [SetTarget(channel_id=channel.channel_id, maximum_target=target.to_bytes(32, "little")),
+                Happened(self.conn_id, "debug", "difficulty.changed", (
+                    ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty),
+                    ("reason", reason)))]
+
+    def _await(self, channel: Channel) -> None:
+        self.wakes_at = min(self.wakes_at, _vardiff(channel).wakes_at)
 
     def _update(self, m: UpdateChannel, now: Now) -> list[Step]:
         channel = self._channels.get(m.channel_id)
@@ -260,10 +329,13 @@ class MiningServerSession:
             return [UpdateChannelError(channel_id=m.channel_id, error_code="invalid-nominal-hashrate")]
         if max_target == 0:
             return [UpdateChannelError(channel_id=m.channel_id, error_code="max-target-out-of-range")]
-        mine, policy = channel.channel, self._surroundings.policy
-        wanted = policy.target_for_hash_rate(m.nominal_hash_rate) if m.nominal_hash_rate > 0 else mine.target
+        mine = channel.channel
+        vardiff = _vardiff(mine)
         mine.max_target = max_target
-        return self._retarget(mine, policy.granted(wanted, max_target, self._network_target()))
+        if m.nominal_hash_rate > 0:
+            goal = self._surroundings.policy.target_for_hash_rate(m.nominal_hash_rate)
+            vardiff.restart(goal, now.monotonic, is_declared=True)
+        return self._change(mine, vardiff.granted(max_target, self._network_target()), "update of the channel", now)
 
     def _close_channel(self, m: CloseChannel, now: Now) -> list[Step]:
         channel = self._channels.pop(m.channel_id, None)
@@ -309,9 +381,10 @@ _SUBPROTOCOLS = {
 }
 
 
-def is_user_identity(text: str) -> bool:
-    """1 to 255 bytes (the wire's bound) and no control character (architecture.md §5)."""
-    return bool(text) and not any(unicodedata.category(character) == "Cc" for character in text)
+def _vardiff(channel: Channel) -> Vardiff:
+    """Every Sv2 channel has one: nothing in Sv2 asks for a fixed difficulty."""
+    assert channel.vardiff is not None
+    return channel.vardiff
 
 
 def is_hash_rate(rate: float) -> bool:

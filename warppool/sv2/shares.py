@@ -136,6 +136,10 @@ class Shares:
             self._answer(ruling, steps)
         return steps
 
+    def take_due(self) -> list[Channel] | None:
+        """The channels whose vardiff is to be asked after what was judged; once."""
+        return self._intake.take_due()
+
     def recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares are in the books: one Success for each channel that has news."""
         touched: dict[ServerChannel, None] = {}
