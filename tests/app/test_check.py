@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import socket
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.app.test_config import ADDRESS, MAIN_ADDRESS, SECRETS
 from tests.node.stub import Mood, RpcFault, StubNode
 from warppool.app import check as module
 from warppool.app.cli import main
+from warppool.app.democert import self_signed
 from warppool.app.lock import DataDirLock
 
 LISTEN = '[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:0"]\n'
@@ -97,6 +100,45 @@ def test_while_the_pool_runs_its_directory_and_ports_are_its_own(check, tmp_path
     assert graded(lines, "warn") == [
         f"warn pool.data_dir: data is held by a running warppool (pid {os.getpid()}); a second is refused",
         f"warn stratum.sv2_listen: 127.0.0.1:{port} was not tried, since a warppool runs (pid {os.getpid()})"]
+
+
+TLS = LISTEN + 'tls_listen = ["127.0.0.1:0"]\n'
+
+
+def about_tls(lines: list[str]) -> list[str]:
+    return [line for line in lines if " stratum.tls_cert: " in line or " stratum.tls_key: " in line]
+
+
+def test_a_good_pair_is_told_of(check, tmp_path):
+    end = datetime(2090, 1, 2, 3, tzinfo=UTC)
+    self_signed(("pool.example", "192.0.2.1"), None, end).write(tmp_path)
+    status, lines = check(TLS)
+    assert status == 0
+    [line] = about_tls(lines)
+    assert re.fullmatch(r"ok stratum\.tls_cert: fullchain\.pem is for pool\.example, 192\.0\.2\.1, signed by itself, "
+                        r"until 2090-01-02T03:00:00Z; its SHA-256 fingerprint is [0-9a-f]{64}", line)
+    assert about_tls(check()[1]) == [], "nobody asks for it where nothing listens"
+
+
+def test_a_pair_that_ends_or_lies_open_is_a_warning(check, tmp_path):
+    _, key = self_signed(not_after=datetime.now(UTC) + timedelta(days=3, hours=1)).write(tmp_path)
+    key.chmod(0o644)
+    status, lines = check(TLS)
+    assert status == 0
+    ok, ending, lies_open = about_tls(lines)
+    assert ok.startswith("ok stratum.tls_cert: ") and ending.startswith("warn stratum.tls_cert: it ends on ")
+    assert "in 3 days" in ending
+    assert lies_open == "warn stratum.tls_key: everybody on this machine may read privkey.pem: chmod 640 privkey.pem"
+
+
+@pytest.mark.parametrize(("name", "key"), [("fullchain.pem", "tls_cert"), ("privkey.pem", "tls_key")])
+def test_a_bad_pair_is_an_error(check, tmp_path, name, key):
+    self_signed().write(tmp_path)
+    (tmp_path / name).unlink()
+    status, lines = check(TLS)
+    assert status == 1
+    assert about_tls(lines) == [f"error stratum.{key}: {name} does not exist: name the file there, or switch TLS off "
+                                "by tls_listen = []"]
 
 
 def test_a_data_directory_that_cannot_be_used_is_an_error(check, tmp_path, monkeypatch):

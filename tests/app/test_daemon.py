@@ -107,6 +107,13 @@ def test_a_taken_port_is_one_clear_line(config):
     Daemon(config)._close_all()                         # and nothing was left locked
 
 
+def test_a_bad_certificate_is_one_clear_line(config, tmp_path):
+    tls = {"tls_listen": (config.stratum.sv2_listen[0],), "tls_cert": tmp_path / "cert", "tls_key": tmp_path / "key"}
+    with pytest.raises(ConfigError, match=r"stratum\.tls_cert: .*cert does not exist"):
+        Daemon(replace(config, stratum=replace(config.stratum, **tls)))
+    Daemon(config)._close_all()                         # and nothing was left locked
+
+
 def test_broken_books_are_one_clear_line(config):
     config.pool.data_dir.mkdir(exist_ok=True)
     (config.pool.data_dir / "shares.db").write_bytes(b"this is no database" * 100)
