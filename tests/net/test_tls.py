@@ -364,8 +364,8 @@ def test_no_flipped_bit_reaches_the_inner_connection(version):
 
 def test_a_record_that_announces_too_much_is_refused_at_once():
     ends = established()
-    assert [close.reason for close in closes(ends.pool.receive(b"\x17\x03\x03\xff\xff", START))] == [
-        "TLS: packet length too long"]
+    [close] = closes(ends.pool.receive(b"\x17\x03\x03\xff\xff", START))
+    assert close.reason in ("TLS: packet length too long", "TLS: encrypted length too long"), "by OpenSSL's version"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the program openssl is not installed")
