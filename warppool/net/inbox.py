@@ -32,11 +32,29 @@ class Gone(NamedTuple):
     reason: str
 
 
+class Connected(NamedTuple):
+    """What this worker asked for under `dial_id` stands; `peer` is the address that answered, for the log."""
+
+    dial_id: int
+    conn_id: int
+    peer: str
+
+
+class ConnectFailed(NamedTuple):
+    """What this worker asked for under `dial_id` will not be; from the resolver it comes by itself."""
+
+    dial_id: int
+    reason: str
+
+
+Part = Opened | Received | Gone | Connected | ConnectFailed
+
+
 @dataclass(frozen=True, slots=True)
 class FromReactor:
     """All that one wake-up of the reactor has for this worker, in order."""
 
-    items: tuple[Opened | Received | Gone, ...]
+    items: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +90,13 @@ class WorkerStats:
     """What a worker has counted since it started, and what it holds now."""
 
     worker: int
-    connections: int
+    connections: int                            # accepted ones
     accepted: int
     difficulty: float                           # sum of the credited difficulties
     refused: tuple[tuple[str, int], ...]        # by Sv2 code
     blocks: int
     best_difficulty: float                      # of the lowest hash among the accepted shares; 0.0 before the first
+    upstreams: int = 0                          # dialled connections
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from warppool.events import Send
 
@@ -20,9 +20,28 @@ class Output(NamedTuple):
     consumed: tuple[tuple[int, int], ...] = ()
 
 
+class Address(NamedTuple):
+    """Where to connect: `family` as `socket.AF_INET6`, `sockaddr` as `connect` takes it for that family."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+
+class ConnectTo(NamedTuple):
+    """Dial for a worker: try `addresses` in turn, until `deadline` (monotonic seconds).
+
+    It is answered exactly once, by `Connected` or `ConnectFailed` in the inbox of `worker`.
+    """
+
+    worker: int
+    dial_id: int
+    addresses: tuple[Address, ...]
+    deadline: float
+
+
 @dataclass(frozen=True, slots=True)
 class StopAccepting:
-    """The daemon stops: close the listeners and read no more; answers still go out."""
+    """The daemon stops: close the listeners, dial no more and read no more of what was accepted; answers go out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +86,4 @@ class Outgoing:
         return output
 
 
-ReactorItem = Output | StopAccepting | FlushAndStop
+ReactorItem = Output | ConnectTo | StopAccepting | FlushAndStop
