@@ -112,7 +112,32 @@ class BlockFound:
     share: ShareAccepted | None
 
 
-Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound
+class Dial(NamedTuple):
+    """`conn_id` asks for an outgoing connection to `host`, a name or an IP address; `upstream` shall serve it.
+
+    Exactly one of `upstream.opened` and `upstream.failed` follows, in a later wake-up and within some 10 s; nothing
+    does once the worker stops. There is no way to take it back: who no longer wants it answers `opened` with `Close`.
+    """
+
+    conn_id: int
+    host: str
+    port: int
+    upstream: Upstream
+
+
+class Nudge(NamedTuple):
+    """A step of another connection leaves `conn_id` something to do: it gets its `tick` in this wake-up.
+
+    For two connections that share a session. A worker looks at `wakes_at`, `backlog` and `in_flight` only of the
+    connection whose step it took; and what is sent on an accepted one must come out of a step of its own, or it would
+    go around its TLS. So the step that has something for the other leaves it there, makes the other's `wakes_at` its
+    `now` and says `Nudge`. One that is closed gets no tick, but is forgotten if nothing of it is in flight any more.
+    """
+
+    conn_id: int
+
+
+Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound | Dial | Nudge
 
 
 class Connection(Protocol):
@@ -155,3 +180,17 @@ class Connection(Protocol):
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone, by whoever's wish; nothing can be sent any more."""
+
+
+class Upstream(Connection, Protocol):
+    """An outgoing connection, which belongs to the worker whose session asked for it by `Dial`.
+
+    Its `conn_id` is 0 until the worker sets it, just before `opened`. From then on it is a connection like any other,
+    except that it is still read while the daemon drains, since what the pool answers is what a drain waits for.
+    """
+
+    def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
+        """The connection stands; `peer` is the address that answered, for the log."""
+
+    def failed(self, reason: str, now: Now) -> list[Event]:
+        """There will be no connection from this `Dial`, and no other call; `reason` is for the log."""

@@ -18,7 +18,7 @@ from tests.net.conftest import LogLines
 from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
 from warppool.net import reactor as module
-from warppool.net.inbox import FromReactor, Gone, Opened, Received
+from warppool.net.inbox import FromReactor, Gone, Opened, Part, Received
 from warppool.net.listener import listen
 from warppool.net.outbox import FlushAndStop, Output, StopAccepting
 from warppool.net.reactor import UNREAD_LIMIT, UNSENT_LIMIT, Reactor
@@ -34,7 +34,7 @@ class Scene:
         self.inbox: queue.Queue[Any] = queue.Queue()
         self.reactor = Reactor(self.listeners, [self.inbox], max_connections=max_connections, max_per_ip=max_per_ip)
         self.died: list[str] = []
-        self._parts: list[Opened | Received | Gone] = []
+        self._parts: list[Part] = []
         self._clients: list[Client] = []
         self._thread = spawn("reactor", self.reactor.run, self.died.append)
 
@@ -43,7 +43,7 @@ class Scene:
         self._clients.append(client)
         return client
 
-    def part(self) -> Opened | Received | Gone:
+    def part(self) -> Part:
         """The next thing that the worker is told."""
         while not self._parts:
             item = self.inbox.get(timeout=PATIENCE_S)
@@ -195,7 +195,7 @@ def test_a_flood_is_read_up_to_the_limit_until_it_is_consumed(scene: Scene) -> N
     client.sock.setblocking(True)
     client.send(b"the end")
     scene.post(consumed=((conn_id, UNREAD_LIMIT + 1),))
-    part: Opened | Received | Gone = Received(conn_id, b"")
+    part: Part = Received(conn_id, b"")
     while got < sent + len(b"the end"):
         part = scene.part()
         assert isinstance(part, Received) and part.conn_id == conn_id

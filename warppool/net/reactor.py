@@ -1,8 +1,8 @@
-"""The reactor: one thread that owns every miner's socket, and moves bytes between them and the workers.
+"""The reactor: one thread that owns every connection's socket, and moves bytes between them and the workers.
 
-It knows no protocol. What it reads goes to the inbox of the worker that owns the connection, one item a worker and
-wake-up; what a worker wants sent comes through the mailbox, one item a wake-up of that worker. It never blocks but in
-`select`.
+It knows no protocol. It accepts miners' connections, and dials others where a worker asks for them. What it reads goes
+to the inbox of the worker that owns the connection, one item a worker and wake-up; what a worker wants sent comes
+through the mailbox, one item a wake-up of that worker. It never blocks but in `select`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
+from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.door import Door, Visitor
-from warppool.net.inbox import FromReactor, Gone, Opened, Received
+from warppool.net.inbox import Connected, ConnectFailed, FromReactor, Gone, Opened, Part, Received
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
-from warppool.net.outbox import Output, ReactorItem, StopAccepting
+from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting
 from warppool.say import say
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ class _Peer:
 
     __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "sock", "unread", "unsent", "watching")
 
-    def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Opened | Received | Gone]) -> None:
+    is_dialled = False
+
+    def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Part]) -> None:
         self.conn_id = conn_id
         self.sock = sock
         self.ip = ip
@@ -64,12 +67,21 @@ class _Peer:
         self.is_ended = False                   # the peer will send no more
 
 
+class _DialledPeer(_Peer):
+    """One that a worker asked for: it does not count as a visitor, and is read as long as there are workers."""
+
+    __slots__ = ()
+
+    is_dialled = True
+
+
 class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
-    Connections go round the workers. At most `max_connections` are held (`limits.connection_cap`), and `max_per_ip` of
-    one address, where 0 is no limit. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last
-    wake-up. The workers end before it does.
+    Those that are accepted go round the workers. At most `max_connections` of them are held (`limits.connection_cap`),
+    and `max_per_ip` of one address, where 0 is no limit. Those that are dialled belong to the worker that asked.
+    `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The workers end before it
+    does.
     """
 
     def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *, max_connections: int,
@@ -79,9 +91,11 @@ class Reactor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.mailbox, EVENT_READ)
         self._door = Door(listeners, self._selector, max_connections, max_per_ip)
-        self._bags: list[tuple[queue.Queue[Any], list[Opened | Received | Gone]]] = [(inbox, []) for inbox in inboxes]
+        self._dialler = Dialler(self._selector)
+        self._bags: list[tuple[queue.Queue[Any], list[Part]]] = [(inbox, []) for inbox in inboxes]
         self._peers: dict[int, _Peer] = {}
         self._conn_ids = itertools.count(1)
+        self._visits = itertools.count(1)       # apart from the ids, of which dialled ones take some
         self._lingering: deque[tuple[float, _Peer]] = deque()       # by deadline; may have ended before
         self._is_reading = True
         self._stops_at: float | None = None
@@ -99,6 +113,7 @@ class Reactor:
         for peer in list(self._peers.values()):
             self._forget(peer)
         self._door.close()
+        self._dialler.close()
         self._selector.close()
         self.mailbox.close()
 
@@ -110,10 +125,12 @@ class Reactor:
         has_mail = False
         for key, events in ready:
             owner = key.data
-            if type(owner) is _Peer:
+            if isinstance(owner, _Peer):
                 self._serve(owner, events)
             elif owner is None:
                 has_mail = True
+            elif isinstance(owner, Attempt):
+                self._conclude(self._dialler.proceed(owner, now))
             else:
                 for visitor in self._door.let_in(owner, now):
                     self._welcome(visitor, owner.kind)
@@ -121,6 +138,9 @@ class Reactor:
             for item in self.mailbox.drain():
                 self._obey(item)
         self._door.turn(now)
+        if now >= self._dialler.due:
+            for missed in self._dialler.expire(now):
+                self._conclude(missed)
         self._end_lingering(now)
         for inbox, bag in self._bags:           # last, so that the reactor sleeps when the workers wake
             if bag:
@@ -132,7 +152,7 @@ class Reactor:
         times = [self._lingering[0][0]] if self._lingering else []
         if self._stops_at is not None:
             times.append(self._stops_at)
-        until = min(*times, self._door.resumes_at) if times else self._door.resumes_at
+        until = min(*times, self._door.resumes_at, self._dialler.due)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
 
     def _serve(self, peer: _Peer, events: int) -> None:
@@ -150,9 +170,24 @@ class Reactor:
 
     def _welcome(self, visitor: Visitor, kind: str) -> None:
         conn_id = next(self._conn_ids)
-        _, bag = self._bags[conn_id % len(self._bags)]
-        peer = self._peers[conn_id] = _Peer(conn_id, visitor.sock, visitor.ip, bag)
+        _, bag = self._bags[next(self._visits) % len(self._bags)]
         bag.append(Opened(conn_id, kind, visitor.peer))
+        self._adopt(_Peer(conn_id, visitor.sock, visitor.ip, bag))
+
+    def _conclude(self, outcome: Reached | Missed | None) -> None:
+        """Tell the worker what became of its dial, if that is known."""
+        if outcome is None:
+            return
+        _, bag = self._bags[outcome.order.worker]
+        if isinstance(outcome, Missed):
+            bag.append(ConnectFailed(outcome.order.dial_id, outcome.reason))
+            return
+        conn_id = next(self._conn_ids)
+        bag.append(Connected(outcome.order.dial_id, conn_id, outcome.peer))
+        self._adopt(_DialledPeer(conn_id, outcome.sock, outcome.ip, bag))
+
+    def _adopt(self, peer: _Peer) -> None:
+        self._peers[peer.conn_id] = peer
         try:
             self._watch(peer)
         except OSError as exc:                  # the kernel's own bound on what epoll watches
@@ -199,7 +234,8 @@ class Reactor:
                 self._selector.unregister(peer.sock)
         peer.sock.close()
         peer.unsent = None
-        self._door.left(peer.ip)
+        if not peer.is_dialled:
+            self._door.left(peer.ip)
         return True
 
     def _watch(self, peer: _Peer) -> None:
@@ -208,7 +244,8 @@ class Reactor:
         A socket that nothing is wanted of is taken out: epoll would report its hang-up over and over.
         """
         wanted = EVENT_WRITE if peer.unsent else 0
-        if not peer.is_ended and (peer.is_closing or (self._is_reading and peer.unread <= UNREAD_LIMIT)):
+        if not peer.is_ended and (
+                peer.is_closing or ((self._is_reading or peer.is_dialled) and peer.unread <= UNREAD_LIMIT)):
             wanted |= EVENT_READ
         if wanted == peer.watching:
             return
@@ -227,6 +264,8 @@ class Reactor:
         try:
             if isinstance(item, Output):
                 self._put_out(item)
+            elif isinstance(item, ConnectTo):
+                self._conclude(self._dialler.begin(item, self.beat))
             elif isinstance(item, StopAccepting):
                 self._stop_accepting()
             else:
@@ -267,7 +306,8 @@ class Reactor:
             peer.unsent = bytearray(memoryview(data)[sent:])
             self._watch(peer)
         if len(peer.unsent) > UNSENT_LIMIT:
-            say(log, logging.WARNING, "miner.slow", conn=peer.conn_id, peer=peer.ip, unsent=len(peer.unsent))
+            say(log, logging.WARNING, "upstream.slow" if peer.is_dialled else "miner.slow", conn=peer.conn_id,
+                peer=peer.ip, unsent=len(peer.unsent))
             with suppress(OSError):             # the kernel too shall forget what it holds for this one
                 peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._lose(peer, "too slow")
@@ -325,6 +365,8 @@ class Reactor:
 
     def _stop_accepting(self) -> None:
         self._door.close()
+        for missed in self._dialler.give_up():
+            self._conclude(missed)
         self._is_reading = False
         for peer in list(self._peers.values()):
             self._watch(peer)
