@@ -17,6 +17,7 @@ from warppool.net.inbox import Ask, Drain, NotRecorded, Opened, Recorded, Worker
 from warppool.net.listener import Listener, listen
 from warppool.net.outbox import FlushAndStop, StopAccepting
 from warppool.net.reactor import Reactor
+from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.threads import STOP, spawn
 
@@ -97,10 +98,12 @@ class Pool:
         self.refusals: list[tuple[str, str, int, int]] = []
         self.is_recording = True
         self.reactor = Reactor(listeners, self.inboxes, max_connections=max_connections, max_per_ip=max_per_ip)
+        self.resolver = Resolver(self.reactor.mailbox, self.inboxes)
         self.hasher = Hasher(workers)
         self._connect = connect
         self._clients: list[Client] = []
-        self._threads = [spawn("reactor", self.reactor.run, self.died.append)]
+        self._threads = [spawn("reactor", self.reactor.run, self.died.append),
+                         spawn("resolver", self.resolver.run, self.died.append)]
         self.workers = [self._start_worker(index) for index in range(workers)]
 
     def _start_worker(self, index: int) -> Worker:
@@ -122,7 +125,7 @@ class Pool:
                 inbox.put(Recorded(((block.conn_id, block.share.share_id),)))
 
         worker = Worker(index, inbox, self.reactor.mailbox, self.hasher, connect, record=record,
-                        refused=self.refusals.extend, found=found)
+                        refused=self.refusals.extend, found=found, dial=self.resolver.ask)
         self._threads.append(spawn(f"worker-{index}", worker.run, self.died.append))
         return worker
 
@@ -163,6 +166,7 @@ class Pool:
         """End every thread, give the last bytes `seconds`."""
         for inbox in self.inboxes:
             inbox.put(STOP)
+        self.resolver.stop()
         for thread in self._threads[1:]:
             thread.join(PATIENCE_S)
         self.reactor.mailbox.post(FlushAndStop(time.monotonic() + seconds))

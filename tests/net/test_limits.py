@@ -19,6 +19,11 @@ def test_the_cap_fits_the_limit_of_open_files(monkeypatch: pytest.MonkeyPatch, s
     assert connection_cap(configured) == cap
 
 
+def test_a_connection_that_brings_another_takes_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert connection_cap(0, fds_each=2) == (1024 - RESERVED_FDS) // 2
+
+
 def test_a_cap_that_cannot_be_had_is_lowered_and_said(monkeypatch: pytest.MonkeyPatch, log_lines: LogLines) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     assert connection_cap(5000) == 1024 - RESERVED_FDS

@@ -18,6 +18,7 @@ from warppool.net import worker as module
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher
 from warppool.net.inbox import (
     Ask,
+    Connected,
     Drain,
     FromReactor,
     Gone,
@@ -31,6 +32,7 @@ from warppool.net.inbox import (
 )
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Output, ReactorItem
+from warppool.net.resolver import Connect
 from warppool.net.worker import OFFER_SLICE, REPORT_AT, Worker
 from warppool.threads import STOP
 
@@ -54,11 +56,12 @@ class Scene:
         self.hasher = StubHasher()
         self.connections: dict[int, LineConnection] = {}
         self.log: list[tuple[str, Any]] = []
+        self.asked: list[Connect] = []
         self._max_unanswered = max_unanswered
         self.worker = Worker(4, self.inbox, self.mailbox, self.hasher, self.connect,
                              record=lambda shares: self.log.append(("record", [share.share_id for share in shares])),
                              refused=lambda counts: self.log.append(("refused", counts)),
-                             found=lambda block: self.log.append(("found", block.user)))
+                             found=lambda block: self.log.append(("found", block.user)), dial=self.asked.append)
 
     def connect(self, opened: Opened, now: Now) -> LineConnection:
         connection = self.connections[opened.conn_id] = LineConnection(opened.conn_id, self._max_unanswered)
@@ -67,7 +70,7 @@ class Scene:
     def turn(self, *items: Any) -> list[Output]:
         """One wake-up with `items` (parts of the reactor may come bare), and what the reactor is told."""
         for item in items:
-            self.inbox.put(FromReactor((item,)) if isinstance(item, (Opened, Received, Gone)) else item)
+            self.inbox.put(FromReactor((item,)) if isinstance(item, (Opened, Received, Gone, Connected)) else item)
         self.inbox.put(STOP)
         self.worker.run()
         outputs = self.mailbox.drain()

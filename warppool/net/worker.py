@@ -17,9 +17,11 @@ from warppool.events import (
     BlockFound,
     Close,
     Connection,
+    Dial,
     Event,
     Happened,
     Now,
+    Nudge,
     Send,
     ShareAccepted,
     ShareRefused,
@@ -29,15 +31,19 @@ from warppool.mining.job import Job
 from warppool.mining.share import Weight
 from warppool.net.counts import Counts
 from warppool.net.deadlines import Deadlines
+from warppool.net.dials import STOPPING, Dials
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher, weigh_all
 from warppool.net.inbox import (
     Ask,
+    Connected,
+    ConnectFailed,
     Drain,
     FromReactor,
     Gone,
     JobReady,
     NotRecorded,
     Opened,
+    Part,
     Received,
     Recorded,
     Weighed,
@@ -45,6 +51,7 @@ from warppool.net.inbox import (
 )
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Outgoing, ReactorItem
+from warppool.net.resolver import Connect
 from warppool.say import say
 from warppool.threads import STOP
 
@@ -75,6 +82,8 @@ class _Client:
 
     __slots__ = ("connection", "due", "is_behind", "is_mute", "peer", "unreported")
 
+    is_upstream = False
+
     def __init__(self, connection: Connection, peer: str) -> None:
         self.connection = connection
         self.peer = peer
@@ -84,12 +93,21 @@ class _Client:
         self.is_mute = False                    # closed; only its shares in flight keep it
 
 
+class _UpstreamClient(_Client):
+    """One that a session here asked for; a drain waits for what it says."""
+
+    __slots__ = ()
+
+    is_upstream = True
+
+
 class Worker:
     """Serves the connections that the reactor gives it; `run` is the body of its thread.
 
     `connect` makes the connection of one that was accepted. Of what leaves, `record` takes the accepted shares of one
     wake-up, to be answered with `Recorded` or `NotRecorded`; `refused` takes counts (user, reason, Unix time of the
-    minute, count); `found` takes a block, whose share is answered in the same way. All of them are called on this
+    minute, count); `found` takes a block, whose share is answered in the same way; `dial` takes what is to be dialled,
+    to be answered with `Connected` or `ConnectFailed` (None where no session dials). All of them are called on this
     thread and must not block. `beat` is the monotonic time of the last wake-up.
     """
 
@@ -97,7 +115,8 @@ class Worker:
                  connect: Callable[[Opened, Now], Connection], *,
                  record: Callable[[tuple[ShareAccepted, ...]], None],
                  refused: Callable[[tuple[tuple[str, str, int, int], ...]], None],
-                 found: Callable[[BlockFound], None]) -> None:
+                 found: Callable[[BlockFound], None],
+                 dial: Callable[[Connect], None] | None = None) -> None:
         self.index = index
         self.beat = time.monotonic()
         self._inbox = inbox
@@ -107,6 +126,7 @@ class Worker:
         self._record = record
         self._refused = refused
         self._found = found
+        self._dials = Dials(index, dial)
         self._now = Now(self.beat, time.time())             # of this wake-up
         self._clients: dict[int, _Client] = {}
         self._latest: Job | None = None                     # the job that a new connection starts with
@@ -118,6 +138,7 @@ class Worker:
         self._submitted: list[ShareSubmitted] = []          # ... or until the batch that is out comes back
         self._accepted: list[ShareAccepted] = []
         self._outgoing = Outgoing()
+        self._nudged: dict[int, None] = {}                  # a set that keeps its order
         self._asks: list[queue.SimpleQueue[WorkerStats]] = []
         self._drains: list[queue.SimpleQueue[int]] = []     # ... or until nothing is in flight
 
@@ -143,7 +164,7 @@ class Worker:
 
     def _next_items(self) -> list[Any]:
         """All that waits in the inbox, in order; nothing if a deadline comes first."""
-        first_due = min(self._deadlines.first, self._counts.refusals_due)
+        first_due = -math.inf if self._nudged else min(self._deadlines.first, self._counts.refusals_due)
         try:
             items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
         except queue.Empty:
@@ -175,26 +196,33 @@ class Worker:
                 self._answer_records(ids, is_recorded=False)
             case Ask(reply):
                 self._asks.append(reply)
+            case ConnectFailed():
+                self._fail_dial(item)
             case Drain(reply):
                 self._is_draining = True
                 self._drains.append(reply)
+                for dial_id in self._dials.pending:
+                    self._fail_dial(ConnectFailed(dial_id, STOPPING))
             case _:
                 raise TypeError(f"no item of a worker's inbox: {item!r}")
 
-    def _handle_part(self, part: Opened | Received | Gone) -> None:
-        if isinstance(part, Opened):
-            self._open(part)
-            return
-        client = self._clients.get(part.conn_id)
-        if client is None or client.is_mute:
-            return
+    def _handle_part(self, part: Part) -> None:
         if isinstance(part, Received):
-            if not self._is_draining:
+            client = self._clients.get(part.conn_id)
+            if client is not None and not client.is_mute and (not self._is_draining or client.is_upstream):
                 client.unreported += len(part.data)
                 self._guard_client(self._feed, client, part.data)
+        elif isinstance(part, Opened):
+            self._open(part)
+        elif isinstance(part, Gone):
+            client = self._clients.get(part.conn_id)
+            if client is not None and not client.is_mute:
+                say(log, logging.DEBUG, "conn.gone", conn=part.conn_id, peer=client.peer, reason=part.reason)
+                self._mute(client)
+        elif isinstance(part, Connected):
+            self._open_upstream(part)
         else:
-            say(log, logging.DEBUG, "conn.gone", conn=part.conn_id, peer=client.peer, reason=part.reason)
-            self._mute(client)
+            self._fail_dial(part)
 
     # --- steps of connections -----------------------------------------------------------------------------------------
 
@@ -231,6 +259,26 @@ class Worker:
         if self._latest is not None:
             self._guard_client(self._step, client, connection.offer, self._latest)
 
+    def _open_upstream(self, connected: Connected) -> None:
+        upstream = self._dials.take(connected.dial_id)
+        if upstream is None:                                # a drain has given it up
+            self._outgoing.close(connected.conn_id)
+            return
+        say(log, logging.DEBUG, "conn.dialled", conn=connected.conn_id, peer=connected.peer)
+        upstream.conn_id = connected.conn_id
+        client = self._clients[connected.conn_id] = _UpstreamClient(upstream, connected.peer)
+        self._guard_client(self._step, client, upstream.opened, connected.conn_id, connected.peer)
+
+    def _fail_dial(self, failed: ConnectFailed) -> None:
+        upstream = self._dials.take(failed.dial_id)
+        if upstream is None:                                # a drain has given it up
+            return
+        say(log, logging.DEBUG, "dial.failed", worker=self.index, dial=failed.dial_id, reason=failed.reason)
+        try:
+            self._gather(upstream.failed(failed.reason, self._now))
+        except Exception:
+            log.exception("event=dial.broken worker=%d dial=%d", self.index, failed.dial_id)
+
     def _feed(self, client: _Client, data: bytes) -> None:
         """Give a connection bytes, or with none let it go on with what it held back."""
         connection = client.connection
@@ -254,12 +302,29 @@ class Worker:
     def _answer(self, client: _Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
         """Weights or records have come, which makes room for more shares of this connection."""
         self._step(client, step, answers)
+        self._go_on(client)
+
+    def _go_on(self, client: _Client) -> None:
+        """What it waited for may have come: forget it, or let it go on with what it held back."""
         if client.is_mute:
             self._forget_if_done(client)
-        elif client.is_behind and not self._is_draining:
+        elif client.is_behind and (not self._is_draining or client.is_upstream):
             self._feed(client, b"")
         elif client.unreported >= REPORT_AT:
             self._report(client)
+
+    def _heed_nudges(self) -> None:
+        """Turn to those whom the step of another one has left something; what follows for others waits for a turn."""
+        nudged, self._nudged = self._nudged, {}
+        for conn_id in nudged:
+            client = self._clients.get(conn_id)
+            if client is not None:
+                self._guard_client(self._heed, client)
+
+    def _heed(self, client: _Client) -> None:
+        if not client.is_mute:
+            self._step(client, client.connection.tick)
+        self._go_on(client)
 
     def _answer_records(self, ids: Iterable[tuple[int, int]], is_recorded: bool) -> None:
         by_connection: dict[int, list[int]] = {}
@@ -346,6 +411,11 @@ class Worker:
                 say(log, logging.DEBUG, "share.refused", conn=event.conn_id, user=event.user, reason=event.reason)
             elif isinstance(event, Happened):
                 say(log, _LEVELS[event.level], event.name, conn=event.conn_id, **dict(event.fields))
+            elif isinstance(event, Nudge):
+                self._nudged[event.conn_id] = None
+            elif isinstance(event, Dial):
+                if not self._is_draining:
+                    self._dials.ask(event, self._now.monotonic)
             else:
                 self._hang_up(event)
 
@@ -366,6 +436,8 @@ class Worker:
 
     def _settle(self) -> None:
         """Weigh and judge what was submitted, then tell the neighbours."""
+        if self._nudged:
+            self._heed_nudges()
         while self._submitted and not self._weighing:
             batch, self._submitted = self._submitted, []
             if len(batch) >= EXECUTOR_MIN_BATCH:
@@ -373,6 +445,8 @@ class Worker:
                 self._hasher.submit(self._weighing, self._inbox)
             else:
                 self._judge(batch, weigh_all(batch))
+            if self._nudged:
+                self._heed_nudges()
         if self._accepted:
             self._book()
         self._emit()
@@ -410,7 +484,8 @@ class Worker:
     def _reply(self, is_stopped: bool) -> None:
         """Answer those who asked, now that all that came before is told."""
         for ask in self._asks:
-            ask.put(self._counts.stats(self.index, len(self._clients)))
+            upstreams = sum(client.is_upstream for client in self._clients.values())
+            ask.put(self._counts.stats(self.index, len(self._clients) - upstreams, upstreams))
         self._asks.clear()
         if (self._is_draining or is_stopped) and self._counts.refusals_due < math.inf:
             self._refused(self._counts.take_refusals())
