@@ -26,13 +26,14 @@ from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
 
 PATIENCE_S = 30.0
+TOO_FAR_AHEAD_S = 90_000    # more than the two hours that a header may be dated ahead
 BAD_EVERY = 16              # one share in so many is bad, and must be refused
 
 
 class LoadMiner:
     """One connection with one channel, kept at `in_flight` unanswered shares; one thread's.
 
-    A good share meets the channel's target or the network's. A bad one is dated before its job and is no block.
+    A good share meets its work's target or the network's. A bad one is dated too far ahead and is no block.
     """
 
     def __init__(self, port: int, server_public: bytes, user: str, kind: str, in_flight: int, ephemeral: bytes) -> None:
@@ -122,7 +123,7 @@ class LoadMiner:
         extranonce = bytes(work.extranonce_size)
         while True:
             is_bad = self._tries % BAD_EVERY == BAD_EVERY - 1
-            ntime = work.min_ntime - is_bad
+            ntime = work.min_ntime + is_bad * TOO_FAR_AHEAD_S
             header = work.header(extranonce, work.version, ntime, self._nonce)
             share_hash = double_sha256(header)
             value = int.from_bytes(share_hash, "little")
@@ -163,6 +164,17 @@ class Load:
         deadline = time.monotonic() + seconds
         self._turn_until(lambda: time.monotonic() >= deadline or self.is_over)
 
+    def settle(self) -> None:
+        """Submit no more, hear every answer that is owed, and hang up."""
+        self._turn_until(lambda: not self.in_flight, submits=False)
+        for miner in self._miners:
+            miner.sock.shutdown(socket.SHUT_WR)
+        self.end()
+
+    def answers(self) -> list[int]:
+        """How many shares of each miner were answered; any thread may ask."""
+        return [miner.answers for miner in self._miners]
+
     @property
     def is_over(self) -> bool:
         return any(miner.is_over for miner in self._miners)
@@ -182,7 +194,9 @@ class Load:
         self._miners.clear()
 
     def codes(self) -> Counter[str]:
-        return Counter(self.refused.values())
+        """The names of all refusals so far."""
+        return Counter(self.refused.values()) + sum(
+            (Counter(list(miner.refused.values())) for miner in self._miners), Counter())
 
     def close(self) -> None:
         """Let go of the sockets, whatever happened."""

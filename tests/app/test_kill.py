@@ -64,7 +64,7 @@ def test_every_acknowledged_share_is_in_the_books(tmp_path: Path, load: Load) ->
     dice = random.Random(3)
     with StubNode(nbits=HARD_NBITS, cookie=tmp_path / "cookie") as stub:
         config = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": "cookie"},
-                              difficulty={"start": 1e-10, "min": 1e-10})
+                              difficulty={"start": 1e-10, "min": 1e-10, "max": 1e-10})
         for turn in range(KILLS):
             with PoolProcess(config) as pool:
                 port = pool.ready()

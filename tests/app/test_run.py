@@ -22,7 +22,7 @@ from warppool.noise.primitives import public_key
 
 SECRET = bytes(range(1, 33))
 NO_NODE = {"url": "http://127.0.0.1:1", "cookie_file": "cookie"}
-EASY = {"start": 1e-10, "min": 1e-10}
+EASY = {"start": 1e-10, "min": 1e-10, "max": 1e-10}
 WATCHDOG_USEC = "200000"
 
 
