@@ -32,7 +32,7 @@ SILENCE_OCTAVES = 4
 QUIET_SHARES = 10.0
 """Shares that a machine must owe before its silence is no chance: that happens to a steady one once in 22,000 looks."""
 
-WINDOW_SHARES = 24.0
+WINDOW_SHARES = 32.0
 WINDOW_S = 60.0
 """A window holds what so many shares take at the wanted rate, and no less than so many seconds; older is forgotten."""
 
