@@ -239,7 +239,7 @@ class DifficultyConfig:
     min: Decimal = option(DIFFICULTY, Decimal("0.001"), "No share is easier than this.")
     max: Decimal = option(number("1e-10", "1e30", has_zero=True), 0, "No share is harder than this; 0: no limit.")
     shares_per_minute: Decimal = option(
-        number("0.01", "6000"), Decimal("12.0"), "Wanted of each channel that declares a hash rate.")
+        number("0.01", "6000"), Decimal("12.0"), "Wanted of each channel; difficulty follows its hash rate.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
