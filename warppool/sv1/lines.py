@@ -1,0 +1,62 @@
+"""Lines: cut out of the byte stream, whichever way TCP delivers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from warppool.errors import BadLine
+
+MAX_LINE = 16 * 1024
+"""Bytes of the longest line, its end not counted. A notify with a full merkle path has 2 KiB, a request 300 bytes."""
+
+
+class LineReader:
+    """Cuts lines out of a stream that arrives in any pieces, without their ends and white space.
+
+    Blank ones are left out: some machines send one now and then to keep a connection alive.
+    """
+
+    __slots__ = ("_at", "_buffer", "_partial")
+
+    def __init__(self) -> None:
+        self._buffer = b""                          # b"" between lines: an idle connection holds nothing
+        self._at = 0                                # where the next line begins in the buffer
+        self._partial: bytearray | None = None      # in the place of the buffer while it holds no end of a line, so
+                                                    # that small pieces are copied, and searched, once
+
+    @property
+    def pending(self) -> int:
+        """Bytes held: lines not taken yet, and the beginning of one that is not whole."""
+        return len(self._buffer) - self._at if self._partial is None else len(self._partial)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take `data` in, here and now, and return the lines that are whole, without their ends.
+
+        The iterator raises BadLine behind the lines before the one that is too long. Whoever stops early goes on later
+        with `feed(b"")`, or with more data.
+        """
+        if self._partial is not None:
+            self._partial += data
+            if b"\n" not in data and len(self._partial) <= MAX_LINE:
+                return iter(())
+            self._buffer, self._partial = bytes(self._partial), None
+        elif data:
+            self._buffer = self._buffer[self._at:] + data if self._buffer else data
+            self._at = 0
+        return self._lines()
+
+    def _lines(self) -> Iterator[bytes]:
+        buffer, at = self._buffer, self._at
+        while (end := buffer.find(b"\n", at)) >= 0:
+            if end - at > MAX_LINE:
+                break
+            self._at = end + 1
+            line = buffer[at:end].strip()
+            if line:
+                yield line
+            at = end + 1
+        if len(buffer) - at > MAX_LINE:
+            raise BadLine(f"a line of more than {MAX_LINE} bytes")
+        if at < len(buffer):
+            self._partial = bytearray(buffer[at:])
+        self._buffer, self._at = b"", 0
