@@ -1,0 +1,268 @@
+"""Bytes in, events out: the V1 connection against a machine in memory, against time, and against garbage."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.mining.makers import HARD_NBITS
+from tests.sv1.pairs import START, Jobs, Pair, make_surroundings
+from warppool.events import BlockFound, Close, Happened, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.mining.share import weigh
+from warppool.sv1.connection import AUTHORIZE_DEADLINE_S, FIRST_MESSAGE_DEADLINE_S, MAX_UNANSWERED
+from warppool.sv1.lines import MAX_LINE
+
+PING = b'{"id":1,"method":"mining.ping","params":[]}\n'
+
+
+def ready(**options):
+    pair = Pair(**options)
+    pair.set_up()
+    pair.events.clear()
+    return pair
+
+
+def submits(work, count, start=0):
+    return b"".join(
+        b'{"id":%d,"method":"mining.submit","params":["alice.rig1","%b","%b","%08x","%08x"]}\n'
+        % (nonce, work.job_id.encode(), b"00" * 8, work.ntime, nonce) for nonce in range(start, start + count))
+
+
+def test_what_a_call_leads_to_is_one_send():
+    pair = Pair()
+    pair.offer()
+    (event,) = [event for event in pair.server.receive(
+        b'{"id":1,"method":"mining.subscribe"}\n{"id":2,"method":"mining.authorize","params":["a"]}\n' + PING, START)
+        if isinstance(event, Send)]
+    assert len(event.data.splitlines()) == 5
+
+
+def test_a_machine_mines():
+    pair = ready()
+    pair.deliver(pair.server.receive(submits(pair.work, 20), pair.now))
+    assert pair.server.in_flight == 20
+    pair.judge()
+    blocks = sum(isinstance(event, BlockFound) for event in pair.events)
+    refused = sum(isinstance(event, ShareRefused) for event in pair.events)
+    assert blocks + refused == 20 and blocks
+    pair.record()
+    answers = [line for line in pair.said if "method" not in line][2:]
+    assert [line["id"] for line in answers] == list(range(20))
+    assert sum(line["result"] is True for line in answers) == blocks
+    assert pair.server.in_flight == 0
+
+
+@pytest.mark.parametrize("cut", range(1, 400, 13))
+def test_tcp_may_cut_anywhere(cut):
+    pair = ready()
+    data = submits(pair.work, 5)
+    events = [*pair.server.receive(data[:cut], START), *pair.server.receive(data[cut:], START)]
+    assert sum(isinstance(event, ShareSubmitted) for event in events) == 5
+    assert pair.server.backlog == 0
+
+
+@pytest.mark.parametrize("bad", [b"x\n", b"\x16\x03\x01\x02\x00\x01\n", b"[1]\n", b"x" * (MAX_LINE + 1),
+                                 b'{"id":"' + b"x" * 300 + b'","method":"mining.ping"}\n', b"[" * 9000 + b"\n",
+                                 b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b'{"id":1,"id":2}\n', b"\xff\n"])
+def test_shares_before_bad_bytes_are_served_and_then_the_connection_closes(bad):
+    pair = ready(nbits=HARD_NBITS)
+    fields = pair.mine()
+    data = json.dumps({"id": 4, "method": "mining.submit", "params": ["alice.rig1", *fields]}).encode() + b"\n"
+    events = pair.server.receive(PING + data + bad + PING, START)
+    assert [type(event) for event in events] == [ShareSubmitted, Send, Close]
+    assert events[-1].is_peers_fault and "BadLine" in events[-1].reason
+    assert len(events[1].data.splitlines()) == 1
+    assert pair.server.receive(PING, START) == [] and pair.server.wakes_at == math.inf
+    assert pair.server.closed(START) == []
+    (accepted,) = pair.server.judged([weigh(events[0].header, events[0].network_target)], START)
+    assert isinstance(accepted, ShareAccepted)           # mute, but nothing is lost
+    assert pair.server.recorded([accepted.share_id], START) == [] and pair.server.in_flight == 0
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+def at(seconds):
+    return Now(START.monotonic + seconds, START.unix + seconds)
+
+
+def test_a_connection_that_says_nothing_is_closed_after_ten_seconds():
+    server = Pair().server
+    assert server.wakes_at == START.monotonic + FIRST_MESSAGE_DEADLINE_S
+    assert server.receive(b'{"id":1,"meth', at(5)) == []       # the front of a message is none
+    assert server.tick(at(9.9)) == []
+    assert server.tick(at(10)) == [Close(7, "no message within 10 s", True)]
+    assert server.receive(PING, at(11)) == []
+
+
+def test_a_connection_that_does_not_authorize_is_closed_after_a_minute():
+    server = Pair().server
+    for second in (5, 9, 30, 59):
+        server.receive(PING, at(second))
+    assert server.wakes_at == START.monotonic + AUTHORIZE_DEADLINE_S
+    assert server.tick(at(59.9)) == []
+    assert server.tick(at(60)) == [Close(7, "not authorized within 60 s", True)]
+
+
+def test_a_machine_without_a_share_is_dropped_after_the_idle_time():
+    pair = ready(nbits=HARD_NBITS, idle_timeout_s=100.0)
+    pair.now = at(50)
+    pair.submit(*pair.mine())
+    pair.settle()
+    for second in range(51, 150):
+        pair.now = at(second)
+        pair.tick()
+        pair.send(PING.strip())                         # talk is no work
+    assert pair.close is None
+    pair.now = at(150)
+    pair.tick()
+    assert pair.close == Close(7, "no share for 100 s", True)
+
+
+def test_it_wakes_for_its_difficulty_and_for_its_deadline():
+    pair = ready(nbits=HARD_NBITS)
+    assert START.monotonic < pair.server.wakes_at < START.monotonic + 600
+    for second in range(1, 700):
+        if pair.server.wakes_at <= START.monotonic + second:
+            pair.now = at(second)
+            pair.tick()
+    assert pair.close is not None and pair.close.reason == "no share for 600 s"
+    assert pair.server.wakes_at == math.inf
+
+
+def test_a_closed_connection_wants_nothing_any_more():
+    pair = ready()
+    pair.drop()
+    assert pair.server.wakes_at == math.inf
+    assert pair.server.tick(at(10_000)) == [] and pair.server.receive(PING, START) == []
+
+
+# --- too much at a time -----------------------------------------------------------------------------------------------
+
+def test_shares_beyond_the_bound_wait_unread_until_answers_made_room():
+    pair = ready()
+    work = pair.work
+    pair.deliver(pair.server.receive(submits(work, MAX_UNANSWERED + 300), pair.now))
+    assert pair.server.in_flight == MAX_UNANSWERED and pair.server.backlog > 0
+    pair.deliver(pair.server.receive(submits(work, 10, start=5000), pair.now))
+    assert pair.server.in_flight == MAX_UNANSWERED
+    pair.settle()
+    assert sum("result" in line for line in pair.said) == 2 + MAX_UNANSWERED + 310
+    assert pair.server.backlog == 0
+
+
+def test_small_calls_behind_a_share_that_waits_are_bounded_too():
+    pair = ready(nbits=HARD_NBITS)
+    pair.submit(*pair.mine())
+    pair.judge()
+    pair.deliver(pair.server.receive(PING * 3000, pair.now))
+    assert pair.server.in_flight == 1
+    assert pair.server.backlog == (3000 - MAX_UNANSWERED + 1) * len(PING)
+    heard = pair.record()
+    assert sum(line.get("result") == "pong" for line in heard) == 3000
+    assert pair.server.backlog == 0
+
+
+def test_a_backlog_with_bad_bytes_in_it_closes_when_its_turn_comes():
+    pair = ready()
+    pair.deliver(pair.server.receive(submits(pair.work, MAX_UNANSWERED) + b"junk\n", pair.now))
+    assert pair.close is None
+    pair.settle()
+    assert pair.close is not None and "BadLine" in pair.close.reason
+
+
+def test_an_idle_connection_holds_nothing_of_what_was_said():
+    pair = ready()
+    assert pair.server.backlog == 0 and pair.server._outgoing is None
+    assert pair.server._lines._buffer == b"" and pair.server._lines._partial is None
+
+
+# --- garbage ----------------------------------------------------------------------------------------------------------
+
+KNOWN = (Send, Close, ShareSubmitted, ShareRefused, Happened)
+WORDS = ["mining.submit", "mining.subscribe", "mining.authorize", "mining.configure", "mining.suggest_difficulty",
+         "mining.suggest_target", "mining.extranonce.subscribe", "mining.get_transactions", "mining.ping", "", "x"]
+VALUES = st.sampled_from([
+    None, True, False, 0, 1, -1, 2**32, 2**70, 10**400, 1.5, 1e-300, "", "x", "alice.rig1", "1", "00" * 8, "6553f164",
+    "00000000", "ffffffff", "d=1", "d=1e-400", "fd=1e999999999999999999", "d=nan", "\ud800", "\0", "é" * 200, "9" * 999,
+    [], {}, [[]], ["version-rolling"], ["minimum-difficulty", "version-rolling", "info", "x", 7, None, []],
+    {"minimum-difficulty.value": 0.001}, {"minimum-difficulty.value": [], "version-rolling.mask": {}}, [[[[[["x"]]]]]],
+    {"version-rolling.mask": "1fffe000", "info.hw-id": "x", "info.sw-version": 5}, {"a": {"b": {"c": [{}]}}}])
+REQUESTS = st.fixed_dictionaries({}, optional={
+    "id": VALUES, "method": st.sampled_from(WORDS) | VALUES, "params": st.lists(VALUES, max_size=7) | VALUES,
+    "result": VALUES, "error": VALUES})
+
+
+def check(pair, events):
+    """Nothing but clean events; and whatever was let in can be judged and recorded."""
+    assert all(isinstance(event, KNOWN) for event in events)
+    assert sum(isinstance(event, Close) for event in events) <= 1
+    for event in events:
+        if isinstance(event, Send):
+            assert all(isinstance(json.loads(line), dict) for line in event.data.splitlines())
+    pair.deliver(events)
+    pair.settle()
+    assert pair.server.in_flight == 0
+
+
+SURROUNDINGS, JOBS = make_surroundings(), Jobs()
+
+
+def pair_for(is_ready):
+    pair = Pair(SURROUNDINGS, JOBS)
+    if is_ready:
+        pair.set_up()
+    return pair
+
+
+@settings(max_examples=2500, deadline=None)
+@given(st.binary(max_size=300), st.booleans(), st.booleans())
+def test_random_bytes(data, is_ready, is_line):
+    pair = pair_for(is_ready)
+    check(pair, pair.server.receive(data + b"\n" * is_line, START))
+
+
+@settings(max_examples=4000, deadline=None)
+@given(st.lists(REQUESTS, min_size=1, max_size=3), st.booleans())
+def test_random_requests_are_answered_in_their_order(requests, is_ready):
+    pair = pair_for(is_ready)
+    before = len(pair.said)
+    check(pair, pair.server.receive(b"".join(json.dumps(each).encode() + b"\n" for each in requests), START))
+    asked = [each for each in requests if each.get("method") is not None or not {"result", "error"} & each.keys()]
+    if pair.close is None:
+        answers = [line["id"] for line in pair.said[before:] if "method" not in line]
+        assert answers == json.loads(json.dumps([each.get("id") for each in asked]), parse_float=str)
+
+
+SUBMIT = b'{"id":4,"method":"mining.submit","params":["alice.rig1","1","0000000000000000","6553f164","00000000"]}\n'
+
+
+@settings(max_examples=2500, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(SUBMIT)), st.integers(0, 6), st.binary(max_size=6)), min_size=1,
+                max_size=4))
+def test_mutated_submits(changes):
+    data = SUBMIT
+    for where, length, replacement in changes:
+        data = data[:where] + replacement + data[where + length:]
+    pair = pair_for(is_ready=True)
+    check(pair, pair.server.receive(data, START))
+
+
+@pytest.mark.parametrize("data", [
+    b"[" * MAX_LINE, b'{"id":' * 2000 + b"\n", b'{"params":' + b'[{"a":' * 2000 + b"\n", b"x" * 10 * MAX_LINE,
+    b'"' * MAX_LINE + b"\n", b'\\"' * 8000 + b"\n", b'"\\' * 8000 + b"\n", b"\n" * 60_000, b" " * 60_000,
+    b"\0" * 60_000, b'{"id":1e' + b"9" * 16_000 + b',"method":"mining.ping"}\n',
+    b'{"id":' + b"1" * 4_000 + b',"method":"mining.ping"}\n',
+    b'{"id":1,"method":"mining.suggest_difficulty","params":[1e-999999999999999999999]}\n',
+    b'{"id":1,"method":"mining.suggest_difficulty","params":[1e999999999999999999999]}\n',
+    b'{"id":1,"method":"mining.suggest_difficulty","params":[' + b"9" * 4_000 + b"]}\n",
+    b'{"id":1,"method":"' + b"m" * 16_000 + b'","params":[]}\n',
+    b'{"id":1,"method":"mining.configure","params":[[' + b'"x",' * 4_000 + b'"x"],{}]}\n',
+])
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_what_is_meant_to_hurt(data, is_ready):
+    pair = pair_for(is_ready)
+    check(pair, pair.server.receive(data, START))

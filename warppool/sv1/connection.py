@@ -1,0 +1,178 @@
+"""A V1 machine's connection as a worker sees it: bytes in, events out, and nothing raised for what the peer sent.
+
+Layers from the wire inwards: lines (`lines`), messages (`messages`), the session (`server`). TLS is not here: it is a
+layer of the worker's, and both ports get this connection. What a face call leads to leaves in one `Send`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from warppool.errors import RemoteProtocolError
+from warppool.events import Close, Event, Now, Send
+from warppool.mining.job import Job
+from warppool.mining.share import Weight
+from warppool.sv1.lines import LineReader
+from warppool.sv1.messages import parse
+from warppool.sv1.server import MiningServerSession, Surroundings
+from warppool.sv1.shares import Step
+
+FIRST_MESSAGE_DEADLINE_S = 10.0
+"""From the accepted connection to the first whole message."""
+
+AUTHORIZE_DEADLINE_S = 60.0
+"""From the accepted connection to the first worker let in; some machines wait for each answer before the next call."""
+
+MAX_UNANSWERED = 1024
+"""Requests of one connection that wait, for a verdict, a record, or those before them; what comes then waits unread."""
+
+
+class ServerConnection:
+    """One accepted V1 connection; the face of `events.Connection`.
+
+    `idle_timeout_s` bounds how long an authorized machine may stay without a share.
+    """
+
+    __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_lines",
+                 "_outgoing", "_session", "_working_since", "conn_id", "wakes_at")
+
+    def __init__(self, conn_id: int, surroundings: Surroundings, *, idle_timeout_s: float, now: Now) -> None:
+        self.conn_id = conn_id
+        self.wakes_at = self._deadline = now.monotonic + FIRST_MESSAGE_DEADLINE_S
+        self._authorize_by = now.monotonic + AUTHORIZE_DEADLINE_S
+        self._idle_timeout_s = idle_timeout_s
+        self._session = MiningServerSession(conn_id, surroundings)
+        self._lines = LineReader()
+        self._outgoing: list[bytes] | None = None       # lines of this call, if there are any
+        self._close: Close | None = None
+        self._is_closed = False
+        self._has_spoken = False
+        self._working_since = 0.0                       # monotonic seconds of the first authorize, 0 before it
+
+    @property
+    def in_flight(self) -> int:
+        """Shares whose weight or record is still awaited."""
+        return self._session.in_flight
+
+    @property
+    def backlog(self) -> int:
+        """Received bytes held back unprocessed."""
+        return self._lines.pending
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        """Bytes from the peer, or empty to go on with the backlog."""
+        events: list[Event] = []
+        if not self._is_closed:
+            self._read(data, now, events)
+        return self._finish(events)
+
+    def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
+        """Go through what is there until it ends, the connection closes, or too much is unanswered."""
+        session = self._session
+        lines = self._lines.feed(data)                  # takes the data in; cuts nothing yet
+        if session.unanswered >= MAX_UNANSWERED:
+            return
+        try:
+            for line in lines:
+                self._apply(session.receive(parse(line), now), events)
+                if not self._working_since:
+                    self._set_up(now)
+                if self._close is not None or session.unanswered >= MAX_UNANSWERED:
+                    return
+        except RemoteProtocolError as exc:
+            self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
+
+    def _set_up(self, now: Now) -> None:
+        """The first message buys time to authorize, and that time to find a share."""
+        if self._session.is_authorized:
+            self._working_since = now.monotonic
+            self._deadline = now.monotonic + self._idle_timeout_s
+        elif not self._has_spoken:
+            self._deadline = self._authorize_by
+        self._has_spoken = True
+
+    def offer(self, job: Job, now: Now) -> list[Event]:
+        """A new job."""
+        events: list[Event] = []
+        self._apply(self._session.offer(job, now), events)
+        return self._finish(events)
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
+        """The next weights, in the order of the shares."""
+        events: list[Event] = []
+        self._apply(self._session.judged(weights, now), events)
+        return self._resume(now, events)
+
+    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """These shares are committed."""
+        events: list[Event] = []
+        self._apply(self._session.recorded(ids), events)
+        return self._resume(now, events)
+
+    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """These shares will never be committed."""
+        events: list[Event] = []
+        self._apply(self._session.not_recorded(ids), events)
+        return self._resume(now, events)
+
+    def tick(self, now: Now) -> list[Event]:
+        """A deadline has come, or the time to look at the difficulty."""
+        events: list[Event] = []
+        if self._is_closed:
+            return events
+        if now.monotonic >= self._deadline:
+            self._come_due(now)
+        if self._close is None:
+            self._apply(self._session.tick(now), events)
+        return self._finish(events)
+
+    def _come_due(self, now: Now) -> None:
+        if not self._has_spoken:
+            self._time_out(f"no message within {FIRST_MESSAGE_DEADLINE_S:.0f} s")
+        elif not self._working_since:
+            self._time_out(f"not authorized within {AUTHORIZE_DEADLINE_S:.0f} s")
+        else:
+            idle_since = max(self._working_since, self._session.last_share_at or 0.0)
+            self._deadline = idle_since + self._idle_timeout_s
+            if now.monotonic >= self._deadline:
+                self._time_out(f"no share for {self._idle_timeout_s:.0f} s")
+
+    def _time_out(self, reason: str) -> None:
+        self._close = Close(self.conn_id, reason, is_peers_fault=True)
+
+    def closed(self, now: Now) -> list[Event]:
+        """The connection is gone; shares in flight are still judged and recorded, mutely."""
+        self._is_closed = True
+        self.wakes_at = math.inf
+        self._session.closed(now)
+        return []
+
+    def _apply(self, steps: list[Step], events: list[Event]) -> None:
+        for step in steps:
+            if isinstance(step, bytes):
+                if self._outgoing is None:
+                    self._outgoing = [step]
+                else:
+                    self._outgoing.append(step)
+            elif isinstance(step, Close):
+                self._close = step
+            else:
+                events.append(step)
+
+    def _resume(self, now: Now, events: list[Event]) -> list[Event]:
+        """Answers made room: go on with what was held back."""
+        if not self._is_closed and self._lines.pending:
+            self._read(b"", now, events)
+        return self._finish(events)
+
+    def _finish(self, events: list[Event]) -> list[Event]:
+        """Put what is to be sent into one Send, and a Close after it."""
+        lines, self._outgoing = self._outgoing, None
+        if lines is not None and not self._is_closed:
+            events.append(Send(self.conn_id, lines[0] if len(lines) == 1 else b"".join(lines)))
+        if self._close is not None and not self._is_closed:
+            self._is_closed = True
+            events.append(self._close)
+        self.wakes_at = math.inf if self._is_closed else min(self._deadline, self._session.work.wakes_at)
+        return events

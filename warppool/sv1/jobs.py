@@ -1,0 +1,65 @@
+"""Jobs in V1's words: each notify is encoded once, and all connections share its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from warppool.mining.extranonce import PREFIX_SIZE
+from warppool.mining.job import Job
+
+ENCODING = "sv1"
+"""The name of these encodings among a job's."""
+
+
+class EncodedNotify:
+    """`mining.notify` of one job, for extranonces of `extranonce_size` bytes in all: extranonce1 and extranonce2.
+
+    `clean` tells a machine to drop what it has, `further` to go on. Both name the job by `key_text(job.job_id)`.
+    """
+
+    __slots__ = ("_after_key", "clean", "extranonce_size", "further")
+
+    def __init__(self, job: Job, extranonce_size: int) -> None:
+        self.extranonce_size = extranonce_size
+        head, tail = job.coinbase_halves(extranonce_size)
+        branches = ",".join(f'"{sibling.hex()}"' for sibling in job.merkle_path)
+        self._after_key = (f'","{swap_words(job.tip.prev_hash).hex()}","{head.hex()}","{tail.hex()}",[{branches}],'
+                           f'"{job.version:08x}","{job.tip.nbits:08x}","').encode()
+        self.clean = self.under(job.job_id, job.ntime, is_clean=True)
+        self.further = self.under(job.job_id, job.ntime, is_clean=False)
+
+    def under(self, key: int, ntime: int, *, is_clean: bool) -> bytes:
+        """The line under another key, with another time to start from."""
+        return b"".join((b'{"id":null,"method":"mining.notify","params":["', key_text(key).encode(), self._after_key,
+                         b"%08x" % ntime, b'",true]}\n' if is_clean else b'",false]}\n'))
+
+
+def encoder(extranonce2_size: int) -> Callable[[Job], EncodedNotify]:
+    """What a `JobFactory` needs among its encoders, under ENCODING."""
+    return lambda job: EncodedNotify(job, PREFIX_SIZE + extranonce2_size)
+
+
+def encoded(job: Job, extranonce_size: int) -> EncodedNotify:
+    """The job's lines as the factory made them once, or made here for a job that came without."""
+    found = job.encodings.get(ENCODING)
+    if isinstance(found, EncodedNotify) and found.extranonce_size == extranonce_size:
+        return found
+    return EncodedNotify(job, extranonce_size)
+
+
+def key_text(key: int) -> str:
+    """A key of a channel's jobs as machines see it."""
+    return f"{key:x}"
+
+
+def key_of(text: str) -> int:
+    """The key that a machine names; -1, which no job has, for what is no key."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        return -1
+
+
+def swap_words(prev_hash: bytes) -> bytes:
+    """Reverse the bytes inside each of the eight 4-byte words: header order to V1's, and back."""
+    return b"".join(prev_hash[at:at + 4][::-1] for at in range(0, len(prev_hash), 4))

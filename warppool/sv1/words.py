@@ -1,0 +1,90 @@
+"""What a V1 machine says about difficulty, in a password, a suggestion or its configuration; and how we say it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+
+from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target, target_from_difficulty
+from warppool.sv1.messages import number
+
+_SEPARATORS = re.compile("[,; ]")
+_HEX = re.compile("[0-9a-fA-F]+")
+_EXACT_FLOAT = 1 << 53
+"""Whole numbers up to here are exact in the floats that machines read them into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the machine wants: targets, of which `start` is None where it said nothing; with `is_fixed` the difficulty
+    stays there. Nothing is easier than `floor`, from a password, and `minimum`, from `mining.configure`.
+    """
+
+    start: int | None = None
+    floor: int = MAX_TARGET
+    minimum: int = MAX_TARGET
+    is_fixed: bool = False
+
+    def with_password(self, password: str) -> Wish:
+        """`d=1024` sets start and floor, `fd=1024` fixes them; `x` and unknown words mean nothing. The last one wins.
+        """
+        wish = self
+        for word in _SEPARATORS.split(password):
+            name, _, value = word.partition("=")
+            target = wanted_target(value) if name in ("d", "fd") else None
+            if target is not None:
+                wish = replace(self, start=target, floor=target, is_fixed=name == "fd")
+        return wish
+
+    def over(self, older: Wish) -> Wish:
+        """This wish, and of an older one what this does not speak of."""
+        words = self if self.start is not None else older
+        minimum = self.minimum if self.minimum != MAX_TARGET else older.minimum
+        return replace(words, minimum=minimum)
+
+    @property
+    def easiest(self) -> int:
+        """The easiest target that the machine takes."""
+        return min(self.floor, self.minimum)
+
+
+NO_WISH = Wish()
+
+
+def wanted_target(value: object) -> int | None:
+    """The target of a difficulty that a machine names, None if that is no number above 0."""
+    difficulty = number(value)
+    return target_from_difficulty(difficulty) if difficulty is not None and difficulty > 0 else None
+
+
+def hex_number(value: object, digits: int) -> int | None:
+    """The number of up to so many hex digits, None if the value is no such text, or 0."""
+    if not isinstance(value, str) or len(value) > digits or not _HEX.fullmatch(value):
+        return None
+    return int(value, 16) or None
+
+
+@lru_cache(maxsize=1024)
+def difficulty_text(target: int) -> str:
+    """The difficulty of `target` as a JSON number, never above the exact one: a machine would throw away shares that
+    count.
+
+    Exact where a decimal number of float's length can be; else the nearest below.
+    """
+    exact = difficulty_from_target(target)
+    if exact.denominator == 1 and exact <= _EXACT_FLOAT:
+        return str(exact.numerator)
+    nearest = float(exact)
+    while Fraction(text := _compact(nearest)) > exact:
+        nearest = math.nextafter(nearest, 0.0)
+    return text
+
+
+def _compact(value: float) -> str:
+    text = repr(value)
+    if value >= _EXACT_FLOAT:
+        return str(int(value))
+    return text.removesuffix(".0")

@@ -1,0 +1,168 @@
+"""The work of one V1 machine: its channel, what it wants of difficulty, and the lines that bring it jobs."""
+
+from __future__ import annotations
+
+import math
+
+from warppool.bitcoin.target import MAX_TARGET
+from warppool.events import Happened, Now
+from warppool.mining.channel import Channel
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.extranonce import PREFIX_SIZE
+from warppool.mining.job import Job
+from warppool.mining.vardiff import Vardiff
+from warppool.sv1.jobs import encoded
+from warppool.sv1.shares import Step
+from warppool.sv1.words import NO_WISH, Wish, difficulty_text
+
+CHANNEL_ID = 1
+"""A V1 connection is one channel."""
+
+
+class Work:
+    """What the machine mines on, from its subscribe on, and under which target.
+
+    `is_on` once it may have jobs: subscribed and authorized. A change of difficulty brings a notify of its own, since
+    machines count a difficulty from the next one.
+    """
+
+    __slots__ = ("_announced", "_conn_id", "_is_clean_due", "_policy", "channel", "is_on", "job", "wakes_at", "wish")
+
+    def __init__(self, conn_id: int, policy: DifficultyPolicy) -> None:
+        self.channel: Channel | None = None
+        self.wish = NO_WISH
+        self.job: Job | None = None             # the newest, whether or not it was sent
+        self.is_on = False
+        self.wakes_at = math.inf                # monotonic: when vardiff is to be asked
+        self._conn_id = conn_id
+        self._policy = policy
+        self._announced = 0                     # the target of the last set_difficulty, 0 for none yet
+        self._is_clean_due = True               # the next notify tells the machine to drop what it has
+
+    def open(self, prefix: bytes, extranonce2_size: int) -> None:
+        """A new channel; its target is found when it begins."""
+        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET)
+
+    def resume(self, channel: Channel, wish: Wish, now: Now) -> list[Step]:
+        """The channel of a session that was dropped, and what that one had wanted, where this one has not said more."""
+        self.channel = channel
+        said, self.wish = self.wish, wish
+        if channel.vardiff is not None:         # what it found before the drop is as good as a declaration
+            channel.vardiff.restart(channel.target, now.monotonic, is_declared=True)
+        return self.follow(said.over(wish), now)
+
+    def begin(self, user: str, now: Now) -> list[Step]:
+        """The machine may have jobs: it starts, or goes on, or subscribed once more and gets its work anew."""
+        channel = self.channel
+        assert channel is not None
+        self._is_clean_due = True
+        self._announced = 0
+        if not self.is_on:
+            self.is_on = True
+            if not channel.user:
+                channel.user = user
+                self._measure(channel, self._start(), now)
+            channel.set_target(self._granted(channel))
+        return self._notify(now)
+
+    def end(self) -> None:
+        """No more jobs; the channel may be another session's by now."""
+        self.is_on = False
+        self.wakes_at = math.inf
+
+    def offer(self, job: Job, now: Now) -> list[Step]:
+        """A new job."""
+        self.job = job
+        return self._notify(now)
+
+    # -- difficulty ----------------------------------------------------------------------------------------------
+
+    def follow(self, wish: Wish, now: Now) -> list[Step]:
+        """The machine has said what it wants; nothing changes where it says the same again."""
+        if wish == self.wish:
+            return []
+        is_start = wish.start is not None and wish.start != self.wish.start
+        self.wish = wish
+        channel = self.channel
+        if channel is None or not channel.user:         # it will begin with what it wants
+            return []
+        self._measure(channel, self._start() if is_start else channel.target, now)
+        return self._retarget(channel, self._granted(channel), "asked", now)
+
+    def look(self, now: Now) -> list[Step]:
+        """Ask vardiff whether the target is still the right one."""
+        channel, job = self.channel, self.job
+        self.wakes_at = math.inf
+        if not self.is_on or channel is None or channel.vardiff is None or job is None:
+            return []
+        wanted = channel.vardiff.wanted(MAX_TARGET, job.tip.target, now.monotonic)
+        self.wakes_at = channel.vardiff.wakes_at
+        return self._retarget(channel, *wanted, now) if wanted is not None else []
+
+    def _start(self) -> int:
+        """The target that a new channel wants, before any bounds."""
+        return self._policy.wanted_at_open(0.0) if self.wish.start is None else self.wish.start
+
+    def _measure(self, channel: Channel, goal: int, now: Now) -> None:
+        """Find out how fast the machine is, from `goal` on; or let its difficulty stand where `fd=` has put it."""
+        channel.vardiff = None if self.wish.is_fixed else Vardiff(
+            self._policy, goal, now.monotonic, easiest=self.wish.easiest)
+
+    def _granted(self, channel: Channel) -> int:
+        """The target within the operator's bounds and the network's, as they are now."""
+        network_target = self.job.tip.target if self.job is not None else 1
+        if channel.vardiff is None:
+            self.wakes_at = math.inf
+            return self._policy.granted(min(self._start(), self.wish.easiest), MAX_TARGET, network_target)
+        target = channel.vardiff.granted(MAX_TARGET, network_target)
+        self.wakes_at = channel.vardiff.wakes_at if self.job is not None else math.inf
+        return target
+
+    def _retarget(self, channel: Channel, target: int, reason: str, now: Now) -> list[Step]:
+        if target == channel.target:
+            return []
+        before = channel.difficulty
+        channel.set_target(target)
+        changed = Happened(self._conn_id, "debug", "difficulty.changed", (
+            ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty), ("reason", reason)))
+        if not self.is_on or self.job is None:          # its first notify is still to come
+            return [changed]
+        return [changed, *self._notify_again(channel, self.job, now)]
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def _notify(self, now: Now) -> list[Step]:
+        """Send the newest job, if there is one and the machine is ready for it."""
+        job, channel = self.job, self.channel
+        if job is None or channel is None or not self.is_on:
+            return []
+        if job.job_id in channel.jobs:                  # resumed, or subscribed a second time
+            return self._notify_again(channel, job, now)
+        if channel.tip is None or channel.tip.target != job.tip.target:     # None: no job was there when it began
+            channel.set_target(self._granted(channel))
+        _, has_moved = channel.offer(job)
+        is_clean, self._is_clean_due = has_moved or self._is_clean_due, False
+        lines = encoded(job, PREFIX_SIZE + channel.extranonce_size)
+        return self._with_difficulty(channel, lines.clean if is_clean else lines.further)
+
+    def _notify_again(self, channel: Channel, job: Job, now: Now) -> list[Step]:
+        """The job that the machine has already, under a key and a time of their own.
+
+        A key of its own leaves the old target with the old job. A time of its own makes other headers of it: machines
+        search from the start again, and would bring the same shares as before.
+        """
+        ahead_s = max(1, int(now.unix) - job.ntime)
+        while (key := job.job_id | ahead_s << 32) in channel.jobs:
+            ahead_s += 1
+        channel.offer_under(key, job)
+        is_clean, self._is_clean_due = self._is_clean_due, False
+        lines = encoded(job, PREFIX_SIZE + channel.extranonce_size)
+        return self._with_difficulty(channel, lines.under(key, job.ntime + ahead_s, is_clean=is_clean))
+
+    def _with_difficulty(self, channel: Channel, notify: bytes) -> list[Step]:
+        """A notify, and right before it the difficulty, where the machine does not know it."""
+        if self._announced == channel.target:
+            return [notify]
+        self._announced = channel.target
+        return [b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(
+            channel.target).encode(), notify]
