@@ -10,21 +10,27 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.peers.bcoin_node import OP_TRUE, OP_TRUE_ADDRESS, OP_TRUE_SCRIPT, BcoinNode, skip_unless_installed
+from tests.peers.bcoin_node import (
+    MATURE,
+    OP_TRUE_ADDRESS,
+    OP_TRUE_SCRIPT,
+    BcoinNode,
+    fill_mempool,
+    judge_by_kernel,
+    skip_unless_installed,
+)
 from warppool.bitcoin.block import assemble_block, block_hash
 from warppool.bitcoin.coinbase import coinbase_halves, restore_witness
-from warppool.bitcoin.hashes import double_sha256, from_display, to_display
+from warppool.bitcoin.hashes import double_sha256, to_display
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
-from warppool.bitcoin.transaction import serialize_output, whole_transaction
+from warppool.bitcoin.transaction import serialize_output
 from warppool.mining.template import Template
 from warppool.node.items import NodeLost, SubmitBlock, TemplateReady, Verdict
-from warppool.node.kernel import Kernel
 from warppool.node.pace import SystemClock
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
@@ -33,7 +39,6 @@ pytestmark = pytest.mark.peer
 pytest.importorskip("pbk", reason="libbitcoinkernel is not installed: pip install 'warppool[regtest]'")
 
 PATIENCE_S = 30.0
-MATURE = 100            # blocks from a coinbase to the first that may spend it
 _EXTRANONCES = itertools.count(1)
 
 
@@ -136,44 +141,6 @@ def mine(template: Template, *, overpay: int = 0, is_block: bool = True, height:
     if template.has_witness:
         coinbase = restore_witness(coinbase)
     return SubmitBlock(block_hash(header), tip.height, assemble_block(header, coinbase, template.transactions))
-
-
-def spend(txid: bytes, value_sat: int, fee_sat: int) -> tuple[bytes, int]:
-    """A transaction that moves an output to anyone, from anyone; and what is left of it."""
-    left = value_sat - fee_sat
-    raw = b"\x02\x00\x00\x00\x00\x01\x01" + txid + bytes(4) + b"\x00" + b"\xff" * 4
-    return raw + b"\x01" + serialize_output(left, OP_TRUE_SCRIPT) + b"\x01\x01" + OP_TRUE + bytes(4), left
-
-
-def fill_mempool(node: BcoinNode, chains: int, links: int) -> list[bytes]:
-    """Send `chains` chains of `links` transactions each, out of the first coinbases; wait until all are there."""
-    sent = []
-    for height in range(1, chains + 1):
-        coinbase = node.call("getblock", node.call("getblockhash", height), True)["tx"][0]
-        txid, value = from_display(coinbase), 50 * 10**8
-        for _ in range(links):
-            raw, value = spend(txid, value, 10_000)
-            node.call("sendrawtransaction", raw.hex())
-            txid = whole_transaction(raw).txid
-            sent.append(raw)
-            wanted = to_display(txid)
-            until = time.monotonic() + PATIENCE_S
-            while wanted not in node.call("getrawmempool"):         # it is sent along before it is checked
-                assert time.monotonic() < until
-    return sent
-
-
-def judge_by_kernel(node: BcoinNode, directory: Path) -> None:
-    """Every block of bcoin's chain must be valid to libbitcoinkernel."""
-    kernel = Kernel(directory)
-    kernel.open()
-    try:
-        for height, raw in enumerate(node.blocks(), 1):
-            judged = kernel.submit(raw)[0]
-            assert judged.verdict is Verdict.ACCEPTED, (height, judged)
-        assert to_display(kernel.tip_hash()) == node.call("getbestblockhash")
-    finally:
-        kernel.close()
 
 
 def test_blocks_with_transactions_are_accepted_by_bcoin_and_by_the_kernel(node, pools, tmp_path):

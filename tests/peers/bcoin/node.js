@@ -45,7 +45,7 @@ async function main() {
     if (!isClosing) {
       isClosing = true;
       // It waits for its clients to hang up, and one in a long poll never does.
-      setInterval(() => node.http.http.http.closeAllConnections(), 10);
+      setInterval(() => node.http.http.closeAllConnections(), 10);
       await node.close();
       process.exit(0);
     }
