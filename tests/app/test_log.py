@@ -88,6 +88,15 @@ def test_nothing_but_warnings_is_held_back(log, level):
     assert len(log.lines()) == 2
 
 
+def test_how_a_node_stands_is_always_said(log):
+    for _ in range(2):
+        say(log, logging.WARNING, "node.lost", node="node-0", reason="gone")
+        say(log, logging.WARNING, "template.lost", reason="gone")
+        say(log, logging.INFO, "node.back", node="node-0")
+    assert [line.split()[0] for line in log.lines()] == [
+        "<4>event=node.lost", "<4>event=template.lost", "<6>event=node.back"] * 2
+
+
 def test_warnings_with_a_traceback_are_all_said(log):
     for _ in range(2):
         try:

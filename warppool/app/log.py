@@ -21,6 +21,9 @@ MAX_HELD = 256
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 _PER_CONNECTION = ("conn=", "peer=")
+_STANDINGS = ("event=node.", "event=template.")
+"""They say how a node stands, and an INFO takes them back: a loss held back as a repeat would leave "back" for the last
+word on a node that is gone. Their source waits longer and longer between them."""
 
 
 def set_up(level: str, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
@@ -60,7 +63,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         try:
             now = self._clock()
             self._settle(now)
-            if record.levelno == logging.WARNING and not record.exc_info and self._is_repeated(record, now):
+            if _may_repeat(record) and self._is_repeated(record, now):
                 return
             self.stream.write(self.format(record) + "\n")
             self.flush()
@@ -112,6 +115,11 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         if count:
             self.stream.write(f"{self.format(record)} repeated={count}\n")
             self.flush()
+
+
+def _may_repeat(record: logging.LogRecord) -> bool:
+    return (record.levelno == logging.WARNING and not record.exc_info
+            and not record.getMessage().startswith(_STANDINGS))
 
 
 def _printable(line: str) -> str:
