@@ -60,16 +60,16 @@ class LoadMiner:
         return self._work is not None
 
     def turn(self, *, submits: bool = True) -> None:
-        """Hear what has come, and submit up to the bound."""
+        """Hear what has come, and submit up to the bound: afterwards shares are in flight."""
         if self.is_over:
             return
         try:
+            if select.select([self.sock], [], [], 0)[0]:
+                self._hear(self.sock.recv(1 << 18))
             if submits and self._work is not None:
                 self._fill(self._work)
             if out := self.connection.outgoing():
                 self.sock.sendall(out)
-            if select.select([self.sock], [], [], 0)[0]:
-                self._hear(self.sock.recv(1 << 18))
         except ConnectionError:
             self.is_over = True
 
@@ -115,7 +115,8 @@ class LoadMiner:
         shares = []
         while len(self.unanswered) < self._in_flight:
             shares.append(self._share(work))
-        self.connection.send(*shares)
+        if shares:
+            self.connection.send(*shares)
 
     def _share(self, work: Work) -> object:
         """The next share, good or bad, as a message."""

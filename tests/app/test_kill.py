@@ -24,6 +24,7 @@ from warppool.noise.primitives import public_key
 SECRET = bytes(range(1, 33))
 KILLS = 10                          # of each kind of load
 MOMENTS_S = (0.05, 0.8)             # after the load began
+AFTER_SUBMIT_S = (0.0, 0.006)       # and after the last shares went out: before, in or after their commit
 MINERS = 4
 
 
@@ -45,6 +46,7 @@ def kill_under_load(pool: PoolProcess, load: Load, dice: random.Random) -> None:
     load.begin()
     load.go_on(dice.uniform(*MOMENTS_S))
     assert not load.is_over and load.in_flight
+    pool.outlive(dice.uniform(*AFTER_SUBMIT_S))
     pool.kill()
     load.end()
 
