@@ -183,38 +183,45 @@ def test_a_clock_apart_from_its_peers_is_a_warning(check, node, offset, warned):
     assert [line[:50] for line in lines[7:]] == ["warn clock: the node's clock and its peers' are 11"] * warned
 
 
-@pytest.mark.parametrize(("mood", "words"), [
-    (Mood.UNAUTHORIZED, "refuses the cookie of cookie (HTTP 401)"),
-    (Mood.FORBIDDEN, "HTTP 403"),
-    (Mood.BUSY, "HTTP 503"),
-    (Mood.WARM_UP, "the node is starting"),
-    (Mood.GARBAGE, "URL: "),
-    (Mood.NOT_JSON, "is not JSON"),
-    (Mood.HALF, "URL: "),
-    (Mood.CLOSE, "URL: "),
+@pytest.mark.parametrize("method", ["getblockchaininfo", "getblocktemplate"])
+@pytest.mark.parametrize(("mood", "sentence"), [
+    (Mood.HANG, "no whole answer from NODE in time"),
+    (Mood.UNAUTHORIZED, "the node refuses the cookie of cookie (HTTP 401)"),
+    (Mood.FORBIDDEN, "the node serves no calls from this machine (HTTP 403): see its rpcallowip"),
+    (Mood.BUSY, "the node is starting or too busy (HTTP 503): 'Work queue depth exceeded'"),
+    (Mood.WARM_UP, "the node is starting: Loading block index..."),
+    (Mood.GARBAGE, "what NODE says is not HTTP: '\\x00\\x01\\x02 what?\\r\\n'"),
+    (Mood.NOT_JSON, "METHOD: its answer is not JSON: '<html>hello</html>'"),
+    (Mood.HALF, "NODE hung up in the middle of an answer"),
+    (Mood.DRIBBLE, "no whole answer from NODE in time"),
+    (Mood.CLOSE, "no answer from NODE: Remote end closed connection without response"),
+    (Mood.WRONG_ID, "METHOD: the answer to another call (id ID)"),
 ])
-def test_a_node_that_does_not_answer_well_is_an_error(check, node, mood, words):
-    node.mood = mood
+def test_a_node_that_does_not_answer_well_is_one_error_that_says_how(check, node, monkeypatch, mood, sentence, method):
+    if mood in (Mood.HANG, Mood.DRIBBLE):
+        monkeypatch.setattr(module, "NODE_TIMEOUT_S", 0.25)
+    node.moods[method] = mood
     status, lines = check()
+    words = lines[-1].replace(node.url.removeprefix("http://"), "NODE").replace(method, "METHOD")
     assert status == 1
-    assert len(graded(lines, "error")) == 1
-    assert lines[-1].startswith("error node[0]: URL: ")
-    assert words in lines[-1]
+    assert [line.split(" ")[0] for line in lines] == ["ok"] * 6 + ["error"]
+    assert re.sub(r"\(id \d+\)", "(id ID)", words) == f"error node[0]: URL: {sentence}"
 
 
-def test_a_node_that_hangs_is_an_error_in_time(check, node, monkeypatch):
-    monkeypatch.setattr(module, "NODE_TIMEOUT_S", 0.2)
-    node.mood = Mood.HANG
-    status, lines = check()
-    assert status == 1
-    assert lines[-1].startswith("error node[0]: URL: ")
+def test_a_node_that_keeps_its_clock_to_itself_is_well(check, node):
+    node.moods["getnetworkinfo"] = Mood.CLOSE
+    assert check()[0] == 0
 
 
-def test_a_node_that_is_away_or_shows_no_cookie_is_an_error(check, node, tmp_path):
+def test_a_node_that_is_away_or_shows_another_cookie_or_none_is_an_error(check, node, tmp_path):
+    cookie = tmp_path / "cookie"
+    cookie.write_text("__cookie__:of-yesterday")
+    assert check()[1][-1] == "error node[0]: URL: the node refuses the cookie of cookie (HTTP 401)"
     node.stop()
-    assert check()[1][-1].startswith("error node[0]: URL: ")
-    (tmp_path / "cookie").unlink()
-    assert "no cookie at cookie: is the node running" in check()[1][-1]
+    address = node.url.removeprefix("http://")
+    assert check()[1][-1] == f"error node[0]: URL: cannot connect to {address}: Connection refused"
+    cookie.unlink()
+    assert check()[1][-1] == "error node[0]: URL: no cookie at cookie: is the node running, and is this its directory?"
 
 
 def test_a_node_of_another_network_is_an_error(check, node):
