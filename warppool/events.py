@@ -126,7 +126,7 @@ class Dial(NamedTuple):
 
 
 class Nudge(NamedTuple):
-    """A step of another connection leaves `conn_id` something to do: it gets its `tick` in this wake-up.
+    """A step of another connection leaves `conn_id` something to do: it gets its `tick` at once.
 
     For two connections that share a session. A worker looks at `wakes_at`, `backlog` and `in_flight` only of the
     connection whose step it took; and what is sent on an accepted one must come out of a step of its own, or it would

@@ -152,6 +152,10 @@ class Pool:
             inbox.put(Ask(reply))
         return sorted((reply.get(timeout=PATIENCE_S) for _ in self.inboxes), key=lambda stats: stats.worker)
 
+    @property
+    def is_running(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
     def stop_gracefully(self) -> None:
         """As the daemon does it: no more bytes in, answers out, then the threads, the reactor last."""
         reply: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -190,5 +194,5 @@ def pool(addresses: Sequence[str] = ("127.0.0.1:0",), workers: int = 2, max_conn
     try:
         yield running
     finally:
-        if running.listeners[0].sock.fileno() != -1:
+        if running.is_running:
             running.stop()

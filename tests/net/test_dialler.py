@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import queue
 import resource
+import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -13,13 +16,14 @@ import pytest
 
 from tests.net.conftest import LogLines
 from tests.net.far import Far, closed_port, far, silent
-from tests.net.pools import Client, until
+from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
 from tests.net.test_reactor import Scene
 from warppool.net import dialler as module
+from warppool.net.dialler import Dialler
 from warppool.net.inbox import Connected, ConnectFailed, Gone, Received
 from warppool.net.outbox import Address, ConnectTo, StopAccepting
-from warppool.net.reactor import UNREAD_LIMIT, UNSENT_LIMIT
+from warppool.net.reactor import MAX_WAIT_S, UNREAD_LIMIT, UNSENT_LIMIT, Reactor
 
 PLENTY_S = 60.0
 
@@ -107,6 +111,51 @@ def test_an_order_that_comes_too_late_fails(scene: Scene) -> None:
         dial(scene, at(hole.port), at(hole.port), seconds=-1.0)
         where = f"127.0.0.1:{hole.port}: timed out"
         assert scene.part() == ConnectFailed(7, f"{where}; {where}")
+
+
+@pytest.fixture
+def alone() -> Iterator[Dialler]:
+    """A dialler whose clock is the test's."""
+    with selectors.DefaultSelector() as selector:
+        made = Dialler(selector)
+        yield made
+        made.close()
+
+
+def order(*addresses: Address) -> ConnectTo:
+    return ConnectTo(0, 7, addresses, 10.0)
+
+
+def test_each_address_has_an_equal_share_of_the_time_that_is_left(alone: Dialler) -> None:
+    with silent() as hole:
+        assert alone.begin(order(*[at(hole.port)] * 4), 0.0) is None
+        for now, due in [(2.5, 5.0), (6.0, 8.0), (8.0, 10.0)]:
+            assert list(alone.expire(now)) == []
+            assert alone.due == due
+        missed, = alone.expire(10.0)
+        assert missed.reason.count("timed out") == 4
+        assert alone.due == math.inf
+
+
+def test_the_time_that_one_address_did_not_need_is_the_next_ones(alone: Dialler) -> None:
+    with silent() as hole:
+        assert alone.begin(order(at(closed_port()), at(hole.port)), 0.0) is None
+        (key, _), = alone._selector.select(PATIENCE_S)
+        assert alone.proceed(key.data, 1.0) is None
+        assert list(alone.expire(5.0)) == []                    # the first one's share
+        assert list(alone.expire(9.9)) == []
+        missed, = alone.expire(10.0)
+        assert "Connection refused; " in missed.reason and "timed out" in missed.reason
+
+
+def test_a_reactor_wakes_for_its_dials_and_closes_them_when_it_dies() -> None:
+    reactor = Reactor([], [queue.Queue()], max_connections=1)
+    try:
+        with silent() as hole:
+            reactor._obey(ConnectTo(0, 7, (at(hole.port),), time.monotonic() + 1.0))
+            assert reactor._patience() <= 1.0 < MAX_WAIT_S
+    finally:
+        reactor.close()                         # and no descriptor is left, which the fixture of this package holds
 
 
 def test_what_cannot_be_tried_at_all(scene: Scene) -> None:

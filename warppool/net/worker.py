@@ -308,13 +308,13 @@ class Worker:
         """What it waited for may have come: forget it, or let it go on with what it held back."""
         if client.is_mute:
             self._forget_if_done(client)
-        elif client.is_behind and (not self._is_draining or client.is_upstream):
+        elif client.is_behind and not self._is_draining:
             self._feed(client, b"")
         elif client.unreported >= REPORT_AT:
             self._report(client)
 
     def _heed_nudges(self) -> None:
-        """Turn to those whom the step of another one has left something; what follows for others waits for a turn."""
+        """Turn to those whom the step of another one has left something; what that leaves for others waits a turn."""
         nudged, self._nudged = self._nudged, {}
         for conn_id in nudged:
             client = self._clients.get(conn_id)
@@ -445,8 +445,6 @@ class Worker:
                 self._hasher.submit(self._weighing, self._inbox)
             else:
                 self._judge(batch, weigh_all(batch))
-            if self._nudged:
-                self._heed_nudges()
         if self._accepted:
             self._book()
         self._emit()
