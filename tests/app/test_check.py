@@ -76,9 +76,10 @@ def test_a_wrong_configuration_is_an_error_and_status_1(check, tmp_path, capsys)
 
 
 def test_listeners_that_nothing_serves_are_warnings(check):
-    status, lines = check('[stratum]\nlisten = ["127.0.0.1:0"]\nsv2_listen = ["127.0.0.1:0"]\n')
+    status, lines = check('[stratum]\nlisten = ["127.0.0.1:0"]\nsv2_listen = []\nsv2_spec_listen = ["127.0.0.1:0"]\n')
     assert status == 0
-    assert graded(lines, "warn") == ["warn stratum.listen: this version serves no such listener yet; [] silences this"]
+    assert graded(lines, "warn") == [
+        "warn stratum.sv2_spec_listen: this version serves no such listener yet; [] silences this"]
 
 
 def test_a_port_that_is_taken_is_an_error(check):

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from warppool.app.demo import demo_config
-from warppool.app.miner import CpuMiner, PoolGone, PoolUrl
+from warppool.app.demo import demo_config, demo_miners
+from warppool.app.link import PoolGone, PoolUrl
+from warppool.app.miner import CpuMiner
 from warppool.app.wiring import Daemon
 from warppool.errors import ConfigError, LedgerError, RemoteProtocolError
 from warppool.ledger.url import open_reader
@@ -63,15 +64,32 @@ def mine_until(miner, is_enough):
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("kind", ["standard", "extended"])
-def test_a_miner_mines_and_its_shares_are_in_the_books(daemon, url, config, kind):
-    miner = CpuMiner(url, f"alice.{kind}", kind)
+@pytest.mark.parametrize("name", ["v2-standard", "v2-extended", "v1", "v1-tls"])
+def test_a_miner_mines_and_its_shares_are_in_the_books(daemon, config, name):
+    miner = demo_miners(config, daemon, KEY)[name]
     mine_until(miner, lambda: miner.tally.accepted >= 3)
     assert miner.tally.rejected == 0
     with open_reader(config.ledger.url, config.pool.data_dir) as reader:
         shares = list(reader.shares())
     assert len(shares) >= miner.tally.accepted
-    assert {share.worker for share in shares} == {f"alice.{kind}"}
+    assert {share.worker for share in shares} == {f"demo.{name}"}
+    assert {share.protocol for share in shares} == {name[:2].replace("v", "sv")}
+
+
+def test_all_ways_to_mine_at_once(daemon, config):
+    miners = demo_miners(config, daemon, KEY)
+    threads = [threading.Thread(target=miner.run) for miner in miners.values()]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: all(miner.tally.blocks and miner.tally.accepted for miner in miners.values()), 20)
+    finally:
+        for miner in miners.values():
+            miner.stop()
+        for thread in threads:
+            thread.join(10)
+    with open_reader(config.ledger.url, config.pool.data_dir) as reader:
+        assert {share.worker for share in reader.shares()} == {f"demo.{name}" for name in miners}
 
 
 def test_no_thread_outlives_a_stopped_daemon_and_its_data_dir_is_free_again(config):

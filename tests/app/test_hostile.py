@@ -23,7 +23,8 @@ from tests.app.process import write_config
 from tests.garbage import mutated
 from tests.node.stub import HARD_NBITS, StubNode
 from warppool.app.config import read_config
-from warppool.app.miner import CpuMiner, PoolUrl
+from warppool.app.link import PoolUrl
+from warppool.app.miner import CpuMiner
 from warppool.app.options import Config
 from warppool.app.wiring import Daemon
 from warppool.bitcoin.target import MAX_TARGET

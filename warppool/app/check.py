@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.app.config import read_config, unserved
+from warppool.app.connector import doors_of
 from warppool.app.lock import holder
 from warppool.app.options import Config, NodeConfig
 from warppool.app.wiring import credentials_of
@@ -90,17 +91,17 @@ def _data_dir(data_dir: Path, owner: str | None) -> Finding:
 
 
 def _ports(config: Config, owner: str | None) -> Iterator[Finding]:
-    for address in config.stratum.sv2_listen:
+    for kind, address, key in doors_of(config.stratum):
         if owner is not None:
-            yield Finding("warn", "stratum.sv2_listen", f"{address} was not tried, since a warppool runs ({owner})")
+            yield Finding("warn", key, f"{address} was not tried, since a warppool runs ({owner})")
             continue
         try:
-            listener = listen("sv2", str(address), "stratum.sv2_listen")
+            listener = listen(kind, str(address), key)
         except ConfigError as exc:
-            yield Finding("error", "stratum.sv2_listen", str(exc).removeprefix("stratum.sv2_listen: "))
+            yield Finding("error", key, str(exc).removeprefix(f"{key}: "))
             continue
         listener.sock.close()
-        yield Finding("ok", "stratum.sv2_listen", f"{address} is free")
+        yield Finding("ok", key, f"{address} is free")
 
 
 def _tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:

@@ -150,10 +150,13 @@ def _add_check(commands: Commands[_Parser]) -> None:
 
 def _add_mine(commands: Commands[_Parser]) -> None:
     parser = _add(commands, "mine", "mine on a pool with the CPU, for trying things out", _late("mine"))
-    parser.add_argument("url", metavar="URL", help="stratum2+tcp://HOST:PORT/PUBLIC-KEY")
+    parser.add_argument("url", metavar="URL", help="stratum2+tcp://HOST:PORT/PUBLIC-KEY, stratum+tcp://HOST:PORT or "
+                        "stratum+tls://HOST:PORT")
     parser.add_argument("-u", "--user", required=True, metavar="NAME", help="name to mine under, such as alice.rig1")
     parser.add_argument("--channel", choices=("standard", "extended"), default="extended",
-                        help="kind of channel to open (default: extended)")
+                        help="kind of channel to open, V2 (default: extended)")
+    parser.add_argument("--trust", type=Path, metavar="FILE",
+                        help="PEM file of the certificate to trust, V1 over TLS (default: the system's authorities)")
     parser.add_argument("--hashrate", type=_positive, metavar="H/S",
                         help="hash rate to declare (default: what this machine does)")
 

@@ -1,8 +1,9 @@
 """`warppool demo`: the whole pool on one screen, no node needed.
 
-An embedded regtest chain, the daemon with all its threads, and a CPU miner on each kind of channel, over real sockets
-and real Noise, in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0
-only if every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
+An embedded regtest chain, the daemon with all its threads, and four CPU miners over real sockets: on a standard and an
+extended channel of Stratum V2 over Noise, on Stratum V1, and on V1 over TLS with a certificate made for it. All files
+are in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0 only if
+every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from functools import partial
 from pathlib import Path
 
 from warppool.app.config import config_of
+from warppool.app.connector import SV1, SV1_TLS, SV2
+from warppool.app.democert import self_signed
+from warppool.app.link import EXTENDED, STANDARD, PoolUrl, tls_context
 from warppool.app.log import set_up
-from warppool.app.miner import CpuMiner, PoolUrl
+from warppool.app.miner import CpuMiner
 from warppool.app.options import Config, Secrets
 from warppool.app.run import StopWish, catch_signals
 from warppool.app.summary import human_rate
@@ -60,7 +64,7 @@ class BlockWatch(logging.Handler):
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Mine `args.blocks` blocks with two miners; 0 only if the kernel accepted every block."""
+    """Mine `args.blocks` blocks with four miners; 0 only if the kernel accepted every block."""
     wanted_stop = StopWish()
     catch_signals(wanted_stop)
     set_up("error")
@@ -82,10 +86,15 @@ def _only_errors_to_stderr() -> None:
 
 
 def demo_config(folder: Path, key: bytes) -> Config:
-    """The configuration of a pool that anyone can start: regtest, loopback, free ports, all files in `folder`."""
+    """The configuration of a pool that anyone can start: regtest, loopback, free ports, all files in `folder`.
+
+    The certificate of its TLS port is made here, for 127.0.0.1.
+    """
+    certificate, private_key = self_signed().write(folder)
     document = {
         "pool": {"network": "regtest", "payout_address": DEMO_ADDRESS, "data_dir": str(folder)},
-        "stratum": {"listen": [], "sv2_listen": ["127.0.0.1:0"]},
+        "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"], "sv2_listen": ["127.0.0.1:0"],
+                    "tls_cert": str(certificate), "tls_key": str(private_key)},
         "node": [{"source": "regtest"}],
     }
     return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")
@@ -98,15 +107,29 @@ def _show(folder: Path, watch: BlockWatch, blocks: int, wanted_stop: StopWish, i
     daemon.start()
     try:
         daemon.is_ready.wait(DEADLINE_S)
-        url = PoolUrl("127.0.0.1", daemon.listeners[0].port, public_key(key))
-        print(f"warppool demo: a pool on an embedded regtest chain, {url}", flush=True)
-        miners = {kind: CpuMiner(url, f"demo.{kind}", kind) for kind in ("standard", "extended")}
+        print("warppool demo: a pool on an embedded regtest chain", flush=True)
+        miners = demo_miners(config, daemon, key)
         with _mining(miners) as failures:
             _wait_for_blocks(daemon, miners, failures, watch, blocks, wanted_stop, is_terminal)
         _settle(watch)
     finally:
         daemon.stop()
     return _summary(config, miners, watch, blocks, failures)
+
+
+def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMiner]:
+    """One miner for each way to mine, by its name on the screen."""
+    ports = {listener.kind: listener.port for listener in daemon.listeners}
+    v2 = PoolUrl("127.0.0.1", ports[SV2], public_key(key))
+    v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
+    for url in (v2, v1, tls):
+        print(f"listening: {url}", flush=True)
+    return {
+        "v2-standard": CpuMiner(v2, "demo.v2-standard", STANDARD),
+        "v2-extended": CpuMiner(v2, "demo.v2-extended", EXTENDED),
+        "v1": CpuMiner(v1, "demo.v1"),
+        "v1-tls": CpuMiner(tls, "demo.v1-tls", context=tls_context(config.stratum.tls_cert)),
+    }
 
 
 @contextmanager
@@ -154,8 +177,9 @@ def _draw(miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, elapsed_s
     width = 20
     bar = "#" * (width * done // blocks)
     rate = human_rate(sum(miner.tally.hashes for miner in miners.values()) / max(elapsed_s, 1e-9))
-    shares = "  ".join(f"{kind} {miner.tally.accepted} shares" for kind, miner in miners.items())
-    print(f"\r\033[K[{bar:<{width}}] {done}/{blocks} blocks  {rate}  {shares}  {elapsed_s:.0f} s", end="", flush=True)
+    shares = "  ".join(f"{kind} {miner.tally.accepted}" for kind, miner in miners.items())
+    print(f"\r\033[K[{bar:<{width}}] {done}/{blocks} blocks  {rate}  shares: {shares}  {elapsed_s:.0f} s", end="",
+          flush=True)
 
 
 def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
@@ -184,7 +208,7 @@ def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blo
         problems.append(f"{answered} shares were acknowledged and {totals.shares} are in the books")
     for kind, miner in miners.items():
         tally = miner.tally
-        print(f"{kind} channel: {tally.submitted} shares sent, {tally.accepted} accepted, {tally.rejected} refused")
+        print(f"{kind}: {tally.submitted} shares sent, {tally.accepted} accepted, {tally.rejected} refused")
         if not tally.accepted:
             problems.append(f"the {kind} miner had no share accepted")
     print(f"blocks: {counts['found']} found, {counts['accepted']} accepted, {counts['side']} side, "

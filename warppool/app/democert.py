@@ -51,7 +51,8 @@ def self_signed(names: tuple[str, ...] = DEMO_NAMES, not_before: datetime | None
     called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "warppool demo")])
     builder = (x509.CertificateBuilder().subject_name(called).issuer_name(called).public_key(key.public_key())
                .serial_number(x509.random_serial_number())
-               .not_valid_before(not_before or now - CLOCK_ERROR).not_valid_after(not_after or now + timedelta(days=90)))
+               .not_valid_before(not_before or now - CLOCK_ERROR)
+               .not_valid_after(not_after or now + timedelta(days=90)))
     if names:
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)

@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 
-from warppool.app.miner import CpuMiner, PoolGone, PoolUrl
+from warppool.app.link import LinkEvent, Note, PoolGone, PoolUrl, Rejected, Task, tls_context
+from warppool.app.miner import CpuMiner
 from warppool.app.run import StopWish, catch_signals
 from warppool.app.summary import human_rate
-from warppool.bitcoin.target import difficulty_from_target
+from warppool.bitcoin.hashes import to_display
 from warppool.errors import RemoteProtocolError
 from warppool.mining.search import search
-from warppool.sv2.client import ChannelOpened, ClientEvent, ShareRejected, TargetChanged, WorkReady
 
 SHOW_EVERY_S = 1.0
 PLAIN_EVERY_S = 10.0
@@ -27,13 +27,14 @@ MAX_RECONNECT_S = 30.0
 def mine(args: argparse.Namespace) -> int:
     """Mine until SIGINT or SIGTERM; a pool that goes away is called again, later each time."""
     url = PoolUrl.parse(args.url)
+    context = tls_context(args.trust) if url.is_tls else None
     wanted_stop = StopWish()
     catch_signals(wanted_stop)
     hash_rate = args.hashrate or measure()
     screen = Screen(sys.stderr.isatty())
     pause_s = RECONNECT_S
     while not wanted_stop.is_set():
-        miner = CpuMiner(url, args.user, args.channel, hash_rate=hash_rate, tell=screen.tell)
+        miner = CpuMiner(url, args.user, args.channel, hash_rate=hash_rate, context=context, tell=screen.tell)
         reason = _mine_once(miner, screen, wanted_stop)
         if wanted_stop.is_set():
             break
@@ -80,18 +81,15 @@ class Screen:
         self._is_terminal = is_terminal
         self.every_s = SHOW_EVERY_S if is_terminal else PLAIN_EVERY_S
 
-    def tell(self, event: ClientEvent) -> None:
-        """An event of the session; called by the miner's thread."""
+    def tell(self, event: LinkEvent) -> None:
+        """An event of the link; called by the miner's thread."""
         match event:
-            case ChannelOpened(_, channel_id, target, prefix, size):
-                self.line(f"channel {channel_id} opened: difficulty {_difficulty(target)}, "
-                          f"extranonce {prefix.hex()} + {size} bytes")
-            case WorkReady(work, True):
-                self.line(f"new tip: job {work.job_id} on {work.prev_hash[::-1].hex()}")
-            case TargetChanged(_, target):
-                self.line(f"difficulty {_difficulty(target)} from the next job on")
-            case ShareRejected(_, sequence, code):
-                self.line(f"share {sequence} refused: {code}")
+            case Note(words):
+                self.line(words)
+            case Task(work, _, _, True):
+                self.line(f"new tip: job {work.job_id} on {to_display(work.prev_hash)}")
+            case Rejected(reason):
+                self.line(f"share refused: {reason}")
 
     def show(self, miner: CpuMiner, elapsed_s: float) -> None:
         """Where the miner stands."""
@@ -107,7 +105,3 @@ class Screen:
         """One line that stays."""
         lead = "\r\033[K" if self._is_terminal else ""
         print(f"{lead}{words}", file=sys.stderr, flush=True)
-
-
-def _difficulty(target: int) -> str:
-    return f"{float(difficulty_from_target(target)):.6g}"

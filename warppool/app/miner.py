@@ -1,43 +1,23 @@
-"""A small CPU miner for Sv2 pools: one thread, one connection, one channel."""
+"""A small CPU miner: one thread, one connection, V1 or V2."""
 
 from __future__ import annotations
 
-import os
 import select
 import socket
+import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from warppool import __version__
-from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
-from warppool.errors import ConfigError, WarppoolError
+from warppool.app.link import EXTENDED, Accepted, Link, LinkEvent, PoolGone, PoolUrl, Rejected, Task, Tell
+from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.search import search
 from warppool.mining.share import weigh
-from warppool.noise.primitives import new_buffer
-from warppool.sv2.client import (
-    ChannelClosed,
-    ChannelOpened,
-    ClientEvent,
-    MiningClientSession,
-    OpenRefused,
-    ReconnectAsked,
-    SetUp,
-    SetupRefused,
-    ShareRejected,
-    SharesAccepted,
-    TargetChanged,
-    Work,
-    WorkReady,
-)
-from warppool.sv2.dialled import DialledConnection
-from warppool.sv2.messages.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
-from warppool.sv2.profile import WARP
 
 CONNECT_TIMEOUT_S = 10.0
 SLICE = 4096
 """Nonces between two looks at the socket: a few milliseconds."""
+
+IDLE_S = 0.05
+"""How long to wait for the pool where there is nothing to hash: `stop` is noticed after that."""
 
 AFTER_BLOCK_S = 2.0
 """How long a miner that found a block waits for the next tip, instead of working on one that it has just ended."""
@@ -47,67 +27,38 @@ VERSION_ROLL_SHIFT = 13
 """The lowest bit of the version mask (BIP320): rolled versions count up from there."""
 
 
-class PoolGone(WarppoolError):
-    """The pool ended the connection, or it could not be reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolUrl:
-    """`stratum2+tcp://HOST:PORT/PUBLIC-KEY`; the key is the pool's static key, 32 bytes."""
-
-    host: str
-    port: int
-    public_key: bytes
-
-    @classmethod
-    def parse(cls, text: str) -> PoolUrl:
-        """Read the URL; ConfigError says which part is wrong."""
-        shape = "a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY, the key as 64 hex digits"
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            key = bytes.fromhex(parts.path.removeprefix("/"))
-        except ValueError as exc:
-            raise ConfigError(f"{text!r}: {shape} ({exc})") from None
-        if parts.scheme != "stratum2+tcp" or not parts.hostname or not port or len(key) != 32:
-            raise ConfigError(f"{text!r}: {shape}")
-        return cls(parts.hostname, port, key)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"stratum2+tcp://{host}:{self.port}/{self.public_key.hex()}"
-
-
-@dataclass(slots=True)
 class Tally:
     """What a miner has done so far; written by its own thread, read by whoever shows it."""
 
-    hashes: int = 0
-    submitted: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    blocks: int = 0
-    difficulty: float = 0.0
-    last_reject: str = ""
+    __slots__ = ("accepted", "blocks", "hashes", "last_reject", "rejected", "submitted")
+
+    def __init__(self) -> None:
+        self.hashes = 0
+        self.submitted = 0
+        self.accepted = 0
+        self.rejected = 0
+        self.blocks = 0
+        self.last_reject = ""                   # in the pool's words
 
 
 class CpuMiner:
     """Mines on one pool until `stop` says so; `run` is the body of a thread, or of the program.
 
-    `kind` is `standard` or `extended`. `tell` hears each event of the session, for the screen.
+    `kind` is `standard` or `extended`, for V2. `context` verifies the certificate where the URL wants TLS. `tell` hears
+    each event of the link, for the screen.
     """
 
-    def __init__(self, url: PoolUrl, user: str, kind: str, *, hash_rate: float = 0.0,
-                 tell: Callable[[ClientEvent], None] = lambda event: None) -> None:
+    def __init__(self, url: PoolUrl, user: str, kind: str = EXTENDED, *, hash_rate: float = 0.0,
+                 context: ssl.SSLContext | None = None, tell: Tell = lambda event: None) -> None:
         self.tally = Tally()
         self._url = url
         self._user = user
         self._kind = kind
         self._hash_rate = hash_rate
+        self._context = context
         self._tell = tell
         self._is_stopping = False
-        self._buffer = new_buffer()
-        self._work: Work | None = None
+        self._task: Task | None = None
         self._nonce = self._roll = self._extranonce = 0
         self._rest_until = 0.0                  # monotonic; a block was found on this tip
 
@@ -118,92 +69,82 @@ class CpuMiner:
     def run(self) -> None:
         """Mine until `stop`; PoolGone or RemoteProtocolError when the pool is the reason to end."""
         try:
-            sock = socket.create_connection((self._url.host, self._url.port), CONNECT_TIMEOUT_S)
-        except OSError as exc:
-            raise PoolGone(f"{self._url.host}:{self._url.port}: {exc.strerror or exc}") from exc
-        with sock:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = DialledConnection(
-                WARP, server_public=self._url.public_key, ephemeral_secret=os.urandom(32), buffer=self._buffer,
-                setup=MiningClientSession.setup(host=self._url.host, port=self._url.port, vendor="warppool",
-                                                firmware=__version__))
-            try:
+            with self._dial() as sock:
+                link = self._url.link(self._user, self._kind, self._hash_rate)
                 while not self._is_stopping:
-                    self._turn(sock, connection)
-            except OSError as exc:
-                raise PoolGone(f"the connection to the pool broke: {exc.strerror or exc}") from exc
+                    self._turn(sock, link)
+        except OSError as exc:                  # of which ssl.SSLError is one
+            raise PoolGone(f"{self._url.host}:{self._url.port}: {exc.strerror or exc}") from exc
 
-    def _turn(self, sock: socket.socket, connection: DialledConnection) -> None:
+    def _dial(self) -> socket.socket:
+        sock = socket.create_connection((self._url.host, self._url.port), CONNECT_TIMEOUT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self._url.is_tls:
+            return sock
+        context = self._context or ssl.create_default_context()
+        try:
+            return context.wrap_socket(sock, server_hostname=self._url.host)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _turn(self, sock: socket.socket, link: Link) -> None:
         """Send what is to be sent, hear what the pool says, hash a slice."""
-        if out := connection.outgoing():
+        if out := link.outgoing():
             sock.sendall(out)
-        is_busy = self._work is not None and time.monotonic() >= self._rest_until
-        readable, _, _ = select.select([sock], [], [], 0.0 if is_busy else 0.05)
-        if readable:
+        task = self._task if time.monotonic() >= self._rest_until else None
+        if _is_readable(sock, 0.0 if task is not None else IDLE_S):
             data = sock.recv(65536)
             if not data:
                 raise PoolGone("the pool closed the connection")
-            for event in connection.receive(data):
-                self._heard(event, connection)
-        elif is_busy and self._work is not None:
-            self._hash(self._work, connection)
+            for event in link.receive(data):
+                self._heard(event)
+        elif task is not None:
+            self._hash(task, link)
 
-    def _heard(self, event: ClientEvent, connection: DialledConnection) -> None:
+    def _heard(self, event: LinkEvent) -> None:
         match event:
-            case SetUp():
-                connection.send(self._open(connection.session))
-            case SetupRefused(_, code) | OpenRefused(_, code) | ChannelClosed(_, code):
-                raise PoolGone(f"the pool refused: {code}")
-            case ReconnectAsked():
-                raise PoolGone("the pool asks to connect elsewhere")
-            case WorkReady(work, is_new_tip):
-                self._start_on(work, is_new_tip)
-            case SharesAccepted(_, _, count, difficulty):
+            case Task():
+                self._task = event
+                self._nonce = self._roll = self._extranonce = 0
+                if event.is_new_tip:
+                    self._rest_until = 0.0
+            case Accepted(count):
                 self.tally.accepted += count
-                self.tally.difficulty += difficulty
-            case ShareRejected(_, _, code):
+            case Rejected(reason):
                 self.tally.rejected += 1
-                self.tally.last_reject = code
-            case ChannelOpened() | TargetChanged():
-                pass                            # work carries prefix and target
+                self.tally.last_reject = reason
         self._tell(event)
 
-    def _open(self, session: MiningClientSession) -> OpenStandardMiningChannel | OpenExtendedMiningChannel:
-        if self._kind == "standard":
-            return session.open_standard(self._user, self._hash_rate, MAX_TARGET)
-        return session.open_extended(self._user, self._hash_rate, MAX_TARGET, 4)
-
-    def _start_on(self, work: Work, is_new_tip: bool) -> None:
-        self._work = work
-        self._nonce = self._roll = self._extranonce = 0
-        if is_new_tip:
-            self._rest_until = 0.0
-
-    def _hash(self, work: Work, connection: DialledConnection) -> None:
+    def _hash(self, task: Task, link: Link) -> None:
         """Try one slice of nonces; when all are used up, roll the version, then the extranonce."""
-        extranonce = self._extranonce.to_bytes(work.extranonce_size, "big")
+        work = task.work
+        extranonce = self._extranonce.to_bytes(task.extranonce_size, "big")
         version = (work.version & ~work.version_mask) | (self._roll << VERSION_ROLL_SHIFT & work.version_mask)
-        ntime = max(work.min_ntime, int(time.time()))
+        ntime = max(task.min_ntime, int(time.time()))
         header = work.header(extranonce, version, ntime, 0)
         count = min(SLICE, NONCES - self._nonce)
-        target = max(work.target, target_from_nbits(work.nbits))
-        nonce = search(header, target, self._nonce, count)
-        if nonce is None:
-            self.tally.hashes += count
-            self._nonce += count
-        else:
-            self.tally.hashes += nonce - self._nonce + 1
-            self._nonce = nonce + 1
-            self._submit(work, header[:76] + nonce.to_bytes(4, "little"), extranonce, version, ntime, nonce, connection)
+        network_target = target_from_nbits(work.nbits)
+        nonce = search(header, max(work.target, network_target), self._nonce, count)
+        tried = count if nonce is None else nonce - self._nonce + 1
+        self.tally.hashes += tried
+        self._nonce += tried
+        if nonce is not None:
+            link.submit(task, extranonce, version, ntime, nonce)
+            self.tally.submitted += 1
+            if weigh(header[:76] + nonce.to_bytes(4, "little"), network_target).is_block:
+                self.tally.blocks += 1
+                self._rest_until = time.monotonic() + AFTER_BLOCK_S
         if self._nonce >= NONCES:
             self._nonce, self._roll = 0, self._roll + 1
             if self._roll << VERSION_ROLL_SHIFT > work.version_mask:
-                self._roll, self._extranonce = 0, (self._extranonce + 1) % (1 << 8 * work.extranonce_size)
+                self._roll, self._extranonce = 0, (self._extranonce + 1) % (1 << 8 * task.extranonce_size)
 
-    def _submit(self, work: Work, header: bytes, extranonce: bytes, version: int, ntime: int, nonce: int,
-                connection: DialledConnection) -> None:
-        connection.send(connection.session.submit(work, extranonce, version, ntime, nonce))
-        self.tally.submitted += 1
-        if weigh(header, target_from_nbits(work.nbits)).is_block:
-            self.tally.blocks += 1
-            self._rest_until = time.monotonic() + AFTER_BLOCK_S
+
+def _is_readable(sock: socket.socket, wait_s: float) -> bool:
+    """Whether `recv` has something; TLS may hold what the kernel has given up already."""
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
+    return bool(select.select([sock], [], [], wait_s)[0])
+
+

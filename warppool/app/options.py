@@ -307,5 +307,5 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "log": LogConfig,
 }
 
-UNSERVED_LISTENERS: Final = ("listen", "tls_listen", "sv2_spec_listen")
+UNSERVED_LISTENERS: Final = ("sv2_spec_listen",)
 """Keys of [stratum] that are read and checked, but that no code serves yet."""

@@ -17,22 +17,20 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from warppool import __version__
 from warppool.app.certificate import Certificate
+from warppool.app.connector import Connector, doors_of
 from warppool.app.lock import DataDirLock
 from warppool.app.options import Config, NodeConfig
-from warppool.events import BlockFound, Connection, Now, ShareAccepted
+from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.thread import LedgerThread
 from warppool.ledger.url import open_ledger
-from warppool.mining.difficulty import DifficultyPolicy
-from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import START_ID_SIZE, Job, JobFactory
 from warppool.net.hasher import Hasher
-from warppool.net.inbox import Ask, Drain, JobReady, Opened, WorkerStats
+from warppool.net.inbox import Ask, Drain, JobReady, WorkerStats
 from warppool.net.limits import connection_cap
 from warppool.net.listener import Listener, listen
 from warppool.net.outbox import FlushAndStop, StopAccepting
@@ -47,12 +45,12 @@ from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.submitter import NodeDoor, Submitter
-from warppool.noise.primitives import new_buffer, public_key
+from warppool.noise.primitives import public_key
 from warppool.say import say
-from warppool.sv2.connection import ServerConnection
+from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
+from warppool.sv1.jobs import encoder as notify_encoder
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.profile import WARP
-from warppool.sv2.server import Surroundings
 from warppool.threads import STOP, spawn
 
 log = logging.getLogger("warppool")
@@ -136,7 +134,10 @@ class Daemon:
         self._desk_inbox: queue.Queue[Any] = queue.Queue()
         factory = JobFactory(
             payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(),
-            start_id=os.urandom(START_ID_SIZE), encoders={WARP.name: lambda job: EncodedJob(WARP, job)})
+            start_id=os.urandom(START_ID_SIZE), encoders={
+                WARP.name: lambda job: EncodedJob(WARP, job),
+                NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
+            })
         self._desk = Desk(factory, self._desk_inbox, self._broadcast)
         self._sources: list[RpcSource | RegtestSource] = []
         self._submitters: list[RpcSubmitter] = []
@@ -166,8 +167,8 @@ class Daemon:
         stratum = self.config.stratum
         self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.tls_listen else None
         self.listeners: list[Listener] = []
-        for address in stratum.sv2_listen:
-            listener = listen("sv2", str(address), "stratum.sv2_listen")
+        for door in doors_of(stratum):
+            listener = listen(door.kind, str(door.address), door.key)
             self.listeners.append(listener)
             self._undo.append(listener.sock.close)
         self._inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]
@@ -190,24 +191,8 @@ class Daemon:
         def found(block: BlockFound) -> None:
             self._submitter.inbox.put(Found(block, inbox))
 
-        return Worker(index, inbox, self._reactor.mailbox, self._hasher, self._connector(index), record=record,
-                      refused=refused, found=found)
-
-    def _connector(self, index: int) -> Callable[[Opened, Now], Connection]:
-        """Makes the connections of one worker; what they share is that worker's alone."""
-        stratum, secrets = self.config.stratum, self.config.secrets
-        surroundings = Surroundings(WARP, policy_of(self.config),
-                                    PrefixPool(self.config.pool.server_id, index, stratum.workers))
-        buffer = new_buffer()
-        static_secret = secrets.sv2_static_priv_key or b""
-        idle_timeout_s = float(stratum.idle_timeout_s)
-
-        def connect(opened: Opened, now: Now) -> Connection:
-            return ServerConnection(opened.conn_id, surroundings, static_secret=static_secret,
-                                    ephemeral_secret=os.urandom(32), buffer=buffer, idle_timeout_s=idle_timeout_s,
-                                    now=now)
-
-        return connect
+        return Worker(index, inbox, self._reactor.mailbox, self._hasher,
+                      Connector(self.config, index, self.certificate), record=record, refused=refused, found=found)
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -335,13 +320,6 @@ def _collect(reply: queue.SimpleQueue[Any], count: int, timeout_s: float) -> Ite
     with suppress(queue.Empty):
         for _ in range(count):
             yield reply.get(timeout=max(0.0, deadline - time.monotonic()))
-
-
-def policy_of(config: Config) -> DifficultyPolicy:
-    """The `[difficulty]` section as exact numbers."""
-    given = config.difficulty
-    return DifficultyPolicy(start=Fraction(given.start), minimum=Fraction(given.min), maximum=Fraction(given.max),
-                            shares_per_minute=Fraction(given.shares_per_minute))
 
 
 def credentials_of(node: NodeConfig) -> Credentials:

@@ -1,0 +1,84 @@
+"""Makes the connections of one worker, by the listener that they came in on.
+
+Each worker has a connector of its own, since what its sessions share (extranonce prefixes, the cipher's buffer, dropped
+V1 sessions) is that worker's alone.
+"""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import NamedTuple
+
+from warppool.app.certificate import Certificate
+from warppool.app.options import Address, Config, StratumConfig
+from warppool.events import Connection, Now
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.extranonce import PrefixPool
+from warppool.net.inbox import Opened
+from warppool.net.tls import TlsConnection
+from warppool.noise.primitives import new_buffer
+from warppool.sv1.connection import ServerConnection as Sv1Connection
+from warppool.sv1.resume import ResumableSessions
+from warppool.sv1.server import Surroundings as Sv1Surroundings
+from warppool.sv2.connection import ServerConnection as Sv2Connection
+from warppool.sv2.profile import WARP
+from warppool.sv2.server import Surroundings as Sv2Surroundings
+
+SV1 = "sv1"
+SV1_TLS = "sv1-tls"
+SV2 = "sv2"
+"""The kinds of listeners, by the names in the log."""
+
+
+class Door(NamedTuple):
+    """One address to listen on, of one kind, and the key that says so."""
+
+    kind: str
+    address: Address
+    key: str
+
+
+def doors_of(stratum: StratumConfig) -> list[Door]:
+    """Every address that the daemon listens on."""
+    return [Door(kind, address, f"stratum.{key}")
+            for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"))
+            for address in getattr(stratum, key)]
+
+
+class Connector:
+    """Called by worker number `index` for every connection that was accepted.
+
+    `certificate` is asked for its context at each connection, so that a reload counts from the next one on.
+    """
+
+    def __init__(self, config: Config, index: int, certificate: Certificate | None) -> None:
+        stratum = config.stratum
+        policy = policy_of(config)
+        prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
+        self._certificate = certificate
+        self._idle_timeout_s = float(stratum.idle_timeout_s)
+        self._static_secret = config.secrets.sv2_static_priv_key or b""
+        self._buffer = new_buffer()
+        self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, resumable=ResumableSessions(prefixes),
+                                    random_bytes=os.urandom, extranonce2_size=stratum.extranonce2_size)
+        self._sv2 = Sv2Surroundings(WARP, policy, prefixes)
+
+    def __call__(self, opened: Opened, now: Now) -> Connection:
+        """The connection of one that was accepted."""
+        if opened.listener == SV2:
+            return Sv2Connection(opened.conn_id, self._sv2, static_secret=self._static_secret,
+                                 ephemeral_secret=os.urandom(32), buffer=self._buffer,
+                                 idle_timeout_s=self._idle_timeout_s, now=now)
+        plain = Sv1Connection(opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now)
+        if opened.listener == SV1:
+            return plain
+        assert self._certificate is not None, "a TLS listener without a certificate"
+        return TlsConnection(opened.conn_id, self._certificate.context, plain, now)
+
+
+def policy_of(config: Config) -> DifficultyPolicy:
+    """The `[difficulty]` section as exact numbers."""
+    given = config.difficulty
+    return DifficultyPolicy(start=Fraction(given.start), minimum=Fraction(given.min), maximum=Fraction(given.max),
+                            shares_per_minute=Fraction(given.shares_per_minute))

@@ -1,0 +1,249 @@
+"""What the CPU miner knows of a pool, whatever the protocol: tasks to hash, shares to send, and what became of them.
+
+`Sv1Link` and `Sv2Link` turn a client session's events into these and a found nonce into a share. Bytes in, bytes out:
+the socket is the miner's.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from warppool import __version__
+from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target
+from warppool.errors import ConfigError, WarppoolError
+from warppool.mining.job import VERSION_MASK
+from warppool.noise.primitives import new_buffer
+from warppool.sv1 import client as sv1
+from warppool.sv2 import client as sv2
+from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.profile import WARP
+
+AGENT = f"warppool/{__version__}"
+MIN_EXTRANONCE_SIZE = 4
+STANDARD = "standard"
+EXTENDED = "extended"
+
+
+class PoolGone(WarppoolError):
+    """The pool ended the connection, refused us, or could not be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One job that may be hashed now; `work` is the session's own, for `submit`."""
+
+    work: sv1.Work | sv2.Work
+    extranonce_size: int                # rollable bytes, 0 on a standard channel
+    min_ntime: int                      # Unix seconds
+    is_new_tip: bool                    # all before it is worthless
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """So many more shares were accepted."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One share was refused, in the pool's words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that the miner's owner may like to read."""
+
+    words: str
+
+
+LinkEvent = Task | Accepted | Rejected | Note
+
+
+class Link(Protocol):
+    """A miner's conversation with one pool."""
+
+    def outgoing(self) -> bytes:
+        """The bytes to be put on the wire now; b"" for none."""
+
+    def receive(self, data: bytes) -> list[LinkEvent]:
+        """What the pool's bytes lead to; RemoteProtocolError or PoolGone ends it."""
+
+    def submit(self, task: Task, extranonce: bytes, version: int, ntime: int, nonce: int) -> None:
+        """Put a share into the next `outgoing`."""
+
+
+class Sv2Link:
+    """Stratum V2 over Noise; one channel of the wanted kind."""
+
+    def __init__(self, url: PoolUrl, user: str, kind: str, hash_rate: float) -> None:
+        self._user = user
+        self._kind = kind
+        self._hash_rate = hash_rate
+        self._connection = DialledConnection(
+            WARP, server_public=url.public_key, ephemeral_secret=os.urandom(32), buffer=new_buffer(),
+            setup=sv2.MiningClientSession.setup(host=url.host, port=url.port, vendor="warppool", firmware=__version__))
+
+    def outgoing(self) -> bytes:
+        """The bytes to be put on the wire now."""
+        return self._connection.outgoing()
+
+    def receive(self, data: bytes) -> list[LinkEvent]:
+        """What the pool's bytes lead to."""
+        return [event for heard in self._connection.receive(data) for event in self._translate(heard)]
+
+    def submit(self, task: Task, extranonce: bytes, version: int, ntime: int, nonce: int) -> None:
+        """Put a share into the next `outgoing`."""
+        assert isinstance(task.work, sv2.Work)
+        self._connection.send(self._connection.session.submit(task.work, extranonce, version, ntime, nonce))
+
+    def _translate(self, heard: sv2.ClientEvent) -> list[LinkEvent]:
+        match heard:
+            case sv2.SetUp():
+                self._open()
+            case sv2.SetupRefused(_, code) | sv2.OpenRefused(_, code) | sv2.ChannelClosed(_, code):
+                raise PoolGone(f"the pool refused: {code}")
+            case sv2.ReconnectAsked(host, port):
+                raise PoolGone(f"the pool asks to connect to {host or 'itself'}:{port or 'the same port'}")
+            case sv2.ChannelOpened(_, channel_id, target, prefix, size):
+                return [Note(f"channel {channel_id} opened: difficulty {difficulty_of(target)}, "
+                             f"extranonce {prefix.hex()} + {size} bytes")]
+            case sv2.WorkReady(work, is_new_tip):
+                return [Task(work, work.extranonce_size, work.min_ntime, is_new_tip)]
+            case sv2.TargetChanged(_, target):
+                return [Note(f"difficulty {difficulty_of(target)} from the next job on")]
+            case sv2.SharesAccepted(_, _, count, _):
+                return [Accepted(count)]
+            case sv2.ShareRejected(_, _, code):
+                return [Rejected(code)]
+        return []
+
+    def _open(self) -> None:
+        session = self._connection.session
+        if self._kind == STANDARD:
+            self._connection.send(session.open_standard(self._user, self._hash_rate, MAX_TARGET))
+        else:
+            self._connection.send(
+                session.open_extended(self._user, self._hash_rate, MAX_TARGET, MIN_EXTRANONCE_SIZE))
+
+
+class Sv1Link:
+    """Stratum V1, plain or within TLS."""
+
+    def __init__(self, user: str) -> None:
+        self._user = user
+        self._client = sv1.MiningClient(AGENT)
+        self._target = 0                        # of the last task
+        self._client.configure(VERSION_MASK)
+        self._client.subscribe()
+        self._client.subscribe_extranonce()
+        self._client.authorize(user)
+
+    def outgoing(self) -> bytes:
+        """The bytes to be put on the wire now."""
+        return self._client.outgoing()
+
+    def receive(self, data: bytes) -> list[LinkEvent]:
+        """What the pool's bytes lead to."""
+        return [event for heard in self._client.receive(data) for event in self._translate(heard)]
+
+    def submit(self, task: Task, extranonce: bytes, version: int, ntime: int, nonce: int) -> None:
+        """Put a share into the next `outgoing`."""
+        assert isinstance(task.work, sv1.Work)
+        self._client.submit(self._user, task.work, extranonce, version, ntime, nonce)
+
+    def _translate(self, heard: sv1.ClientEvent) -> list[LinkEvent]:
+        match heard:
+            case sv1.Subscribed(_, extranonce1, size):
+                return [Note(f"subscribed: extranonce {extranonce1.hex()} + {size} bytes")]
+            case sv1.Authorized(user, False):
+                raise PoolGone(f"the pool does not let {user} in")
+            case sv1.Refused("mining.subscribe", code, words):
+                raise PoolGone(f"the pool refused: {code} {words}")
+            case sv1.ReconnectAsked(host, port):
+                raise PoolGone(f"the pool asks to connect to {host or 'itself'}:{port or 'the same port'}")
+            case sv1.WorkReady(work, is_clean):
+                return [*self._retargeted(work.target), Task(work, work.extranonce2_size, work.ntime, is_clean)]
+            case sv1.ShareAnswered(_, True):
+                return [Accepted(1)]
+            case sv1.ShareAnswered(_, False, _, words):
+                return [Rejected(words)]
+        return []
+
+    def _retargeted(self, target: int) -> list[LinkEvent]:
+        if target == self._target:
+            return []
+        self._target = target
+        return [Note(f"difficulty {difficulty_of(target)}")]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUrl:
+    """`stratum2+tcp://HOST:PORT/PUBLIC-KEY`, `stratum+tcp://HOST:PORT` or `stratum+tls://HOST:PORT`.
+
+    The key is the pool's static key, 32 bytes; b"" for V1.
+    """
+
+    host: str
+    port: int
+    public_key: bytes
+    is_tls: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> PoolUrl:
+        """Read the URL; ConfigError says what it takes."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+            key = bytes.fromhex(parts.path.removeprefix("/"))
+        except ValueError as exc:
+            raise ConfigError(f"{text!r}: {_SHAPE} ({exc})") from None
+        if not _is_pool(parts) or not parts.hostname or not port or len(key) != (32 if _is_v2(parts) else 0):
+            raise ConfigError(f"{text!r}: {_SHAPE}")
+        return cls(parts.hostname, port, key, parts.scheme == "stratum+tls")
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.public_key:
+            return f"stratum2+tcp://{host}:{self.port}/{self.public_key.hex()}"
+        return f"stratum+{'tls' if self.is_tls else 'tcp'}://{host}:{self.port}"
+
+    def link(self, user: str, kind: str, hash_rate: float) -> Link:
+        """A conversation to begin over a fresh socket; V1 knows no kinds of channels and takes no hash rate."""
+        return Sv2Link(self, user, kind, hash_rate) if self.public_key else Sv1Link(user)
+
+
+_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT or "
+          "stratum+tls://HOST:PORT")
+
+
+def _is_v2(parts: SplitResult) -> bool:
+    return parts.scheme == "stratum2+tcp"
+
+
+def _is_pool(parts: SplitResult) -> bool:
+    return parts.scheme in ("stratum2+tcp", "stratum+tcp", "stratum+tls")
+
+
+def tls_context(trusted: Path | None) -> ssl.SSLContext:
+    """How a pool's certificate is verified: by the system's authorities, or by the PEM file `trusted`."""
+    try:
+        return ssl.create_default_context(cafile=None if trusted is None else str(trusted))
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError(f"{trusted}: no certificates can be read from it: {exc.strerror or exc}") from exc
+
+
+def difficulty_of(target: int) -> str:
+    """A target as people read it."""
+    return f"{float(difficulty_from_target(target)):.6g}"
+
+
+Tell = Callable[[LinkEvent], None]
