@@ -16,7 +16,8 @@ from warppool.mining.extranonce import PrefixPool
 from warppool.mining.share import weigh
 from warppool.sv1.messages import dump
 from warppool.sv1.resume import MAX_RESUMABLE, RESUMABLE_S, ResumableSessions
-from warppool.sv1.server import MAX_WORKERS, Surroundings
+from warppool.sv1.server import Surroundings
+from warppool.sv1.session import MAX_WORKERS
 
 MASK = 0x1FFFE000
 

@@ -1,22 +1,25 @@
 """A V1 machine's connection as a worker sees it: bytes in, events out, and nothing raised for what the peer sent.
 
-Layers from the wire inwards: lines (`lines`), messages (`messages`), the session (`server`). TLS is not here: it is a
-layer of the worker's, and both ports get this connection. What a face call leads to leaves in one `Send`.
+Layers from the wire inwards: lines (`lines`), messages (`messages`), the session (`session`, and `server` for the
+pool's). TLS is not here: it is a layer of the worker's, and both ports get this connection. What a face call leads to
+leaves in one `Send`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 from warppool.errors import RemoteProtocolError
 from warppool.events import Close, Event, Now, Send
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
+from warppool.sv1.answers import Step
 from warppool.sv1.lines import LineReader
 from warppool.sv1.messages import parse
 from warppool.sv1.server import MiningServerSession, Surroundings
-from warppool.sv1.shares import Step
+from warppool.sv1.session import MachineSession
 
 FIRST_MESSAGE_DEADLINE_S = 10.0
 """From the accepted connection to the first whole message."""
@@ -28,8 +31,11 @@ MAX_UNANSWERED = 1024
 """Requests of one connection that wait, for a verdict, a record, or those before them; what comes then waits unread."""
 
 
-class ServerConnection:
-    """One accepted V1 connection; the face of `events.Connection`.
+S = TypeVar("S", bound=MachineSession)
+
+
+class MachineConnection(Generic[S]):
+    """One accepted V1 connection around its session; the face of `events.Connection`.
 
     `idle_timeout_s` bounds how long an authorized machine may stay without a share.
     """
@@ -37,12 +43,12 @@ class ServerConnection:
     __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_lines",
                  "_outgoing", "_session", "_working_since", "conn_id", "wakes_at")
 
-    def __init__(self, conn_id: int, surroundings: Surroundings, *, idle_timeout_s: float, now: Now) -> None:
-        self.conn_id = conn_id
+    def __init__(self, session: S, *, idle_timeout_s: float, now: Now) -> None:
+        self.conn_id = session.conn_id
         self.wakes_at = self._deadline = now.monotonic + FIRST_MESSAGE_DEADLINE_S
         self._authorize_by = now.monotonic + AUTHORIZE_DEADLINE_S
         self._idle_timeout_s = idle_timeout_s
-        self._session = MiningServerSession(conn_id, surroundings)
+        self._session = session
         self._lines = LineReader()
         self._outgoing: list[bytes] | None = None       # lines of this call, if there are any
         self._close: Close | None = None
@@ -130,6 +136,8 @@ class ServerConnection:
     def _come_due(self, now: Now) -> None:
         if not self._has_spoken:
             self._time_out(f"no message within {FIRST_MESSAGE_DEADLINE_S:.0f} s")
+        elif not self._working_since and self._session.is_held:
+            self._deadline = now.monotonic + AUTHORIZE_DEADLINE_S
         elif not self._working_since:
             self._time_out(f"not authorized within {AUTHORIZE_DEADLINE_S:.0f} s")
         else:
@@ -145,8 +153,9 @@ class ServerConnection:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""
         self._is_closed = True
         self.wakes_at = math.inf
-        self._session.closed(now)
-        return []
+        events: list[Event] = []
+        self._apply(self._session.closed(now), events)
+        return events
 
     def _apply(self, steps: list[Step], events: list[Event]) -> None:
         for step in steps:
@@ -174,5 +183,14 @@ class ServerConnection:
         if self._close is not None and not self._is_closed:
             self._is_closed = True
             events.append(self._close)
-        self.wakes_at = math.inf if self._is_closed else min(self._deadline, self._session.work.wakes_at)
+        self.wakes_at = math.inf if self._is_closed else min(self._deadline, self._session.wakes_at)
         return events
+
+
+class ServerConnection(MachineConnection[MiningServerSession]):
+    """One accepted V1 connection to the pool."""
+
+    __slots__ = ()
+
+    def __init__(self, conn_id: int, surroundings: Surroundings, *, idle_timeout_s: float, now: Now) -> None:
+        super().__init__(MiningServerSession(conn_id, surroundings), idle_timeout_s=idle_timeout_s, now=now)

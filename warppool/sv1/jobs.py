@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import Job
@@ -17,21 +17,32 @@ class EncodedNotify:
     `clean` tells a machine to drop what it has, `further` to go on. Both name the job by `key_text(job.job_id)`.
     """
 
-    __slots__ = ("_after_key", "clean", "extranonce_size", "further")
+    __slots__ = ("_body", "clean", "extranonce_size", "further")
 
     def __init__(self, job: Job, extranonce_size: int) -> None:
         self.extranonce_size = extranonce_size
         head, tail = job.coinbase_halves(extranonce_size)
-        branches = ",".join(f'"{sibling.hex()}"' for sibling in job.merkle_path)
-        self._after_key = (f'","{swap_words(job.tip.prev_hash).hex()}","{head.hex()}","{tail.hex()}",[{branches}],'
-                           f'"{job.version:08x}","{job.tip.nbits:08x}","').encode()
+        self._body = notify_body(job.tip.prev_hash, head, tail, job.merkle_path, job.version, job.tip.nbits)
         self.clean = self.under(job.job_id, job.ntime, is_clean=True)
         self.further = self.under(job.job_id, job.ntime, is_clean=False)
 
     def under(self, key: int, ntime: int, *, is_clean: bool) -> bytes:
         """The line under another key, with another time to start from."""
-        return b"".join((b'{"id":null,"method":"mining.notify","params":["', key_text(key).encode(), self._after_key,
-                         b"%08x" % ntime, b'",true]}\n' if is_clean else b'",false]}\n'))
+        return notify_line(key, self._body, ntime, is_clean=is_clean)
+
+
+def notify_body(prev_hash: bytes, coinbase_head: bytes, coinbase_tail: bytes, merkle_path: Sequence[bytes],
+                version: int, nbits: int) -> bytes:
+    """What of a notify does not change from one giving out to the next: all between its key and its time."""
+    branches = ",".join([f'"{sibling.hex()}"' for sibling in merkle_path])
+    return (f'","{swap_words(prev_hash).hex()}","{coinbase_head.hex()}","{coinbase_tail.hex()}",[{branches}],'
+            f'"{version:08x}","{nbits:08x}","').encode()
+
+
+def notify_line(key: int, body: bytes, ntime: int, *, is_clean: bool) -> bytes:
+    """A `mining.notify`."""
+    return b"".join((b'{"id":null,"method":"mining.notify","params":["', key_text(key).encode(), body,
+                     b"%08x" % ntime, b'",true]}\n' if is_clean else b'",false]}\n'))
 
 
 def encoder(extranonce2_size: int) -> Callable[[Job], EncodedNotify]:

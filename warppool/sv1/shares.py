@@ -8,19 +8,16 @@ share waits for its record (architecture.md §4.6), and whatever is answered aft
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
-from warppool.events import Close, Event, Now, ShareAccepted, ShareRefused
+from warppool.events import Close, Now, ShareAccepted, ShareRefused
 from warppool.mining.channel import MAX_SEEN, Channel
 from warppool.mining.intake import Intake, Ruling, Submitted
 from warppool.mining.share import Reject, Weight
+from warppool.sv1.answers import Answers, Step, Ticket
 from warppool.sv1.jobs import key_of
 from warppool.sv1.messages import accepted, error
-
-Step: TypeAlias = bytes | Event
-"""What a step of the session leads to: lines to be sent, or an event for the worker."""
 
 Fields: TypeAlias = tuple[str, int, bytes, int, int, int]
 """Of a submit: worker, key of the job, extranonce2, ntime, nonce, version bits (-1 for none)."""
@@ -33,14 +30,13 @@ _BEYOND_ANY_MASK = -1
 the channel says so, in its place among the other reasons."""
 
 
-class Ticket:
-    """The place of a share among the answers of its connection; `line` is the answer, None until there is one."""
+class ShareTicket(Ticket):
+    """The place of a share among the answers."""
 
-    __slots__ = ("accepted", "line", "request_id")
+    __slots__ = ("accepted",)
 
     def __init__(self, request_id: bytes) -> None:
-        self.request_id = request_id
-        self.line: bytes | None = None
+        super().__init__(request_id)
         self.accepted: ShareAccepted | None = None      # while its record is awaited
 
 
@@ -72,37 +68,25 @@ def read_submit(params: list[object] | None) -> Fields | None:
     return user, key_of(job), raw[12:], ntime_number, nonce_number, int.from_bytes(raw[8:12], "big")
 
 
-class Shares:
+class Shares(Answers):
     """The answers of one connection in their order, and its shares that wait for their weight or their record."""
 
-    __slots__ = ("_answers", "_conn_id", "_intake", "_unrecorded")
+    __slots__ = ("_conn_id", "_intake", "_unrecorded")
 
     def __init__(self, conn_id: int) -> None:
+        super().__init__()
         self._conn_id = conn_id
-        self._intake: Intake[Ticket] = Intake(conn_id, "sv1")
-        self._answers: deque[Ticket | bytes] | None = None      # those that wait, the first of them for its share
-        self._unrecorded: dict[int, Ticket] | None = None       # both made with the first share
+        self._intake: Intake[ShareTicket] = Intake(conn_id, "sv1")
+        self._unrecorded: dict[int, ShareTicket] | None = None      # made with the first share
 
     @property
     def in_flight(self) -> int:
         """Shares whose weight or record is still awaited."""
         return len(self._intake) + (len(self._unrecorded) if self._unrecorded else 0)
 
-    @property
-    def unanswered(self) -> int:
-        """Answers that wait: of shares in flight, and all that came after them."""
-        return len(self._answers) if self._answers else 0
-
     def is_due(self) -> bool:
         """True, once, when vardiff is to be asked after what was judged."""
         return self._intake.take_due() is not None
-
-    def answer(self, line: bytes) -> list[Step]:
-        """The answer to a request that waits for nothing: it leaves now, or behind those before it."""
-        if not self._answers:
-            return [line]
-        self._answers.append(line)
-        return []
 
     def refuse(self, request_id: bytes, user: str, reject: Reject) -> list[Step]:
         """A share that no header could be built of."""
@@ -130,10 +114,8 @@ class Shares:
             if not mask or bits & ~mask:
                 asked = _BEYOND_ANY_MASK
         header = mine.header(extranonce2, version, ntime, nonce)
-        ticket = Ticket(request_id)
-        if self._answers is None:
-            self._answers = deque()
-        self._answers.append(ticket)
+        ticket = ShareTicket(request_id)
+        self.hold(ticket)
         return [self._intake.submit(Submitted(ticket, channel, mine, user, extranonce2, asked, ntime,
                                               job.tip.min_ntime, header, fault))]
 
@@ -142,7 +124,7 @@ class Shares:
         steps: list[Step] = []
         for ruling in self._intake.judged(weights, now):
             self._rule(ruling, steps)
-        self._send_answers(steps)
+        self.send(steps)
         return steps
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
@@ -153,7 +135,7 @@ class Shares:
             ticket = unrecorded.pop(share_id, None) if unrecorded else None
             if ticket is not None:
                 ticket.line = accepted(ticket.request_id)
-        self._send_answers(steps)
+        self.send(steps)
         return steps
 
     def not_recorded(self, ids: Sequence[int], channel: Channel | None) -> list[Step]:
@@ -166,10 +148,10 @@ class Shares:
             if channel is not None:
                 channel.forget(ticket.accepted.share_hash)
             self._refuse(ticket, ticket.accepted.user, Reject.NOT_RECORDED, steps)
-        self._send_answers(steps)
+        self.send(steps)
         return steps
 
-    def _rule(self, ruling: Ruling[Ticket], steps: list[Step]) -> None:
+    def _rule(self, ruling: Ruling[ShareTicket], steps: list[Step]) -> None:
         ticket, share, reject, share_accepted, block = ruling
         if share_accepted is not None:
             ticket.accepted = share_accepted
@@ -185,20 +167,9 @@ class Shares:
         elif share.channel.is_flooded:
             steps.append(Close(self._conn_id, f"{MAX_SEEN} shares on one tip: its difficulty is far too low", True))
 
-    def _refuse(self, ticket: Ticket, user: str, reject: Reject, steps: list[Step]) -> None:
+    def _refuse(self, ticket: ShareTicket, user: str, reject: Reject, steps: list[Step]) -> None:
         ticket.line = error(ticket.request_id, reject.v1_code, reject.v1_words)
         steps.append(ShareRefused(self._conn_id, _counted(user, reject), reject.sv2_code))
-
-    def _send_answers(self, steps: list[Step]) -> None:
-        """All answers up to the first that waits."""
-        answers = self._answers
-        while answers:
-            first = answers[0]
-            line = first if isinstance(first, bytes) else first.line
-            if line is None:
-                break
-            steps.append(line)
-            answers.popleft()
 
 
 def _counted(user: str, fault: Reject | None) -> str:

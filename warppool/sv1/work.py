@@ -11,8 +11,8 @@ from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import Job
 from warppool.mining.vardiff import Vardiff
+from warppool.sv1.answers import Step
 from warppool.sv1.jobs import encoded
-from warppool.sv1.shares import Step
 from warppool.sv1.words import NO_WISH, Wish, difficulty_text
 
 CHANNEL_ID = 1

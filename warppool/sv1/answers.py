@@ -1,0 +1,61 @@
+"""Answers of one V1 connection: they leave in the order of the requests, since some firmware gives every submit one
+and the same id. What waits for something holds up what comes after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypeAlias
+
+from warppool.events import Event
+
+Step: TypeAlias = bytes | Event
+"""What a step of the session leads to: lines to be sent, or an event for the worker."""
+
+
+class Ticket:
+    """The place of a request among the answers of its connection; `line` is the answer, None until there is one."""
+
+    __slots__ = ("line", "request_id")
+
+    def __init__(self, request_id: bytes) -> None:
+        self.request_id = request_id
+        self.line: bytes | None = None
+
+
+class Answers:
+    """The answers that wait, the first of them for its own sake and the others for those before them."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self) -> None:
+        self._answers: deque[Ticket | bytes] | None = None      # made with the first that waits: thousands idle
+
+    @property
+    def unanswered(self) -> int:
+        """How many wait."""
+        return len(self._answers) if self._answers else 0
+
+    def answer(self, line: bytes) -> list[Step]:
+        """The answer to a request that waits for nothing: it leaves now, or behind those before it."""
+        if not self._answers:
+            return [line]
+        self._answers.append(line)
+        return []
+
+    def hold(self, ticket: Ticket) -> None:
+        """A request whose answer is not known yet."""
+        if self._answers is None:
+            self._answers = deque()
+        self._answers.append(ticket)
+
+    def send(self, steps: list[Step]) -> None:
+        """Add all answers up to the first that still waits."""
+        answers = self._answers
+        while answers:
+            first = answers[0]
+            line = first if isinstance(first, bytes) else first.line
+            if line is None:
+                break
+            steps.append(line)
+            answers.popleft()

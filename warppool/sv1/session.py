@@ -1,0 +1,234 @@
+"""What every server side of a V1 conversation has in common, whoever makes its work: the calls that lead to no work,
+who may mine, what a machine wants, and the order of the answers.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from warppool.bitcoin.target import MAX_TARGET
+from warppool.events import Happened, Now
+from warppool.mining.identity import is_user_identity
+from warppool.mining.job import VERSION_MASK, Job
+from warppool.mining.share import Weight
+from warppool.sv1.answers import Answers, Step
+from warppool.sv1.messages import Message, Response, accepted, encode_id, error, result
+from warppool.sv1.words import Wish, hex_number, wanted_target
+
+SESSION_ID_SIZE = 8
+"""Random bytes that name a session, so that a machine can take it up again and nobody else can."""
+
+MAX_WORKERS = 1000
+"""Workers on one connection: more than any farm behind a proxy, and a bound on what one peer can make us hold."""
+
+OTHER = 20
+"""The code of every error that has none of its own."""
+
+
+class MachineSession(ABC):
+    """One machine's V1 conversation: no socket, no clock, no thread.
+
+    `receive` raises BadLine for an id that cannot be echoed; then nothing has changed. A subclass adds the calls that
+    bring work, `mining.subscribe` and `mining.submit`, to the table of steps.
+    """
+
+    __slots__ = ("_answers", "_mask", "_others", "_user", "agent", "conn_id", "last_share_at", "wants_extranonce")
+
+    is_held = False
+    """The machine waits for us before it can go on; that time is not held against it."""
+
+    def __init__(self, conn_id: int, answers: Answers) -> None:
+        self.conn_id = conn_id
+        self.agent = ""
+        self.wants_extranonce = False               # it knows mining.set_extranonce
+        self.last_share_at: float | None = None     # monotonic
+        self._answers = answers
+        self._user: str | None = None               # the first worker that was authorized ...
+        self._others: set[str] | None = None        # ... and those after it, which few connections have
+        self._mask = 0                              # version bits that the machine may roll
+
+    # -- what the connection asks --------------------------------------------------------------------------------
+
+    @property
+    def is_authorized(self) -> bool:
+        """A worker has been let in."""
+        return self._user is not None
+
+    @property
+    @abstractmethod
+    def in_flight(self) -> int:
+        """Shares whose weight, record or verdict is still awaited."""
+
+    @property
+    def unanswered(self) -> int:
+        """Answers held back by one that waits, and that one."""
+        return self._answers.unanswered
+
+    @property
+    def wakes_at(self) -> float:
+        """Monotonic seconds of the next wanted `tick`."""
+        return math.inf
+
+    def receive(self, message: Message, now: Now) -> list[Step]:
+        """Apply one message and return what follows from it, in order."""
+        if isinstance(message, Response):           # to a request of ours, none of which needs its answer
+            return []
+        step = self._STEPS.get(message.method)
+        if step is None:
+            return self._unknown(encode_id(message.id), message.method)
+        return step(self, encode_id(message.id), message.params, now)
+
+    def offer(self, job: Job, now: Now) -> list[Step]:
+        """A new job of ours; nothing to one whose work comes from elsewhere."""
+        return []
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
+        """The weights of the shares submitted first; for one that asks for them."""
+        return []
+
+    def recorded(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are in the books; for one whose answers wait for that."""
+        return []
+
+    def not_recorded(self, ids: Sequence[int]) -> list[Step]:
+        """These shares will never be in the books."""
+        return []
+
+    def tick(self, now: Now) -> list[Step]:
+        """`wakes_at` may have come."""
+        return []
+
+    @abstractmethod
+    def closed(self, now: Now) -> list[Step]:
+        """The connection is gone; no line can be sent any more."""
+
+    # -- what a subclass does of it ------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _wish(self) -> Wish:
+        """What the machine wants, as far as it has said."""
+
+    @abstractmethod
+    def _follow(self, wish: Wish, now: Now) -> list[Step]:
+        """It wants this from now on, which may be what it wanted before."""
+
+    @abstractmethod
+    def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
+        """A worker was let in: answer, and give work if all is there."""
+
+    # -- set-up --------------------------------------------------------------------------------------------------
+
+    def _configure(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        """BIP310. Every extension that was asked for gets its key, and no other does: a Whatsminer hangs up on keys
+        that it did not ask for.
+        """
+        names = params[0] if params else None
+        options = params[1] if params is not None and len(params) > 1 else {}
+        if not isinstance(names, list) or not isinstance(options, dict):
+            return self._answers.answer(error(request_id, OTHER, "Malformed configure"))
+        answer: dict[str, object] = {}
+        wish, steps = self._wish, []
+        for name in names:
+            if name == "version-rolling":
+                answer.update(self._roll(options.get("version-rolling.mask", "ffffffff")))
+            elif name == "minimum-difficulty":
+                target = wanted_target(options.get("minimum-difficulty.value"))
+                answer[name] = target is not None
+                wish = wish if target is None else replace(wish, minimum=target)
+            elif name == "subscribe-extranonce":
+                answer[name] = self.wants_extranonce = True
+            elif name == "info":
+                answer[name] = True
+                steps.append(self._described(options))
+            elif isinstance(name, str):
+                answer[name] = False
+        return [*self._answers.answer(result(request_id, answer)), *steps, *self._follow(wish, now)]
+
+    def _roll(self, wanted: object) -> dict[str, object]:
+        """Grant version bits. A count of bits that cannot be met is no reason to grant none (sv2-wire.md §6.1)."""
+        self._mask = (hex_number(wanted, 8) or 0) & VERSION_MASK
+        if not self._mask:
+            return {"version-rolling": False}
+        return {"version-rolling": True, "version-rolling.mask": f"{self._mask:08x}"}
+
+    def _described(self, options: dict[str, object]) -> Step:
+        fields = tuple((name.removeprefix("info.").replace("-", "_"), options[name]) for name in _INFO
+                       if isinstance(options.get(name), str))
+        return Happened(self.conn_id, "debug", "miner.described", fields)
+
+    def _authorize(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        if not params or not isinstance(params[0], str):
+            return self._answers.answer(error(request_id, OTHER, "Malformed authorize"))
+        name, password = texts(params, 2)
+        if not is_user_identity(name) or not self._let_in(name):
+            return [*self._answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
+        return self._welcome(request_id, name, password, now)
+
+    def _refused(self, reason: str) -> Step:
+        return Happened(self.conn_id, "info", "miner.refused", (("reason", reason), ("agent", self.agent)))
+
+    def _let_in(self, name: str) -> bool:
+        """Take a worker on; False if there are too many."""
+        if self._user is None or self._user == name:
+            self._user = name
+            return True
+        if self._others is None:
+            self._others = set()
+        if len(self._others) < MAX_WORKERS:
+            self._others.add(name)
+        return name in self._others
+
+    def _may_mine(self, name: str) -> bool:
+        return name == self._user or (self._others is not None and name in self._others)
+
+    # -- small calls ---------------------------------------------------------------------------------------------
+
+    def _subscribe_extranonce(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        self.wants_extranonce = True
+        return self._answers.answer(accepted(request_id))
+
+    def _suggest_difficulty(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        return self._suggested(request_id, wanted_target(params[0]) if params else None, now)
+
+    def _suggest_target(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        return self._suggested(request_id, hex_number(params[0], 64) if params else None, now)
+
+    def _suggested(self, request_id: bytes, target: int | None, now: Now) -> list[Step]:
+        """A hint where to start, as long as nothing better is known: a password's word, or shares."""
+        answer = self._answers.answer(accepted(request_id))
+        if target is None or self.last_share_at is not None or self._wish.floor != MAX_TARGET:
+            return answer
+        return [*answer, *self._follow(replace(self._wish, start=target), now)]
+
+    def _ping(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        return self._answers.answer(result(request_id, "pong"))
+
+    def _get_transactions(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        return self._answers.answer(error(request_id, OTHER, "Not supported"))
+
+    def _unknown(self, request_id: bytes, method: str) -> list[Step]:
+        return [*self._answers.answer(error(request_id, OTHER, "Unknown method")),
+                Happened(self.conn_id, "debug", "message.ignored", (("message", method[:64]),))]
+
+    _STEPS: Mapping[str, Callable[..., list[Step]]] = MappingProxyType({
+        "mining.configure": _configure,
+        "mining.authorize": _authorize,
+        "mining.extranonce.subscribe": _subscribe_extranonce,
+        "mining.suggest_difficulty": _suggest_difficulty,
+        "mining.suggest_target": _suggest_target,
+        "mining.get_transactions": _get_transactions,
+        "mining.ping": _ping,
+    })
+
+
+_INFO = ("info.connection-url", "info.hw-version", "info.sw-version", "info.hw-id")
+
+
+def texts(params: Sequence[object], count: int) -> list[str]:
+    """The first `count` parameters, "" for each that is missing or no text."""
+    return [param if isinstance(param, str) else "" for param in [*params[:count], *[""] * count][:count]]
