@@ -29,6 +29,10 @@ class HandshakeFailed(RemoteProtocolError):
     """The Noise handshake cannot be completed: wrong length, wrong key, failed tag."""
 
 
+class WrongServerKey(HandshakeFailed):
+    """The server proved another static key than the one that was pinned: no network trouble, somebody must look."""
+
+
 class BadRecord(RemoteProtocolError):
     """A transport record has length 0, fails its tag, or comes after the last nonce."""
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sv2.pairs import MAX_TARGET, START, Pair, make_jobs, make_server
-from warppool.errors import HandshakeFailed, RemoteProtocolError
+from warppool.errors import BadRecord, RemoteProtocolError, WrongServerKey
 from warppool.events import BlockFound, Close, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import weigh
 from warppool.noise.primitives import new_buffer
@@ -82,8 +82,23 @@ def test_the_wrong_key_is_the_miners_refusal():
     miner = DialledConnection(WARP, server_public=bytes(31) + b"\x09", ephemeral_secret=bytes([7]) * 32,
                               buffer=new_buffer(), setup=setup)
     (act_two,) = server.receive(miner.outgoing(), START)
-    with pytest.raises(HandshakeFailed):
+    with pytest.raises(WrongServerKey):
         miner.receive(act_two.data)
+
+
+def test_a_miner_hears_what_came_before_the_pools_fault():
+    pair, work = mining_pair()
+    submit(pair, work, 20)
+    pair.talk()
+    pair.judge()
+    data = b"".join(event.data for event in pair.server.recorded([share.share_id for share in pair.accepted()], START)
+                    if isinstance(event, Send))
+    heard, before = [], pair.miner.messages
+    with pytest.raises(BadRecord):
+        for event in pair.miner.hear(data + b"\x20\x00" + bytes(32)):
+            heard.append(event)
+    assert [type(event) for event in heard] == [SharesAccepted]
+    assert pair.miner.messages == before + 1
 
 
 @pytest.mark.parametrize("cut", range(1, 130, 7))

@@ -15,7 +15,7 @@ from hmac import compare_digest
 from struct import Struct
 from typing import Final, Generic, TypeVar
 
-from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError
+from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, WrongServerKey
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.handshakestate import Initiator, Responder
 from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
@@ -182,5 +182,5 @@ class InitiatorTransport(_Transport[Initiator]):
     def _finish(self, handshake: Initiator, message: bytes) -> tuple[CipherState, CipherState]:
         _, receive, send = handshake.read_act_two(message)      # of length 0 in this record layer's profile
         if not compare_digest(handshake.rs, self._server_public):
-            raise HandshakeFailed(f"server key: expected {self._server_public.hex()}, got {handshake.rs.hex()}")
+            raise WrongServerKey(f"server key: expected {self._server_public.hex()}, got {handshake.rs.hex()}")
         return receive, send

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from warppool.noise.primitives import Buffer
 from warppool.noise.transport import InitiatorTransport
 from warppool.sv2.client import ClientEvent, MiningClientSession
@@ -24,21 +26,25 @@ class DialledConnection:
         self._profile = profile
         self._transport = InitiatorTransport(profile.suite, server_public, ephemeral_secret, buffer)
         self._frames = FrameReader(profile.max_payload)
+        self.messages = 0                               # that have come; shows that the pool lives
         self._setup: SetupConnection | None = setup
         self._outgoing = [self._transport.take_handshake()]
 
     def receive(self, data: bytes) -> list[ClientEvent]:
         """What the pool's bytes lead to; RemoteProtocolError when they are not Sv2 or not from the pinned key."""
-        events: list[ClientEvent] = []
+        return list(self.hear(data))
+
+    def hear(self, data: bytes) -> Iterator[ClientEvent]:
+        """The same one by one, so that what comes before a fault is not lost by it; to be taken to its end."""
         for plaintext in self._transport.open(data):
             for frame in self._frames.feed(plaintext):
+                self.messages += 1
                 message = self._profile.decode(self.session.subprotocol, frame)
                 if message is not None:
-                    events += self.session.receive(message)
+                    yield from self.session.receive(message)
         if self._setup is not None and self._transport.is_established:
             setup, self._setup = self._setup, None
             self.send(setup)
-        return events
 
     def send(self, *messages: Message) -> None:
         """Put messages into the next `outgoing`, in one piece."""
