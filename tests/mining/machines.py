@@ -158,7 +158,7 @@ class Machine:
 
     def give_again(self) -> None:
         self.key += 1
-        job = self.channel.offer_under(self.key, self.current)
+        job = self.channel.offer_under(self.key, self.current, self.current.ntime)
         self.mailed.append((self.now + self.lag_s, job, self.channel.target))
 
     # --- the judge of it all ------------------------------------------------------------------------------------------

@@ -193,11 +193,12 @@ def test_a_job_given_out_once_more_has_a_key_and_a_target_of_its_own():
     channel = make_channel(target=1 << 250)
     first = offered(channel, make_tip(1))
     channel.set_target(1 << 240)
-    again = channel.offer_under(first.job.job_id | 1 << 32, first.job)
+    again = channel.offer_under(first.job.job_id | 1 << 32, first.job, first.ntime + 5)
     assert channel.find(first.job.job_id) is first and channel.find(first.job.job_id | 1 << 32) is again
     assert (first.target, again.target) == (1 << 250, 1 << 240)
+    assert again.ntime == first.ntime + 5 == first.job.ntime + 5
     for number in range(2, MAX_JOBS_PER_TIP + 1):
-        channel.offer_under(first.job.job_id | number << 32, first.job)
+        channel.offer_under(first.job.job_id | number << 32, first.job, first.ntime)
     assert len(channel.jobs) == MAX_JOBS_PER_TIP and channel.find(first.job.job_id) is None
 
 

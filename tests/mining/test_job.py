@@ -93,7 +93,7 @@ def test_worked_share_of_the_vectors_holds_to_the_byte():
     job = make_factory().make(template, now=float(v["ntime"]))
     halves = (bytes.fromhex(v["coinbase_tx_prefix"]), bytes.fromhex(v["coinbase_tx_suffix"]))
     given = type(job)(**{**{name: getattr(job, name) for name in type(job).__slots__}, "halves": {8: halves}})
-    channel_job = ChannelJob(given, bytes.fromhex(v["extranonce_prefix"]), 1, 1.0, None)
+    channel_job = ChannelJob(given, bytes.fromhex(v["extranonce_prefix"]), 1, 1.0, None, v["ntime"])
     extranonce = bytes.fromhex(v["extranonce"])
     assert channel_job.coinbase(extranonce).hex() == v["coinbase_stripped"]
     assert channel_job.coinbase_tx(extranonce).hex() == v["coinbase_segwit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import pytest
 
@@ -15,7 +16,7 @@ from warppool.mining.share import Weight, weigh
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages import common, mining, template
 from warppool.sv2.profile import WARP, Subprotocol
-from warppool.sv2.server import MAX_CHANNELS, MiningServerSession, Phase
+from warppool.sv2.server import MAX_CHANNELS, MAX_OPENS, MiningServerSession, Phase
 from warppool.sv2.shares import Frames
 from warppool.sv2.types import Message
 
@@ -184,6 +185,24 @@ def test_channels_of_one_connection_are_bounded_and_have_their_own_ids_and_prefi
     reopened = messages(session.receive(open_standard(), START))[0]
     assert reopened.channel_id == MAX_CHANNELS + 1          # an id never comes back on one connection
     assert reopened.extranonce_prefix not in {answer.extranonce_prefix for answer in answers}
+
+
+def test_opens_without_end_close_the_connection_and_do_not_fill_the_journal():
+    session = ready_session()
+    steps = [session.receive(open_standard(user=""), START) for _ in range(MAX_OPENS)]
+    levels = [step.level for step in chain(*steps) if isinstance(step, Happened)]
+    assert levels == ["info"] + ["debug"] * (MAX_OPENS - 1)
+    assert [step for step in chain(*steps[:-1]) if isinstance(step, Close)] == []
+    assert isinstance(steps[-1][-1], Close) and steps[-1][-1].is_peers_fault
+
+
+def test_channels_opened_and_closed_without_end_are_refused_in_the_end():
+    session = ready_session()
+    for number in range(MAX_OPENS - 1):
+        success = messages(session.receive(open_standard(number), START))[0]
+        session.receive(mining.CloseChannel(success.channel_id, ""), START)
+    refusal, _, close = session.receive(open_standard(), START)
+    assert refusal.error_code == "too-many-channels" and isinstance(close, Close)
 
 
 def test_an_empty_prefix_space_is_a_clean_refusal(monkeypatch):

@@ -16,7 +16,7 @@ from warppool.events import Happened, Now, Send, ShareAccepted, ShareRefused
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Weight
 from warppool.sv2.client import SetUp, TargetChanged, WorkReady
-from warppool.sv2.messages.mining import CloseChannel, NewExtendedMiningJob, SetTarget
+from warppool.sv2.messages.mining import CloseChannel, NewExtendedMiningJob, SetTarget, SubmitSharesStandard
 
 ONE = target_from_difficulty(1)
 MINIMUM = target_from_difficulty(Fraction(1, 1000))
@@ -288,3 +288,16 @@ def test_several_changes_in_one_second_give_jobs_of_different_times():
     given = [messages(miner.session.receive(update(2, rate=rate), START))[1] for rate in (1e12, 1e13, 1e14)]
     assert [job.min_ntime - miner.jobs[0].ntime for job in given] == [1, 2, 3]
     assert len({job.job_id for job in given}) == 3
+
+
+def test_a_job_given_again_holds_its_shares_to_the_header_time_it_came_with():
+    """What was announced as min_ntime is what shares are refused by (sv2-wire.md §5.6, row 6)."""
+    (job,) = make_jobs(1, nbits=HARD_NBITS)
+    session = ready_session(job=job)
+    session.receive(open_standard(), START)
+    _, again = messages(session.receive(update(rate=1e15), later(20)))
+    assert again.min_ntime == job.ntime + 20
+    for ntime, code in ((again.min_ntime - 1, "invalid-share"), (again.min_ntime, None)):
+        session.receive(SubmitSharesStandard(1, ntime, again.job_id, 0, ntime, again.version), later(20))
+        answer, *_ = session.judged([Weight(b"a" * 32, 5, False)], later(20))
+        assert getattr(answer, "error_code", None) == code

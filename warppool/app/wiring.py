@@ -28,7 +28,8 @@ from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.thread import LedgerThread
 from warppool.ledger.url import open_ledger
-from warppool.mining.job import START_ID_SIZE, Job, JobFactory
+from warppool.mining.extranonce import PREFIX_SIZE
+from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, JobReady, WorkerStats
 from warppool.net.limits import connection_cap
@@ -137,7 +138,7 @@ class Daemon:
             start_id=os.urandom(START_ID_SIZE), encoders={
                 WARP.name: lambda job: EncodedJob(WARP, job),
                 NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
-            })
+            }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
         self._desk = Desk(factory, self._desk_inbox, self._broadcast)
         self._sources: list[RpcSource | RegtestSource] = []
         self._submitters: list[RpcSubmitter] = []

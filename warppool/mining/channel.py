@@ -37,14 +37,15 @@ class ChannelJob:
     """A job as one channel has it: the prefix and the target it was given out with, which never change.
 
     `easiest` is the easiest target it may have been mined under up to the last change: a V2 machine follows a change in
-    the midst of a job.
+    the midst of a job. `ntime` (Unix seconds) is the header time that the channel was told to start from.
     """
 
-    __slots__ = ("difficulty", "easiest", "extranonce_prefix", "job", "merkle_root", "target")
+    __slots__ = ("difficulty", "easiest", "extranonce_prefix", "job", "merkle_root", "ntime", "target")
 
-    def __init__(self, job: Job, extranonce_prefix: bytes, target: int, difficulty: float,
-                 merkle_root: bytes | None) -> None:
+    def __init__(self, job: Job, extranonce_prefix: bytes, target: int, difficulty: float, merkle_root: bytes | None,
+                 ntime: int) -> None:
         self.job = job
+        self.ntime = ntime
         self.extranonce_prefix = extranonce_prefix
         self.target = self.easiest = target
         self.difficulty = difficulty
@@ -119,15 +120,15 @@ class Channel:
             self.old_jobs, self.jobs = self.jobs, {}
             self._old_blocks, self._blocks = self._blocks, _NONE
             self.seen = _NONE
-        return self.offer_under(job.job_id, job), has_moved
+        return self.offer_under(job.job_id, job, job.ntime), has_moved
 
-    def offer_under(self, key: int, job: Job) -> ChannelJob:
-        """Take on `job`, of the tip that is mined on, under a key of the session's own: it is given out once more,
-        since the target has changed.
+    def offer_under(self, key: int, job: Job, ntime: int) -> ChannelJob:
+        """Take on `job`, of the tip that is mined on, under a key of the session's own and with a header time of its
+        own: it is given out once more, since the target has changed.
         """
         if len(self.jobs) >= MAX_JOBS_PER_TIP:
             del self.jobs[next(iter(self.jobs))]
-        mine = ChannelJob(job, self.extranonce_prefix, self.target, self.difficulty, self._merkle_root(job))
+        mine = ChannelJob(job, self.extranonce_prefix, self.target, self.difficulty, self._merkle_root(job), ntime)
         self.jobs[key] = mine
         return mine
 

@@ -154,7 +154,7 @@ class Work:
         ahead_s = max(1, int(now.unix) - job.ntime)
         while (key := job.job_id | ahead_s << 32) in channel.jobs:
             ahead_s += 1
-        channel.offer_under(key, job)
+        channel.offer_under(key, job, job.ntime + ahead_s)
         is_clean, self._is_clean_due = self._is_clean_due, False
         lines = encoded(job, PREFIX_SIZE + channel.extranonce_size)
         return self._with_difficulty(channel, lines.under(key, job.ntime + ahead_s, is_clean=is_clean))

@@ -59,6 +59,9 @@ DEFAULT_EXTRANONCE_SIZE = 8
 MAX_CHANNELS = 1000
 """Channels on one connection: more than any farm behind a proxy, and a bound on what one peer can make us hold."""
 
+MAX_OPENS = 10 * MAX_CHANNELS
+"""Opens in the life of one connection, granted or not: past it, somebody fills the journal and mines nothing."""
+
 GIVEN_AGAIN = 1 << 31
 """The bit that marks a job id made here, of the header time that comes with it; the factory's ids count up from 1."""
 
@@ -90,8 +93,8 @@ class MiningServerSession:
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_channels", "_job", "_next_channel_id", "_shares", "_surroundings", "agent", "conn_id", "phase",
-                 "requires_standard_jobs", "wakes_at")
+    __slots__ = ("_channels", "_job", "_next_channel_id", "_refused_opens", "_shares", "_surroundings", "agent",
+                 "conn_id", "phase", "requires_standard_jobs", "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self.conn_id = conn_id
@@ -103,6 +106,7 @@ class MiningServerSession:
         self._channels: dict[int, ServerChannel] = {}
         self._job: Job | None = None
         self._next_channel_id = 1
+        self._refused_opens = 0
         self._shares = Shares(conn_id, surroundings.profile)
 
     # -- what the worker asks ------------------------------------------------------------------------------------
@@ -228,7 +232,7 @@ class MiningServerSession:
             return self._refuse_open(m.request_id, "invalid-nominal-hashrate")
         if max_target == 0:
             return self._refuse_open(m.request_id, "max-target-out-of-range")
-        if len(self._channels) >= MAX_CHANNELS:
+        if len(self._channels) >= MAX_CHANNELS or self._next_channel_id >= MAX_OPENS:
             return self._refuse_open(m.request_id, "too-many-channels")
         prefix = self._surroundings.prefixes.take()
         if prefix is None:
@@ -262,8 +266,14 @@ class MiningServerSession:
             ("prefix", channel.extranonce_prefix), ("difficulty", channel.difficulty), ("agent", self.agent)))
 
     def _refuse_open(self, request_id: int, code: str) -> list[Step]:
-        return [OpenMiningChannelError(request_id=request_id, error_code=code),
-                Happened(self.conn_id, "info", "miner.refused", (("reason", code), ("agent", self.agent)))]
+        """The first refusal of a connection is news for the operator; the rest are for who looks closely."""
+        self._refused_opens += 1
+        level = "info" if self._refused_opens == 1 else "debug"
+        steps: list[Step] = [OpenMiningChannelError(request_id=request_id, error_code=code),
+                             Happened(self.conn_id, level, "miner.refused", (("reason", code), ("agent", self.agent)))]
+        if self._refused_opens + self._next_channel_id > MAX_OPENS:
+            steps.append(Close(self.conn_id, f"more than {MAX_OPENS} channels asked for", is_peers_fault=True))
+        return steps
 
     def _network_target(self) -> int:
         return self._job.tip.target if self._job is not None else 1
@@ -301,7 +311,7 @@ class MiningServerSession:
         ntime = max(int(now.unix), job.ntime + 1)
         while channel.find(job_id := GIVEN_AGAIN | ntime & (GIVEN_AGAIN - 1)) is not None:
             ntime += 1
-        mine = channel.offer_under(job_id, job)
+        mine = channel.offer_under(job_id, job, ntime)
         frame = encoded(self._surroundings.profile, job).again(
             channel.channel_id, mine, channel.extranonce_size, job_id, ntime)
         return [*steps, Frames(frame)]

@@ -126,7 +126,7 @@ class Shares:
             return self._refuse(mine.user, m.channel_id, m.sequence_number, Reject.BAD_EXTRANONCE_SIZE)
         header = job.header(extranonce, m.version, m.ntime, m.nonce)
         return [self._intake.submit(Submitted(
-            _Ticket(channel, m.sequence_number), mine, job, mine.user, extranonce, m.version, m.ntime, job.job.ntime,
+            _Ticket(channel, m.sequence_number), mine, job, mine.user, extranonce, m.version, m.ntime, job.ntime,
             header, None, is_old))]
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
