@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from warppool.app.config import default_data_dir, read_config, unserved
+from warppool.app.config import read_config, unserved
 from warppool.app.options import MAX_COINBASE_TAG, Address, Config
+from warppool.app.reading import default_data_dir
 from warppool.bitcoin.address import script_of
 from warppool.errors import ConfigError
 
@@ -193,6 +194,7 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + f'sv2_static_priv_key_hex = "{KEY}"',
      "warppool.toml: pool.sv2_static_priv_key_hex is not known: it belongs into secrets.toml"),
     (f'node_passwords = ["{KEY}"]', "warppool.toml: node_passwords is not known: it belongs into secrets.toml"),
+    ("[[upstream]]\n" + POOL, "warppool.toml: has an [[upstream]], so it is for `warppool translate`"),
     # wrong shape
     ("pool = 3", "warppool.toml: pool holds 3: it takes a table, headed [pool]"),
     (POOL + "[node]\n", "warppool.toml: node holds a table: it takes tables, each headed [[node]]"),

@@ -1,13 +1,13 @@
 """Every key of warppool.toml and secrets.toml, declared once: name, kind, default, bounds and one sentence.
 
-A section is a frozen dataclass, and the option rides on its field. Reading and checking (`config.py`), the example file
-and the table of the README (`reference.py`) all come from what stands here. Fields made by `derived()` are no keys:
-`config.py` works them out.
+A section is a frozen dataclass, and the option rides on its field. Reading and checking (`reading.py`, `config.py`),
+the example file and the table of the README (`reference.py`) all come from what stands here. Fields made by `derived()`
+are no keys: `config.py` works them out. The translator's are declared in the same way (`translatoroptions.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
@@ -185,11 +185,27 @@ def derived(default: object, is_secret: bool = False) -> Any:
     return field(default=default, repr=not is_secret)
 
 
+def as_in(section: type[Any], name: str) -> Any:
+    """A field that is the same key as the field `name` of another section, where it is declared."""
+    item = next(item for item in fields(section) if item.name == name)
+    return field(default=item.default, metadata=item.metadata, repr=item.repr)
+
+
 def options_of(section: type[Any]) -> Iterator[tuple[str, str, Option]]:
     """(key, field name, option) of each key of a section, in the order of declaration."""
     for item in fields(section):
         if "option" in item.metadata:
             yield item.metadata["key"] or item.name, item.name, item.metadata["option"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a configuration file may hold: its sections by name, of which `many` may stand there more than once."""
+
+    file: str
+    sections: Mapping[str, type[Any]]
+    many: str
+    secrets: type[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +322,11 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "ledger": LedgerConfig,
     "log": LogConfig,
 }
+
+POOL_FORM: Final = Form("warppool.toml", SECTIONS, many="node", secrets=Secrets)
+
+TRANSLATOR_MARK: Final = "upstream"
+"""The section that a translator's file has and a pool's has not: by it commands know which one they are given."""
 
 UNSERVED_LISTENERS: Final = ("sv2_spec_listen",)
 """Keys of [stratum] that are read and checked, but that no code serves yet."""
