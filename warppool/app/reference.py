@@ -1,6 +1,6 @@
-"""The configuration for people: the example file and the table of the README, both made from `options.py`.
+"""The configuration for people: the example files and the tables of the README, made from where the keys are declared.
 
-`python3 -m warppool.app.reference` in a checkout writes both anew; a test says when that is due.
+`python3 -m warppool.app.reference` in a checkout writes all of them anew; a test says when that is due.
 """
 
 from __future__ import annotations
@@ -9,53 +9,85 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from warppool.app.options import SECTIONS, Option, Secrets, options_of
+from warppool.app.options import POOL_FORM, TRANSLATOR_MARK, Form, Option, options_of
+from warppool.app.translatoroptions import TRANSLATOR_FORM
 
-EXAMPLE = Path("systemd/warppool.toml")
 README = Path("README.rst")
-TABLE_BEGINS = ".. configuration table: begin (python3 -m warppool.app.reference)\n"
-TABLE_ENDS = ".. configuration table: end\n"
-PLACEHOLDER_ADDRESS = "bc1q..."
+PLACEHOLDERS = {
+    "pool.payout_address": "bc1q...",
+    f"{TRANSLATOR_MARK}.url": "stratum2+tcp://pool.example:34254/PUBLIC_KEY",
+    f"{TRANSLATOR_MARK}.user_identity": "farm.unnamed",
+}
+"""What stands in the example for the keys that must be written."""
+
 _WIDTH = 118
 
 
-def example() -> str:
-    """A documented warppool.toml: every key at its default, commented out, and the one that must be written."""
-    lines = ["# warppool.toml: what stands behind a # is the default. Relative paths start at this file's folder.",
-             "# WARPPOOL__SECTION__KEY in the environment wins over what is written here.",
-             "# Secrets are not for this file: secrets.toml beside it, mode 0600, holds",
-             *(f"#     {key}: {option.sentence}" for key, _, option in options_of(Secrets))]
-    for name, section in SECTIONS.items():
-        lines += ["", *_comment((section.__doc__ or "").strip()), "[[node]]" if name == "node" else f"[{name}]"]
-        for key, _, option in options_of(section):
-            lines += _comment(f"{option.sentence} ({option.kind.words})")
-            lines.append(_assignment(key, option))
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One file's example and table; `label` is what the README's marks of the table begin with."""
+
+    form: Form
+    label: str
+    data_dir: str
+
+    @property
+    def path(self) -> Path:
+        """Where the example stands in a checkout."""
+        return Path("systemd") / self.form.file
+
+    def example(self) -> str:
+        """A documented file: every key at its default, commented out, and those that must be written."""
+        form = self.form
+        lines = [f"# {form.file}: what stands behind a # is the default. Relative paths start at this file's folder.",
+                 "# WARPPOOL__SECTION__KEY in the environment wins over what is written here."]
+        if form.secrets is not None:
+            lines += ["# Secrets are not for this file: secrets.toml beside it, mode 0600, holds",
+                      *(f"#     {key}: {option.sentence}" for key, _, option in options_of(form.secrets))]
+        for name, section in form.sections.items():
+            lines += ["", *_comment((section.__doc__ or "").strip()),
+                      f"[[{name}]]" if name == form.many else f"[{name}]"]
+            for key, _, option in options_of(section):
+                lines += _comment(f"{option.sentence} ({option.kind.words})")
+                lines.append(self._assignment(name, key, option))
+        return "\n".join(lines) + "\n"
+
+    def _assignment(self, section: str, key: str, option: Option) -> str:
+        if option.is_required:
+            return f"{key} = {_toml(PLACEHOLDERS[f'{section}.{key}'])}"
+        return f"#{key} = {_toml(self.data_dir if key == 'data_dir' else option.default)}"
+
+    def table(self) -> str:
+        """The reStructuredText table of every key."""
+        return "".join(f"{line}\n" for line in (
+            ".. list-table::", "   :header-rows: 1", "   :widths: 24 20 22 34", "",
+            *_row("Key", "Default", "Holds", "Meaning"), *self._rows()))
+
+    def _rows(self) -> Iterator[str]:
+        secrets = {} if self.form.secrets is None else {"secrets.toml": self.form.secrets}
+        for name, section in {**self.form.sections, **secrets}.items():
+            for key, _, option in options_of(section):
+                label = f"{name}: {key}" if name in secrets else f"{name}.{key}"
+                default = "required" if option.is_required else "see right" if option.default is None else (
+                    f"``{_toml(option.default)}``")
+                yield from _row(f"``{label}``", default, option.kind.words, option.sentence)
+
+    def with_table(self, readme: str) -> str:
+        """`readme` with its table made anew."""
+        begins = f".. {self.label}: begin (python3 -m warppool.app.reference)\n"
+        ends = f".. {self.label}: end\n"
+        head, _, rest = readme.partition(begins)
+        _, _, tail = rest.partition(ends)
+        return f"{head}{begins}\n{self.table()}\n{ends}{tail}"
 
 
-def table() -> str:
-    """The reStructuredText table of every key."""
-    return "".join(f"{line}\n" for line in (
-        ".. list-table::", "   :header-rows: 1", "   :widths: 24 20 22 34", "",
-        *_row("Key", "Default", "Holds", "Meaning"), *_rows()))
-
-
-def with_table(readme: str) -> str:
-    """`readme` with its table made anew."""
-    head, _, rest = readme.partition(TABLE_BEGINS)
-    _, _, tail = rest.partition(TABLE_ENDS)
-    return f"{head}{TABLE_BEGINS}\n{table()}\n{TABLE_ENDS}{tail}"
-
-
-def _rows() -> Iterator[str]:
-    for name, section in {**SECTIONS, "secrets.toml": Secrets}.items():
-        for key, _, option in options_of(section):
-            label = f"{name}: {key}" if section is Secrets else f"{name}.{key}"
-            default = "required" if option.is_required else "see right" if option.default is None else (
-                f"``{_toml(option.default)}``")
-            yield from _row(f"``{label}``", default, option.kind.words, option.sentence)
+REFERENCES = (
+    Reference(POOL_FORM, "configuration table", "/var/lib/warppool"),
+    Reference(TRANSLATOR_FORM, "translator table", "/var/lib/warppool-translator"),
+)
 
 
 def _row(first: str, *others: str) -> list[str]:
@@ -66,14 +98,8 @@ def _escaped(words: str) -> str:
     return words if words.startswith("``") else words.replace("*", r"\*").replace("_", r"\_").replace("|", r"\|")
 
 
-def _assignment(key: str, option: Option) -> str:
-    if option.is_required:
-        return f'{key} = "{PLACEHOLDER_ADDRESS}"'
-    return f"#{key} = " + ('"/var/lib/warppool"' if key == "data_dir" else _toml(option.default))
-
-
 def _toml(value: object) -> str:
-    return json.dumps(value) if isinstance(value, str | list) else str(value)
+    return json.dumps(value) if isinstance(value, str | list | bool) else str(value)
 
 
 def _comment(words: str) -> list[str]:
@@ -81,9 +107,12 @@ def _comment(words: str) -> list[str]:
 
 
 def main() -> int:
-    """Write the example file and the README's table into the checkout that is the current folder."""
-    EXAMPLE.write_text(example(), encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the example files and the README's tables into the checkout that is the current folder."""
+    readme = README.read_text(encoding="utf-8")
+    for reference in REFERENCES:
+        reference.path.write_text(reference.example(), encoding="utf-8")
+        readme = reference.with_table(readme)
+    README.write_text(readme, encoding="utf-8")
     return 0
 
 
