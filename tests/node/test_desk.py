@@ -76,6 +76,13 @@ def test_the_first_node_that_answers_is_mined_until_it_is_lost():
     assert [job.template for _, job in jobs] == [mine, other, newer]
 
 
+def test_of_the_nodes_left_one_that_lags_comes_last():
+    mine, behind, ahead = (make_template(make_tip(n, height=100 + n), template_id=n) for n in (3, 1, 2))
+    jobs = served(TemplateReady(0, mine), TemplateReady(1, behind), TemplateReady(2, ahead), NodeLost(0, "it hung up"),
+                  NodeLost(2, "too"))
+    assert [job.template for _, job in jobs] == [mine, ahead, behind]
+
+
 def test_without_any_node_the_last_work_goes_on_and_it_is_said_once(caplog):
     template, later = make_template(make_tip(1)), make_template(make_tip(2))
     with caplog.at_level(logging.WARNING):

@@ -221,6 +221,13 @@ def test_a_block_found_while_the_node_is_away_for_a_minute_arrives(stub, run, bl
     assert "Connection refused" in caplog.text
 
 
+def test_a_block_is_tried_again_within_seconds_however_long_the_node_is_away(stub, run, block):
+    stub.stop()
+    run.put(block)
+    run.pass_time(300)
+    assert 1.5 < max(run.clock.waits) <= 2.5
+
+
 def test_a_submit_that_hangs_and_works_is_found_out(stub, run, block):
     """The node takes the block, and its answer is lost."""
     stub.moods["submitblock"] = Mood.HALF

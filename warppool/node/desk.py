@@ -1,9 +1,9 @@
 """The desk: thread `jobs` takes the templates of all nodes, chooses whose to mine, and makes the jobs.
 
-Templates come from the first node that answers, and from it until it is lost. A fresh job (new id, header time now)
-goes out with every template, and when `FRESH_JOB_S` have passed without one: silence makes machines leave, and old
-header times make them waste what they could roll. A node that is away does not stop the jobs: the work it left is mined
-on, for a block on it may still count.
+Templates come from the first node that answers, and from it until it is lost; then from the next one, of those that are
+not behind. A fresh job (new id, header time now) goes out with every template, and when `FRESH_JOB_S` have passed
+without one: silence makes machines leave, and old header times make them waste what they could roll. A node that is away
+does not stop the jobs: the work it left is mined on, for a block on it may still count.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Desk:
         self._latest.pop(node, None)
         if node != self._node:
             return
-        self._node = min(self._latest, default=None)
+        self._node = min(self._latest, key=lambda node: (-self._latest[node].tip.height, node), default=None)
         if self._node is None:
             say(log, logging.WARNING, "template.lost", reason=reason,
                 meaning="no node gives templates; miners go on with the last one")

@@ -55,13 +55,14 @@ class SystemClock:
 class Backoff:
     """Pauses between tries, in seconds: each twice the one before, up to a longest; a success starts them anew."""
 
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, jitter: Callable[[], float] = random.random, longest_s: float = LONGEST_PAUSE_S) -> None:
         self._jitter = jitter
+        self._longest_s = longest_s
         self._pause = FIRST_PAUSE_S
 
     def next(self) -> float:
         """The pause before the next try."""
-        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_S)
+        pause, self._pause = self._pause, min(2 * self._pause, self._longest_s)
         return pause * (1 + JITTER * self._jitter())
 
     def reset(self) -> None:

@@ -26,6 +26,7 @@ SUBMIT_TIMEOUT_S = 30.0     # a block of 4 MB on a small machine takes seconds t
 LOOKUP_TIMEOUT_S = 10.0
 WATCH_S = 30.0              # from one look at a block to the next, until six stand on it
 BURIED_UNDER = 6            # blocks; nodes write their state late, but not that late
+LONGEST_PAUSE_S = 2.0       # a block waits for no politeness: every second away is a second for somebody else's
 MAX_PUT_OFF_S = 7200.0      # how long a node may lack the parent or find the time too new: the future time limit
 
 _DECODE_FAILED = -22        # RPC errors: the node cannot read the block
@@ -48,7 +49,7 @@ class _Case:
     word: str = ""                              # what the node last said of it
     told: Verdict | None = None
     has_complained: bool = False
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = field(default_factory=lambda: Backoff(longest_s=LONGEST_PAUSE_S))
 
 
 class RpcSubmitter:
