@@ -16,25 +16,25 @@ LOCK_NAME = "warppool.lock"
 
 
 class DataDirLock:
-    """Holds `data_dir` for this process until `release`; ConfigError if another daemon has it.
+    """Holds `data_dir` for this process until `release`; ConfigError, under the `key` that names it, if another has it.
 
     Makes the directory, 0700, where it is missing. The file holds the pid of the owner, for people.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, key: str = "pool.data_dir") -> None:
         path = data_dir / LOCK_NAME
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
-            raise ConfigError(f"pool.data_dir: {exc.filename or data_dir} cannot be used: {exc.strerror}") from exc
+            raise ConfigError(f"{key}: {exc.filename or data_dir} cannot be used: {exc.strerror}") from exc
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         except OSError as exc:
             os.close(self._file)
-            raise ConfigError(f"pool.data_dir: {data_dir} {_words(data_dir, exc)}") from exc
+            raise ConfigError(f"{key}: {data_dir} {_words(data_dir, exc)}") from exc
 
     def release(self) -> None:
         """Give the directory back; the file stays, since removing it would let two daemons lock two files."""

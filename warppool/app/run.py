@@ -1,4 +1,4 @@
-"""`warppool run`: the daemon under systemd or in a terminal, from its configuration to its last answer."""
+"""`warppool run`: a daemon under systemd or in a terminal, from its configuration to its last answer."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import queue
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
 from warppool.app.config import read_config, unserved
+from warppool.app.house import House
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
-from warppool.app.options import Config
 from warppool.app.summary import Summary
-from warppool.app.wiring import SWITCH_INTERVAL_S, Daemon
+from warppool.app.wiring import Daemon
 from warppool.say import say
 
 log = logging.getLogger("warppool")
 
+SWITCH_INTERVAL_S = 0.005
 SUMMARY_EVERY_S = 60.0
 LOOK_EVERY_S = 1.0
 """How often the main thread looks whether all is well; signals wake it at once."""
@@ -33,19 +35,24 @@ def run(args: argparse.Namespace) -> int:
     set_up(config.log.level)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
+    return serve(lambda: Daemon(config))
+
+
+def serve(build: Callable[[], House]) -> int:
+    """Run what `build` makes until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
     wanted_stop = StopWish()
     catch_signals(wanted_stop)
     notifier = Notifier()
-    daemon = Daemon(config)
-    daemon.start()
+    house = build()
+    house.start()
     settle_memory()
     try:
-        _watch(daemon, config, notifier, wanted_stop)
+        _watch(house, notifier, wanted_stop)
     finally:
         notifier.stopping()
-        daemon.stop()
+        house.stop()
         ignore_signals()
-    return 1 if daemon.has_failed.is_set() else 0
+    return 1 if house.has_failed.is_set() else 0
 
 
 class StopWish:
@@ -117,58 +124,40 @@ def settle_memory() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
-def _watch(daemon: Daemon, config: Config, notifier: Notifier, wanted_stop: StopWish) -> None:
+def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
     fed_at, is_ready = now, False
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
-    while not daemon.has_failed.is_set():
-        if not is_ready and daemon.is_ready.is_set():
+    while not house.has_failed.is_set():
+        if not is_ready and house.is_ready.is_set():
             is_ready = True
-            notifier.ready(_status(daemon, config))
-            say(log, logging.INFO, "service.ready", listen=_ports(daemon), height=_height(daemon))
+            notifier.ready(house.status())
+            say(log, logging.INFO, "service.ready", listen=house.ports, **house.ready_fields())
         if wanted_stop.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return
         if wanted_stop.take_reload():
-            _reload(daemon, config, notifier, is_ready)
+            _reload(house, notifier, is_ready)
         now = time.monotonic()
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now
-            hanging = daemon.hanging(now)
+            hanging = house.hanging(now)
             if hanging:
                 say(log, logging.ERROR, "watchdog.unfed", hanging=",".join(hanging))
             else:
                 notifier.alive()
         if now >= summary_at:
             summary_at = now + SUMMARY_EVERY_S
-            say(log, logging.INFO, "pool.summary", **summary.fields(daemon.stats(), now), height=_height(daemon),
-                template_age=_template_age(daemon))
-            daemon.look(time.time())
+            house.say_summary(summary, now)
+            house.look(time.time())
 
 
-def _reload(daemon: Daemon, config: Config, notifier: Notifier, is_ready: bool) -> None:
+def _reload(house: House, notifier: Notifier, is_ready: bool) -> None:
     """Read anew what can change while miners stay. systemd hears READY=1 of it, but not before it is true."""
     if is_ready:
         notifier.reloading()
-    daemon.reload()
+    house.reload()
     if is_ready:
-        notifier.ready(_status(daemon, config))
-
-
-def _ports(daemon: Daemon) -> str:
-    return ",".join(listener.address for listener in daemon.listeners)
-
-
-def _status(daemon: Daemon, config: Config) -> str:
-    return f"mining on {config.pool.network}, {_ports(daemon)}"
-
-
-def _height(daemon: Daemon) -> int:
-    return daemon.latest.tip.height if daemon.latest is not None else 0
-
-
-def _template_age(daemon: Daemon) -> int:
-    """Seconds since the job that is mined was made."""
-    return max(0, int(time.time()) - daemon.latest.ntime) if daemon.latest is not None else 0
+        notifier.ready(house.status())
