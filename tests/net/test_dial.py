@@ -94,6 +94,16 @@ def test_two_hundred_at_once_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     system.let_go()
 
 
+def test_another_thread_may_have_something_dialled_by_a_worker() -> None:
+    with far() as end, relays() as running:
+        below = Downstream(0, end.host, end.port, Now(0.0, 0.0))
+        running.inboxes[1].put(Dial(0, end.host, end.port, below.above))
+        end.take().send(b"hello\n")
+        until(lambda: below.above.calls[1:] == ["receive"])
+        assert below.above.threads == {"worker-1"}
+        assert [(stats.connections, stats.upstreams) for stats in running.ask()] == [(0, 0), (0, 1)]
+
+
 def test_a_closed_port_is_told_to_the_session() -> None:
     port = closed_port()
     with relays(port=port) as running:

@@ -198,6 +198,8 @@ class Worker:
                 self._asks.append(reply)
             case ConnectFailed():
                 self._fail_dial(item)
+            case Dial():
+                self._gather((item,))
             case Drain(reply):
                 self._is_draining = True
                 self._drains.append(reply)
