@@ -210,11 +210,15 @@ class PoolUrl:
             raise ConfigError(f"{text!r}: {_SHAPE}")
         return cls(parts.hostname, port, key, parts.scheme == "stratum+tls")
 
+    @property
+    def place(self) -> str:
+        """`HOST:PORT`, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
         if self.public_key:
-            return f"stratum2+tcp://{host}:{self.port}/{self.public_key.hex()}"
-        return f"stratum+{'tls' if self.is_tls else 'tcp'}://{host}:{self.port}"
+            return f"stratum2+tcp://{self.place}/{self.public_key.hex()}"
+        return f"stratum+{'tls' if self.is_tls else 'tcp'}://{self.place}"
 
     def link(self, user: str, kind: str, hash_rate: float) -> Link:
         """A conversation to begin over a fresh socket; V1 knows no kinds of channels and takes no hash rate."""
