@@ -244,7 +244,8 @@ class StratumConfig:
     workers: int = option(whole(1, 32), 2, "Worker threads; 1 or 2 do best.")
     max_connections: int = option(whole(0, 1_000_000), 0, "0: what the file-descriptor limit allows.")
     max_per_ip: int = option(whole(0, 1_000_000), 0, "Connections from one address; 0: no limit.")
-    idle_timeout_s: int = option(whole(1, 86_400), 600, "Seconds without a word from a miner before it is dropped.")
+    idle_timeout_s: int = option(
+        whole(1, 86_400), 600, "Seconds without a share (V1) or a channel (V2) before a miner is dropped.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
