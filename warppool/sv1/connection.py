@@ -136,6 +136,8 @@ class MachineConnection(Generic[S]):
     def _come_due(self, now: Now) -> None:
         if not self._has_spoken:
             self._time_out(f"no message within {FIRST_MESSAGE_DEADLINE_S:.0f} s")
+        elif not self._working_since and self._session.is_authorized:
+            self._set_up(now)                           # its answer came after its last message
         elif not self._working_since and self._session.is_held:
             self._deadline = now.monotonic + AUTHORIZE_DEADLINE_S
         elif not self._working_since:
@@ -164,7 +166,7 @@ class MachineConnection(Generic[S]):
                     self._outgoing = [step]
                 else:
                     self._outgoing.append(step)
-            elif isinstance(step, Close):
+            elif isinstance(step, Close) and step.conn_id == self.conn_id:
                 self._close = step
             else:
                 events.append(step)

@@ -38,9 +38,6 @@ class MachineSession(ABC):
 
     __slots__ = ("_answers", "_mask", "_others", "_user", "agent", "conn_id", "last_share_at", "wants_extranonce")
 
-    is_held = False
-    """The machine waits for us before it can go on; that time is not held against it."""
-
     def __init__(self, conn_id: int, answers: Answers) -> None:
         self.conn_id = conn_id
         self.agent = ""
@@ -57,6 +54,11 @@ class MachineSession(ABC):
     def is_authorized(self) -> bool:
         """A worker has been let in."""
         return self._user is not None
+
+    @property
+    def is_held(self) -> bool:
+        """The machine waits for us before it can go on; that time is not held against it."""
+        return False
 
     @property
     @abstractmethod
@@ -147,7 +149,11 @@ class MachineSession(ABC):
                 steps.append(self._described(options))
             elif isinstance(name, str):
                 answer[name] = False
-        return [*self._answers.answer(result(request_id, answer)), *steps, *self._follow(wish, now)]
+        return [*self._answer_configure(result(request_id, answer)), *steps, *self._follow(wish, now)]
+
+    def _answer_configure(self, line: bytes) -> list[Step]:
+        """In its turn."""
+        return self._answers.answer(line)
 
     def _roll(self, wanted: object) -> dict[str, object]:
         """Grant version bits. A count of bits that cannot be met is no reason to grant none (sv2-wire.md §6.1)."""
