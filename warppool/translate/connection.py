@@ -1,0 +1,55 @@
+"""A V1 machine's connection to the translator: the V1 side's own, and what upstreams leave it to say.
+
+What is sent to a machine must come out of a step of its own connection, since TLS may stand around that. So an
+upstream's step leaves it here and nudges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from warppool.events import Connection, Event, Now, Nudge
+from warppool.sv1.answers import Step
+from warppool.sv1.connection import MAX_UNANSWERED, MachineConnection
+from warppool.translate.session import TranslatorSession
+from warppool.translate.surroundings import TranslatorSurroundings
+
+
+class TranslatedConnection(MachineConnection[TranslatorSession]):
+    """One accepted machine; the face of `events.Connection`. Its first tick dials."""
+
+    __slots__ = ()
+
+    def __init__(self, conn_id: int, surroundings: TranslatorSurroundings, now: Now) -> None:
+        session = TranslatorSession(self, conn_id, surroundings, now)
+        super().__init__(session, idle_timeout_s=surroundings.times.idle_timeout_s, now=now)
+        self.wakes_at = now.monotonic
+
+    def leave(self, step: Callable[[TranslatorSession], list[Step]], now: Now) -> list[Event]:
+        """Let an upstream's step do something to the session: what is for others, and a nudge for this one."""
+        events: list[Event] = []
+        self._apply(step(self._session), events)
+        self._session.flush(events)
+        if self._is_closed:
+            self._outgoing = None
+        else:
+            self.wakes_at = now.monotonic
+        events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
+        return events
+
+    def tick(self, now: Now) -> list[Event]:
+        """A deadline, or what was left here; what is answered by it may make room for what was held back."""
+        was_full = self._session.unanswered >= MAX_UNANSWERED
+        events = super().tick(now)
+        if was_full and self._session.unanswered < MAX_UNANSWERED:
+            events.append(Nudge(self.conn_id))
+        return events
+
+    def _finish(self, events: list[Event]) -> list[Event]:
+        self._session.flush(events)
+        return super()._finish(events)
+
+
+def connect(conn_id: int, surroundings: TranslatorSurroundings, now: Now) -> Connection:
+    """The connection for a machine that was accepted under `conn_id`, plain or inside TLS."""
+    return TranslatedConnection(conn_id, surroundings, now)

@@ -1,0 +1,86 @@
+"""What became of every share: each is in exactly one counter, at every moment.
+
+    received = accepted + rejected (by reason) + pending + unconfirmed
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+
+class Counts(NamedTuple):
+    """The counters of one worker at one moment; `late` of the accepted and rejected had been unconfirmed first."""
+
+    received: int
+    accepted: int
+    rejected: tuple[tuple[str, int], ...]       # by reason, sorted
+    pending: int
+    unconfirmed: int
+    late: int
+
+    @property
+    def is_balanced(self) -> bool:
+        """No share is missing and none is counted twice."""
+        refused = sum(count for _, count in self.rejected)
+        return self.received == self.accepted + refused + self.pending + self.unconfirmed
+
+
+class Counters:
+    """Owned by one worker, whose sessions count here; any thread may read it by `counts`.
+
+    A reason is an Sv2 error code or one of `verdicts`; there are few of them, whatever an upstream says.
+    """
+
+    __slots__ = ("accepted", "late", "pending", "received", "rejected", "unconfirmed")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.accepted = 0
+        self.rejected: Counter[str] = Counter()
+        self.pending = 0                        # sent upstream, within the time for a verdict
+        self.unconfirmed = 0                    # sent upstream, and no verdict came in time
+        self.late = 0
+
+    def refuse(self, reason: str) -> None:
+        """A share came that never goes upstream."""
+        self.received += 1
+        self.rejected[reason] += 1
+
+    def send(self) -> None:
+        """A share came and went upstream."""
+        self.received += 1
+        self.pending += 1
+
+    def accept(self, is_late: bool) -> None:
+        """The upstream took one that was pending; `is_late`: one that was unconfirmed."""
+        self._settle(is_late)
+        self.accepted += 1
+
+    def reject(self, reason: str, is_late: bool) -> None:
+        """The upstream refused one that was pending; `is_late`: one that was unconfirmed."""
+        self._settle(is_late)
+        self.rejected[reason] += 1
+
+    def give_up(self) -> None:
+        """No verdict on one that was pending came in time."""
+        self.pending -= 1
+        self.unconfirmed += 1
+
+    def _settle(self, is_late: bool) -> None:
+        if is_late:
+            self.unconfirmed -= 1
+            self.late += 1
+        else:
+            self.pending -= 1
+
+    def counts(self) -> Counts:
+        """All of them as they are; for any thread.
+
+        The owner may be amid a change, which takes it no time worth the name: then they are read once more.
+        """
+        while True:
+            counts = Counts(self.received, self.accepted, tuple(sorted(dict(self.rejected).items())), self.pending,
+                            self.unconfirmed, self.late)
+            if counts.is_balanced:
+                return counts

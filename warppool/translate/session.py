@@ -1,0 +1,486 @@
+"""One V1 machine's conversation, with a V2 pool behind it.
+
+The machine's calls come in as the V1 side reads them; what the upstream says comes in by the methods under "from the
+upstream". A machine has at most two channels: the one that it mines on and the next, which is being opened. What it was
+told of its extranonce stands in `MachineJobs`; where the next channel's is another one, those machines that can take a
+new extranonce go on with it, and the others are closed to connect anew.
+"""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from warppool.events import Close, Event, Happened, Now, Nudge
+from warppool.mining.identity import is_user_identity
+from warppool.mining.share import Reject
+from warppool.sv1.answers import Step, Ticket
+from warppool.sv1.messages import accepted, error, result
+from warppool.sv1.session import SESSION_ID_SIZE, MachineSession, texts
+from warppool.sv1.shares import read_submit
+from warppool.sv1.words import NO_WISH, Wish
+from warppool.sv2.client import Work
+from warppool.translate.channel import Channel, Stage
+from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
+from warppool.translate.shares import Shares
+from warppool.translate.standing import Standing
+from warppool.translate.surroundings import TranslatorSurroundings
+from warppool.translate.upstreams import Upstream
+from warppool.translate.verdicts import LOST, rejection_of
+
+if TYPE_CHECKING:
+    from warppool.translate.connection import TranslatedConnection
+
+UNNAMED_S = 0.25
+"""How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""
+
+OPEN_S = 10.0
+"""How long an upstream may take to open a channel."""
+
+_NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
+
+
+class TranslatorSession(MachineSession):
+    """One machine: its calls, its answers, its channel; and the way to another upstream when that channel is lost."""
+
+    __slots__ = ("_board", "_current", "_failures", "_has_rolled", "_held", "_is_moving", "_is_refused", "_is_welcome",
+                 "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by", "_owner", "_ready_at", "_seek_at",
+                 "_session_id", "_shares", "_shunned", "_shunned_until", "_subscribed_at", "_surroundings", "_wanted",
+                 "_work")
+
+    def __init__(self, owner: TranslatedConnection, conn_id: int, surroundings: TranslatorSurroundings,
+                 now: Now) -> None:
+        self._shares = Shares(conn_id, surroundings.counters, surroundings.times.verdict_timeout_s)
+        super().__init__(conn_id, self._shares)
+        self._owner = owner
+        self._surroundings = surroundings
+        self._board = surroundings.board
+        self._jobs = MachineJobs()
+        self._wanted = NO_WISH
+        self._session_id = b""
+        self._subscribed_at = math.inf              # monotonic seconds
+        self._held: list[tuple[Ticket, str | None]] = []        # calls that wait for a channel, with the name of each
+                                                                # authorize; None is a subscribe
+        self._is_welcome = False                    # a worker was told that it may mine
+        self._is_refused = False                    # the upstream did not take the last name
+        self._current: Channel | None = None
+        self._work: Work | None = None              # the newest of the current channel, until it is given out
+        self._next: Channel | None = None
+        self._next_by = math.inf                    # ... by when it is to be open
+        self._is_moving = False                     # the current channel shall be replaced
+        self._seek_at = -math.inf                   # when to look for an upstream, where one is wanted
+        self._lost_at = now.monotonic               # since when there is no channel, by our fault or the upstream's
+        self._ready_at = now.monotonic              # since when the next one could be asked for
+        self._has_rolled = False                    # the configure at hand asks for version bits
+        self._failures = 0                          # of upstreams that are up for others, since the last work
+        self._shunned: Upstream | None = None       # it refused this machine's channel
+        self._shunned_until = -math.inf
+        self._leave_by = math.inf                   # when it is closed at the latest, because it must connect anew
+        self._leave_why = ""
+
+    # -- what the connection asks --------------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Shares that wait for the upstream's word, or for the end of our patience."""
+        return self._shares.in_flight
+
+    @property
+    def is_authorized(self) -> bool:
+        """A worker has been let in."""
+        return self._is_welcome
+
+    @property
+    def is_held(self) -> bool:
+        """The machine waits for an upstream, which waits for nothing that the machine could say."""
+        return bool(self._held) and not self._waits_for_name
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._leave_by < math.inf
+
+    @property
+    def wakes_at(self) -> float:
+        """The earliest of all that this session waits for."""
+        times = self._surroundings.times
+        if self._is_leaving and not self._shares.unanswered:
+            return -math.inf
+        due = self._leave_by
+        current, following = self._current, self._next
+        if current is not None:
+            due = min(due, current.first_sent_at + times.verdict_timeout_s)
+            if not self._is_leaving:
+                due = min(due, self._jobs.notified_at + KEEP_ALIVE_S)
+        if self._waits_for_name:
+            return min(due, self._may_open_at)
+        if current is None:
+            due = min(due, self._lost_at + times.grace_s)
+        if following is not None:
+            return min(due, self._next_by)
+        return min(due, self._seek_at) if self._wants_upstream else due
+
+    def flush(self, events: list[Event]) -> None:
+        """Put on the wire what was queued for the upstreams."""
+        if self._current is not None:
+            self._current.uplink.flush(events)
+        if self._next is not None:
+            self._next.uplink.flush(events)
+
+    def tick(self, now: Now) -> list[Step]:
+        """Do what is due."""
+        steps: list[Step] = []
+        current, following = self._current, self._next
+        if current is not None:
+            steps += self._shares.expire(current, now)
+            if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S and not self._is_leaving:
+                steps += self._jobs.again(self._mask, now)
+        if self._is_leaving and (not self._shares.unanswered or now.monotonic >= self._leave_by):
+            return [*steps, Close(self.conn_id, self._leave_why)]
+        self._ask(now)
+        grace_s = self._surroundings.times.grace_s
+        if current is None and not self._waits_for_name and now.monotonic >= self._lost_at + grace_s:
+            return [*steps, Close(self.conn_id, f"no upstream for {grace_s:.0f} s")]
+        if following is not None and now.monotonic >= self._next_by:
+            steps += following.uplink.fail("no channel in time", now)
+        return [*steps, *self._seek(now)]
+
+    def closed(self, now: Now) -> list[Step]:
+        """The connection is gone: its channels go too, as soon as their last shares are answered or given up."""
+        self._board.stop_waiting(self._owner)
+        channels = [channel for channel in (self._current, self._next) if channel is not None]
+        self._current = self._next = None
+        self._seek_at = math.inf
+        self._held.clear()
+        return [step for channel in channels for step in self._retire(channel, now)]
+
+    # -- the machine's calls -------------------------------------------------------------------------------------
+
+    @property
+    def _wish(self) -> Wish:
+        return self._wanted
+
+    def _follow(self, wish: Wish, now: Now) -> list[Step]:
+        easiest, self._wanted = self._wanted.easiest, wish
+        if wish.easiest != easiest:
+            for channel in (self._current, self._next):
+                if channel is not None and channel.stage is Stage.OPEN:
+                    channel.update(wish.easiest)
+        return []
+
+    def _configure_rolling(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        """The machine gets what it and we allow; if its job allows less, it hears of that right behind."""
+        self._has_rolled = False
+        steps = self._configure(request_id, params, now)
+        return [*steps, *self._jobs.roll(self._mask)] if self._has_rolled else steps
+
+    def _roll(self, wanted: object) -> dict[str, object]:
+        self._has_rolled = True
+        return super()._roll(wanted)
+
+    def _answer_configure(self, line: bytes) -> list[Step]:
+        """Out of turn, where what stands before it waits for an upstream: that may be long."""
+        return [line] if self._held else super()._answer_configure(line)
+
+    def _let_in(self, name: str) -> bool:
+        """Take a worker on whose name can go upstream."""
+        return is_user_identity(self._surroundings.identity_of(name)) and super()._let_in(name)
+
+    def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        """Give the machine its search space, now or as soon as there is a channel."""
+        self.agent = texts(params or [], 1)[0]
+        if not self._session_id:
+            self._session_id = self._surroundings.random_bytes(SESSION_ID_SIZE)
+        current = self._current
+        if current is not None and current.stage is Stage.OPEN:
+            self._jobs.tell_extranonce(current)
+            return [*self._shares.answer(self._subscription(request_id)), *self._begin(now)]
+        self._jobs.extranonce = None                # that of an upstream that is lost, if there was one
+        self._subscribed_at = min(self._subscribed_at, now.monotonic)
+        self._hold(request_id, None)
+        self._ask(now)
+        return []
+
+    def _subscription(self, request_id: bytes) -> bytes:
+        assert self._jobs.extranonce is not None
+        session, (extranonce1, size) = self._session_id.hex(), self._jobs.extranonce
+        return result(request_id, [[["mining.set_difficulty", session], ["mining.notify", session]],
+                                   extranonce1.hex(), size])
+
+    def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
+        """A worker that we let in: the upstream has the last word on the first one's name."""
+        self._is_refused = False
+        steps = self._follow(self._wanted.with_password(password), now)
+        if self._is_welcome or self._current is not None:
+            self._is_welcome = True
+            return [*self._shares.answer(accepted(request_id)), *steps, *self._begin(now)]
+        self._hold(request_id, name)
+        self._ask(now)
+        return steps
+
+    def _hold(self, request_id: bytes, name: str | None) -> None:
+        ticket = Ticket(request_id)
+        self._shares.hold(ticket)
+        self._held.append((ticket, name))
+
+    def _submit(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        fields = read_submit(params)
+        if self._jobs.extranonce is None:
+            return self._shares.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
+        if fields is None:
+            return self._shares.refuse(request_id, self._user or "", rejection_of(Reject.MALFORMED))
+        self.last_share_at = now.monotonic
+        name, key = fields[0], fields[1]
+        may_mine = self._may_mine(name)
+        given = self._jobs.find(key)
+        if given is None:
+            rejection = LOST if self._current is None else rejection_of(Reject.INVALID_JOB)
+            return self._shares.refuse(request_id, name if may_mine else "", rejection)
+        return self._shares.submit(
+            request_id, fields, given, self._current, self._mask, self._jobs.announced,
+            None if may_mine else Reject.UNAUTHORIZED, name if may_mine or is_user_identity(name) else "", now)
+
+    # -- the way to an upstream ----------------------------------------------------------------------------------
+
+    @property
+    def _wants_upstream(self) -> bool:
+        return self._next is None and not self._is_leaving and (self._current is None or self._is_moving)
+
+    def _seek(self, now: Now) -> list[Step]:
+        """Begin the next channel, if one is wanted and an upstream is there, or is to be tried."""
+        if not self._wants_upstream or now.monotonic < self._seek_at:
+            return []
+        if now.monotonic >= self._shunned_until:
+            self._shunned = None
+        upstream = self._board.choose(now.monotonic, self._shunned)
+        if upstream is None:
+            self._board.wait(self._owner)
+            self._seek_at = self._board.next_try()
+            return []
+        self._board.stop_waiting(self._owner)
+        current = self._current
+        if current is not None and current.uplink.upstream is upstream and not current.uplink.is_leaving:
+            self._is_moving = False                 # the better one is gone again
+            return []
+        uplink, events = self._board.connect(upstream, self.conn_id)
+        self._next = Channel(self._owner, uplink)
+        self._next_by = math.inf                    # the connection has deadlines of its own until it is set up
+        uplink.join(self._next)
+        self._ready_at = now.monotonic
+        self._ask(now)
+        return [*events]
+
+    @property
+    def _waits_for_name(self) -> bool:
+        """The next channel could be asked for, did the machine say its name, or that it waits."""
+        channel = self._next
+        return channel is not None and channel.stage is Stage.JOINED and channel.uplink.is_up
+
+    @property
+    def _may_open_at(self) -> float:
+        """When the next channel may be asked for: at once under a name, else when the machine is waiting for us."""
+        if self._user is not None:
+            return -math.inf
+        return math.inf if self._is_refused else self._subscribed_at + UNNAMED_S
+
+    def _ask(self, now: Now) -> None:
+        """Ask for the next channel as soon as it can be asked for."""
+        channel = self._next
+        if channel is not None and self._waits_for_name and now.monotonic >= self._may_open_at:
+            user = self._user
+            identity = (self._surroundings.identity_of(user) if user is not None
+                        else channel.uplink.upstream.config.user_identity)
+            channel.ask(identity, self._wanted.easiest, is_named=user is not None)
+            self._next_by = now.monotonic + OPEN_S
+            self._lost_at += now.monotonic - self._ready_at     # the machine let us wait so long
+
+    def _try_again(self, channel: Channel, now: Now, *, is_shunned: bool) -> None:
+        """The next channel, or the only one, is no more: look for another."""
+        upstream = channel.uplink.upstream
+        self._seek_at = now.monotonic
+        if self._current is not None and not self._current.uplink.is_leaving:
+            self._is_moving = False                 # the better one was not as good as it looked
+        if upstream.standing is Standing.UP:        # up for others, so that nothing else holds us back
+            self._seek_at += self._board.backoff(self._failures)
+            self._failures += 1
+            if is_shunned:
+                self._shunned = upstream
+                self._shunned_until = now.monotonic + self._surroundings.times.return_after_s
+
+    def _retire(self, channel: Channel, now: Now) -> list[Step]:
+        steps: list[Step] = [*channel.uplink.retire(channel, now)]
+        if channel.uplink.has_retired:
+            channel.uplink.wakes_at = now.monotonic
+            steps.append(Nudge(channel.uplink.conn_id))
+        return steps
+
+    def _leave(self, reason: str, now: Now) -> list[Step]:
+        """The machine cannot go on as it is: close it when it has its answers, so that it connects anew."""
+        if self._is_leaving:
+            return []
+        self._leave_by = now.monotonic + self._surroundings.times.verdict_timeout_s
+        self._leave_why = reason
+        self._board.stop_waiting(self._owner)
+        channel, self._next = self._next, None
+        return self._retire(channel, now) if channel is not None else []
+
+    # -- from the upstream ---------------------------------------------------------------------------------------
+
+    @property
+    def _is_bound(self) -> bool:
+        """The machine has an extranonce and cannot take another one."""
+        return self._jobs.extranonce is not None and not self.wants_extranonce
+
+    def ready(self, channel: Channel, now: Now) -> list[Step]:
+        """The connection for the next channel is set up."""
+        if channel is not self._next:
+            return []
+        if self._is_bound:
+            return self._leave("an upstream is back, with another extranonce", now)
+        self._ready_at = now.monotonic
+        self._ask(now)
+        return []
+
+    def granted(self, channel: Channel, now: Now) -> list[Step]:
+        """The next channel is open. Where there is a current one, it is replaced when the first work comes."""
+        if channel is not self._next:
+            return []
+        self._next_by = now.monotonic + self._surroundings.times.silence_s
+        if self._current is not None:
+            return []
+        self._take_over(channel)
+        steps: list[Step] = [Happened(self.conn_id, "info", "miner.opened", (
+            ("upstream", channel.uplink.upstream.config.name), ("channel", channel.channel_id),
+            ("user", self._user or ""), ("kind", "v1"), ("prefix", channel.extranonce_prefix),
+            ("agent", self.agent)))]
+        self._answer_held(channel)
+        self._shares.send(steps)
+        return steps
+
+    def _take_over(self, channel: Channel) -> None:
+        self._current, self._next = channel, None
+        self._next_by = math.inf
+        self._work = None
+        self._is_moving = False
+        self._jobs.forget()
+
+    def _answer_held(self, channel: Channel) -> None:
+        """What waited for a channel: the search space, the difficulty, and that the worker may mine."""
+        for ticket, name in self._held:
+            if name is not None:
+                ticket.line = accepted(ticket.request_id)
+                self._is_welcome = True
+                continue
+            self._jobs.tell_extranonce(channel)
+            lines = [self._subscription(ticket.request_id)]
+            if self._user is not None:
+                lines += self._jobs.difficulty(channel.target)
+            ticket.line = b"".join(lines)
+        self._held.clear()
+
+    def refused(self, channel: Channel, code: str, now: Now) -> list[Step]:
+        """The upstream does not open the next channel."""
+        if channel is not self._next:
+            return []
+        self._next_by = math.inf
+        if channel.is_named and not self._is_welcome and code in _NAME_REFUSALS:
+            channel.stage = Stage.JOINED            # for another name
+            self._ready_at = now.monotonic
+            return self._refuse_held(code)
+        channel.stage = Stage.OVER
+        self._next = None
+        self._try_again(channel, now, is_shunned=True)
+        return []
+
+    def _refuse_held(self, code: str) -> list[Step]:
+        """The upstream does not know the name: the machine is told, and may try another."""
+        self._user, self._others = None, None
+        self._is_refused = True
+        self._subscribed_at = math.inf
+        for ticket, name in self._held:
+            ticket.line = (error(ticket.request_id, Reject.UNAUTHORIZED.v1_code, Reject.UNAUTHORIZED.v1_words)
+                           if name is None else result(ticket.request_id, False))
+        self._held.clear()
+        steps: list[Step] = [self._refused(code)]
+        self._shares.send(steps)
+        return steps
+
+    def give(self, channel: Channel, work: Work, now: Now) -> list[Step]:
+        """New work of a channel of this machine."""
+        steps: list[Step] = []
+        if channel is self._next:
+            before = self._current
+            self._take_over(channel)
+            if before is not None:
+                steps += self._retire(before, now)
+        if channel is not self._current:
+            return steps
+        self._failures = 0
+        self._shunned = None
+        self._work = work
+        return [*steps, *self._begin(now)]
+
+    def _begin(self, now: Now) -> list[Step]:
+        """Give the newest work to a machine that is ready for it; once more after each subscribe."""
+        channel, jobs = self._current, self._jobs
+        if channel is None or self._user is None or jobs.extranonce is None or self._is_leaving:
+            return []
+        work, self._work = self._work, None
+        if work is None:
+            return [] if jobs.announced else [*jobs.again(self._mask, now)]
+        if not self.wants_extranonce and not jobs.fits(work.extranonce_prefix, work.extranonce_size):
+            return self._leave("the upstream has changed its extranonce", now)
+        return [*jobs.give(channel, work, self._mask, now)]
+
+    def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Step]:
+        """The upstream took all shares up to this one."""
+        return self._shares.accepted(channel, last_sequence, now)
+
+    def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Step]:
+        """The upstream refused one."""
+        return self._shares.rejected(channel, sequence, code, now)
+
+    def expire(self, channel: Channel, now: Now) -> list[Step]:
+        """Answer what a channel that is no longer mined on has left for too long."""
+        return self._shares.expire(channel, now)
+
+    def lost(self, channel: Channel, now: Now) -> list[Step]:
+        """A channel is gone, with all that waits for it."""
+        steps = self._shares.lose(channel)
+        if channel is self._next:
+            self._next = None
+            self._next_by = math.inf
+            self._try_again(channel, now, is_shunned=not channel.uplink.is_up)
+        elif channel is self._current:
+            self._current = None
+            self._work = None
+            self._is_moving = False
+            self._lost_at = now.monotonic
+            self._jobs.forget()
+            if self._next is None:
+                self._try_again(channel, now, is_shunned=False)
+        return steps
+
+    def move(self, channel: Channel, reason: str, now: Now) -> list[Step]:
+        """The channel is to be left for another, in the pool's time or because a better upstream is there."""
+        if channel is self._next:
+            self._next = None
+            self._next_by = math.inf
+            return [*self._retire(channel, now), *self._seek(now)]
+        if channel is not self._current or self._is_moving:
+            return []
+        if self._shunned is not None and now.monotonic < self._shunned_until and channel.uplink.upstream.rank:
+            return []                               # the better one has refused this machine
+        if self._is_bound:
+            return self._leave(reason, now)
+        self._is_moving = True
+        self._seek_at = now.monotonic
+        return self._seek(now)
+
+    _STEPS = MappingProxyType({
+        **MachineSession._STEPS,
+        "mining.configure": _configure_rolling,
+        "mining.submit": _submit,
+        "mining.subscribe": _subscribe,
+    })
+

@@ -1,0 +1,56 @@
+"""What the translator sessions of one worker share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from warppool.noise.primitives import Buffer
+from warppool.sv2.profile import Profile
+from warppool.translate.counters import Counters
+from warppool.translate.upstreams import UpstreamConfig, Upstreams
+
+Mode = Literal["connection", "channels"]
+"""One upstream connection for each machine, or one for all machines of a worker with a channel for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds; `idle_timeout_s` is the V1 side's: how long an authorized machine may stay without a share."""
+
+    verdict_timeout_s: float = 2.0
+    grace_s: float = 60.0
+    silence_s: float = 180.0
+    backoff_max_s: float = 30.0
+    return_after_s: float = 300.0
+    idle_timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, eq=False)
+class TranslatorSurroundings:
+    """One for each worker, and used on its thread alone.
+
+    `upstreams` stand in the order of preference. `user_identity_template` is what goes upstream as a machine's name,
+    `{name}` in it standing for the V1 name. `buffer` is the worker's own; `random_bytes` makes so many bytes that
+    nobody can guess. `firmware` is what we tell upstreams of our version.
+    """
+
+    mode: Mode
+    times: Times
+    upstreams: tuple[UpstreamConfig, ...]
+    profile: Profile
+    buffer: Buffer
+    random_bytes: Callable[[int], bytes]
+    counters: Counters
+    user_identity_template: str = "{name}"
+    firmware: str = ""
+    board: Upstreams = field(init=False, repr=False)        # how the upstreams stand, as this worker knows it
+
+    def __post_init__(self) -> None:
+        """The board begins with nothing known."""
+        object.__setattr__(self, "board", Upstreams(self))
+
+    def identity_of(self, name: str) -> str:
+        """What goes upstream as the name of the worker `name`."""
+        return self.user_identity_template.replace("{name}", name)
