@@ -163,7 +163,7 @@ def test_a_new_tip_is_clean_and_fresh_work_is_not(tmp_path):
 @pytest.mark.parametrize("way", WAYS)
 def test_no_share_is_lost_over_changes_of_difficulty(tmp_path, way):
     """A machine far too fast for its start, whose shares for the old job arrive after the new one's notify."""
-    with pool(tmp_path, start=1e-9, min=1e-10, shares_per_minute=600) as it, it.machine(way) as machine:
+    with pool(tmp_path, start=2.4e-10, min=1e-10, shares_per_minute=600) as it, it.machine(way) as machine:
         machine.begin()
         sent: list[Share] = []
         while len(machine.difficulties) < 4:
