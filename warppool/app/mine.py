@@ -19,6 +19,9 @@ SHOW_EVERY_S = 1.0
 PLAIN_EVERY_S = 10.0
 """The same where nobody watches a terminal."""
 
+LOOK_EVERY_S = 0.1
+"""How often to look whether the miner ended: its reason is shown at once."""
+
 MEASURE_NONCES = 20_000
 RECONNECT_S = 1.0
 MAX_RECONNECT_S = 30.0
@@ -57,10 +60,12 @@ def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: StopWish) -> str:
 
     thread = threading.Thread(target=body, name="miner")
     thread.start()
-    began = time.monotonic()
+    began = shown = time.monotonic()
     try:
-        while thread.is_alive() and not wanted_stop.wait(screen.every_s):
-            screen.show(miner, time.monotonic() - began)
+        while thread.is_alive() and not wanted_stop.wait(LOOK_EVERY_S):
+            if time.monotonic() - shown >= screen.every_s:
+                shown = time.monotonic()
+                screen.show(miner, shown - began)
     finally:
         miner.stop()
         thread.join()

@@ -2,8 +2,8 @@
 
 Templates come from the first node that answers, and from it until it is lost; then from the next one, of those that are
 not behind. A fresh job (new id, header time now) goes out with every template, and when `FRESH_JOB_S` have passed
-without one: silence makes machines leave, and old header times make them waste what they could roll. A node that is away
-does not stop the jobs: the work it left is mined on, for a block on it may still count.
+without one: silence makes machines leave, and old header times make them waste what they could roll. A node that is
+away does not stop the jobs: the work it left is mined on, for a block on it may still count.
 """
 
 from __future__ import annotations
