@@ -119,6 +119,9 @@ class Uplink:
         """It must look after shares of machines that are gone: it wants a tick."""
         return bool(self._retired)
 
+    def _drop_if_done(self, channel: Channel, now: Now) -> list[Event]:
+        return self._drop(channel, now) if channel in self._retired and not channel.pending else []
+
     def _drop(self, channel: Channel, now: Now) -> list[Event]:
         """One machine less; the connection ends with the last."""
         self._retired.pop(channel, None)
@@ -207,8 +210,7 @@ class Uplink:
             return self._fail(f"silent for {silence_s:.0f} s", now)
         for channel in list(self._retired):
             events += _expire(channel, now)
-            if not channel.pending:
-                events += self._drop(channel, now)
+            events += self._drop_if_done(channel, now)
         if now.monotonic >= self._looks_at and not self.is_over:
             self._look(now, events)
         self.flush(events)
@@ -355,12 +357,14 @@ class Uplink:
         channel = self._channels.get(m.channel_id)
         if channel is not None:
             events += channel.owner.leave(lambda session: session.accepted(channel, m.last_sequence, now), now)
+            events += self._drop_if_done(channel, now)
 
     def _rejected(self, m: ShareRejected, now: Now, events: list[Event]) -> None:
         channel = self._channels.get(m.channel_id)
         if channel is not None:
             events += channel.owner.leave(
                 lambda session: session.rejected(channel, m.sequence, m.error_code, now), now)
+            events += self._drop_if_done(channel, now)
 
     def _channel_closed(self, m: ChannelClosed, now: Now, events: list[Event]) -> None:
         channel = self._channels.pop(m.channel_id, None)
