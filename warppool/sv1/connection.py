@@ -20,6 +20,7 @@ from warppool.sv1.lines import LineReader
 from warppool.sv1.messages import parse
 from warppool.sv1.server import MiningServerSession, Surroundings
 from warppool.sv1.session import MachineSession
+from warppool.sv1.submitline import read_submit_line
 
 FIRST_MESSAGE_DEADLINE_S = 10.0
 """From the accepted connection to the first whole message."""
@@ -81,13 +82,17 @@ class MachineConnection(Generic[S]):
             return
         try:
             for line in lines:
-                self._apply(session.receive(parse(line), now), events)
+                self._apply(self._take(line, now), events)
                 if not self._working_since:
                     self._set_up(now)
                 if self._close is not None or session.unanswered >= MAX_UNANSWERED:
                     return
         except RemoteProtocolError as exc:
             self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
+
+    def _take(self, line: bytes, now: Now) -> list[Step]:
+        """Hand one line to the session."""
+        return self._session.receive(parse(line), now)
 
     def _set_up(self, now: Now) -> None:
         """The first message buys time to authorize, and that time to find a share."""
@@ -196,3 +201,8 @@ class ServerConnection(MachineConnection[MiningServerSession]):
 
     def __init__(self, conn_id: int, surroundings: Surroundings, *, idle_timeout_s: float, now: Now) -> None:
         super().__init__(MiningServerSession(conn_id, surroundings), idle_timeout_s=idle_timeout_s, now=now)
+
+    def _take(self, line: bytes, now: Now) -> list[Step]:
+        """Nearly every line is a submit of the usual shape, which needs no parser."""
+        submit = read_submit_line(line)
+        return self._session.receive(parse(line), now) if submit is None else self._session.submit(*submit, now)
