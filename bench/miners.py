@@ -97,8 +97,8 @@ class Miner:
         """Prepare so many more."""
         work, connection = self.work, self._connection
         assert work is not None
-        extranonce = bytes(work.extranonce_size)
         for nonce in range(self._next_nonce, self._next_nonce + shares):
+            extranonce = nonce.to_bytes(work.extranonce_size or 4, "big")       # a merkle root of its own for each
             connection.send(connection.session.submit(work, extranonce, work.version, work.min_ntime, nonce))
             self._records.append(connection.outgoing())
         self._next_nonce += shares
@@ -184,11 +184,15 @@ class Crowd:
         began = time.perf_counter()
         for miner in self.miners:
             miner.submit(in_flight)
+        progress_at = began
         while left:
             for miner, data in self._heard():
-                accepted = miner.hear(data)
-                left -= accepted
-                miner.submit(accepted)
+                if accepted := miner.hear(data):
+                    left -= accepted
+                    miner.submit(accepted)
+                    progress_at = time.perf_counter()
+            if time.perf_counter() - progress_at > PATIENCE_S:          # fresh jobs come all the while
+                raise BenchFailed(f"{left} shares were never answered")
         return time.perf_counter() - began
 
     def pace(self, shares_per_s: float, shares: int) -> list[float]:
@@ -205,6 +209,8 @@ class Crowd:
                 miner.submit(1)
                 sent += 1
             wait = began + sent / shares_per_s - time.perf_counter() if sent < shares else PATIENCE_S
+            if now - began > sent / shares_per_s + PATIENCE_S:
+                raise BenchFailed(f"{sent - len(latencies)} shares were never answered")
             if not select.select([self._epoll], [], [], max(0.0, wait))[0]:      # microseconds, where epoll has none
                 continue
             for miner, data in self._heard(0):
