@@ -35,6 +35,15 @@ def test_extended_header_holds_the_extranonce():
     assert len(headers) == 4
 
 
+@given(st.lists(st.sampled_from([bytes(8), b"\x01" * 8, b"\x02" * 8, bytes(7), bytes(9)]), max_size=8))
+def test_the_root_is_that_of_the_extranonce_whatever_came_before(extranonces):
+    jobs = [offered(make_channel(size=8)), offered(make_channel(size=8), make_tip(2))]
+    for extranonce in extranonces:
+        for job in jobs:
+            root = fold_merkle_path(double_sha256(job.coinbase(extranonce)), job.job.merkle_path)
+            assert job.header(extranonce, 1, 2, 3)[36:68] == root
+
+
 def test_a_good_share_counts_once():
     channel = make_channel()
     job = offered(channel)

@@ -40,7 +40,7 @@ class ChannelJob:
     the midst of a job. `ntime` (Unix seconds) is the header time that the channel was told to start from.
     """
 
-    __slots__ = ("difficulty", "easiest", "extranonce_prefix", "job", "merkle_root", "ntime", "target")
+    __slots__ = ("_last_root", "difficulty", "easiest", "extranonce_prefix", "job", "merkle_root", "ntime", "target")
 
     def __init__(self, job: Job, extranonce_prefix: bytes, target: int, difficulty: float, merkle_root: bytes | None,
                  ntime: int) -> None:
@@ -50,6 +50,7 @@ class ChannelJob:
         self.target = self.easiest = target
         self.difficulty = difficulty
         self.merkle_root = merkle_root          # 32 bytes, header order; None on an extended channel
+        self._last_root: tuple[bytes, bytes] | None = None      # of an extended one: extranonce, and its merkle root
 
     def coinbase(self, extranonce: bytes) -> bytes:
         """The stripped coinbase with `extranonce` (the rollable part) in it."""
@@ -67,10 +68,21 @@ class ChannelJob:
         job = self.job
         root = self.merkle_root
         if root is None:
-            txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()
-            root = fold_merkle_path(txid, job.template.merkle_path)
+            root = self._root_with(extranonce)
         tip = job.tip
         return pack_header(version, tip.prev_hash, root, ntime, tip.nbits, nonce)
+
+    def _root_with(self, extranonce: bytes) -> bytes:
+        """The merkle root: half of what a share costs, unless the one before had the same extranonce, as where a slow
+        machine goes through the nonces.
+        """
+        last = self._last_root
+        if last is not None and last[0] == extranonce:
+            return last[1]
+        txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()
+        root = fold_merkle_path(txid, self.job.template.merkle_path)
+        self._last_root = extranonce, root
+        return root
 
 
 class Channel:
