@@ -51,6 +51,7 @@ from warppool.translate.surroundings import Times, TranslatorSurroundings
 from warppool.translate.upstreams import UpstreamConfig
 
 START = Now(1000.0, float(NTIME + 100))
+GARBAGE = (b"\x20\x00" + bytes(32)) * 3      # records that nobody sealed
 EASY = Fraction(1, 10**9)               # every fourth hash meets it
 POLICY = DifficultyPolicy(EASY, EASY, EASY, Fraction(12))
 SECRET = bytes(range(32))
@@ -131,7 +132,7 @@ class Pool:
         if server is None or self.manner == "silent":
             return
         if self.manner == "garbage":
-            self.world.to_uplink(conn_id, b"\xff" * 100)
+            self.world.to_uplink(conn_id, GARBAGE)
             return
         self.deliver(conn_id, server.receive(data, self.world.now))
 
@@ -324,12 +325,14 @@ class World:
 
     # -- machines ------------------------------------------------------------------------------------------------
 
-    def machine(self, **options: Any) -> Machine:
+    def machine(self, *, is_slow: bool = False) -> Machine:
+        """One more; with `is_slow` nothing has followed from that yet."""
         conn_id = next(self._ids)
-        machine = self.machines[conn_id] = Machine(self, conn_id, **options)
+        machine = self.machines[conn_id] = Machine(self, conn_id)
         self.connections[conn_id] = connect(conn_id, self.surroundings, self.now)
         self._look(conn_id)
-        self.run()
+        if not is_slow:
+            self.run()
         return machine
 
     def from_machine(self, conn_id: int, data: bytes) -> None:

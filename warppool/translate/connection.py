@@ -37,6 +37,11 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
         return events
 
+    def seek_again(self, now: Now) -> None:
+        """An upstream has come or gone; the nudge is the caller's."""
+        self._session.seek_again(now)
+        self.wakes_at = now.monotonic
+
     def tick(self, now: Now) -> list[Event]:
         """A deadline, or what was left here; what is answered by it may make room for what was held back."""
         was_full = self._session.unanswered >= MAX_UNANSWERED

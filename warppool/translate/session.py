@@ -250,9 +250,7 @@ class TranslatorSession(MachineSession):
         """Begin the next channel, if one is wanted and an upstream is there, or is to be tried."""
         if not self._wants_upstream or now.monotonic < self._seek_at:
             return []
-        if now.monotonic >= self._shunned_until:
-            self._shunned = None
-        upstream = self._board.choose(now.monotonic, self._shunned)
+        upstream = self._choose(now)
         if upstream is None:
             self._board.wait(self._owner)
             self._seek_at = self._board.next_try()
@@ -269,6 +267,15 @@ class TranslatorSession(MachineSession):
         self._ready_at = now.monotonic
         self._ask(now)
         return [*events]
+
+    def seek_again(self, now: Now) -> None:
+        """What it waits for may have come."""
+        self._seek_at = now.monotonic
+
+    def _choose(self, now: Now) -> Upstream | None:
+        if now.monotonic >= self._shunned_until:
+            self._shunned = None
+        return self._board.choose(now.monotonic, self._shunned)
 
     @property
     def _waits_for_name(self) -> bool:
@@ -416,7 +423,6 @@ class TranslatorSession(MachineSession):
         if channel is not self._current:
             return steps
         self._failures = 0
-        self._shunned = None
         self._work = work
         return [*steps, *self._begin(now)]
 
@@ -469,8 +475,10 @@ class TranslatorSession(MachineSession):
             return [*self._retire(channel, now), *self._seek(now)]
         if channel is not self._current or self._is_moving:
             return []
-        if self._shunned is not None and now.monotonic < self._shunned_until and channel.uplink.upstream.rank:
-            return []                               # the better one has refused this machine
+        if not channel.uplink.is_leaving:
+            better = self._choose(now)
+            if better is None or better.rank >= channel.uplink.upstream.rank:
+                return []                           # the better one has refused this machine
         if self._is_bound:
             return self._leave(reason, now)
         self._is_moving = True

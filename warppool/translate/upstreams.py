@@ -65,7 +65,9 @@ class Waiting(Protocol):
     """A connection that waits for an upstream."""
 
     conn_id: int
-    wakes_at: float
+
+    def seek_again(self, now: Now) -> None:
+        """Something has changed; a nudge follows."""
 
 
 class Upstreams:
@@ -196,7 +198,7 @@ class Upstreams:
         """Something has changed for those who wait."""
         waiting, self._waiting = self._waiting, {}
         for machine in waiting.values():
-            machine.wakes_at = now.monotonic
+            machine.seek_again(now)
         return [Nudge(conn_id) for conn_id in waiting]
 
     # -- the way back --------------------------------------------------------------------------------------------
