@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.test_config import POOL
+from tests.app.test_translatorconfig import UPSTREAM
 from tests.ledger.books import book, share
 from warppool import __version__
 from warppool.app import cli, keys
@@ -20,7 +21,7 @@ from warppool.errors import ConfigError, LedgerError, MissingExtra
 from warppool.noise.primitives import public_key
 
 CHECKOUT = Path(__file__).parents[2]
-COMMANDS = ("run", "demo", "check", "mine", "shares", "gen-sv2-key")
+COMMANDS = ("run", "translate", "demo", "check", "mine", "shares", "gen-sv2-key")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,6 +42,7 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize(("program", "words"), [
     (cli.main, f"warppool {__version__}\n"), (cli.keygen, f"warppool-keygen {__version__}\n"),
+    (cli.translator, f"warppool-translator {__version__}\n"),
 ])
 def test_version(capsys, program, words):
     with pytest.raises(SystemExit) as end:
@@ -53,6 +55,7 @@ def test_version(capsys, program, words):
     ([], "the following arguments are required: COMMAND"),
     (["walk"], "invalid choice: 'walk'"),
     (["run"], "the following arguments are required: -c/--config"),
+    (["translate"], "the following arguments are required: -c/--config"),
     (["check"], "the following arguments are required: -c/--config"),
     (["shares"], "the following arguments are required: -c/--config"),
     (["run", "-c", "x", "y\nz"], "unrecognized arguments: y z"),
@@ -63,6 +66,7 @@ def test_version(capsys, program, words):
     (["mine", "url", "-u", "a", "--channel", "wide"], "invalid choice: 'wide'"),
     (["shares", "-c", "x", "--format", "xml"], "invalid choice: 'xml'"),
     (["run", "-c", "/none/warppool.toml"], "/none/warppool.toml: cannot be read: No such file or directory"),
+    (["translate", "-c", "/none/translator.toml"], "/none/translator.toml: cannot be read: No such file or directory"),
     (["shares", "-c", "/none/warppool.toml"], "/none/warppool.toml: cannot be read: No such file or directory"),
 ])
 def test_wrong_usage_is_one_line_and_status_2(capsys, args, words):
@@ -114,6 +118,15 @@ def test_a_command_is_imported_when_it_is_called_and_no_sooner():
     assert not {"warppool.app.run", "warppool.app.config", "warppool.net", "sqlite3"} & loaded
 
 
+def test_the_translator_has_a_name_of_its_own(capsys, tmp_path):
+    (tmp_path / "translator.toml").write_text(POOL)
+    for program, prog in ((lambda args: cli.main(["translate", *args]), "warppool"),
+                          (cli.translator, "warppool-translator")):
+        assert program(["-c", str(tmp_path / "translator.toml")]) == 2
+        assert capsys.readouterr().err == (f"{prog}: error: {tmp_path}/translator.toml: upstream is missing: it looks "
+                                           "like a pool's, for `warppool run`\n")
+
+
 # --- shares -----------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -140,6 +153,14 @@ def test_shares_prints_the_books_of_the_configuration(books, capsys, more, worke
 def test_shares_as_csv_has_a_header(books, capsys):
     assert cli.main(["shares", "-c", books, "--format", "csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_shares_prints_the_translators_books_too(tmp_path, capsys):
+    (tmp_path / "translator.toml").write_text(UPSTREAM + '[translator]\ndata_dir = "data"\n')
+    (tmp_path / "data").mkdir()
+    book(tmp_path / "data/shares.db", share(0, user="rig.1"))
+    assert cli.main(["shares", "-c", str(tmp_path / "translator.toml")]) == 0
+    assert [json.loads(line)["worker"] for line in capsys.readouterr().out.splitlines()] == ["rig.1"]
 
 
 def test_books_that_are_not_there_are_a_failure_and_a_wrong_time_is_wrong_usage(books, capsys):

@@ -1,48 +1,34 @@
-"""`warppool check`: is all there that the daemon needs? One line for each answer, with the cure where it is no.
+"""`warppool check`: is all there that a daemon needs? One line for each answer, with the cure where it is no.
 
-Nothing is made and nothing is changed: what a check run by root left in the data directory, the service could not open.
+The file is known by what stands in it: the pool's is checked here, the translator's in `translatorcheck.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
-from warppool.app.config import read_config, unserved
+from warppool.app.config import unserved
 from warppool.app.connector import doors_of
+from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
 from warppool.app.lock import holder
 from warppool.app.options import Config, NodeConfig
+from warppool.app.translatorcheck import translator_findings
+from warppool.app.translatorconfig import read_either
+from warppool.app.translatoroptions import TranslatorConfig
 from warppool.app.wiring import credentials_of
 from warppool.errors import ConfigError, NodeError
-from warppool.net.limits import RESERVED_FDS
-from warppool.net.listener import listen
 from warppool.node.gbt import read_template
 from warppool.node.jsonrpc import JsonRpc, NodeAddress
 from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
 
 NODE_TIMEOUT_S = 10.0
-EARLIEST_NOW = 1_790_000_000
-"""September 2026, before this was written: a clock that shows less was never set."""
-
 MAX_PEER_OFFSET_S = 10
 """Seconds between our clock and the median of the node's peers that are worth a word."""
-
-ROOMY_FDS = 4096
-
-
-class Finding(NamedTuple):
-    """One line of the report; `grade` is ok, warn or error."""
-
-    grade: str
-    key: str
-    sentence: str
 
 
 def check(args: argparse.Namespace) -> int:
@@ -57,92 +43,33 @@ def check(args: argparse.Namespace) -> int:
 def findings(path: Path) -> Iterator[Finding]:
     """What there is to say about the configuration at `path` and the machine around it."""
     try:
-        config = read_config(path)
+        config = read_either(path)
     except ConfigError as exc:
         yield Finding("error", "config", str(exc))
         return
+    if isinstance(config, TranslatorConfig):
+        yield from translator_findings(path, config)
+    else:
+        yield from _pool_findings(path, config)
+
+
+def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
+    stratum, folder = config.stratum, config.pool.data_dir
     yield Finding("ok", "config", f"{path} is read, for {config.pool.network}, paying to {config.pool.payout_address}")
     for key in unserved(config):
         yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
     if config.secrets.sv2_static_priv_key is not None:
         public = public_key(config.secrets.sv2_static_priv_key)
         yield Finding("ok", "secrets", f"miners pin the public key {public.hex()}")
-    owner = holder(config.pool.data_dir)
-    yield _data_dir(config.pool.data_dir, owner)
-    yield from _ports(config, owner)
-    if config.stratum.tls_listen:
-        yield from _tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
-    yield _files(config)
-    yield _clock(time.time())
+    owner = holder(folder)
+    yield data_dir(folder, "pool.data_dir", owner)
+    yield from ports(doors_of(stratum), owner)
+    if stratum.tls_listen:
+        yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
+    yield files(stratum.max_connections)
+    yield clock(time.time())
     for index, node in enumerate(config.nodes):
         yield from _node(f"node[{index}]", node, config.pool.network)
-
-
-def _data_dir(data_dir: Path, owner: str | None) -> Finding:
-    key = "pool.data_dir"
-    if owner is not None:
-        return Finding("warn", key, f"{data_dir} is held by a running warppool ({owner}); a second is refused")
-    nearest = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
-    if not nearest.is_dir():
-        return Finding("error", key, f"{nearest} is no directory: name another one")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding("error", key, f"{nearest} may not be written by this user: chown it, or name another data_dir")
-    return Finding("ok", key, f"{data_dir} can be written" if nearest == data_dir else f"{data_dir} will be made")
-
-
-def _ports(config: Config, owner: str | None) -> Iterator[Finding]:
-    for kind, address, key in doors_of(config.stratum):
-        if owner is not None:
-            yield Finding("warn", key, f"{address} was not tried, since a warppool runs ({owner})")
-            continue
-        try:
-            listener = listen(kind, str(address), key)
-        except ConfigError as exc:
-            yield Finding("error", key, str(exc).removeprefix(f"{key}: "))
-            continue
-        listener.sock.close()
-        yield Finding("ok", key, f"{address} is free")
-
-
-def _tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
-    """Whether the pair can be served, whom it is for, and until when."""
-    try:
-        _, leaf = load(certificate, key)
-    except ConfigError as exc:
-        where, _, words = str(exc).partition(": ")
-        yield Finding("error", where, words)
-        return
-    whose = "signed by itself" if leaf.is_self_signed else f"issued by {leaf.issuer}"
-    yield Finding("ok", CERT_KEY, f"{certificate} is for {', '.join(leaf.names) or 'no host'}, {whose}, until "
-                  f"{leaf.expires}; its SHA-256 fingerprint is {leaf.fingerprint.hex()}")
-    trouble = trouble_of(leaf, now)
-    if trouble is not None:
-        yield Finding("warn", CERT_KEY, trouble.sentence)
-    if key.stat().st_mode & 0o004:
-        yield Finding("warn", KEY_KEY, f"everybody on this machine may read {key}: chmod 640 {key}")
-
-
-def _files(config: Config) -> Finding:
-    """The daemon takes the hard limit, so that is what counts."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = config.stratum.max_connections
-    if hard == resource.RLIM_INFINITY:
-        return Finding("ok", "limits", "any number of files may be open")
-    room = max(0, hard - RESERVED_FDS)
-    if wanted > room:
-        return Finding("warn", "limits", f"{hard} files may be open, room for {room} miners, and "
-                       f"stratum.max_connections is {wanted}: raise LimitNOFILE= of the unit, or ulimit -n")
-    if not wanted and hard < ROOMY_FDS:
-        return Finding("warn", "limits", f"{hard} files may be open, room for {room} miners: raise LimitNOFILE= of the "
-                       "unit, or ulimit -n, for more")
-    return Finding("ok", "limits", f"{hard} files may be open, room for {room} miners")
-
-
-def _clock(now: float) -> Finding:
-    shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-    if now < EARLIEST_NOW:
-        return Finding("error", "clock", f"it shows {shown}, which is past: set it, and have NTP keep it")
-    return Finding("ok", "clock", f"it shows {shown}")
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------

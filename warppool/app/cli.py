@@ -1,4 +1,4 @@
-"""The command line: `warppool COMMAND ...` and `warppool-keygen`.
+"""The command line: `warppool COMMAND ...`, `warppool-keygen` and `warppool-translator`.
 
 A command is a function from arguments to exit status: 0 done, 1 failed, 2 wrong usage or configuration. Each is
 imported when it is called, so that `warppool-keygen` does not pay for the daemon.
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="warppool", description="A Bitcoin mining pool server for Stratum V1 and V2.")
     parser.add_argument("--version", action="version", version=f"warppool {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for add in (_add_run, _add_demo, _add_check, _add_mine, _add_shares):
+    for add in (_add_run, _add_translate, _add_demo, _add_check, _add_mine, _add_shares):
         add(commands)
     _keygen_arguments(_add(commands, "gen-sv2-key", "make the pool's static key (also: warppool-keygen)", gen_sv2_key))
     return _run(parser, argv)
@@ -42,6 +42,16 @@ def keygen(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"warppool-keygen {__version__}")
     parser.set_defaults(call=gen_sv2_key)
     _keygen_arguments(parser)
+    return _run(parser, argv)
+
+
+def translator(argv: Sequence[str] | None = None) -> int:
+    """`warppool-translator`: `warppool translate` under a name of its own."""
+    parser = _Parser(prog="warppool-translator", description="Let Stratum V1 machines mine on a Stratum V2 pool, "
+                     "until SIGTERM.")
+    parser.add_argument("--version", action="version", version=f"warppool-translator {__version__}")
+    parser.set_defaults(call=_translate)
+    _with_translator_config(parser)
     return _run(parser, argv)
 
 
@@ -63,12 +73,11 @@ def gen_sv2_key(args: argparse.Namespace) -> int:
 
 def shares(args: argparse.Namespace) -> int:
     """Print the books; the secrets stay closed, since who reads the books need not be the daemon."""
-    from warppool.app.config import read_config
     from warppool.app.shares import write_shares
+    from warppool.app.translatorconfig import books_of, read_either
     from warppool.ledger.url import open_reader
 
-    config = read_config(args.config, with_secrets=False)
-    with open_reader(config.ledger.url, config.pool.data_dir) as books:
+    with open_reader(*books_of(read_either(args.config, with_secrets=False))) as books:
         write_shares(books, sys.stdout, args.format, args.since, args.user)
     return 0
 
@@ -111,14 +120,17 @@ Commands = argparse._SubParsersAction
 """What argparse calls the place that commands are added to; it has no public name."""
 
 
-def _late(name: str) -> Command:
-    """The function `name` of the module `warppool.app.<name>`, imported when it is called."""
+def _late(name: str, module: str = "") -> Command:
+    """The function `name` of the module of `warppool.app` that is called the same, imported when it is called."""
 
     def call(args: argparse.Namespace) -> int:
-        status: int = getattr(import_module(f"warppool.app.{name}"), name)(args)
+        status: int = getattr(import_module(f"warppool.app.{module or name}"), name)(args)
         return status
 
     return call
+
+
+_translate = _late("translate", "translator")
 
 
 def _add(commands: Commands[_Parser], name: str, sentence: str, call: Command) -> argparse.ArgumentParser:
@@ -127,14 +139,23 @@ def _add(commands: Commands[_Parser], name: str, sentence: str, call: Command) -
     return parser
 
 
-def _with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE",
-                        help="warppool.toml; secrets.toml is looked for beside it")
+def _with_config(parser: argparse.ArgumentParser, holds: str = "warppool.toml; secrets.toml is looked for beside it"
+                 ) -> argparse.ArgumentParser:
+    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help=holds)
     return parser
+
+
+def _with_translator_config(parser: argparse.ArgumentParser) -> None:
+    _with_config(parser, "translator.toml")
 
 
 def _add_run(commands: Commands[_Parser]) -> None:
     _with_config(_add(commands, "run", "run the pool until SIGTERM", _late("run")))
+
+
+def _add_translate(commands: Commands[_Parser]) -> None:
+    _with_translator_config(_add(
+        commands, "translate", "let V1 machines mine on a V2 pool (also: warppool-translator)", _translate))
 
 
 def _add_demo(commands: Commands[_Parser]) -> None:
@@ -145,7 +166,8 @@ def _add_demo(commands: Commands[_Parser]) -> None:
 
 
 def _add_check(commands: Commands[_Parser]) -> None:
-    _with_config(_add(commands, "check", "read the configuration, ask node, ports, clock and limits", _late("check")))
+    _with_config(_add(commands, "check", "read the configuration, ask node or upstreams, ports, clock and limits",
+                      _late("check")), "warppool.toml, with secrets.toml beside it, or translator.toml")
 
 
 def _add_mine(commands: Commands[_Parser]) -> None:
@@ -162,7 +184,8 @@ def _add_mine(commands: Commands[_Parser]) -> None:
 
 
 def _add_shares(commands: Commands[_Parser]) -> None:
-    parser = _with_config(_add(commands, "shares", "print the books: every accepted share", shares))
+    parser = _with_config(_add(commands, "shares", "print the books: every accepted share", shares),
+                          "warppool.toml or translator.toml")
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
     parser.add_argument("--since", metavar="TIME", help="only from TIME on, such as 2026-11-22T10:00:00Z")
     parser.add_argument("--user", metavar="NAME", help="only of this user, whatever the worker")

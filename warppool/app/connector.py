@@ -10,8 +10,10 @@ import os
 from fractions import Fraction
 from typing import NamedTuple
 
+from warppool import __version__
 from warppool.app.certificate import Certificate
 from warppool.app.options import Address, Config, StratumConfig
+from warppool.app.translatoroptions import MachinesConfig, TranslatorConfig
 from warppool.events import Connection, Now
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
@@ -24,6 +26,10 @@ from warppool.sv1.server import Surroundings as Sv1Surroundings
 from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.profile import WARP
 from warppool.sv2.server import Surroundings as Sv2Surroundings
+from warppool.translate.connection import connect
+from warppool.translate.counters import Counters
+from warppool.translate.surroundings import Times, TranslatorSurroundings
+from warppool.translate.upstreams import UpstreamConfig
 
 SV1 = "sv1"
 SV1_TLS = "sv1-tls"
@@ -39,11 +45,11 @@ class Door(NamedTuple):
     key: str
 
 
-def doors_of(stratum: StratumConfig) -> list[Door]:
-    """Every address that the daemon listens on."""
+def doors_of(stratum: StratumConfig | MachinesConfig) -> list[Door]:
+    """Every address that is listened on."""
     return [Door(kind, address, f"stratum.{key}")
             for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"))
-            for address in getattr(stratum, key)]
+            for address in getattr(stratum, key, ())]
 
 
 class Connector:
@@ -71,10 +77,47 @@ class Connector:
                                  ephemeral_secret=os.urandom(32), buffer=self._buffer,
                                  idle_timeout_s=self._idle_timeout_s, now=now)
         plain = Sv1Connection(opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now)
-        if opened.listener == SV1:
-            return plain
-        assert self._certificate is not None, "a TLS listener without a certificate"
-        return TlsConnection(opened.conn_id, self._certificate.context, plain, now)
+        return _as_heard(opened, plain, self._certificate, now)
+
+
+class TranslatorConnector:
+    """The same for a worker of the translator, all of whose machines count in `counters`."""
+
+    def __init__(self, config: TranslatorConfig, certificate: Certificate | None) -> None:
+        self.counters = Counters()
+        self._certificate = certificate
+        self._surroundings = surroundings_of(config, self.counters)
+
+    def __call__(self, opened: Opened, now: Now) -> Connection:
+        """The connection of one that was accepted."""
+        return _as_heard(opened, connect(opened.conn_id, self._surroundings, now), self._certificate, now)
+
+
+def _as_heard(opened: Opened, plain: Connection, certificate: Certificate | None, now: Now) -> Connection:
+    """A V1 connection within TLS, where it came in on such a listener."""
+    if opened.listener == SV1:
+        return plain
+    assert certificate is not None, "a TLS listener without a certificate"
+    return TlsConnection(opened.conn_id, certificate.context, plain, now)
+
+
+def fds_each(config: TranslatorConfig) -> int:
+    """Connections that each machine takes: its own, and where none is shared, one to an upstream."""
+    return 2 if config.translator.mode == "connection" else 1
+
+
+def surroundings_of(config: TranslatorConfig, counters: Counters) -> TranslatorSurroundings:
+    """What the sessions of one of the translator's workers share."""
+    given = config.translator
+    times = Times(verdict_timeout_s=float(given.verdict_timeout_s), grace_s=float(given.grace_s),
+                  silence_s=float(given.silence_s), backoff_max_s=float(given.backoff_max_s),
+                  return_after_s=float(given.return_after_s), idle_timeout_s=float(config.stratum.idle_timeout_s))
+    upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.public_key,
+                                     each.user_identity, each.fallback_only) for each in config.upstreams)
+    return TranslatorSurroundings(
+        mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams, profile=WARP,
+        buffer=new_buffer(), random_bytes=os.urandom, counters=counters,
+        user_identity_template=given.user_identity_template, firmware=__version__)
 
 
 def policy_of(config: Config) -> DifficultyPolicy:

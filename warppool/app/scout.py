@@ -34,7 +34,7 @@ class Scout:
     """
 
     def __init__(self, urls: Sequence[PoolUrl], dial: Callable[[Dial], None],
-                 report: Callable[[PoolUrl | None], None], patience_s: float = PATIENCE_S) -> None:
+                 report: Callable[[PoolUrl | None], None], patience_s: float) -> None:
         self._urls = urls
         self._dial = dial
         self._report = report

@@ -18,6 +18,9 @@ from warppool.app.translatoroptions import TRANSLATOR_FORM, MachinesConfig, Tran
 from warppool.errors import ConfigError
 
 PROGRAM = "warppool-translator"
+LEDGER_URL = "sqlite:///shares.db"
+"""The books, in `translator.data_dir`."""
+
 EXAMPLE_UPSTREAM = '[[upstream]] with url = "stratum2+tcp://HOST:PORT/PUBLIC_KEY" and user_identity = "NAME"'
 
 
@@ -34,6 +37,13 @@ def read_either(path: Path, environ: Mapping[str, str] = os.environ, *, with_sec
         return translator_config_of(document, folder=folder, environ=environ, source=str(path))
     secrets = read_secrets(folder, environ) if with_secrets else None
     return pool_config_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
+
+
+def books_of(config: Config | TranslatorConfig) -> tuple[str, Path]:
+    """The URL of the ledger, and the folder that it is relative to."""
+    if isinstance(config, TranslatorConfig):
+        return LEDGER_URL, config.translator.data_dir
+    return config.ledger.url, config.pool.data_dir
 
 
 def translator_config_of(document: Mapping[str, object], *, folder: Path, environ: Mapping[str, str],

@@ -1,0 +1,237 @@
+"""The whole translator in this process, with live pools behind it: machines mine, and every share is in one counter."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.app.farm import (
+    EVERY_HASH,
+    Fleet,
+    booked_by,
+    regtest_pool,
+    stub_pools,
+    translating,
+    until,
+)
+from tests.app.test_daemon import mine_until
+from tests.peers import foreign_v1
+from tests.peers.foreign_v1 import request
+from warppool.app.democert import self_signed
+from warppool.app.link import PoolUrl, tls_context
+from warppool.app.miner import CpuMiner
+from warppool.app.translator import Translator
+from warppool.app.translatorconfig import translator_config_of
+from warppool.errors import ConfigError
+
+MODES = ("connection", "channels")
+each_mode = pytest.mark.parametrize("mode", MODES)
+
+
+class Machine(foreign_v1.Machine):
+    """Somebody else's, which lets a difficulty come before the answer to its authorize, as it does here."""
+
+    def _called(self, method: str, params: list[Any]) -> None:
+        super()._called(method, params)
+        self._is_new_difficulty = False
+
+
+def port_of(translator: Translator, kind: str = "sv1") -> int:
+    return next(listener.port for listener in translator.listeners if listener.kind == kind)
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+@each_mode
+def test_cpuminers_session_word_for_word_mines_blocks(tmp_path, mode):
+    """It waits for each answer, and gives every submit id 4; the kernel has judged every tip that comes back."""
+    pytest.importorskip("pbk")
+    with regtest_pool(tmp_path, **EVERY_HASH) as pool, translating(tmp_path, pool, mode=mode) as translator:
+        with Machine(port_of(translator), "addr.w") as machine:
+            machine.send(b'{"id": 1, "method": "mining.subscribe", "params": ["cpuminer/2.5.1"]}\n')
+            answer = machine.answer()
+            assert answer.id == 1 and answer.error is None
+            machine.subscribed(answer)
+            machine.send(b'{"id": 2, "method": "mining.authorize", "params": ["addr.w", "x"]}\n')
+            assert machine.answer() == (2, True, None)
+            machine.until(lambda: bool(machine.jobs))
+            good = machine.find()
+            assert machine.submit(good, good) == [None, 22]
+            blocks = [machine.mine_block() for _ in range(3)]
+        assert pool.height == 4
+        until(lambda: len(booked_by(translator)) == 4)
+        mined = [good.hash, *(block.hash for block in blocks)]
+        assert [(share.hash, share.worker) for share in booked_by(translator)] == [(h, "addr.w") for h in mined]
+        assert [(share.hash, share.worker) for share in pool.booked()] == [(h, "farm.unnamed") for h in mined]
+        assert translator.counts()._asdict() == {
+            "received": 5, "accepted": 4, "rejected": (("duplicate-share", 1),), "pending": 0, "unconfirmed": 0,
+            "late": 0}
+
+
+@each_mode
+def test_a_pipelined_session_with_rolled_versions_mines_blocks(tmp_path, mode):
+    pytest.importorskip("pbk")
+    with regtest_pool(tmp_path, **EVERY_HASH) as pool, translating(tmp_path, pool, mode=mode) as translator:
+        with Machine(port_of(translator), "bob.1") as machine:
+            machine.send(
+                request("one", "mining.configure", ["version-rolling"], {"version-rolling.mask": "ffffffff"}),
+                request(2, "mining.subscribe", "elsewhere/1"), request(3, "mining.authorize", "bob.1", "x"))
+            machine.configured(machine.answer_before_work())
+            answer = machine.answer_before_work()
+            assert answer.id == 2
+            machine.subscribed(answer)
+            assert machine.answer() == (3, True, None)
+            machine.until(lambda: bool(machine.jobs))
+            blocks = []
+            for bits in (1 << 13, machine.mask, 0):
+                blocks.append(machine.mine_block(bits))
+                assert struct.unpack_from("<I", blocks[-1].header)[0] == machine.job.version | bits
+            assert machine.submit(machine.find()._replace(bits=0x20000000)) == [20]
+        assert pool.height == 4
+        until(lambda: len(booked_by(translator)) == 3)
+        for books in (pool.booked(), booked_by(translator)):
+            assert [(share.hash, share.worker) for share in books] == [(block.hash, "bob.1") for block in blocks]
+
+
+def test_the_cpu_miner_mines_plain_and_over_tls(tmp_path):
+    pytest.importorskip("pbk")
+    certificate, _ = self_signed().write(tmp_path)
+    stratum = {"tls_listen": ["127.0.0.1:0"]}
+    with regtest_pool(tmp_path) as pool, translating(tmp_path, pool, stratum=stratum) as translator:
+        for miner in (CpuMiner(PoolUrl("127.0.0.1", port_of(translator), b""), "rig.plain"),
+                      CpuMiner(PoolUrl("127.0.0.1", port_of(translator, "sv1-tls"), b"", is_tls=True), "rig.tls",
+                               context=tls_context(certificate))):
+            mine_until(miner, lambda miner=miner: miner.tally.blocks >= 3 and miner.tally.accepted >= 3)
+            assert miner.tally.rejected == 0
+        assert pool.height >= 4
+        until(lambda: len(booked_by(translator)) == len(pool.booked()))
+        assert {share.worker for share in booked_by(translator)} == {"rig.plain", "rig.tls"}
+
+
+# --- shares -----------------------------------------------------------------------------------------------------------
+
+@each_mode
+def test_two_hundred_machines_and_the_books_agree_to_the_share(tmp_path, mode):
+    """Half of them wait for each answer; one share in eight comes twice. Every name's shares stand in both books."""
+    names = [f"farm.{number}" for number in range(200)]
+    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool, mode=mode) as translator:
+        with Fleet(port_of(translator), names, waits=lambda number: number % 2 == 0) as fleet:
+            fleet.drive(fleet.are_working)
+            fleet.give(16)
+            fleet.drive(fleet.are_answered)
+            counts = translator.counts()
+            assert (counts.received, counts.accepted) == (200 * 18, 200 * 16)
+            assert counts.rejected == (("duplicate-share", 200 * 2),)
+            assert (counts.pending, counts.unconfirmed, counts.late) == (0, 0, 0)
+            assert fleet.sent == counts.received and fleet.answers == {0: counts.accepted, 22: 400}
+            upstreams = sum(worker.upstreams for worker in translator.stats())
+            assert upstreams == (200 if mode == "connection" else 2)
+        assert Counter(share.worker for share in pool.booked()) == {
+            "farm.unnamed": 100 * 16, **dict.fromkeys(names[1::2], 16)}
+        until(lambda: len(booked_by(translator)) == counts.accepted)
+        assert Counter(share.worker for share in booked_by(translator)) == dict.fromkeys(names, 16)
+        assert {share.hash for share in booked_by(translator)} == {share.hash for share in pool.booked()}
+
+
+@each_mode
+def test_flips_between_two_pools_leave_every_share_in_one_counter(tmp_path, mode):
+    names = [f"farm.{number}" for number in range(12)]
+    times = {"backoff_max_s": 0.05, "return_after_s": 0.1, "grace_s": 20, "verdict_timeout_s": 1.0}
+    with stub_pools(tmp_path, 2) as pools, translating(tmp_path, *pools, mode=mode, **times) as translator:
+        with Fleet(port_of(translator), names, waits=lambda number: number % 3 == 0) as fleet:
+            for flip in range(4):
+                flow(fleet, translator)
+                pools[flip % 2].stop()
+                flow(fleet, translator)
+                pools[flip % 2].start()
+            flow(fleet, translator)
+            for machine in fleet.machines:
+                machine.is_stopped = True
+            fleet.drive(fleet.are_answered)
+            until(lambda: translator.counts().pending == 0)
+            counts = translator.counts()
+            assert counts.is_balanced
+            assert max(machine.connections for machine in fleet.machines) > 1
+        booked = [share.hash for pool in pools for share in pool.booked()]
+        assert len(set(booked)) == len(booked)
+        until(lambda: len(booked_by(translator)) == counts.accepted)
+        assert {share.hash for share in booked_by(translator)} <= set(booked)
+        assert counts.accepted <= len(booked) <= counts.accepted + counts.unconfirmed
+        told_well = fleet.answers[0]
+        assert told_well <= counts.accepted + counts.unconfirmed, "the rest had no machine left to tell"
+        assert sum(fleet.answers.values()) <= counts.received <= fleet.sent
+
+
+def flow(fleet: Fleet, translator: Translator) -> None:
+    """Mine until each machine has had some more shares taken."""
+    before = {machine: machine.answers[0] for machine in fleet.machines}
+    fleet.give(10_000)
+    fleet.drive(lambda: all(machine.answers[0] >= before[machine] + 5 for machine in fleet.machines))
+    assert translator.counts().is_balanced
+
+
+# --- start and stop ---------------------------------------------------------------------------------------------------
+
+def test_without_an_upstream_it_is_ready_all_the_same_and_serves_as_soon_as_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("warppool.app.translator.PATIENCE_S", 0.1)
+    with stub_pools(tmp_path) as (pool,):
+        pool.stop()
+        with translating(tmp_path, pool, backoff_max_s=0.05) as translator:
+            assert translator.ready_fields() == {"upstream": "none"}
+            with Fleet(port_of(translator), ["farm.1"]) as fleet:
+                until(lambda: sum(worker.connections for worker in translator.stats()) == 1)
+                pool.start()
+                fleet.drive(fleet.are_working)
+
+
+def test_the_first_upstream_that_answers_is_named(tmp_path):
+    with stub_pools(tmp_path, 2) as pools:
+        pools[0].stop()
+        with translating(tmp_path, *pools) as translator:
+            assert translator.ready_fields() == {"upstream": pools[1].url.place}
+            assert pools[1].url.place in translator.status()
+
+
+def test_shares_in_flight_are_answered_before_it_ends(tmp_path):
+    with stub_pools(tmp_path) as (pool,):
+        with translating(tmp_path, pool) as translator:
+            fleet = Fleet(port_of(translator), [f"farm.{number}" for number in range(20)], in_flight=64)
+            fleet.drive(fleet.are_working)
+            fleet.give(64)
+        with fleet:
+            for machine in fleet.machines:
+                while machine.hear():
+                    pass
+            counts = translator.counts()
+            assert counts.pending == 0 and counts.unconfirmed == 0
+            assert sum(fleet.answers.values()) == counts.received
+        assert len(pool.booked()) == counts.accepted == len(booked_by(translator))
+
+
+def test_threads_have_names_and_those_that_hang_are_told(tmp_path):
+    before = {thread.name for thread in threading.enumerate()}
+    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
+        names = {thread.name for thread in threading.enumerate()} - before
+        assert {"resolver", "worker-1"} <= names
+        assert set(translator.hanging(1e12)) == {"reactor", "resolver", "worker-0", "worker-1"}
+
+
+def test_a_second_translator_on_one_data_dir_is_refused(tmp_path):
+    with (stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator,
+          pytest.raises(ConfigError, match=r"translator\.data_dir: .* in use by another warppool")):
+        Translator(translator.config)
+
+
+def test_a_taken_port_is_one_clear_line_and_leaves_nothing_open(tmp_path):
+    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
+        taken = f"127.0.0.1:{port_of(translator)}"
+        document = {"stratum": {"listen": [taken]}, "translator": {"data_dir": "other"},
+                    "upstream": [{"url": str(pool.url), "user_identity": "x"}]}
+        config = translator_config_of(document, folder=tmp_path, environ={}, source="test")
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="taken by another program"):
+                Translator(config)

@@ -1,0 +1,101 @@
+"""What `warppool check` finds out about the machine, for the pool and for the translator alike.
+
+Nothing is made and nothing is changed: what a check run by root left in the data directory, the service could not open.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
+from warppool.app.connector import Door
+from warppool.errors import ConfigError
+from warppool.net.limits import RESERVED_FDS
+from warppool.net.listener import listen
+
+EARLIEST_NOW = 1_790_000_000
+"""September 2026, before this was written: a clock that shows less was never set."""
+
+ROOMY = 4000
+"""Miners, for whom there should be room where nobody says how many will come."""
+
+
+class Finding(NamedTuple):
+    """One line of the report; `grade` is ok, warn or error."""
+
+    grade: str
+    key: str
+    sentence: str
+
+
+def data_dir(data_dir: Path, key: str, owner: str | None) -> Finding:
+    """Whether the folder that the configuration names under `key` can be used; `owner` is who uses it now."""
+    if owner is not None:
+        return Finding("warn", key, f"{data_dir} is held by a running warppool ({owner}); a second is refused")
+    nearest = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    if not nearest.is_dir():
+        return Finding("error", key, f"{nearest} is no directory: name another one")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding("error", key, f"{nearest} may not be written by this user: chown it, or name another data_dir")
+    return Finding("ok", key, f"{data_dir} can be written" if nearest == data_dir else f"{data_dir} will be made")
+
+
+def ports(doors: Iterable[Door], owner: str | None) -> Iterator[Finding]:
+    """Whether each address can be listened on."""
+    for kind, address, key in doors:
+        if owner is not None:
+            yield Finding("warn", key, f"{address} was not tried, since a warppool runs ({owner})")
+            continue
+        try:
+            listener = listen(kind, str(address), key)
+        except ConfigError as exc:
+            yield Finding("error", key, str(exc).removeprefix(f"{key}: "))
+            continue
+        listener.sock.close()
+        yield Finding("ok", key, f"{address} is free")
+
+
+def tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
+    """Whether the pair can be served, whom it is for, and until when."""
+    try:
+        _, leaf = load(certificate, key)
+    except ConfigError as exc:
+        where, _, words = str(exc).partition(": ")
+        yield Finding("error", where, words)
+        return
+    whose = "signed by itself" if leaf.is_self_signed else f"issued by {leaf.issuer}"
+    yield Finding("ok", CERT_KEY, f"{certificate} is for {', '.join(leaf.names) or 'no host'}, {whose}, until "
+                  f"{leaf.expires}; its SHA-256 fingerprint is {leaf.fingerprint.hex()}")
+    trouble = trouble_of(leaf, now)
+    if trouble is not None:
+        yield Finding("warn", CERT_KEY, trouble.sentence)
+    if key.stat().st_mode & 0o004:
+        yield Finding("warn", KEY_KEY, f"everybody on this machine may read {key}: chmod 640 {key}")
+
+
+def files(wanted: int, fds_each: int = 1) -> Finding:
+    """Whether there is room for the `wanted` miners, each with so many files; a daemon takes the hard limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return Finding("ok", "limits", "any number of files may be open")
+    room = max(0, hard - RESERVED_FDS) // fds_each
+    if wanted > room:
+        return Finding("warn", "limits", f"{hard} files may be open, room for {room} miners, and "
+                       f"stratum.max_connections is {wanted}: raise LimitNOFILE= of the unit, or ulimit -n")
+    if not wanted and room < ROOMY:
+        return Finding("warn", "limits", f"{hard} files may be open, room for {room} miners: raise LimitNOFILE= of the "
+                       "unit, or ulimit -n, for more")
+    return Finding("ok", "limits", f"{hard} files may be open, room for {room} miners")
+
+
+def clock(now: float) -> Finding:
+    """Whether the clock was ever set."""
+    shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    if now < EARLIEST_NOW:
+        return Finding("error", "clock", f"it shows {shown}, which is past: set it, and have NTP keep it")
+    return Finding("ok", "clock", f"it shows {shown}")
