@@ -141,6 +141,7 @@ def numbers_in(path):
 def test_a_stopped_daemons_books_are_read_without_the_right_to_write_beside_them():
     reading = """
 import os, pathlib, sys
+import urllib.parse             # pathlib imports it late, from a library that the other user may not be let into
 from tests.ledger.books import booked
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
