@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
-from warppool.bitcoin.target import difficulty_from_target
+from warppool.mining.difficulty import difficulty_number
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
@@ -103,7 +103,7 @@ class Channel:
         self.max_target = max_target
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
         self.target = target
-        self.difficulty = float(difficulty_from_target(target))
+        self.difficulty = difficulty_number(target)
         self.tip: Tip | None = None
         self.jobs: dict[int, ChannelJob] = {}           # of this tip
         self.old_jobs: dict[int, ChannelJob] = {}       # of the tip before: known, and stale
@@ -120,7 +120,7 @@ class Channel:
             if job.easiest < self.target:
                 job.easiest = self.target
         self.target = target
-        self.difficulty = float(difficulty_from_target(target))
+        self.difficulty = difficulty_number(target)
 
     def offer(self, job: Job) -> tuple[ChannelJob, bool]:
         """Take `job` on: (the channel's job, whether the tip moved). With a new tip all is forgotten but the jobs of
@@ -200,8 +200,8 @@ class Channel:
             return job.difficulty
         easier = max(job.easiest, self.target)
         if weight.value <= easier:
-            return self.difficulty if easier == self.target else float(difficulty_from_target(easier))
-        return float(difficulty_from_target(job.job.tip.target))    # a block above a target that the miner asked for
+            return self.difficulty if easier == self.target else difficulty_number(easier)
+        return difficulty_number(job.job.tip.target)    # a block above a target that the miner asked for
 
 
 def _with(hashes: set[bytes] | frozenset[bytes], share_hash: bytes) -> set[bytes]:

@@ -4,27 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 
-from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_hash_rate
+from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target, target_from_difficulty, target_from_hash_rate
 
 
-@dataclass(frozen=True, slots=True)
+@lru_cache(maxsize=1024)
+def difficulty_number(target: int) -> float:
+    """The difficulty of a target as the books and the log have it; most channels share a few targets."""
+    return float(difficulty_from_target(target))
+
+
+@dataclass(frozen=True)
 class DifficultyPolicy:
-    """The operator's `[difficulty]` section. `maximum` of 0 means none but the network's."""
+    """The operator's `[difficulty]` section. `maximum` of 0 means none but the network's.
+
+    Its targets are worked out once: every channel asks for them several times as it opens.
+    """
 
     start: Fraction
     minimum: Fraction
     maximum: Fraction
     shares_per_minute: Fraction
 
-    @property
+    @cached_property
     def shares_per_second(self) -> float:
         """What `shares_per_minute` is to a clock."""
         return float(self.shares_per_minute) / 60
 
+    @cached_property
+    def _start_target(self) -> int:
+        return target_from_difficulty(self.start)
+
+    @cached_property
+    def _easiest_target(self) -> int:
+        return min(target_from_difficulty(self.minimum), MAX_TARGET)
+
+    @cached_property
+    def _hardest_target(self) -> int:
+        return target_from_difficulty(self.maximum) if self.maximum else 1
+
     def wanted_at_open(self, hash_rate: float) -> int:
         """The target for a new channel that declares `hash_rate` (hashes a second; 0.0 for unknown), without bounds."""
-        return self.target_for_hash_rate(hash_rate) if hash_rate > 0 else target_from_difficulty(self.start)
+        return self.target_for_hash_rate(hash_rate) if hash_rate > 0 else self._start_target
 
     def target_at_open(self, hash_rate: float, max_target: int, network_target: int) -> int:
         """The same within the bounds."""
@@ -39,7 +61,5 @@ class DifficultyPolicy:
 
         Without a template yet, `network_target` is 1: nothing is known to be too hard.
         """
-        target = min(wanted, target_from_difficulty(self.minimum), MAX_TARGET)
-        if self.maximum:
-            target = max(target, target_from_difficulty(self.maximum))
+        target = max(min(wanted, self._easiest_target), self._hardest_target)
         return min(max(target, network_target), max_target)
