@@ -1,9 +1,10 @@
 """`warppool demo`: the whole pool on one screen, no node needed.
 
 An embedded regtest chain, the daemon with all its threads, and four CPU miners over real sockets: on a standard and an
-extended channel of Stratum V2 over Noise, on Stratum V1, and on V1 over TLS with a certificate made for it. All files
-are in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0 only if
-every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
+extended channel of Stratum V2 over Noise, on Stratum V1, and on V1 over TLS with a certificate made for it. With
+`--translator` all miners speak V1, plain and over TLS, to a translator that mines for them on the pool's V2 port. All
+files are in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0 only
+if every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from warppool.app.config import config_of
 from warppool.app.connector import SV1, SV1_TLS, SV2
 from warppool.app.democert import self_signed
+from warppool.app.house import House
 from warppool.app.link import EXTENDED, STANDARD, PoolUrl, tls_context
 from warppool.app.log import set_up
 from warppool.app.miner import CpuMiner
 from warppool.app.options import Config, Secrets
 from warppool.app.run import StopWish, catch_signals
 from warppool.app.summary import human_rate
+from warppool.app.translator import Translator
+from warppool.app.translatorconfig import books_of, translator_config_of
+from warppool.app.translatoroptions import TranslatorConfig
 from warppool.app.wiring import Daemon
 from warppool.errors import WarppoolError
 from warppool.ledger.reader import Totals
@@ -64,7 +69,7 @@ class BlockWatch(logging.Handler):
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Mine `args.blocks` blocks with four miners; 0 only if the kernel accepted every block."""
+    """Mine `args.blocks` blocks with a few miners; 0 only if the kernel accepted every block."""
     wanted_stop = StopWish()
     catch_signals(wanted_stop)
     set_up("error")
@@ -74,7 +79,7 @@ def demo(args: argparse.Namespace) -> int:
     log.addHandler(watch)
     try:
         with tempfile.TemporaryDirectory(prefix="warppool-demo-") as folder:
-            return _show(Path(folder), watch, args.blocks, wanted_stop, sys.stdout.isatty() and not args.plain)
+            return _show(Path(folder), watch, args, wanted_stop)
     finally:
         log.removeHandler(watch)
 
@@ -100,36 +105,76 @@ def demo_config(folder: Path, key: bytes) -> Config:
     return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")
 
 
-def _show(folder: Path, watch: BlockWatch, blocks: int, wanted_stop: StopWish, is_terminal: bool) -> int:
+def demo_translator_config(folder: Path, config: Config, upstream: PoolUrl) -> TranslatorConfig:
+    """The configuration of a translator for the pool of `config`, with its certificate, all files in `folder`."""
+    document = {
+        "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"],
+                    "tls_cert": str(config.stratum.tls_cert), "tls_key": str(config.stratum.tls_key)},
+        "translator": {"data_dir": str(folder)},
+        "upstream": [{"url": str(upstream), "user_identity": "demo.unnamed"}],
+    }
+    return translator_config_of(document, folder=folder, environ={}, source="demo")
+
+
+def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop: StopWish) -> int:
     key = os.urandom(32)
     config = demo_config(folder, key)
-    daemon = Daemon(config)
-    daemon.start()
-    try:
-        daemon.is_ready.wait(DEADLINE_S)
-        print("warppool demo: a pool on an embedded regtest chain", flush=True)
-        miners = demo_miners(config, daemon, key)
+    translator = None
+    is_terminal = sys.stdout.isatty() and not args.plain
+    with ExitStack() as running:
+        daemon = Daemon(config)
+        running.callback(daemon.stop)
+        _start(daemon)
+        print("warppool demo: a pool on an embedded regtest chain"
+              f"{', and a translator before it' if args.translator else ''}", flush=True)
+        if args.translator:
+            translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(daemon, key)))
+            running.callback(translator.stop)
+            _start(translator)
+        miners = demo_miners(config, daemon, key) if translator is None else v1_miners(config, translator)
+        houses: list[House] = [daemon] if translator is None else [daemon, translator]
         with _mining(miners) as failures:
-            _wait_for_blocks(daemon, miners, failures, watch, blocks, wanted_stop, is_terminal)
+            _wait_for_blocks(houses, miners, failures, watch, args.blocks, wanted_stop, is_terminal)
         _settle(watch)
-    finally:
-        daemon.stop()
-    return _summary(config, miners, watch, blocks, failures)
+    if translator is not None:
+        failures += _problems_of(translator)
+    return _summary(config, miners, watch, args.blocks, failures)
+
+
+def _start(house: House) -> None:
+    house.start()
+    house.is_ready.wait(DEADLINE_S)
 
 
 def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMiner]:
     """One miner for each way to mine, by its name on the screen."""
-    ports = {listener.kind: listener.port for listener in daemon.listeners}
-    v2 = PoolUrl("127.0.0.1", ports[SV2], public_key(key))
-    v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
-    for url in (v2, v1, tls):
-        print(f"listening: {url}", flush=True)
+    v2 = _v2_url(daemon, key)
+    print(f"listening: {v2}", flush=True)
     return {
         "v2-standard": CpuMiner(v2, "demo.v2-standard", STANDARD),
         "v2-extended": CpuMiner(v2, "demo.v2-extended", EXTENDED),
+        **v1_miners(config, daemon),
+    }
+
+
+def v1_miners(config: Config, house: House) -> dict[str, CpuMiner]:
+    """One V1 miner for each of a pool's or a translator's V1 ports, which have the pool's certificate."""
+    ports = _ports(house)
+    v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
+    for url in (v1, tls):
+        print(f"listening: {url}", flush=True)
+    return {
         "v1": CpuMiner(v1, "demo.v1"),
         "v1-tls": CpuMiner(tls, "demo.v1-tls", context=tls_context(config.stratum.tls_cert)),
     }
+
+
+def _v2_url(daemon: Daemon, key: bytes) -> PoolUrl:
+    return PoolUrl("127.0.0.1", _ports(daemon)[SV2], public_key(key))
+
+
+def _ports(house: House) -> dict[str, int]:
+    return {listener.kind: listener.port for listener in house.listeners}
 
 
 @contextmanager
@@ -153,12 +198,13 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
             thread.join()
 
 
-def _wait_for_blocks(daemon: Daemon, miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch, blocks: int,
-                     wanted_stop: StopWish, is_terminal: bool) -> None:
+def _wait_for_blocks(houses: Sequence[House], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
+                     blocks: int, wanted_stop: StopWish, is_terminal: bool) -> None:
     """Until enough blocks stand on the chain and each miner has found one, or time is up."""
     began = time.monotonic()
     shown = 0
-    while not (failures or daemon.has_failed.is_set() or time.monotonic() - began > DEADLINE_S):
+    while not (failures or any(house.has_failed.is_set() for house in houses)
+               or time.monotonic() - began > DEADLINE_S):
         is_done = watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
         if is_terminal:
             _draw(miners, watch, blocks, time.monotonic() - began)
@@ -188,6 +234,22 @@ def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
     while time.monotonic() < until and sum(watch.counts[name] for name in ("accepted", "side", "refused")) < (
             watch.counts["found"]):
         time.sleep(0.02)
+
+
+def _problems_of(translator: Translator) -> list[str]:
+    """Say where the translator's shares are, and what is wrong with that."""
+    counts = translator.counts()
+    with open_reader(*books_of(translator.config)) as reader:
+        booked = reader.totals().shares
+    print(f"translator: {counts.received} received, {counts.accepted} accepted, "
+          f"{sum(count for _, count in counts.rejected)} rejected, {counts.pending} pending, {counts.unconfirmed} "
+          f"unconfirmed; books: {booked} shares")
+    problems = []
+    if not counts.is_balanced or counts.pending:
+        problems.append(f"the translator's counters do not balance: {counts}")
+    if booked != counts.accepted:
+        problems.append(f"the translator counted {counts.accepted} accepted shares and booked {booked}")
+    return problems
 
 
 def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, failures: list[str]) -> int:
