@@ -1,4 +1,4 @@
-"""`warppool run` as a process of its own, as an operator or systemd starts it, and heard by its log alone.
+"""`warppool run` or `translate` as a process of its own, as an operator or systemd starts it, heard by its log alone.
 
 Nothing here imports warppool: what is tested is what stands outside of the process.
 """
@@ -58,11 +58,13 @@ def fields_of(line: str) -> dict[str, str]:
 class PoolProcess:
     """A daemon, used by `with`: leaving it kills one that still runs."""
 
+    COMMAND = "run"
+
     def __init__(self, config: Path, **more: str) -> None:
         self.lines: list[str] = []                      # of stderr; whole after `wait` and `kill`
         self._has_news = threading.Condition()
         self._process = subprocess.Popen(
-            [*WARPPOOL, "run", "-c", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*WARPPOOL, self.COMMAND, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env=environ(**more))
         self._reader = threading.Thread(target=self._read, name="reads-stderr")
         self._reader.start()
@@ -138,3 +140,9 @@ class PoolProcess:
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
+
+
+class TranslatorProcess(PoolProcess):
+    """The same for the translator."""
+
+    COMMAND = "translate"

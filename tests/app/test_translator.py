@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.peers.foreign_v1 import request
 from warppool.app.democert import self_signed
 from warppool.app.link import PoolUrl, tls_context
 from warppool.app.miner import CpuMiner
+from warppool.app.summary import Summary
 from warppool.app.translator import Translator
 from warppool.app.translatorconfig import translator_config_of
 from warppool.errors import ConfigError
@@ -172,6 +175,24 @@ def flow(fleet: Fleet, translator: Translator) -> None:
     fleet.give(10_000)
     fleet.drive(lambda: all(machine.answers[0] >= before[machine] + 5 for machine in fleet.machines))
     assert translator.counts().is_balanced
+
+
+def test_the_summary_says_where_every_share_is(tmp_path, caplog):
+    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
+        summary = Summary(time.monotonic())
+        with Fleet(port_of(translator), ["farm.1", "farm.2"]) as fleet:
+            fleet.drive(fleet.are_working)
+            fleet.give(8)
+            fleet.drive(fleet.are_answered)
+            with caplog.at_level(logging.INFO, logger="warppool"):
+                translator.say_summary(summary, time.monotonic())
+    said = [record.getMessage() for record in caplog.records]
+    (line,) = [dict(pair.split("=") for pair in line.split()) for line in said if "translator.summary" in line]
+    assert float(line.pop("hashrate_1m")) > 0 and float(line.pop("best")) > 0
+    assert {name: value for name, value in line.items() if not name.startswith("hashrate_")} == {
+        "event": "translator.summary", "machines": "2", "upstreams": "2", "received": "18", "accepted": "16",
+        "rejected": "2", "rejected_duplicate-share": "2", "pending": "0", "unconfirmed": "0", "late": "0",
+        "balanced": "yes"}
 
 
 # --- start and stop ---------------------------------------------------------------------------------------------------

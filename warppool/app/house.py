@@ -41,6 +41,9 @@ log = logging.getLogger("warppool")
 DRAIN_S = 2.0
 """How long a stop waits for shares in flight; with what follows it stays within the 5 s that SIGTERM is promised."""
 
+FLUSH_S = 0.5
+"""How long a stop waits for peers to take the last answers and hang up."""
+
 JOIN_S = 0.5
 BEAT_LIMIT_S = 20.0
 """A thread that has not turned for so long hangs: each promises a turn every 5 s."""
@@ -195,10 +198,10 @@ class House(ABC):
         for inbox in self._inboxes:
             inbox.put(STOP)
         self._join(f"worker-{worker.index}" for worker in self._workers)
-        self._reactor.mailbox.post(FlushAndStop(time.monotonic() + JOIN_S))
+        self._reactor.mailbox.post(FlushAndStop(time.monotonic() + FLUSH_S))
         self._stop_behind()
         self._ledger_inbox.put(STOP)
-        self._join(["ledger", "reactor"])
+        self._join(["ledger", "reactor"], FLUSH_S + JOIN_S)
         self._close_all()
         left = sorted(name for name, thread in self._threads.items() if thread.is_alive())
         if left:
