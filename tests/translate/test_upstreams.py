@@ -96,6 +96,18 @@ def test_a_hung_upstream_is_dead_after_its_silence():
 
 
 @MODES
+def test_an_upstream_without_a_channel_has_nothing_to_say(mode):
+    world = World(mode, silence_s=5.0)
+    machine = world.machine()
+    machine.client.configure(0x1FFFE000)
+    machine.say()
+    world.wait(30)
+    assert "upstream.lost" not in world.names() and world.pools[0].dials == 1
+    machine.start()
+    assert machine.work is not None
+
+
+@MODES
 def test_an_upstream_that_says_garbage_is_left_at_once(mode):
     world, machine, (pool, other) = scene(mode, pools=2)
     pool.manner = "garbage"

@@ -185,7 +185,7 @@ class Pool:
     def say(self, *messages: Message, conn_id: int | None = None) -> None:
         """Messages of the test's own, sealed by the real connection."""
         for each, server in list(self.servers.items()):
-            if conn_id in (None, each):
+            if conn_id in (None, each) and server._transport.is_established:
                 data = b"".join(WARP.encode(message) for message in messages)
                 self.world.to_uplink(each, server._transport.seal(data))
         self.world.run()

@@ -206,7 +206,7 @@ class Uplink:
         if now.monotonic >= self._deadline:
             return self._fail(f"not set up within {SETUP_S:.0f} s", now)
         silence_s = self._surroundings.times.silence_s
-        if self.is_up and now.monotonic >= self._heard_at + silence_s:
+        if self._channels and now.monotonic >= self._heard_at + silence_s:
             return self._fail(f"silent for {silence_s:.0f} s", now)
         for channel in list(self._retired):
             events += _expire(channel, now)
@@ -248,7 +248,7 @@ class Uplink:
             return
         due = min(self._deadline, self._looks_at)
         times = self._surroundings.times
-        if self.is_up:
+        if self._channels:                          # without one, the pool has nothing to say
             due = min(due, self._heard_at + times.silence_s)
         for channel in self._retired:
             due = min(due, channel.first_sent_at + times.verdict_timeout_s)
