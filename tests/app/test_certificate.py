@@ -236,7 +236,7 @@ def test_the_key_is_for_us_alone(pair):
 
 @pytest.mark.parametrize(("seconds_left", "event", "words"), [
     (14 * DAY_S + 1, None, ""),
-    (14 * DAY_S, "tls.expiring", "in 14 days: renew it, then systemctl reload warppool"),
+    (14 * DAY_S, "tls.expiring", "in 14 days: renew it, then systemctl reload the service"),
     (DAY_S - 1, "tls.expiring", "in 0 days: "),
     (0, "tls.expired", "it ended on 2026-01-01T00:00:00Z, and miners that verify it stay away: renew it"),
     (-DAY_S, "tls.expired", "it ended on "),

@@ -195,6 +195,16 @@ def test_the_summary_says_where_every_share_is(tmp_path, caplog):
         "balanced": "yes"}
 
 
+def test_a_share_that_is_in_no_counter_is_there_for_all_to_see(tmp_path, caplog):
+    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
+        translator._connectors[1].counters.received += 1
+        with caplog.at_level(logging.INFO, logger="warppool"):
+            translator.say_summary(Summary(0.0), 1.0)
+        assert caplog.records[-1].getMessage().endswith(" balanced=no")
+        assert caplog.records[-1].levelno == logging.ERROR
+        translator._connectors[1].counters.received -= 1
+
+
 # --- start and stop ---------------------------------------------------------------------------------------------------
 
 def test_without_an_upstream_it_is_ready_all_the_same_and_serves_as_soon_as_there_is_one(tmp_path, monkeypatch):

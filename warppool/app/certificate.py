@@ -102,7 +102,7 @@ class Certificate:
 
 def trouble_of(leaf: Leaf, now: float) -> Trouble | None:
     """The worst that there is to say about `leaf` at Unix time `now`."""
-    renew = "renew it, then systemctl reload warppool"
+    renew = "renew it, then systemctl reload the service"
     if now >= leaf.not_after:
         return Trouble("tls.expired", f"it ended on {leaf.expires}, and miners that verify it stay away: {renew}")
     if now < leaf.not_before:

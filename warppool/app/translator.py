@@ -119,7 +119,8 @@ class Translator(House):
         fields = summary.fields(stats, now)
         for name in [name for name in fields if name.startswith(("accepted", "refused", "blocks"))]:
             del fields[name]
-        say(log, logging.INFO, "translator.summary", machines=fields.pop("miners"),
+        level = logging.INFO if counts.is_balanced else logging.ERROR
+        say(log, level, "translator.summary", machines=fields.pop("miners"),
             upstreams=sum(worker.upstreams for worker in stats), **fields, received=counts.received,
             accepted=counts.accepted, rejected=sum(count for _, count in counts.rejected),
             **{f"rejected_{reason}": count for reason, count in counts.rejected}, pending=counts.pending,

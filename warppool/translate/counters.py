@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-
 _MAX_READINGS = 100_000     # some 0.2 s: the owner has had its turn many times by then
 
 
