@@ -233,6 +233,19 @@ def test_back_off_doubles_up_to_its_bound_and_is_spread():
     assert len({round(wait / 16, 4) for wait in waits[4:]}) > 1
 
 
+def test_machines_do_not_call_each_other_to_an_upstream_that_fails_after_the_set_up():
+    """The worker of these tests asserts that nobody dials without a pause."""
+    world = World(grace_s=1000.0)
+    pool = world.pools[0]
+    pool.instead[OpenExtendedMiningChannel] = lambda m: [SetupConnectionError(0, "no such thing now")]
+    machines = [world.machine().start(f"m{number}") for number in range(5)]
+    world.wait(100)
+    assert pool.dials <= 5 * 10
+    pool.instead.clear()
+    world.wait(40)
+    assert all(machine.work is not None for machine in machines)
+
+
 def test_each_upstream_has_a_back_off_of_its_own():
     world = World(pools=2, grace_s=1000.0)
     for pool in world.pools:

@@ -395,6 +395,8 @@ class World:
 
     def _dial(self, dial: Dial) -> None:
         self.dials.append((self.now.monotonic, dial.host))
+        at_once = sum(at == self.now.monotonic for at, _ in self.dials[-500:])
+        assert at_once <= 2 * len(self.machines) * len(self.pools) + 4, "dials without a pause"
         pool = self.addresses.get((dial.host, dial.port))
         if pool is not None:
             pool.dials += 1

@@ -344,7 +344,7 @@ class Uplink:
             raise RemoteProtocolError("a job with a target of 0")
         if m.is_new_tip:
             channel.move_tip()
-        self._board.has_worked(self.upstream)
+        events += self._board.has_worked(self, now)
         channel.extranonce_prefix = m.work.extranonce_prefix
         events += channel.owner.leave(lambda session: session.give(channel, m.work, now), now)
 

@@ -132,19 +132,28 @@ class Upstreams:
     # -- for connections to upstreams ----------------------------------------------------------------------------
 
     def is_set_up(self, uplink: Uplink, now: Now) -> list[Event]:
-        """A connection is set up: the upstream is up."""
+        """A connection is set up: the upstream is up, unless it went down since that was dialled.
+
+        In that case one machine's set-up would call the next, and its failure the one before, without any pause.
+        """
         upstream = uplink.upstream
+        was_trial = upstream.trial is uplink
         self._free(uplink)
         upstream.alive += 1
+        return [] if upstream.standing is Standing.DOWN and not was_trial else self._is_up(uplink, now)
+
+    def has_worked(self, uplink: Uplink, now: Now) -> list[Event]:
+        """A connection gave work: what went wrong before is over."""
+        uplink.upstream.failures = 0
+        return self._is_up(uplink, now)
+
+    def _is_up(self, uplink: Uplink, now: Now) -> list[Event]:
+        upstream = uplink.upstream
         if upstream.standing is Standing.UP:
             return []
         upstream.standing = Standing.UP
         return [Happened(uplink.conn_id, "info", "upstream.up", (("upstream", upstream.config.name),)),
                 *self._nudge(now)]
-
-    def has_worked(self, upstream: Upstream) -> None:
-        """It gave work: what went wrong before is over."""
-        upstream.failures = 0
 
     def has_failed(self, uplink: Uplink, now: Now, *, is_wrong_key: bool = False) -> list[Event]:
         """A connection could not be made, or broke. The upstream is down if it has no other one."""
@@ -153,7 +162,7 @@ class Upstreams:
         self._leave(uplink)
         if not uplink.is_up:                        # where it asked us to move, perhaps
             upstream.host, upstream.port = upstream.config.host, upstream.config.port
-        if upstream.alive:
+        if upstream.alive and upstream.standing is Standing.UP:
             return []
         if upstream.standing is not Standing.DOWN or was_trial:
             pause_s = WRONG_KEY_RETRY_S if is_wrong_key else self.backoff(upstream.failures)
