@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import struct
 import threading
 import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.app.farm import (
     EVERY_HASH,
+    SECRET,
     Fleet,
     booked_by,
     regtest_pool,
@@ -20,7 +24,9 @@ from tests.app.farm import (
     translating,
     until,
 )
+from tests.app.process import PoolProcess, write_config
 from tests.app.test_daemon import mine_until
+from tests.node.stub import HARD_NBITS, StubNode
 from tests.peers import foreign_v1
 from tests.peers.foreign_v1 import request
 from warppool.app.democert import self_signed
@@ -30,6 +36,7 @@ from warppool.app.summary import Summary
 from warppool.app.translator import Translator
 from warppool.app.translatorconfig import translator_config_of
 from warppool.errors import ConfigError
+from warppool.noise.primitives import public_key
 
 MODES = ("connection", "channels")
 each_mode = pytest.mark.parametrize("mode", MODES)
@@ -241,6 +248,27 @@ def test_shares_in_flight_are_answered_before_it_ends(tmp_path):
             assert counts.pending == 0 and counts.unconfirmed == 0
             assert sum(fleet.answers.values()) == counts.received
         assert len(pool.booked()) == counts.accepted == len(booked_by(translator))
+
+
+def test_shares_that_a_hanging_upstream_holds_are_answered_before_it_ends(tmp_path):
+    """The pool is a process, stopped in the middle of it all: our own verdict stands in the place of its own."""
+    with StubNode(nbits=HARD_NBITS, cookie=tmp_path / "cookie") as stub:
+        config = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": "cookie"},
+                              difficulty=EVERY_HASH)
+        with PoolProcess(config) as process:
+            pool = SimpleNamespace(url=PoolUrl("127.0.0.1", process.ready(), public_key(SECRET)))
+            with translating(tmp_path, pool, verdict_timeout_s=0.5) as translator:
+                fleet = Fleet(port_of(translator), [f"farm.{number}" for number in range(8)])
+                fleet.drive(fleet.are_working)
+                os.kill(process.pid, signal.SIGSTOP)
+                fleet.give(4)
+                until(lambda: translator.counts().received == 32)
+            with fleet:
+                for machine in fleet.machines:
+                    while machine.hear():
+                        pass
+    assert fleet.answers == {0: 32}
+    assert (translator.counts().pending, translator.counts().unconfirmed) == (0, 32)
 
 
 def test_threads_have_names_and_those_that_hang_are_told(tmp_path):

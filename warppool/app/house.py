@@ -13,7 +13,7 @@ import resource
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class House(ABC):
     The constructor takes the data directory, opens the books and binds the ports, so that every mistake of the operator
     shows at once, as ConfigError or LedgerError, and leaves nothing open behind it.
     """
+
+    drain_s = DRAIN_S
 
     def __init__(self) -> None:
         self.is_ready = threading.Event()           # every port listens, and there is something to serve
@@ -180,7 +182,7 @@ class House(ABC):
         reply: queue.SimpleQueue[WorkerStats] = queue.SimpleQueue()
         for inbox in self._inboxes:
             inbox.put(Ask(reply))
-        return list(_collect(reply, len(self._inboxes), timeout_s))
+        return _collect(reply, len(self._inboxes), timeout_s)
 
     def hanging(self, now: float) -> list[str]:
         """The names of threads that have not turned for too long, by the monotonic clock."""
@@ -213,7 +215,7 @@ class House(ABC):
         reply: queue.SimpleQueue[int] = queue.SimpleQueue()
         for inbox in self._inboxes:
             inbox.put(Drain(reply))
-        drained = list(_collect(reply, len(self._inboxes), DRAIN_S))
+        drained = _collect(reply, len(self._inboxes), self.drain_s)
         if len(drained) < len(self._inboxes):
             say(log, logging.WARNING, "daemon.undrained", workers=len(self._inboxes) - len(drained),
                 meaning="some shares in flight stay unanswered; their miners send them again or lose them")
@@ -230,7 +232,7 @@ class House(ABC):
             self._undo.pop()()
 
 
-def _collect(reply: queue.SimpleQueue[Any], count: int, timeout_s: float) -> Sequence[Any]:
+def _collect(reply: queue.SimpleQueue[Any], count: int, timeout_s: float) -> list[Any]:
     """Up to `count` answers, for as long as `timeout_s` allows in all."""
     deadline = time.monotonic() + timeout_s
     answers: list[Any] = []

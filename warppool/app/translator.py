@@ -27,6 +27,9 @@ from warppool.translate.counters import Counts
 
 log = logging.getLogger("warppool")
 
+MAX_DRAIN_S = 2.5
+"""How long a stop waits for verdicts, if they may take so long: no thread of a node has to be waited for after it."""
+
 
 def translate(args: argparse.Namespace) -> int:
     """Run the translator until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
@@ -46,6 +49,7 @@ class Translator(House):
         self.config = config
         self.upstream: PoolUrl | None = None        # that answered at the start; set before `is_ready`
         self._connectors: list[TranslatorConnector] = []
+        self.drain_s = min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5)
         super().__init__()
 
     # --- building -----------------------------------------------------------------------------------------------------
