@@ -167,7 +167,7 @@ class Life(RuleBasedStateMachine):
             assert (upstream.trial, upstream.shared, upstream.alive) == (None, None, 0)
 
 
-Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True,
+Life.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True,
                                   suppress_health_check=list(HealthCheck))
 TestLife = Life.TestCase
 
