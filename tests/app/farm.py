@@ -98,7 +98,7 @@ def translating(folder: Path, *pools: LivePool, stratum: dict[str, object] | Non
                 ) -> Iterator[Translator]:
     """A translator for these pools, in order of preference; at the end no thread of it is left or has failed."""
     running = Translator(translator_config_of({
-        "stratum": {"listen": ["127.0.0.1:0"], **(stratum or {})},
+        "stratum": {"listen": ["127.0.0.1:0"], "workers": 2, **(stratum or {})},
         "translator": {"data_dir": "translator", **{key: Decimal(str(value)) if isinstance(value, float) else value
                                                    for key, value in translator.items()}},
         "upstream": [{"url": str(pool.url), "user_identity": "farm.unnamed"} for pool in pools],

@@ -58,7 +58,7 @@ def test_the_least_file_gives_every_default(read, tmp_path):
     assert config.stratum.tls_key == tmp_path / "privkey.pem"
     assert config.stratum.sv2_listen == (Address("::", 34254),)
     assert config.stratum.sv2_spec_listen == ()
-    assert (config.stratum.extranonce2_size, config.stratum.workers) == (8, 2)
+    assert (config.stratum.extranonce2_size, config.stratum.workers) == (8, 1)
     assert (config.stratum.max_connections, config.stratum.max_per_ip, config.stratum.idle_timeout_s) == (0, 0, 600)
     assert config.difficulty.start == Decimal(1024)
     assert (config.difficulty.min, config.difficulty.max) == (Decimal("0.001"), 0)
@@ -81,7 +81,7 @@ def test_what_the_file_says_is_taken(read, tmp_path):
         tls_listen = ["127.0.0.1:4333", "[::1]:4333"]
         tls_cert = "/etc/ssl/chain.pem"
         sv2_listen = ["0.0.0.0:0", "0.0.0.0:0"]
-        workers = 1
+        workers = 3
         [difficulty]
         start = 1e-9
         min = 4.6e-10

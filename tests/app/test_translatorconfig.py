@@ -37,7 +37,7 @@ def test_the_least_file_gives_every_default(read, tmp_path):
     assert config.stratum.tls_listen == ()
     assert config.stratum.tls_cert == tmp_path / "fullchain.pem"
     assert config.stratum.tls_key == tmp_path / "privkey.pem"
-    assert (config.stratum.workers, config.stratum.idle_timeout_s) == (2, 600)
+    assert (config.stratum.workers, config.stratum.idle_timeout_s) == (1, 600)
     assert (config.stratum.max_connections, config.stratum.max_per_ip) == (0, 0)
     translator = config.translator
     assert (translator.mode, translator.user_identity_template) == ("connection", "{name}")
@@ -56,7 +56,7 @@ def test_what_the_file_says_is_taken(read, tmp_path):
         [stratum]
         listen = []
         tls_listen = ["127.0.0.1:4333"]
-        workers = 1
+        workers = 3
         [translator]
         mode = "channels"
         verdict_timeout_s = 0.25

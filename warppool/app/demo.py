@@ -99,7 +99,7 @@ def demo_config(folder: Path, key: bytes) -> Config:
     document = {
         "pool": {"network": "regtest", "payout_address": DEMO_ADDRESS, "data_dir": str(folder)},
         "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"], "sv2_listen": ["127.0.0.1:0"],
-                    "tls_cert": str(certificate), "tls_key": str(private_key)},
+                    "tls_cert": str(certificate), "tls_key": str(private_key), "workers": 2},
         "node": [{"source": "regtest"}],
     }
     return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")

@@ -44,6 +44,8 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     def tick(self, now: Now) -> list[Event]:
         """A deadline, or what was left here; what is answered by it may make room for what was held back."""
+        if now.monotonic < self._deadline and now.monotonic < self._session.wakes_at:
+            return self._finish([])                 # only what was left
         was_full = self._session.unanswered >= MAX_UNANSWERED
         events = super().tick(now)
         if was_full and self._session.unanswered < MAX_UNANSWERED:

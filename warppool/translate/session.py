@@ -104,10 +104,13 @@ class TranslatorSession(MachineSession):
     def wakes_at(self) -> float:
         """The earliest of all that this session waits for."""
         times = self._surroundings.times
+        current, following = self._current, self._next
+        if current is not None and following is None and not self._is_moving and self._leave_by == math.inf:
+            return min(current.first_sent_at + times.verdict_timeout_s,     # it mines; so it is at every share
+                       self._jobs.notified_at + KEEP_ALIVE_S)
         if self._is_leaving and not self._shares.unanswered:
             return -math.inf
         due = self._leave_by
-        current, following = self._current, self._next
         if current is not None:
             due = min(due, current.first_sent_at + times.verdict_timeout_s)
             if not self._is_leaving:
