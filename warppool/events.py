@@ -194,3 +194,25 @@ class Upstream(Connection, Protocol):
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection from this `Dial`, and no other call; `reason` is for the log."""
+
+
+class WithoutShares:
+    """The part of the face that is asked of connections which judge shares, for those that judge none."""
+
+    __slots__ = ()
+
+    def offer(self, job: Job, now: Now) -> list[Event]:
+        """Work comes from elsewhere."""
+        return []
+
+    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
+        """No weight was asked for."""
+        return []
+
+    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """No answer waits for the books."""
+        return []
+
+    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """No answer waits for the books."""
+        return []

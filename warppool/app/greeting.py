@@ -10,14 +10,12 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from warppool import __version__
 from warppool.app.link import PoolGone, PoolUrl
 from warppool.errors import RemoteProtocolError, WarppoolError
-from warppool.events import Close, Event, Now, Send
-from warppool.mining.job import Job
-from warppool.mining.share import Weight
+from warppool.events import Close, Event, Now, Send, WithoutShares
 from warppool.noise.primitives import new_buffer
 from warppool.sv2.client import ClientEvent, MiningClientSession, SetUp, SetupRefused
 from warppool.sv2.dialled import DialledConnection
@@ -71,7 +69,7 @@ def greet(url: PoolUrl, timeout_s: float = GREETING_S) -> str:
         raise PoolGone(f"{getattr(exc, 'strerror', None) or exc}") from exc
 
 
-class Probe:
+class Probe(WithoutShares):
     """A greeting as an upstream of a worker (`events.Upstream`); `tell` hears once what came of it, None for well.
 
     The error is a RemoteProtocolError where the pool is to blame, else PoolGone. `tell` is called on the worker's
@@ -135,19 +133,3 @@ class Probe:
         self.wakes_at = math.inf
         self._tell(error)
         return [Close(self.conn_id, "the probe is over")] if self.conn_id else []
-
-    def offer(self, job: Job, now: Now) -> list[Event]:
-        """It mines nothing."""
-        return []
-
-    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
-        """No weight is asked for."""
-        return []
-
-    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """Nothing is booked."""
-        return []
-
-    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """Nothing is booked."""
-        return []

@@ -7,15 +7,13 @@ step of its own. Whatever ends it, each of its channels hears that it is lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import RemoteProtocolError, WrongServerKey
-from warppool.events import Close, Event, Happened, Now, Send
-from warppool.mining.job import Job
-from warppool.mining.share import Weight
+from warppool.events import Close, Event, Happened, Now, Send, WithoutShares
 from warppool.sv2.client import (
     ChannelClosed,
     ChannelOpened,
@@ -44,7 +42,7 @@ SETUP_S = 10.0
 """From the connection to a SetupConnection.Success, handshake included; the pool's own deadline for us."""
 
 
-class Uplink:
+class Uplink(WithoutShares):
     """One outgoing connection; the face of `events.Upstream`. A probe carries nothing and ends when it is set up."""
 
     __slots__ = ("_asked", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at", "_looks_at",
@@ -224,22 +222,6 @@ class Uplink:
         if self.is_leaving:
             return self._lose("the pool has closed it, as it had said", now, self._board.has_left(self, now))
         return self._fail("the connection is gone", now)
-
-    def offer(self, job: Job, now: Now) -> list[Event]:
-        """Work comes from the pool."""
-        return []
-
-    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
-        """No weight is asked for."""
-        return []
-
-    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """No answer waits for the books."""
-        return []
-
-    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """No answer waits for the books."""
-        return []
 
     def _reckon(self) -> None:
         """When the next tick is wanted."""
