@@ -6,7 +6,9 @@ cap on its size, and a way for another thread to end a read that blocks.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import select
 import socket
 import threading
@@ -149,9 +151,8 @@ class HttpLine:
         ):
             sock = socket.socket(family, kind, proto)
             try:
-                self._adopt(sock)
-                sock.settimeout(min(_left(deadline), CONNECT_TIMEOUT_S))
-                sock.connect(where)
+                self._begin_connect(sock, where)
+                self._await_connect(sock, min(_left(deadline), CONNECT_TIMEOUT_S))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as exc:
                 error = exc
@@ -160,14 +161,28 @@ class HttpLine:
                 return sock
         raise NodeError(f"cannot connect to {self.address}: {_words(error)}") from error
 
-    def _adopt(self, sock: socket.socket) -> None:
-        """Make `sock` known before it connects, so that `close` reaches that too."""
+    def _begin_connect(self, sock: socket.socket, where: Any) -> None:
+        """Make `sock` known and have it connect in one step: `close` finds either nothing or what it can end."""
         with self._lock:
             if self._is_closed:
                 sock.close()
             self._refuse_if_closed()
             self._sock = sock
             self._is_busy = True
+            sock.setblocking(False)
+            code = sock.connect_ex(where)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+
+    def _await_connect(self, sock: socket.socket, timeout_s: float) -> None:
+        """Wait until `sock` stands; OSError says why it does not."""
+        if not _is_ready(sock, select.POLLOUT, timeout_s):
+            raise TimeoutError
+        self._refuse_if_closed()
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        sock.settimeout(timeout_s)
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
@@ -235,8 +250,12 @@ def _left(deadline: float) -> float:
 
 
 def _is_readable(sock: socket.socket, timeout_s: float) -> bool:
+    return _is_ready(sock, select.POLLIN, timeout_s)
+
+
+def _is_ready(sock: socket.socket, wish: int, timeout_s: float) -> bool:
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(sock, wish)
     return bool(poll.poll(timeout_s * 1000))
 
 
