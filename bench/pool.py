@@ -11,9 +11,7 @@ A case fails unless every share was accepted and booked.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import statistics
 import sys
 import time
@@ -22,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from bench.command import choose, print_medians
 from bench.miners import Crowd
 from bench.node import TRANSACTIONS
 from bench.server import BenchFailed, Server
@@ -225,25 +224,16 @@ def run(case: Case, runs: int, scale: float) -> None:
     for _ in range(runs):
         gc.collect()
         found.append(case.measure(scale) | {"sha256d_ns": machine_ns()})
-    medians = {name: round(statistics.median(figures[name] for figures in found), 2) for name in found[0]}
-    print(json.dumps({"bench": "pool", "case": case.name, **medians, "wanted": case.wanted, "runs": runs}), flush=True)
+    print_medians("pool", case, found)
 
 
 def main() -> int:
     """Run what the command line says; 1 if a case failed."""
-    parser = argparse.ArgumentParser(prog="bench.pool", description=__doc__.partition("\n")[0])
-    parser.add_argument("--case", action="append", default=[], metavar="NAME",
-                        help="or how its name begins; repeatable")
-    parser.add_argument("--runs", type=int, default=3, help="of each case [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="one small run of each, whose figures mean little")
-    args = parser.parse_args()
-    chosen = [case for case in CASES if not args.case or case.name.startswith(tuple(args.case))]
-    if not chosen:
-        parser.error(f"no such case; there are {', '.join(case.name for case in CASES)}")
+    chosen, (runs, scale) = choose("bench.pool", __doc__, CASES)
     gc.disable()                                # between runs only, not within one
     try:
         for case in chosen:
-            run(case, 1 if args.quick else args.runs, 0.04 if args.quick else 1.0)
+            run(case, runs, scale)
     except BenchFailed as exc:
         print(f"bench.pool: {exc}", file=sys.stderr)
         return 1

@@ -11,11 +11,8 @@ case fails unless every share was accepted, stands in the pool's books and in th
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
@@ -27,6 +24,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from bench.command import choose, print_medians
 from bench.server import PYTHON, TICK_S, BenchFailed, Server
 from bench.v1 import SETTLE_S, WARM_UP_S, Figures, Loader
 from warppool.app.link import PoolUrl
@@ -179,32 +177,16 @@ CASES = [case for mode in MODES for case in (
 )]
 
 
-def run(loader: Loader, case: Case, runs: int, scale: float) -> None:
-    """Measure, and print the line."""
-    found = [case.measure(loader, scale) for _ in range(runs)]
-    medians = {name: round(statistics.median(figures[name] for figures in found), 2) for name in found[0]}
-    print(json.dumps({"bench": "translator", "case": case.name, **medians, "wanted": case.wanted, "runs": runs}),
-          flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line says; 1 if a case failed."""
-    parser = argparse.ArgumentParser(prog="bench.translator", description=__doc__.partition("\n")[0])
-    parser.add_argument("--case", action="append", default=[], metavar="NAME",
-                        help="or how its name begins; repeatable")
-    parser.add_argument("--runs", type=int, default=3, help="of each case [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="one small run of each, whose figures mean little")
-    args = parser.parse_args(arguments)
-    chosen = [case for case in CASES if not args.case or case.name.startswith(tuple(args.case))]
-    if not chosen:
-        parser.error(f"no such case; there are {', '.join(case.name for case in CASES)}")
+    chosen, (runs, scale) = choose("bench.translator", __doc__, CASES, arguments)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     try:
         with TemporaryDirectory(prefix="warppool-bench-") as folder:
             loader = Loader(Path(folder))
             for case in chosen:
-                run(loader, case, 1 if args.quick else args.runs, 0.04 if args.quick else 1.0)
+                print_medians("translator", case, [case.measure(loader, scale) for _ in range(runs)])
     except (BenchFailed, subprocess.SubprocessError) as exc:
         print(f"bench.translator: {exc}", file=sys.stderr)
         return 1

@@ -11,7 +11,6 @@ share was accepted and booked.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import shutil
@@ -28,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.command import choose, print_medians
 from bench.node import TRANSACTIONS
 from bench.server import PYTHON, BenchFailed, Server
 from warppool.app.democert import self_signed
@@ -230,31 +230,16 @@ CASES = [
 ]
 
 
-def run(loader: Loader, case: Case, runs: int, scale: float) -> None:
-    """Measure, and print the line."""
-    found = [case.measure(loader, scale) for _ in range(runs)]
-    medians = {name: round(statistics.median(figures[name] for figures in found), 2) for name in found[0]}
-    print(json.dumps({"bench": "v1", "case": case.name, **medians, "wanted": case.wanted, "runs": runs}), flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line says; 1 if a case failed."""
-    parser = argparse.ArgumentParser(prog="bench.v1", description=__doc__.partition("\n")[0])
-    parser.add_argument("--case", action="append", default=[], metavar="NAME",
-                        help="or how its name begins; repeatable")
-    parser.add_argument("--runs", type=int, default=3, help="of each case [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="one small run of each, whose figures mean little")
-    args = parser.parse_args(arguments)
-    chosen = [case for case in CASES if not args.case or case.name.startswith(tuple(args.case))]
-    if not chosen:
-        parser.error(f"no such case; there are {', '.join(case.name for case in CASES)}")
+    chosen, (runs, scale) = choose("bench.v1", __doc__, CASES, arguments)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     try:
         with TemporaryDirectory(prefix="warppool-bench-") as folder:
             loader = Loader(Path(folder))
             for case in chosen:
-                run(loader, case, 1 if args.quick else args.runs, 0.04 if args.quick else 1.0)
+                print_medians("v1", case, [case.measure(loader, scale) for _ in range(runs)])
     except BenchFailed as exc:
         print(f"bench.v1: {exc}", file=sys.stderr)
         return 1

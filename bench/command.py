@@ -1,0 +1,53 @@
+"""What the benches of whole programs have in common: their command line, and the JSON line of a case."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+RUNS = 3
+QUICK_SCALE = 0.04
+"""How small a quick run is: it shows that a case works, and its figures mean little."""
+
+
+class Named(Protocol):
+    """A case: its name, and the figures that are wanted of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def wanted(self) -> Mapping[str, float]: ...
+
+
+C = TypeVar("C", bound=Named)
+
+
+class Chosen(NamedTuple):
+    """How often each case is to be run, and how large."""
+
+    runs: int
+    scale: float
+
+
+def choose(prog: str, doc: str, cases: Sequence[C], arguments: Sequence[str] | None = None) -> tuple[list[C], Chosen]:
+    """Read the command line of the bench `prog`, whose module says `doc`; it ends the program where it is wrong."""
+    parser = argparse.ArgumentParser(prog=prog, description=doc.partition("\n")[0])
+    parser.add_argument("--case", action="append", default=[], metavar="NAME",
+                        help="or how its name begins; repeatable")
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each case [%(default)s]")
+    parser.add_argument("--quick", action="store_true", help="one small run of each, whose figures mean little")
+    args = parser.parse_args(arguments)
+    chosen = [case for case in cases if not args.case or case.name.startswith(tuple(args.case))]
+    if not chosen:
+        parser.error(f"no such case; there are {', '.join(case.name for case in cases)}")
+    return chosen, Chosen(1, QUICK_SCALE) if args.quick else Chosen(args.runs, 1.0)
+
+
+def print_medians(bench: str, case: Named, found: Sequence[Mapping[str, float]]) -> None:
+    """One JSON line: each figure of the case, the median of its runs."""
+    medians = {name: round(statistics.median(figures[name] for figures in found), 2) for name in found[0]}
+    print(json.dumps({"bench": bench, "case": case.name, **medians, "wanted": case.wanted, "runs": len(found)}),
+          flush=True)
