@@ -11,11 +11,11 @@ HARD = 1 << 180
 
 
 def test_without_a_declared_hash_rate_it_starts_where_the_operator_says():
-    assert POLICY.target_at_open(0.0, MAX_TARGET, HARD) == target_from_difficulty(1024)
+    assert POLICY.granted(POLICY.wanted_at_open(0.0), MAX_TARGET, HARD) == target_from_difficulty(1024)
 
 
 def test_a_declared_hash_rate_gives_the_wanted_shares_a_minute():
-    target = POLICY.target_at_open(1e12, MAX_TARGET, HARD)
+    target = POLICY.granted(POLICY.wanted_at_open(1e12), MAX_TARGET, HARD)
     shares_per_minute = 1e12 * 60 * target / 2**256
     assert shares_per_minute == pytest.approx(12, rel=1e-6)
 
@@ -39,5 +39,5 @@ def test_the_operators_minimum_and_maximum_hold_below_the_network():
 
 
 def test_an_absurd_hash_rate_still_gives_a_target():
-    assert POLICY.target_at_open(3.4e38, MAX_TARGET, 1) >= 1
-    assert POLICY.target_at_open(1e-38, MAX_TARGET, 1) == target_from_difficulty(Fraction(1, 1000))
+    assert POLICY.granted(POLICY.wanted_at_open(3.4e38), MAX_TARGET, 1) >= 1
+    assert POLICY.granted(POLICY.wanted_at_open(1e-38), MAX_TARGET, 1) == target_from_difficulty(Fraction(1, 1000))

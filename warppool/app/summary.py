@@ -18,7 +18,6 @@ class Summary:
     """Turns running totals into the fields of a summary line; `now` is monotonic seconds."""
 
     def __init__(self, now: float) -> None:
-        self._started = now
         self._samples: deque[tuple[float, float]] = deque([(now, 0.0)])     # time, difficulty accepted until then
 
     def fields(self, stats: Iterable[WorkerStats], now: float) -> dict[str, object]:

@@ -57,6 +57,3 @@ class BlockOutcome:
     outcome: str
     detail: str
     time: float
-
-
-LedgerItem = Shares | Refusals | BlockRow | BlockOutcome

@@ -48,10 +48,6 @@ class DifficultyPolicy:
         """The target for a new channel that declares `hash_rate` (hashes a second; 0.0 for unknown), without bounds."""
         return self.target_for_hash_rate(hash_rate) if hash_rate > 0 else self._start_target
 
-    def target_at_open(self, hash_rate: float, max_target: int, network_target: int) -> int:
-        """The same within the bounds."""
-        return self.granted(self.wanted_at_open(hash_rate), max_target, network_target)
-
     def target_for_hash_rate(self, hash_rate: float) -> int:
         """The target that a machine of `hash_rate` (> 0) meets `shares_per_minute` times a minute."""
         return max(1, target_from_hash_rate(hash_rate, self.shares_per_minute))

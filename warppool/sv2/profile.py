@@ -20,8 +20,6 @@ from warppool.sv2.frame import CHANNEL_BIT, MAX_U24, Frame, encode_frame
 from warppool.sv2.messages import common, mining, template
 from warppool.sv2.types import Message
 
-Ids = Mapping[type[Message], int]
-
 
 class Subprotocol(IntEnum):
     """Whose messages a connection speaks, by its number in SetupConnection.
