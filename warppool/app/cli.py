@@ -168,7 +168,7 @@ def _add_demo(commands: Commands[_Parser]) -> None:
 
 
 def _add_check(commands: Commands[_Parser]) -> None:
-    _with_config(_add(commands, "check", "read the configuration, ask node or upstreams, ports, clock and limits",
+    _with_config(_add(commands, "check", "read the configuration, ask node or upstreams, ports, certificate, clock and limits",
                       _late("check")), "warppool.toml, with secrets.toml beside it, or translator.toml")
 
 
