@@ -24,7 +24,8 @@ SIZES = (6, 50, 128, 1_024, 16_384, MAX_PLAINTEXT)      # bytes of plaintext; a 
 BATCH = 32                                              # records that come in one read under load
 
 SERVER_SECRET, SERVER_EPHEMERAL, MINER_EPHEMERAL = (bytes([i]) * 32 for i in (1, 2, 3))
-SERVER_PUBLIC = WARP_SUITE.public_key(SERVER_SECRET)
+SERVER_KEY = WARP_SUITE.key_pair(SERVER_SECRET)
+SERVER_PUBLIC = SERVER_KEY.public
 BUFFER = new_buffer()
 
 
@@ -61,7 +62,7 @@ def bench_aead() -> None:
 def shaken() -> tuple[InitiatorTransport, ResponderTransport]:
     """Both ends of a session."""
     miner = InitiatorTransport(WARP_SUITE, SERVER_PUBLIC, MINER_EPHEMERAL, BUFFER)
-    pool = ResponderTransport(WARP_SUITE, SERVER_SECRET, SERVER_EPHEMERAL, BUFFER)
+    pool = ResponderTransport(WARP_SUITE, SERVER_KEY, SERVER_EPHEMERAL, BUFFER)
     list(pool.open(miner.take_handshake()))
     list(miner.open(pool.take_handshake()))
     return miner, pool
@@ -92,7 +93,7 @@ def open_cost(size: int, records_a_read: int) -> float:
 
 def respond(act_one: bytes) -> bytes:
     """The pool's whole part of a handshake: act two."""
-    pool = ResponderTransport(WARP_SUITE, SERVER_SECRET, SERVER_EPHEMERAL, BUFFER)
+    pool = ResponderTransport(WARP_SUITE, SERVER_KEY, SERVER_EPHEMERAL, BUFFER)
     list(pool.open(act_one))
     return pool.take_handshake()
 

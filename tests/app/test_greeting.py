@@ -31,7 +31,7 @@ class Pool:
     """The pool's end of a greeting, bytes in and bytes out; `answer` is what it says to SetupConnection."""
 
     def __init__(self, answer: object = WELL, secret: bytes = SECRET) -> None:
-        self._transport = ResponderTransport(WARP.suite, secret, os.urandom(32), new_buffer())
+        self._transport = ResponderTransport(WARP.suite, WARP.suite.key_pair(secret), os.urandom(32), new_buffer())
         self._frames = FrameReader(4096)
         self._answer = answer
 

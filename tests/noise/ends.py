@@ -31,7 +31,7 @@ def miner(server_public: bytes = SERVER_PUBLIC, buffer: Buffer = BUFFER) -> Init
 
 
 def server(buffer: Buffer = BUFFER) -> ResponderTransport:
-    return ResponderTransport(WARP_SUITE, SERVER_SECRET, SERVER_EPHEMERAL, buffer)
+    return ResponderTransport(WARP_SUITE, WARP_SUITE.key_pair(SERVER_SECRET), SERVER_EPHEMERAL, buffer)
 
 
 def shaken(buffer: Buffer = BUFFER) -> tuple[InitiatorTransport, ResponderTransport]:

@@ -62,7 +62,7 @@ def peer(*, initiator: bool, ephemeral: bytes | None = None) -> NoiseConnection:
 
 
 def with_their_miner() -> tuple[ResponderTransport, NoiseConnection]:
-    ours = ResponderTransport(WARP_SUITE, SERVER_SECRET, os.urandom(32), BUFFER)
+    ours = ResponderTransport(WARP_SUITE, WARP_SUITE.key_pair(SERVER_SECRET), os.urandom(32), BUFFER)
     theirs = peer(initiator=True)
     assert list(ours.open(record(bytes(theirs.write_message())))) == []
     [act_two] = messages(ours.take_handshake())

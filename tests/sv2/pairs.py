@@ -38,7 +38,8 @@ def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
 
 def make_server(surroundings: Surroundings | None = None, conn_id: int = 7) -> ServerConnection:
     return ServerConnection(
-        conn_id, surroundings or make_surroundings(), static_secret=SECRET, ephemeral_secret=bytes([9]) * 32,
+        conn_id, surroundings or make_surroundings(), static=WARP.suite.key_pair(SECRET),
+        ephemeral_secret=bytes([9]) * 32,
         buffer=new_buffer(), idle_timeout_s=600.0, now=START)
 
 

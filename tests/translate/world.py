@@ -122,7 +122,7 @@ class Pool:
 
     def accept(self, conn_id: int) -> None:
         server = self.servers[conn_id] = ServerConnection(
-            conn_id, self.surroundings, static_secret=self.secret, ephemeral_secret=self.world.chance(32),
+            conn_id, self.surroundings, static=WARP.suite.key_pair(self.secret), ephemeral_secret=self.world.chance(32),
             buffer=new_buffer(), idle_timeout_s=600.0, now=self.world.now)
         server._session = PoolSession(self, conn_id)
         self.deliver(conn_id, server.offer(self.job, self.world.now))

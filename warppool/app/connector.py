@@ -64,7 +64,8 @@ class Connector:
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
         self._certificate = certificate
         self._idle_timeout_s = float(stratum.idle_timeout_s)
-        self._static_secret = config.secrets.sv2_static_priv_key or b""
+        secret = config.secrets.sv2_static_priv_key
+        self._static = None if secret is None else WARP.suite.key_pair(secret)
         self._buffer = new_buffer()
         self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, resumable=ResumableSessions(prefixes),
                                     random_bytes=os.urandom, extranonce2_size=stratum.extranonce2_size)
@@ -73,7 +74,8 @@ class Connector:
     def __call__(self, opened: Opened, now: Now) -> Connection:
         """The connection of one that was accepted."""
         if opened.listener == SV2:
-            return Sv2Connection(opened.conn_id, self._sv2, static_secret=self._static_secret,
+            assert self._static is not None, "a V2 listener without a key"
+            return Sv2Connection(opened.conn_id, self._sv2, static=self._static,
                                  ephemeral_secret=os.urandom(32), buffer=self._buffer,
                                  idle_timeout_s=self._idle_timeout_s, now=now)
         plain = Sv1Connection(opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now)

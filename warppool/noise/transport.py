@@ -19,7 +19,7 @@ from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, Wron
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.handshakestate import Initiator, Responder
 from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
-from warppool.noise.symmetricstate import Suite
+from warppool.noise.symmetricstate import KeyPair, Suite
 
 PREFIX_LEN: Final = 2           # the length before every message, bytes
 
@@ -148,14 +148,14 @@ class _Transport(ABC, Generic[H]):
 class ResponderTransport(_Transport[Responder]):
     """The pool's end: waits for act one, answers with act two (`take_handshake`), and is established.
 
-    `static_secret` is the pool's key, `ephemeral_secret` random and fresh for each connection.
+    `static` is the pool's key, whose public half is worked out once for all connections; `ephemeral_secret` is random
+    and fresh for each.
     """
 
     __slots__ = ()
 
-    def __init__(self, suite: Suite, static_secret: bytes, ephemeral_secret: bytes, buffer: Buffer) -> None:
-        s, e = suite.key_pair(static_secret), suite.key_pair(ephemeral_secret)
-        super().__init__(Responder(suite, s, e, buffer), buffer)
+    def __init__(self, suite: Suite, static: KeyPair, ephemeral_secret: bytes, buffer: Buffer) -> None:
+        super().__init__(Responder(suite, static, suite.key_pair(ephemeral_secret), buffer), buffer)
 
     def _finish(self, handshake: Responder, message: bytes) -> tuple[CipherState, CipherState]:
         handshake.read_act_one(message)

@@ -14,6 +14,7 @@ from warppool.events import Close, Event, Now, Send
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 from warppool.noise.primitives import Buffer
+from warppool.noise.symmetricstate import KeyPair
 from warppool.noise.transport import ResponderTransport
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.server import MiningServerSession, Phase, Surroundings
@@ -30,20 +31,20 @@ MAX_UNANSWERED = 1024
 class ServerConnection:
     """One accepted Sv2 connection; the face of `events.Connection`.
 
-    `static_secret` is the pool's key, `ephemeral_secret` 32 fresh random bytes, `buffer` the worker's own.
+    `static` is the pool's key, `ephemeral_secret` 32 fresh random bytes, `buffer` the worker's own.
     `idle_timeout_s` bounds how long a peer that set up may stay without a channel.
     """
 
     __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session",
                  "_transport", "conn_id", "wakes_at")
 
-    def __init__(self, conn_id: int, surroundings: Surroundings, *, static_secret: bytes, ephemeral_secret: bytes,
+    def __init__(self, conn_id: int, surroundings: Surroundings, *, static: KeyPair, ephemeral_secret: bytes,
                  buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
         self.conn_id = conn_id
         self.wakes_at = self._deadline = now.monotonic + SETUP_DEADLINE_S
         profile = surroundings.profile
         self._session = MiningServerSession(conn_id, surroundings)
-        self._transport = ResponderTransport(profile.suite, static_secret, ephemeral_secret, buffer)
+        self._transport = ResponderTransport(profile.suite, static, ephemeral_secret, buffer)
         self._frames = FrameReader(profile.max_payload_before_setup)
         self._idle_timeout_s = idle_timeout_s
         self._outgoing: list[bytes] = []        # plaintext frames of this call
