@@ -168,8 +168,9 @@ def _add_demo(commands: Commands[_Parser]) -> None:
 
 
 def _add_check(commands: Commands[_Parser]) -> None:
-    _with_config(_add(commands, "check", "read the configuration, ask node or upstreams, ports, certificate, clock and limits",
-                      _late("check")), "warppool.toml, with secrets.toml beside it, or translator.toml")
+    sentence = "read the configuration, ask node or upstreams, ports, certificate, clock and limits"
+    _with_config(_add(commands, "check", sentence, _late("check")),
+                 "warppool.toml, with secrets.toml beside it, or translator.toml")
 
 
 def _add_mine(commands: Commands[_Parser]) -> None:
