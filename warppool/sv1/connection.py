@@ -91,8 +91,9 @@ class MachineConnection(Generic[S]):
             self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
 
     def _take(self, line: bytes, now: Now) -> list[Step]:
-        """Hand one line to the session."""
-        return self._session.receive(parse(line), now)
+        """Hand one line to the session. Nearly every one is a submit of the usual shape, which needs no parser."""
+        submit = read_submit_line(line)
+        return self._session.receive(parse(line), now) if submit is None else self._session.submit(*submit, now)
 
     def _set_up(self, now: Now) -> None:
         """The first message buys time to authorize, and that time to find a share."""
@@ -201,8 +202,3 @@ class ServerConnection(MachineConnection[MiningServerSession]):
 
     def __init__(self, conn_id: int, surroundings: Surroundings, *, idle_timeout_s: float, now: Now) -> None:
         super().__init__(MiningServerSession(conn_id, surroundings), idle_timeout_s=idle_timeout_s, now=now)
-
-    def _take(self, line: bytes, now: Now) -> list[Step]:
-        """Nearly every line is a submit of the usual shape, which needs no parser."""
-        submit = read_submit_line(line)
-        return self._session.receive(parse(line), now) if submit is None else self._session.submit(*submit, now)

@@ -21,7 +21,7 @@ from warppool.sv1.answers import Step
 from warppool.sv1.messages import accepted, error, result
 from warppool.sv1.resume import ResumableSessions
 from warppool.sv1.session import OTHER, SESSION_ID_SIZE, MachineSession, texts
-from warppool.sv1.shares import Fields, Shares, read_submit
+from warppool.sv1.shares import Fields, Shares
 from warppool.sv1.words import Wish
 from warppool.sv1.work import Work
 
@@ -163,13 +163,10 @@ class MiningServerSession(MachineSession):
 
     # -- shares --------------------------------------------------------------------------------------------------
 
-    def _submit(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+    def _malformed(self, request_id: bytes) -> list[Step]:
         if self.work.channel is None:
             return self._shares.refuse(request_id, "", Reject.INVALID_CHANNEL)
-        fields = read_submit(params)
-        if fields is None:
-            return self._shares.refuse(request_id, self._user or "", Reject.MALFORMED)
-        return self.submit(request_id, fields, now)
+        return self._shares.refuse(request_id, self._user or "", Reject.MALFORMED)
 
     def submit(self, request_id: bytes, fields: Fields, now: Now) -> list[Step]:
         """Block first: whoever sends it, a share on a known job is weighed before anything is held against it."""
@@ -185,6 +182,5 @@ class MiningServerSession(MachineSession):
 
     _STEPS = MappingProxyType({
         **MachineSession._STEPS,
-        "mining.submit": _submit,
         "mining.subscribe": _subscribe,
     })

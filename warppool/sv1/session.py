@@ -17,6 +17,7 @@ from warppool.mining.job import VERSION_MASK, Job
 from warppool.mining.share import Weight
 from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import Message, Response, accepted, encode_id, error, result
+from warppool.sv1.shares import Fields, read_submit
 from warppool.sv1.words import Wish, hex_number, wanted_target
 
 SESSION_ID_SIZE = 8
@@ -32,8 +33,8 @@ OTHER = 20
 class MachineSession(ABC):
     """One machine's V1 conversation: no socket, no clock, no thread.
 
-    `receive` raises BadLine for an id that cannot be echoed; then nothing has changed. A subclass adds the calls that
-    bring work, `mining.subscribe` and `mining.submit`, to the table of steps.
+    `receive` raises BadLine for an id that cannot be echoed; then nothing has changed. A subclass adds the call that
+    brings work, `mining.subscribe`, to the table of steps.
     """
 
     __slots__ = ("_answers", "_mask", "_others", "_user", "agent", "conn_id", "last_share_at", "wants_extranonce")
@@ -74,6 +75,10 @@ class MachineSession(ABC):
     def wakes_at(self) -> float:
         """Monotonic seconds of the next wanted `tick`."""
         return math.inf
+
+    @abstractmethod
+    def submit(self, request_id: bytes, fields: Fields, now: Now) -> list[Step]:
+        """A share that can be read, which is nearly all that a machine ever says."""
 
     def receive(self, message: Message, now: Now) -> list[Step]:
         """Apply one message and return what follows from it, in order."""
@@ -122,6 +127,10 @@ class MachineSession(ABC):
     @abstractmethod
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         """A worker was let in: answer, and give work if all is there."""
+
+    @abstractmethod
+    def _malformed(self, request_id: bytes) -> list[Step]:
+        """A share that cannot be read is refused, and counted."""
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -192,6 +201,10 @@ class MachineSession(ABC):
     def _may_mine(self, name: str) -> bool:
         return name == self._user or (self._others is not None and name in self._others)
 
+    def _submit(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
+        fields = read_submit(params)
+        return self._malformed(request_id) if fields is None else self.submit(request_id, fields, now)
+
     # -- small calls ---------------------------------------------------------------------------------------------
 
     def _subscribe_extranonce(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
@@ -224,6 +237,7 @@ class MachineSession(ABC):
     _STEPS: Mapping[str, Callable[..., list[Step]]] = MappingProxyType({
         "mining.configure": _configure,
         "mining.authorize": _authorize,
+        "mining.submit": _submit,
         "mining.extranonce.subscribe": _subscribe_extranonce,
         "mining.suggest_difficulty": _suggest_difficulty,
         "mining.suggest_target": _suggest_target,

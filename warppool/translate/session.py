@@ -18,7 +18,7 @@ from warppool.mining.share import Reject
 from warppool.sv1.answers import Step, Ticket
 from warppool.sv1.messages import accepted, error, result
 from warppool.sv1.session import SESSION_ID_SIZE, MachineSession, texts
-from warppool.sv1.shares import read_submit
+from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_WISH, Wish
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel, Stage
@@ -226,12 +226,15 @@ class TranslatorSession(MachineSession):
         self._shares.hold(ticket)
         self._held.append((ticket, name))
 
-    def _submit(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
-        fields = read_submit(params)
+    def _malformed(self, request_id: bytes) -> list[Step]:
         if self._jobs.extranonce is None:
             return self._shares.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
-        if fields is None:
-            return self._shares.refuse(request_id, self._user or "", rejection_of(Reject.MALFORMED))
+        return self._shares.refuse(request_id, self._user or "", rejection_of(Reject.MALFORMED))
+
+    def submit(self, request_id: bytes, fields: Fields, now: Now) -> list[Step]:
+        """Judge a share, and send it upstream if it is good."""
+        if self._jobs.extranonce is None:
+            return self._shares.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
         self.last_share_at = now.monotonic
         name, key = fields[0], fields[1]
         may_mine = self._may_mine(name)
@@ -491,7 +494,6 @@ class TranslatorSession(MachineSession):
     _STEPS = MappingProxyType({
         **MachineSession._STEPS,
         "mining.configure": _configure_rolling,
-        "mining.submit": _submit,
         "mining.subscribe": _subscribe,
     })
 
