@@ -245,7 +245,7 @@ class Neighbour:
         assert pair.talk() == []
         pair.judge()
         (answer,) = pair.record()
-        assert isinstance(answer, SharesAccepted) and answer.count == 1
+        assert isinstance(answer, SharesAccepted) and answer.news == 1
         pair.events.clear()
 
 

@@ -63,7 +63,7 @@ def test_a_channel_is_opened_and_mined(kind):
     refused = [event for event in pair.events if isinstance(event, ShareRefused)]
     assert len(blocks) + len(refused) == 20 and blocks
     (answer,) = pair.record()
-    assert isinstance(answer, SharesAccepted) and answer.count == len(blocks)
+    assert isinstance(answer, SharesAccepted) and answer.news == len(blocks)
     assert sum(isinstance(event, ShareRejected) for event in pair.heard) == len(refused)
     assert pair.server.in_flight == 0
 
@@ -207,7 +207,7 @@ def test_shares_beyond_the_bound_wait_unread_until_answers_made_room():
         waiting = pair.accepted()
         pair.events = [event for event in pair.events if isinstance(event, ShareSubmitted)]
         pair.record([share.share_id for share in waiting])
-    answered = sum(event.count for event in pair.heard if isinstance(event, SharesAccepted))
+    answered = sum(event.news for event in pair.heard if isinstance(event, SharesAccepted))
     refused = sum(isinstance(event, ShareRejected) for event in pair.heard)
     assert answered + refused == MAX_UNANSWERED + 310
     assert pair.server.backlog == 0
@@ -240,7 +240,7 @@ def test_several_channels_on_one_connection():
     pair.talk()
     pair.judge()
     pair.record()
-    answered = sum(event.count for event in pair.heard if isinstance(event, SharesAccepted))
+    answered = sum(event.news for event in pair.heard if isinstance(event, SharesAccepted))
     refused = sum(isinstance(event, ShareRejected) for event in pair.heard)
     assert answered + refused == 120
 

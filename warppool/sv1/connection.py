@@ -77,15 +77,16 @@ class MachineConnection(Generic[S]):
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
         """Go through what is there until it ends, the connection closes, or too much is unanswered."""
         session = self._session
+        answers = session.answers
         lines = self._lines.feed(data)                  # takes the data in; cuts nothing yet
-        if session.unanswered >= MAX_UNANSWERED:
+        if answers.unanswered >= MAX_UNANSWERED:
             return
         try:
             for line in lines:
                 self._apply(self._take(line, now), events)
                 if not self._working_since:
                     self._set_up(now)
-                if self._close is not None or session.unanswered >= MAX_UNANSWERED:
+                if self._close is not None or answers.unanswered >= MAX_UNANSWERED:
                     return
         except RemoteProtocolError as exc:
             self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)

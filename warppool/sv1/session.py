@@ -37,14 +37,14 @@ class MachineSession(ABC):
     brings work, `mining.subscribe`, to the table of steps.
     """
 
-    __slots__ = ("_answers", "_mask", "_others", "_user", "agent", "conn_id", "last_share_at", "wants_extranonce")
+    __slots__ = ("_mask", "_others", "_user", "agent", "answers", "conn_id", "last_share_at", "wants_extranonce")
 
     def __init__(self, conn_id: int, answers: Answers) -> None:
         self.conn_id = conn_id
         self.agent = ""
         self.wants_extranonce = False               # it knows mining.set_extranonce
         self.last_share_at: float | None = None     # monotonic
-        self._answers = answers
+        self.answers = answers
         self._user: str | None = None               # the first worker that was authorized ...
         self._others: set[str] | None = None        # ... and those after it, which few connections have
         self._mask = 0                              # version bits that the machine may roll
@@ -65,11 +65,6 @@ class MachineSession(ABC):
     @abstractmethod
     def in_flight(self) -> int:
         """Shares whose weight, record or verdict is still awaited."""
-
-    @property
-    def unanswered(self) -> int:
-        """Answers held back by one that waits, and that one."""
-        return self._answers.unanswered
 
     @property
     def wakes_at(self) -> float:
@@ -141,7 +136,7 @@ class MachineSession(ABC):
         names = params[0] if params else None
         options = params[1] if params is not None and len(params) > 1 else {}
         if not isinstance(names, list) or not isinstance(options, dict):
-            return self._answers.answer(error(request_id, OTHER, "Malformed configure"))
+            return self.answers.answer(error(request_id, OTHER, "Malformed configure"))
         answer: dict[str, object] = {}
         wish, steps = self._wish, []
         for name in names:
@@ -162,7 +157,7 @@ class MachineSession(ABC):
 
     def _answer_configure(self, line: bytes) -> list[Step]:
         """In its turn."""
-        return self._answers.answer(line)
+        return self.answers.answer(line)
 
     def _roll(self, wanted: object) -> dict[str, object]:
         """Grant version bits. A count of bits that cannot be met is no reason to grant none (sv2-wire.md §6.1)."""
@@ -178,10 +173,10 @@ class MachineSession(ABC):
 
     def _authorize(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         if not params or not isinstance(params[0], str):
-            return self._answers.answer(error(request_id, OTHER, "Malformed authorize"))
+            return self.answers.answer(error(request_id, OTHER, "Malformed authorize"))
         name, password = texts(params, 2)
         if not is_user_identity(name) or not self._let_in(name):
-            return [*self._answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
+            return [*self.answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
         return self._welcome(request_id, name, password, now)
 
     def _refused(self, reason: str) -> Step:
@@ -209,7 +204,7 @@ class MachineSession(ABC):
 
     def _subscribe_extranonce(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         self.wants_extranonce = True
-        return self._answers.answer(accepted(request_id))
+        return self.answers.answer(accepted(request_id))
 
     def _suggest_difficulty(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         return self._suggested(request_id, wanted_target(params[0]) if params else None, now)
@@ -219,19 +214,19 @@ class MachineSession(ABC):
 
     def _suggested(self, request_id: bytes, target: int | None, now: Now) -> list[Step]:
         """A hint where to start, as long as nothing better is known: a password's word, or shares."""
-        answer = self._answers.answer(accepted(request_id))
+        answer = self.answers.answer(accepted(request_id))
         if target is None or self.last_share_at is not None or self._wish.floor != MAX_TARGET:
             return answer
         return [*answer, *self._follow(replace(self._wish, start=target), now)]
 
     def _ping(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
-        return self._answers.answer(result(request_id, "pong"))
+        return self.answers.answer(result(request_id, "pong"))
 
     def _get_transactions(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
-        return self._answers.answer(error(request_id, OTHER, "Not supported"))
+        return self.answers.answer(error(request_id, OTHER, "Not supported"))
 
     def _unknown(self, request_id: bytes, method: str) -> list[Step]:
-        return [*self._answers.answer(error(request_id, OTHER, "Unknown method")),
+        return [*self.answers.answer(error(request_id, OTHER, "Unknown method")),
                 Happened(self.conn_id, "debug", "message.ignored", (("message", method[:64]),))]
 
     _STEPS: Mapping[str, Callable[..., list[Step]]] = MappingProxyType({

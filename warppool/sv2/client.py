@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import IntEnum, auto
 from types import MappingProxyType
+from typing import NamedTuple
 
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
+from warppool.sv2.codec import layout_of
 from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.mining import (
     CloseChannel,
@@ -43,8 +45,12 @@ MAX_FUTURE_JOBS = 16
 MAX_EXTRANONCE_SIZE = 32
 
 
-class ClientPhase(Enum):
-    """Where the conversation stands."""
+_standard_share = layout_of(SubmitSharesStandard).make
+_extended_share = layout_of(SubmitSharesExtended).make
+
+
+class ClientPhase(IntEnum):
+    """Where the conversation stands; a number, since it is looked up with every message."""
 
     AWAIT_ANSWER = auto()
     MINING = auto()
@@ -129,18 +135,16 @@ class TargetChanged:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class SharesAccepted:
-    """All shares of the channel up to `last_sequence` that were not refused are accepted; `count` of them are news."""
+class SharesAccepted(NamedTuple):
+    """All shares of the channel up to `last_sequence` that were not refused are accepted; `news` of them had not been told."""
 
     channel_id: int
     last_sequence: int
-    count: int
+    news: int
     difficulty: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShareRejected:
+class ShareRejected(NamedTuple):
     """One share was refused."""
 
     channel_id: int
@@ -198,17 +202,14 @@ class MiningClientSession:
     give back the message to send.
     """
 
+    subprotocol = Subprotocol.MINING                # whose messages are decoded
+
     def __init__(self, profile: Profile) -> None:
         self.phase = ClientPhase.AWAIT_ANSWER
         self.profile = profile
         self._channels: dict[int, _ClientChannel] = {}
         self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
         self._next_request = 1
-
-    @property
-    def subprotocol(self) -> Subprotocol:
-        """Whose messages are decoded."""
-        return Subprotocol.MINING
 
     @staticmethod
     def setup(*, host: str, port: int, vendor: str, firmware: str, flags: int = 0) -> SetupConnection:
@@ -236,8 +237,8 @@ class MiningClientSession:
             raise LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
         sequence, channel.sequence = channel.sequence, channel.sequence + 1
         if work.merkle_root is not None:
-            return SubmitSharesStandard(work.channel_id, sequence, work.job_id, nonce, ntime, version)
-        return SubmitSharesExtended(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+            return _standard_share(work.channel_id, sequence, work.job_id, nonce, ntime, version)
+        return _extended_share(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
 
     def close_channel(self, channel_id: int, reason: str) -> CloseChannel:
         """Give a channel up."""

@@ -69,9 +69,13 @@ class Layout(Generic[M]):
                 offset = read(payload, offset, values)
         except MalformedPayload as exc:
             raise type(exc)(f"{self.cls.__name__}.{list(self.kinds)[len(values)]}: {exc}") from None
-        message = self._draft(*values)
+        return self.make(*values), payload[offset:]
+
+    def make(self, *values: Any) -> M:
+        """One message of these values, in wire order: what its class makes of them, in a third of the time."""
+        message: M = self._draft(*values)
         message.__class__ = self.cls
-        return message, payload[offset:]
+        return message
 
     def encode(self, message: M) -> bytes:
         """The payload of `message`."""

@@ -36,12 +36,13 @@ class DialledConnection:
 
     def hear(self, data: bytes) -> Iterator[ClientEvent]:
         """The same one by one, so that what comes before a fault is not lost by it; to be taken to its end."""
+        session, profile = self.session, self._profile
         for plaintext in self._transport.open(data):
             for frame in self._frames.feed(plaintext):
                 self.messages += 1
-                message = self._profile.decode(self.session.subprotocol, frame)
+                message = profile.decode(session.subprotocol, frame)
                 if message is not None:
-                    yield from self.session.receive(message)
+                    yield from session.receive(message)
         if self._setup is not None and self._transport.is_established:
             setup, self._setup = self._setup, None
             self.send(setup)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 from types import MappingProxyType
 
 from warppool.errors import UnexpectedMessage
@@ -69,8 +69,11 @@ LEAST_TICK_S = 1.0
 """Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
 
 
-class Phase(Enum):
-    """Where the conversation stands; a frame that a phase has no place for closes the connection."""
+class Phase(IntEnum):
+    """Where the conversation stands; a frame that a phase has no place for closes the connection.
+
+    A number, since it is looked up with every message.
+    """
 
     AWAIT_SETUP = auto()
     MINING = auto()

@@ -10,11 +10,11 @@ import math
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from warppool.sv1.answers import Ticket
 from warppool.sv2.messages.mining import UpdateChannel
 from warppool.translate.jobs import Given
 
 if TYPE_CHECKING:
-    from warppool.sv1.answers import Ticket
     from warppool.translate.connection import TranslatedConnection
     from warppool.translate.uplink import Uplink
 
@@ -36,14 +36,14 @@ class Stage(Enum):
     OVER = auto()
 
 
-class Sent:
-    """A share that went upstream."""
+class Sent(Ticket):
+    """A share that went upstream, and its place among the answers."""
 
-    __slots__ = ("at", "difficulty", "height", "job_id", "share_hash", "ticket", "user")
+    __slots__ = ("at", "difficulty", "height", "job_id", "share_hash", "user")
 
-    def __init__(self, ticket: Ticket, user: str, given: Given, difficulty: float, share_hash: bytes,
+    def __init__(self, request_id: bytes, user: str, given: Given, difficulty: float, share_hash: bytes,
                  at: float) -> None:
-        self.ticket = ticket
+        super().__init__(request_id)
         self.user = user
         self.job_id = given.work.job_id
         self.height = given.height

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from warppool.events import Connection, Event, Now, Nudge
+from warppool.events import Connection, Event, Now, Nudge, Send
 from warppool.sv1.answers import Step
 from warppool.sv1.connection import MAX_UNANSWERED, MachineConnection
+from warppool.translate.channel import Channel
 from warppool.translate.session import TranslatorSession
 from warppool.translate.surroundings import TranslatorSurroundings
 
@@ -27,8 +28,15 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     def leave(self, step: Callable[[TranslatorSession], list[Step]], now: Now) -> list[Event]:
         """Let an upstream's step do something to the session: what is for others, and a nudge for this one."""
+        return self._left(step(self._session), now)
+
+    def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
+        """`leave` for what an upstream says most: it took all shares up to this one."""
+        return self._left(self._session.accepted(channel, last_sequence, now), now)
+
+    def _left(self, steps: list[Step], now: Now) -> list[Event]:
         events: list[Event] = []
-        self._apply(step(self._session), events)
+        self._apply(steps, events)
         self._session.flush(events)
         if self._is_closed:
             self._outgoing = None
@@ -44,11 +52,15 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     def tick(self, now: Now) -> list[Event]:
         """A deadline, or what was left here; what is answered by it may make room for what was held back."""
-        if now.monotonic < self._deadline and now.monotonic < self._session.wakes_at:
-            return self._finish([])                 # only what was left
-        was_full = self._session.unanswered >= MAX_UNANSWERED
+        due = min(self._deadline, self._session.wakes_at)
+        if now.monotonic < due and self._close is None and not self._is_closed:     # only what was left
+            self.wakes_at = due
+            lines, self._outgoing = self._outgoing, None
+            return [] if lines is None else [Send(self.conn_id, b"".join(lines))]
+        answers = self._session.answers
+        was_full = answers.unanswered >= MAX_UNANSWERED
         events = super().tick(now)
-        if was_full and self._session.unanswered < MAX_UNANSWERED:
+        if was_full and answers.unanswered < MAX_UNANSWERED:
             events.append(Nudge(self.conn_id))
         return events
 

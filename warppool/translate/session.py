@@ -125,10 +125,9 @@ class TranslatorSession(MachineSession):
 
     def flush(self, events: list[Event]) -> None:
         """Put on the wire what was queued for the upstreams."""
-        if self._current is not None:
-            self._current.uplink.flush(events)
-        if self._next is not None:
-            self._next.uplink.flush(events)
+        for channel in (self._current, self._next):
+            if channel is not None and channel.uplink.queued:
+                channel.uplink.flush(events)
 
     def tick(self, now: Now) -> list[Step]:
         """Do what is due."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from warppool.events import Event, Happened, Now, ShareAccepted, ShareRefused
 from warppool.mining.share import Reject, weigh
-from warppool.sv1.answers import Answers, Step, Ticket
+from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import accepted, error
 from warppool.sv1.shares import Fields
 from warppool.translate.channel import Channel, Sent, Stage
@@ -67,12 +67,11 @@ class Shares(Answers):
         if reject is not None:
             return self.refuse(request_id, booked, rejection_of(reject))
         difficulty = given.difficulty if weight.value <= work.target else difficulty_of(max(bar, work.target))
-        ticket = Ticket(request_id)
-        self.hold(ticket)
+        sent = Sent(request_id, user, given, difficulty, weight.share_hash, now.monotonic)
+        self.hold(sent)
         self.in_flight += 1
         self._counters.send()
-        channel.submit(given, extranonce, version, ntime, nonce,
-                       Sent(ticket, user, given, difficulty, weight.share_hash, now.monotonic))
+        channel.submit(given, extranonce, version, ntime, nonce, sent)
         if weight.is_block:
             return [Happened(self._conn_id, "info", "block.sent", (
                 ("upstream", channel.uplink.upstream.config.name), ("height", given.height), ("user", user),
@@ -91,7 +90,7 @@ class Shares(Answers):
         for sent in in_time:
             self._counters.accept(is_late=False)
             self.in_flight -= 1
-            sent.ticket.line = accepted(sent.ticket.request_id)
+            sent.line = accepted(sent.request_id)
             steps.append(self._book(channel, sent, now))
         self.send(steps)
         return steps
@@ -111,7 +110,7 @@ class Shares(Answers):
         if is_late:
             return [*steps, self._was_late(sent, rejection.reason, now)]
         self.in_flight -= 1
-        sent.ticket.line = error(sent.ticket.request_id, rejection.v1_code, rejection.v1_words)
+        sent.line = error(sent.request_id, rejection.v1_code, rejection.v1_words)
         self.send(steps)
         return steps
 
@@ -129,7 +128,7 @@ class Shares(Answers):
         for sent in given_up:
             self._counters.give_up()
             self.in_flight -= 1
-            sent.ticket.line = accepted(sent.ticket.request_id)
+            sent.line = accepted(sent.request_id)
             steps.append(Happened(self._conn_id, "debug", "share.unconfirmed", (
                 ("user", sent.user), ("reason", reason))))
         self.send(steps)

@@ -46,8 +46,8 @@ class Uplink(WithoutShares):
     """One outgoing connection; the face of `events.Upstream`. A probe carries nothing and ends when it is set up."""
 
     __slots__ = ("_asked", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at", "_looks_at",
-                 "_members", "_opened_at", "_queue", "_retired", "_surroundings", "conn_id", "is_leaving", "is_over",
-                 "is_probe", "is_up", "upstream", "wakes_at")
+                 "_members", "_opened_at", "_retired", "_surroundings", "conn_id", "is_leaving", "is_over",
+                 "is_probe", "is_up", "queued", "upstream", "wakes_at")
 
     def __init__(self, upstream: Upstream, surroundings: TranslatorSurroundings, *, is_probe: bool = False) -> None:
         self.conn_id = 0
@@ -64,7 +64,7 @@ class Uplink(WithoutShares):
         self._asked: dict[int, Channel] = {}        # by request_id
         self._channels: dict[int, Channel] = {}     # by channel_id
         self._retired: dict[Channel, None] = {}     # members whose last shares are awaited
-        self._queue: list[Message] = []             # to be sealed together
+        self.queued: list[Message] = []             # to be sealed together
         self._deadline = math.inf                   # of the set-up
         self._opened_at = self._heard_at = -math.inf
         self._heard = 0                             # messages, until `_heard_at`
@@ -80,25 +80,23 @@ class Uplink(WithoutShares):
         """Ask the pool for `channel`."""
         message = self._session.open_extended(identity, 0.0, max_target, min_extranonce_size)
         self._asked[message.request_id] = channel
-        self._queue.append(message)
+        self.queued.append(message)
 
     def queue(self, message: Message) -> None:
         """Send it with what else the step leads to."""
-        self._queue.append(message)
+        self.queued.append(message)
 
     def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int) -> int:
         """Send a share; its sequence number."""
         message = self._session.submit(work, extranonce, version, ntime, nonce)
         assert isinstance(message, SubmitSharesExtended)
-        self._queue.append(message)
+        self.queued.append(message)
         return message.sequence_number
 
     def flush(self, events: list[Event]) -> None:
         """Seal what was queued; everyone who took a step that may have queued something asks for it."""
-        if not self._queue:
-            return
-        queue, self._queue = self._queue, []
-        if not self.is_over and self._dialled is not None:
+        queue, self.queued = self.queued, []
+        if queue and not self.is_over and self._dialled is not None:
             self._dialled.send(*queue)
             events.append(Send(self.conn_id, self._dialled.outgoing()))
 
@@ -130,7 +128,7 @@ class Uplink(WithoutShares):
                 events += self._end("no machine needs it", self._board.has_left(self, now))
         elif channel.stage is Stage.OPEN:
             self._channels.pop(channel.channel_id, None)
-            self._queue.append(self._session.close_channel(channel.channel_id, "machine left"))
+            self.queued.append(self._session.close_channel(channel.channel_id, "machine left"))
             self.flush(events)
         channel.stage = Stage.OVER
         return events
@@ -191,7 +189,8 @@ class Uplink(WithoutShares):
         out = dialled.outgoing()
         if out:
             events.append(Send(self.conn_id, out))
-        self.flush(events)
+        if self.queued:
+            self.flush(events)
         self._reckon()
         return events
 
@@ -267,7 +266,7 @@ class Uplink(WithoutShares):
     def _end(self, reason: str, nudges: list[Event]) -> list[Event]:
         self.is_over = True
         self.wakes_at = math.inf
-        self._queue.clear()
+        self.queued.clear()
         return [*nudges, *([Close(self.conn_id, reason)] if self.conn_id else [])]
 
     # -- what the pool says --------------------------------------------------------------------------------------
@@ -292,7 +291,7 @@ class Uplink(WithoutShares):
     def _opened(self, m: ChannelOpened, now: Now, events: list[Event]) -> None:
         channel = self._asked.pop(m.request_id)
         if channel.stage is not Stage.ASKED:                    # the machine has gone meanwhile
-            self._queue.append(self._session.close_channel(m.channel_id, "machine left"))
+            self.queued.append(self._session.close_channel(m.channel_id, "machine left"))
             return
         if m.target == 0:
             raise RemoteProtocolError("a channel with a target of 0")
@@ -338,8 +337,9 @@ class Uplink(WithoutShares):
     def _accepted(self, m: SharesAccepted, now: Now, events: list[Event]) -> None:
         channel = self._channels.get(m.channel_id)
         if channel is not None:
-            events += channel.owner.leave(lambda session: session.accepted(channel, m.last_sequence, now), now)
-            events += self._drop_if_done(channel, now)
+            events += channel.owner.accepted(channel, m.last_sequence, now)
+            if self._retired:
+                events += self._drop_if_done(channel, now)
 
     def _rejected(self, m: ShareRejected, now: Now, events: list[Event]) -> None:
         channel = self._channels.get(m.channel_id)
