@@ -13,7 +13,7 @@ from warppool.ledger import thread as thread_module
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.reader import Reader
 from warppool.ledger.sqlite import SqliteBooks
-from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, LedgerThread
+from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, UNHURRIED_S, LedgerThread
 from warppool.net.inbox import NotRecorded, Recorded
 from warppool.threads import STOP, spawn
 
@@ -83,6 +83,21 @@ def test_nothing_waits_longer_than_the_gathering(path, answers):
     assert ledger.commits == 2
 
 
+def test_what_nobody_waits_for_is_gathered_longer_and_booked_all_the_same(path):
+    arrivals = [(1.0, Shares((share(1),), None)), (1.0 + 10 * GATHER_S, Shares((share(2),), None)),
+                (1.0 + 1.5 * UNHURRIED_S, Shares((share(3),), None))]
+    ledger = simulate(opened(path), arrivals, 2.0)
+    assert booked(path) == [share(number).share_hash for number in (1, 2, 3)]
+    assert ledger.commits == 2
+
+
+def test_counts_alone_hold_up_no_share_that_comes_after_them(path, answers):
+    arrivals = [(1.0, Refusals((("bob", "stale-share", 60, 1),))), (1.0 + 2 * GATHER_S, Shares((share(1),), answers)),
+                (1.0 + 4 * GATHER_S, lambda: answers.put("meanwhile"))]
+    simulate(opened(path), arrivals, 2.0)
+    assert taken(answers) == [Recorded(ids(share(1))), "meanwhile"]
+
+
 def test_a_large_batch_is_not_kept_waiting(path, answers):
     many = tuple(share(number) for number in range(GATHERED_ENOUGH))
     arrivals = [(1.0, Shares(many, answers)), (1.0 + GATHER_S / 2, Shares((share(-1),), answers))]
@@ -106,10 +121,11 @@ def test_durability_none_answers_at_once_and_books_in_groups_all_the_same(path):
             super().put((item, booked(path)), *rest)
 
     answers = Listening()
-    arrivals = [(1.0, Shares((share(1),), answers)), (1.0 + GATHER_S / 2, Shares((share(2),), answers))]
+    arrivals = [(1.0, Shares((share(1),), answers)), (1.0 + GATHER_S / 2, Shares((share(2),), answers)),
+                (1.0 + 2 * GATHER_S, lambda: answers.put("meanwhile"))]
     ledger = simulate(opened(path), arrivals, 2.0, durability="none")
-    assert taken(answers) == [(Recorded(ids(share(1))), []), (Recorded(ids(share(2))), [])]
-    assert booked(path) == [share(1).share_hash, share(2).share_hash]
+    both = [share(1).share_hash, share(2).share_hash]
+    assert taken(answers) == [(Recorded(ids(share(1))), []), (Recorded(ids(share(2))), []), ("meanwhile", both)]
     assert ledger.commits == 1
 
 

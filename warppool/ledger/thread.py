@@ -23,6 +23,7 @@ from warppool.say import say
 from warppool.threads import STOP
 
 GATHER_S: Final = 0.005                 # a commit waits so long for more, since it costs 0.3 ms however many it holds
+UNHURRIED_S: Final = 0.1                # ... and so long where no answer waits for it, as in the translator
 GATHERED_ENOUGH: Final = 256            # shares that are worth a commit at once
 PATIENCE_S: Final = 10.0                # how long a share waits for books that cannot be written
 RETRY_FIRST_S: Final = 0.1              # after the first failure, then doubled ...
@@ -127,12 +128,15 @@ class LedgerThread:
     def _gather(self) -> None:
         """Wait for an item, then a little for those that come with it."""
         try:
-            self._take(self._inbox.get(timeout=self._may_sleep()))
+            first = self._inbox.get(timeout=self._may_sleep())
         except queue.Empty:
             return
+        self._take(first)
         self._drain()
         if self._trouble is None and not self._is_stopping and self._waiting_shares < GATHERED_ENOUGH:
-            self._sleep(GATHER_S)       # one wake-up for all of them, where waiting on the queue takes one for each
+            # One wake-up for all of them, where waiting on the queue takes one for each.
+            is_awaited = not isinstance(first, Shares) or first.reply_to is not None
+            self._sleep(GATHER_S if is_awaited else UNHURRIED_S)
             self._drain()
 
     def _may_sleep(self) -> float:

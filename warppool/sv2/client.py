@@ -136,7 +136,7 @@ class TargetChanged:
 
 
 class SharesAccepted(NamedTuple):
-    """All shares of the channel up to `last_sequence` that were not refused are accepted; `news` of them had not been told."""
+    """All shares of the channel up to `last_sequence` that were not refused are accepted, `news` of them now."""
 
     channel_id: int
     last_sequence: int
