@@ -92,7 +92,8 @@ class TranslatorConnector:
 
     def __call__(self, opened: Opened, now: Now) -> Connection:
         """The connection of one that was accepted."""
-        return _as_heard(opened, connect(opened.conn_id, self._surroundings, now), self._certificate, now)
+        machine = connect(opened.conn_id, self._surroundings, now, is_plain=opened.listener == SV1)
+        return _as_heard(opened, machine, self._certificate, now)
 
 
 def _as_heard(opened: Opened, plain: Connection, certificate: Certificate | None, now: Now) -> Connection:

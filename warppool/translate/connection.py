@@ -1,7 +1,8 @@
 """A V1 machine's connection to the translator: the V1 side's own, and what upstreams leave it to say.
 
-What is sent to a machine must come out of a step of its own connection, since TLS may stand around that. So an
-upstream's step leaves it here and nudges.
+Where TLS stands around a machine's connection, what is sent there must come out of a step of that connection. So an
+upstream's step leaves it here and nudges. On a plain connection it goes out with the upstream's step, unless there is
+something for the worker to look at; a share is a twelfth cheaper for that.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from warppool.translate.surroundings import TranslatorSurroundings
 class TranslatedConnection(MachineConnection[TranslatorSession]):
     """One accepted machine; the face of `events.Connection`. Its first tick dials."""
 
-    __slots__ = ()
+    __slots__ = ("_is_plain",)
 
-    def __init__(self, conn_id: int, surroundings: TranslatorSurroundings, now: Now) -> None:
+    def __init__(self, conn_id: int, surroundings: TranslatorSurroundings, now: Now, *, is_plain: bool) -> None:
         session = TranslatorSession(self, conn_id, surroundings, now)
         super().__init__(session, idle_timeout_s=surroundings.times.idle_timeout_s, now=now)
+        self._is_plain = is_plain
         self.wakes_at = now.monotonic
 
     def leave(self, step: Callable[[TranslatorSession], list[Step]], now: Now) -> list[Event]:
-        """Let an upstream's step do something to the session: what is for others, and a nudge for this one."""
+        """Let an upstream's step do something to the session: what follows from it, perhaps with a nudge for this one.
+        """
         return self._left(step(self._session), now)
 
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
@@ -40,10 +43,28 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         self._session.flush(events)
         if self._is_closed:
             self._outgoing = None
+        elif self._is_plain and self._is_quiet():
+            self._put_out(events)
+            return events
         else:
             self.wakes_at = now.monotonic
         events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
         return events
+
+    def _is_quiet(self) -> bool:
+        """The worker has nothing to look at: no close, no bytes held back, no deadline that came nearer."""
+        if self._close is not None or self._lines.pending:
+            return False
+        due = min(self._deadline, self._session.wakes_at)
+        if due < self.wakes_at:
+            return False
+        self.wakes_at = due
+        return True
+
+    def _put_out(self, events: list[Event]) -> None:
+        lines, self._outgoing = self._outgoing, None
+        if lines is not None:
+            events.append(Send(self.conn_id, lines[0] if len(lines) == 1 else b"".join(lines)))
 
     def seek_again(self, now: Now) -> None:
         """An upstream has come or gone; the nudge is the caller's."""
@@ -55,8 +76,9 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         due = min(self._deadline, self._session.wakes_at)
         if now.monotonic < due and self._close is None and not self._is_closed:     # only what was left
             self.wakes_at = due
-            lines, self._outgoing = self._outgoing, None
-            return [] if lines is None else [Send(self.conn_id, b"".join(lines))]
+            events: list[Event] = []
+            self._put_out(events)
+            return events
         answers = self._session.answers
         was_full = answers.unanswered >= MAX_UNANSWERED
         events = super().tick(now)
@@ -69,6 +91,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         return super()._finish(events)
 
 
-def connect(conn_id: int, surroundings: TranslatorSurroundings, now: Now) -> Connection:
-    """The connection for a machine that was accepted under `conn_id`, plain or inside TLS."""
-    return TranslatedConnection(conn_id, surroundings, now)
+def connect(conn_id: int, surroundings: TranslatorSurroundings, now: Now, *, is_plain: bool) -> Connection:
+    """The connection for a machine that was accepted under `conn_id`; not `is_plain`: inside TLS."""
+    return TranslatedConnection(conn_id, surroundings, now, is_plain=is_plain)
