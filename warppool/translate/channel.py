@@ -106,9 +106,13 @@ class Channel:
         self.tip += 1
         self.seen = _NONE
 
-    def take_accepted(self, last_sequence: int) -> tuple[list[Sent], list[Sent]]:
-        """The shares up to `last_sequence`, all of which the upstream took: (in time, late)."""
-        return _take(self.pending, last_sequence), _take(self.unconfirmed, last_sequence) if self.unconfirmed else []
+    def take_accepted(self, last_sequence: int) -> list[Sent]:
+        """The shares up to `last_sequence` that wait, all of which the upstream took."""
+        return _take(self.pending, last_sequence)
+
+    def take_late(self, last_sequence: int) -> list[Sent]:
+        """Those whose time was over before."""
+        return _take(self.unconfirmed, last_sequence) if self.unconfirmed else []
 
     def take_rejected(self, sequence: int) -> tuple[Sent | None, bool]:
         """The share of that number, if its verdict is awaited; True if it is late."""

@@ -1,8 +1,8 @@
 """A V1 machine's connection to the translator: the V1 side's own, and what upstreams leave it to say.
 
 Where TLS stands around a machine's connection, what is sent there must come out of a step of that connection. So an
-upstream's step leaves it here and nudges. On a plain connection it goes out with the upstream's step, unless there is
-something for the worker to look at; a share is a twelfth cheaper for that.
+upstream's step leaves it here and nudges. On a plain connection the answers to accepted shares, which are nearly all
+that an upstream has to say, go out with its step.
 """
 
 from __future__ import annotations
@@ -29,13 +29,23 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         self.wakes_at = now.monotonic
 
     def leave(self, step: Callable[[TranslatorSession], list[Step]], now: Now) -> list[Event]:
-        """Let an upstream's step do something to the session: what follows from it, perhaps with a nudge for this one.
-        """
+        """Let an upstream's step do something to the session: what is for others, and a nudge for this one."""
         return self._left(step(self._session), now)
 
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
-        """`leave` for what an upstream says most: it took all shares up to this one."""
-        return self._left(self._session.accepted(channel, last_sequence, now), now)
+        """`leave` for what an upstream says most: it took all shares up to this one.
+
+        On a plain connection the answers go out here and now, and nobody need look at it again: no deadline has come
+        nearer by that. Where it is closed, on its way there, or has bytes held back, somebody must.
+        """
+        session = self._session
+        steps = session.accepted(channel, last_sequence, now)
+        if not self._is_plain or self._is_closed or session.is_leaving or self._lines.pending:
+            return self._left(steps, now)
+        events: list[Event] = []
+        self._apply(steps, events)
+        self._put_out(events)
+        return events
 
     def _left(self, steps: list[Step], now: Now) -> list[Event]:
         events: list[Event] = []
@@ -43,23 +53,10 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         self._session.flush(events)
         if self._is_closed:
             self._outgoing = None
-        elif self._is_plain and self._is_quiet():
-            self._put_out(events)
-            return events
         else:
             self.wakes_at = now.monotonic
         events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
         return events
-
-    def _is_quiet(self) -> bool:
-        """The worker has nothing to look at: no close, no bytes held back, no deadline that came nearer."""
-        if self._close is not None or self._lines.pending:
-            return False
-        due = min(self._deadline, self._session.wakes_at)
-        if due < self.wakes_at:
-            return False
-        self.wakes_at = due
-        return True
 
     def _put_out(self, events: list[Event]) -> None:
         lines, self._outgoing = self._outgoing, None

@@ -97,7 +97,8 @@ class TranslatorSession(MachineSession):
         return bool(self._held) and not self._waits_for_name
 
     @property
-    def _is_leaving(self) -> bool:
+    def is_leaving(self) -> bool:
+        """It is to be closed as soon as the machine has its answers."""
         return self._leave_by < math.inf
 
     @property
@@ -108,12 +109,12 @@ class TranslatorSession(MachineSession):
         if current is not None and following is None and not self._is_moving and self._leave_by == math.inf:
             return min(current.first_sent_at + times.verdict_timeout_s,     # it mines; so it is at every share
                        self._jobs.notified_at + KEEP_ALIVE_S)
-        if self._is_leaving and not self._shares.unanswered:
+        if self.is_leaving and not self._shares.unanswered:
             return -math.inf
         due = self._leave_by
         if current is not None:
             due = min(due, current.first_sent_at + times.verdict_timeout_s)
-            if not self._is_leaving:
+            if not self.is_leaving:
                 due = min(due, self._jobs.notified_at + KEEP_ALIVE_S)
         if self._waits_for_name:
             return min(due, self._may_open_at)
@@ -135,9 +136,9 @@ class TranslatorSession(MachineSession):
         current, following = self._current, self._next
         if current is not None:
             steps += self._shares.expire(current, now)
-            if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S and not self._is_leaving:
+            if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S and not self.is_leaving:
                 steps += self._jobs.again(self._mask, now)
-        if self._is_leaving and (not self._shares.unanswered or now.monotonic >= self._leave_by):
+        if self.is_leaving and (not self._shares.unanswered or now.monotonic >= self._leave_by):
             return [*steps, Close(self.conn_id, self._leave_why)]
         self._ask(now)
         grace_s = self._surroundings.times.grace_s
@@ -249,7 +250,7 @@ class TranslatorSession(MachineSession):
 
     @property
     def _wants_upstream(self) -> bool:
-        return self._next is None and not self._is_leaving and (self._current is None or self._is_moving)
+        return self._next is None and not self.is_leaving and (self._current is None or self._is_moving)
 
     def _seek(self, now: Now) -> list[Step]:
         """Begin the next channel, if one is wanted and an upstream is there, or is to be tried."""
@@ -328,7 +329,7 @@ class TranslatorSession(MachineSession):
 
     def _leave(self, reason: str, now: Now) -> list[Step]:
         """The machine cannot go on as it is: close it when it has its answers, so that it connects anew."""
-        if self._is_leaving:
+        if self.is_leaving:
             return []
         self._leave_by = now.monotonic + self._surroundings.times.verdict_timeout_s
         self._leave_why = reason
@@ -434,7 +435,7 @@ class TranslatorSession(MachineSession):
     def _begin(self, now: Now) -> list[Step]:
         """Give the newest work to a machine that is ready for it; once more after each subscribe."""
         channel, jobs = self._current, self._jobs
-        if channel is None or self._user is None or jobs.extranonce is None or self._is_leaving:
+        if channel is None or self._user is None or jobs.extranonce is None or self.is_leaving:
             return []
         work, self._work = self._work, None
         if work is None:

@@ -83,11 +83,11 @@ class Shares(Answers):
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Step]:
         """All shares of `channel` up to this one are good, but for those that were refused."""
         steps: list[Step] = []
-        in_time, late = channel.take_accepted(last_sequence)
-        for sent in late:
-            self._counters.accept(is_late=True)
-            steps += [self._book(channel, sent, now), self._was_late(sent, "accepted", now)]
-        for sent in in_time:
+        if channel.unconfirmed:
+            for sent in channel.take_late(last_sequence):
+                self._counters.accept(is_late=True)
+                steps += [self._book(channel, sent, now), self._was_late(sent, "accepted", now)]
+        for sent in channel.take_accepted(last_sequence):
             self._counters.accept(is_late=False)
             self.in_flight -= 1
             sent.line = accepted(sent.request_id)

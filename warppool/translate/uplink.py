@@ -46,7 +46,7 @@ class Uplink(WithoutShares):
     """One outgoing connection; the face of `events.Upstream`. A probe carries nothing and ends when it is set up."""
 
     __slots__ = ("_asked", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at", "_looks_at",
-                 "_members", "_opened_at", "_retired", "_surroundings", "conn_id", "is_leaving", "is_over",
+                 "_members", "_opened_at", "_retired", "_session", "_surroundings", "conn_id", "is_leaving", "is_over",
                  "is_probe", "is_up", "queued", "upstream", "wakes_at")
 
     def __init__(self, upstream: Upstream, surroundings: TranslatorSurroundings, *, is_probe: bool = False) -> None:
@@ -60,6 +60,7 @@ class Uplink(WithoutShares):
         self._surroundings = surroundings
         self._board = surroundings.board
         self._dialled: DialledConnection | None = None
+        self._session: MiningClientSession          # from `opened` on, before which no channel needs it
         self._members: dict[Channel, None] = {}     # all that depend on it
         self._asked: dict[int, Channel] = {}        # by request_id
         self._channels: dict[int, Channel] = {}     # by channel_id
@@ -133,11 +134,6 @@ class Uplink(WithoutShares):
         channel.stage = Stage.OVER
         return events
 
-    @property
-    def _session(self) -> MiningClientSession:
-        assert self._dialled is not None, "no channel has come so far before the connection stands"
-        return self._dialled.session
-
     # -- face ----------------------------------------------------------------------------------------------------
 
     @property
@@ -161,6 +157,7 @@ class Uplink(WithoutShares):
         self._dialled = DialledConnection(
             self._surroundings.profile, server_public=config.public_key,
             ephemeral_secret=self._surroundings.random_bytes(32), buffer=self._surroundings.buffer, setup=setup)
+        self._session = self._dialled.session
         self._opened_at = self._heard_at = now.monotonic
         self.wakes_at = self._deadline = now.monotonic + SETUP_S
         return [Send(conn_id, self._dialled.outgoing())]
@@ -175,23 +172,28 @@ class Uplink(WithoutShares):
         dialled = self._dialled
         if self.is_over or dialled is None:
             return events
+        is_reckoned = True                          # verdicts bring no deadline nearer
         try:
             for heard in dialled.hear(data):
-                self._STEPS[type(heard)](self, heard, now, events)
+                kind = type(heard)
+                self._STEPS[kind](self, heard, now, events)
                 if self.is_over:
                     return events
+                is_reckoned = is_reckoned and kind is SharesAccepted
         except WrongServerKey as exc:
             return events + self._fail(str(exc), now, is_wrong_key=True)
         except RemoteProtocolError as exc:
             return events + self._fail(f"{type(exc).__name__}: {exc}", now)
         if dialled.messages != self._heard:
             self._heard, self._heard_at = dialled.messages, now.monotonic
-        out = dialled.outgoing()
-        if out:
-            events.append(Send(self.conn_id, out))
+        if not self.is_up:
+            out = dialled.outgoing()
+            if out:
+                events.append(Send(self.conn_id, out))
         if self.queued:
             self.flush(events)
-        self._reckon()
+        if not is_reckoned:
+            self._reckon()
         return events
 
     def tick(self, now: Now) -> list[Event]:
