@@ -11,10 +11,11 @@ from binascii import unhexlify
 
 from warppool.sv1.shares import Fields
 
-_ID = rb'"id": ?(?P<id>0|[1-9][0-9]{0,8})'
+_ID = rb'"id": ?(0|[1-9][0-9]{0,8})'
 _METHOD = rb'"method": ?"mining\.submit"'
-_PARAMS = (rb'"params": ?\["(?P<user>[ !#-\[\]-~]*)", ?"(?P<job>[0-9a-f]{1,16})", ?"(?P<extranonce2>[0-9a-fA-F]{8,16})"'
-           rb', ?"(?P<ntime>[0-9a-fA-F]{8})", ?"(?P<nonce>[0-9a-fA-F]{1,8})"(?:, ?"(?P<bits>[0-9a-fA-F]{8})")?\]')
+# user, job, extranonce2, ntime, nonce, version bits
+_PARAMS = (rb'"params": ?\["([ !#-\[\]-~]*)", ?"([0-9a-f]{1,16})", ?"([0-9a-fA-F]{8,16})"'
+           rb', ?"([0-9a-fA-F]{8})", ?"([0-9a-fA-F]{1,8})"(?:, ?"([0-9a-fA-F]{8})")?\]')
 
 
 def _line(*members: bytes) -> re.Pattern[bytes]:
@@ -22,20 +23,26 @@ def _line(*members: bytes) -> re.Pattern[bytes]:
 
 
 _SHAPES = {
-    b'{"id': _line(_ID, _METHOD, _PARAMS).fullmatch,            # ESP-Miner, NerdMiner, proxies
-    b'{"pa': _line(_PARAMS, _ID, _METHOD).fullmatch,            # cgminer and the many who took it over
-    b'{"me': _line(_METHOD, _PARAMS, _ID).fullmatch,            # cpuminer
+    b'{"id': (_line(_ID, _METHOD, _PARAMS).fullmatch, True),    # ESP-Miner, NerdMiner, proxies
+    b'{"pa': (_line(_PARAMS, _ID, _METHOD).fullmatch, False),   # cgminer and the many who took it over
+    b'{"me': (_line(_METHOD, _PARAMS, _ID).fullmatch, False),   # cpuminer
 }
+"""By how a line begins: its pattern, and whether the id comes first among its groups."""
 
 
 def read_submit_line(line: bytes) -> tuple[bytes, Fields] | None:
     """The id as it is echoed, and the fields; None for any line that is not of the usual shape."""
-    match = _SHAPES.get(line[:4])
-    found = match(line) if match is not None else None
+    shape = _SHAPES.get(line[:4])
+    if shape is None:
+        return None
+    match, is_id_first = shape
+    found = match(line)
     if found is None:
         return None
-    request_id, user, job, extranonce2, ntime, nonce, bits = found.group(
-        "id", "user", "job", "extranonce2", "ntime", "nonce", "bits")
+    if is_id_first:
+        request_id, user, job, extranonce2, ntime, nonce, bits = found.groups()
+    else:
+        user, job, extranonce2, ntime, nonce, bits, request_id = found.groups()
     if len(extranonce2) % 2:
         return None
     return request_id, (user.decode(), int(job, 16), unhexlify(extranonce2), int(ntime, 16), int(nonce, 16),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from warppool.noise.primitives import Buffer
 from warppool.noise.transport import InitiatorTransport
@@ -49,7 +49,11 @@ class DialledConnection:
 
     def send(self, *messages: Message) -> None:
         """Put messages into the next `outgoing`, in one piece."""
-        self._outgoing.append(self._transport.seal(b"".join(map(self._profile.encode, messages))))
+        self._outgoing.append(self.seal(messages))
+
+    def seal(self, messages: Iterable[Message]) -> bytes:
+        """Messages as they go on the wire, in one piece, after all that `outgoing` has given out."""
+        return self._transport.seal(b"".join(map(self._profile.encode, messages)))
 
     def outgoing(self) -> bytes:
         """The bytes to be put on the wire now; b"" for none."""

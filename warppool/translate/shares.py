@@ -51,16 +51,18 @@ class Shares(Answers):
         booked = "" if fault is Reject.UNAUTHORIZED else user
         if channel is not current or channel.stage is not Stage.OPEN:
             return self.refuse(request_id, booked, LOST if current is None else rejection_of(Reject.STALE))
-        extranonce = fitted(extranonce2, work.extranonce_size)
-        if extranonce is None:
-            return self.refuse(request_id, booked, rejection_of(Reject.BAD_EXTRANONCE_SIZE))
+        if len(extranonce2) != work.extranonce_size:
+            extranonce = fitted(extranonce2, work.extranonce_size)
+            if extranonce is None:
+                return self.refuse(request_id, booked, rejection_of(Reject.BAD_EXTRANONCE_SIZE))
+            extranonce2 = extranonce
         version = work.version
         if bits >= 0:
             mask &= work.version_mask
             version = (version & ~mask) | (bits & mask)
             if not mask or bits & ~mask:
                 fault = fault or (Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED)
-        weight = weigh(work.header(extranonce, version, ntime, nonce), given.network_target)
+        weight = weigh(work.header(extranonce2, version, ntime, nonce), given.network_target)
         reject = None if weight.is_block else _judge(given, fault, ntime, weight.value, bar)
         if reject is None and weight.share_hash in channel.seen:
             reject = Reject.DUPLICATE
@@ -71,7 +73,7 @@ class Shares(Answers):
         self.hold(sent)
         self.in_flight += 1
         self._counters.send()
-        channel.submit(given, extranonce, version, ntime, nonce, sent)
+        channel.submit(given, extranonce2, version, ntime, nonce, sent)
         if weight.is_block:
             return [Happened(self._conn_id, "info", "block.sent", (
                 ("upstream", channel.uplink.upstream.config.name), ("height", given.height), ("user", user),

@@ -98,8 +98,7 @@ class Uplink(WithoutShares):
         """Seal what was queued; everyone who took a step that may have queued something asks for it."""
         queue, self.queued = self.queued, []
         if queue and not self.is_over and self._dialled is not None:
-            self._dialled.send(*queue)
-            events.append(Send(self.conn_id, self._dialled.outgoing()))
+            events.append(Send(self.conn_id, self._dialled.seal(queue)))
 
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
