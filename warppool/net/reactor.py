@@ -126,7 +126,14 @@ class Reactor:
         for key, events in ready:
             owner = key.data
             if isinstance(owner, _Peer):
-                self._serve(owner, events)
+                try:
+                    if events & EVENT_WRITE:
+                        self._flush(owner)
+                    if events & EVENT_READ:
+                        self._read(owner)
+                except Exception:               # the unforeseen costs that connection alone
+                    log.exception("event=conn.failed conn=%d", owner.conn_id)
+                    self._lose(owner, "reactor failed")
             elif owner is None:
                 has_mail = True
             elif isinstance(owner, Attempt):
@@ -154,17 +161,6 @@ class Reactor:
             times.append(self._stops_at)
         until = min(*times, self._door.resumes_at, self._dialler.due)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
-
-    def _serve(self, peer: _Peer, events: int) -> None:
-        """Move bytes of one connection; what is unforeseen costs that one alone."""
-        try:
-            if events & EVENT_WRITE:
-                self._flush(peer)
-            if events & EVENT_READ:
-                self._read(peer)
-        except Exception:
-            log.exception("event=conn.failed conn=%d", peer.conn_id)
-            self._lose(peer, "reactor failed")
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
