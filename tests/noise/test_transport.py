@@ -229,8 +229,8 @@ def test_a_consumer_may_stop_early_and_go_on(ends: tuple[Transport, Transport]) 
 
 def test_what_was_taken_in_is_kept_even_if_nobody_asks_for_it_yet(ends: tuple[Transport, Transport]) -> None:
     sender, receiver = ends
-    receiver.open(sender.seal(b"one"))
-    receiver.open(sender.seal(b"two"))
+    receiver.hold(sender.seal(b"one"))
+    receiver.hold(sender.seal(b"two"))
     assert receiver.pending == 42
     assert list(receiver.open(b"")) == [b"one", b"two"]
 

@@ -38,10 +38,27 @@ def test_whoever_stops_early_goes_on_later():
     assert [*reader.feed(b"e\nf\n")] == [b"c", b"de", b"f"]
 
 
-def test_data_is_taken_in_even_if_nobody_asks_for_its_lines():
+@pytest.mark.parametrize("pieces", [(b"a\n",), (b"a\nb", b"c\n"), (b"a", b"b\n", b"c"), (b"", b"a\n", b"")])
+def test_what_is_held_is_kept_until_somebody_asks_for_its_lines(pieces):
+    reader, whole = LineReader(), b"".join(pieces)
+    for piece in pieces:
+        reader.hold(piece)
+    assert reader.pending == len(whole)
+    assert [*reader.feed(b"")] == whole.split(b"\n")[:-1]
+
+
+def test_a_line_that_is_held_comes_before_the_next():
     reader = LineReader()
-    reader.feed(b"a\nb")
-    assert [*reader.feed(b"c\n")] == [b"a", b"bc"]
+    reader.hold(b"a\n")
+    assert [*reader.feed(b"b\n")] == [b"a", b"b"]
+
+
+def test_held_data_that_is_too_long_for_a_line_is_refused_when_asked_for():
+    reader = LineReader()
+    for _ in range(2):
+        reader.hold(b"x" * MAX_LINE)
+    with pytest.raises(BadLine):
+        list(reader.feed(b""))
 
 
 @pytest.mark.parametrize("size", [MAX_LINE, MAX_LINE + 1])

@@ -10,7 +10,7 @@ A pool holds one transport for each of its miners, so an established one is two 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hmac import compare_digest
 from struct import Struct
 from typing import Final, Generic, TypeVar
@@ -75,15 +75,29 @@ class _Transport(ABC, Generic[H]):
         pieces = (plaintext[i : i + MAX_PLAINTEXT] for i in range(0, len(plaintext), MAX_PLAINTEXT))
         return b"".join([_record(send.encrypt_with_ad(b"", piece, self._buffer)) for piece in pieces])
 
-    def open(self, data: bytes) -> Iterator[bytes]:
-        """Take `data` from the wire, and yield the plaintext of each record that is whole; empty ones are passed over.
+    def open(self, data: bytes) -> Iterable[bytes]:
+        """Take `data` from the wire and return the plaintext of each record that is whole, but for empty ones.
 
-        HandshakeFailed or BadRecord comes after what was good before it, and is the end: it comes again at every later
-        call. A consumer may stop early, and goes on with `open(b"")`. Handshake messages are dealt with on the way.
+        The first is to be taken at once; a consumer may stop after any, and goes on with `open(b"")`. HandshakeFailed
+        or BadRecord comes after what was good before it, from here or from the iterator, and is the end: it comes again
+        at every later call. Handshake messages are dealt with on the way.
         """
+        receive = self._receive
+        if receive is not None and not self._held and len(data) >= PREFIX_LEN + TAG_LEN and (
+                PREFIX_LEN + (data[0] | data[1] << 8) == len(data)):
+            try:                                        # one whole record, as nearly always
+                plaintext = receive.decrypt_with_ad(b"", data[PREFIX_LEN:], self._buffer)
+            except BadRecord:
+                self._end()
+                raise
+            return (plaintext,) if plaintext else ()
+        self.hold(data)
+        return self._records()
+
+    def hold(self, data: bytes) -> None:
+        """Take `data` from the wire and open nothing yet."""
         self._held = self._held[self._at :] + data
         self._at = 0
-        return self._records()
 
     def _records(self) -> Iterator[bytes]:
         """What `open` promises; the transport keeps its place before each yield, so that any yield may be the last."""

@@ -78,11 +78,11 @@ class MachineConnection(Generic[S]):
         """Go through what is there until it ends, the connection closes, or too much is unanswered."""
         session = self._session
         answers = session.answers
-        lines = self._lines.feed(data)                  # takes the data in; cuts nothing yet
         if answers.unanswered >= MAX_UNANSWERED:
+            self._lines.hold(data)
             return
         try:
-            for line in lines:
+            for line in self._lines.feed(data):
                 self._apply(self._take(line, now), events)
                 if not self._working_since:
                     self._set_up(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from warppool.errors import BadLine
 
@@ -29,21 +29,28 @@ class LineReader:
         """Bytes held: lines not taken yet, and the beginning of one that is not whole."""
         return len(self._buffer) - self._at if self._partial is None else len(self._partial)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take `data` in, here and now, and return the lines that are whole, without their ends.
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        """Take `data` in and return the lines that are whole, without their ends; the first is to be taken at once.
 
         The iterator raises BadLine behind the lines before the one that is too long. Whoever stops early goes on later
         with `feed(b"")`, or with more data.
         """
+        if data and not self._buffer and self._partial is None and len(data) <= MAX_LINE and (
+                data.find(b"\n") + 1 == len(data)):
+            line = data.strip()                     # one whole line, as nearly always
+            return (line,) if line else ()
+        self.hold(data)
+        return self._lines() if self._partial is None else ()
+
+    def hold(self, data: bytes) -> None:
+        """Take `data` in and cut nothing yet."""
         if self._partial is not None:
             self._partial += data
-            if b"\n" not in data and len(self._partial) <= MAX_LINE:
-                return iter(())
-            self._buffer, self._partial = bytes(self._partial), None
+            if b"\n" in data or len(self._partial) > MAX_LINE:
+                self._buffer, self._partial = bytes(self._partial), None
         elif data:
             self._buffer = self._buffer[self._at:] + data if self._buffer else data
             self._at = 0
-        return self._lines()
 
     def _lines(self) -> Iterator[bytes]:
         buffer, at = self._buffer, self._at

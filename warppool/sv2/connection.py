@@ -74,10 +74,10 @@ class ServerConnection:
 
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
         """Go through what is there until it ends, the connection closes, or too many shares are unanswered."""
-        records = self._transport.open(data)        # takes the data in; opens nothing yet
         if self._is_full or (self._frames.pending and not self._read_frames(b"", now, events)):
+            self._transport.hold(data)
             return
-        for plaintext in records:
+        for plaintext in self._transport.open(data):
             if not self._read_frames(plaintext, now, events):
                 return
         handshake = self._transport.take_handshake()

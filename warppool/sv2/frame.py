@@ -9,7 +9,7 @@ Source: Sv2 Protocol Overview §3.2; sv2-wire.md §2.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from warppool.errors import BadFrame, LocalProtocolError
@@ -61,8 +61,8 @@ class FrameReader:
         """Bytes held: frames not taken yet, and the beginning of one that is not whole."""
         return len(self._buffer) - self._at if self._partial is None else len(self._partial)
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take `data` in, here and now, and return the frames that are whole.
+    def feed(self, data: bytes) -> Iterable[Frame]:
+        """Take `data` in and return the frames that are whole; the first is to be taken at once.
 
         The iterator raises BadFrame behind the frames before the bad one. Whoever stops early goes on later with
         `feed(b"")`, or with more data.
@@ -70,9 +70,14 @@ class FrameReader:
         if self._partial is not None:
             self._partial += data
             if len(self._partial) < self._wanted:
-                return iter(())
+                return ()
             self._buffer, self._partial = bytes(self._partial), None
         elif data:
+            if not self._buffer and len(data) >= HEADER_SIZE:
+                extension_type, number_and_length = _HEADER.unpack_from(data)
+                if number_and_length >> 8 == len(data) - HEADER_SIZE <= self.max_payload:
+                    # one whole frame, as nearly always
+                    return (Frame(extension_type & ~CHANNEL_BIT, number_and_length & 0xFF, data[HEADER_SIZE:]),)
             self._buffer = self._buffer[self._at:] + data if self._buffer else data
             self._at = 0
         return self._frames()
