@@ -35,8 +35,8 @@ class ServerConnection:
     `idle_timeout_s` bounds how long a peer that set up may stay without a channel.
     """
 
-    __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session",
-                 "_transport", "conn_id", "wakes_at")
+    __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_behind", "_is_closed", "_outgoing",
+                 "_session", "_transport", "conn_id", "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings, *, static: KeyPair, ephemeral_secret: bytes,
                  buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
@@ -50,6 +50,7 @@ class ServerConnection:
         self._outgoing: list[bytes] = []        # plaintext frames of this call
         self._close: Close | None = None
         self._is_closed = False
+        self._is_behind = False                 # it stopped reading because too many shares were unanswered
 
     @property
     def in_flight(self) -> int:
@@ -74,11 +75,14 @@ class ServerConnection:
 
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
         """Go through what is there until it ends, the connection closes, or too many shares are unanswered."""
-        if self._is_full or (self._frames.pending and not self._read_frames(b"", now, events)):
+        if self._is_full or (self._is_behind and not self._read_frames(b"", now, events)):
             self._transport.hold(data)
+            self._is_behind = True
             return
+        self._is_behind = False
         for plaintext in self._transport.open(data):
             if not self._read_frames(plaintext, now, events):
+                self._is_behind = True
                 return
         handshake = self._transport.take_handshake()
         if handshake:
@@ -172,7 +176,7 @@ class ServerConnection:
 
     def _resume(self, now: Now, events: list[Event]) -> list[Event]:
         """Answers made room: go on with what was held back."""
-        if self.backlog and not self._is_closed and not self._is_full:
+        if self._is_behind and not self._is_closed and not self._is_full:
             try:
                 self._read(b"", now, events)
             except RemoteProtocolError as exc:

@@ -14,6 +14,7 @@ from warppool.events import Close, Event, Now, ShareRefused
 from warppool.mining.channel import MAX_SEEN, Channel
 from warppool.mining.intake import Intake, Ruling, Submitted
 from warppool.mining.share import Reject, Weight
+from warppool.sv2.codec import layout_of
 from warppool.sv2.messages.mining import (
     SubmitSharesError,
     SubmitSharesExtended,
@@ -29,6 +30,8 @@ class Frames(NamedTuple):
 
     data: bytes
 
+
+_success = layout_of(SubmitSharesSuccess).make
 
 Step = Message | Frames | Event
 """What a step of the session leads to: a message or frames to send, or an event for the worker."""
@@ -93,7 +96,7 @@ class ServerChannel:
             last, count, total = share.sequence, count + 1, total + share.difficulty
         if not count:
             return None
-        return SubmitSharesSuccess(self.channel.channel_id, last, count, int(total))
+        return _success(self.channel.channel_id, last, count, int(total))
 
 
 class Shares:
