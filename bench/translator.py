@@ -11,22 +11,17 @@ case fails unless every share was accepted, stands in the pool's books and in th
 
 from __future__ import annotations
 
-import resource
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-from bench.command import choose, print_medians
 from bench.server import PYTHON, TICK_S, BenchFailed, Server
-from bench.v1 import SETTLE_S, WARM_UP_S, Figures, Loader
+from bench.v1 import SETTLE_S, WARM_UP_S, Case, Figures, Loader, run_cases
 from warppool.app.link import PoolUrl
 
 MODES = ("connection", "channels")
@@ -42,15 +37,6 @@ data_dir = "translator"
 url = "{url}"
 user_identity = "bench.unnamed"
 """
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of output: `measure` makes the figures of one run, and `wanted` are the bounds set for them."""
-
-    name: str
-    measure: Callable[[Loader, float], Figures]     # takes the scale: 1.0, or less for a quick run
-    wanted: Figures = field(default_factory=dict)
 
 
 class Translated(Server):
@@ -179,18 +165,7 @@ CASES = [case for mode in MODES for case in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line says; 1 if a case failed."""
-    chosen, (runs, scale) = choose("bench.translator", __doc__, CASES, arguments)
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    try:
-        with TemporaryDirectory(prefix="warppool-bench-") as folder:
-            loader = Loader(Path(folder))
-            for case in chosen:
-                print_medians("translator", case, [case.measure(loader, scale) for _ in range(runs)])
-    except (BenchFailed, subprocess.SubprocessError) as exc:
-        print(f"bench.translator: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return run_cases("translator", __doc__, CASES, arguments)
 
 
 if __name__ == "__main__":

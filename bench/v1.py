@@ -92,6 +92,22 @@ class Loader:
         return found
 
 
+def run_cases(bench: str, doc: str, cases: Sequence[Case], arguments: Sequence[str] | None) -> int:
+    """Run what the command line of `bench` says; 1 if a case failed."""
+    chosen, (runs, scale) = choose(f"bench.{bench}", doc, cases, arguments)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    try:
+        with TemporaryDirectory(prefix="warppool-bench-") as folder:
+            loader = Loader(Path(folder))
+            for case in chosen:
+                print_medians(bench, case, [case.measure(loader, scale) for _ in range(runs)])
+    except (BenchFailed, subprocess.SubprocessError) as exc:
+        print(f"bench.{bench}: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def v1_server(transactions: int = TRANSACTIONS, **environment: str) -> Server:
     """A pool that serves V1 alone, plain unless `environment` says otherwise."""
     words = {"WARPPOOL__STRATUM__LISTEN": '["127.0.0.1:0"]', **EVERY_HASH_COUNTS, **environment}
@@ -232,18 +248,7 @@ CASES = [
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line says; 1 if a case failed."""
-    chosen, (runs, scale) = choose("bench.v1", __doc__, CASES, arguments)
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    try:
-        with TemporaryDirectory(prefix="warppool-bench-") as folder:
-            loader = Loader(Path(folder))
-            for case in chosen:
-                print_medians("v1", case, [case.measure(loader, scale) for _ in range(runs)])
-    except BenchFailed as exc:
-        print(f"bench.v1: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return run_cases("v1", __doc__, CASES, arguments)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,16 @@ class WithoutShares:
 
     __slots__ = ()
 
+    @property
+    def in_flight(self) -> int:
+        """No share is here."""
+        return 0
+
+    @property
+    def backlog(self) -> int:
+        """Nothing is held back for one."""
+        return 0
+
     def offer(self, job: Job, now: Now) -> list[Event]:
         """Work comes from elsewhere."""
         return []

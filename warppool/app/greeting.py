@@ -84,16 +84,6 @@ class Probe(WithoutShares):
         self._greeting: Greeting | None = None
         self._is_over = False
 
-    @property
-    def in_flight(self) -> int:
-        """No share is here."""
-        return 0
-
-    @property
-    def backlog(self) -> int:
-        """Nothing is held back."""
-        return 0
-
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: greet."""
         self.wakes_at = now.monotonic + GREETING_S

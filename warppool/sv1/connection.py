@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from warppool.errors import RemoteProtocolError
 from warppool.events import Close, Event, Now, Send
+from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
-from warppool.mining.share import Weight
 from warppool.sv1.answers import Step
 from warppool.sv1.lines import LineReader
 from warppool.sv1.messages import parse
@@ -35,7 +35,7 @@ MAX_UNANSWERED = 1024
 S = TypeVar("S", bound=MachineSession)
 
 
-class MachineConnection(Generic[S]):
+class MachineConnection(JudgingConnection[Step], Generic[S]):
     """One accepted V1 connection around its session; the face of `events.Connection`.
 
     `idle_timeout_s` bounds how long an authorized machine may stay without a share.
@@ -43,6 +43,8 @@ class MachineConnection(Generic[S]):
 
     __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_lines",
                  "_outgoing", "_session", "_working_since", "conn_id", "wakes_at")
+
+    _session: S
 
     def __init__(self, session: S, *, idle_timeout_s: float, now: Now) -> None:
         self.conn_id = session.conn_id
@@ -111,24 +113,6 @@ class MachineConnection(Generic[S]):
         self._apply(self._session.offer(job, now), events)
         return self._finish(events)
 
-    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
-        """The next weights, in the order of the shares."""
-        events: list[Event] = []
-        self._apply(self._session.judged(weights, now), events)
-        return self._resume(now, events)
-
-    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares are committed."""
-        events: list[Event] = []
-        self._apply(self._session.recorded(ids), events)
-        return self._resume(now, events)
-
-    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares will never be committed."""
-        events: list[Event] = []
-        self._apply(self._session.not_recorded(ids), events)
-        return self._resume(now, events)
-
     def tick(self, now: Now) -> list[Event]:
         """A deadline has come, or the time to look at the difficulty."""
         events: list[Event] = []
@@ -166,7 +150,7 @@ class MachineConnection(Generic[S]):
         self._apply(self._session.closed(now), events)
         return events
 
-    def _apply(self, steps: list[Step], events: list[Event]) -> None:
+    def _apply(self, steps: Sequence[Step], events: list[Event]) -> None:
         for step in steps:
             if isinstance(step, bytes):
                 if self._outgoing is None:

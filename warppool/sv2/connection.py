@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from warppool.errors import RemoteProtocolError
 from warppool.events import Close, Event, Now, Send
+from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
-from warppool.mining.share import Weight
 from warppool.noise.primitives import Buffer
 from warppool.noise.symmetricstate import KeyPair
 from warppool.noise.transport import ResponderTransport
@@ -28,7 +28,7 @@ MAX_UNANSWERED = 1024
 """Shares of one connection that wait for their verdict or record; what comes after them waits unread."""
 
 
-class ServerConnection:
+class ServerConnection(JudgingConnection[Step]):
     """One accepted Sv2 connection; the face of `events.Connection`.
 
     `static` is the pool's key, `ephemeral_secret` 32 fresh random bytes, `buffer` the worker's own.
@@ -37,6 +37,8 @@ class ServerConnection:
 
     __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_behind", "_is_closed", "_outgoing",
                  "_session", "_transport", "conn_id", "wakes_at")
+
+    _session: MiningServerSession
 
     def __init__(self, conn_id: int, surroundings: Surroundings, *, static: KeyPair, ephemeral_secret: bytes,
                  buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
@@ -116,24 +118,6 @@ class ServerConnection:
         self._apply(self._session.offer(job), events)
         return self._finish(events)
 
-    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
-        """The next weights, in the order of the shares."""
-        events: list[Event] = []
-        self._apply(self._session.judged(weights, now), events)
-        return self._resume(now, events)
-
-    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares are committed."""
-        events: list[Event] = []
-        self._apply(self._session.recorded(ids), events)
-        return self._resume(now, events)
-
-    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares will never be committed."""
-        events: list[Event] = []
-        self._apply(self._session.not_recorded(ids), events)
-        return self._resume(now, events)
-
     def tick(self, now: Now) -> list[Event]:
         """A deadline has come: the connection's own, or one of its channels'."""
         if self._is_closed or now.monotonic < self.wakes_at:
@@ -163,7 +147,7 @@ class ServerConnection:
         self._session.closed()
         return []
 
-    def _apply(self, steps: list[Step], events: list[Event]) -> None:
+    def _apply(self, steps: Sequence[Step], events: list[Event]) -> None:
         for step in steps:
             if isinstance(step, Frames):
                 self._outgoing.append(step.data)

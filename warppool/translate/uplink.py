@@ -135,16 +135,6 @@ class Uplink(WithoutShares):
 
     # -- face ----------------------------------------------------------------------------------------------------
 
-    @property
-    def in_flight(self) -> int:
-        """The machines' connections count their shares."""
-        return 0
-
-    @property
-    def backlog(self) -> int:
-        """Nothing is held back: what comes takes little and is bounded by what was sent."""
-        return 0
-
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: shake hands."""
         self.conn_id = conn_id
