@@ -96,6 +96,20 @@ def test_a_hung_upstream_is_dead_after_its_silence():
 
 
 @MODES
+def test_a_silence_that_is_shorter_than_the_set_up_may_take_is_noticed_in_time(mode):
+    world, machine, (pool, other) = scene(mode, pools=2, silence_s=3.0)
+    machine.mine()
+    world.wait(1)
+    pool.new_job()
+    world.run()
+    pool.manner = "silent"
+    world.wait(2.9)
+    assert other.dials == 0
+    world.wait(0.2)
+    assert other.dials == 1 and "upstream.lost" in world.names()
+
+
+@MODES
 def test_an_upstream_without_a_channel_has_nothing_to_say(mode):
     world = World(mode, silence_s=5.0)
     machine = world.machine()
