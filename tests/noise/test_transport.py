@@ -235,6 +235,14 @@ def test_what_was_taken_in_is_kept_even_if_nobody_asks_for_it_yet(ends: tuple[Tr
     assert list(receiver.open(b"")) == [b"one", b"two"]
 
 
+def test_what_is_held_is_opened_before_what_comes(ends: tuple[Transport, Transport]) -> None:
+    sender, receiver = ends
+    one, two, three = map(sender.seal, (b"one", b"two", b"three"))
+    receiver.hold(one)
+    assert list(receiver.open(two)) == [b"one", b"two"]
+    assert list(receiver.open(three)) == [b"three"]
+
+
 def test_two_iterators_of_one_transport_share_its_place(ends: tuple[Transport, Transport]) -> None:
     sender, receiver = ends
     older = receiver.open(b"".join(map(sender.seal, (b"one", b"two", b"three", b"four"))))

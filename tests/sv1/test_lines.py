@@ -73,6 +73,12 @@ def test_the_longest_line(size, pieces):
     assert lines == ([b"first", b"x" * size] if size == MAX_LINE else [b"first"])
 
 
+def test_a_line_that_comes_alone_and_is_too_long_is_refused():
+    assert [*LineReader().feed(b"x" * MAX_LINE + b"\n")] == [b"x" * MAX_LINE]
+    with pytest.raises(BadLine, match="more than 16384 bytes"):
+        list(LineReader().feed(b"x" * (MAX_LINE + 1) + b"\n"))
+
+
 def test_an_endless_line_is_refused_once_it_is_too_long():
     reader = LineReader()
     assert [*reader.feed(b"x" * MAX_LINE)] == []

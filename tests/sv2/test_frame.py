@@ -180,3 +180,10 @@ def test_garbage_is_refused_or_awaited_and_nothing_else(pieces):
 def test_a_damaged_stream_is_cut_the_same_in_any_pieces(at, flip, cuts):
     wire = WIRE[:at] + bytes([WIRE[at] ^ flip]) + WIRE[at + 1:]
     assert read_all(FrameReader(300), [wire]) == read_all(FrameReader(300), split(wire, cuts))
+
+
+def test_a_frame_that_comes_alone_and_is_too_long_is_refused():
+    reader = FrameReader(5)
+    assert [*reader.feed(encode_frame(1, bytes(5)))] == [Frame(0, 1, bytes(5))]
+    with pytest.raises(BadFrame, match="6 bytes is announced, 5 are allowed"):
+        list(reader.feed(encode_frame(1, bytes(6))))

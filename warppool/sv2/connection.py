@@ -79,7 +79,6 @@ class ServerConnection(JudgingConnection[Step]):
         """Go through what is there until it ends, the connection closes, or too many shares are unanswered."""
         if self._is_full or (self._is_behind and not self._read_frames(b"", now, events)):
             self._transport.hold(data)
-            self._is_behind = True
             return
         self._is_behind = False
         for plaintext in self._transport.open(data):
