@@ -187,3 +187,10 @@ def test_a_frame_that_comes_alone_and_is_too_long_is_refused():
     assert [*reader.feed(encode_frame(1, bytes(5)))] == [Frame(0, 1, bytes(5))]
     with pytest.raises(BadFrame, match="6 bytes is announced, 5 are allowed"):
         list(reader.feed(encode_frame(1, bytes(6))))
+
+
+def test_frames_that_were_left_come_before_the_next():
+    reader = FrameReader(5)
+    one, two, three = (encode_frame(number, b"") for number in (1, 2, 3))
+    assert [*islice(reader.feed(one + two), 1)] == [Frame(0, 1, b"")]
+    assert [*reader.feed(three)] == [Frame(0, 2, b""), Frame(0, 3, b"")]
