@@ -154,8 +154,11 @@ class Worker:
         items = self._next_items()
         self._now = Now(time.monotonic(), time.time())
         self.beat = self._now.monotonic
-        is_stopped = STOP in items
-        for item in items[:items.index(STOP)] if is_stopped else items:
+        is_stopped = False
+        for item in items:
+            if item is STOP:
+                is_stopped = True
+                break
             self._guard(self._handle, item)
         self._guard(self._tick)
         self._guard(self._settle)
