@@ -18,6 +18,7 @@ from warppool.app.cli import main
 from warppool.app.democert import self_signed
 from warppool.app.lock import DataDirLock
 
+ANYONES = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
 LISTEN = '[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:0"]\n'
 
 
@@ -80,6 +81,15 @@ def test_listeners_that_nothing_serves_are_warnings(check):
     assert status == 0
     assert graded(lines, "warn") == [
         "warn stratum.sv2_spec_listen: this version serves no such listener yet; [] silences this"]
+
+
+def test_an_address_whose_coins_anyone_can_spend_is_a_warning(check, monkeypatch):
+    monkeypatch.setenv("WARPPOOL__POOL__PAYOUT_ADDRESS", ANYONES)
+    status, lines = check()
+    assert status == 0
+    assert graded(lines, "warn") == [
+        "warn pool.payout_address: anyone can spend what a block pays there, since no rule guards that kind of address "
+        "yet: use an address of today"]
 
 
 def test_a_port_that_is_taken_is_an_error(check):

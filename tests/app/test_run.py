@@ -170,6 +170,19 @@ def test_systemd_hears_ready_when_a_template_is_there_and_then_the_watchdog_is_f
     assert set(manager.words) == {"READY=1", "WATCHDOG=1", "STOPPING=1"}
 
 
+def test_an_address_whose_coins_anyone_can_spend_is_warned_of_at_every_start(tmp_path: Path) -> None:
+    anyones = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
+    with StubNode(cookie=tmp_path / "cookie") as stub:
+        for address, warnings in ((ADDRESS, []), (anyones, ["pool.payout_address"])):
+            config = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": "cookie"},
+                                  pool={"payout_address": address})
+            with PoolProcess(config) as pool:
+                pool.ready()
+                assert [event["key"] for event in pool.events("config.unguarded")] == warnings
+                pool.terminate()
+                assert pool.wait() == 0
+
+
 def test_without_a_watchdog_none_is_fed(tmp_path: Path, manager: ServiceManager) -> None:
     with StubNode(cookie=tmp_path / "cookie") as stub:
         config = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": "cookie"})

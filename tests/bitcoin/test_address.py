@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warppool.bitcoin.address import NETWORKS, AddressError, script_of
+from warppool.bitcoin.address import NETWORKS, AddressError, is_guarded, script_of
 from warppool.bitcoin.base58 import decode_base58check
 from warppool.bitcoin.bech32 import Encoding, bytes_of_values, decode_bech32
 from warppool.bitcoin.hashes import double_sha256
@@ -275,3 +275,14 @@ def test_bytes_of_values_undoes_the_grouping(data):
     bits = "".join(f"{byte:08b}" for byte in data)
     bits += "0" * (-len(bits) % 5)
     assert bytes_of_values([int(bits[i:i + 5], 2) for i in range(0, len(bits), 5)]) == data
+
+
+@pytest.mark.parametrize(("address", "guarded"), [
+    ("1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH", True), ("3EktnHQD7RiAE6uzMj2ZifT9YgRrkSgzQX", True),
+    (segwit("bc", 0, bytes(20)), True), (segwit("bc", 0, bytes(32)), True), (segwit("bc", 1, bytes(32)), True),
+    (segwit("bc", 1, bytes(31)), False), (segwit("bc", 1, bytes(33)), False),
+    (segwit("bc", 1, b"\x4e\x73"), False),                             # pay to anchor, meant for anyone
+    (segwit("bc", 2, bytes(32)), False), (segwit("bc", 16, bytes(20)), False), (segwit("bc", 16, bytes(40)), False),
+])
+def test_only_rules_of_today_guard_a_coin(address, guarded):
+    assert is_guarded(script_of(address, "main")) is guarded

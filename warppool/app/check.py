@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from warppool.app.config import unserved
+from warppool.app.config import UNGUARDED, unserved
 from warppool.app.connector import doors_of
 from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
 from warppool.app.lock import holder
@@ -20,6 +20,7 @@ from warppool.app.translatorcheck import translator_findings
 from warppool.app.translatorconfig import read_either
 from warppool.app.translatoroptions import TranslatorConfig
 from warppool.app.wiring import credentials_of
+from warppool.bitcoin.address import is_guarded
 from warppool.errors import ConfigError, NodeError
 from warppool.node.gbt import read_template
 from warppool.node.jsonrpc import JsonRpc, NodeAddress
@@ -56,6 +57,8 @@ def findings(path: Path) -> Iterator[Finding]:
 def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
     stratum, folder = config.stratum, config.pool.data_dir
     yield Finding("ok", "config", f"{path} is read, for {config.pool.network}, paying to {config.pool.payout_address}")
+    if not is_guarded(config.pool.payout_script):
+        yield Finding("warn", "pool.payout_address", f"{UNGUARDED}: use an address of today")
     for key in unserved(config):
         yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
     if config.secrets.sv2_static_priv_key is not None:

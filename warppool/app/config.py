@@ -73,6 +73,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                   ledger=ledger, log=sections.one("log"), secrets=secrets or Secrets())
 
 
+UNGUARDED = "anyone can spend what a block pays there, since no rule guards that kind of address yet"
+
+
 def unserved(config: Config) -> tuple[str, ...]:
     """Keys of listeners that are asked for and that nothing serves yet; each is worth one warning."""
     return tuple(f"stratum.{key}" for key in UNSERVED_LISTENERS if getattr(config.stratum, key))

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from warppool.app.config import read_config, unserved
+from warppool.app.config import UNGUARDED, read_config, unserved
 from warppool.app.house import House
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
 from warppool.app.summary import Summary
 from warppool.app.wiring import Daemon
+from warppool.bitcoin.address import is_guarded
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the pool until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
     config = read_config(args.config)
     set_up(config.log.level)
+    if not is_guarded(config.pool.payout_script):
+        say(log, logging.WARNING, "config.unguarded", key="pool.payout_address", meaning=UNGUARDED)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
     return serve(lambda: Daemon(config))

@@ -24,6 +24,7 @@ _BASE58_VERSIONS = {
 _HASH160_SIZE = 20
 _PROGRAM_SIZES = range(2, 41)       # bytes of a witness program (BIP141)
 _V0_PROGRAM_SIZES = (20, 32)        # key hash, script hash
+_TAPROOT_PROGRAM_SIZE = 32
 _MAX_WITNESS_VERSION = 16
 _OP_1 = 0x51
 
@@ -47,6 +48,16 @@ def script_of(address: str, network: str) -> bytes:
     if network not in networks:
         raise AddressError(f"{_quoted(address)} is an address for {_any_of(networks)}, not for {network}")
     return script
+
+
+def is_guarded(script: bytes) -> bool:
+    """Whether a rule guards what is paid to `script`, one that `script_of` made: anyone can spend it otherwise.
+
+    So it is with witness versions to come, and with a version 1 program that is no P2TR of 32 bytes (BIP141, BIP341).
+    """
+    version, size = script[0], script[1]
+    is_to_come = _OP_1 <= version < _OP_1 + _MAX_WITNESS_VERSION and len(script) == 2 + size
+    return not is_to_come or (version == _OP_1 and size == _TAPROOT_PROGRAM_SIZE)
 
 
 def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
