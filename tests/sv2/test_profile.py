@@ -14,6 +14,7 @@ from warppool.noise.symmetricstate import WARP_SUITE
 from warppool.sv2.codec import decode, encode
 from warppool.sv2.frame import CHANNEL_BIT, HEADER_SIZE, Frame, FrameReader, encode_frame
 from warppool.sv2.messages import common, mining, template
+from warppool.sv2.messages.mining import SubmitSharesExtended
 from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
 from warppool.sv2.types import Message
 
@@ -223,6 +224,32 @@ def test_what_one_side_encodes_the_other_decodes(profile, message):
     if profile is WARP and isinstance(message, template.CoinbaseOutputConstraints):
         message = dataclasses.replace(message, coinbase_output_max_additional_sigops=None)
     assert received == message
+
+
+@settings(max_examples=500, deadline=None)
+@given(ANY_PROFILE, st.data())
+def test_a_framer_makes_what_encode_makes_of_the_message(profile, data):
+    cls = data.draw(st.sampled_from([cls for ids in profile.ids.values() for cls in ids]))
+    message = data.draw(messages_of(cls))
+    values = [getattr(message, field.name) for field in dataclasses.fields(cls)]
+    assert profile.framer(cls)(*values) == profile.encode(message)
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ((1, 2, 3, 4, 5, 6, bytes(33)), "extranonce"), ((1, 2, 3, 4, 5, 2**32, bytes(4)), "version"),
+    ((-1, 2, 3, 4, 5, 6, bytes(4)), "channel_id"), ((1, 2, "3", 4, 5, 6, b""), "job_id"),
+])
+def test_a_framer_names_the_field_that_its_type_cannot_hold(values, words):
+    with pytest.raises(LocalProtocolError, match=f"SubmitSharesExtended.{words}: "):
+        WARP.framer(SubmitSharesExtended)(*values)
+
+
+def test_a_framer_sends_nothing_longer_than_the_profile_allows():
+    small = dataclasses.replace(WARP, max_payload=30)
+    assert small.framer(SubmitSharesExtended)(1, 2, 3, 4, 5, 6, bytes(5)) == WARP.encode(
+        SubmitSharesExtended(1, 2, 3, 4, 5, 6, bytes(5)))
+    with pytest.raises(LocalProtocolError, match="SubmitSharesExtended of 31 bytes"):
+        small.framer(SubmitSharesExtended)(1, 2, 3, 4, 5, 6, bytes(6))
 
 
 @settings(max_examples=1_000, deadline=None)

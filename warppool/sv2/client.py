@@ -16,7 +16,6 @@ from typing import NamedTuple
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
-from warppool.sv2.codec import layout_of
 from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.mining import (
     CloseChannel,
@@ -43,10 +42,6 @@ MAX_FUTURE_JOBS = 16
 """Future jobs kept for a channel, the oldest dropped first (what the reference implementation's clients keep)."""
 
 MAX_EXTRANONCE_SIZE = 32
-
-
-_standard_share = layout_of(SubmitSharesStandard).make
-_extended_share = layout_of(SubmitSharesExtended).make
 
 
 class ClientPhase(IntEnum):
@@ -232,13 +227,23 @@ class MiningClientSession:
     def submit(self, work: Work, extranonce: bytes, version: int, ntime: int,
                nonce: int) -> SubmitSharesStandard | SubmitSharesExtended:
         """The share for one header of `work`, under the channel's next sequence number."""
+        sequence = self._next_sequence(work)
+        if work.merkle_root is not None:
+            return SubmitSharesStandard(work.channel_id, sequence, work.job_id, nonce, ntime, version)
+        return SubmitSharesExtended(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+
+    def frame_share(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int) -> tuple[int, bytes]:
+        """The same on an extended channel, as its sequence number and its frame; for who sends very many."""
+        sequence = self._next_sequence(work)
+        frame = self.profile.framer(SubmitSharesExtended)
+        return sequence, frame(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+
+    def _next_sequence(self, work: Work) -> int:
         channel = self._channels.get(work.channel_id)
         if channel is None:
             raise LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
         sequence, channel.sequence = channel.sequence, channel.sequence + 1
-        if work.merkle_root is not None:
-            return _standard_share(work.channel_id, sequence, work.job_id, nonce, ntime, version)
-        return _extended_share(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+        return sequence
 
     def close_channel(self, channel_id: int, reason: str) -> CloseChannel:
         """Give a channel up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from warppool.noise.primitives import Buffer
 from warppool.noise.transport import InitiatorTransport
@@ -49,12 +49,11 @@ class DialledConnection:
 
     def send(self, *messages: Message) -> None:
         """Put messages into the next `outgoing`, in one piece."""
-        self._outgoing.append(self.seal(messages))
+        self._outgoing.append(self.seal(b"".join(map(self._profile.encode, messages))))
 
-    def seal(self, messages: Sequence[Message]) -> bytes:
-        """Messages as they go on the wire, in one piece, after all that `outgoing` has given out."""
-        encode = self._profile.encode
-        return self._transport.seal(encode(messages[0]) if len(messages) == 1 else b"".join(map(encode, messages)))
+    def seal(self, frames: bytes) -> bytes:
+        """Frames as they go on the wire, in one piece, after all that `outgoing` has given out."""
+        return self._transport.seal(frames)
 
     def outgoing(self) -> bytes:
         """The bytes to be put on the wire now; b"" for none."""

@@ -23,7 +23,10 @@ HEADER_SIZE = 6
 MAX_U24 = 0xFFFFFF
 """The longest payload that a header can announce."""
 
-_HEADER = struct.Struct("<HI")          # the I is number and length: the number in its low byte
+HEADER_FORMAT = "<HI"
+"""A header for `struct`; the I is number and length, with the number in its low byte."""
+
+_HEADER = struct.Struct(HEADER_FORMAT)
 
 
 class Frame(NamedTuple):

@@ -8,7 +8,8 @@ Source: sv2-wire.md §2.3, §8; messages.json.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 from warppool.errors import LocalProtocolError, UnexpectedMessage
 from warppool.noise.symmetricstate import WARP_SUITE, Suite
 from warppool.sv2.codec import Layout, layout_of
-from warppool.sv2.frame import CHANNEL_BIT, MAX_U24, Frame, encode_frame
+from warppool.sv2.frame import CHANNEL_BIT, HEADER_FORMAT, MAX_U24, Frame, encode_frame
 from warppool.sv2.messages import common, mining, template
-from warppool.sv2.types import Message
+from warppool.sv2.types import Bytes, Message, UInt
 
 
 class Subprotocol(IntEnum):
@@ -56,6 +57,7 @@ class Profile:
     sealed_by: Suite | None                         # None: its transport does not exist yet
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
+    _framers: dict[type[Message], Callable[..., bytes]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Build the tables of both directions; ValueError if two messages that can meet have one number."""
@@ -95,6 +97,41 @@ class Profile:
         if len(payload) > self.max_payload:
             raise LocalProtocolError(f"{type(message).__name__} of {len(payload)} bytes in profile {self.name}")
         return encode_frame(msg_type, payload, extension_type)
+
+    def framer(self, cls: type[Message]) -> Callable[..., bytes]:
+        """`encode` for one class, from the values of a message in wire order: no message is made where `struct` can
+        make the frame at one stroke. For what goes out with every share.
+        """
+        framer = self._framers.get(cls)
+        if framer is None:
+            framer = self._framers[cls] = self._make_framer(cls)
+        return framer
+
+    def _make_framer(self, cls: type[Message]) -> Callable[..., bytes]:
+        extension_type, msg_type, layout = self._route(cls)
+
+        def by_message(*values: Any) -> bytes:
+            return self.encode(layout.make(*values))
+
+        *heads, tail = layout.kinds.values()
+        numbers = [kind.code for kind in heads if isinstance(kind, UInt)]
+        if len(numbers) < len(heads) or not isinstance(tail, Bytes) or tail.min_size != 1:
+            return by_message
+        size = sum(kind.min_size for kind in heads) + 1
+        limit = min(tail.limit, self.max_payload - size)
+        pack = struct.Struct(f"{HEADER_FORMAT}{''.join(numbers)}B").pack
+
+        def at_one_stroke(*values: Any) -> bytes:
+            value: bytes = values[-1]
+            length = len(value)
+            if length <= limit:
+                try:
+                    return pack(extension_type, msg_type | size + length << 8, *values[:-1], length) + value
+                except struct.error:
+                    pass
+            return by_message(*values)          # which names the field that its type cannot hold
+
+        return at_one_stroke
 
     def decode(self, subprotocol: Subprotocol, frame: Frame) -> Message | None:
         """The message in `frame`, or None for a frame of an extension, since none is agreed on: discard it.

@@ -29,7 +29,6 @@ from warppool.sv2.client import (
     WorkReady,
 )
 from warppool.sv2.dialled import DialledConnection
-from warppool.sv2.messages.mining import SubmitSharesExtended
 from warppool.sv2.types import Message
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.standing import Standing
@@ -65,7 +64,7 @@ class Uplink(WithoutShares):
         self._asked: dict[int, Channel] = {}        # by request_id
         self._channels: dict[int, Channel] = {}     # by channel_id
         self._retired: dict[Channel, None] = {}     # members whose last shares are awaited
-        self.queued: list[Message] = []             # to be sealed together
+        self.queued: list[bytes] = []               # frames to be sealed together
         self._deadline = math.inf                   # of the set-up
         self._opened_at = self._heard_at = -math.inf
         self._heard = 0                             # messages, until `_heard_at`
@@ -81,24 +80,23 @@ class Uplink(WithoutShares):
         """Ask the pool for `channel`."""
         message = self._session.open_extended(identity, 0.0, max_target, min_extranonce_size)
         self._asked[message.request_id] = channel
-        self.queued.append(message)
+        self.queue(message)
 
     def queue(self, message: Message) -> None:
         """Send it with what else the step leads to."""
-        self.queued.append(message)
+        self.queued.append(self._surroundings.profile.encode(message))
 
     def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int) -> int:
         """Send a share; its sequence number."""
-        message = self._session.submit(work, extranonce, version, ntime, nonce)
-        assert isinstance(message, SubmitSharesExtended)
-        self.queued.append(message)
-        return message.sequence_number
+        sequence, frame = self._session.frame_share(work, extranonce, version, ntime, nonce)
+        self.queued.append(frame)
+        return sequence
 
     def flush(self, events: list[Event]) -> None:
         """Seal what was queued; everyone who took a step that may have queued something asks for it."""
         queue, self.queued = self.queued, []
         if queue and not self.is_over and self._dialled is not None:
-            events.append(Send(self.conn_id, self._dialled.seal(queue)))
+            events.append(Send(self.conn_id, self._dialled.seal(b"".join(queue))))
 
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
@@ -128,7 +126,7 @@ class Uplink(WithoutShares):
                 events += self._end("no machine needs it", self._board.has_left(self, now))
         elif channel.stage is Stage.OPEN:
             self._channels.pop(channel.channel_id, None)
-            self.queued.append(self._session.close_channel(channel.channel_id, "machine left"))
+            self.queue(self._session.close_channel(channel.channel_id, "machine left"))
             self.flush(events)
         channel.stage = Stage.OVER
         return events
@@ -282,7 +280,7 @@ class Uplink(WithoutShares):
     def _opened(self, m: ChannelOpened, now: Now, events: list[Event]) -> None:
         channel = self._asked.pop(m.request_id)
         if channel.stage is not Stage.ASKED:                    # the machine has gone meanwhile
-            self.queued.append(self._session.close_channel(m.channel_id, "machine left"))
+            self.queue(self._session.close_channel(m.channel_id, "machine left"))
             return
         if m.target == 0:
             raise RemoteProtocolError("a channel with a target of 0")
