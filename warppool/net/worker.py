@@ -29,6 +29,7 @@ from warppool.events import (
 )
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
+from warppool.net.clients import Client, UpstreamClient
 from warppool.net.counts import Counts
 from warppool.net.deadlines import Deadlines
 from warppool.net.dials import STOPPING, Dials
@@ -77,30 +78,6 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
            "critical": logging.CRITICAL}
 
 
-class _Client:
-    """What the worker keeps beside a connection."""
-
-    __slots__ = ("connection", "due", "is_behind", "is_mute", "peer", "unreported")
-
-    is_upstream = False
-
-    def __init__(self, connection: Connection, peer: str) -> None:
-        self.connection = connection
-        self.peer = peer
-        self.due = math.inf                     # monotonic seconds of the one entry that stands
-        self.unreported = 0                     # bytes received and not yet reported as consumed
-        self.is_behind = False                  # it may hold bytes back
-        self.is_mute = False                    # closed; only its shares in flight keep it
-
-
-class _UpstreamClient(_Client):
-    """One that a session here asked for; a drain waits for what it says."""
-
-    __slots__ = ()
-
-    is_upstream = True
-
-
 class Worker:
     """Serves the connections that the reactor gives it; `run` is the body of its thread.
 
@@ -128,7 +105,7 @@ class Worker:
         self._found = found
         self._dials = Dials(index, dial)
         self._now = Now(self.beat, time.time())             # of this wake-up
-        self._clients: dict[int, _Client] = {}
+        self._clients: dict[int, Client] = {}
         self._latest: Job | None = None                     # the job that a new connection starts with
         self._deadlines = Deadlines()
         self._counts = Counts()
@@ -231,7 +208,7 @@ class Worker:
 
     # --- steps of connections -----------------------------------------------------------------------------------------
 
-    def _guard_client(self, act: Callable[..., None], client: _Client, *args: Any) -> None:
+    def _guard_client(self, act: Callable[..., None], client: Client, *args: Any) -> None:
         """The place for the unforeseen of one connection: that one is closed, the others do not notice."""
         try:
             act(client, *args)
@@ -242,7 +219,7 @@ class Worker:
                 self._outgoing.close(conn_id)
                 self._mute(client)
 
-    def _step(self, client: _Client, step: Callable[..., list[Event]], *args: Any) -> None:
+    def _step(self, client: Client, step: Callable[..., list[Event]], *args: Any) -> None:
         """Take one step of a connection and gather what follows from it."""
         self._gather(step(*args, self._now))
         if client.connection.wakes_at < client.due and not client.is_mute:
@@ -258,7 +235,7 @@ class Worker:
             log.exception("event=conn.failed conn=%d peer=%s", opened.conn_id, opened.peer)
             self._outgoing.close(opened.conn_id)
             return
-        client = self._clients[opened.conn_id] = _Client(connection, opened.peer)
+        client = self._clients[opened.conn_id] = Client(connection, opened.peer)
         if connection.wakes_at < math.inf:
             self._schedule(client, connection.wakes_at)
         if self._latest is not None:
@@ -271,7 +248,7 @@ class Worker:
             return
         say(log, logging.DEBUG, "conn.dialled", conn=connected.conn_id, peer=connected.peer)
         upstream.conn_id = connected.conn_id
-        client = self._clients[connected.conn_id] = _UpstreamClient(upstream, connected.peer)
+        client = self._clients[connected.conn_id] = UpstreamClient(upstream, connected.peer)
         self._guard_client(self._step, client, upstream.opened, connected.conn_id, connected.peer)
 
     def _fail_dial(self, failed: ConnectFailed) -> None:
@@ -284,7 +261,7 @@ class Worker:
         except Exception:
             log.exception("event=dial.broken worker=%d dial=%d", self.index, failed.dial_id)
 
-    def _feed(self, client: _Client, data: bytes) -> None:
+    def _feed(self, client: Client, data: bytes) -> None:
         """Give a connection bytes, or with none let it go on with what it held back."""
         connection = client.connection
         self._gather(connection.receive(data, self._now))       # `_step`, without the call that each share would pay
@@ -294,7 +271,7 @@ class Worker:
         if client.unreported >= REPORT_AT:
             self._report(client)
 
-    def _report(self, client: _Client) -> None:
+    def _report(self, client: Client) -> None:
         """Tell the reactor how much no longer waits here.
 
         Without a share in flight no bytes wait for us: what a connection still holds then is the front of a frame,
@@ -306,12 +283,12 @@ class Worker:
             client.unreported -= consumed
             self._outgoing.report(connection.conn_id, consumed)
 
-    def _answer(self, client: _Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
+    def _answer(self, client: Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
         """Weights or records have come, which makes room for more shares of this connection."""
         self._step(client, step, answers)
         self._go_on(client)
 
-    def _go_on(self, client: _Client) -> None:
+    def _go_on(self, client: Client) -> None:
         """What it waited for may have come: forget it, or let it go on with what it held back."""
         if client.is_mute:
             self._forget_if_done(client)
@@ -328,7 +305,7 @@ class Worker:
             if client is not None:
                 self._guard_client(self._heed, client)
 
-    def _heed(self, client: _Client) -> None:
+    def _heed(self, client: Client) -> None:
         if not client.is_mute:
             self._step(client, client.connection.tick)
         self._go_on(client)
@@ -354,17 +331,17 @@ class Worker:
             if count % OFFER_SLICE == 0:
                 self._emit()
 
-    def _mute(self, client: _Client) -> None:
+    def _mute(self, client: Client) -> None:
         """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
         client.is_mute = True
         self._schedule(client, self._now.monotonic + MUTE_S)
         self._guard_client(self._end, client)
 
-    def _end(self, client: _Client) -> None:
+    def _end(self, client: Client) -> None:
         self._step(client, client.connection.closed)
         self._forget_if_done(client)
 
-    def _forget_if_done(self, client: _Client) -> None:
+    def _forget_if_done(self, client: Client) -> None:
         if client.connection.in_flight == 0:
             self._clients.pop(client.connection.conn_id, None)
             if self._deadlines.has_waste(len(self._clients)):
@@ -373,7 +350,7 @@ class Worker:
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
-    def _schedule(self, client: _Client, due: float) -> None:
+    def _schedule(self, client: Client, due: float) -> None:
         client.due = due
         self._deadlines.enter(due, client.connection.conn_id)
 
@@ -386,7 +363,7 @@ class Worker:
         if now >= self._counts.refusals_due:
             self._refused(self._counts.take_refusals())
 
-    def _come_due(self, client: _Client) -> None:
+    def _come_due(self, client: Client) -> None:
         """The entry of this connection has come, though its deadline may have moved on."""
         connection, now = client.connection, self._now.monotonic
         if client.is_mute:
