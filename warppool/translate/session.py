@@ -12,7 +12,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from warppool.events import Close, Event, Happened, Now, Nudge
+from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import is_user_identity
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step, Ticket
@@ -323,11 +323,7 @@ class TranslatorSession(MachineSession):
                 self._shunned_until = now.monotonic + self._surroundings.times.return_after_s
 
     def _retire(self, channel: Channel, now: Now) -> list[Step]:
-        steps: list[Step] = [*channel.uplink.retire(channel, now)]
-        if channel.uplink.has_retired:
-            channel.uplink.wakes_at = now.monotonic
-            steps.append(Nudge(channel.uplink.conn_id))
-        return steps
+        return [*channel.uplink.retire(channel, now)]
 
     def _leave(self, reason: str, now: Now) -> list[Step]:
         """The machine cannot go on as it is: close it when it has its answers, so that it connects anew."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import RemoteProtocolError, WrongServerKey
-from warppool.events import Close, Event, Happened, Now, Send, WithoutShares
+from warppool.events import Close, Event, Happened, Now, Nudge, Send, WithoutShares
 from warppool.sv2.client import (
     ChannelClosed,
     ChannelOpened,
@@ -101,17 +101,15 @@ class Uplink(WithoutShares):
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
         channel.is_retired = True
-        if channel not in self._members:
-            return []
-        if channel.pending:
+        events: list[Event] = []
+        if channel in self._members and not channel.pending:
+            events += self._drop(channel, now)
+        elif channel in self._members:
             self._retired[channel] = None
-            return []
-        return self._drop(channel, now)
-
-    @property
-    def has_retired(self) -> bool:
-        """It must look after shares of machines that are gone: it wants a tick."""
-        return bool(self._retired)
+        if self._retired:                           # shares of machines that are gone are ours to look after
+            self.wakes_at = now.monotonic
+            events.append(Nudge(self.conn_id))
+        return events
 
     def _drop_if_done(self, channel: Channel, now: Now) -> list[Event]:
         return self._drop(channel, now) if channel in self._retired and not channel.pending else []
