@@ -264,9 +264,7 @@ class Worker:
     def _feed(self, client: Client, data: bytes) -> None:
         """Give a connection bytes, or with none let it go on with what it held back."""
         connection = client.connection
-        self._gather(connection.receive(data, self._now))       # `_step`, without the call that each share would pay
-        if connection.wakes_at < client.due and not client.is_mute:
-            self._schedule(client, connection.wakes_at)
+        self._step(client, connection.receive, data)
         client.is_behind = connection.backlog > 0
         if client.unreported >= REPORT_AT:
             self._report(client)

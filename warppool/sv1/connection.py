@@ -169,15 +169,19 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         return self._finish(events)
 
     def _finish(self, events: list[Event]) -> list[Event]:
-        """Put what is to be sent into one Send, and a Close after it."""
-        lines, self._outgoing = self._outgoing, None
-        if lines is not None and not self._is_closed:
-            events.append(Send(self.conn_id, lines[0] if len(lines) == 1 else b"".join(lines)))
+        """Send what is to be sent, and close after it."""
+        self._put_out(events)
         if self._close is not None and not self._is_closed:
             self._is_closed = True
             events.append(self._close)
         self.wakes_at = math.inf if self._is_closed else min(self._deadline, self._session.wakes_at)
         return events
+
+    def _put_out(self, events: list[Event]) -> None:
+        """All lines in one Send; none of a closed connection."""
+        lines, self._outgoing = self._outgoing, None
+        if lines is not None and not self._is_closed:
+            events.append(Send(self.conn_id, lines[0] if len(lines) == 1 else b"".join(lines)))
 
 
 class ServerConnection(MachineConnection[MiningServerSession]):

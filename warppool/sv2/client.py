@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
-from hashlib import sha256
 from types import MappingProxyType
 from typing import NamedTuple
 
+from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
@@ -76,7 +76,7 @@ class Work:
         root = self.merkle_root
         if root is None:
             coinbase = self.coinbase_tx_prefix + self.extranonce_prefix + extranonce + self.coinbase_tx_suffix
-            root = fold_merkle_path(sha256(sha256(coinbase).digest()).digest(), self.merkle_path)
+            root = fold_merkle_path(double_sha256(coinbase), self.merkle_path)
         return pack_header(version, self.prev_hash, root, ntime, self.nbits, nonce)
 
 

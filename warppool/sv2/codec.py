@@ -79,12 +79,9 @@ class Layout(Generic[M]):
 
     def encode(self, message: M) -> bytes:
         """The payload of `message`."""
-        writes = self._writes
-        if len(writes) == 1:
-            return writes[0](message)
-        if len(writes) == 2:                    # a share's, for which a list costs more than its join
-            return writes[0](message) + writes[1](message)
-        return b"".join([write(message) for write in writes])
+        if len(self._writes) == 1:
+            return self._writes[0](message)
+        return b"".join([write(message) for write in self._writes])
 
 
 def kinds_of(cls: type[Message]) -> dict[str, Kind[Any]]:

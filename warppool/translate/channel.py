@@ -43,8 +43,7 @@ class Sent(Ticket):
 
     def __init__(self, request_id: bytes, user: str, given: Given, difficulty: float, share_hash: bytes,
                  at: float) -> None:
-        self.request_id = request_id            # as `Ticket` has it, without a second call for each share
-        self.line = None
+        super().__init__(request_id)
         self.user = user
         self.job_id = given.work.job_id
         self.height = given.height

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from warppool.events import Connection, Event, Now, Nudge, Send
+from warppool.events import Connection, Event, Now, Nudge
 from warppool.sv1.answers import Step
 from warppool.sv1.connection import MAX_UNANSWERED, MachineConnection
 from warppool.translate.channel import Channel
@@ -57,11 +57,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
             self.wakes_at = now.monotonic
         events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
         return events
-
-    def _put_out(self, events: list[Event]) -> None:
-        lines, self._outgoing = self._outgoing, None
-        if lines is not None:
-            events.append(Send(self.conn_id, lines[0] if len(lines) == 1 else b"".join(lines)))
 
     def seek_again(self, now: Now) -> None:
         """An upstream has come or gone; the nudge is the caller's."""

@@ -56,18 +56,12 @@ class Counters:
 
     def accept(self, is_late: bool) -> None:
         """The upstream took one that was pending; `is_late`: one that was unconfirmed."""
-        if is_late:
-            self._settle_late()
-        else:
-            self.pending -= 1
+        self._settle(is_late)
         self.accepted += 1
 
     def reject(self, reason: str, is_late: bool) -> None:
         """The upstream refused one that was pending; `is_late`: one that was unconfirmed."""
-        if is_late:
-            self._settle_late()
-        else:
-            self.pending -= 1
+        self._settle(is_late)
         self.rejected[reason] += 1
 
     def give_up(self) -> None:
@@ -75,9 +69,12 @@ class Counters:
         self.pending -= 1
         self.unconfirmed += 1
 
-    def _settle_late(self) -> None:
-        self.unconfirmed -= 1
-        self.late += 1
+    def _settle(self, is_late: bool) -> None:
+        if is_late:
+            self.unconfirmed -= 1
+            self.late += 1
+        else:
+            self.pending -= 1
 
     def counts(self) -> Counts:
         """All of them as they are; for any thread.

@@ -126,11 +126,9 @@ class TranslatorSession(MachineSession):
 
     def flush(self, events: list[Event]) -> None:
         """Put on the wire what was queued for the upstreams."""
-        current, following = self._current, self._next
-        if current is not None and current.uplink.queued:
-            current.uplink.flush(events)
-        if following is not None and following.uplink.queued:
-            following.uplink.flush(events)
+        for channel in (self._current, self._next):
+            if channel is not None and channel.uplink.queued:
+                channel.uplink.flush(events)
 
     def tick(self, now: Now) -> list[Step]:
         """Do what is due."""
