@@ -71,7 +71,7 @@ def make_job() -> Job:
         coinbase_tx_outputs=b"", coinbase_tx_locktime=0, merkle_path=PATH, transactions=(), source="bench"), now=now)
 
 
-class Desk:
+class LoneWorker:
     """A worker on this thread; what it has for the wire, the books and the resolver waits to be taken."""
 
     def __init__(self, make: Callable[[Opened, Now], Connection]) -> None:
@@ -178,19 +178,19 @@ class Sv2Machine:
 Machine = Sv1Machine | Sv2Machine
 
 
-def pool(is_v1: bool) -> Desk:
+def pool(is_v1: bool) -> LoneWorker:
     """A worker of the pool, with work."""
     prefixes, buffer = PrefixPool(1, 0, 1), new_buffer()
     if is_v1:
         surroundings = Sv1Surroundings(policy=POLICY, prefixes=prefixes, resumable=ResumableSessions(prefixes),
                                        random_bytes=os.urandom, extranonce2_size=8)
-        desk = Desk(lambda opened, now: Sv1Connection(opened.conn_id, surroundings, idle_timeout_s=math.inf, now=now))
+        worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, surroundings, idle_timeout_s=math.inf, now=now))
     else:
         v2 = Sv2Surroundings(WARP, POLICY, prefixes)
-        desk = Desk(lambda opened, now: Sv2Connection(opened.conn_id, v2, static=STATIC, buffer=buffer, now=now,
+        worker = LoneWorker(lambda opened, now: Sv2Connection(opened.conn_id, v2, static=STATIC, buffer=buffer, now=now,
                                                       ephemeral_secret=os.urandom(32), idle_timeout_s=math.inf))
-    desk.turn(JobReady(make_job()))
-    return desk
+    worker.turn(JobReady(make_job()))
+    return worker
 
 
 class Direct:
@@ -215,7 +215,7 @@ class Translated:
         surroundings = TranslatorSurroundings(
             mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, USER),),
             profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters())
-        self.measured = Desk(lambda opened, now: connect(opened.conn_id, surroundings, now, is_plain=True))
+        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, surroundings, now, is_plain=True))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
         self._pool = pool(is_v1=False)
         self._uplinks = FIRST_UPLINK

@@ -129,9 +129,10 @@ class Nudge(NamedTuple):
     """A step of another connection leaves `conn_id` something to do: it gets its `tick` at once.
 
     For two connections that share a session. A worker looks at `wakes_at`, `backlog` and `in_flight` only of the
-    connection whose step it took; and what is sent on an accepted one must come out of a step of its own, or it would
-    go around its TLS. So the step that has something for the other leaves it there, makes the other's `wakes_at` its
-    `now` and says `Nudge`. One that is closed gets no tick, but is forgotten if nothing of it is in flight any more.
+    connection whose step it took; and what is sent on an accepted one must come out of a step of its own where TLS
+    stands around it, or it would go around that. So the step that has something for the other leaves it there, makes
+    the other's `wakes_at` its `now` and says `Nudge`. One that is closed gets no tick, but is forgotten if nothing of
+    it is in flight any more.
     """
 
     conn_id: int

@@ -244,6 +244,12 @@ def test_a_framer_names_the_field_that_its_type_cannot_hold(values, words):
         WARP.framer(SubmitSharesExtended)(*values)
 
 
+def test_there_is_no_framer_for_what_the_dialect_lacks():
+    lacking = next(cls for cls in CLASSES if all(cls not in ids for ids in WARP.ids.values()))
+    with pytest.raises(LocalProtocolError, match=f"profile warp has no {lacking.__name__}"):
+        WARP.framer(lacking)
+
+
 def test_a_framer_sends_nothing_longer_than_the_profile_allows():
     small = dataclasses.replace(WARP, max_payload=30)
     assert small.framer(SubmitSharesExtended)(1, 2, 3, 4, 5, 6, bytes(5)) == WARP.encode(

@@ -1,8 +1,8 @@
 """Machines, the translator and pools in memory; the test plays the worker, its clock and the network.
 
 The worker's rules are held as `net/worker.py` has them: it looks at `wakes_at` and `in_flight` only of the connection
-whose step it took, what goes to a machine must come out of a step of that machine's connection, and a closed one is
-forgotten once nothing of it is in flight. After every step the counters must agree with what is really pending.
+whose step it took, what goes to a machine inside TLS must come out of a step of that machine's connection, and a closed
+one is forgotten once nothing of it is in flight. After every step the counters must agree with what is really pending.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Profile:
     sealed_by: Suite | None                         # None: its transport does not exist yet
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
-    _framers: dict[type[Message], Callable[..., bytes]] = field(init=False, repr=False, default_factory=dict)
+    _framers: Mapping[type[Message], Callable[..., bytes]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Build the tables of both directions; ValueError if two messages that can meet have one number."""
@@ -74,6 +74,7 @@ class Profile:
                 raise ValueError(f"two messages of profile {self.name} have one number in {subprotocol.name}")
         object.__setattr__(self, "_outgoing", outgoing)
         object.__setattr__(self, "_incoming", incoming)
+        object.__setattr__(self, "_framers", {cls: self._make_framer(cls) for cls in outgoing})
 
     @property
     def suite(self) -> Suite:
@@ -100,12 +101,12 @@ class Profile:
 
     def framer(self, cls: type[Message]) -> Callable[..., bytes]:
         """`encode` for one class, from the values of a message in wire order: no message is made where `struct` can
-        make the frame at one stroke. For what goes out with every share.
+        make the frame at one stroke. For what goes out with every share. LocalProtocolError if this dialect lacks it.
         """
-        framer = self._framers.get(cls)
-        if framer is None:
-            framer = self._framers[cls] = self._make_framer(cls)
-        return framer
+        try:
+            return self._framers[cls]
+        except KeyError:
+            raise self._lacks(cls) from None
 
     def _make_framer(self, cls: type[Message]) -> Callable[..., bytes]:
         extension_type, msg_type, layout = self._route(cls)
@@ -126,7 +127,7 @@ class Profile:
             length = len(value)
             if length <= limit:
                 try:
-                    return pack(extension_type, msg_type | size + length << 8, *values[:-1], length) + value
+                    return pack(extension_type, msg_type | (size + length) << 8, *values[:-1], length) + value
                 except struct.error:
                     pass
             return by_message(*values)          # which names the field that its type cannot hold
@@ -151,7 +152,10 @@ class Profile:
         try:
             return self._outgoing[cls]
         except KeyError:
-            raise LocalProtocolError(f"profile {self.name} has no {cls.__name__}") from None
+            raise self._lacks(cls) from None
+
+    def _lacks(self, cls: type[Message]) -> LocalProtocolError:
+        return LocalProtocolError(f"profile {self.name} has no {cls.__name__}")
 
     def _layout(self, subprotocol: Subprotocol, msg_type: int) -> Layout[Any]:
         try:

@@ -1,7 +1,7 @@
 """A connection to an upstream, as a worker sees it: it carries the channels of one machine, or of all.
 
-What it hears for a machine it leaves with that machine's connection (`TranslatedConnection.leave`), which says it in a
-step of its own. Whatever ends it, each of its channels hears that it is lost.
+What it hears for a machine it leaves with that machine's connection (`TranslatedConnection.leave`, `accepted`), which
+knows when it may be said. Whatever ends it, each of its channels hears that it is lost.
 """
 
 from __future__ import annotations
