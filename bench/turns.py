@@ -184,11 +184,12 @@ def pool(is_v1: bool) -> LoneWorker:
     if is_v1:
         surroundings = Sv1Surroundings(policy=POLICY, prefixes=prefixes, resumable=ResumableSessions(prefixes),
                                        random_bytes=os.urandom, extranonce2_size=8)
-        worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, surroundings, idle_timeout_s=math.inf, now=now))
+        worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, surroundings, now=now,
+                                                              idle_timeout_s=math.inf))
     else:
         v2 = Sv2Surroundings(WARP, POLICY, prefixes)
         worker = LoneWorker(lambda opened, now: Sv2Connection(opened.conn_id, v2, static=STATIC, buffer=buffer, now=now,
-                                                      ephemeral_secret=os.urandom(32), idle_timeout_s=math.inf))
+                                                              ephemeral_secret=os.urandom(32), idle_timeout_s=math.inf))
     worker.turn(JobReady(make_job()))
     return worker
 
