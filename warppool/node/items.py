@@ -27,6 +27,16 @@ class NodeLost:
 
 
 @dataclass(frozen=True, slots=True)
+class BestNode:
+    """Node number `node` has the best tip of all that answer. From the job maker to the submitter, at each change.
+
+    The submitter lets a block's journal entry go only when that node has the block buried. None: no node answers.
+    """
+
+    node: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitBlock:
     """A whole block for one node; `block_hash` is 32 bytes in header order."""
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from warppool.bitcoin.hashes import to_display
 from warppool.events import ShareAccepted
 from warppool.net.inbox import NotRecorded
-from warppool.node.items import Found, Outcome, SubmitBlock, Verdict
+from warppool.node.items import BestNode, Found, Outcome, SubmitBlock, Verdict
 from warppool.node.journal import Entry, Journal, Told
 from warppool.node.openblock import OpenBlock, WaitingShare, make_entry
 from warppool.say import say
@@ -78,7 +78,7 @@ class Submitter:
         unix: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.inbox = inbox                                  # Found, Outcome, Settle, STOP
+        self.inbox = inbox                                  # Found, Outcome, BestNode, Settle, STOP
         self.beat = monotonic()                             # monotonic seconds; read by the watchdog
         self._journal = journal
         self._nodes = tuple(nodes)
@@ -90,6 +90,7 @@ class Submitter:
         self._found_at = 0.0                                # Unix: of the newest entry; entries never share a time
         self._retry_at = 0.0                                # monotonic
         self._is_housekeeping_refused = False
+        self._best_node: int | None = None                 # by its number; None while nobody has told
 
     def replay(self) -> int:
         """Hand every entry of the journal to every node and name it to the books again; how many there are.
@@ -157,6 +158,8 @@ class Submitter:
                     found.append(item)
                 case Outcome():
                     outcomes.append(item)
+                case BestNode(node):
+                    self._best_node = node
                 case Settle():
                     settled.append(item)
         try:
