@@ -144,7 +144,7 @@ def test_the_machine_closes_first() -> None:
         client, there = running.client(), end.take()
         client.send(b"hello\n")
         assert there.line() == b"hello"
-        client.close()
+        client.reset()
         until(lambda: not below(running).is_open)
         there.send(b"verdict\n")                # still heard: the session waits for it
         assert there.rest() == b""              # and then hangs up

@@ -21,7 +21,7 @@ from tests.net.test_listener import needs_ipv6
 from tests.net.test_reactor import Scene
 from warppool.net import dialler as module
 from warppool.net.dialler import Dialler
-from warppool.net.inbox import Connected, ConnectFailed, Gone, Received
+from warppool.net.inbox import Connected, ConnectFailed, Ended, Gone, Received
 from warppool.net.outbox import Address, ConnectTo, StopAccepting
 from warppool.net.reactor import MAX_WAIT_S, UNREAD_LIMIT, UNSENT_LIMIT, Reactor
 
@@ -213,7 +213,9 @@ def test_what_is_dialled_is_no_visitor(scene: Scene) -> None:
             assert scene.part() == Gone(conn_id, "closed by the peer")
         assert scene.client().rest() == b""
         here.close()
-        assert scene.part() == Gone(here_id, "closed by the peer")
+        assert scene.part() == Ended(here_id)
+        scene.post(closes=(here_id,))
+        until(lambda: not scene.reactor._peers)
         scene.open()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 from contextlib import suppress
 
@@ -172,7 +173,7 @@ def test_a_closed_connection_is_kept_until_its_shares_are_settled() -> None:
         client = running.client()
         client.send(b"share 1\nblock 2\nbad 3\n")
         assert client.lines(2) == [b"found 2", b"no 3"]
-        client.close()
+        client.reset()
         connection = running.connections[1]
         assert isinstance(connection, LineConnection)
         until(lambda: ("closed", None) in connection.calls)
@@ -182,6 +183,29 @@ def test_a_closed_connection_is_kept_until_its_shares_are_settled() -> None:
         running.inboxes[0].put_nowait(Recorded(((1, 1),)))
         assert running.ask()[0].connections == 0
         assert connection.calls[-3:] == [("closed", None), ("recorded", (2,)), ("recorded", (1,))]
+
+
+def test_a_client_that_shuts_down_its_sending_side_gets_every_answer() -> None:
+    """As health checks and `nc -N` do; what it asked is answered, shares too, and then the pool closes."""
+    with pool(workers=1, max_unanswered=2) as running:
+        running.is_recording = False
+        client = running.client()
+        client.send(b"echo hello\nshare 1\nbad 2\nshare 3\nshare 4\nhalf a li")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.lines(2) == [b"hello", b"no 2"]
+        assert running.ask()[0].connections == 1, "its shares are not recorded yet"
+        running.answer()
+        assert client.lines(4) == [b"ok 1", b"ok 3", b"ok 4", b""]
+        until(lambda: not running.ask()[0].connections and not running.reactor._peers)
+
+
+def test_a_client_that_leaves_with_nothing_in_flight_is_gone_at_once() -> None:
+    with pool(workers=1) as running:
+        client = running.client()
+        client.send(b"echo hello\n")
+        assert client.line() == b"hello"
+        client.close()
+        until(lambda: not running.ask()[0].connections and not running.reactor._peers)
 
 
 def test_shares_before_the_end_of_the_stream_count() -> None:

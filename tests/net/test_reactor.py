@@ -18,7 +18,7 @@ from tests.net.conftest import LogLines
 from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
 from warppool.net import reactor as module
-from warppool.net.inbox import FromReactor, Gone, Opened, Part, Received
+from warppool.net.inbox import Ended, FromReactor, Gone, Opened, Part, Received
 from warppool.net.listener import listen
 from warppool.net.outbox import FlushAndStop, Output, StopAccepting
 from warppool.net.reactor import UNREAD_LIMIT, UNSENT_LIMIT, Reactor
@@ -108,7 +108,7 @@ def test_bytes_go_both_ways_in_order(scene: Scene) -> None:
 def test_the_peer_may_leave(scene: Scene) -> None:
     client, conn_id = scene.open()
     client.close()
-    assert scene.part() == Gone(conn_id, "closed by the peer")
+    assert scene.part() == Ended(conn_id)
     scene.post((conn_id, b"too late"), closes=(conn_id,), consumed=((conn_id, 1),))
     client, _ = scene.open()                                    # and the reactor has not minded
     assert scene.reactor._peers.keys() == {conn_id + 1}
@@ -126,7 +126,7 @@ def test_words_before_the_end_are_heard_first(scene: Scene) -> None:
     client, conn_id = scene.open()
     client.send(b"last words")
     client.close()
-    assert [scene.part(), scene.part()] == [Received(conn_id, b"last words"), Gone(conn_id, "closed by the peer")]
+    assert [scene.part(), scene.part()] == [Received(conn_id, b"last words"), Ended(conn_id)]
 
 
 def test_a_peer_that_closed_one_half_gets_what_waits_for_it(scene: Scene) -> None:
@@ -134,9 +134,10 @@ def test_a_peer_that_closed_one_half_gets_what_waits_for_it(scene: Scene) -> Non
     scene.post((conn_id, b"x" * 900_000))
     until(lambda: scene.reactor._peers[conn_id].unsent)
     client.sock.shutdown(socket.SHUT_WR)
-    assert scene.part() == Gone(conn_id, "closed by the peer")
+    assert scene.part() == Ended(conn_id)
+    scene.post((conn_id, b"y"), closes=(conn_id,))
     scene.post((conn_id, b"never"))
-    assert client.rest() == b"x" * 900_000
+    assert client.rest() == b"x" * 900_000 + b"y"
     until(lambda: not scene.reactor._peers)
 
 
@@ -239,7 +240,9 @@ def test_the_cap_counts_those_that_are_here() -> None:
         (first, first_id), _ = scene.open(), scene.open()
         assert scene.client().rest() == b""
         first.close()
-        assert scene.part() == Gone(first_id, "closed by the peer")
+        assert scene.part() == Ended(first_id)
+        scene.post(closes=(first_id,))
+        until(lambda: first_id not in scene.reactor._peers)
         _, conn_id = scene.open()
         assert conn_id == 3
     finally:
@@ -252,7 +255,9 @@ def test_an_address_may_have_so_many() -> None:
         first, first_id = scene.open()
         assert scene.client().rest() == b""
         first.close()
-        assert scene.part() == Gone(first_id, "closed by the peer")
+        assert scene.part() == Ended(first_id)
+        scene.post(closes=(first_id,))
+        until(lambda: first_id not in scene.reactor._peers)
         scene.open()
     finally:
         scene.stop()

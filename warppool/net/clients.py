@@ -10,7 +10,7 @@ from warppool.events import Connection
 class Client:
     """One connection and its account with the worker."""
 
-    __slots__ = ("connection", "due", "is_behind", "is_mute", "peer", "unreported")
+    __slots__ = ("connection", "due", "is_behind", "is_mute", "is_parting", "peer", "unreported")
 
     is_upstream = False
 
@@ -21,6 +21,7 @@ class Client:
         self.unreported = 0                     # bytes received and not yet reported as consumed
         self.is_behind = False                  # it may hold bytes back
         self.is_mute = False                    # closed; only its shares in flight keep it
+        self.is_parting = False                 # its peer sends no more: it ends once all is answered
 
 
 class UpstreamClient(Client):

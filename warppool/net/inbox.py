@@ -32,6 +32,12 @@ class Gone(NamedTuple):
     reason: str
 
 
+class Ended(NamedTuple):
+    """The peer sends no more and may still be reading: it gets its answers, and then the worker closes."""
+
+    conn_id: int
+
+
 class Connected(NamedTuple):
     """What this worker asked for under `dial_id` stands; `peer` is the address that answered, for the log."""
 
@@ -47,7 +53,7 @@ class ConnectFailed(NamedTuple):
     reason: str
 
 
-Part = Opened | Received | Gone | Connected | ConnectFailed
+Part = Opened | Received | Gone | Ended | Connected | ConnectFailed
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.door import Door, Visitor
-from warppool.net.inbox import Connected, ConnectFailed, FromReactor, Gone, Opened, Part, Received
+from warppool.net.inbox import Connected, ConnectFailed, Ended, FromReactor, Gone, Opened, Part, Received
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting
@@ -206,8 +206,16 @@ class Reactor:
                 self._watch(peer)
 
     def _ended(self, peer: _Peer) -> None:
-        """The peer sends no more, which ends the connection; what waits for it may still go out."""
+        """The peer sends no more.
+
+        A machine that came to us may have shut down only its sending side, as health checks do: its worker closes once
+        all that it asked is answered. An upstream that ends is gone.
+        """
         peer.is_ended = True
+        if not peer.is_dialled and not peer.is_closing:
+            peer.bag.append(Ended(peer.conn_id))
+            self._watch(peer)
+            return
         if not peer.unsent:
             self._lose(peer, "closed by the peer")
             return

@@ -39,6 +39,7 @@ from warppool.net.inbox import (
     Connected,
     ConnectFailed,
     Drain,
+    Ended,
     FromReactor,
     Gone,
     JobReady,
@@ -199,8 +200,12 @@ class Worker:
         elif isinstance(part, Gone):
             client = self._clients.get(part.conn_id)
             if client is not None and not client.is_mute:
-                say(log, logging.DEBUG, "conn.gone", conn=part.conn_id, peer=client.peer, reason=part.reason)
-                self._mute(client)
+                self._gone(client, part.reason)
+        elif isinstance(part, Ended):
+            client = self._clients.get(part.conn_id)
+            if client is not None and not client.is_mute:
+                client.is_parting = True
+                self._guard_client(self._part, client)
         elif isinstance(part, Connected):
             self._open_upstream(part)
         else:
@@ -294,6 +299,15 @@ class Worker:
             self._feed(client, b"")
         elif client.unreported >= REPORT_AT:
             self._report(client)
+        if client.is_parting and not client.is_mute:
+            self._part(client)
+
+    def _part(self, client: Client) -> None:
+        """Close a connection whose peer sends no more, once all that it asked is answered."""
+        connection = client.connection
+        if connection.in_flight == 0:           # then bytes that it holds are the front of what never came whole
+            self._outgoing.close(connection.conn_id)
+            self._gone(client, "closed by the peer")
 
     def _heed_nudges(self) -> None:
         """Turn to those whom the step of another one has left something; what that leaves for others waits a turn."""
@@ -324,10 +338,14 @@ class Worker:
         if self._is_draining:
             return
         for count, client in enumerate(list(self._clients.values()), 1):
-            if not client.is_mute:
+            if not client.is_mute and not client.is_parting:
                 self._guard_client(self._step, client, client.connection.offer, job)
             if count % OFFER_SLICE == 0:
                 self._emit()
+
+    def _gone(self, client: Client, reason: str) -> None:
+        say(log, logging.DEBUG, "conn.gone", conn=client.connection.conn_id, peer=client.peer, reason=reason)
+        self._mute(client)
 
     def _mute(self, client: Client) -> None:
         """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
