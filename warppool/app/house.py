@@ -24,7 +24,8 @@ from warppool.app.lock import DataDirLock
 from warppool.app.options import StratumConfig
 from warppool.app.summary import Summary
 from warppool.app.translatoroptions import MachinesConfig
-from warppool.ledger.thread import LedgerThread
+from warppool.app.watch import Beat, hanging, patient, prompt
+from warppool.ledger.thread import PATIENCE_S, LedgerThread
 from warppool.ledger.url import open_ledger
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, WorkerStats
@@ -45,8 +46,6 @@ FLUSH_S = 0.5
 """How long a stop waits for peers to take the last answers and hang up."""
 
 JOIN_S = 0.5
-BEAT_LIMIT_S = 20.0
-"""A thread that has not turned for so long hangs: each promises a turn every 5 s."""
 
 
 class House(ABC):
@@ -99,8 +98,8 @@ class House(ABC):
         """The workers are at their end; the books are still open."""
 
     @abstractmethod
-    def _beats(self) -> list[tuple[str, float, float]]:
-        """(name, last turn, seconds between turns that are too many) of threads beside reactor and workers."""
+    def _beats(self) -> list[Beat]:
+        """The last turns of the threads beside reactor, workers and ledger."""
 
     @property
     def ports(self) -> str:
@@ -184,11 +183,15 @@ class House(ABC):
             inbox.put(Ask(reply))
         return _collect(reply, len(self._inboxes), timeout_s)
 
+    def beats(self) -> list[Beat]:
+        """The last turn of every thread that is watched; for the main thread."""
+        return [prompt("reactor", self._reactor.beat), *self._beats(),
+                *(prompt(f"worker-{worker.index}", worker.beat) for worker in self._workers),
+                patient("ledger", self._ledger.beat, PATIENCE_S)]
+
     def hanging(self, now: float) -> list[str]:
-        """The names of threads that have not turned for too long, by the monotonic clock."""
-        beats = [("reactor", self._reactor.beat, BEAT_LIMIT_S), *self._beats(),
-                 *((f"worker-{worker.index}", worker.beat, BEAT_LIMIT_S) for worker in self._workers)]
-        return [name for name, beat, limit in beats if now - beat > limit]
+        """The names of threads that have not turned for too long, by the monotonic clock: they starve the watchdog."""
+        return hanging(self.beats(), now)
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 

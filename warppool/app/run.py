@@ -18,6 +18,7 @@ from warppool.app.house import House
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
 from warppool.app.summary import Summary
+from warppool.app.watch import Watch
 from warppool.app.wiring import Daemon
 from warppool.bitcoin.address import is_guarded
 from warppool.say import say
@@ -131,6 +132,7 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
+    watch = Watch()
     fed_at, is_ready = now, False
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
     while not house.has_failed.is_set():
@@ -144,6 +146,7 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
         if wanted_stop.take_reload():
             _reload(house, notifier, is_ready)
         now = time.monotonic()
+        watch.look(house.beats(), now)
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now
             hanging = house.hanging(now)

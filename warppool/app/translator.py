@@ -10,7 +10,7 @@ from collections import Counter
 
 from warppool import __version__
 from warppool.app.connector import TranslatorConnector, doors_of, fds_each
-from warppool.app.house import BEAT_LIMIT_S, House
+from warppool.app.house import House
 from warppool.app.link import PoolUrl
 from warppool.app.log import set_up
 from warppool.app.run import serve
@@ -18,6 +18,7 @@ from warppool.app.scout import PATIENCE_S, Scout
 from warppool.app.summary import Summary
 from warppool.app.translatorconfig import LEDGER_URL, read_translator_config
 from warppool.app.translatoroptions import TranslatorConfig
+from warppool.app.watch import Beat, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Refusals, Shares
 from warppool.net.resolver import Resolver
@@ -99,8 +100,8 @@ class Translator(House):
         self._resolver.stop()
         self._join(["resolver"])
 
-    def _beats(self) -> list[tuple[str, float, float]]:
-        return [("resolver", self._resolver.beat, BEAT_LIMIT_S)]
+    def _beats(self) -> list[Beat]:
+        return [prompt("resolver", self._resolver.beat)]
 
     # --- what people read ---------------------------------------------------------------------------------------------
 

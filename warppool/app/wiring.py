@@ -13,9 +13,10 @@ from typing import Any
 
 from warppool import __version__
 from warppool.app.connector import Connector, doors_of
-from warppool.app.house import BEAT_LIMIT_S, JOIN_S, House
+from warppool.app.house import JOIN_S, House
 from warppool.app.options import Config, NodeConfig
 from warppool.app.summary import Summary
+from warppool.app.watch import Beat, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.mining.extranonce import PREFIX_SIZE
@@ -164,9 +165,9 @@ class Daemon(House):
         self.latest = job
         self.is_ready.set()
 
-    def _beats(self) -> list[tuple[str, float, float]]:
-        return [("jobs", self._desk.beat, BEAT_LIMIT_S),
-                *((source.name, source.beat, NODE_BEAT_LIMIT_S) for source in self._sources)]
+    def _beats(self) -> list[Beat]:
+        return [prompt("jobs", self._desk.beat),
+                *(prompt(source.name, source.beat, NODE_BEAT_LIMIT_S) for source in self._sources)]
 
     # --- what people read ---------------------------------------------------------------------------------------------
 
