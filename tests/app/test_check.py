@@ -17,6 +17,7 @@ from warppool.app import check as module
 from warppool.app.cli import main
 from warppool.app.democert import self_signed
 from warppool.app.lock import DataDirLock
+from warppool.node.calls import CALLS, METHODS
 
 ANYONES = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
 LISTEN = '[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:0"]\n'
@@ -58,9 +59,13 @@ def test_all_is_well(check, node, tmp_path):
     assert status == 0
     assert graded(lines, "error") == graded(lines, "warn") == []
     assert [line.split(":")[0] for line in lines] == [
-        "ok config", "ok secrets", "ok pool.data_dir", "ok stratum.sv2_listen", "ok limits", "ok clock", "ok node[0]"]
+        "ok config", "ok secrets", "ok pool.data_dir", "ok stratum.sv2_listen", "ok limits", "ok clock", "ok node[0]",
+        "ok node[0]"]
     assert lines[2] == "ok pool.data_dir: data will be made"
-    assert lines[-1] == "ok node[0]: URL is on regtest and gives templates, now for height 1 and 0 transactions"
+    assert lines[-2] == "ok node[0]: URL is on regtest and gives templates, now for height 1 and 0 transactions"
+    assert lines[-1] == f"ok node[0]: it lets us make every call that the pool makes: {', '.join(METHODS)}"
+    assert set(METHODS) - {"getblockchaininfo", "getblocktemplate"} <= {name for name, _ in node.calls}, "each is tried"
+    assert node.submitted == [b"\0"], "no block"
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "secrets.toml", tmp_path / "warppool.toml"])
 
 
@@ -191,14 +196,15 @@ def test_a_clock_apart_from_its_peers_is_a_warning(check, node, offset, warned):
     node.hooks["getnetworkinfo"] = lambda params: {"timeoffset": offset}
     status, lines = check()
     assert status == 0
-    assert [line[:50] for line in lines[7:]] == ["warn clock: the node's clock and its peers' are 11"] * warned
+    assert [line[:50] for line in lines[8:]] == ["warn clock: the node's clock and its peers' are 11"] * warned
 
 
 @pytest.mark.parametrize("method", ["getblockchaininfo", "getblocktemplate"])
 @pytest.mark.parametrize(("mood", "sentence"), [
     (Mood.HANG, "no whole answer from NODE in time"),
     (Mood.UNAUTHORIZED, "the node refuses the cookie of cookie (HTTP 401)"),
-    (Mood.FORBIDDEN, "the node serves no calls from this machine (HTTP 403): see its rpcallowip"),
+    (Mood.FORBIDDEN, "the node forbids METHOD (HTTP 403): let this machine in by rpcallowip, and where it has an "
+     "rpcwhitelist, add METHOD for this user there"),
     (Mood.BUSY, "the node is starting or too busy (HTTP 503): 'Work queue depth exceeded'"),
     (Mood.WARM_UP, "the node is starting: Loading block index..."),
     (Mood.GARBAGE, "what NODE says is not HTTP: '\\x00\\x01\\x02 what?\\r\\n'"),
@@ -217,6 +223,38 @@ def test_a_node_that_does_not_answer_well_is_one_error_that_says_how(check, node
     assert status == 1
     assert [line.split(" ")[0] for line in lines] == ["ok"] * 6 + ["error"]
     assert re.sub(r"\(id \d+\)", "(id ID)", words) == f"error node[0]: URL: {sentence}"
+
+
+@pytest.mark.parametrize("call", CALLS, ids=METHODS)
+def test_a_call_that_the_node_forbids_is_named(check, node, call):
+    node.moods[call.method] = Mood.FORBIDDEN
+    status, lines = check()
+    said = [line for line in lines if line.split(" ")[0] != "ok"]
+    assert status == call.is_needed
+    assert len(said) == 1
+    assert said[0].startswith(f"{'error' if call.is_needed else 'warn'} node[0]: ")
+    for word in (f"the node forbids {call.method} (HTTP 403)", "rpcallowip", f"rpcwhitelist, add {call.method} for"):
+        assert word in said[0]
+
+
+def test_every_call_that_is_forbidden_has_its_line(check, node):
+    for method in ("submitblock", "getblockheader"):
+        node.moods[method] = Mood.FORBIDDEN
+    lines = check()[1]
+    assert [re.search(r"needs (\w+)", line)[1] for line in graded(lines, "error")] == ["submitblock", "getblockheader"]
+    assert not any("every call" in line for line in lines)
+
+
+def test_a_call_that_the_node_does_not_have_is_named_where_it_is_needed(check, node):
+    def unknown(params):
+        raise RpcFault(-32601, "Method not found")
+
+    node.hooks["getnetworkinfo"] = unknown
+    assert check()[0] == 0
+    node.hooks["submitblock"] = unknown
+    status, lines = check()
+    assert status == 1
+    assert "the pool needs submitblock to hand in blocks, and this node has no such call" in graded(lines, "error")[0]
 
 
 def test_a_node_that_keeps_its_clock_to_itself_is_well(check, node):
@@ -278,7 +316,7 @@ def test_a_node_without_a_template_is_an_error(check, node):
 def test_the_embedded_chain_is_asked_for_by_its_extra(check, node, tmp_path, monkeypatch):
     more = LISTEN + '[[node]]\nsource = "regtest"\n'
     pytest.importorskip("pbk", reason="the extra [regtest] is not installed")
-    assert check(more)[1][-2] == "ok node[0]: the embedded chain is installed"
+    assert check(more)[1][-3] == "ok node[0]: the embedded chain is installed"
     monkeypatch.setitem(sys.modules, "pbk", None)
     status, lines = check(more)
     assert status == 1

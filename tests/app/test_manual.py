@@ -14,6 +14,7 @@ from warppool.app import cli
 from warppool.app.options import options_of
 from warppool.app.translatorconfig import read_translator_config
 from warppool.app.translatoroptions import TRANSLATOR_FORM
+from warppool.node.calls import METHODS
 
 CHECKOUT = Path(__file__).parents[2]
 MANUAL = CHECKOUT / "docs/man"
@@ -72,6 +73,21 @@ def test_both_show_the_same_five_lines_and_they_make_a_good_file(tmp_path):
     (upstream,) = read_translator_config(tmp_path / "translator.toml", {}).upstreams
     assert (upstream.url.place, upstream.user_identity) == ("pool.example:34254", "NAME")
     assert (CHECKOUT / "systemd/warppool-translator.service").exists()
+
+
+def test_readme_and_page_list_the_calls_that_the_node_must_allow():
+    line = f"rpcwhitelist=USER:{','.join(METHODS)}"
+    assert f"\n    {line}\n" in (CHECKOUT / "README.rst").read_text(encoding="utf-8")
+    assert f"\n{line}\n" in words_of("warppool.1")
+
+
+def test_readme_and_pages_say_what_keeps_the_ports_free_and_the_start_short():
+    for text in ((CHECKOUT / "README.rst").read_text(encoding="utf-8"), words_of("warppool.1"),
+                 words_of("warppool-translator.1")):
+        assert "net.ipv4.ip_local_reserved_ports=" in text
+    for text in ((CHECKOUT / "README.rst").read_text(encoding="utf-8"), words_of("warppool.1"),
+                 (CHECKOUT / "systemd/warppool.service").read_text(encoding="utf-8")):
+        assert "systemctl enable --now --no-block" in text
 
 
 def test_the_pages_are_installed():

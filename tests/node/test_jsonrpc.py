@@ -112,7 +112,7 @@ def test_a_missing_cookie_asks_whether_the_node_runs(stub, tmp_path):
 
 
 @pytest.mark.parametrize(("mood", "words"), [
-    (Mood.FORBIDDEN, r"HTTP 403\): see its rpcallowip"),
+    (Mood.FORBIDDEN, r"HTTP 403\): let this machine in by rpcallowip, and where it has an rpcwhitelist, add "),
     (Mood.BUSY, r"HTTP 503\): 'Work queue depth exceeded'"),
     (Mood.WARM_UP, "the node is starting: Loading block index"),
     (Mood.GARBAGE, "is not HTTP"),

@@ -22,12 +22,16 @@ from warppool.app.translatoroptions import TranslatorConfig
 from warppool.app.wiring import credentials_of
 from warppool.bitcoin.address import is_guarded
 from warppool.errors import ConfigError, NodeError
+from warppool.node.calls import CALLS, METHODS
 from warppool.node.gbt import read_template
-from warppool.node.jsonrpc import JsonRpc, NodeAddress
+from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, NodeAddress, RpcRefusal
 from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
 
 NODE_TIMEOUT_S = 10.0
+_TRIED = ("getblockchaininfo", "getblocktemplate")
+"""Calls that are made before, and whose answers are read."""
+
 MAX_PEER_OFFSET_S = 10
 """Seconds between our clock and the median of the node's peers that are worth a word."""
 
@@ -112,8 +116,36 @@ def _ask(key: str, rpc: JsonRpc, url: str, network: str) -> Iterator[Finding]:
     template = read_template(answer, network=network, source=key, template_id=1).template
     yield Finding("ok", key, f"{url} is on {network} and gives templates, now for height {template.tip.height} and "
                   f"{len(answer['transactions'])} transactions")
+    yield from _rights(key, rpc)
     yield from _clock_of_node(answer, time.time())
     yield from _clock_of_peers(rpc)
+
+
+def _rights(key: str, rpc: JsonRpc) -> Iterator[Finding]:
+    """Whether the node lets us make every call that the daemon makes: each is tried, with parameters that do no harm.
+
+    A refusal in the node's own words is proof that the call itself was let through.
+    """
+    missing = False
+    for call in CALLS:
+        if call.method in _TRIED:
+            continue
+        try:
+            rpc.call(call.method, *call.params, timeout_s=NODE_TIMEOUT_S)
+        except CallForbidden as exc:
+            missing = True
+            yield Finding("error" if call.is_needed else "warn", key,
+                          f"the pool needs {call.method} to {call.purpose}, and {exc}")
+        except RpcRefusal as exc:
+            if exc.code == METHOD_NOT_FOUND and call.is_needed:
+                missing = True
+                yield Finding("error", key, f"the pool needs {call.method} to {call.purpose}, and this node has no "
+                              "such call: use another node")
+        except NodeError:
+            if call.is_needed:
+                raise
+    if not missing:
+        yield Finding("ok", key, f"it lets us make every call that the pool makes: {', '.join(METHODS)}")
 
 
 def _clock_of_node(answer: Any, now: float) -> Iterator[Finding]:

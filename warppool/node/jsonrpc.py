@@ -15,8 +15,10 @@ from typing import Any
 from warppool.errors import NodeError
 from warppool.node.httpline import HttpLine, NodeAddress, NodeHungUp, NodeSilent
 
-__all__ = ["Cookie", "Credentials", "JsonRpc", "NodeAddress", "NodeSilent", "RpcRefusal", "UserPassword"]
+__all__ = ["CallForbidden", "Cookie", "Credentials", "JsonRpc", "NodeAddress", "NodeSilent", "RpcRefusal",
+           "UserPassword"]
 
+METHOD_NOT_FOUND = -32601   # JSON-RPC's own: the node has no such call
 WARMING_UP = -28            # the node's code for "Loading block index..." and its like
 _MAX_COOKIE = 4096          # bytes; the node writes about 75
 _MAX_QUOTE = 200            # characters of a node's own words that go into the log
@@ -62,6 +64,18 @@ class UserPassword:
 
 
 Credentials = Cookie | UserPassword
+
+
+class CallForbidden(NodeError):
+    """HTTP 403: the node's rpcallowip lacks this machine, or its rpcwhitelist this user's `method`.
+
+    It says the same for both, without a word.
+    """
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"the node forbids {method} (HTTP 403): let this machine in by rpcallowip, and where it has "
+                         f"an rpcwhitelist, add {method} for this user there")
+        self.method = method
 
 
 class JsonRpc:
@@ -143,7 +157,7 @@ class JsonRpc:
             case 401:
                 raise _Unauthorized(f"the node refuses {_described(self._credentials)} (HTTP 401)")
             case 403:
-                raise NodeError("the node serves no calls from this machine (HTTP 403): see its rpcallowip")
+                raise CallForbidden(self._method)
             case 503:
                 raise NodeError(f"the node is starting or too busy (HTTP 503){_quoted(body)}")
         try:
