@@ -59,7 +59,7 @@ def test_the_least_file_gives_every_default(read, tmp_path):
     assert config.stratum.sv2_listen == (Address("::", 34254),)
     assert config.stratum.sv2_spec_listen == ()
     assert (config.stratum.extranonce2_size, config.stratum.workers) == (8, 1)
-    assert (config.stratum.max_connections, config.stratum.max_per_ip, config.stratum.idle_timeout_s) == (0, 0, 600)
+    assert (config.stratum.max_connections, config.stratum.max_per_ip, config.stratum.idle_timeout_s) == (0, -1, 600)
     assert config.difficulty.start == Decimal(1024)
     assert (config.difficulty.min, config.difficulty.max) == (Decimal("0.001"), 0)
     assert config.difficulty.shares_per_minute == Decimal(12)
@@ -233,7 +233,7 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + "[stratum]\nworkers = 0", "stratum.workers holds 0: it takes a whole number, 1 to 32"),
     (POOL + "[stratum]\nworkers = '2'", 'stratum.workers holds "2": it takes a whole number, 1 to 32'),
     (POOL + "[stratum]\nmax_connections = -1", "stratum.max_connections holds -1: it takes a whole number, 0 to"),
-    (POOL + "[stratum]\nmax_per_ip = 0.5", "stratum.max_per_ip holds 0.5: it takes a whole number, 0 to"),
+    (POOL + "[stratum]\nmax_per_ip = 0.5", "stratum.max_per_ip holds 0.5: it takes a whole number, -1 to"),
     (POOL + "[stratum]\nidle_timeout_s = 0", "stratum.idle_timeout_s holds 0: it takes a whole number, 1 to 86400"),
     (POOL + "[stratum]\ntls_cert = []", "stratum.tls_cert holds []: it takes a path"),
     (POOL + "[stratum]\nlisten = ['[::]:34254']",

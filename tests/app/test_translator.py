@@ -276,7 +276,7 @@ def test_threads_have_names_and_those_that_hang_are_told(tmp_path):
     with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
         names = {thread.name for thread in threading.enumerate()} - before
         assert {"resolver", "worker-1"} <= names
-        assert set(translator.hanging(1e12)) == {"reactor", "resolver", "worker-0", "worker-1"}
+        assert set(translator.hanging(1e12)) == {"reactor", "resolver", "worker-0", "worker-1", "ledger"}
 
 
 def test_a_second_translator_on_one_data_dir_is_refused(tmp_path):

@@ -38,7 +38,7 @@ def test_the_least_file_gives_every_default(read, tmp_path):
     assert config.stratum.tls_cert == tmp_path / "fullchain.pem"
     assert config.stratum.tls_key == tmp_path / "privkey.pem"
     assert (config.stratum.workers, config.stratum.idle_timeout_s) == (1, 600)
-    assert (config.stratum.max_connections, config.stratum.max_per_ip) == (0, 0)
+    assert (config.stratum.max_connections, config.stratum.max_per_ip) == (0, -1)
     translator = config.translator
     assert (translator.mode, translator.user_identity_template) == ("connection", "{name}")
     assert translator.data_dir == Path("/var/lib/w")

@@ -100,6 +100,19 @@ def test_one_address_has_its_share(scenes: list[Scene], log_lines: LogLines) -> 
     assert not scene.door._inside_per_ip                        # nobody inside, nothing remembered
 
 
+def test_by_default_an_address_has_its_share_and_loopback_none(scenes: list[Scene], log_lines: LogLines,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warppool.net.limits.LEAST_PER_IP", 2)
+    scene = make(scenes, max_connections=4, max_per_ip=-1)
+    scene.knock(4)
+    assert len(scene.let_in()) == 4                             # a proxy on this machine stands for many
+    monkeypatch.setattr("warppool.net.door.is_loopback", lambda ip: False)
+    other = make(scenes, max_connections=4, max_per_ip=-1)
+    clients = other.knock(4)
+    assert len(other.let_in()) == 2 and [is_closed(client) for client in clients] == [False, False, True, True]
+    assert "peer=127.0.0.1 limit=2" in log_lines.having("event=address.refused")[0]
+
+
 def test_a_storm_is_let_in_by_portions(scenes: list[Scene]) -> None:
     scene = make(scenes)
     scene.knock(ACCEPTS_PER_TURN + 5)

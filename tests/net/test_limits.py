@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from tests.net.conftest import LogLines
-from warppool.net.limits import RESERVED_FDS, connection_cap
+from warppool.net.limits import RESERVED_FDS, connection_cap, is_loopback, origin_of, per_ip_cap
 
 
 @pytest.mark.parametrize(("soft", "configured", "cap"), [
@@ -31,3 +31,21 @@ def test_a_cap_that_cannot_be_had_is_lowered_and_said(monkeypatch: pytest.Monkey
     assert connection_cap(960) == 960
     assert connection_cap(0) == 960
     assert len(log_lines.having("limit.lowered")) == 1
+
+
+@pytest.mark.parametrize(("configured", "max_connections", "cap"), [
+    (-1, 960, 1000), (-1, 10_000, 5000), (-1, 2002, 1001), (0, 10_000, 0), (7, 10_000, 7)])
+def test_one_address_has_half_of_all_but_at_least_a_thousand(configured: int, max_connections: int, cap: int) -> None:
+    assert per_ip_cap(configured, max_connections) == cap
+
+
+@pytest.mark.parametrize(("ip", "origin"), [
+    ("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+    ("2001:db8:1:3::1", "2001:db8:1:3::/64"), ("fe80::1%eth0", "fe80::/64")])
+def test_of_ipv6_the_network_counts(ip: str, origin: str) -> None:
+    assert origin_of(ip) == origin
+
+
+def test_loopback_is_known() -> None:
+    assert [is_loopback(ip) for ip in ("127.0.0.1", "127.8.8.8", "::1", "192.0.2.127", "::2")] == [
+        True, True, True, False, False]

@@ -244,7 +244,9 @@ class StratumConfig:
     workers: int = option(
         whole(1, 32), 1, "Worker threads: 1 costs least per share, 2 tell thousands of miners sooner.")
     max_connections: int = option(whole(0, 1_000_000), 0, "0: what the file-descriptor limit allows.")
-    max_per_ip: int = option(whole(0, 1_000_000), 0, "Connections from one address; 0: no limit.")
+    max_per_ip: int = option(
+        whole(-1, 1_000_000), -1, "Connections from one address (IPv6: from one /64); 0: no limit; -1: half of "
+        "max_connections but at least 1000, and loopback is not counted.")
     idle_timeout_s: int = option(
         whole(1, 86_400), 600, "Seconds without a share (V1) or a channel (V2) before a miner is dropped.")
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from warppool.net.limits import is_loopback, origin_of, per_ip_cap
 from warppool.net.listener import Listener, format_address, plain_ip
 from warppool.net.repeats import Repeats
 
@@ -34,7 +35,11 @@ class Visitor(NamedTuple):
 
 
 class Door:
-    """Owns the listening sockets and counts who is inside; used by the reactor's thread alone."""
+    """Owns the listening sockets and counts who is inside; used by the reactor's thread alone.
+
+    `max_per_ip` bounds the connections of one IPv4 address or one IPv6 /64; 0 is no limit, and -1 half of
+    `max_connections` but at least 1,000, where loopback is not counted.
+    """
 
     def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, max_connections: int,
                  max_per_ip: int) -> None:
@@ -43,7 +48,8 @@ class Door:
         self._listeners = tuple(listeners)
         self._selector = selector
         self._max_connections = max_connections
-        self._max_per_ip = max_per_ip
+        self._max_per_ip = per_ip_cap(max_per_ip, max_connections)
+        self._counts_loopback = max_per_ip > 0
         self._inside = 0
         self._inside_per_ip: Counter[str] = Counter()
         self._full = Repeats(log, "connection.refused")
@@ -67,8 +73,8 @@ class Door:
             if self._has_room(ip, now):
                 sock.setblocking(False)
                 self._inside += 1
-                if self._max_per_ip:
-                    self._inside_per_ip[ip] += 1
+                if self._is_counted(ip):
+                    self._inside_per_ip[origin_of(ip)] += 1
                 yield Visitor(sock, ip, format_address(ip, address[1]))
             else:
                 sock.close()
@@ -76,10 +82,11 @@ class Door:
     def left(self, ip: str) -> None:
         """A visitor's socket is closed."""
         self._inside -= 1
-        if self._max_per_ip:
-            self._inside_per_ip[ip] -= 1
-            if not self._inside_per_ip[ip]:
-                del self._inside_per_ip[ip]
+        if self._is_counted(ip):
+            origin = origin_of(ip)
+            self._inside_per_ip[origin] -= 1
+            if not self._inside_per_ip[origin]:
+                del self._inside_per_ip[origin]
 
     def turn(self, now: float) -> None:
         """Open again after a pause, and say what was only counted so far."""
@@ -102,10 +109,15 @@ class Door:
         if self._inside >= self._max_connections:
             self._full.add(now, peer=ip, limit=self._max_connections, reason="max_connections or LimitNOFILE= reached")
             return False
-        if self._max_per_ip and self._inside_per_ip[ip] >= self._max_per_ip:
-            self._crowded.add(now, peer=ip, limit=self._max_per_ip, reason="max_per_ip reached")
-            return False
+        if self._is_counted(ip):
+            origin = origin_of(ip)
+            if self._inside_per_ip.get(origin, 0) >= self._max_per_ip:
+                self._crowded.add(now, peer=origin, limit=self._max_per_ip, reason="max_per_ip reached")
+                return False
         return True
+
+    def _is_counted(self, ip: str) -> bool:
+        return bool(self._max_per_ip) and (self._counts_loopback or not is_loopback(ip))
 
     def _pause(self, error: OSError, now: float) -> None:
         self._exhausted.add(now, reason=error.strerror, seconds=PAUSE_S, inside=self._inside)

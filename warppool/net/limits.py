@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import resource
 
@@ -11,6 +12,9 @@ log = logging.getLogger(__name__)
 
 RESERVED_FDS = 64
 """File descriptors kept back for all that is no miner: listeners, nodes, ledger, journal, log, and some slack."""
+
+LEAST_PER_IP = 1000
+"""Connections that one address may have in any case: a farm of some size behind one router."""
 
 _PLENTY = 1 << 20
 """Stands for a limit that is infinite: the kernel's own default bound (fs.nr_open)."""
@@ -28,3 +32,21 @@ def connection_cap(configured: int, fds_each: int = 1) -> int:
         say(log, logging.WARNING, "limit.lowered", max_connections=configured, possible=possible,
             reason=f"the limit of open files is {soft}: raise LimitNOFILE= of the unit")
     return min(configured or possible, possible)
+
+
+def per_ip_cap(configured: int, max_connections: int) -> int:
+    """The most connections of one address, 0 for no limit; `configured` of -1 is half of all, but at least 1,000."""
+    return max(LEAST_PER_IP, max_connections // 2) if configured < 0 else configured
+
+
+def origin_of(ip: str) -> str:
+    """What counts as one address: of IPv6 the /64, since whoever has one address of it has them all."""
+    if ":" not in ip:
+        return ip
+    network = ipaddress.IPv6Address(ip.partition("%")[0]).packed[:8]
+    return f"{ipaddress.IPv6Address(network + bytes(8))}/64"
+
+
+def is_loopback(ip: str) -> bool:
+    """Whether it is this machine itself, which is a proxy or a tunnel in front of many."""
+    return ip.startswith("127.") or ip == "::1"
