@@ -74,6 +74,7 @@ _STRATEGIES: dict[Any, st.SearchStrategy[Any]] = {
     types.B0_64K: st.binary(max_size=300),
     types.OPTION_U32: st.none() | _NUMBERS[4],
     types.SEQ0_255_U256: st.lists(_HASHES, max_size=5).map(tuple),
+    types.SEQ0_64K_U16: st.lists(_NUMBERS[2], max_size=20).map(tuple),
     types.SEQ0_64K_U32: st.lists(_NUMBERS[4], max_size=20).map(tuple),
     types.SEQ0_64K_B0_16M: st.lists(st.binary(max_size=60), max_size=5).map(tuple),
     types.TAIL_U16: st.none() | _NUMBERS[2],

@@ -139,9 +139,9 @@ def test_bytes_behind_the_last_field_are_ignored(profile):
     assert profile.decode(Subprotocol.MINING, frame) == mining.SubmitSharesSuccess(1, 2, 3, 4)
 
 
-@pytest.mark.parametrize("extension_type", [1, 2, 0x4000, 0x7FFF])
-def test_frames_of_an_extension_are_discarded_but_not_before_the_set_up(extension_type):
-    frame = Frame(extension_type, 0x00, b"what it holds is not looked at")
+@pytest.mark.parametrize(("extension_type", "number"), [(1, 3), (1, 255), (2, 0), (0x4000, 0), (0x7FFF, 0)])
+def test_frames_of_an_extension_are_discarded_but_not_before_the_set_up(extension_type, number):
+    frame = Frame(extension_type, number, b"what it holds is not looked at")
     for profile in (WARP, SPEC):
         assert profile.decode(Subprotocol.MINING, frame) is None
         assert profile.decode(Subprotocol.TEMPLATE_DISTRIBUTION, frame) is None

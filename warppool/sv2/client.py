@@ -16,7 +16,13 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
+from warppool.sv2.frame import with_tlvs
 from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.extensions import (
+    RequestExtensions,
+    RequestExtensionsError,
+    RequestExtensionsSuccess,
+)
 from warppool.sv2.messages.mining import (
     CloseChannel,
     NewExtendedMiningJob,
@@ -156,6 +162,13 @@ class ChannelClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtensionsAgreed:
+    """The pool has answered what extensions it speaks of those that we asked for; perhaps none."""
+
+    extensions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class ReconnectAsked:
     """The pool asks us to move; an empty host and port 0 mean the same ones."""
 
@@ -164,7 +177,7 @@ class ReconnectAsked:
 
 
 ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | TargetChanged | SharesAccepted
-               | ShareRejected | ChannelClosed | ReconnectAsked)
+               | ShareRejected | ChannelClosed | ExtensionsAgreed | ReconnectAsked)
 
 
 class _Job:
@@ -205,12 +218,23 @@ class MiningClientSession:
         self._channels: dict[int, _ClientChannel] = {}
         self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
         self._next_request = 1
+        self._asked_extensions: RequestExtensions | None = None         # that has no answer yet
 
     @staticmethod
     def setup(*, host: str, port: int, vendor: str, firmware: str, flags: int = 0) -> SetupConnection:
         """The first message of a mining connection."""
         return SetupConnection(protocol=0, min_version=2, max_version=2, flags=flags, endpoint_host=host,
                                endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware, device_id="")
+
+    def request_extensions(self) -> RequestExtensions | None:
+        """Ask for all extensions of the dialect, right after the set-up; None where it has none.
+
+        A pool without extensions never answers. Nothing need wait for an answer: it comes before that to an open.
+        """
+        wanted = self.profile.extensions
+        if wanted:
+            self._asked_extensions = RequestExtensions(request_id=0, requested_extensions=tuple(sorted(wanted)))
+        return self._asked_extensions
 
     def open_standard(self, user: str, hash_rate: float, max_target: int) -> OpenStandardMiningChannel:
         """Ask for a header-only channel."""
@@ -232,11 +256,16 @@ class MiningClientSession:
             return SubmitSharesStandard(work.channel_id, sequence, work.job_id, nonce, ntime, version)
         return SubmitSharesExtended(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
 
-    def frame_share(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int) -> tuple[int, bytes]:
-        """The same on an extended channel, as its sequence number and its frame; for who sends very many."""
+    def frame_share(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int,
+                    tlvs: bytes = b"") -> tuple[int, bytes]:
+        """The same on an extended channel, as its sequence number and its frame; for who sends very many.
+
+        `tlvs` is the area of extensions that the pool has agreed to.
+        """
         sequence = self._next_sequence(work)
-        frame = self.profile.framer(SubmitSharesExtended)
-        return sequence, frame(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+        frame = self.profile.framer(SubmitSharesExtended)(
+            work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+        return sequence, with_tlvs(frame, tlvs) if tlvs else frame
 
     def _next_sequence(self, work: Work) -> int:
         channel = self._channels.get(work.channel_id)
@@ -271,6 +300,14 @@ class MiningClientSession:
     def _setup_refused(self, m: SetupConnectionError) -> list[ClientEvent]:
         self.phase = ClientPhase.CLOSED
         return [SetupRefused(m.flags, m.error_code)]
+
+    def _extensions(self, m: RequestExtensionsSuccess | RequestExtensionsError) -> list[ClientEvent]:
+        asked = self._asked_extensions
+        if asked is None or m.request_id != asked.request_id:
+            return []                                       # to nothing that we have asked
+        self._asked_extensions = None
+        granted = m.supported_extensions if isinstance(m, RequestExtensionsSuccess) else ()
+        return [ExtensionsAgreed(frozenset(granted) & frozenset(asked.requested_extensions))]
 
     def _reconnect(self, m: Reconnect) -> list[ClientEvent]:
         return [ReconnectAsked(m.new_host, m.new_port)]
@@ -372,6 +409,8 @@ class MiningClientSession:
     _STEPS: Mapping[tuple[ClientPhase, type], Callable[..., list[ClientEvent]]] = MappingProxyType({
         (ClientPhase.AWAIT_ANSWER, SetupConnectionSuccess): _set_up,
         (ClientPhase.AWAIT_ANSWER, SetupConnectionError): _setup_refused,
+        (ClientPhase.MINING, RequestExtensionsSuccess): _extensions,
+        (ClientPhase.MINING, RequestExtensionsError): _extensions,
         (ClientPhase.MINING, Reconnect): _reconnect,
         (ClientPhase.MINING, OpenStandardMiningChannelSuccess): _standard_opened,
         (ClientPhase.MINING, OpenExtendedMiningChannelSuccess): _extended_opened,

@@ -93,10 +93,10 @@ class ServerConnection(JudgingConnection[Step]):
         """Apply the frames that `plaintext` completes; False when reading must stop."""
         session, profile = self._session, self._session.profile
         for frame in self._frames.feed(plaintext):
-            message = profile.decode(session.subprotocol, frame)
+            message, area = profile.read(session.subprotocol, frame)
             if message is not None:
                 is_first = session.phase is Phase.AWAIT_SETUP
-                self._apply(session.receive(message, now), events)
+                self._apply(session.receive_with(message, area, now) if area else session.receive(message, now), events)
                 if is_first:
                     self._set_up(now)
             if self._close is not None or self._is_full:

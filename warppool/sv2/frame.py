@@ -44,6 +44,12 @@ def encode_frame(msg_type: int, payload: bytes, extension_type: int = 0) -> byte
     return _HEADER.pack(extension_type, msg_type | len(payload) << 8) + payload
 
 
+def with_tlvs(frame: bytes, area: bytes) -> bytes:
+    """`frame`, which is whole, with a TLV area behind its payload."""
+    extension_type, number_and_length = _HEADER.unpack_from(frame)
+    return b"".join((_HEADER.pack(extension_type, number_and_length + (len(area) << 8)), frame[HEADER_SIZE:], area))
+
+
 class FrameReader:
     """Cuts frames out of a stream that arrives in any pieces.
 

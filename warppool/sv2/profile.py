@@ -3,7 +3,7 @@
 A listener and a dialled connection have one profile each. Whoever encodes, decodes, seals or judges takes what differs
 from it and never asks for its name. `WARP` is this project's dialect (architecture.md §5), `SPEC` the published one.
 
-Source: sv2-wire.md §2.3, §8; messages.json.
+Source: sv2-wire.md §2.3, §2.4, §8; messages.json.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from warppool.errors import LocalProtocolError, UnexpectedMessage
 from warppool.noise.symmetricstate import WARP_SUITE, Suite
 from warppool.sv2.codec import Layout, layout_of
 from warppool.sv2.frame import CHANNEL_BIT, HEADER_FORMAT, MAX_U24, Frame, encode_frame
-from warppool.sv2.messages import common, mining, template
+from warppool.sv2.messages import common, extensions, mining, template
+from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Bytes, Message, UInt
 
 
@@ -34,6 +35,9 @@ class Subprotocol(IntEnum):
 
 
 IdTable = Mapping[Subprotocol, Mapping[type[Message], int]]
+
+ExtensionTable = Mapping[int, Mapping[type[Message], int]]
+"""By the number of an extension: its messages, which belong to every subprotocol, and their numbers in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +59,12 @@ class Profile:
     version_mask: int                               # bits of a header's version that a miner may roll
     checks_sequence: bool                           # a sequence number not above the last is a duplicate share
     sealed_by: Suite | None                         # None: its transport does not exist yet
+    extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
+    extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
     _framers: Mapping[type[Message], Callable[..., bytes]] = field(init=False, repr=False)
+    _extended: Mapping[tuple[int, int], Layout[Any]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Build the tables of both directions; ValueError if two messages that can meet have one number."""
@@ -72,6 +79,12 @@ class Profile:
             incoming[subprotocol] = {msg_type: outgoing[cls][2] for cls, msg_type in known.items()}
             if len(incoming[subprotocol]) < len(known):
                 raise ValueError(f"two messages of profile {self.name} have one number in {subprotocol.name}")
+        extended: dict[tuple[int, int], Layout[Any]] = {}
+        for extension, brought in self.extension_ids.items():
+            for cls, msg_type in brought.items():
+                outgoing[cls] = (extension, msg_type, layout_of(cls))
+                extended[extension, msg_type] = outgoing[cls][2]
+        object.__setattr__(self, "_extended", extended)
         object.__setattr__(self, "_outgoing", outgoing)
         object.__setattr__(self, "_incoming", incoming)
         object.__setattr__(self, "_framers", {cls: self._make_framer(cls) for cls in outgoing})
@@ -135,18 +148,22 @@ class Profile:
         return at_one_stroke
 
     def decode(self, subprotocol: Subprotocol, frame: Frame) -> Message | None:
-        """The message in `frame`, or None for a frame of an extension, since none is agreed on: discard it.
+        """`read` without what stands behind the last field."""
+        return self.read(subprotocol, frame)[0]
 
+    def read(self, subprotocol: Subprotocol, frame: Frame) -> tuple[Message | None, bytes]:
+        """The message in `frame`, and what stands behind its last field: the TLV area of extensions.
+
+        None for a frame of an extension, or of a number in one, that this dialect does not know: discard it.
         UnexpectedMessage if this subprotocol has no such number, or before the set-up for an extension, since nothing
-        may come before SetupConnection; MalformedPayload if the payload is not that message. Bytes behind the last
-        field belong to extensions too and are ignored.
+        may come before SetupConnection; MalformedPayload if the payload is not that message.
         """
         if frame.extension_type:
             if subprotocol is Subprotocol.COMMON:
                 raise UnexpectedMessage(f"extension 0x{frame.extension_type:04x} before the set-up")
-            return None
-        message: Message = self._layout(subprotocol, frame.msg_type).decode(frame.payload)[0]
-        return message
+            layout = self._extended.get((frame.extension_type, frame.msg_type))
+            return (None, b"") if layout is None else layout.decode(frame.payload)
+        return self._layout(subprotocol, frame.msg_type).decode(frame.payload)
 
     def _route(self, cls: type[Message]) -> tuple[int, int, Layout[Any]]:
         try:
@@ -219,6 +236,14 @@ WARP_IDS: IdTable = {
     for subprotocol, ids in SPEC_IDS.items()
 }
 
+EXTENSION_IDS: ExtensionTable = {
+    0x0001: {
+        extensions.RequestExtensions: 0x00,
+        extensions.RequestExtensionsSuccess: 0x01,
+        extensions.RequestExtensionsError: 0x02,
+    },
+}
+
 _LARGEST_SETUP = 1_291                                      # a SetupConnection with five strings of 255 bytes
 
 WARP = Profile(
@@ -232,6 +257,8 @@ WARP = Profile(
     version_mask=0x1FFFE000,                                # BIP 320
     checks_sequence=True,
     sealed_by=WARP_SUITE,
+    extension_ids=EXTENSION_IDS,
+    extensions=frozenset({WORKER_NAMES}),
 )
 
 SPEC = Profile(

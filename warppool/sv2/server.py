@@ -23,6 +23,7 @@ from warppool.mining.share import Weight
 from warppool.mining.vardiff import Vardiff
 from warppool.sv2.jobs import encoded
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.extensions import RequestExtensions
 from warppool.sv2.messages.mining import (
     CloseChannel,
     OpenExtendedMiningChannel,
@@ -40,6 +41,7 @@ from warppool.sv2.messages.template import CoinbaseOutputConstraints, RequestTra
 from warppool.sv2.profile import Profile, Subprotocol
 from warppool.sv2.shares import Frames, ServerChannel, Shares, Step
 from warppool.sv2.types import Message
+from warppool.sv2.workers import WorkerNames, is_news
 
 PROTOCOL_VERSION = 2
 
@@ -96,8 +98,8 @@ class MiningServerSession:
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_channels", "_job", "_next_channel_id", "_refused_opens", "_shares", "_surroundings", "agent",
-                 "conn_id", "phase", "requires_standard_jobs", "wakes_at")
+    __slots__ = ("_channels", "_job", "_next_channel_id", "_refused_opens", "_shares", "_surroundings", "_workers",
+                 "agent", "conn_id", "phase", "requires_standard_jobs", "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self.conn_id = conn_id
@@ -111,6 +113,7 @@ class MiningServerSession:
         self._next_channel_id = 1
         self._refused_opens = 0
         self._shares = Shares(conn_id, surroundings.profile)
+        self._workers = WorkerNames()
 
     # -- what the worker asks ------------------------------------------------------------------------------------
 
@@ -140,6 +143,19 @@ class MiningServerSession:
         if step is None:
             raise UnexpectedMessage(f"{type(message).__name__} in phase {self.phase.name}")
         return step(self, message, now)
+
+    def receive_with(self, message: Message, area: bytes, now: Now) -> list[Step]:
+        """`receive` for a message with TLVs behind it: with a share that may be its worker's name, else nothing."""
+        names = self._workers
+        if not names.is_agreed or type(message) is not SubmitSharesExtended or self.phase is not Phase.MINING:
+            return self.receive(message, now)
+        channel, before = self._channels.get(message.channel_id), names.ignored
+        user = names.user_of(channel.channel.user, area) if channel is not None else None
+        steps = self._shares.submit(channel, message, message.extranonce, user)
+        if names.ignored > before and is_news(names.ignored):
+            steps.append(Happened(self.conn_id, "info" if names.ignored == 1 else "debug", "worker.ignored", (
+                ("channel", message.channel_id), ("user", user), ("count", names.ignored))))
+        return steps
 
     def offer(self, job: Job) -> list[Step]:
         """A new job for every channel."""
@@ -213,6 +229,9 @@ class MiningServerSession:
     def _refuse_setup(self, flags: int, code: str) -> list[Step]:
         self.phase = Phase.CLOSED
         return [SetupConnectionError(flags=flags, error_code=code), Close(self.conn_id, code, is_peers_fault=True)]
+
+    def _request_extensions(self, m: RequestExtensions, now: Now) -> list[Step]:
+        return [self._workers.agree(m, self.profile)]
 
     # -- channels ------------------------------------------------------------------------------------------------
 
@@ -374,6 +393,7 @@ class MiningServerSession:
 
     _STEPS: Mapping[tuple[Phase, type], Callable[..., list[Step]]] = MappingProxyType({
         (Phase.AWAIT_SETUP, SetupConnection): _setup,
+        (Phase.MINING, RequestExtensions): _request_extensions,
         (Phase.MINING, OpenStandardMiningChannel): _open_standard,
         (Phase.MINING, OpenExtendedMiningChannel): _open_extended,
         (Phase.MINING, UpdateChannel): _update,

@@ -44,6 +44,7 @@ class _Waiting(NamedTuple):
     sequence: int
     difficulty: float
     share_hash: bytes
+    user: str
 
 
 class _Ticket(NamedTuple):
@@ -116,20 +117,25 @@ class Shares:
         return len(self._unrecorded) + len(self._intake)
 
     def submit(self, channel: ServerChannel | None, m: SubmitSharesStandard | SubmitSharesExtended,
-               extranonce: bytes) -> list[Step]:
-        """Build the header if channel, job and extranonce length allow one; else the answer is clear already."""
+               extranonce: bytes, user: str | None = None) -> list[Step]:
+        """Build the header if channel, job and extranonce length allow one; else the answer is clear already.
+
+        `user` is whose share it is, where that is not the channel's own name.
+        """
         if channel is None:
             return self._refuse("", m.channel_id, m.sequence_number, Reject.INVALID_CHANNEL)
         mine = channel.channel
+        if user is None:
+            user = mine.user
         is_old = channel.is_old(m.sequence_number) and self._checks_sequence
         job = mine.find(m.job_id)
         if job is None:
-            return self._refuse(mine.user, m.channel_id, m.sequence_number, Reject.INVALID_JOB)
+            return self._refuse(user, m.channel_id, m.sequence_number, Reject.INVALID_JOB)
         if len(extranonce) != mine.extranonce_size:
-            return self._refuse(mine.user, m.channel_id, m.sequence_number, Reject.BAD_EXTRANONCE_SIZE)
+            return self._refuse(user, m.channel_id, m.sequence_number, Reject.BAD_EXTRANONCE_SIZE)
         header = job.header(extranonce, m.version, m.ntime, m.nonce)
         return [self._intake.submit(Submitted(
-            _Ticket(channel, m.sequence_number), mine, job, mine.user, extranonce, m.version, m.ntime, job.ntime,
+            _Ticket(channel, m.sequence_number), mine, job, user, extranonce, m.version, m.ntime, job.ntime,
             header, None, is_old))]
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
@@ -163,8 +169,8 @@ class Shares:
                 continue
             share = channel.give_up(share_id)
             touched[channel] = None
-            mine = channel.channel
-            steps += self._refuse(mine.user, mine.channel_id, share.sequence, Reject.NOT_RECORDED, channel.is_open)
+            channel_id = channel.channel.channel_id
+            steps += self._refuse(share.user, channel_id, share.sequence, Reject.NOT_RECORDED, channel.is_open)
         return steps + self._acknowledge(touched)
 
     def _answer(self, ruling: Ruling[_Ticket], steps: list[Step]) -> None:
@@ -172,7 +178,8 @@ class Shares:
         channel, sequence = ruling.ticket
         accepted = ruling.accepted
         if accepted is not None:
-            channel.await_record(_Waiting(accepted.share_id, sequence, accepted.difficulty, accepted.share_hash))
+            channel.await_record(_Waiting(accepted.share_id, sequence, accepted.difficulty, accepted.share_hash,
+                                          accepted.user))
             self._unrecorded[accepted.share_id] = channel
         if ruling.block is not None:
             steps.append(ruling.block)
@@ -180,7 +187,7 @@ class Shares:
             steps.append(accepted)
         mine = channel.channel
         if ruling.reject is not None:
-            steps += self._refuse(mine.user, mine.channel_id, sequence, ruling.reject, channel.is_open)
+            steps += self._refuse(ruling.share.user, mine.channel_id, sequence, ruling.reject, channel.is_open)
         elif mine.is_flooded:
             steps.append(Close(self._conn_id, f"{MAX_SEEN} shares on one tip: its difficulty is far too low", True))
 

@@ -1,0 +1,78 @@
+"""Worker names that come with the shares of one connection (extension 0x0002), under the user of the share's channel.
+
+A name tells the machines of one user apart. It never leads to another user: what stands before the first dot of the
+channel's own name stays there.
+"""
+
+from __future__ import annotations
+
+from warppool.mining.identity import is_user_identity
+from warppool.sv2.messages.extensions import (
+    RequestExtensions,
+    RequestExtensionsError,
+    RequestExtensionsSuccess,
+)
+from warppool.sv2.profile import Profile
+from warppool.sv2.tlv import MAX_WORKER_SIZE, WORKER_NAMES, worker_in
+from warppool.sv2.types import Message
+
+MAX_NAMES = 1000
+"""Worker names on one connection: as many as it may have channels, and a bound on what one peer can make us hold."""
+
+
+class WorkerNames:
+    """What a connection's shares say of their workers; `is_agreed` once the peer may say it.
+
+    `ignored` counts the names that were no names: too long, with a control character, or one too many.
+    """
+
+    __slots__ = ("_known", "ignored", "is_agreed")
+
+    def __init__(self) -> None:
+        self.is_agreed = False
+        self.ignored = 0
+        self._known: dict[tuple[str, bytes], str] | None = None     # by the channel's user and the TLV's value
+
+    def agree(self, m: RequestExtensions, profile: Profile) -> Message:
+        """Answer what the peer asks for."""
+        granted = [each for each in dict.fromkeys(m.requested_extensions) if each in profile.extensions]
+        self.is_agreed = WORKER_NAMES in granted
+        if granted:
+            return RequestExtensionsSuccess(request_id=m.request_id, supported_extensions=tuple(granted))
+        return RequestExtensionsError(request_id=m.request_id, unsupported_extensions=m.requested_extensions,
+                                      required_extensions=())
+
+    def user_of(self, user: str, area: bytes) -> str:
+        """Whose share it is: `user` is the channel's, `area` the TLVs that came with the share."""
+        worker = worker_in(area)
+        if worker == b"":
+            return user
+        known = self._known
+        name = known.get((user, worker)) if known is not None and worker is not None else None
+        if name is not None:
+            return name
+        name = named(user, worker) if worker is not None else None
+        if worker is None or name is None or (known is not None and len(known) >= MAX_NAMES):
+            self.ignored += 1
+            return user
+        if known is None:
+            self._known = known = {}
+        known[user, worker] = name
+        return name
+
+
+def named(user: str, worker: bytes) -> str | None:
+    """The whole name of `worker` under the user of a channel; None where that is no name.
+
+    The same bytes are a name here as in an open: UTF-8, and single bytes that are none by `surrogateescape`.
+    """
+    if len(worker) > MAX_WORKER_SIZE:
+        return None
+    account, text = user.partition(".")[0], worker.decode("utf-8", "surrogateescape")
+    name = f"{account}.{text}"
+    return name if is_user_identity(name) and text.strip() else None
+
+
+def is_news(count: int) -> bool:
+    """Whether the `count`-th of something is to be said: the first, and then each that doubles the count."""
+    return count & (count - 1) == 0
