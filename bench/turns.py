@@ -21,7 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from bench.server import BenchFailed
-from warppool.bitcoin.coinbase import height_push
+from warppool.bitcoin.coinbase import INPUT_SEQUENCE, height_push, locktime_of
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
 from warppool.events import Connection, Now
@@ -67,8 +67,9 @@ def make_job() -> Job:
     factory = JobFactory(payout_script=b"\x00\x14" + bytes(20), tag=b"/warppool/", start_id=os.urandom(4), encoders={})
     return factory.make(Template(
         template_id=1, tip=tip, version=0x20000000, coinbase_tx_version=2, coinbase_prefix=height_push(tip.height),
-        coinbase_tx_input_sequence=0xFFFFFFFF, coinbase_tx_value_remaining=312_500_000, coinbase_tx_outputs_count=0,
-        coinbase_tx_outputs=b"", coinbase_tx_locktime=0, merkle_path=PATH, transactions=(), source="bench"), now=now)
+        coinbase_tx_input_sequence=INPUT_SEQUENCE, coinbase_tx_value_remaining=312_500_000, coinbase_tx_outputs_count=0,
+        coinbase_tx_outputs=b"", coinbase_tx_locktime=locktime_of(tip.height), merkle_path=PATH,
+        transactions=(), source="bench"), now=now)
 
 
 class LoneWorker:

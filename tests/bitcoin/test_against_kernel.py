@@ -9,11 +9,13 @@ import pytest
 
 from warppool.bitcoin.block import assemble_block, block_hash, block_subsidy
 from warppool.bitcoin.coinbase import (
+    INPUT_SEQUENCE,
     MAX_SCRIPT_SIG,
     coinbase_halves,
     commitment_output,
     find_commitment,
     height_push,
+    locktime_of,
     restore_witness,
     tag_push,
     witness_commitment,
@@ -97,6 +99,7 @@ class Draft:
     fees_sat: int = 0
     version: int = 0x2000_0000
     nbits: int = REGTEST_NBITS
+    locktime: int | None = None
     script_prefix: bytes | None = None
     value_sat: int | None = None
     commitments: list[bytes] | None = None
@@ -117,8 +120,9 @@ class Draft:
         script = self.script_prefix
         if script is None:
             script = height_push(self.height) + tag_push(b"/warppool/") + bytes((len(EXTRANONCE),))
+        locktime = locktime_of(self.height) if self.locktime is None else self.locktime
         prefix, suffix = coinbase_halves(
-            version=2, input_sequence=0xFFFFFFFF, locktime=0, script_prefix=script,
+            version=2, input_sequence=INPUT_SEQUENCE, locktime=locktime, script_prefix=script,
             extranonce_size=len(EXTRANONCE), outputs=b"".join(outputs), outputs_count=len(outputs),
         )
         return prefix + EXTRANONCE + suffix
@@ -260,6 +264,7 @@ SPOILT = {
     "a height in a longer form": (
         lambda k: replace(draft(k), script_prefix=b"\x03" + (k.tip().height + 1).to_bytes(3, "little") + b"\x0c"),
         "bad-cb-height"),
+    "a lock time of its own height": (lambda k: replace(draft(k), locktime=k.tip().height + 1), "bad-txns-nonfinal"),
     "a sat above subsidy and fees": (lambda k: replace(one_spend(k), fees_sat=1001), "bad-cb-amount"),
     "a sat above the subsidy": (lambda k: replace(draft(k), fees_sat=1), "bad-cb-amount"),
     "a witness that does not fit": (

@@ -13,6 +13,7 @@ from warppool.bitcoin.coinbase import (
     find_commitment,
     height_of,
     height_push,
+    locktime_of,
     restore_witness,
     strip_witness,
     tag_push,
@@ -170,6 +171,13 @@ def test_fields_stand_where_the_transaction_has_them():
     assert prefix[:4].hex() == "04030201"
     assert suffix[:4].hex() == "feffffff"
     assert suffix[-4:] == (839_999).to_bytes(4, "little")
+
+
+def test_the_lock_time_is_the_height_before():
+    assert [locktime_of(height) for height in (1, 2, 840_000, MAX_HEIGHT)] == [0, 1, 839_999, MAX_HEIGHT - 1]
+    for height in (0, -1, MAX_HEIGHT + 1):
+        with pytest.raises(ValueError, match="height"):
+            locktime_of(height)
 
 
 @pytest.mark.parametrize("field", ["version", "input_sequence", "locktime"])

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from warppool.bitcoin.coinbase import commitment_output, height_push, witness_commitment
+from warppool.bitcoin.coinbase import (
+    INPUT_SEQUENCE,
+    commitment_output,
+    height_push,
+    locktime_of,
+    witness_commitment,
+)
 from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.channel import Channel, ChannelJob
 from warppool.mining.job import Job, JobFactory
@@ -26,9 +32,10 @@ def make_template(tip: Tip | None = None, template_id: int = 1, path: tuple[byte
     tip = tip or make_tip()
     return Template(
         template_id=template_id, tip=tip, version=version, coinbase_tx_version=2,
-        coinbase_prefix=height_push(tip.height), coinbase_tx_input_sequence=0xFFFFFFFF,
+        coinbase_prefix=height_push(tip.height), coinbase_tx_input_sequence=INPUT_SEQUENCE,
         coinbase_tx_value_remaining=312_500_000, coinbase_tx_outputs_count=1,
-        coinbase_tx_outputs=commitment_output(witness_commitment([])), coinbase_tx_locktime=0, merkle_path=path,
+        coinbase_tx_outputs=commitment_output(witness_commitment([])),
+        coinbase_tx_locktime=locktime_of(tip.height), merkle_path=path,
         transactions=transactions, source="node-0")
 
 

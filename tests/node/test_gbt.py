@@ -40,6 +40,7 @@ def test_a_good_answer():
     assert template.tip.min_ntime == 1_700_000_600
     assert template.tip.height == 800_001
     assert template.coinbase_prefix == b"\x03" + (800_001).to_bytes(3, "little")
+    assert (template.coinbase_tx_locktime, template.coinbase_tx_input_sequence) == (800_000, 0xFFFFFFFE)    # BIP54
     assert template.coinbase_tx_value_remaining == answer["coinbasevalue"] == 625_000_000 + 3000
     assert template.coinbase_tx_outputs_count == 1
     assert template.coinbase_tx_outputs == bytes(8) + b"\x26" + bytes.fromhex(answer["default_witness_commitment"])
@@ -87,6 +88,8 @@ def test_the_merkle_path_leads_from_any_coinbase_to_the_root(count):
     ({"version": 2**31}, "version: 2147483648 is not"),
     ({"vbrequired": 1}, "vbrequired: 00000001"),
     ({"vbrequired": 0x20002000, "version": 0x20002000}, "vbrequired: 20002000"),
+    ({"vbrequired": 0x20, "version": 0x20000020}, "vbrequired: 00000020 .* machines roll"),
+    ({"vbrequired": 0x1000, "version": 0x20001000}, "vbrequired: 00001000"),        # the last below BIP320's
     ({"coinbasevalue": 625_003_001}, "coinbasevalue: 625003001 sat, but .* are 625003000"),
     ({"coinbasevalue": -1}, "coinbasevalue"),
     ({"coinbasevalue": None}, "coinbasevalue"),
@@ -203,6 +206,10 @@ def test_the_subsidy_is_that_of_the_network():
 
 def test_mintime_counts_where_it_is_later():
     assert read(answer_of(mintime=1_800_000_000)).template.tip.min_ntime == 1_800_000_000
+
+
+def test_required_bits_that_no_machine_rolls_are_kept():
+    assert read(answer_of(vbrequired=0x40000011, version=0x60000011)).template.version == 0x60000011
 
 
 def test_rolled_version_bits_are_left_to_the_job():

@@ -116,6 +116,12 @@ def test_hundreds_of_blocks_mined_from_templates_are_accepted_past_the_halving(k
     assert template_on(kernel).coinbase_tx_value_remaining == 1_250_000_000
 
 
+def test_the_coinbase_is_locked_to_the_height_before_its_own() -> None:
+    for height in (1, 2, 17, 1000):
+        template = make_template(1, ChainTip(height - 1, b"\x01" * 32, 0x207FFFFF, 0), UNIX, "node-0")
+        assert (template.coinbase_tx_locktime, template.coinbase_tx_input_sequence) == (height - 1, 0xFFFFFFFE)
+
+
 @pytest.mark.parametrize(("height", "reward"), [(1, 5_000_000_000), (149, 5_000_000_000), (150, 2_500_000_000)])
 def test_a_template_lets_the_pool_spend_the_subsidy(height: int, reward: int) -> None:
     template = make_template(1, ChainTip(height - 1, b"\x01" * 32, 0x207FFFFF, 0), UNIX, "node-0")

@@ -490,7 +490,8 @@ def test_an_accepted_block_carries_its_share_and_all_that_makes_a_block():
     (block,) = steps
     assert block.header == submitted.header and block.block_hash == weight.share_hash
     assert block.share.share_id and block.share.share_hash == weight.share_hash
-    assert block.coinbase_tx[4:6] == b"\0\1" and block.coinbase_tx.endswith(b"\1\x20" + bytes(32) + bytes(4))
+    assert block.coinbase_tx[4:6] == b"\0\1" and block.coinbase_tx.endswith(
+        b"\1\x20" + bytes(32) + (839_999).to_bytes(4, "little"))
     assert block.template is miner.jobs[0].template and block.height == 840_000 and block.user == "bob"
     assert miner.session.recorded([block.share.share_id]) == [
         mining.SubmitSharesSuccess(2, nonce, 1, 0)]

@@ -17,6 +17,9 @@ MIN_SCRIPT_SIG = 2                      # bytes, consensus: bad-cb-length otherw
 MAX_SCRIPT_SIG = 100                    # bytes, consensus
 MAX_HEIGHT = 2**31 - 1                  # the node counts blocks in a signed 32-bit number
 
+INPUT_SEQUENCE = 0xFFFF_FFFE
+"""nSequence of a coinbase's input: not the final one, so that nLockTime is in force (BIP54)."""
+
 _OP_1 = 0x51
 _OP_PUSHDATA1 = 0x4C
 _MAX_DIRECT_PUSH = 75                   # bytes that one opcode pushes
@@ -57,6 +60,16 @@ def height_of(coinbase_prefix: bytes) -> int:
     if height > MAX_HEIGHT or not coinbase_prefix.startswith(height_push(height)):
         raise ValueError(f"the coinbase prefix {coinbase_prefix[:8].hex()} does not begin with a height")
     return height
+
+
+def locktime_of(height: int) -> int:
+    """nLockTime of the coinbase of the block at `height`: the height before it (BIP54).
+
+    The block is valid with it, since a lock of height n ends with block n. No coinbase of two heights is the same.
+    """
+    if not 1 <= height <= MAX_HEIGHT:
+        raise ValueError(f"no coinbase of ours stands at height {height}")
+    return height - 1
 
 
 def tag_push(tag: bytes) -> bytes:

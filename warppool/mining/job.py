@@ -13,6 +13,12 @@ from warppool.mining.template import Template, Tip
 VERSION_MASK = 0x1FFFE000
 """The sixteen header version bits that machines may roll (BIP320)."""
 
+FREE_VERSION_BITS = 0x1FFFFFE0
+"""The bits that no template may need, and that jobs leave at zero: all that some session may let its machine roll.
+
+These are BIP320's sixteen and the eight below them (BIP323). What a machine may roll is what its session granted.
+"""
+
 START_ID_SIZE = 4
 """Random bytes of one start of the daemon, in every scriptSig, so that no work of an earlier start is booked again."""
 
@@ -27,9 +33,10 @@ COMMON_EXTRANONCE_SIZES = (4, 12)
 class Job:
     """One piece of work for every channel; a channel adds its extranonce prefix and its target.
 
-    `version` has zeros under `version_mask`, since firmware replaces, ORs or XORs those bits. `ntime` (Unix seconds) is
-    where a machine starts to count. `outputs` are all the outputs of the coinbase, serialized without their count. What
-    a protocol needs of a job in its own words is encoded once, in `encodings`, under the name of the protocol.
+    `version` has zeros under FREE_VERSION_BITS, since firmware replaces, ORs or XORs the bits that it rolls. `ntime`
+    (Unix seconds) is where a machine starts to count. `outputs` are all the outputs of the coinbase, serialized without
+    their count. What a protocol needs of a job in its own words is encoded once, in `encodings`, under the name of the
+    protocol.
     """
 
     job_id: int                         # U32, unique in the process
@@ -99,7 +106,7 @@ class JobFactory:
             job_id=self._next_id,
             template=template,
             tip=self._tip,
-            version=template.version & ~VERSION_MASK & 0xFFFFFFFF,
+            version=template.version & ~FREE_VERSION_BITS & 0xFFFFFFFF,
             version_mask=VERSION_MASK,
             ntime=max(int(now), self._tip.min_ntime),
             script_start=template.coinbase_prefix + self._tag_push,

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from warppool.bitcoin.block import block_subsidy
-from warppool.bitcoin.coinbase import MAX_HEIGHT, commitment_output, height_push, witness_commitment
+from warppool.bitcoin.coinbase import (
+    INPUT_SEQUENCE,
+    MAX_HEIGHT,
+    commitment_output,
+    height_push,
+    locktime_of,
+    witness_commitment,
+)
 from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.header import HEADER_SIZE
@@ -19,6 +26,7 @@ from warppool.bitcoin.merkle import merkle_path
 from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import MAX_MONEY_SAT, whole_transaction
 from warppool.errors import NodeError
+from warppool.mining.job import FREE_VERSION_BITS
 from warppool.mining.template import Template, Tip
 
 COINBASE_RESERVE_WEIGHT = 2_000     # weight units: ours takes about 1,000, and nodes leave 4,000 or more
@@ -28,7 +36,6 @@ MAX_BLOCK_SIGOPS = 80_000
 MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses
 
 _KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "testdummy"})
-_ROLLABLE_BITS = 0x1FFF_E000        # version bits that miners may set as they like (BIP320)
 _LEAST_VERSION = 4                  # BIP65; nodes refuse blocks below it
 _OP_TRUE_HEX = "51"
 _U32_MAX = 0xFFFF_FFFF
@@ -81,11 +88,11 @@ def read_template(
         version=version,
         coinbase_tx_version=2,
         coinbase_prefix=height_push(tip.height),
-        coinbase_tx_input_sequence=0xFFFF_FFFF,
+        coinbase_tx_input_sequence=INPUT_SEQUENCE,
         coinbase_tx_value_remaining=_value(answer, network, tip.height),
         coinbase_tx_outputs_count=1 if outputs else 0,
         coinbase_tx_outputs=outputs,
-        coinbase_tx_locktime=0,
+        coinbase_tx_locktime=locktime_of(tip.height),
         merkle_path=merkle_path([transaction.txid for transaction in transactions.values()]),
         transactions=tuple(transaction.raw for transaction in transactions.values()),
         source=source,
@@ -137,8 +144,9 @@ def _version(answer: Mapping[str, Any]) -> int:
     if version < _LEAST_VERSION:
         raise _wrong(f"version: {version}; nodes refuse blocks below {_LEAST_VERSION}")
     required = _int(answer, "vbrequired", 0, _U32_MAX) if "vbrequired" in answer else 0
-    if required & (~version | _ROLLABLE_BITS):
-        raise _wrong(f"vbrequired: {required:08x} has bits that version {version:08x} lacks or that miners roll")
+    if required & (~version | FREE_VERSION_BITS):
+        raise _wrong(f"vbrequired: {required:08x} has bits that version {version:08x} lacks or "
+                     "that machines roll (1fffffe0): such a block cannot be made here")
     return version
 
 

@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from warppool.bitcoin.block import block_subsidy
-from warppool.bitcoin.coinbase import commitment_output, height_push, witness_commitment
+from warppool.bitcoin.coinbase import (
+    INPUT_SEQUENCE,
+    commitment_output,
+    height_push,
+    locktime_of,
+    witness_commitment,
+)
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import NodeError
 from warppool.events import Now
@@ -41,7 +47,6 @@ _TURN_S = 0.02                  # of blocks, then a look at inbox and clock
 _PREV_HASH = slice(4, 36)       # of a header
 _VERSION = 0x20000000           # BIP9 with no bit set
 _COINBASE_VERSION = 2
-_FINAL_SEQUENCE = 0xFFFFFFFF
 _EMPTY_COMMITMENT = commitment_output(witness_commitment(()))    # over no transactions: the same in every block
 
 
@@ -235,11 +240,11 @@ def make_template(template_id: int, tip: ChainTip, unix: int, source: str) -> Te
         version=_VERSION,
         coinbase_tx_version=_COINBASE_VERSION,
         coinbase_prefix=height_push(height),
-        coinbase_tx_input_sequence=_FINAL_SEQUENCE,
+        coinbase_tx_input_sequence=INPUT_SEQUENCE,
         coinbase_tx_value_remaining=block_subsidy(height, "regtest"),
         coinbase_tx_outputs_count=1,
         coinbase_tx_outputs=_EMPTY_COMMITMENT,
-        coinbase_tx_locktime=0,
+        coinbase_tx_locktime=locktime_of(height),
         merkle_path=(),
         transactions=(),
         source=source,
