@@ -17,6 +17,13 @@ class MissingExtra(ConfigError):
     """A part needs a package that is not installed: names the extra that brings it."""
 
 
+class NotNow(WarppoolError):
+    """Trouble of the moment, and no mistake of the file: a port, an address, a lock or a mount. A start waits for it.
+
+    Names the key and what can be done, should it stay.
+    """
+
+
 class LocalProtocolError(WarppoolError):
     """We asked the core for what the protocol forbids: a bug of ours."""
 
@@ -71,3 +78,7 @@ class NodeError(WarppoolError):
 
 class LedgerError(WarppoolError):
     """The books cannot be read or written; says what the database said and what to do."""
+
+
+class LedgerBusy(LedgerError, NotNow):
+    """Another program holds the books locked."""

@@ -35,7 +35,7 @@ from warppool.app.miner import CpuMiner
 from warppool.app.summary import Summary
 from warppool.app.translator import Translator
 from warppool.app.translatorconfig import translator_config_of
-from warppool.errors import ConfigError
+from warppool.errors import NotNow
 from warppool.noise.primitives import public_key
 
 MODES = ("connection", "channels")
@@ -281,7 +281,7 @@ def test_threads_have_names_and_those_that_hang_are_told(tmp_path):
 
 def test_a_second_translator_on_one_data_dir_is_refused(tmp_path):
     with (stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator,
-          pytest.raises(ConfigError, match=r"translator\.data_dir: .* in use by another warppool")):
+          pytest.raises(NotNow, match=r"translator\.data_dir: .* in use by another warppool")):
         Translator(translator.config)
 
 
@@ -292,5 +292,5 @@ def test_a_taken_port_is_one_clear_line_and_leaves_nothing_open(tmp_path):
                     "upstream": [{"url": str(pool.url), "user_identity": "x"}]}
         config = translator_config_of(document, folder=tmp_path, environ={}, source="test")
         for _ in range(2):
-            with pytest.raises(ConfigError, match="taken by another program"):
+            with pytest.raises(NotNow, match="taken by another program"):
                 Translator(config)

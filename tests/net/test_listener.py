@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.net.conftest import LogLines
-from warppool.errors import ConfigError
+from warppool.errors import ConfigError, NotNow
 from warppool.net import listener as module
 from warppool.net.listener import format_address, listen, parse_address, plain_ip
 
@@ -48,27 +48,29 @@ def test_an_ipv4_address_has_one_name() -> None:
 def test_a_taken_port_names_the_key_and_what_to_do() -> None:
     first = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
     try:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(NotNow) as caught:           # an old connection may hold it, and lets it go
             listen("v1", f"127.0.0.1:{first.port}", "stratum.listen")
         assert str(caught.value) == (
-            f"stratum.listen: port {first.port} of 127.0.0.1:{first.port} is taken by another program "
-            f"(`ss -ltnp sport = :{first.port}` names it): stop that one or choose another port")
+            f"stratum.listen: port {first.port} of 127.0.0.1:{first.port} is taken by another program, or by "
+            f"an outgoing connection (`ss -tanp sport = :{first.port}` names it): stop that one or choose another port")
     finally:
         first.sock.close()
 
 
-@pytest.mark.parametrize(("number", "words"), [
-    (errno.EACCES, "CAP_NET_BIND_SERVICE"), (errno.EADDRNOTAVAIL, "no address 127.0.0.1"),
-    (errno.EMFILE, os.strerror(errno.EMFILE))])
-def test_what_the_kernel_refuses_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
+@pytest.mark.parametrize(("number", "kind", "words"), [
+    (errno.EACCES, ConfigError, "CAP_NET_BIND_SERVICE"), (errno.EADDRNOTAVAIL, NotNow, "no address 127.0.0.1"),
+    (errno.EMFILE, ConfigError, "LimitNOFILE="), (errno.EAFNOSUPPORT, ConfigError, "no IPv6"),
+    (errno.EINVAL, ConfigError, os.strerror(errno.EINVAL))])
+def test_what_the_kernel_refuses_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, number: int,
+                                                   kind: type[Exception], words: str) -> None:
     monkeypatch.setattr(socket.socket, "bind", _refusing(number))
-    with pytest.raises(ConfigError, match=r"^stratum\.listen: ") as caught:
+    with pytest.raises(kind, match=r"^stratum\.listen: ") as caught:
         listen("v1", "127.0.0.1:80", "stratum.listen")
     assert words in str(caught.value)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"this machine has no address 192\.0\.2\.1"):
+    with pytest.raises(NotNow, match=r"this machine has no address 192\.0\.2\.1"):
         listen("v1", "192.0.2.1:0", "stratum.listen")
 
 
@@ -88,7 +90,7 @@ def test_the_fall_back_to_ipv4_may_fail_too(monkeypatch: pytest.MonkeyPatch) -> 
     taken = listen("sv2", "0.0.0.0:0", "stratum.sv2_listen")
     monkeypatch.setattr(module, "_bound", _without_ipv6(module._bound, errno.EAFNOSUPPORT))
     try:
-        with pytest.raises(ConfigError, match=f"stratum.listen: port {taken.port} of 0.0.0.0:{taken.port} is taken"):
+        with pytest.raises(NotNow, match=f"stratum.listen: port {taken.port} of 0.0.0.0:{taken.port} is taken"):
             listen("v1", f"[::]:{taken.port}", "stratum.listen")
     finally:
         taken.sock.close()

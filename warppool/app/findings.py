@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.app.connector import Door
-from warppool.errors import ConfigError
+from warppool.app.mounts import require_mount
+from warppool.errors import ConfigError, NotNow
 from warppool.net.limits import RESERVED_FDS
 from warppool.net.listener import listen
 
@@ -37,7 +38,11 @@ def data_dir(data_dir: Path, key: str, owner: str | None) -> Finding:
     """Whether the folder that the configuration names under `key` can be used; `owner` is who uses it now."""
     if owner is not None:
         return Finding("warn", key, f"{data_dir} is held by a running warppool ({owner}); a second is refused")
-    nearest = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    try:
+        require_mount(data_dir, key)
+    except NotNow as exc:
+        return Finding("error", key, str(exc).removeprefix(f"{key}: "))
+    nearest = next(folder for folder in (data_dir, *data_dir.parents) if os.path.exists(folder))
     if not nearest.is_dir():
         return Finding("error", key, f"{nearest} is no directory: name another one")
     if not os.access(nearest, os.W_OK | os.X_OK):
@@ -53,7 +58,7 @@ def ports(doors: Iterable[Door], owner: str | None) -> Iterator[Finding]:
             continue
         try:
             listener = listen(kind, str(address), key)
-        except ConfigError as exc:
+        except (ConfigError, NotNow) as exc:
             yield Finding("error", key, str(exc).removeprefix(f"{key}: "))
             continue
         listener.sock.close()

@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from warppool.app.certificate import Certificate
 from warppool.app.connector import Door
 from warppool.app.lock import DataDirLock
 from warppool.app.options import StratumConfig
+from warppool.app.patience import Patience, impatient
 from warppool.app.summary import Summary
 from warppool.app.translatoroptions import MachinesConfig
 from warppool.app.watch import Beat, hanging, patient, prompt
@@ -52,12 +54,14 @@ class House(ABC):
     """A program as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
 
     The constructor takes the data directory, opens the books and binds the ports, so that every mistake of the operator
-    shows at once, as ConfigError or LedgerError, and leaves nothing open behind it.
+    shows at once, as ConfigError or LedgerError, and leaves nothing open behind it. Trouble of the moment is waited
+    for, as long as `patience` allows, and then it is NotNow.
     """
 
     drain_s = DRAIN_S
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience | None = None) -> None:
+        self._patience = patience or impatient()
         self.is_ready = threading.Event()           # every port listens, and there is something to serve
         self.has_failed = threading.Event()         # a thread died: the program must end
         self.listeners: list[Listener] = []
@@ -115,6 +119,10 @@ class House(ABC):
         """What the program does, for `systemctl status`."""
 
     @abstractmethod
+    def waits_for(self) -> str:
+        """What is still missing before `is_ready`, for `systemctl status`."""
+
+    @abstractmethod
     def say_summary(self, summary: Summary, now: float) -> None:
         """The line of each minute, at monotonic `now`."""
 
@@ -122,10 +130,10 @@ class House(ABC):
 
     def _open_books(self, data_dir: Path, key: str, url: str, durability: str) -> None:
         """Lock `data_dir`, which the configuration says under `key`, and open the ledger."""
-        lock = DataDirLock(data_dir, key)
+        lock = self._patience.until_done(lambda: DataDirLock(data_dir, key))
         self._undo.append(lock.release)
         self._ledger_inbox: queue.Queue[Any] = queue.Queue()
-        books = open_ledger(url, data_dir)
+        books = self._patience.until_done(lambda: open_ledger(url, data_dir))
         books.close()                               # good; its thread opens it again, since SQLite is a thread's own
         self._ledger = LedgerThread(books, self._ledger_inbox, durability)
 
@@ -133,7 +141,7 @@ class House(ABC):
         """Ports, reactor, hasher and workers; `fds_each` is 2 where one is dialled for each that is accepted."""
         self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.tls_listen else None
         for door in doors:
-            listener = listen(door.kind, str(door.address), door.key)
+            listener = self._patience.until_done(partial(listen, door.kind, str(door.address), door.key))
             self.listeners.append(listener)
             self._undo.append(listener.sock.close)
         self._inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]

@@ -10,31 +10,40 @@ import fcntl
 import os
 from pathlib import Path
 
-from warppool.errors import ConfigError
+from warppool.app.mounts import require_mount, unusable
+from warppool.errors import NotNow
+from warppool.files import make_folder, open_own
 
 LOCK_NAME = "warppool.lock"
 
 
 class DataDirLock:
-    """Holds `data_dir` for this process until `release`; ConfigError, under the `key` that names it, if another has it.
+    """Holds `data_dir` for this process until `release`; the errors name the `key` that names the directory.
 
-    Makes the directory, 0700, where it is missing. The file holds the pid of the owner, for people.
+    NotNow if another process has it, or if its file system is not mounted; ConfigError if it cannot be used. Makes the
+    directory where it is missing. The file holds the pid of the owner, for people.
     """
 
     def __init__(self, data_dir: Path, key: str = "pool.data_dir") -> None:
         path = data_dir / LOCK_NAME
         try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            require_mount(data_dir, key)
+            make_folder(data_dir)
+            self._file = open_own(path, os.O_RDWR)
         except OSError as exc:
-            raise ConfigError(f"{key}: {exc.filename or data_dir} cannot be used: {exc.strerror}") from exc
+            raise unusable(exc, data_dir, key) from exc
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         except OSError as exc:
             os.close(self._file)
-            raise ConfigError(f"{key}: {data_dir} {_words(data_dir, exc)}") from exc
+            if not isinstance(exc, BlockingIOError):
+                raise unusable(exc, data_dir, key) from exc
+            owner = holder(data_dir)
+            named = f" ({owner})" if owner else ""
+            raise NotNow(f"{key}: {data_dir} is in use by another warppool{named}: stop it, or give this one a "
+                         "data_dir of its own") from exc
 
     def release(self) -> None:
         """Give the directory back; the file stays, since removing it would let two daemons lock two files."""
@@ -57,11 +66,3 @@ def holder(data_dir: Path) -> str | None:
     finally:
         os.close(file)
     return None
-
-
-def _words(data_dir: Path, exc: OSError) -> str:
-    if not isinstance(exc, BlockingIOError):
-        return f"cannot be locked: {exc.strerror}"
-    owner = holder(data_dir)
-    named = f" ({owner})" if owner else ""
-    return f"is in use by another warppool{named}: stop it, or give this one a data_dir of its own"

@@ -111,7 +111,7 @@ def default_data_dir(environ: Mapping[str, str], name: str = "warppool") -> Path
     if state:
         return Path(state)
     system = Path("/var/lib") / name
-    nearest = next(folder for folder in (system, *system.parents) if folder.exists())
+    nearest = next(folder for folder in (system, *system.parents) if os.path.exists(folder))
     if os.access(nearest, os.W_OK | os.X_OK):
         return system
     home = environ.get("XDG_STATE_HOME", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import queue
 import signal
 import sys
@@ -17,6 +18,7 @@ from warppool.app.config import UNGUARDED, read_config, unserved
 from warppool.app.house import House
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
+from warppool.app.patience import Patience, Stopped
 from warppool.app.summary import Summary
 from warppool.app.watch import Watch
 from warppool.app.wiring import Daemon
@@ -24,6 +26,9 @@ from warppool.bitcoin.address import is_guarded
 from warppool.say import say
 
 log = logging.getLogger("warppool")
+
+UMASK = 0o027
+"""For what libraries make on our behalf: files 0640 and folders 0750, as our own (files.py)."""
 
 SWITCH_INTERVAL_S = 0.005
 SUMMARY_EVERY_S = 60.0
@@ -39,15 +44,24 @@ def run(args: argparse.Namespace) -> int:
         say(log, logging.WARNING, "config.unguarded", key="pool.payout_address", meaning=UNGUARDED)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
-    return serve(lambda: Daemon(config))
+    return serve(lambda patience: Daemon(config, patience))
 
 
-def serve(build: Callable[[], House]) -> int:
-    """Run what `build` makes until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
+def serve(build: Callable[[Patience], House]) -> int:
+    """Run what `build` makes until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died.
+
+    What `build` finds in its way it may wait for, by the Patience that it is given; systemd hears of it.
+    """
+    os.umask(UMASK)
     wanted_stop = StopWish()
     catch_signals(wanted_stop)
     notifier = Notifier()
-    house = build()
+    notifier.status("starting")
+    try:
+        house = build(Patience(wanted_stop.wait, notifier.status))
+    except Stopped:
+        say(log, logging.INFO, "service.stopping")
+        return 0
     house.start()
     settle_memory()
     try:
@@ -133,13 +147,16 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
     watch = Watch()
-    fed_at, is_ready = now, False
+    fed_at, is_ready, waits_for = now, False, ""
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
     while not house.has_failed.is_set():
         if not is_ready and house.is_ready.is_set():
             is_ready = True
             notifier.ready(house.status())
             say(log, logging.INFO, "service.ready", listen=house.ports, **house.ready_fields())
+        elif not is_ready and house.waits_for() != waits_for:
+            waits_for = house.waits_for()
+            notifier.status(waits_for)
         if wanted_stop.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return

@@ -13,6 +13,7 @@ from warppool.app.connector import TranslatorConnector, doors_of, fds_each
 from warppool.app.house import House
 from warppool.app.link import PoolUrl
 from warppool.app.log import set_up
+from warppool.app.patience import Patience
 from warppool.app.run import serve
 from warppool.app.scout import PATIENCE_S, Scout
 from warppool.app.summary import Summary
@@ -36,7 +37,7 @@ def translate(args: argparse.Namespace) -> int:
     """Run the translator until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
     config = read_translator_config(args.config)
     set_up(config.log.level)
-    return serve(lambda: Translator(config))
+    return serve(lambda patience: Translator(config, patience))
 
 
 class Translator(House):
@@ -46,12 +47,12 @@ class Translator(House):
     here then, as they would later.
     """
 
-    def __init__(self, config: TranslatorConfig) -> None:
+    def __init__(self, config: TranslatorConfig, patience: Patience | None = None) -> None:
         self.config = config
         self.upstream: PoolUrl | None = None        # that answered at the start; set before `is_ready`
         self._connectors: list[TranslatorConnector] = []
         self.drain_s = min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5)
-        super().__init__()
+        super().__init__(patience)
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -113,6 +114,10 @@ class Translator(House):
         """Ports and upstreams."""
         upstreams = ", ".join(upstream.url.place for upstream in self.config.upstreams)
         return f"translating on {self.ports} for {upstreams}"
+
+    def waits_for(self) -> str:
+        """The first upstream that answers."""
+        return "waiting for an upstream: " + ", ".join(upstream.url.place for upstream in self.config.upstreams)
 
     def counts(self) -> Counts:
         """What became of every share so far, of all workers together."""

@@ -15,6 +15,7 @@ from warppool import __version__
 from warppool.app.connector import Connector, doors_of
 from warppool.app.house import JOIN_S, House
 from warppool.app.options import Config, NodeConfig
+from warppool.app.patience import Patience
 from warppool.app.summary import Summary
 from warppool.app.watch import Beat, prompt
 from warppool.events import BlockFound, ShareAccepted
@@ -75,10 +76,10 @@ class Daemon(House):
     block journal.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, patience: Patience | None = None) -> None:
         self.config = config
         self.latest: Job | None = None              # set by thread `jobs`, read by anyone: it is frozen
-        super().__init__()
+        super().__init__(patience)
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -178,6 +179,11 @@ class Daemon(House):
     def status(self) -> str:
         """Network and ports."""
         return f"mining on {self.config.pool.network}, {self.ports}"
+
+    def waits_for(self) -> str:
+        """The first template, and why it does not come."""
+        troubles = [f"{source.name}: {source.trouble}" for source in self._sources if source.trouble]
+        return "waiting for the node: " + ("; ".join(troubles) or "no template yet")
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""

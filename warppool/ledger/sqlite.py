@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from warppool.errors import LedgerError
+from warppool.errors import LedgerBusy, LedgerError
 from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.schema import migrate, require_known, version_of
@@ -245,7 +245,8 @@ class SqliteBooks:
             raise
         except (sqlite3.Error, OSError) as exc:
             self._drop()
-            raise LedgerError(f"{self.path}: {explain(exc)}") from exc
+            kind = LedgerBusy if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BUSY else LedgerError
+            raise kind(f"{self.path}: {explain(exc)}") from exc
         except BaseException:
             self._drop()
             raise
@@ -263,6 +264,7 @@ _DAMAGED: Final = (
     "the database is damaged: stop the daemon and put back a copy, or move the file away with its -wal and -shm "
     "to start new books"
 )
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _MEANINGS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full: make room",
     sqlite3.SQLITE_BUSY: "another program holds the database locked: end it",

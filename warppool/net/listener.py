@@ -8,13 +8,16 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from warppool.errors import ConfigError
+from warppool.errors import ConfigError, NotNow, WarppoolError
 from warppool.say import say
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted, as when a farm comes back; it cuts this to somaxconn."""
+
+_OF_THE_MOMENT = frozenset((errno.EADDRINUSE, errno.EADDRNOTAVAIL))
+"""An outgoing connection or an old one may hold the port, and an address may come with its network."""
 
 _NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 
@@ -63,6 +66,7 @@ def plain_ip(host: str) -> str:
 def listen(kind: str, address: str, key: str) -> Listener:
     """Bind `address` and listen; ConfigError names the configuration `key` and what can be done.
 
+    NotNow, in the same words, where the port or the address may be free or there a moment later.
     `[::]` takes IPv4 too; on a machine without IPv6 it becomes 0.0.0.0, which the log says.
     """
     host, port = parse_address(address, key)
@@ -70,7 +74,7 @@ def listen(kind: str, address: str, key: str) -> Listener:
         sock = _bound(host, port)
     except OSError as exc:
         if host != "::" or exc.errno not in _NO_IPV6:
-            raise ConfigError(f"{key}: {_advice(exc, host, port)}") from exc
+            raise _refusal(exc, key, host, port) from exc
         sock = _ipv4_instead(port, key)
     real = format_address(*sock.getsockname()[:2])
     say(log, logging.INFO, "listener.opened", kind=kind, address=real)
@@ -81,7 +85,7 @@ def _ipv4_instead(port: int, key: str) -> socket.socket:
     try:
         sock = _bound("0.0.0.0", port)
     except OSError as exc:
-        raise ConfigError(f"{key}: {_advice(exc, '0.0.0.0', port)}") from exc
+        raise _refusal(exc, key, "0.0.0.0", port) from exc
     say(log, logging.WARNING, "listener.narrowed", key=key, reason="no IPv6 on this machine",
         address=format_address("0.0.0.0", port))
     return sock
@@ -104,16 +108,26 @@ def _bound(host: str, port: int) -> socket.socket:
     return sock
 
 
+def _refusal(error: OSError, key: str, host: str, port: int) -> WarppoolError:
+    kind = NotNow if error.errno in _OF_THE_MOMENT else ConfigError
+    return kind(f"{key}: {_advice(error, host, port)}")
+
+
 def _advice(error: OSError, host: str, port: int) -> str:
     where = format_address(host, port)
     match error.errno:
         case errno.EADDRINUSE:
-            return (f"port {port} of {where} is taken by another program (`ss -ltnp sport = :{port}` names it): "
-                    "stop that one or choose another port")
+            return (f"port {port} of {where} is taken by another program, or by an outgoing connection "
+                    f"(`ss -tanp sport = :{port}` names it): stop that one or choose another port")
         case errno.EACCES:
             return (f"{where} needs a privilege: choose a port above 1023, or give the unit "
                     "AmbientCapabilities=CAP_NET_BIND_SERVICE")
         case errno.EADDRNOTAVAIL:
-            return f"this machine has no address {host}: choose one of its own, or [::] for all"
+            return (f"this machine has no address {host} (`ip address` lists them): choose one of its own, or [::] for "
+                    "all")
+        case errno.EAFNOSUPPORT:
+            return f"cannot listen on {where}: this machine has no IPv6: give an IPv4 address, such as 0.0.0.0:{port}"
+        case errno.EMFILE | errno.ENFILE:
+            return f"cannot listen on {where}: {error.strerror}: raise LimitNOFILE= of the unit, or ulimit -n"
         case _:
-            return f"cannot listen on {where}: {error.strerror}"
+            return f"cannot listen on {where}: {error.strerror}: choose another address or port"

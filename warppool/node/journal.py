@@ -23,6 +23,7 @@ from warppool.bitcoin.coinbase import MAX_HEIGHT
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.header import HEADER_SIZE
 from warppool.errors import ConfigError
+from warppool.files import make_folder, open_own
 from warppool.node.items import Verdict
 from warppool.say import say
 
@@ -92,7 +93,7 @@ class Journal:
         """
         try:
             if not self.directory.exists():
-                self.directory.mkdir(parents=True)
+                make_folder(self.directory)
                 _sync_directory(self.directory.parent)
             paths = sorted(self.directory.iterdir())
         except OSError as exc:
@@ -258,7 +259,7 @@ def _set_damaged_aside(path: Path, why: Exception) -> None:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    descriptor = open_own(path, os.O_WRONLY | os.O_TRUNC)
     try:
         _write_all(descriptor, content)
         os.fsync(descriptor)

@@ -22,6 +22,7 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import HEADER_SIZE
 from warppool.bitcoin.transaction import parse_transaction
 from warppool.errors import MissingExtra, NodeError
+from warppool.files import make_folder, open_own
 from warppool.node.items import Verdict
 
 _CHECKED = re.compile(r"BlockChecked: block hash=([0-9a-f]{64}) state=([^,\n]*)")
@@ -84,7 +85,7 @@ class Kernel:
             block_disconnected=self._block_disconnected,
         )
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_folder(self._directory)
             self._lock = _lock(self._directory / "lock")
             self._listen_to_log()
             context = pbk.make_context(pbk.ChainType.REGTEST, callbacks)
@@ -241,7 +242,7 @@ def _lock(path: Path) -> int:
 
     LevelDB locks by fcntl, and a second try from the same process lets that lock go, so ours comes first.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    descriptor = open_own(path, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

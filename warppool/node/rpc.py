@@ -34,7 +34,8 @@ _PEOPLE_SAY = {"test": "testnet3"}      # chains by the name that people know; t
 class RpcSource:
     """Templates of one node. `run` is the body of its thread; `stop` may come from any other.
 
-    `beat` is the monotonic time of the last sign of life of the thread, be the node there or not.
+    `beat` is the monotonic time of the last sign of life of the thread, be the node there or not. `trouble` is why the
+    node gives no template now, "" while it does.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class RpcSource:
         self._outage = _Outage(self.name, self._clock.monotonic())
         self._is_stopping = False
         self.beat = self._clock.monotonic()
+        self.trouble = ""
 
     def run(self) -> None:
         """Serve until `stop`; nothing that the node does ends it."""
@@ -179,6 +181,7 @@ class RpcSource:
         self._long_poll_id = long_poll_id if isinstance(long_poll_id, str) else None
         is_news = self._reading is None or not _is_same(reading, self._reading)
         self._backoff.reset()
+        self.trouble = ""
         if self._outage.end(self._clock.monotonic()) or is_news:
             self._reading = reading
             self._desk.put(TemplateReady(self._node, reading.template))
@@ -188,6 +191,7 @@ class RpcSource:
         self._poll.hang_up()
         self._rpc.hang_up()
         self._polled = None
+        self.trouble = reason
         if not self._is_stopping and self._outage.add(reason, self._clock.monotonic()):
             self._desk.put(NodeLost(self._node, reason))
 

@@ -1,0 +1,37 @@
+"""Files and folders of ours: 0640 and 0750, whatever the umask, so that a group may read the books and nobody else.
+
+Only what we make gets its mode here: what was there before is the operator's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+FILE_MODE: Final = 0o640
+FOLDER_MODE: Final = 0o750
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it that are missing; OSError. One that is there stays as it is."""
+    missing = [path]
+    while not missing[-1].exists() and missing[-1] != missing[-1].parent:
+        missing.append(missing[-1].parent)
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=FOLDER_MODE)
+            folder.chmod(FOLDER_MODE)           # a umask took bits from what mkdir was asked for
+    if not path.is_dir():
+        raise NotADirectoryError(20, os.strerror(20), str(path))
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of `path`, opened with `flags`, made where it is missing; OSError."""
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    os.fchmod(descriptor, FILE_MODE)
+    return descriptor
