@@ -59,7 +59,7 @@ def test_asking_for_the_holder_makes_nothing(tmp_path):
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=rf"pool\.data_dir: {tmp_path}/file cannot be used: Not a directory: name another data_dir"):
+    with pytest.raises(ConfigError, match=rf"pool\.data_dir: {tmp_path}/file cannot be used: Not a directory: name"):
         DataDirLock(tmp_path / "file")
     (tmp_path / "dir/warppool.lock").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"pool\.data_dir: .*warppool\.lock cannot be used: Is a directory"):

@@ -63,6 +63,9 @@ class Manager(Notifier):
         self.fed += 1
         return True
 
+    def status(self, words: str) -> bool:
+        return True
+
 
 class Hung:
     """A house whose threads stand still; the watch ends after some looks."""
@@ -80,6 +83,9 @@ class Hung:
 
     def beats(self) -> list[Any]:
         return self._beats
+
+    def waits_for(self) -> str:
+        return "waiting for the node: no template yet"
 
     def hanging(self, now: float) -> list[str]:
         return hanging(self._beats, now)
