@@ -25,6 +25,7 @@ from warppool.bitcoin.coinbase import INPUT_SEQUENCE, height_push, locktime_of
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
 from warppool.events import Connection, Now
+from warppool.mining.counter import SECRET_SIZE, CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job, JobFactory
@@ -56,6 +57,7 @@ EVERY_HASH = Fraction(1, 10**10)
 POLICY = DifficultyPolicy(EVERY_HASH, EVERY_HASH, EVERY_HASH, Fraction(12))
 NBITS = 0x17034219          # that no share here meets
 PATH = tuple(bytes([level + 1]) * 32 for level in range(11))
+SHUFFLE = Shuffle(os.urandom(SECRET_SIZE))
 STATIC = WARP.suite.key_pair(os.urandom(32))
 FIRST_UPLINK = 1_000_000    # connections below are machines'
 
@@ -64,7 +66,8 @@ def make_job() -> Job:
     """Work as a full template brings it, as far as a share is concerned."""
     now = time.time()
     tip = Tip(os.urandom(32), NBITS, target_from_nbits(NBITS), int(now) - 600, 840_000)
-    factory = JobFactory(payout_script=b"\x00\x14" + bytes(20), tag=b"/warppool/", start_id=os.urandom(4), encoders={})
+    factory = JobFactory(payout_script=b"\x00\x14" + bytes(20), tag=b"/warppool/", start_id=os.urandom(4),
+                         shuffle=SHUFFLE, encoders={})
     return factory.make(Template(
         template_id=1, tip=tip, version=0x20000000, coinbase_tx_version=2, coinbase_prefix=height_push(tip.height),
         coinbase_tx_input_sequence=INPUT_SEQUENCE, coinbase_tx_value_remaining=312_500_000, coinbase_tx_outputs_count=0,
@@ -181,14 +184,15 @@ Machine = Sv1Machine | Sv2Machine
 
 def pool(is_v1: bool) -> LoneWorker:
     """A worker of the pool, with work."""
-    prefixes, buffer = PrefixPool(1, 0, 1), new_buffer()
+    prefixes, counters, buffer = PrefixPool(1, 0, 1), CoinbaseCounters(SHUFFLE, 0, 1), new_buffer()
     if is_v1:
-        surroundings = Sv1Surroundings(policy=POLICY, prefixes=prefixes, resumable=ResumableSessions(prefixes),
-                                       random_bytes=os.urandom, extranonce2_size=8)
+        surroundings = Sv1Surroundings(policy=POLICY, prefixes=prefixes, counters=counters,
+                                       resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
+                                       extranonce2_size=8)
         worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, surroundings, now=now,
                                                               idle_timeout_s=math.inf))
     else:
-        v2 = Sv2Surroundings(WARP, POLICY, prefixes)
+        v2 = Sv2Surroundings(WARP, POLICY, prefixes, counters)
         worker = LoneWorker(lambda opened, now: Sv2Connection(opened.conn_id, v2, static=STATIC, buffer=buffer, now=now,
                                                               ephemeral_secret=os.urandom(32), idle_timeout_s=math.inf))
     worker.turn(JobReady(make_job()))

@@ -97,6 +97,14 @@ def test_an_address_whose_coins_anyone_can_spend_is_a_warning(check, monkeypatch
         "yet: use an address of today"]
 
 
+def test_a_tag_that_is_cut_is_a_warning(check, monkeypatch):
+    monkeypatch.setenv("WARPPOOL__POOL__COINBASE_TAG", "t" * 51)
+    status, lines = check()
+    assert status == 0
+    assert graded(lines, "warn") == ["warn pool.coinbase_tag: more than 50 bytes: it is cut, and the next release will "
+                                     "refuse it: shorten it"]
+
+
 def test_a_port_that_is_taken_is_an_error(check):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from warppool.app.config import read_config, unserved
-from warppool.app.options import MAX_COINBASE_TAG, Address, Config
+from warppool.app.options import Address, Config
 from warppool.app.reading import default_data_dir
 from warppool.bitcoin.address import script_of
 from warppool.errors import ConfigError
+from warppool.mining.job import MAX_TAG_SIZE
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
@@ -134,6 +135,14 @@ def test_a_listener_that_nothing_serves_yet_is_named(read, text, keys):
     assert unserved(read(POOL + text)) == keys
 
 
+@pytest.mark.parametrize(("tag", "used", "is_cut"), [
+    ("t" * 50, "t" * 50, False), ("t" * 51, "t" * 50, True), ("é" * 27, "é" * 25, True),
+    ("t" * 49 + "é", "t" * 49, True)])
+def test_a_tag_of_the_release_before_is_cut_between_two_characters(read, tag, used, is_cut):
+    pool = read(POOL + f"coinbase_tag = '{tag}'").pool
+    assert (pool.coinbase_tag, pool.is_tag_cut) == (used, is_cut)
+
+
 # --- the environment --------------------------------------------------------------------------------------------------
 
 def test_the_environment_wins_over_the_file(read, tmp_path):
@@ -208,8 +217,8 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     ("[pool]\npayout_address = ''", 'pool.payout_address holds "": it takes an address of the network'),
     ("[pool]\npayout_address = 'foo'", "toml: pool.payout_address: 'foo' has a wrong checksum: give an address"),
     (f"[pool]\npayout_address = '{ADDRESS}'", "is an address for regtest, not for main: give an address for main"),
-    (POOL + f"coinbase_tag = '{'é' * 28}'", f"it takes text of at most {MAX_COINBASE_TAG} bytes"),
-    (POOL + r'coinbase_tag = "a\nb"', r'pool.coinbase_tag holds "a\nb": it takes text of at most 54 bytes'),
+    (POOL + f"coinbase_tag = '{'é' * 28}'", f"it takes text of at most {MAX_TAG_SIZE} bytes"),
+    (POOL + r'coinbase_tag = "a\nb"', r'pool.coinbase_tag holds "a\nb": it takes text of at most 50 bytes'),
     (POOL + "server_id = 256", "pool.server_id holds 256: it takes a whole number, 0 to 255"),
     (POOL + "server_id = -1", "pool.server_id holds -1: it takes a whole number, 0 to 255"),
     (POOL + "server_id = true", "pool.server_id holds true: it takes a whole number, 0 to 255"),

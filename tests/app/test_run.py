@@ -163,6 +163,15 @@ def test_systemd_hears_ready_when_a_template_is_there_and_then_the_watchdog_is_f
     assert {word.partition("=")[0] for word in manager.words} == {"STATUS", "READY", "WATCHDOG", "STOPPING"}
 
 
+def test_a_tag_that_is_cut_is_warned_of_at_every_start(tmp_path: Path) -> None:
+    with StubNode(cookie=tmp_path / "cookie") as stub:
+        config = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": "cookie"},
+                              pool={"coinbase_tag": "t" * 51})
+        with PoolProcess(config) as pool:
+            pool.ready()
+            assert [event["used"] for event in pool.events("config.tag_cut")] == ["t" * 50]
+
+
 def test_an_address_whose_coins_anyone_can_spend_is_warned_of_at_every_start(tmp_path: Path) -> None:
     anyones = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
     with StubNode(cookie=tmp_path / "cookie") as stub:

@@ -13,6 +13,7 @@ from warppool.bitcoin.coinbase import (
 )
 from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.channel import Channel, ChannelJob
+from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.share import Weight, weigh
 from warppool.mining.template import Template, Tip
@@ -21,6 +22,11 @@ PAYOUT = bytes.fromhex("00142a97516c354b68848cdbd8f54a226a0a55b21ed1")
 EASY_NBITS = 0x207FFFFF         # every second hash is a block
 HARD_NBITS = 0x17034219
 NTIME = 1_700_000_000
+SHUFFLE = Shuffle(b"known to tests..")
+
+
+def make_counters(worker: int = 0, workers: int = 1) -> CoinbaseCounters:
+    return CoinbaseCounters(SHUFFLE, worker, workers)
 
 
 def make_tip(number: int = 1, nbits: int = HARD_NBITS, height: int = 840_000, min_ntime: int = NTIME) -> Tip:
@@ -40,7 +46,8 @@ def make_template(tip: Tip | None = None, template_id: int = 1, path: tuple[byte
 
 
 def make_factory(encoders: Mapping[str, Callable[[Job], object]] | None = None) -> JobFactory:
-    return JobFactory(payout_script=PAYOUT, tag=b"/warppool/", start_id=b"\xaa\xbb\xcc\xdd", encoders=encoders or {})
+    return JobFactory(payout_script=PAYOUT, tag=b"/warppool/", start_id=b"\xaa\xbb\xcc\xdd", shuffle=SHUFFLE,
+                      encoders=encoders or {})
 
 
 def make_channel(size: int = 8, target: int = 1 << 255, prefix: bytes = b"\x00\x00\x00\x07",

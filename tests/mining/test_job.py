@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.mining.makers import PAYOUT, make_factory, make_template, make_tip
+from tests.mining.makers import PAYOUT, SHUFFLE, make_factory, make_template, make_tip
 from warppool.bitcoin.coinbase import MAX_SCRIPT_SIG, height_push
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.mining.channel import ChannelJob
+from warppool.mining.counter import GIVEN_AGAIN
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
 from warppool.mining.template import Template, Tip
 
@@ -19,6 +20,14 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "vectors.json").re
 def test_job_ids_are_unique_and_count_up(factory, template):
     ids = [factory.make(template, now=1_700_000_000.0).job_id for _ in range(5)]
     assert ids == [1, 2, 3, 4, 5]
+
+
+def test_job_ids_begin_anew_below_the_bit_of_what_is_given_again(factory, template):
+    factory._next_id = 2**31 - 1
+    jobs = [factory.make(template, now=0.0) for _ in range(3)]
+    assert [job.job_id for job in jobs] == [2**31 - 1, 1, 2]
+    assert [job.counter for job in jobs] == [SHUFFLE(2**31 - 1), SHUFFLE(1), SHUFFLE(2)]
+    assert all(job.counter < GIVEN_AGAIN for job in jobs)
 
 
 def test_versions_go_out_with_zeros_under_all_that_any_machine_rolls(factory):
@@ -53,14 +62,16 @@ def test_coinbase_is_a_transaction_that_pays_us_and_names_the_height(factory, te
     assert transaction.txid == double_sha256(prefix + extranonce + suffix)
     script_length = prefix[41]
     script = (prefix + extranonce + suffix)[42:42 + script_length]
-    assert script == (height_push(840_000) + b"\x0a/warppool/" + bytes([4 + size]) + b"\xaa\xbb\xcc\xdd" + extranonce)
+    counter = job.counter.to_bytes(4, "big")
+    assert script == (height_push(840_000) + b"\x0a/warppool/" + bytes([8 + size]) + b"\xaa\xbb\xcc\xdd" + counter
+                      + extranonce)
     outputs = suffix[4 + 1:-4]
     assert parse_outputs(outputs, 2)[0] == (312_500_000, PAYOUT)
     assert outputs.endswith(template.coinbase_tx_outputs)
 
 
 def test_longest_tag_and_extranonce_fill_the_script_to_its_bound():
-    factory = JobFactory(payout_script=PAYOUT, tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), encoders={})
+    factory = JobFactory(payout_script=PAYOUT, tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), shuffle=SHUFFLE, encoders={})
     tip = make_tip()
     template = make_template(tip)
     wide = Template(**{**{name: getattr(template, name) for name in Template.__slots__},
@@ -70,8 +81,8 @@ def test_longest_tag_and_extranonce_fill_the_script_to_its_bound():
 
 
 def test_a_tag_over_its_bound_is_refused():
-    with pytest.raises(ValueError, match="55 bytes"):
-        JobFactory(payout_script=PAYOUT, tag=b"t" * (MAX_TAG_SIZE + 1), start_id=bytes(4), encoders={})
+    with pytest.raises(ValueError, match="51 bytes"):
+        JobFactory(payout_script=PAYOUT, tag=b"t" * (MAX_TAG_SIZE + 1), start_id=bytes(4), shuffle=SHUFFLE, encoders={})
 
 
 def test_encodings_are_made_once_for_each_job(template):
@@ -114,7 +125,8 @@ def test_a_template_has_witnesses_only_by_an_output_that_is_a_commitment():
 
 
 def test_halves_are_made_once_for_the_sizes_that_channels_have(template):
-    factory = JobFactory(payout_script=PAYOUT, tag=b"", start_id=bytes(4), encoders={}, extranonce_sizes=(8, 4, 8))
+    factory = JobFactory(payout_script=PAYOUT, tag=b"", start_id=bytes(4), shuffle=SHUFFLE, encoders={},
+                         extranonce_sizes=(8, 4, 8))
     job = factory.make(template, now=1.0)
     assert sorted(job.halves) == [4, 8]
     assert job.coinbase_halves(8) is job.coinbase_halves(8)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from tests.mining.makers import EASY_NBITS, NTIME, make_factory, make_template, make_tip
+from tests.mining.makers import EASY_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.events import BlockFound, Close, Event, Happened, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.difficulty import DifficultyPolicy
@@ -38,7 +38,7 @@ class Chance:
 
 def make_surroundings(policy: DifficultyPolicy = POLICY, extranonce2_size: int = 8) -> Surroundings:
     prefixes = PrefixPool(0, 0, 1)
-    return Surroundings(policy, prefixes, ResumableSessions(prefixes), Chance(), extranonce2_size)
+    return Surroundings(policy, prefixes, make_counters(), ResumableSessions(prefixes), Chance(), extranonce2_size)
 
 
 class Jobs:

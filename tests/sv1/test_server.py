@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from tests.mining.makers import EASY_NBITS, HARD_NBITS, NTIME, PAYOUT
+from tests.mining.makers import EASY_NBITS, HARD_NBITS, NTIME, PAYOUT, make_counters
 from tests.sv1.pairs import Jobs, Pair, make_surroundings, with_policy
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
 from warppool.events import BlockFound, ShareAccepted, ShareRefused
@@ -112,7 +112,7 @@ def test_each_connection_has_its_own_extranonce1():
 def test_no_prefix_left():
     prefixes = PrefixPool(0, 0, 1 << 24)
     prefixes.take()
-    pair = Pair(Surroundings(with_policy().policy, prefixes, ResumableSessions(prefixes), bytes))
+    pair = Pair(Surroundings(with_policy().policy, prefixes, make_counters(), ResumableSessions(prefixes), bytes))
     assert answer(pair.call("mining.subscribe", request_id=1), 1) == [20, "No extranonce left", None]
     assert pair.happened("miner.refused")[0]["reason"] == "no-extranonce-prefix-left"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tests.mining.makers import EASY_NBITS, NTIME, make_factory, make_template, make_tip
+from tests.mining.makers import EASY_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
 from warppool.events import BlockFound, Close, Event, Now, Send, ShareAccepted, ShareSubmitted
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
@@ -26,7 +26,7 @@ POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(
 
 
 def make_surroundings(policy: DifficultyPolicy = POLICY) -> Surroundings:
-    return Surroundings(WARP, policy, PrefixPool(0, 0, 1))
+    return Surroundings(WARP, policy, PrefixPool(0, 0, 1), make_counters())
 
 
 def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:

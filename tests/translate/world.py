@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import count
 from typing import Any
 
-from tests.mining.makers import HARD_NBITS, NTIME, make_factory, make_template, make_tip
+from tests.mining.makers import HARD_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
 from warppool.events import (
     BlockFound,
     Close,
@@ -95,7 +95,7 @@ class Pool:
         self.manner = "well"
         self.withholds = False
         self.secret = SECRET
-        self.surroundings = Surroundings(WARP, POLICY, PrefixPool(number, 0, 1))
+        self.surroundings = Surroundings(WARP, POLICY, PrefixPool(number, 0, 1), make_counters())
         self.factory = make_factory({})
         self.nbits = nbits
         self.path: tuple[bytes, ...] = (b"\x11" * 32, b"\x22" * 32)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from warppool.app.config import UNGUARDED, unserved
+from warppool.app.config import TAG_CUT, UNGUARDED, unserved
 from warppool.app.connector import doors_of
 from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
 from warppool.app.lock import holder
@@ -63,6 +63,8 @@ def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
     yield Finding("ok", "config", f"{path} is read, for {config.pool.network}, paying to {config.pool.payout_address}")
     if not is_guarded(config.pool.payout_script):
         yield Finding("warn", "pool.payout_address", f"{UNGUARDED}: use an address of today")
+    if config.pool.is_tag_cut:
+        yield Finding("warn", "pool.coinbase_tag", f"{TAG_CUT}: shorten it")
     for key in unserved(config):
         yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
     if config.secrets.sv2_static_priv_key is not None:

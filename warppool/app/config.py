@@ -36,6 +36,7 @@ from warppool.app.reading import (
 from warppool.bitcoin.address import AddressError, script_of
 from warppool.errors import ConfigError
 from warppool.ledger.url import database_path
+from warppool.mining.job import MAX_TAG_SIZE
 
 
 def read_config(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True) -> Config:
@@ -55,7 +56,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
               environ: Mapping[str, str], source: str) -> Config:
     """Check a document (as TOML gives it) and make it a Config; relative paths are taken from `folder`."""
     sections = read_sections(POOL_FORM, document, folder=folder, environ=environ, source=source)
-    pool = _with_script(sections.one("pool"), sections.where("pool", "payout_address"))
+    pool = _with_tag(_with_script(sections.one("pool"), sections.where("pool", "payout_address")))
     if pool.data_dir is None:
         pool = replace(pool, data_dir=default_data_dir(environ))
     stratum, difficulty, nodes = sections.one("stratum"), sections.one("difficulty"), sections.values["node"]
@@ -73,6 +74,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                   ledger=ledger, log=sections.one("log"), secrets=secrets or Secrets())
 
 
+TAG_CUT = f"more than {MAX_TAG_SIZE} bytes: it is cut, and the next release will refuse it"
 UNGUARDED = "anyone can spend what a block pays there, since no rule guards that kind of address yet"
 
 
@@ -123,6 +125,14 @@ def _with_script(pool: PoolConfig, where: str) -> PoolConfig:
     except AddressError as exc:
         raise ConfigError(f"{where}: {exc}: give an address for {pool.network}") from exc
     return replace(pool, payout_script=script)
+
+
+def _with_tag(pool: PoolConfig) -> PoolConfig:
+    """The tag within its bound, cut between two characters."""
+    tag = pool.coinbase_tag.encode()
+    if len(tag) <= MAX_TAG_SIZE:
+        return pool
+    return replace(pool, coinbase_tag=tag[:MAX_TAG_SIZE].decode(errors="ignore"), is_tag_cut=True)
 
 
 def _with_path(ledger: LedgerConfig, data_dir: Path, where: str) -> LedgerConfig:

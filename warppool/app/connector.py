@@ -15,6 +15,7 @@ from warppool.app.certificate import Certificate
 from warppool.app.options import Address, Config, StratumConfig
 from warppool.app.translatoroptions import MachinesConfig, TranslatorConfig
 from warppool.events import Connection, Now
+from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.net.inbox import Opened
@@ -55,21 +56,24 @@ def doors_of(stratum: StratumConfig | MachinesConfig) -> list[Door]:
 class Connector:
     """Called by worker number `index` for every connection that was accepted.
 
-    `certificate` is asked for its context at each connection, so that a reload counts from the next one on.
+    `certificate` is asked for its context at each connection, so that a reload counts from the next one on. `shuffle`
+    is the one that the job factory has, too.
     """
 
-    def __init__(self, config: Config, index: int, certificate: Certificate | None) -> None:
+    def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle) -> None:
         stratum = config.stratum
         policy = policy_of(config)
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
+        counters = CoinbaseCounters(shuffle, index, stratum.workers)
         self._certificate = certificate
         self._idle_timeout_s = float(stratum.idle_timeout_s)
         secret = config.secrets.sv2_static_priv_key
         self._static = None if secret is None else WARP.suite.key_pair(secret)
         self._buffer = new_buffer()
-        self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, resumable=ResumableSessions(prefixes),
-                                    random_bytes=os.urandom, extranonce2_size=stratum.extranonce2_size)
-        self._sv2 = Sv2Surroundings(WARP, policy, prefixes)
+        self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, counters=counters,
+                                    resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
+                                    extranonce2_size=stratum.extranonce2_size)
+        self._sv2 = Sv2Surroundings(WARP, policy, prefixes, counters)
 
     def __call__(self, opened: Opened, now: Now) -> Connection:
         """The connection of one that was accepted."""

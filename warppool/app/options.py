@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from warppool.errors import ConfigError
+from warppool.mining.job import MAX_TAG_SIZE
 from warppool.net.listener import format_address, parse_address
 from warppool.node.httpline import NodeAddress
 
-MAX_COINBASE_TAG = 54
-"""Bytes: 100 of the scriptSig, less 8 (height), 1 + 1 (pushes), 4 (start of the daemon) and 32 (extranonce)."""
+LONGEST_TAG_BEFORE = 54
+"""Bytes of a coinbase tag in the release before. One of 51 to 54 bytes is cut with a warning; the next release refuses
+it.
+"""
 
 MAX_ADDRESS = 64
 """Characters of an address to listen on: the longest of IPv6 with a zone and a port has less."""
@@ -218,7 +221,7 @@ class PoolConfig:
     payout_address: str = option(
         text("an address of the network", is_empty_allowed=False), None, "The coinbase pays here.", is_required=True)
     coinbase_tag: str = option(
-        text(f"text of at most {MAX_COINBASE_TAG} bytes", MAX_COINBASE_TAG), "/warppool/",
+        text(f"text of at most {MAX_TAG_SIZE} bytes", LONGEST_TAG_BEFORE), "/warppool/",
         "Stands in the coinbase of every block, for all to read.")
     data_dir: Path = option(
         PATH, None, "Ledger and block journal; $STATE_DIRECTORY, else /var/lib/warppool if writable, "
@@ -226,6 +229,8 @@ class PoolConfig:
     server_id: int = option(whole(0, 255), 0, "Unique among the servers of one pool.")
     payout_script: bytes = derived(b"")
     """The output script of `payout_address`."""
+    is_tag_cut: bool = derived(False)
+    """`coinbase_tag` was longer than MAX_TAG_SIZE bytes and has lost its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

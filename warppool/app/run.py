@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from warppool.app.config import UNGUARDED, read_config, unserved
+from warppool.app.config import TAG_CUT, UNGUARDED, read_config, unserved
 from warppool.app.house import House
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
@@ -42,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
     set_up(config.log.level)
     if not is_guarded(config.pool.payout_script):
         say(log, logging.WARNING, "config.unguarded", key="pool.payout_address", meaning=UNGUARDED)
+    if config.pool.is_tag_cut:
+        say(log, logging.WARNING, "config.tag_cut", key="pool.coinbase_tag", used=config.pool.coinbase_tag,
+            meaning=TAG_CUT)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
     return serve(lambda patience: Daemon(config, patience))

@@ -20,6 +20,7 @@ from warppool.app.summary import Summary
 from warppool.app.watch import Beat, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
 from warppool.net.inbox import JobReady
@@ -97,9 +98,10 @@ class Daemon(House):
         """The template sources and what hands them blocks, in the order of the configuration."""
         config = self.config
         self._desk_inbox: queue.Queue[Any] = queue.Queue()
+        self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
         factory = JobFactory(
             payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(),
-            start_id=os.urandom(START_ID_SIZE), encoders={
+            start_id=os.urandom(START_ID_SIZE), shuffle=self._shuffle, encoders={
                 WARP.name: lambda job: EncodedJob(WARP, job),
                 NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
             }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
@@ -139,8 +141,9 @@ class Daemon(House):
         def found(block: BlockFound) -> None:
             self._submitter.inbox.put(Found(block, inbox))
 
-        return Worker(index, inbox, self._reactor.mailbox, self._hasher,
-                      Connector(self.config, index, self.certificate), record=record, refused=refused, found=found)
+        connector = Connector(self.config, index, self.certificate, self._shuffle)
+        return Worker(index, inbox, self._reactor.mailbox, self._hasher, connector, record=record, refused=refused,
+                      found=found)
 
     # --- running ------------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from warppool.bitcoin.coinbase import coinbase_halves, tag_push
 from warppool.bitcoin.transaction import serialize_output
+from warppool.mining.counter import COUNTER_SIZE, COUNTERS, Shuffle
 from warppool.mining.template import Template, Tip
 
 VERSION_MASK = 0x1FFFE000
-"""The sixteen header version bits that machines may roll (BIP320)."""
+"""The sixteen header version bits that V1 and the `warp` profile let machines roll (BIP320)."""
 
 FREE_VERSION_BITS = 0x1FFFFFE0
 """The bits that no template may need, and that jobs leave at zero: all that some session may let its machine roll.
@@ -22,8 +23,13 @@ These are BIP320's sixteen and the eight below them (BIP323). What a machine may
 START_ID_SIZE = 4
 """Random bytes of one start of the daemon, in every scriptSig, so that no work of an earlier start is booked again."""
 
-MAX_TAG_SIZE = 54
-"""What is left of the 100 bytes of a scriptSig: 8 height, 1 push, the tag, 1 push, 4 start id, 32 extranonce."""
+MAX_HEIGHT_PUSH = 8
+"""Bytes that a template may put in front of the scriptSig: the BIP34 height, and perhaps some of its own."""
+
+MAX_TAG_SIZE = 50
+"""What is left of the 100 bytes of a scriptSig: 8 height, 1 push, the tag, 1 push, 4 start id, 4 coinbase counter,
+32 extranonce.
+"""
 
 COMMON_EXTRANONCE_SIZES = (4, 12)
 """Total lengths that nearly every channel has: the prefix alone (standard), and 4 + 8 (extended, V1)."""
@@ -36,17 +42,18 @@ class Job:
     `version` has zeros under FREE_VERSION_BITS, since firmware replaces, ORs or XORs the bits that it rolls. `ntime`
     (Unix seconds) is where a machine starts to count. `outputs` are all the outputs of the coinbase, serialized without
     their count. What a protocol needs of a job in its own words is encoded once, in `encodings`, under the name of the
-    protocol.
+    protocol. `counter` stands in the coinbase of those who get the job as it goes to all.
     """
 
-    job_id: int                         # U32, unique in the process
+    job_id: int                         # 1..2^31-1, unique in the process
     template: Template
     tip: Tip
     version: int
     version_mask: int
     ntime: int
-    script_start: bytes                 # scriptSig before the push that holds start id and extranonce
+    script_start: bytes                 # scriptSig before the push that holds start id, counter and extranonce
     start_id: bytes                     # START_ID_SIZE bytes
+    counter: int                        # the coinbase counter, with bit 31 clear
     outputs: bytes
     outputs_count: int
     halves: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
@@ -58,16 +65,20 @@ class Job:
         return self.template.merkle_path
 
     def coinbase_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
-        """The stripped coinbase before and after an extranonce of `extranonce_size` bytes (prefix included)."""
+        """The stripped coinbase before and after an extranonce of `extranonce_size` bytes (prefix included).
+
+        The first half ends with the coinbase counter of what goes to all. Who has another one puts its own there.
+        """
         return self.halves.get(extranonce_size) or self._build_halves(extranonce_size)
 
     def _build_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
-        push = bytes([START_ID_SIZE + extranonce_size])         # at most 36, so the length is the opcode
+        push = bytes([START_ID_SIZE + COUNTER_SIZE + extranonce_size])      # at most 40: the length is the opcode
         return coinbase_halves(
             version=self.template.coinbase_tx_version,
             input_sequence=self.template.coinbase_tx_input_sequence,
             locktime=self.template.coinbase_tx_locktime,
-            script_prefix=self.script_start + push + self.start_id,
+            script_prefix=b"".join((self.script_start, push, self.start_id,
+                                    self.counter.to_bytes(COUNTER_SIZE, "big"))),
             extranonce_size=extranonce_size,
             outputs=self.outputs,
             outputs_count=self.outputs_count,
@@ -78,11 +89,12 @@ class JobFactory:
     """Makes jobs of templates; owned by one thread.
 
     `payout_script` gets all that a template leaves to the pool, `tag` (at most MAX_TAG_SIZE bytes) stands in every
-    coinbase, `start_id` is START_ID_SIZE random bytes. Each of `encoders` is asked once for every job, and the halves
-    of the coinbase are made once for each of `extranonce_sizes` (prefix included), which channels should have.
+    coinbase, `start_id` is START_ID_SIZE random bytes, `shuffle` makes coinbase counters of job ids. Each of `encoders`
+    is asked once for every job, and the halves of the coinbase are made once for each of `extranonce_sizes` (prefix
+    included), which channels should have.
     """
 
-    def __init__(self, *, payout_script: bytes, tag: bytes, start_id: bytes,
+    def __init__(self, *, payout_script: bytes, tag: bytes, start_id: bytes, shuffle: Shuffle,
                  encoders: Mapping[str, Callable[[Job], object]],
                  extranonce_sizes: Iterable[int] = COMMON_EXTRANONCE_SIZES) -> None:
         if len(tag) > MAX_TAG_SIZE or len(start_id) != START_ID_SIZE:
@@ -90,6 +102,7 @@ class JobFactory:
         self._payout_script = payout_script
         self._tag_push = tag_push(tag) if tag else b""
         self._start_id = start_id
+        self._shuffle = shuffle
         self._encoders = encoders
         self._extranonce_sizes = tuple(sorted(set(extranonce_sizes)))
         self._next_id = 1
@@ -111,6 +124,7 @@ class JobFactory:
             ntime=max(int(now), self._tip.min_ntime),
             script_start=template.coinbase_prefix + self._tag_push,
             start_id=self._start_id,
+            counter=self._shuffle(self._next_id),
             outputs=payout + template.coinbase_tx_outputs,
             outputs_count=1 + template.coinbase_tx_outputs_count,
             halves=MappingProxyType(halves),
@@ -120,5 +134,5 @@ class JobFactory:
             halves[size] = job.coinbase_halves(size)
         for name, encode in self._encoders.items():
             encodings[name] = encode(job)
-        self._next_id = (self._next_id + 1) & 0xFFFFFFFF or 1
+        self._next_id = (self._next_id + 1) % COUNTERS or 1
         return job

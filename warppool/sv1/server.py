@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from warppool.events import Happened, Now
+from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import is_user_identity
@@ -32,6 +33,7 @@ class Surroundings:
 
     policy: DifficultyPolicy
     prefixes: PrefixPool
+    counters: CoinbaseCounters
     resumable: ResumableSessions
     random_bytes: Callable[[int], bytes]
     extranonce2_size: int = 8               # 4 to 8: rentals need 4, Braiins and cgminer take no more than 8

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from warppool.errors import UnexpectedMessage
 from warppool.events import Close, Happened, Now
 from warppool.mining.channel import Channel
+from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
 from warppool.mining.identity import is_user_identity
@@ -90,6 +91,7 @@ class Surroundings:
     profile: Profile
     policy: DifficultyPolicy
     prefixes: PrefixPool
+    counters: CoinbaseCounters
 
 
 class MiningServerSession:

@@ -1,0 +1,80 @@
+"""The coinbase counter: 4 bytes in every coinbase that make each giving-out of a job a search space of its own.
+
+Without them a job that is given out a second time (after a change of difficulty, or to a session that is resumed) would
+have the same coinbase as before. One header would then be valid under several keys, and a machine could name, after
+hashing, the key with the hardest target that its hash happens to meet.
+
+A counter must also be unknown before it is given out. Who could foresee the next one could hash first, and ask for the
+difficulty that suits the hashes afterwards. So the numbers, which do count up, go through a permutation whose key is
+drawn at the start of the daemon and told to nobody.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2s
+
+COUNTER_SIZE = 4
+"""Bytes of the counter in the scriptSig, big-endian."""
+
+GIVEN_AGAIN = 1 << 31
+"""The bit that is set in the counter of what goes to one channel, and clear in that of what goes to all."""
+
+COUNTERS = 1 << 31
+"""How many counters each of the two kinds has."""
+
+SECRET_SIZE = 16
+"""Bytes of the permutation's key."""
+
+_ROUNDS = 8                     # of a Feistel network, whose halves have 16 and 15 bits
+_LOW_BITS = 15
+_LOW = (1 << _LOW_BITS) - 1
+_HIGH = (1 << 16) - 1
+
+
+class Shuffle:
+    """A permutation of the numbers 0..2^31-1, so that counters never meet and the next one cannot be foreseen.
+
+    `secret` has SECRET_SIZE random bytes, the same for the job factory and for all workers of one start.
+    """
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != SECRET_SIZE:
+            raise ValueError(f"the secret of a shuffle has {SECRET_SIZE} bytes, not {len(secret)}")
+        self._secret = secret
+
+    def __call__(self, number: int) -> int:
+        """What stands for `number` (0..2^31-1) in a coinbase; also 31 bits."""
+        high, low = number >> _LOW_BITS, number & _LOW
+        for turn in range(0, _ROUNDS, 2):
+            high ^= self._mix(turn, low) & _HIGH
+            low ^= self._mix(turn + 1, high) & _LOW
+        return high << _LOW_BITS | low
+
+    def _mix(self, turn: int, half: int) -> int:
+        return int.from_bytes(blake2s(bytes((turn, half >> 8, half & 0xFF)), digest_size=2, key=self._secret).digest(),
+                              "big")
+
+
+class CoinbaseCounters:
+    """The counters of one worker for what is given out again: of all numbers, those equal to `worker` modulo `workers`.
+
+    They go on from one tip to the next and from one connection to the next. After 2^31 they begin anew, when the keys
+    that had them are long forgotten: a channel keeps two tips.
+    """
+
+    __slots__ = ("_next", "_shuffle", "_step", "_worker")
+
+    def __init__(self, shuffle: Shuffle, worker: int, workers: int) -> None:
+        if not 0 <= worker < workers:
+            raise ValueError(f"worker {worker} of {workers}")
+        self._shuffle = shuffle
+        self._worker = self._next = worker
+        self._step = workers
+
+    def take(self) -> int:
+        """A counter (U32) that no other giving-out of this start has."""
+        number = self._next
+        self._next = number + self._step if number + self._step < COUNTERS else self._worker
+        return GIVEN_AGAIN | self._shuffle(number)

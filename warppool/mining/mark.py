@@ -1,0 +1,61 @@
+"""What of a coinbase is ours: the pool's tag, the start of the daemon, and the server of the pool, where jobs put them.
+
+A block on the chain whose coinbase bears these marks was found by this pool, whether or not the books know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from warppool.bitcoin.coinbase import MAX_SCRIPT_SIG, height_of, height_push, tag_push
+from warppool.bitcoin.transaction import MARKER_AND_FLAG
+from warppool.mining.counter import COUNTER_SIZE
+from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE
+from warppool.mining.job import MAX_HEIGHT_PUSH, START_ID_SIZE
+
+_INPUT = b"\x01" + bytes(32) + b"\xff\xff\xff\xff"      # one input that spends nothing
+_BEFORE_EXTRANONCE = START_ID_SIZE + COUNTER_SIZE
+
+
+class Mark(NamedTuple):
+    """Which start of the daemon made a coinbase (START_ID_SIZE bytes), and which server of the pool (0..255)."""
+
+    start_id: bytes
+    server_id: int
+
+
+def find_mark(coinbase: bytes, tag: bytes, start_ids: Collection[bytes]) -> Mark | None:
+    """The mark of a coinbase, in stripped or segwit form; None where it is not from a job of ours, or no coinbase.
+
+    `tag` is the pool's as it stands in its coinbases, `start_ids` are the starts that are known. Never raises for what
+    the bytes hold.
+    """
+    script = _script_sig(coinbase)
+    try:
+        first = len(height_push(height_of(script)))
+    except ValueError:
+        return None
+    pushed_tag = tag_push(tag)
+    for end_of_height in range(first, MAX_HEIGHT_PUSH + 1):         # a template may put bytes of its own behind it
+        at = end_of_height + len(pushed_tag)
+        extranonce_at = at + 1 + _BEFORE_EXTRANONCE
+        extranonce_size = len(script) - extranonce_at
+        if not PREFIX_SIZE <= extranonce_size <= MAX_EXTRANONCE_SIZE:
+            continue
+        start_id = script[at + 1:at + 1 + START_ID_SIZE]
+        if (script[end_of_height:at] == pushed_tag and script[at] == _BEFORE_EXTRANONCE + extranonce_size
+                and start_id in start_ids):
+            return Mark(start_id, script[extranonce_at])            # the top byte of the prefix is the server's id
+    return None
+
+
+def _script_sig(coinbase: bytes) -> bytes:
+    """The scriptSig; b"" for what is no coinbase."""
+    at = 6 if coinbase[4:6] == MARKER_AND_FLAG else 4               # after the version, and marker and flag
+    if coinbase[at:at + len(_INPUT)] != _INPUT:
+        return b""
+    at += len(_INPUT)
+    size = int.from_bytes(coinbase[at:at + 1], "little")
+    script = coinbase[at + 1:at + 1 + size]
+    return script if len(script) == size <= MAX_SCRIPT_SIG else b""
