@@ -119,7 +119,8 @@ def test_no_prefix_left():
 
 @pytest.mark.parametrize(("name", "is_let_in"), [
     ("a", True), ("bc1q.rig.with.dots", True), ("x" * 255, True), ("", False), ("x" * 256, False), ("ü" * 128, False),
-    ("a\nb", False), ("a\u0000", False), ("\ud800", False)])
+    ("a\nb", False), ("a\u0000", False), ("\ud800", False), (".rig9", False), ("\u200b.rig9", False),
+    ("a\udcc2\udc9b", False), (" a\u00a0", True)])
 def test_names(name, is_let_in):
     pair = Pair()
     assert answer(pair.call("mining.authorize", name, "x", request_id=1), 1) is is_let_in
@@ -140,9 +141,49 @@ def test_there_is_an_end_to_the_workers_of_one_connection():
     pair = Pair()
     for number in range(MAX_WORKERS + 1):
         assert answer(pair.call("mining.authorize", f"w{number}", request_id=number), number) is True
-    assert answer(pair.call("mining.authorize", "one.more", request_id=-1), -1) is False
+    for number in range(100):
+        assert answer(pair.call("mining.authorize", f"one.more{number}", request_id=-1), -1) is False
     assert answer(pair.call("mining.authorize", "w7", request_id=-2), -2) is True
+    assert {refused["reason"] for refused in pair.happened("miner.refused")} == {"too-many-workers"}
+    assert pair.close is None                           # the thousand that are there mine on
 
+
+def test_twenty_names_that_are_none_end_the_connection():
+    pair = Pair()
+    for number in range(19):
+        assert answer(pair.call("mining.authorize", "\x1b[2J", request_id=number), number) is False
+        assert answer(pair.call("mining.authorize", f"w{number}", request_id=number), number) is True
+    assert pair.close is None
+    assert answer(pair.call("mining.authorize", ".", request_id="last"), "last") is False
+    assert pair.close is not None and pair.close.is_peers_fault
+    assert pair.close.reason == "20 names that are none"
+
+
+SAME_NAMES = ["alice.rig1", " alice.rig1", "alice.rig1\u00a0", "alice\u200b.rig1", "\ufeffalice.rig1",
+              "alice.rig1\u2060"]
+
+
+def test_names_that_differ_only_by_what_cannot_be_seen_are_one_account():
+    pair = Pair()
+    pair.offer()
+    pair.call("mining.subscribe")
+    for name in SAME_NAMES:
+        assert answer(pair.call("mining.authorize", name, "x", request_id=name), name) is True
+    for start, name in enumerate(SAME_NAMES):
+        pair.submit(*pair.mine(start=start << 8), user=name)
+    pair.judge()
+    assert {share.user for share in pair.unrecorded} == {"alice.rig1"}
+    (opened,) = pair.happened("miner.opened")
+    assert opened["user"] == "alice.rig1"
+
+
+def test_a_share_under_a_name_with_blanks_is_that_of_the_name():
+    pair = ready()
+    pair.submit(*pair.mine(), user="alice.rig1\u200b ")
+    pair.judge()
+    assert [share.user for share in pair.unrecorded] == ["alice.rig1"]
+    other = ready()
+    assert reject(other, other.mine(), "bob\u00a0")[0] == [24, "Unauthorized worker", None]
 
 CALLS = {"configure": ("mining.configure", [["version-rolling"], {"version-rolling.mask": "ffffffff"}]),
          "subscribe": ("mining.subscribe", ["agent"]), "authorize": ("mining.authorize", ["alice", "x"]),
@@ -443,7 +484,7 @@ def test_not_subscribed():
     assert reject(pair, ["1", "00" * 8, "00" * 4, "00" * 4]) == ([25, "Not subscribed", None], "invalid-channel-id", "")
 
 
-@pytest.mark.parametrize("user", ["bob", "alice", "alice.rig1 ", "", "a\nb"])
+@pytest.mark.parametrize("user", ["bob", "alice", "alice.rig12", "", "a\nb"])
 def test_a_worker_that_is_not_authorized_here(user):
     pair = ready(nbits=HARD_NBITS)
     assert reject(pair, pair.mine(), user) == ([24, "Unauthorized worker", None], "unknown-user", "")

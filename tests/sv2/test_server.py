@@ -147,6 +147,9 @@ def test_granted_extranonce(asked, granted):
 
 @pytest.mark.parametrize(("message", "code"), [
     (open_standard(user=""), "invalid-user-identity"),
+    (open_standard(user=".rig9"), "invalid-user-identity"),
+    (open_standard(user="\u200b\u00a0"), "invalid-user-identity"),
+    (open_standard(user="a\udc9b"), "invalid-user-identity"),
     (open_standard(user="a\nb"), "invalid-user-identity"),
     (open_standard(user="a\x7f"), "invalid-user-identity"),
     (open_extended(user="a\x85"), "invalid-user-identity"),
@@ -164,7 +167,7 @@ def test_refused_opens(message, code):
 
 def test_identity_may_hold_any_bytes_but_control_characters():
     session = ready_session()
-    steps = session.receive(open_standard(user="\udcff\udc80.名"), START)
+    steps = session.receive(open_standard(user="\udcff\udca1.名"), START)
     assert isinstance(messages(steps)[0], mining.OpenStandardMiningChannelSuccess)
 
 
@@ -189,11 +192,37 @@ def test_channels_of_one_connection_are_bounded_and_have_their_own_ids_and_prefi
 
 def test_opens_without_end_close_the_connection_and_do_not_fill_the_journal():
     session = ready_session()
-    steps = [session.receive(open_standard(user=""), START) for _ in range(MAX_OPENS)]
+    steps = [session.receive(open_standard(rate=-1.0), START) for _ in range(MAX_OPENS)]
     levels = [step.level for step in chain(*steps) if isinstance(step, Happened)]
     assert levels == ["info"] + ["debug"] * (MAX_OPENS - 1)
     assert [step for step in chain(*steps[:-1]) if isinstance(step, Close)] == []
     assert isinstance(steps[-1][-1], Close) and steps[-1][-1].is_peers_fault
+
+
+def test_twenty_names_that_are_none_end_the_connection():
+    session = ready_session()
+    steps = [session.receive(open_standard(user="."), START) for _ in range(20)]
+    assert [step for step in chain(*steps[:-1]) if isinstance(step, Close)] == []
+    assert steps[-1][0] == mining.OpenMiningChannelError(1, "invalid-user-identity")
+    assert steps[-1][-1] == Close(7, "20 names that are none", is_peers_fault=True)
+
+
+def test_a_channel_too_many_is_refused_for_ever_and_the_others_stay():
+    session = ready_session()
+    for number in range(MAX_CHANNELS):
+        session.receive(open_standard(number), START)
+    steps = [session.receive(open_standard(), START) for _ in range(MAX_OPENS + 1)]
+    assert {step.error_code for step in chain(*steps) if isinstance(step, Message)} == {"too-many-channels"}
+    assert [step for step in chain(*steps) if isinstance(step, Close)] == []
+    assert [step.level for step in chain(*steps) if isinstance(step, Happened)].count("info") == 1
+    assert session.channels == MAX_CHANNELS
+
+
+def test_names_that_differ_only_by_what_cannot_be_seen_are_one_user():
+    session = ready_session()
+    names = ("alice.a", " alice.a", "alice\u00a0.\u200ba")
+    steps = [session.receive(open_standard(user=name), START) for name in names]
+    assert [step.fields[1] for step in chain(*steps) if isinstance(step, Happened)] == [("user", "alice.a")] * 3
 
 
 def test_channels_opened_and_closed_without_end_are_refused_in_the_end():

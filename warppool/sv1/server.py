@@ -15,7 +15,7 @@ from warppool.events import Happened, Now
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
-from warppool.mining.identity import is_user_identity
+from warppool.mining.identity import read_identity
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.sv1.answers import Step
@@ -177,10 +177,11 @@ class MiningServerSession(MachineSession):
             return self._shares.refuse(request_id, "", Reject.INVALID_CHANNEL)
         self.last_share_at = now.monotonic
         name = fields[0]
-        if self._may_mine(name):
-            return self._shares.submit(request_id, fields, channel, self._mask, None, name)
-        user = name if is_user_identity(name) else ""
-        return self._shares.submit(request_id, fields, channel, self._mask, Reject.UNAUTHORIZED, user)
+        if not self._may_mine(name):
+            name = read_identity(name) or ""
+            if not self._may_mine(name):
+                return self._shares.submit(request_id, fields, channel, self._mask, Reject.UNAUTHORIZED, name)
+        return self._shares.submit(request_id, fields, channel, self._mask, None, name)
 
     _STEPS = MappingProxyType({
         **MachineSession._STEPS,

@@ -11,8 +11,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from warppool.bitcoin.target import MAX_TARGET
-from warppool.events import Happened, Now
-from warppool.mining.identity import is_user_identity
+from warppool.events import Close, Happened, Now
+from warppool.mining.identity import MAX_BAD_NAMES, read_identity
 from warppool.mining.job import VERSION_MASK, Job
 from warppool.mining.share import Weight
 from warppool.sv1.answers import Answers, Step
@@ -37,7 +37,8 @@ class MachineSession(ABC):
     brings work, `mining.subscribe`, to the table of steps.
     """
 
-    __slots__ = ("_mask", "_others", "_user", "agent", "answers", "conn_id", "last_share_at", "wants_extranonce")
+    __slots__ = ("_bad_names", "_mask", "_others", "_user", "agent", "answers", "conn_id", "last_share_at",
+                 "wants_extranonce")
 
     def __init__(self, conn_id: int, answers: Answers) -> None:
         self.conn_id = conn_id
@@ -47,6 +48,7 @@ class MachineSession(ABC):
         self.answers = answers
         self._user: str | None = None               # the first worker that was authorized ...
         self._others: set[str] | None = None        # ... and those after it, which few connections have
+        self._bad_names = 0                         # refused for their form
         self._mask = 0                              # version bits that the machine may roll
 
     # -- what the connection asks --------------------------------------------------------------------------------
@@ -174,10 +176,25 @@ class MachineSession(ABC):
     def _authorize(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         if not params or not isinstance(params[0], str):
             return self.answers.answer(error(request_id, OTHER, "Malformed authorize"))
-        name, password = texts(params, 2)
-        if not is_user_identity(name) or not self._let_in(name):
-            return [*self.answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
+        said, password = texts(params, 2)
+        name = read_identity(said)
+        if name is None or not self._is_fit(name):
+            return self._refuse_form(request_id)
+        if not self._let_in(name):
+            return [*self.answers.answer(result(request_id, False)), self._refused("too-many-workers")]
         return self._welcome(request_id, name, password, now)
+
+    def _is_fit(self, name: str) -> bool:
+        """Whether this name of a worker can be used where its shares go."""
+        return True
+
+    def _refuse_form(self, request_id: bytes) -> list[Step]:
+        """What was said is no name; a peer that goes on and on with that is no machine."""
+        self._bad_names += 1
+        steps = [*self.answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
+        if self._bad_names >= MAX_BAD_NAMES:
+            steps.append(Close(self.conn_id, f"{MAX_BAD_NAMES} names that are none", is_peers_fault=True))
+        return steps
 
     def _refused(self, reason: str) -> Step:
         return Happened(self.conn_id, "info", "miner.refused", (("reason", reason), ("agent", self.agent)))

@@ -18,7 +18,7 @@ from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
-from warppool.mining.identity import is_user_identity
+from warppool.mining.identity import MAX_BAD_NAMES, read_identity
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 from warppool.mining.vardiff import Vardiff
@@ -100,8 +100,8 @@ class MiningServerSession:
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_channels", "_job", "_next_channel_id", "_refused_opens", "_shares", "_surroundings", "_workers",
-                 "agent", "conn_id", "phase", "requires_standard_jobs", "wakes_at")
+    __slots__ = ("_bad_names", "_channels", "_has_refused", "_job", "_next_channel_id", "_refused_opens", "_shares",
+                 "_surroundings", "_workers", "agent", "conn_id", "phase", "requires_standard_jobs", "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self.conn_id = conn_id
@@ -113,7 +113,9 @@ class MiningServerSession:
         self._channels: dict[int, ServerChannel] = {}
         self._job: Job | None = None
         self._next_channel_id = 1
-        self._refused_opens = 0
+        self._refused_opens = 0                 # those that count
+        self._has_refused = False
+        self._bad_names = 0                     # refused for their form
         self._shares = Shares(conn_id, surroundings.profile)
         self._workers = WorkerNames()
 
@@ -250,13 +252,16 @@ class MiningServerSession:
     def _open(self, m: OpenStandardMiningChannel | OpenExtendedMiningChannel, extranonce_size: int,
               now: Now) -> list[Step]:
         max_target = int.from_bytes(m.max_target, "little")
-        if not is_user_identity(m.user_identity):
-            return self._refuse_open(m.request_id, "invalid-user-identity")
+        user = read_identity(m.user_identity)
+        if user is None:
+            return self._refuse_name(m.request_id)
         if not is_hash_rate(m.nominal_hash_rate):
             return self._refuse_open(m.request_id, "invalid-nominal-hashrate")
         if max_target == 0:
             return self._refuse_open(m.request_id, "max-target-out-of-range")
-        if len(self._channels) >= MAX_CHANNELS or self._next_channel_id >= MAX_OPENS:
+        if len(self._channels) >= MAX_CHANNELS:
+            return self._refuse_open(m.request_id, "too-many-channels", is_counted=False)   # the others mine on
+        if self._next_channel_id >= MAX_OPENS:
             return self._refuse_open(m.request_id, "too-many-channels")
         prefix = self._surroundings.prefixes.take()
         if prefix is None:
@@ -265,7 +270,7 @@ class MiningServerSession:
         vardiff = Vardiff(policy, policy.wanted_at_open(m.nominal_hash_rate), now.monotonic,
                           is_declared=m.nominal_hash_rate > 0)
         target = vardiff.granted(max_target, self._network_target())
-        channel = Channel(self._next_channel_id, m.user_identity, prefix, extranonce_size, target, max_target)
+        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, target, max_target)
         channel.vardiff = vardiff
         self._await(channel)
         self._next_channel_id += 1
@@ -289,14 +294,26 @@ class MiningServerSession:
             ("kind", "extended" if channel.extranonce_size else "standard"),
             ("prefix", channel.extranonce_prefix), ("difficulty", channel.difficulty), ("agent", self.agent)))
 
-    def _refuse_open(self, request_id: int, code: str) -> list[Step]:
-        """The first refusal of a connection is news for the operator; the rest are for who looks closely."""
-        self._refused_opens += 1
-        level = "info" if self._refused_opens == 1 else "debug"
+    def _refuse_open(self, request_id: int, code: str, *, is_counted: bool = True) -> list[Step]:
+        """The first refusal of a connection is news for the operator; the rest are for who looks closely.
+
+        Not `is_counted`: the peer may ask for ever, and keeps the channels that it has.
+        """
+        level = "debug" if self._has_refused else "info"
+        self._has_refused = True
+        self._refused_opens += is_counted
         steps: list[Step] = [OpenMiningChannelError(request_id=request_id, error_code=code),
                              Happened(self.conn_id, level, "miner.refused", (("reason", code), ("agent", self.agent)))]
-        if self._refused_opens + self._next_channel_id > MAX_OPENS:
+        if is_counted and self._refused_opens + self._next_channel_id > MAX_OPENS:
             steps.append(Close(self.conn_id, f"more than {MAX_OPENS} channels asked for", is_peers_fault=True))
+        return steps
+
+    def _refuse_name(self, request_id: int) -> list[Step]:
+        """What was said is no name; a peer that goes on and on with that is no machine."""
+        self._bad_names += 1
+        steps = self._refuse_open(request_id, "invalid-user-identity")
+        if self._bad_names >= MAX_BAD_NAMES:
+            steps.append(Close(self.conn_id, f"{MAX_BAD_NAMES} names that are none", is_peers_fault=True))
         return steps
 
     def _network_target(self) -> int:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from warppool.events import Close, Event, Happened, Now
-from warppool.mining.identity import is_user_identity
+from warppool.mining.identity import read_identity
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step, Ticket
 from warppool.sv1.messages import accepted, error, result
@@ -185,9 +185,9 @@ class TranslatorSession(MachineSession):
         """Out of turn, where what stands before it waits for an upstream: that may be long."""
         return [line] if self._held else super()._answer_configure(line)
 
-    def _let_in(self, name: str) -> bool:
-        """Take a worker on whose name can go upstream."""
-        return is_user_identity(self._surroundings.identity_of(name)) and super()._let_in(name)
+    def _is_fit(self, name: str) -> bool:
+        """Whether the name can go upstream."""
+        return read_identity(self._surroundings.identity_of(name)) is not None
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
@@ -238,13 +238,16 @@ class TranslatorSession(MachineSession):
         self.last_share_at = now.monotonic
         name, key = fields[0], fields[1]
         may_mine = self._may_mine(name)
+        if not may_mine:
+            name = read_identity(name) or ""
+            may_mine = self._may_mine(name)
         given = self._jobs.find(key)
         if given is None:
             rejection = LOST if self._current is None else rejection_of(Reject.INVALID_JOB)
             return self._shares.refuse(request_id, name if may_mine else "", rejection)
         return self._shares.submit(
             request_id, fields, given, self._current, self._mask, self._jobs.announced,
-            None if may_mine else Reject.UNAUTHORIZED, name if may_mine or is_user_identity(name) else "", now)
+            None if may_mine else Reject.UNAUTHORIZED, name, now)
 
     # -- the way to an upstream ----------------------------------------------------------------------------------
 
