@@ -6,7 +6,7 @@ channel's own name stays there.
 
 from __future__ import annotations
 
-from warppool.mining.identity import is_user_identity
+from warppool.mining.identity import read_identity, user_of
 from warppool.sv2.messages.extensions import (
     RequestExtensions,
     RequestExtensionsError,
@@ -64,13 +64,14 @@ class WorkerNames:
 def named(user: str, worker: bytes) -> str | None:
     """The whole name of `worker` under the user of a channel; None where that is no name.
 
-    The same bytes are a name here as in an open: UTF-8, and single bytes that are none by `surrogateescape`.
+    The same bytes are a name here as in an open: UTF-8, and single bytes that are none by `surrogateescape`, without
+    blanks and invisible characters at the ends.
     """
     if len(worker) > MAX_WORKER_SIZE:
         return None
-    account, text = user.partition(".")[0], worker.decode("utf-8", "surrogateescape")
-    name = f"{account}.{text}"
-    return name if is_user_identity(name) and text.strip() else None
+    account = user_of(user)
+    name = read_identity(f"{account}.{worker.decode('utf-8', 'surrogateescape')}")
+    return name if name is not None and name != f"{account}." else None
 
 
 def is_news(count: int) -> bool:
