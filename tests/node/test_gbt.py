@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.node.stub import HARD_NBITS, StubNode, display, dsha, make_transaction, merkle_root, target_of
 from warppool.errors import NodeError
-from warppool.node.gbt import Reading, read_template
+from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
 
 PREV = dsha(b"the block before")
 
@@ -24,8 +24,10 @@ def answer_of(count: int = 3, **changes: Any) -> dict[str, Any]:
     return stub.template() | {"height": 800_001, "coinbasevalue": 625_000_000 + 1000 * count} | changes
 
 
-def read(answer: Any, previous: Reading | None = None, network: str = "main") -> Reading:
-    return read_template(answer, network=network, source="node-0", template_id=9, previous=previous)
+def read(answer: Any, previous: Reading | None = None, network: str = "main", has_segwit: bool | None = None
+         ) -> Reading:
+    return read_template(answer, network=network, source="node-0", template_id=9, has_segwit=has_segwit,
+                         previous=previous)
 
 
 def test_a_good_answer():
@@ -227,6 +229,48 @@ def test_before_segwit_no_commitment_and_no_witness():
     assert (template.coinbase_tx_outputs, template.coinbase_tx_outputs_count) == (b"", 0)
 
 
+BTCD_SAYS = {"bip9_softforks": {"csv": {"status": "active"}, "segwit": {"status": "active", "bit": 1}}}
+
+
+@pytest.mark.parametrize(("info", "is_active"), [
+    (BTCD_SAYS, True),
+    ({"bip9_softforks": {"segwit": {"status": "defined"}}}, False),
+    ({"softforks": {"segwit": {"type": "buried", "active": True, "height": 0}}}, True),      # Core 0.19 to 22
+    ({"softforks": {"segwit": {"type": "buried", "active": False}}}, False),
+    ({"softforks": [{"id": "bip34"}], "bip9_softforks": {"segwit": {"status": "active"}}}, True),    # Core before
+    ({"softforks": {"segwit": "active"}}, None),
+    ({"softforks": []}, None),
+    ({}, None),
+])
+def test_the_chain_says_whether_segwit_is_active(info, is_active):
+    assert segwit_of_chain(info) is is_active
+
+
+def test_a_template_without_rules_is_read_by_what_the_chain_says():
+    """btcd lists no rules, and gives no commitment where no transaction has a witness."""
+    answer = answer_of()
+    del answer["rules"]
+    answer["transactions"] = answer["transactions"][2:]
+    answer["coinbasevalue"] = 625_001_000
+    del answer["default_witness_commitment"]
+    assert read(answer, has_segwit=True).template.has_witness
+    assert not read(answer, has_segwit=False).template.has_witness
+    with pytest.raises(NodeError, match="rules is not a list"):
+        read(answer)
+    with pytest.raises(NodeError, match="rules is not a list"):         # null is not absent
+        read(answer | {"rules": None}, has_segwit=True)
+    assert not read(answer | {"rules": ["csv"]}, has_segwit=True).template.has_witness
+
+
+def test_the_commitment_alone_is_taken_too():
+    """btcd gives the 32 bytes without the script around them."""
+    answer = answer_of()
+    script = answer["default_witness_commitment"]
+    assert read(answer_of(default_witness_commitment=script[12:])) == read(answer)
+    with pytest.raises(NodeError, match="does not commit"):
+        read(answer_of(default_witness_commitment=script[14:]))
+
+
 @pytest.mark.parametrize("rule", ["segwit", "!segwit"])
 def test_segwit_is_active_with_and_without_the_mark(rule):
     assert read(answer_of(rules=[rule])).template.has_witness
@@ -238,6 +282,15 @@ def test_a_signet_that_anyone_may_mine():
     for challenge in ("5121" + "02" * 33 + "51ae", None):
         with pytest.raises(NodeError, match="the blocks of this signet need a signature"):
             read(answer_of(rules=rules, signet_challenge=challenge), network="signet")
+
+
+def test_what_the_node_says_of_its_chain_refuses_a_signed_signet_at_once():
+    signed = {"chain": "signet", "signet_challenge": "5121" + "02" * 33 + "51ae"}
+    with pytest.raises(NodeError, match=r"need a signature.*'5121"):
+        check_challenge(signed, "signet")
+    check_challenge(signed | {"signet_challenge": "51"}, "signet")
+    check_challenge({"chain": "signet"}, "signet")                  # Core up to 27: the template tells it
+    check_challenge(signed, "main")
 
 
 def test_the_height_does_not_change_on_one_parent():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -217,6 +218,16 @@ def test_a_long_call_in_three_parts(stub, rpc):
     stub.grow()
     assert rpc.is_answered(PATIENCE_S)
     assert rpc.answer(PATIENCE_S)["height"] == 2
+
+
+def test_a_request_says_its_version(monkeypatch, stub, rpc):
+    """btcd answers one that does not with an empty line."""
+    sent = []
+    post = httpline.HttpLine.post
+    monkeypatch.setattr(httpline.HttpLine, "post", lambda line, body, *more: (
+        sent.append(body) or post(line, body, *more)))
+    call(rpc)
+    assert json.loads(sent[0]) == {"jsonrpc": "1.0", "id": 1, "method": "getblockcount", "params": []}
 
 
 def test_an_answer_without_a_question(stub, rpc):

@@ -307,6 +307,33 @@ def test_a_node_that_still_downloads_is_waited_for(stub, start, caplog):
     assert caplog.text.count("still downloading") == 1
 
 
+def test_a_signet_whose_blocks_need_a_signature_is_refused_at_once(stub, start):
+    """The node tells it of its chain, also while it downloads; no template has to come first."""
+    stub.network = "signet"
+    challenge = "5121" + "02" * 33 + "51ae"
+    stub.hooks["getblockchaininfo"] = lambda params: {
+        "chain": "signet", "blocks": 0, "initialblockdownload": True, "signet_challenge": challenge,
+    }
+    loss = start(network="signet").loss()
+    assert "need a signature" in loss and challenge in loss
+    assert stub.count("getblocktemplate") == 0
+
+
+def test_a_template_without_rules_is_mined_where_the_chain_says_that_segwit_is_active(stub, start):
+    """As btcd does it."""
+    stub.hooks["getblockchaininfo"] = lambda params: {
+        "chain": "regtest", "bip9_softforks": {"segwit": {"status": "active"}},
+    }
+
+    def template(params):
+        answer = stub.template()
+        del answer["rules"], answer["default_witness_commitment"]
+        return answer
+
+    stub.hooks["getblocktemplate"] = template
+    assert start().template().has_witness
+
+
 def test_an_old_regtest_chain_is_mined_all_the_same(stub, start):
     stub.hooks["getblockchaininfo"] = lambda params: {"chain": "regtest", "initialblockdownload": True}
     assert start().template()

@@ -149,7 +149,11 @@ def test_a_reorganisation_is_told_both_ways(stub, run, block):
     assert run.outcome()[1] is Verdict.ACCEPTED
 
 
-@pytest.mark.parametrize("word", ["duplicate", "rejected: duplicate", "duplicate-inconclusive", "inconclusive"])
+@pytest.mark.parametrize("word", [
+    "duplicate", "rejected: duplicate", "duplicate-inconclusive", "inconclusive",
+    "rejected: already have block 0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206",       # btcd
+    "rejected: already have block (orphan) 0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206",
+])
 def test_what_the_node_has_is_no_failure(stub, run, block, word):
     stub.chain.append(block.block_hash)
     stub.hooks["submitblock"] = lambda params: word
@@ -168,6 +172,7 @@ def test_a_replayed_block_that_lies_deep_is_accepted_and_buried_at_once(stub, ru
 @pytest.mark.parametrize(("answer", "reason"), [
     ("high-hash", "high-hash"),
     ("rejected: bad-txnmrklroot", "bad-txnmrklroot"),
+    ("rejected: hash of 7f is higher than expected max of 7e", "hash of 7f is higher than expected max of 7e"),
     ("duplicate-invalid", "duplicate-invalid"),
     ("bad-prevblk", "bad-prevblk"),
     ("rejected", "rejected"),
@@ -289,6 +294,18 @@ def test_a_duplicate_that_the_node_does_not_know_is_refused_in_the_end(stub, run
         block.block_hash, Verdict.REFUSED, "duplicate, yet not found: the node holds it invalid"
     )
     assert run.clock.now - began >= 7200
+
+
+def test_a_side_block_of_btcd_is_side_and_buried_like_others(stub, run, block):
+    """btcd answers null for a block beside its chain, and has no header of it to give."""
+    stub.chain.append(bytes(32))
+    stub.hooks["submitblock"] = lambda params: None
+    stub.hooks["getblockheader"] = faulty(-32603, f"block {display(block.block_hash)} is not in the main chain")
+    run.put(block)
+    assert run.outcome() == (block.block_hash, Verdict.SIDE, "")
+    for number in range(10):
+        stub.chain.append(bytes([number]) * 32)
+    assert run.outcome() == (block.block_hash, Verdict.BURIED, "")
 
 
 def test_a_side_block_that_the_node_keeps_out_of_its_index_is_side(stub, run, block):

@@ -23,7 +23,7 @@ from warppool.app.wiring import credentials_of
 from warppool.bitcoin.address import is_guarded
 from warppool.errors import ConfigError, NodeError
 from warppool.node.calls import CALLS, METHODS
-from warppool.node.gbt import read_template
+from warppool.node.gbt import check_challenge, read_template, segwit_of_chain
 from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, NodeAddress, RpcRefusal
 from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
@@ -109,13 +109,15 @@ def _ask(key: str, rpc: JsonRpc, url: str, network: str) -> Iterator[Finding]:
         yield Finding("error", key, f"{url} is on {chain!s:.40}, and pool.network is {network}: ask another node, or "
                       "mend pool.network")
         return
+    check_challenge(info, network)
     if info.get("initialblockdownload") is True and network != "regtest":
         yield Finding("warn", key, f"{url} is still downloading the chain, at height {height!s:.20}: mining begins "
                       "when it has caught up")
         return
     answer = rpc.call("getblocktemplate", {"rules": ["segwit", "signet"] if network == "signet" else ["segwit"]},
                       timeout_s=NODE_TIMEOUT_S)
-    template = read_template(answer, network=network, source=key, template_id=1).template
+    template = read_template(answer, network=network, source=key, template_id=1,
+                             has_segwit=segwit_of_chain(info)).template
     yield Finding("ok", key, f"{url} is on {network} and gives templates, now for height {template.tip.height} and "
                   f"{len(answer['transactions'])} transactions")
     yield from _rights(key, rpc)

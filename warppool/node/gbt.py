@@ -66,15 +66,17 @@ class Reading:
 
 
 def read_template(
-    answer: Any, *, network: str, source: str, template_id: int, previous: Reading | None = None
+    answer: Any, *, network: str, source: str, template_id: int, has_segwit: bool | None = None,
+    previous: Reading | None = None,
 ) -> Reading:
     """Check an answer to `getblocktemplate` and make it a template; NodeError names the field that is wrong.
 
     `network` is one of the pool's names (main, testnet4, signet, regtest), `source` the node's name in the log.
+    `has_segwit` is what `segwit_of_chain` found; it is asked only where the answer has no `rules`.
     """
     if not isinstance(answer, dict):
         raise _wrong("it is no JSON object")
-    has_segwit = _check_rules(answer, network)
+    has_segwit = _check_rules(answer, network, has_segwit)
     tip = _tip(answer, previous)
     version = _version(answer)
     transactions = _transactions(answer, previous)
@@ -100,17 +102,39 @@ def read_template(
     return Reading(template, transactions)
 
 
-def _check_rules(answer: Mapping[str, Any], network: str) -> bool:
+def segwit_of_chain(info: Mapping[str, Any]) -> bool | None:
+    """Whether segwit is active by an answer to `getblockchaininfo`; None where it does not say.
+
+    btcd tells it as Core up to 0.18 did (`bip9_softforks`), Core 0.19 to 22 in `softforks`, later ones not at all.
+    """
+    for name in ("bip9_softforks", "softforks"):
+        forks = info.get(name)
+        segwit = forks.get("segwit") if isinstance(forks, dict) else None
+        if isinstance(segwit, dict):
+            return segwit.get("status") == "active" or segwit.get("active") is True
+    return None
+
+
+def check_challenge(told: Mapping[str, Any], network: str) -> None:
+    """NodeError for a signet whose blocks need a signature, by what `getblockchaininfo` or a template tells of it.
+
+    Core tells `signet_challenge` in both since version 28, and before that in the template alone.
+    """
+    if network == "signet" and (challenge := told.get("signet_challenge", _OP_TRUE_HEX)) != _OP_TRUE_HEX:
+        raise NodeError(
+            "the blocks of this signet need a signature, which a pool cannot give: only a signet whose "
+            f"signet_challenge is {_OP_TRUE_HEX} (OP_TRUE) can be mined, and the node's is {str(challenge)[:80]!r}"
+        )
+
+
+def _check_rules(answer: Mapping[str, Any], network: str, has_segwit: bool | None) -> bool:
     """True if segwit is active. A rule with "!" changes what a block is: not knowing it, we must not build one."""
     known = _KNOWN_RULES
     if network == "signet":
-        challenge = answer.get("signet_challenge")
-        if challenge != _OP_TRUE_HEX:
-            raise NodeError(
-                "the blocks of this signet need a signature, which a pool cannot give: only a signet whose "
-                f"signet_challenge is {_OP_TRUE_HEX} (OP_TRUE) can be mined, and the node's is {str(challenge)[:80]!r}"
-            )
+        check_challenge({"signet_challenge": None} | dict(answer), network)     # a template must tell it
         known |= {"signet"}
+    if "rules" not in answer and has_segwit is not None:
+        return has_segwit                       # btcd lists no rules
     rules = _list(answer, "rules", str)
     for rule in rules:
         if rule.startswith("!") and rule[1:] not in known:
@@ -224,9 +248,11 @@ def _commitment(answer: Mapping[str, Any], transactions: Sequence[KnownTransacti
 
     A block without witnesses may do without, but with it needs no second kind of coinbase (and a signet wants it).
     """
-    output = commitment_output(witness_commitment([transaction.wtxid for transaction in transactions]))
+    commitment = witness_commitment([transaction.wtxid for transaction in transactions])
+    output = commitment_output(commitment)
     theirs = answer.get("default_witness_commitment")
-    if theirs is not None and theirs != output[_OUTPUT_HEAD:].hex():
+    # BIP145 wants the output's whole script here; btcd gives the 32 bytes alone, and nothing where no witness is.
+    if theirs is not None and theirs not in (output[_OUTPUT_HEAD:].hex(), commitment.hex()):
         raise _wrong("default_witness_commitment does not commit to the transactions beside it")
     return output
 

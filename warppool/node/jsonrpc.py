@@ -136,7 +136,8 @@ class JsonRpc:
     def _ask(self, method: str, params: tuple[object, ...], deadline: float) -> None:
         self._id += 1
         self._method = method
-        body = json.dumps({"id": self._id, "method": method, "params": params}).encode()
+        # btcd answers a request without "jsonrpc" with an empty line; to Core, Knots and bcoin "1.0" changes nothing.
+        body = json.dumps({"jsonrpc": "1.0", "id": self._id, "method": method, "params": params}).encode()
         self._line.post(body, "Basic " + base64.b64encode(self._read_login()).decode(), deadline)
 
     def _answer(self, deadline: float) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from warppool.errors import NodeError
-from warppool.node.gbt import Reading, read_template
+from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
 from warppool.node.items import NodeLost, TemplateReady
 from warppool.node.jsonrpc import Credentials, JsonRpc, NodeAddress
 from warppool.node.pace import Backoff, Clock, SystemClock
@@ -62,6 +62,7 @@ class RpcSource:
         self._polled: bytes | None = None           # the tip that the standing long poll waits to see replaced
         self._reading: Reading | None = None
         self._long_poll_id: str | None = None
+        self._has_segwit: bool | None = None        # as the chain says; None where only templates say it
         self._template_ids = itertools.count(1)
         self._backoff = Backoff()
         self._outage = _Outage(self.name, self._clock.monotonic())
@@ -110,6 +111,8 @@ class RpcSource:
         if chain != self._network:
             theirs = _PEOPLE_SAY.get(chain, chain[:40])
             raise NodeError(f"the node is on {theirs}, and pool.network is {self._network}")
+        check_challenge(info, self._network)
+        self._has_segwit = segwit_of_chain(info)
         # A private regtest has no one to download from: its node says so until the first block of the day.
         if info.get("initialblockdownload") is True and self._network != "regtest":
             raise NodeError("the node is still downloading the block chain; templates come once it has caught up")
@@ -175,6 +178,7 @@ class RpcSource:
             network=self._network,
             source=self.name,
             template_id=next(self._template_ids),
+            has_segwit=self._has_segwit,
             previous=self._reading,
         )
         long_poll_id = answer.get("longpollid")

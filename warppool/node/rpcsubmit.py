@@ -35,6 +35,8 @@ _NOT_FOUND = -5             # it does not know the hash
 # Words for "not yet": the parent is still on its way to this node, or its clock is behind.
 _NOT_YET = frozenset({"prev-blk-not-found", "inconclusive-not-best-prevblk", "time-too-new"})
 _HAS_IT = frozenset({"duplicate"})
+_OFF_THE_CHAIN = "not in the main chain"    # btcd gives no header of a block beside its chain
+_KNOWN_TO_BTCD = "already have block"       # and the hash
 _ON_THE_SIDE = frozenset({"inconclusive", "duplicate-inconclusive"})
 
 
@@ -148,10 +150,13 @@ class RpcSubmitter:
                 "getblockheader", to_display(case.block.block_hash), True, timeout_s=self._lookup_timeout_s
             )
         except RpcRefusal as exc:
-            if exc.code != _NOT_FOUND and "not found" not in str(exc):      # bcoin has one number for everything
+            if _OFF_THE_CHAIN in str(exc):
+                header = {"confirmations": -1}
+            elif exc.code == _NOT_FOUND or "not found" in str(exc):         # bcoin has one number for everything
+                self._not_found(case)
+                return
+            else:
                 raise
-            self._not_found(case)
-            return
         confirmations = header.get("confirmations") if isinstance(header, dict) else None
         if not isinstance(confirmations, int):
             raise NodeError("getblockheader: no confirmations in its answer")
@@ -222,10 +227,14 @@ class RpcSubmitter:
 def _plain_word(answer: object) -> str:
     """What `submitblock` says, in the words of BIP22: empty for yes, else a reason.
 
-    bcoin puts `rejected: ` before each, and means by `bad-prevblk` what others call `prev-blk-not-found`.
+    bcoin and btcd put `rejected: ` before each. bcoin means by `bad-prevblk` what others call `prev-blk-not-found`;
+    btcd speaks in sentences.
     """
     if answer is None:
         return ""
+    word = str(answer).removeprefix("rejected: ").strip()[:100]
     if answer == "rejected: bad-prevblk":
         return "prev-blk-not-found"
-    return str(answer).removeprefix("rejected: ").strip()[:100] or "rejected"
+    if word.startswith(_KNOWN_TO_BTCD):
+        return "duplicate"
+    return word or "rejected"

@@ -1,0 +1,110 @@
+"""A pool on real nodes, as a process, and machines on it: what the tests with bitcoind and btcd share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.app.byhand import HandMiner
+from tests.app.process import WARPPOOL, PoolProcess, environ
+from tests.peers.bitcoind import Bitcoind
+from tests.peers.foreign_v1 import Machine
+from warppool.app.link import PoolUrl
+from warppool.app.miner import CpuMiner
+from warppool.noise.primitives import public_key
+
+SECRET = bytes(range(1, 33))
+PATIENCE_S = 60.0           # for what must come; never reached when all is well
+LOOK_S = 0.02
+PAYOUTS = {                 # BIP173's example key
+    "regtest": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+    "signet": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
+    "testnet4": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
+}
+EASY = {"start": 1e-10, "min": 1e-10, "max": 1e-10}     # every hash is a share, and a regtest block every second one
+
+
+def write_config(folder: Path, *nodes: Bitcoind, difficulty: dict[str, float] | None = None, **pool: object) -> Path:
+    """A pool on these nodes, by cookie or by user and password; `pool` are more keys of that section."""
+    network = nodes[0].network
+    keys = {"network": network, "payout_address": PAYOUTS[network], "data_dir": "data"} | pool
+    lines = ["[pool]", *_pairs(keys), "[stratum]", 'listen = ["127.0.0.1:0"]', 'sv2_listen = ["127.0.0.1:0"]',
+             "[difficulty]", *_pairs(difficulty or EASY)]
+    for node in nodes:
+        login = {"user": node.user} if node.user else {"cookie_file": str(node.cookie_file)}
+        lines += ["[[node]]", *_pairs({"url": node.url} | login)]
+    path = folder / "warppool.toml"
+    path.write_text("\n".join(lines) + "\n")
+    passwords = [node.password for node in nodes if node.user]
+    with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nnode_passwords = {json.dumps(passwords)}\n')
+    return path
+
+
+def _pairs(keys: dict[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+
+
+def ports(pool: PoolProcess) -> dict[str, int]:
+    """The port of each kind of listener: `sv1`, `sv2`."""
+    pool.ready()
+    return {line["kind"]: int(line["address"].rpartition(":")[2]) for line in pool.events("listener.opened")}
+
+
+def by_hand(pool: PoolProcess, kind: str = "extended") -> HandMiner:
+    """A V2 miner that does what it is told."""
+    return HandMiner(ports(pool)["sv2"], public_key(SECRET), kind=kind)
+
+
+def machine(pool: PoolProcess) -> Machine:
+    """A V1 machine that does what it is told; a pool without work closes it."""
+    return Machine(ports(pool)["sv1"])
+
+
+def when_mined(pool: PoolProcess, patience_s: float = PATIENCE_S) -> HandMiner:
+    """A V2 miner with work, once the pool gives some: it may close connections until then."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with by_hand(pool):
+                return by_hand(pool)
+        except (AssertionError, OSError):
+            assert time.monotonic() < deadline, "no work:\n" + "\n".join(pool.lines[-30:])
+            time.sleep(LOOK_S * 10)
+
+
+@contextmanager
+def mining(pool: PoolProcess, kind: str = "extended") -> Iterator[CpuMiner]:
+    """A V2 CPU miner at work."""
+    miner = CpuMiner(PoolUrl("127.0.0.1", ports(pool)["sv2"], public_key(SECRET)), f"alice.{kind}", kind)
+    thread = threading.Thread(target=miner.run)
+    thread.start()
+    try:
+        yield miner
+    finally:
+        miner.stop()
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def until(is_true: Callable[[], Any], pool: PoolProcess | None = None, patience_s: float = PATIENCE_S) -> Any:
+    """Wait for something true, and give it back; the pool's last lines tell why it did not come."""
+    deadline = time.monotonic() + patience_s
+    while not (value := is_true()):
+        assert time.monotonic() < deadline, "it did not happen:\n" + "\n".join(pool.lines[-30:] if pool else ())
+        time.sleep(LOOK_S)
+    return value
+
+
+def run_check(config: Path) -> tuple[int, list[str]]:
+    """`warppool check`: its exit status and its lines."""
+    done = subprocess.run([*WARPPOOL, "check", "-c", str(config)], capture_output=True, text=True, env=environ(),
+                          timeout=PATIENCE_S, check=False)
+    return done.returncode, done.stdout.splitlines()
