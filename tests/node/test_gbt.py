@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.node.stub import HARD_NBITS, StubNode, display, dsha, make_transaction, merkle_root, target_of
 from warppool.errors import NodeError
-from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
+from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
+from warppool.node.gbt import MAX_BLOCK_WEIGHT, Reading, check_challenge, read_template, segwit_of_chain
 
 PREV = dsha(b"the block before")
 
@@ -24,10 +26,10 @@ def answer_of(count: int = 3, **changes: Any) -> dict[str, Any]:
     return stub.template() | {"height": 800_001, "coinbasevalue": 625_000_000 + 1000 * count} | changes
 
 
-def read(answer: Any, previous: Reading | None = None, network: str = "main", has_segwit: bool | None = None
-         ) -> Reading:
+def read(answer: Any, previous: Reading | None = None, network: str = "main", has_segwit: bool | None = None,
+         plan: CoinbasePlan = LARGEST_PLAN) -> Reading:
     return read_template(answer, network=network, source="node-0", template_id=9, has_segwit=has_segwit,
-                         previous=previous)
+                         previous=previous, plan=plan)
 
 
 def test_a_good_answer():
@@ -99,9 +101,9 @@ def test_the_merkle_path_leads_from_any_coinbase_to_the_root(count):
     ({"transactions": ["00"]}, "transactions is not a list"),
     ({"default_witness_commitment": "6a24aa21a9ed" + "00" * 32}, "does not commit to the transactions"),
     ({"default_witness_commitment": 5}, "does not commit to the transactions"),
-    ({"sizelimit": 700}, "sizelimit: .* 700 are allowed"),
-    ({"weightlimit": 3000}, "weightlimit: .* 3000 are allowed"),
-    ({"sigoplimit": 82}, "sigoplimit: .* come to 83, and 82 are allowed"),
+    ({"sizelimit": 500}, "sizelimit: .* of 500, .* let the node leave room"),
+    ({"weightlimit": 2000}, "weightlimit: .* of 2000, .* let the node leave room"),
+    ({"sigoplimit": 6}, "sigoplimit: its transactions take 3 of 6, and header and coinbase need 4"),
     ({"sigoplimit": "80000"}, "sigoplimit"),
 ])
 def test_what_is_wrong_is_named(changes, words):
@@ -173,12 +175,54 @@ def test_two_transactions_that_change_places_break_the_commitment():
         read(answer)
 
 
-def test_the_limits_count_our_coinbase():
-    # 80 bytes of header and 1 of count, 2,000 units for the coinbase, nothing else
-    assert read(answer_of(0, weightlimit=4 * 81 + 2000))
-    with pytest.raises(NodeError, match="come to 2324, and 2323"):
-        read(answer_of(0, weightlimit=4 * 81 + 1999))
-    assert read(answer_of(0, sigoplimit=80))
+# A coinbase with the longest tag and extranonce for P2WPKH: 4 version, 1 + 36 + 1 input, 96 scriptSig (4 height, 51
+# tag, 41 push of start id, counter and extranonce), 4 sequence, 1 count, 31 + 47 outputs, 4 lock time. Marker, flag and
+# witness are 36 bytes more.
+PLAN = CoinbasePlan(b"\x00\x14" + bytes(20), b"t" * 50)
+COINBASE = 4 + 38 + 96 + 4 + 1 + 31 + 47 + 4
+HEAD = 81                   # header and transaction count
+P2PKH = b"\x76\xa9\x14" + bytes(20) + b"\x88\xac"
+
+
+def test_the_limits_count_our_largest_coinbase_once_and_nothing_else():
+    needs = 4 * HEAD + 4 * COINBASE + 36
+    assert needs < 2000                                     # the least that nodes leave for header and coinbase
+    assert read(answer_of(0, weightlimit=needs), plan=PLAN)
+    with pytest.raises(NodeError, match=f"weightlimit: .* take 0 of {needs - 1}, .* need {needs}: .*2000"):
+        read(answer_of(0, weightlimit=needs - 1), plan=PLAN)
+    size = HEAD + COINBASE + 36
+    assert read(answer_of(0, sizelimit=size), plan=PLAN)
+    with pytest.raises(NodeError, match=f"sizelimit: .* 0 of {size - 1}, .* need {size}"):
+        read(answer_of(0, sizelimit=size - 1), plan=PLAN)
+    assert read(answer_of(0, weightlimit=needs - 4 * 51), plan=replace(PLAN, tag=b""))     # by the real tag
+
+
+def test_our_sigops_are_those_of_the_script_that_is_paid():
+    assert read(answer_of(3, sigoplimit=3), plan=PLAN)                          # the three transactions' own
+    paid = replace(PLAN, payout_script=P2PKH)
+    assert read(answer_of(3, sigoplimit=7), plan=paid)
+    with pytest.raises(NodeError, match=r"sigoplimit: its transactions take 3 of 6, .* need 4"):
+        read(answer_of(3, sigoplimit=6), plan=paid)
+
+
+def test_before_segwit_sigops_and_sizes_count_in_units_of_their_own():
+    answer = answer_of(0, rules=["csv"], sigoplimit=1, sizelimit=HEAD + COINBASE - 47 + 3)     # P2PKH is 3 bytes longer
+    assert read(answer, plan=replace(PLAN, payout_script=P2PKH))
+    with pytest.raises(NodeError, match="sigoplimit"):
+        read(answer | {"sigoplimit": 0}, plan=replace(PLAN, payout_script=P2PKH))
+
+
+@pytest.mark.parametrize("room", [2000, 4000])
+def test_a_block_filled_up_to_the_nodes_reserve_is_mined(room):
+    """A node with a full mempool and the smallest reserve, 2,000 with header and coinbase."""
+    answer = answer_of(0, coinbasevalue=0)
+    bare = make_transaction(1, filler=100_000, has_witness=False)["weight"] - 4 * 100_000
+    big = make_transaction(1, filler=(MAX_BLOCK_WEIGHT - room - bare) // 4, has_witness=False)
+    assert big["weight"] == MAX_BLOCK_WEIGHT - room
+    answer["transactions"] = [big]
+    del answer["default_witness_commitment"]
+    assert read(answer, plan=PLAN)
+    assert read(answer)
 
 
 def test_the_nodes_limits_do_not_lift_consensus():
@@ -186,7 +230,7 @@ def test_the_nodes_limits_do_not_lift_consensus():
     answer["transactions"] = [make_transaction(n, filler=333_400, has_witness=False) for n in range(3)]
     del answer["default_witness_commitment"]
     answer["coinbasevalue"] = 0
-    with pytest.raises(NodeError, match=r"weightlimit: .* and 4000000 are allowed"):
+    with pytest.raises(NodeError, match=r"weightlimit: .* of 4000000"):
         read(answer)
 
 

@@ -15,13 +15,14 @@ from warppool.app.config import TAG_CUT, UNGUARDED, unserved
 from warppool.app.connector import doors_of
 from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
 from warppool.app.lock import holder
-from warppool.app.options import Config, NodeConfig
+from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.translatorcheck import translator_findings
 from warppool.app.translatorconfig import read_either
 from warppool.app.translatoroptions import TranslatorConfig
-from warppool.app.wiring import credentials_of
+from warppool.app.wiring import credentials_of, plan_of
 from warppool.bitcoin.address import is_guarded
 from warppool.errors import ConfigError, NodeError
+from warppool.mining.reserve import CoinbasePlan
 from warppool.node.calls import CALLS, METHODS
 from warppool.node.gbt import check_challenge, read_template, segwit_of_chain
 from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, NodeAddress, RpcRefusal
@@ -78,12 +79,12 @@ def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
     yield files(stratum.max_connections)
     yield clock(time.time())
     for index, node in enumerate(config.nodes):
-        yield from _node(f"node[{index}]", node, config.pool.network)
+        yield from _node(f"node[{index}]", node, config.pool)
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
-def _node(key: str, node: NodeConfig, network: str) -> Iterator[Finding]:
+def _node(key: str, node: NodeConfig, pool: PoolConfig) -> Iterator[Finding]:
     if node.source == "regtest":
         try:
             load_kernel()
@@ -94,14 +95,14 @@ def _node(key: str, node: NodeConfig, network: str) -> Iterator[Finding]:
         return
     rpc = JsonRpc(NodeAddress.parse(node.url), credentials_of(node))
     try:
-        yield from _ask(f"{key}", rpc, node.url, network)
+        yield from _ask(key, rpc, node.url, pool.network, plan_of(pool))
     except NodeError as exc:
         yield Finding("error", key, f"{node.url}: {exc}")
     finally:
         rpc.close()
 
 
-def _ask(key: str, rpc: JsonRpc, url: str, network: str) -> Iterator[Finding]:
+def _ask(key: str, rpc: JsonRpc, url: str, network: str, plan: CoinbasePlan) -> Iterator[Finding]:
     """What the node says of itself, and whether a template of it is one that can be mined."""
     info = rpc.call("getblockchaininfo", timeout_s=NODE_TIMEOUT_S)
     chain, height = (info.get("chain"), info.get("blocks")) if isinstance(info, dict) else (None, None)
@@ -117,7 +118,7 @@ def _ask(key: str, rpc: JsonRpc, url: str, network: str) -> Iterator[Finding]:
     answer = rpc.call("getblocktemplate", {"rules": ["segwit", "signet"] if network == "signet" else ["segwit"]},
                       timeout_s=NODE_TIMEOUT_S)
     template = read_template(answer, network=network, source=key, template_id=1,
-                             has_segwit=segwit_of_chain(info)).template
+                             has_segwit=segwit_of_chain(info), plan=plan).template
     yield Finding("ok", key, f"{url} is on {network} and gives templates, now for height {template.tip.height} and "
                   f"{len(answer['transactions'])} transactions")
     yield from _rights(key, rpc)

@@ -14,7 +14,7 @@ from typing import Any
 from warppool import __version__
 from warppool.app.connector import Connector, doors_of
 from warppool.app.house import JOIN_S, House
-from warppool.app.options import Config, NodeConfig
+from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.patience import Patience
 from warppool.app.summary import Summary
 from warppool.app.watch import Beat, prompt
@@ -23,6 +23,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
+from warppool.mining.reserve import CoinbasePlan
 from warppool.net.inbox import JobReady
 from warppool.net.worker import Worker
 from warppool.node.desk import Desk
@@ -125,7 +126,8 @@ class Daemon(House):
             return NodeDoor(embedded.inbox, is_embedded=True)
         address, credentials = NodeAddress.parse(node.url), credentials_of(node)
         submitter = RpcSubmitter(number, address, credentials, outcomes)
-        self._sources.append(RpcSource(number, address, credentials, pool.network, self._desk_inbox))
+        self._sources.append(RpcSource(number, address, credentials, pool.network, self._desk_inbox,
+                                       plan=plan_of(pool)))
         self._submitters.append(submitter)
         return NodeDoor(submitter.inbox, is_embedded=False)
 
@@ -223,6 +225,11 @@ class Daemon(House):
         for submitter in self._submitters:
             submitter.stop()
         self._join([*names, *(source.name for source in self._sources)], NODES_S)
+
+
+def plan_of(pool: PoolConfig) -> CoinbasePlan:
+    """What the pool puts into its coinbases, by which templates are measured."""
+    return CoinbasePlan(pool.payout_script, pool.coinbase_tag.encode())
 
 
 def credentials_of(node: NodeConfig) -> Credentials:

@@ -27,13 +27,13 @@ from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import MAX_MONEY_SAT, whole_transaction
 from warppool.errors import NodeError
 from warppool.mining.job import FREE_VERSION_BITS
+from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan, Needs
 from warppool.mining.template import Template, Tip
 
-COINBASE_RESERVE_WEIGHT = 2_000     # weight units: ours takes about 1,000, and nodes leave 4,000 or more
-COINBASE_RESERVE_SIGOPS = 80        # cost units: 20 signature checks in our outputs; the node leaves 400
-MAX_BLOCK_WEIGHT = 4_000_000        # consensus, as are the next two
+MAX_BLOCK_WEIGHT = 4_000_000        # consensus, as are the next three
 MAX_BLOCK_SIGOPS = 80_000
 MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses
+_SIGOP_COST = 4                     # units of cost for one signature operation outside of a witness (BIP141)
 
 _KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "testdummy"})
 _LEAST_VERSION = 4                  # BIP65; nodes refuse blocks below it
@@ -67,12 +67,13 @@ class Reading:
 
 def read_template(
     answer: Any, *, network: str, source: str, template_id: int, has_segwit: bool | None = None,
-    previous: Reading | None = None,
+    previous: Reading | None = None, plan: CoinbasePlan = LARGEST_PLAN,
 ) -> Reading:
     """Check an answer to `getblocktemplate` and make it a template; NodeError names the field that is wrong.
 
     `network` is one of the pool's names (main, testnet4, signet, regtest), `source` the node's name in the log.
-    `has_segwit` is what `segwit_of_chain` found; it is asked only where the answer has no `rules`.
+    `has_segwit` is what `segwit_of_chain` found; it is asked only where the answer has no `rules`. `plan` tells how
+    large our coinbase may get beside the node's transactions.
     """
     if not isinstance(answer, dict):
         raise _wrong("it is no JSON object")
@@ -80,7 +81,6 @@ def read_template(
     tip = _tip(answer, previous)
     version = _version(answer)
     transactions = _transactions(answer, previous)
-    _check_limits(answer, list(transactions.values()), has_segwit)
     outputs = _commitment(answer, list(transactions.values())) if has_segwit else b""
     if not has_segwit:
         _refuse_witnesses(transactions.values())
@@ -99,6 +99,7 @@ def read_template(
         transactions=tuple(transaction.raw for transaction in transactions.values()),
         source=source,
     )
+    _check_limits(answer, list(transactions.values()), plan.largest(template), has_segwit)
     return Reading(template, transactions)
 
 
@@ -224,23 +225,28 @@ def _check_depends(entry: Mapping[str, Any], index: int) -> None:
                 raise _wrong(f"transactions[{index}].depends: {number} does not stand before it")
 
 
-def _check_limits(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction], has_segwit: bool) -> None:
-    """The block with our coinbase stays within what the node says and what consensus says."""
-    count_size = len(encode_compact_size(1 + len(transactions)))
-    weight = 4 * (HEADER_SIZE + count_size) + COINBASE_RESERVE_WEIGHT + sum(tx.weight for tx in transactions)
-    size = HEADER_SIZE + count_size + COINBASE_RESERVE_WEIGHT // 4 + sum(len(tx.raw) for tx in transactions)
+def _check_limits(
+    answer: Mapping[str, Any], transactions: Sequence[KnownTransaction], ours: Needs, has_segwit: bool
+) -> None:
+    """The block with our largest coinbase stays within what the node says and what consensus says.
+
+    A node leaves room for header, transaction count and coinbase together: Core and Knots 2,000 units at the least.
+    """
+    head = HEADER_SIZE + len(encode_compact_size(1 + len(transactions)))
     sigops = [entry.get("sigops", 0) for entry in answer["transactions"]]
     if not all(isinstance(cost, int) and cost >= 0 for cost in sigops):
         raise _wrong("transactions: sigops is not a number")
     # Before segwit the node counts in units of its own (sizelimit 1 MB, sigoplimit 20,000), which its limits tell.
-    cost = COINBASE_RESERVE_SIGOPS + sum(sigops)
-    limits = [("sizelimit", MAX_BLOCK_SIZE, size), ("sigoplimit", MAX_BLOCK_SIGOPS, cost)]
+    our_sigops = _SIGOP_COST * ours.sigops if has_segwit else ours.sigops
+    limits = [("sizelimit", MAX_BLOCK_SIZE, sum(len(tx.raw) for tx in transactions), head + ours.size),
+              ("sigoplimit", MAX_BLOCK_SIGOPS, sum(sigops), our_sigops)]
     if has_segwit:
-        limits.append(("weightlimit", MAX_BLOCK_WEIGHT, weight))
-    for name, consensus, wanted in limits:
+        limits.append(("weightlimit", MAX_BLOCK_WEIGHT, sum(tx.weight for tx in transactions), 4 * head + ours.weight))
+    for name, consensus, theirs, need in limits:
         limit = min(consensus, _int(answer, name, 0, _U32_MAX) if name in answer else consensus)
-        if wanted > limit:
-            raise _wrong(f"{name}: the transactions and our coinbase come to {wanted}, and {limit} are allowed")
+        if theirs + need > limit:
+            raise _wrong(f"{name}: its transactions take {theirs} of {limit}, and header and coinbase need {need}: let "
+                         "the node leave room (blockreservedweight 2000 or more)")
 
 
 def _commitment(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction]) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from warppool.errors import NodeError
+from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
 from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
 from warppool.node.items import NodeLost, TemplateReady
 from warppool.node.jsonrpc import Credentials, JsonRpc, NodeAddress
@@ -46,6 +47,7 @@ class RpcSource:
         network: str,
         desk: queue.Queue[Any],
         *,
+        plan: CoinbasePlan = LARGEST_PLAN,
         clock: Clock | None = None,
         refresh_s: float = REFRESH_S,
         call_timeout_s: float = CALL_TIMEOUT_S,
@@ -53,6 +55,7 @@ class RpcSource:
         self.name = f"node-{node}"
         self._node = node
         self._network = network
+        self._plan = plan
         self._desk = desk
         self._clock = clock or SystemClock()
         self._refresh_s = refresh_s
@@ -179,6 +182,7 @@ class RpcSource:
             source=self.name,
             template_id=next(self._template_ids),
             has_segwit=self._has_segwit,
+            plan=self._plan,
             previous=self._reading,
         )
         long_poll_id = answer.get("longpollid")

@@ -1,0 +1,40 @@
+"""Signature operations, counted as consensus counts them in a script that is not run: what a coinbase costs a block."""
+
+from __future__ import annotations
+
+MAX_BARE_MULTISIG = 20      # a CHECKMULTISIG counts for as many, however many keys stand before it
+
+_OP_PUSHDATA1 = 0x4C
+_OP_PUSHDATA4 = 0x4E
+_CHECKSIGS = (0xAC, 0xAD)       # OP_CHECKSIG, OP_CHECKSIGVERIFY
+_MULTISIGS = (0xAE, 0xAF)       # OP_CHECKMULTISIG, OP_CHECKMULTISIGVERIFY
+
+
+def legacy_sigops(script: bytes) -> int:
+    """The signature operations of a scriptSig or scriptPubKey, without those of P2SH and witness programs.
+
+    One is 4 units of a block's sigop cost (BIP141). What a push holds does not count; from a push that goes past the
+    end on, nothing does.
+    """
+    count = position = 0
+    while position < len(script):
+        opcode = script[position]
+        position += 1
+        if opcode in _CHECKSIGS:
+            count += 1
+        elif opcode in _MULTISIGS:
+            count += MAX_BARE_MULTISIG
+        elif opcode <= _OP_PUSHDATA4:
+            position = _behind_push(script, opcode, position)
+    return count
+
+
+def _behind_push(script: bytes, opcode: int, position: int) -> int:
+    """The offset behind what a push brings; past the end where it is cut short."""
+    if opcode < _OP_PUSHDATA1:
+        return position + opcode
+    width = 1 << (opcode - _OP_PUSHDATA1)       # 1, 2 or 4 bytes of length, little-endian
+    length = script[position:position + width]
+    if len(length) < width:
+        return len(script)
+    return position + width + int.from_bytes(length, "little")

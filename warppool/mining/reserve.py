@@ -1,0 +1,49 @@
+"""What the pool's own coinbase takes of a block at most, so that templates are measured against it and not a guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warppool.bitcoin.coinbase import restore_witness
+from warppool.bitcoin.sigops import legacy_sigops
+from warppool.bitcoin.transaction import parse_outputs, whole_transaction
+from warppool.mining.counter import SECRET_SIZE, Shuffle
+from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE
+from warppool.mining.job import MAX_TAG_SIZE, START_ID_SIZE, JobFactory
+from warppool.mining.template import Template
+
+_SCRIPT_SIG = 42        # offset of the scriptSig in a stripped coinbase: version 4, count 1, outpoint 36, length 1
+_ANY_SHUFFLE = Shuffle(bytes(SECRET_SIZE))
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one coinbase takes of its block."""
+
+    size: int           # bytes, with its witness
+    weight: int         # weight units
+    sigops: int         # signature operations, each 4 units of sigop cost where segwit is active
+
+
+@dataclass(frozen=True, slots=True)
+class CoinbasePlan:
+    """What the pool puts into all its coinbases: the script that is paid, and the tag (at most MAX_TAG_SIZE bytes)."""
+
+    payout_script: bytes
+    tag: bytes
+
+    def largest(self, template: Template) -> Needs:
+        """The needs of the largest coinbase that a channel may get on `template`: with an extranonce of 32 bytes."""
+        factory = JobFactory(payout_script=self.payout_script, tag=self.tag, start_id=bytes(START_ID_SIZE),
+                             shuffle=_ANY_SHUFFLE, encoders={}, extranonce_sizes=())
+        job = factory.make(template, 0.0)
+        prefix, suffix = job.coinbase_halves(MAX_EXTRANONCE_SIZE)
+        script_sig = prefix[_SCRIPT_SIG:] + bytes(MAX_EXTRANONCE_SIZE)
+        coinbase = prefix + bytes(MAX_EXTRANONCE_SIZE) + suffix
+        read = whole_transaction(restore_witness(coinbase) if template.has_witness else coinbase)
+        scripts = [script_sig, *(script for _, script in parse_outputs(job.outputs, job.outputs_count))]
+        return Needs(read.size, read.weight, sum(map(legacy_sigops, scripts)))
+
+
+LARGEST_PLAN = CoinbasePlan(b"\x20" + bytes(32) + b"\xac", b" " * MAX_TAG_SIZE)
+"""For whoever has no plan yet: the longest script of any payout address (34 bytes), one signature, the longest tag."""
