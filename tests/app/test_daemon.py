@@ -186,7 +186,7 @@ def test_junk_connections_do_not_disturb_an_honest_miner(daemon, url):
 def test_threads_that_hang_are_named(daemon):
     now = time.monotonic()
     assert daemon.hanging(now) == []
-    assert set(daemon.hanging(now + 200)) == {"reactor", "jobs", "worker-0", "worker-1", "node-0"}
+    assert set(daemon.hanging(now + 200)) == {"reactor", "jobs", "submitter", "worker-0", "worker-1", "node-0"}
     assert "ledger" in daemon.hanging(now + 1000), "a disk is waited for, but not for ever"
 
 
@@ -196,5 +196,5 @@ def test_blocks_are_said_in_the_journal(daemon, url, caplog):
         mine_until(miner, lambda: miner.tally.accepted >= 1)
         until(lambda: any("event=block.accepted" in record.getMessage() for record in caplog.records))
     events = [record.getMessage().split()[0] for record in caplog.records]
-    assert events.index("event=block.found") < events.index("event=block.submitted") < events.index(
+    assert events.index("event=block.submitted") < events.index("event=block.found") < events.index(
         "event=block.accepted")

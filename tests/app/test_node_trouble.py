@@ -24,6 +24,7 @@ from tests.app.byhand import HandMiner
 from tests.app.process import ADDRESS, fields_of
 from tests.mining.makers import make_factory
 from tests.node.chainblocks import mine, submission
+from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, Mood, StubNode, await_true, display, dsha
 from warppool.app import wiring
 from warppool.app.config import config_of
@@ -33,7 +34,7 @@ from warppool.events import BlockFound
 from warppool.mining.job import Job
 from warppool.node import desk, pace
 from warppool.node.desk import FRESH_JOB_S, Desk
-from warppool.node.items import Outcome, Verdict
+from warppool.node.items import Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.pace import JITTER, LONGEST_PAUSE_S
 from warppool.node.rpc import RpcSource
@@ -201,7 +202,7 @@ def test_miners_mine_on_while_the_node_is_ill_and_their_block_arrives_afterwards
     assert {dsha(raw[:80]) for raw in stub.submitted} == {block, second} and len(set(stub.submitted)) == 2
     of_first = [fields["event"] for fields in log.events("block.found", "block.submitted", "block.accepted")
                 if fields["hash"] == block[::-1].hex()]
-    assert of_first == ["block.found", "block.submitted", "block.accepted"]
+    assert of_first == ["block.submitted", "block.found", "block.accepted"]
     assert [fields["node"] for fields in log.events("node.lost", "node.back")] == ["node-0"] * 2
     assert log.warnings() == {"node.lost": 1, "template.lost": 1, "block.delayed": 1}
 
@@ -259,7 +260,7 @@ def test_the_pool_stops_while_the_node_is_ill_and_hands_the_block_in_after_a_res
         miner.share()
     assert stub.chain[1:] == [block]
     names = [fields["event"] for fields in log.events("block.found", "block.submitted", "block.accepted")]
-    assert names == ["block.found", "block.submitted", "block.accepted"]
+    assert names == ["block.submitted", "block.found", "block.accepted"]
 
 
 def test_ten_real_seconds_without_the_node(tmp_path, stub, log, monkeypatch):
@@ -431,7 +432,7 @@ class Bench:
     def __init__(self, stub: StubNode, cookie: Path) -> None:
         self.clock = MinuteClock()
         self.jobs: list[tuple[float, Job]] = []
-        self.outcomes: queue.Queue[Outcome] = queue.Queue()
+        self.outcomes = OutcomeQueue()
         self._inbox = Inbox(self.clock)
         node = NodeAddress.parse(stub.url), Cookie(cookie)
         self._desk = Desk(make_factory(), self._inbox, lambda job: self.jobs.append((self.clock.now, job)),

@@ -7,17 +7,20 @@ from pathlib import Path
 
 from warppool.node.calls import CALLS, METHODS
 
+LOOK_UPS = ("chainview.py",)        # it chooses among several methods
 PACKAGE = Path(__file__).parents[2] / "warppool"
 
 
 def called() -> set[str]:
-    """The methods in `rpc.call("METHOD", ...)` and `rpc.ask("METHOD", ...)`, wherever they stand."""
+    """The methods in `rpc.call("METHOD", ...)` and `rpc.ask("METHOD", ...)`, and all that a look-up may use."""
     found = set()
     for path in [*(PACKAGE / "node").glob("*.py"), PACKAGE / "app/check.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
                     and node.func.attr in ("call", "ask") and node.args and isinstance(node.args[0], ast.Constant)):
                 found.add(node.args[0].value)
+            elif path.name in LOOK_UPS and isinstance(node, ast.Constant) and str(node.value).startswith("get"):
+                found.add(str(node.value).partition(":")[0])
     return found
 
 

@@ -40,33 +40,41 @@ def journal(directory: Path) -> Journal:
     return journal
 
 
+def add(journal: Journal, *blocks: Entry) -> None:
+    """Store blocks for good."""
+    for block in blocks:
+        journal.write(block)
+    for block in blocks:
+        journal.sync(block.block_hash)
+    journal.sync_directory()
+
+
 def path_of(directory: Path, block: Entry, suffix: str = ".block") -> Path:
     return directory / (block.name + suffix)
 
 
 def test_entries_come_back_by_height_and_then_by_time(journal: Journal, directory: Path) -> None:
     later, earlier, lower = entry(7, 20.0), entry(7, 10.0), entry(6, 30.0)
-    stored = journal.add([later, earlier, lower])
-    assert stored.hashes == {later.block_hash, earlier.block_hash, lower.block_hash} and stored.error is None
+    add(journal, later, earlier, lower)
     assert Journal(directory).load() == [lower, earlier, later]
 
 
 @pytest.mark.parametrize("user", ["a", "Zoë.rig", "x\udcff\udc80y", 'q"\\\n', "a" * 255])
 def test_any_worker_name_survives(journal: Journal, directory: Path, user: str) -> None:
     named = entry(user=user)
-    journal.add([named])
+    add(journal, named)
     assert Journal(directory).load() == [named]
 
 
 def test_a_solution_without_transactions_survives(journal: Journal, directory: Path) -> None:
     solution = replace(entry(), is_whole=False)
-    journal.add([solution])
+    add(journal, solution)
     assert Journal(directory).load() == [solution]
 
 
 def test_outcomes_are_kept_in_their_order(journal: Journal, directory: Path) -> None:
     block = replace(entry(), told=(Told(0, Verdict.SIDE, "inconclusive"),))
-    journal.add([block])
+    add(journal, block)
     journal.tell(block.block_hash, Told(1, Verdict.REFUSED, "bad\n{}"))
     journal.tell(block.block_hash, Told(0, Verdict.ACCEPTED, ""))
     journal.tell(b"\x07" * 32, Told(0, Verdict.ACCEPTED, ""))       # of an entry that is gone
@@ -76,15 +84,15 @@ def test_outcomes_are_kept_in_their_order(journal: Journal, directory: Path) -> 
 
 def test_adding_again_keeps_what_is_there(journal: Journal, directory: Path) -> None:
     block = entry()
-    journal.add([block])
+    add(journal, block)
     journal.tell(block.block_hash, Told(0, Verdict.ACCEPTED, ""))
-    assert journal.add([block]) == (frozenset([block.block_hash]), None)
+    add(journal, block)
     assert [each.told for each in Journal(directory).load()] == [(Told(0, Verdict.ACCEPTED, ""),)]
 
 
 def test_a_removed_entry_is_gone_and_one_set_aside_is_not_replayed(journal: Journal, directory: Path) -> None:
     gone, refused = entry(5), entry(6)
-    journal.add([gone, refused])
+    add(journal, gone, refused)
     journal.remove(gone.block_hash)
     journal.remove(gone.block_hash)
     assert gone.block_hash not in journal and refused.block_hash in journal
@@ -138,7 +146,7 @@ def test_a_well_sealed_entry_that_makes_no_sense_is_set_aside(
 
 def test_files_that_are_none_of_its_own(journal: Journal, directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     block = entry()
-    journal.add([block])
+    add(journal, block)
     (directory / "README").write_text("mine")
     (directory / "old.block.damaged").write_text("x")
     (directory / "1-2.block").write_bytes(_serialize(block))                    # its name lies
@@ -160,7 +168,7 @@ def test_garbage_never_stops_a_start(tmp_path_factory: pytest.TempPathFactory, d
 
 def test_a_torn_outcome_is_as_if_never_told_and_the_next_one_counts(journal: Journal, directory: Path) -> None:
     block = entry()
-    journal.add([block])
+    add(journal, block)
     with path_of(directory, block).open("ab") as file:
         file.write(b'\n{"node": 0, "verdict": "acc')
     for line in (b"7", b"[]", b'{"node": 0, "verdict": "eaten", "reason": ""}', b'{"node": null}'):
@@ -212,58 +220,51 @@ class FullDisk:
         return written
 
 
-def test_a_full_disk_stores_what_it_can_and_says_so(
+def test_a_full_disk_leaves_no_half_of_an_entry_and_takes_it_later(
     journal: Journal, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = entry(5), entry(6)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", FullDisk(len(_serialize(first)) + 100))
-        stored = journal.add([first, second])
-    assert stored.hashes == {first.block_hash}
-    assert stored.error is not None and stored.error.errno == errno.ENOSPC
-    assert [path.name for path in directory.iterdir()] == [path_of(directory, first).name]      # no half of the second
-    assert journal.add([first, second]) == (frozenset([first.block_hash, second.block_hash]), None)
+        journal.write(first)
+        with pytest.raises(OSError, match="No space left"):
+            journal.write(second)
+    assert [path.name for path in directory.iterdir()] == [path_of(directory, first).name]
+    assert first.block_hash in journal and second.block_hash not in journal
+    add(journal, first, second)
     assert Journal(directory).load() == [first, second]
 
 
-@pytest.mark.parametrize("failing", [1, 2])
-def test_nothing_is_stored_whose_fsync_failed(
-    journal: Journal, directory: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+def test_an_entry_whose_fsync_failed_is_written_anew(
+    journal: Journal, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block, calls = entry(), []
+    """After a failed fsync the kernel may have thrown the bytes away, and the next fsync says that all is well."""
+    block = entry()
 
     def fsync(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == failing:                       # 1: of the file, 2: of the directory
-            raise OSError(errno.EIO, "Input/output error")
+        raise OSError(errno.EIO, "Input/output error")
 
+    journal.write(block)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
-        stored = journal.add([block])
-    assert (stored.hashes, stored.error and stored.error.errno) == (frozenset(), errno.EIO)
+        with pytest.raises(OSError, match="Input/output"):
+            journal.sync(block.block_hash)
     assert block.block_hash not in journal
-    assert journal.add([block]).hashes == {block.block_hash}
+    path_of(directory, block).write_bytes(b"")
+    add(journal, block)
     assert Journal(directory).load() == [block]
 
 
-def test_a_group_shares_one_fsync_of_the_directory_after_all_others(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+def test_an_entry_is_written_and_named_before_any_wait_for_the_disk(
+    journal: Journal, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[str] = []
-    fsync, rename = os.fsync, os.replace
+    def fsync(descriptor: int) -> None:
+        raise AssertionError("it waits for the disk")
 
-    def noted_fsync(descriptor: int) -> None:
-        steps.append("directory" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
-        fsync(descriptor)
-
-    def noted_rename(source: Path, target: Path) -> None:
-        steps.append("rename")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(os, "replace", noted_rename)
-    journal.add([entry(5), entry(6), entry(7)])
-    assert steps == ["file", "rename"] * 3 + ["directory"]
+    monkeypatch.setattr(os, "fsync", fsync)
+    block = entry()
+    journal.write(block)
+    assert _read(path_of(directory, block)) == block
 
 
 WRITING = """
@@ -280,8 +281,8 @@ while True:
     height += 1
     blocks = [entry(height) for _ in range(3)]
     os.write = lambda descriptor, data: write(descriptor, bytes(data)[:100])    # many places to die at
-    journal.add(blocks)
     for block in blocks:
+        journal.write(block)
         journal.tell(block.block_hash, Told(0, Verdict.ACCEPTED, ""))
     os.write = write
     for block in blocks:

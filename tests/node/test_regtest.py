@@ -24,6 +24,7 @@ from warppool.mining.template import Template
 from warppool.node import regtest
 from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.journal import Journal
+from warppool.node.journalthread import JournalThread
 from warppool.node.kernel import ChainTip, Kernel
 from warppool.node.regtest import Backlog, RegtestSource, make_template
 from warppool.node.submitter import NodeDoor, Submitter
@@ -404,15 +405,17 @@ from tests.node.books import RecordingBooks
 from tests.node.chainblocks import mine
 from warppool.node.items import Found
 from warppool.node.journal import Journal
+from warppool.node.journalthread import JournalThread
 from warppool.node.regtest import RegtestSource
 from warppool.node.submitter import NodeDoor, Submitter
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 data_dir, desk, inbox = Path(sys.argv[1]), queue.Queue(), queue.Queue()
 source = RegtestSource(0, data_dir, desk, inbox, flush_every=int(sys.argv[2]))
-submitter = Submitter(inbox, Journal(data_dir / "blocks"), [NodeDoor(source.inbox, True)], RecordingBooks())
+journal = JournalThread(Journal(data_dir / "blocks"), inbox)
+submitter = Submitter(inbox, journal, [NodeDoor(source.inbox, True)], RecordingBooks())
 submitter.replay()
-threads = [threading.Thread(target=each, daemon=True) for each in (submitter.run, source.run)]
+threads = [threading.Thread(target=each, daemon=True) for each in (journal.run, submitter.run, source.run)]
 for thread in threads:
     thread.start()
 for _ in range(int(sys.argv[3])):
@@ -451,9 +454,10 @@ def test_a_killed_process_comes_back_to_the_same_chain(tmp_path: Path, flush_eve
     desk: queue.Queue[Any] = queue.Queue()
     inbox: queue.Queue[Any] = queue.Queue()
     source = RegtestSource(0, tmp_path, desk, inbox)
-    submitter = Submitter(inbox, Journal(tmp_path / "blocks"), [NodeDoor(source.inbox, True)], RecordingBooks())
+    journal = JournalThread(Journal(tmp_path / "blocks"), inbox)
+    submitter = Submitter(inbox, journal, [NodeDoor(source.inbox, True)], RecordingBooks())
     submitter.replay()
-    threads = [threading.Thread(target=each) for each in (submitter.run, source.run)]
+    threads = [threading.Thread(target=each) for each in (submitter.run, source.run, journal.run)]
     for thread in threads:
         thread.start()
     template = desk.get(timeout=PATIENCE_S).template
@@ -461,6 +465,8 @@ def test_a_killed_process_comes_back_to_the_same_chain(tmp_path: Path, flush_eve
     threads[1].join(PATIENCE_S)
     inbox.put(STOP)
     threads[0].join(PATIENCE_S)
+    journal.inbox.put(STOP)
+    threads[2].join(PATIENCE_S)
 
     kernel = Kernel(tmp_path / "regtest")
     kernel.open()

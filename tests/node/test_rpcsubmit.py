@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha
 from warppool.node.items import Outcome, SubmitBlock, Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
@@ -37,7 +38,7 @@ class Running:
     """A submitter in its thread, with a clock that does not wait."""
 
     def __init__(self, stub: StubNode, cookie: Path) -> None:
-        self.outcomes: queue.Queue[Any] = queue.Queue()
+        self.outcomes = OutcomeQueue()
         self.clock = FakeClock()
         self.submitter = RpcSubmitter(
             2, NodeAddress.parse(stub.url), Cookie(cookie), self.outcomes,

@@ -1,4 +1,4 @@
-"""The submitter: journal before log before books before nodes; every outcome told once; nothing lost on a full disk."""
+"""The submitter: nodes before the journal before log before books; outcomes told when they change; nothing lost."""
 
 from __future__ import annotations
 
@@ -20,9 +20,20 @@ from tests.node.chainblocks import mine, raw, submission
 from warppool.bitcoin.hashes import to_display
 from warppool.events import BlockFound
 from warppool.net.inbox import NotRecorded
+from warppool.node import journalthread
 from warppool.node import submitter as module
-from warppool.node.items import Found, Outcome, SubmitBlock, Verdict
+from warppool.node.items import (
+    BestNode,
+    DropBlock,
+    Found,
+    HasBlock,
+    NodeHeard,
+    Outcome,
+    SubmitBlock,
+    Verdict,
+)
 from warppool.node.journal import Journal
+from warppool.node.journalthread import JournalThread
 from warppool.node.kernel import ChainTip
 from warppool.node.regtest import make_template
 from warppool.node.submitter import NodeDoor, Submitter
@@ -45,20 +56,37 @@ class Clock:
 
 
 class Rig:
-    """A submitter whose turns the test calls itself, between queues that keep what they are given."""
+    """Submitter and journal whose turns the test calls itself, between queues that keep what they are given.
+
+    The disk works at once, unless `is_disk_slow`: then the journal takes nothing until `let_disk_work`.
+    """
 
     def __init__(self, data_dir: Path, embedded: tuple[bool, ...] = (False,)) -> None:
+        self.is_disk_slow = False
         self.doors = [NodeDoor(queue.Queue(), is_embedded) for is_embedded in embedded]
         self.books = RecordingBooks()
         self.replies: queue.Queue[Any] = queue.Queue()
         self.clock = Clock()
-        self.journal = Journal(data_dir / "blocks")
-        self.submitter = Submitter(queue.Queue(), self.journal, self.doors, self.books,
+        inbox: queue.Queue[Any] = queue.Queue()
+        self.journal = JournalThread(Journal(data_dir / "blocks"), inbox, monotonic=self.clock)
+        self.submitter = Submitter(inbox, self.journal, self.doors, self.books,
                                    unix=lambda: 1_700_000_123.5, monotonic=self.clock)
         self.replayed = self.submitter.replay()
 
     def turn(self, *items: object) -> None:
         self.submitter._turn(items)
+        if not self.is_disk_slow:
+            self.let_disk_work()
+
+    def let_disk_work(self) -> None:
+        """The journal does all that it can do now, and the submitter hears of it."""
+        is_idle = False
+        while not is_idle:
+            for _ in range(3):                              # a file, its directory, and what came meanwhile
+                self.journal._turn(_all_of(self.journal.inbox))
+            answers = _all_of(self.submitter.inbox)
+            self.submitter._turn(answers)
+            is_idle = not answers and self.journal.inbox.empty() and self.journal._wait_s() != 0.0
 
     def found(self, *blocks: BlockFound) -> None:
         self.turn(*(Found(block, self.replies) for block in blocks))
@@ -67,14 +95,17 @@ class Rig:
         self.turn(Outcome(block.block_hash, node, verdict, reason))
 
     def handed(self, node: int = 0) -> list[SubmitBlock]:
-        inbox = self.doors[node].inbox
-        return [inbox.get_nowait() for _ in range(inbox.qsize())]
+        return _all_of(self.doors[node].inbox)
 
     def booked(self) -> list[tuple[Any, ...]]:
         """What the books heard since the last question, in short."""
         told, self.books.told[:] = list(self.books.told), []
         return [(each[0], each[1][0].share_hash) if each[0] == "shares" else each[:3] if each[0] == "outcome"
                 else each[:2] for each in told]
+
+
+def _all_of(inbox: queue.Queue[Any]) -> list[Any]:
+    return [inbox.get_nowait() for _ in range(inbox.qsize())]
 
 
 @pytest.fixture
@@ -101,27 +132,28 @@ def full_disk(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(os, "write", write)
 
 
-def test_journal_then_log_then_books_then_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_then_journal_and_what_is_said_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
     rig = Rig(tmp_path, (False, True))
-    fsync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        fsync(descriptor)
-        steps.append("fsync")
+    rig.is_disk_slow = True
 
     class Steps(list[Any]):
         def append(self, told: Any) -> None:
             steps.append(f"books.{told[0]}")
 
-    monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr(module, "say", lambda log, level, event, **fields: steps.append(event))
     rig.books.told = Steps()
+    put = rig.journal.inbox.put
+    monkeypatch.setattr(rig.journal.inbox, "put", lambda item: (steps.append("journal"), put(item)))
     for number, door in enumerate(rig.doors):
         monkeypatch.setattr(door.inbox, "put", lambda item, number=number: steps.append(f"node-{number}"))
     rig.found(found(), found())
-    one = ["block.found", "books.block", "books.shares", "node-0", "node-1", "block.submitted"]
-    assert steps == ["fsync", "fsync", "fsync", *one, *one]     # two files and their directory
+    assert steps == ["node-0", "node-1", "journal", "block.submitted"] * 2
+    steps.clear()
+    rig.let_disk_work()
+    assert steps == ["block.found", "books.block", "books.shares"] * 2
 
 
 def test_a_found_block_is_said_booked_and_handed_to_every_node(
@@ -132,8 +164,8 @@ def test_a_found_block_is_said_booked_and_handed_to_every_node(
     rig.found(block)
     shown = to_display(block.block_hash)
     assert [record.getMessage() for record in caplog.records] == [
-        f'event=block.found height=5 hash={shown} user="bob \\"x\\"" conn=7',
         f"event=block.submitted height=5 hash={shown} nodes=2",
+        f'event=block.found height=5 hash={shown} user="bob \\"x\\"" conn=7',
     ]
     assert rig.handed(0) == rig.handed(1) == [submission(block)]
     assert rig.books.told == [
@@ -158,7 +190,7 @@ def test_the_same_block_again_is_neither_said_nor_handed_on_but_its_share_is(
     block = found()
     rig.found(block, block)
     rig.found(block)
-    assert events(caplog) == ["block.found", "block.submitted"]
+    assert events(caplog) == ["block.submitted", "block.found"]
     assert rig.handed() == [submission(block)]
     assert rig.booked() == [("block", block.block_hash), *[("shares", block.block_hash)] * 3]
 
@@ -169,7 +201,7 @@ def test_a_template_without_transactions_is_journaled_for_its_own_node(
     block = found()
     block = replace(block, template=replace(block.template, transactions=None))
     rig.found(block)
-    assert events(caplog) == ["block.found", "block.stranded"]
+    assert events(caplog) == ["block.stranded", "block.found"]
     assert rig.handed() == []
     (entry,) = Journal(tmp_path / "blocks").load()
     assert (entry.is_whole, entry.data) == (False, block.header + block.coinbase_tx)
@@ -248,7 +280,10 @@ def test_a_replay_hands_all_on_in_order_and_says_only_what_is_new(
     rig = Rig(tmp_path, (False, False))
     in_order = [blocks[1], blocks[0], blocks[2], blocks[3]]         # by height, then as they were found
     assert rig.replayed == 4 and events(caplog) == ["journal.replayed"]
-    assert rig.handed(0) == rig.handed(1) == [submission(block) for block in in_order]
+    replays = [replace(submission(block), is_replay=True) for block in in_order]
+    assert rig.handed(0) == [replay if replay.block_hash != blocks[0].block_hash else replace(replay, is_known=True)
+                             for replay in replays]
+    assert rig.handed(1) == replays
     assert rig.booked() == [
         ("block", blocks[1].block_hash), ("block", blocks[0].block_hash),
         ("outcome", blocks[0].block_hash, "accepted"),
@@ -272,17 +307,17 @@ def test_a_full_disk_costs_no_block_and_its_share_waits_for_the_journal(
     with monkeypatch.context() as patch:
         full_disk(patch)
         rig.found(block)
-        critical = caplog.records[0]
+        critical = caplog.records[1]
         assert critical.levelno == logging.CRITICAL
         assert 'reason="No space left on device" cure="free space on the disk of data_dir' in critical.getMessage()
-        assert events(caplog) == ["block.unjournaled", "block.submitted"]
+        assert events(caplog) == ["block.submitted", "block.unjournaled"]
         assert rig.handed() == [submission(block)]
-        rig.clock.now += module.RETRY_S
+        rig.clock.now += journalthread.RETRY_S
         rig.turn()
         assert events(caplog) == [] and rig.booked() == []
     rig.turn()
     assert events(caplog) == []                     # not before the next try is due
-    rig.clock.now += module.RETRY_S
+    rig.clock.now += journalthread.RETRY_S
     rig.turn()
     assert events(caplog) == ["block.found", "journal.recovered"]
     assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
@@ -305,7 +340,7 @@ def test_a_node_that_took_the_block_stands_in_for_the_journal(
         rig.outcome(block, Verdict.ACCEPTED, node=1)
     assert events(caplog) == ["block.found", "block.accepted"]
     assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
-    rig.clock.now += module.RETRY_S
+    rig.clock.now += journalthread.RETRY_S
     rig.turn()
     (entry,) = Journal(tmp_path / "blocks").load()          # late, and with what was said meanwhile
     assert [(told.node, told.verdict) for told in entry.told] == [(0, Verdict.ACCEPTED), (1, Verdict.ACCEPTED)]
@@ -322,7 +357,7 @@ def test_the_embedded_chain_stands_in_once_it_has_flushed(
     rig.outcome(block, Verdict.BURIED)
     assert events(caplog) == ["block.found"]
     assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
-    rig.clock.now += module.RETRY_S
+    rig.clock.now += journalthread.RETRY_S
     rig.turn()
     assert events(caplog) == []                             # there is nothing left to journal
 
@@ -339,7 +374,7 @@ def test_a_share_is_refused_when_its_block_is_not_safe_in_time(rig: Rig, monkeyp
         rig.clock.now += 0.1
         rig.turn()
     assert rig.replies.get_nowait() == NotRecorded(((block.share.conn_id, block.share.share_id),))
-    rig.clock.now += module.RETRY_S
+    rig.clock.now += journalthread.RETRY_S
     rig.turn()
     assert rig.booked() == [("block", block.block_hash)]    # the block counts, its share is gone for good
     assert rig.replies.empty()
@@ -368,6 +403,97 @@ def test_a_reorganization_of_a_buried_block_is_said_and_booked(rig: Rig, caplog:
     rig.outcome(block, Verdict.SIDE, "reorganized")
     assert events(caplog) == ["block.side"]
     assert rig.booked() == [("outcome", block.block_hash, "side")]
+
+
+# A slow disk, and what makes a block safe.
+
+def test_a_disk_that_needs_eight_seconds_delays_no_node_and_a_nodes_word_records_the_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In their threads: the fsync stands until the test lets go."""
+    rig, block = Rig(tmp_path, (False, False)), found()
+    released, entered = threading.Event(), threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (entered.set(), released.wait(PATIENCE_S)))
+    journal = threading.Thread(target=rig.journal.run, name="journal")
+    journal.start()
+    try:
+        with running(rig) as submitter:
+            submitter.inbox.put(Found(block, rig.replies))
+            assert entered.wait(PATIENCE_S) and submitter.settle(PATIENCE_S)
+            assert rig.handed(0) == rig.handed(1) == [submission(block)]
+            assert rig.booked() == [] and events(caplog) == ["block.submitted"]
+            submitter.inbox.put(HasBlock(block.block_hash, 1))
+            assert submitter.settle(PATIENCE_S)
+            assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
+            assert events(caplog) == ["block.found"]
+            assert [each.block_hash for each in Journal(tmp_path / "blocks").load()] == [block.block_hash]
+    finally:
+        released.set()
+        rig.journal.inbox.put(STOP)
+        journal.join(PATIENCE_S)
+
+
+def test_what_an_embedded_chain_has_makes_no_block_safe(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig, block = Rig(tmp_path, (True,)), found()
+    rig.is_disk_slow = True
+    rig.found(block)
+    rig.turn(HasBlock(block.block_hash, 0))
+    rig.outcome(block, Verdict.ACCEPTED)
+    assert rig.booked() == [] and events(caplog) == ["block.submitted"]
+    rig.let_disk_work()
+    assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash),
+                            ("outcome", block.block_hash, "accepted")]
+    assert events(caplog) == ["block.found", "block.accepted"]
+
+
+# Verdicts and the end of an entry.
+
+def test_a_verdict_is_said_and_booked_whenever_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig, block = Rig(tmp_path), found()
+    rig.found(block)
+    caplog.clear()
+    rig.booked()
+    for verdict in (Verdict.ACCEPTED, Verdict.SIDE, Verdict.SIDE, Verdict.ACCEPTED, Verdict.SIDE, Verdict.ACCEPTED):
+        rig.outcome(block, verdict)
+    said = ["accepted", "side", "accepted", "side", "accepted"]
+    assert events(caplog) == [f"block.{word}" for word in said]
+    assert rig.booked() == [("outcome", block.block_hash, word) for word in said]
+    again = Rig(tmp_path)                               # and a restart says only what is not the last word
+    caplog.clear()
+    again.outcome(block, Verdict.ACCEPTED)
+    again.outcome(block, Verdict.SIDE)
+    assert events(caplog) == ["block.side"]
+
+
+def test_an_entry_leaves_when_the_best_node_has_buried_it_and_the_other_lags(tmp_path: Path) -> None:
+    rig, block = Rig(tmp_path, (False, False)), found(50)
+    rig.found(block)
+    rig.handed(0), rig.handed(1)
+    rig.turn(BestNode(0), NodeHeard(0, 56), NodeHeard(1, 50))
+    rig.outcome(block, Verdict.ACCEPTED, node=0)
+    rig.outcome(block, Verdict.BURIED, node=0)
+    assert len(Journal(tmp_path / "blocks").load()) == 1            # the other one is only six behind
+    rig.turn(NodeHeard(0, 57))
+    rig.clock.now += module.SWEEP_EVERY_S
+    rig.turn()
+    assert Journal(tmp_path / "blocks").load() == []
+    assert rig.handed(0) == [] and rig.handed(1) == [DropBlock(block.block_hash)]
+
+
+def test_an_entry_waits_for_the_node_of_the_best_tip(tmp_path: Path) -> None:
+    rig, block = Rig(tmp_path, (False, False)), found(50)
+    rig.found(block)
+    rig.turn(BestNode(1), NodeHeard(0, 20), NodeHeard(1, 56))
+    rig.outcome(block, Verdict.BURIED, node=0)
+    assert len(Journal(tmp_path / "blocks").load()) == 1
+    rig.turn(BestNode(0))
+    rig.turn(NodeHeard(1, None))
+    assert len(Journal(tmp_path / "blocks").load()) == 1            # node 1 is well ahead of what 0 has
+    rig.clock.now += 24 * 3600 + 1
+    rig.turn()
+    assert Journal(tmp_path / "blocks").load() == []                # and has been silent for a day
 
 
 # In its thread.

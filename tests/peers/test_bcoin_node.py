@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.node.outcomes import OutcomeQueue
 from tests.peers.bcoin_node import (
     MATURE,
     OP_TRUE_ADDRESS,
@@ -59,7 +60,7 @@ class Pool:
 
     def __init__(self, node: BcoinNode) -> None:
         self.desk: queue.Queue[Any] = queue.Queue()
-        self.outcomes: queue.Queue[Any] = queue.Queue()
+        self.outcomes = OutcomeQueue()
         self.source = RpcSource(0, node.address, node.login, "regtest", self.desk)
         self.submitter = RpcSubmitter(0, node.address, node.login, self.outcomes, clock=HastyClock())
         self._threads = [threading.Thread(target=self.source.run), threading.Thread(target=self.submitter.run)]

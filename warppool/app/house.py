@@ -8,6 +8,7 @@ in flight is judged, recorded and answered, and the books close last (style.md Â
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import resource
 import threading
@@ -48,6 +49,9 @@ FLUSH_S = 0.5
 """How long a stop waits for peers to take the last answers and hang up."""
 
 JOIN_S = 0.5
+STOP_S = 4.5
+"""How long a stop takes at most, whatever hangs: what is left then ends with the process."""
+
 
 
 class House(ABC):
@@ -68,6 +72,8 @@ class House(ABC):
         self.certificate: Certificate | None = None
         self._undo: list[Callable[[], None]] = []   # what to close when the constructor fails or the program ends
         self._threads: dict[str, threading.Thread] = {}
+        self._stop_by = math.inf                    # monotonic: a stop waits for no thread beyond it
+        self.is_hanging = False                     # threads are left after `stop`
         raise_fd_limit()
         try:
             self._build()
@@ -204,7 +210,11 @@ class House(ABC):
     # --- stopping -----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End every thread within 5 s: answers in flight go out, and the books are committed."""
+        """End every thread within 5 s: answers in flight go out, and the books are committed.
+
+        A thread that a disk or a node holds up longer than that is left behind (`is_hanging`).
+        """
+        self._stop_by = time.monotonic() + STOP_S - FLUSH_S - JOIN_S
         self._reactor.mailbox.post(StopAccepting())
         self._stop_before()
         self._drain()
@@ -214,9 +224,11 @@ class House(ABC):
         self._reactor.mailbox.post(FlushAndStop(time.monotonic() + FLUSH_S))
         self._stop_behind()
         self._ledger_inbox.put(STOP)
+        self._stop_by = math.inf
         self._join(["ledger", "reactor"], FLUSH_S + JOIN_S)
         self._close_all()
         left = sorted(name for name, thread in self._threads.items() if thread.is_alive())
+        self.is_hanging = bool(left)
         if left:
             say(log, logging.ERROR, "daemon.hanging", threads=",".join(left))
         say(log, logging.INFO, "daemon.stopped")
@@ -232,7 +244,7 @@ class House(ABC):
                 meaning="some shares in flight stay unanswered; their miners send them again or lose them")
 
     def _join(self, names: Iterable[str], timeout_s: float = JOIN_S) -> None:
-        deadline = time.monotonic() + timeout_s
+        deadline = min(time.monotonic() + timeout_s, self._stop_by)
         for name in names:
             thread = self._threads.get(name)
             if thread is not None:

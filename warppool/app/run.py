@@ -73,7 +73,11 @@ def serve(build: Callable[[Patience], House]) -> int:
         notifier.stopping()
         house.stop()
         ignore_signals()
-    return 1 if house.has_failed.is_set() else 0
+    status = 1 if house.has_failed.is_set() else 0
+    if house.is_hanging:            # Python would wait for such a thread; a disk may hold it up for minutes
+        logging.shutdown()
+        os._exit(status)
+    return status
 
 
 class StopWish:

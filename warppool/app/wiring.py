@@ -17,7 +17,7 @@ from warppool.app.house import JOIN_S, House
 from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.patience import Patience
 from warppool.app.summary import Summary
-from warppool.app.watch import Beat, prompt
+from warppool.app.watch import Beat, patient, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.mining.counter import SECRET_SIZE, Shuffle
@@ -30,6 +30,7 @@ from warppool.node.desk import Desk
 from warppool.node.httpline import NodeAddress
 from warppool.node.items import Found
 from warppool.node.journal import Journal
+from warppool.node.journalthread import JournalThread
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
 from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import RpcSource
@@ -47,6 +48,9 @@ log = logging.getLogger("warppool")
 
 NODES_S = 2.0
 """How long a stop waits for the nodes: an embedded chain takes what it was handed for 1 s, and then flushes."""
+
+JOURNAL_S = 1.2
+"""How long a stop waits for the disk of the block journal, which is given 1 s for its last fsyncs."""
 
 NODE_BEAT_LIMIT_S = 60.0
 """The thread of a node may stand in a call of 20 s before it turns again."""
@@ -114,8 +118,8 @@ class Daemon(House):
         for number, node in enumerate(config.nodes):
             doors.append(self._build_node(number, node, outcomes))
         assert config.pool.data_dir is not None
-        self._submitter = Submitter(outcomes, Journal(config.pool.data_dir / "blocks"), doors,
-                                    LedgerBooks(self._ledger_inbox))
+        self._journal = JournalThread(Journal(config.pool.data_dir / "blocks"), outcomes)
+        self._submitter = Submitter(outcomes, self._journal, doors, LedgerBooks(self._ledger_inbox))
 
     def _build_node(self, number: int, node: NodeConfig, outcomes: queue.Queue[Any]) -> NodeDoor:
         pool = self.config.pool
@@ -156,12 +160,13 @@ class Daemon(House):
             say(log, logging.INFO, "key.loaded", public_key=public_key(self.config.secrets.sv2_static_priv_key))
 
     def _start_behind(self) -> None:
+        self._spawn("journal", self._journal.run)
         self._spawn("submitter", self._submitter.run)
 
     def _start_before(self) -> None:
         self._spawn("jobs", self._desk.run)
         for submitter in self._submitters:
-            self._spawn(submitter.name.replace("node-", "submit-"), submitter.run)
+            self._spawn(_thread_of(submitter), submitter.run)
         for source in self._sources:
             self._spawn(source.name, source.run)
 
@@ -172,7 +177,9 @@ class Daemon(House):
         self.is_ready.set()
 
     def _beats(self) -> list[Beat]:
-        return [prompt("jobs", self._desk.beat),
+        return [prompt("jobs", self._desk.beat), prompt("submitter", self._submitter.beat),
+                patient("journal", self._journal.beat, self._journal.timeout_s),
+                *(patient(_thread_of(each), each.beat, each.timeout_s) for each in self._submitters),
                 *(prompt(source.name, source.beat, NODE_BEAT_LIMIT_S) for source in self._sources)]
 
     # --- what people read ---------------------------------------------------------------------------------------------
@@ -211,6 +218,8 @@ class Daemon(House):
         self._stop_nodes()
         self._submitter.inbox.put(STOP)
         self._join(["submitter", "jobs"])
+        self._journal.inbox.put(STOP)
+        self._join(["journal"], JOURNAL_S)
 
     def _stop_nodes(self) -> None:
         """Blocks go to the nodes first; what no node took is in the journal and comes again at the next start."""
@@ -220,7 +229,7 @@ class Daemon(House):
         for source in self._sources:
             if isinstance(source, RegtestSource):
                 source.stop()
-        names = [submitter.name.replace("node-", "submit-") for submitter in self._submitters]
+        names = [_thread_of(submitter) for submitter in self._submitters]
         self._join(names)
         for submitter in self._submitters:
             submitter.stop()
@@ -230,6 +239,10 @@ class Daemon(House):
 def plan_of(pool: PoolConfig) -> CoinbasePlan:
     """What the pool puts into its coinbases, by which templates are measured."""
     return CoinbasePlan(pool.payout_script, pool.coinbase_tag.encode())
+
+
+def _thread_of(submitter: RpcSubmitter) -> str:
+    return submitter.name.replace("node-", "submit-")
 
 
 def credentials_of(node: NodeConfig) -> Credentials:

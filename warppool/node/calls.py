@@ -31,6 +31,7 @@ CALLS: Final = (
     RpcCall("getblockheader", (_NO_HASH, True), "see what became of a block"),
     RpcCall("getblockhash", (0,), "see whether a block is on the best chain"),
     RpcCall("getblockcount", (), "see how deep a block is buried"),
+    RpcCall("getblock", (_NO_HASH, 1), "see what became of a block without getblockheader", is_needed=False),
     RpcCall("getnetworkinfo", (), "compare the node's clock with its peers'", is_needed=False),
 )
 

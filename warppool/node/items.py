@@ -43,6 +43,23 @@ class SubmitBlock:
     block_hash: bytes
     height: int
     raw_block: bytes
+    is_replay: bool = False         # it comes out of the journal, at a start
+    is_known: bool = False          # the node has told that it has the block, before that start
+
+    @property
+    def parent(self) -> bytes:
+        """The hash of the block that it stands on, 32 bytes in header order."""
+        return self.raw_block[_PARENT]
+
+
+@dataclass(frozen=True, slots=True)
+class DropBlock:
+    """To one node's thread: the block has left the journal, so no more tries and no more look-ups."""
+
+    block_hash: bytes
+
+
+_PARENT = slice(4, 36)              # of a header
 
 
 class Verdict(Enum):
@@ -62,6 +79,22 @@ class Outcome:
     node: int
     verdict: Verdict
     reason: str                 # the node's own word, as `high-hash`; empty for a plain acceptance
+
+
+@dataclass(frozen=True, slots=True)
+class HasBlock:
+    """Node number `node` has answered that it took `block_hash`; what becomes of the block is told by `Outcome`."""
+
+    block_hash: bytes
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHeard:
+    """Node number `node` has answered a call about blocks; `height` is that of its best tip, None if it did not say."""
+
+    node: int
+    height: int | None
 
 
 @dataclass(frozen=True, slots=True)

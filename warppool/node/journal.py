@@ -1,9 +1,10 @@
-"""The block journal: a found block lies here, fsynced, until the chain is sure to keep it (architecture.md §4.13).
+"""The block journal: a found block lies here until the chain is sure to keep it (architecture.md §4.13).
 
 One file per block in `data_dir/blocks/`, `HEIGHT-HASH.block`: a line with a checksum, what is known of the block as
-JSON, the block, and after it one line of JSON for each outcome that the log has told. A file gets its name only once
-its bytes are on the disk, so a name stands for a whole block. Outcomes are appended without fsync: one that a power cut
-takes, or half of one, only means that a replay tells it again.
+JSON, the block, and after it one line of JSON for each outcome that the log has told. A file is written whole and then
+named, so that a killed process loses no block that has its name; the fsync comes after that, so that a power cut loses
+none that `sync` has answered. Outcomes are appended without fsync: one that a power cut takes, or half of one, only
+means that a replay tells it again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,23 +68,19 @@ class Entry:
         return f"{self.height:010d}-{to_display(self.block_hash)}"
 
 
-class Stored(NamedTuple):
-    """What `add` put on the disk, by hash, and the first error if that is not all of it."""
-
-    hashes: frozenset[bytes]
-    error: OSError | None
-
-
 class Damaged(ValueError):
     """A file of the journal does not hold what was written."""
 
 
 class Journal:
-    """The files of `directory`; one thread at a time owns it (the submitter, once it runs)."""
+    """The files of `directory`; one thread at a time owns it (thread `journal`, once it runs).
+
+    Storing a block has three steps: `write`, `sync` of its file, and `sync_directory`, which many blocks share.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._names: dict[bytes, str] = {}
+        self._names: dict[bytes, str] = {}          # by hash: the entries whose file has its name
 
     def load(self) -> list[Entry]:
         """All entries by height, then by the time they were found; makes the directory if there is none.
@@ -101,32 +98,38 @@ class Journal:
         entries = [entry for path in paths if (entry := self._load_one(path)) is not None]
         return sorted(entries, key=lambda entry: (entry.height, entry.time))
 
-    def add(self, entries: Sequence[Entry]) -> Stored:
-        """Write a file for each entry and wait for the disk; entries that are there already are left alone.
+    def write(self, entry: Entry) -> None:
+        """Write the whole file and name it, without waiting for the disk; an entry that has its file keeps it.
 
-        Each is written and fsynced under a temporary name and then named; the directory is fsynced once for all. Never
-        raises OSError: what could not be stored is missing in the answer and may be added again.
+        OSError: the disk refused, and no half of the entry is left; it may be written again.
         """
-        error: OSError | None = None
-        written: list[Entry] = []
-        for entry in entries:
-            if entry.block_hash in self._names:
-                continue
-            try:
-                _write_synced(self._path(entry.name, _NEW), _serialize(entry))
-                os.replace(self._path(entry.name, _NEW), self._path(entry.name, _BLOCK))
-                written.append(entry)
-            except OSError as exc:
-                error = error or exc
-                with suppress(OSError):
-                    self._path(entry.name, _NEW).unlink(missing_ok=True)
+        if entry.block_hash in self._names:
+            return
         try:
-            if written:
-                _sync_directory(self.directory)
-            self._names.update((entry.block_hash, entry.name) for entry in written)
-        except OSError as exc:
-            error = error or exc                                    # the files stay there, and are written anew
-        return Stored(frozenset(entry.block_hash for entry in entries if entry.block_hash in self._names), error)
+            _write(self._path(entry.name, _NEW), _serialize(entry))
+            os.replace(self._path(entry.name, _NEW), self._path(entry.name, _BLOCK))
+        except OSError:
+            with suppress(OSError):
+                self._path(entry.name, _NEW).unlink(missing_ok=True)
+            raise
+        self._names[entry.block_hash] = entry.name
+
+    def sync(self, block_hash: bytes) -> None:
+        """Wait until the disk has the file of an entry, if it is still there; its name needs `sync_directory` as well.
+
+        OSError: the disk may have lost what was written. The entry then counts as not written.
+        """
+        if (name := self._names.get(block_hash)) is None:
+            return
+        try:
+            _sync(self._path(name, _BLOCK), os.O_RDWR)
+        except OSError:
+            del self._names[block_hash]
+            raise
+
+    def sync_directory(self) -> None:
+        """Wait until the disk has the names of all that was written; OSError if it refuses."""
+        _sync_directory(self.directory)
 
     def tell(self, block_hash: bytes, told: Told) -> None:
         """Append an outcome to the entry, so that no replay tells it again; OSError if the disk refuses."""
@@ -152,6 +155,7 @@ class Journal:
         return self._path(name, _REFUSED)
 
     def __contains__(self, block_hash: bytes) -> bool:
+        """True if the entry was written."""
         return block_hash in self._names
 
     def _path(self, name: str, suffix: str) -> Path:
@@ -165,7 +169,7 @@ class Journal:
             if path.stem != entry.name:
                 raise Damaged("its name does not fit what it holds")
             if path.suffix == _NEW:
-                os.replace(path, self._path(entry.name, _BLOCK))    # the crash came between fsync and name
+                os.replace(path, self._path(entry.name, _BLOCK))    # the crash came before the name
                 _sync_directory(self.directory)
         except (OSError, Damaged) as exc:
             _set_damaged_aside(path, exc)
@@ -251,18 +255,18 @@ def _set_damaged_aside(path: Path, why: Exception) -> None:
     kept = path.with_name(path.name + _DAMAGED)
     with suppress(OSError):                         # a disk that cannot rename is no reason not to start
         os.replace(path, kept)
-    # A torn temporary file is what a crash leaves of a block that nobody was told of yet; a torn entry is a fault.
+    # A torn temporary file is what a crash leaves of a block that nobody was told of yet. A torn entry is a fault of
+    # the disk, or what a power cut left of a block whose fsync was still under way.
     level, event = (logging.WARNING, "journal.torn") if path.suffix == _NEW else (logging.ERROR, "journal.damaged")
     reason = (isinstance(why, OSError) and why.strerror) or str(why)
     say(log, level, event, file=str(kept if kept.exists() else path), reason=reason,
         cure="the start goes on without it; keep the file if the chain lacks a block of yours")
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     descriptor = open_own(path, os.O_WRONLY | os.O_TRUNC)
     try:
         _write_all(descriptor, content)
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -274,7 +278,11 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -13,7 +13,7 @@ from warppool.bitcoin.block import assemble_block
 from warppool.bitcoin.header import HEADER_SIZE, Header
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
 from warppool.events import BlockFound, ShareAccepted
-from warppool.node.items import Verdict
+from warppool.node.items import Outcome, Verdict
 from warppool.node.journal import Entry, Told
 
 _BEST_FIRST = (Verdict.ACCEPTED, Verdict.SIDE, Verdict.REFUSED)
@@ -33,10 +33,11 @@ class OpenBlock:
 
     entry: Entry
     conn_id: int | None = None          # whose connection found it; None if the journal brought it
-    is_safe: bool = False               # journaled or kept by a node: said as found, and its shares may be booked
+    is_safe: bool = False               # the disk or a node has it: said as found, and its shares may be booked
     shares: list[WaitingShare] = field(default_factory=list)
     latest: dict[int, Verdict] = field(default_factory=dict)    # by node: where it stands, as told
     final: dict[int, Verdict] = field(default_factory=dict)     # by node, in this process: buried or refused
+    early: list[Outcome] = field(default_factory=list)          # of an embedded chain, before the block was safe
     booked: Verdict | None = None       # the outcome that the books hold
 
     @property
@@ -50,13 +51,18 @@ class OpenBlock:
         nbits = Header.unpack(self.entry.data[:HEADER_SIZE]).nbits
         return float(difficulty_from_target(target_from_nbits(nbits)))
 
-    def is_told(self, node: int, verdict: Verdict) -> bool:
-        """True if the log has this outcome, in this process or in the one before a crash."""
-        return any((told.node, told.verdict) == (node, verdict) for told in self.entry.told)
+    def is_news(self, node: int, verdict: Verdict) -> bool:
+        """True unless this is what the node said last, in this process or in the one before a crash."""
+        return self.latest.get(node) is not verdict
 
     def tell(self, told: Told) -> None:
         """The log has it now."""
+        self.latest[told.node] = told.verdict
         self.entry = replace(self.entry, told=(*self.entry.told, told))
+
+    def is_at(self, node: int) -> bool:
+        """True if the node has told that it has the block."""
+        return self.latest.get(node) in (Verdict.ACCEPTED, Verdict.SIDE)
 
     def is_lost(self, nodes: int) -> bool:
         """True if every one of so many nodes refuses it."""

@@ -67,7 +67,7 @@ class RegtestSource:
         flush_every: int = FLUSH_EVERY,
         now: Callable[[], Now] = _read_clocks,
     ) -> None:
-        self.inbox: queue.Queue[Any] = queue.Queue()        # SubmitBlock, STOP
+        self.inbox: queue.Queue[Any] = queue.Queue()        # SubmitBlock, DropBlock (which it need not hear), STOP
         self.name = f"node-{node}"
         self.beat = now().monotonic                         # monotonic seconds; read by the watchdog
         self.trouble = ""                                   # why there is no template now
@@ -134,7 +134,7 @@ class RegtestSource:
             while True:
                 if item is STOP:
                     self._is_stopping, self._stop_at = True, self._now().monotonic + STOP_PATIENCE_S
-                else:
+                elif isinstance(item, SubmitBlock):
                     self._backlog.add(item)
                 item = self.inbox.get_nowait()
         except queue.Empty:

@@ -2,21 +2,26 @@
 
 A block is worth more than anything else here, so whatever is not a clear answer is tried again, and every clear answer
 is checked against the chain itself: nodes differ in what `submitblock` says (BIP22 leaves much open), but a block
-stands at its height or it does not. Each block has its own times, so none waits for another.
+stands at its height or it does not. Which block comes next and which verdict follows is decided in `nodeblocks.py`.
+
+Look-ups have a connection of their own. A look-up that does not come back at once is given up when a new block comes.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
-from dataclasses import dataclass, field
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
-from warppool.node.items import Outcome, SubmitBlock, Verdict
-from warppool.node.jsonrpc import Credentials, JsonRpc, NodeAddress, RpcRefusal
-from warppool.node.pace import Backoff, Clock, SystemClock
+from warppool.node.chainview import ChainView
+from warppool.node.httpline import NodeHungUp
+from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock
+from warppool.node.jsonrpc import WARMING_UP, Credentials, JsonRpc, NodeAddress, NodeSilent, RpcRefusal
+from warppool.node.nodeblocks import Case, NodeBlocks, Said, Step
+from warppool.node.pace import Clock, SystemClock
 from warppool.say import say
 from warppool.threads import STOP
 
@@ -24,41 +29,22 @@ log = logging.getLogger("warppool")
 
 SUBMIT_TIMEOUT_S = 30.0     # a block of 4 MB on a small machine takes seconds to check
 LOOKUP_TIMEOUT_S = 10.0
-WATCH_S = 30.0              # from one look at a block to the next, until six stand on it
-BURIED_UNDER = 6            # blocks; nodes write their state late, but not that late
-LONGEST_PAUSE_S = 2.0       # a block waits for no politeness: every second away is a second for somebody else's
-MAX_PUT_OFF_S = 7200.0      # how long a node may lack the parent or find the time too new: the future time limit
+LOOKUP_PATIENCE_S = 1.0     # so long a new block waits for a look-up that the node does not answer
+HEARD_EVERY_S = 10.0        # between two words to the submitter that the node answers
+SAY_MISSING_EVERY_S = 60.0
 
-_DECODE_FAILED = -22        # RPC errors: the node cannot read the block
-_NOT_FOUND = -5             # it does not know the hash
-
-# Words for "not yet": the parent is still on its way to this node, or its clock is behind.
-_NOT_YET = frozenset({"prev-blk-not-found", "inconclusive-not-best-prevblk", "time-too-new"})
-_HAS_IT = frozenset({"duplicate"})
-_OFF_THE_CHAIN = "not in the main chain"    # btcd gives no header of a block beside its chain
+_LOOK_STEP_S = 0.25         # of waiting for a look-up, between two glances at the inbox
+_DECODE_FAILED = -22        # RPC error: the node cannot read the block
 _KNOWN_TO_BTCD = "already have block"       # and the hash
-_ON_THE_SIDE = frozenset({"inconclusive", "duplicate-inconclusive"})
-
-
-@dataclass(slots=True)
-class _Case:
-    """A block that is not yet buried, and when it is looked at next."""
-
-    block: SubmitBlock
-    due_at: float                               # monotonic seconds
-    put_off_at: float | None = None             # when the node first said "not yet"
-    is_taken: bool = False                      # the node has it, as far as we know
-    word: str = ""                              # what the node last said of it
-    told: Verdict | None = None
-    has_complained: bool = False
-    backoff: Backoff = field(default_factory=lambda: Backoff(longest_s=LONGEST_PAUSE_S))
 
 
 class RpcSubmitter:
-    """Hands blocks to one node. `run` is the body of its thread; `inbox` takes `SubmitBlock` and STOP.
+    """Hands blocks to one node. `run` is the body of its thread; `inbox` takes `SubmitBlock`, `DropBlock` and STOP.
 
-    STOP on the inbox lets every block before it have one try; `stop` ends a call that runs as well. Outcomes go out
-    when they are new: `BURIED` comes last, after `ACCEPTED` or `SIDE`, and nothing comes after it or after `REFUSED`.
+    STOP on the inbox lets every block before it have one try; `stop` ends a call that runs as well, and all tries.
+    Outcomes go out when they are new: `BURIED` comes last, after `ACCEPTED` or `SIDE`, and nothing comes after it or
+    after `REFUSED`. `beat` is the monotonic time of the last step, infinite while nothing is to be done; one step may
+    take `timeout_s`.
     """
 
     def __init__(
@@ -74,154 +60,184 @@ class RpcSubmitter:
     ) -> None:
         self.name = f"node-{node}"
         self.inbox: queue.Queue[Any] = queue.Queue()
+        self.beat = math.inf
+        self.timeout_s = max(submit_timeout_s, lookup_timeout_s)
         self._node = node
         self._outcomes = outcomes
         self._clock = clock or SystemClock()
         self._submit_timeout_s = submit_timeout_s
         self._lookup_timeout_s = lookup_timeout_s
-        self._rpc = JsonRpc(address, credentials)
-        self._cases: dict[bytes, _Case] = {}
+        self._rpc = JsonRpc(address, credentials)           # for blocks
+        self._look_rpc = JsonRpc(address, credentials)
+        self._view = ChainView(self._ask, self._clock.monotonic)
+        self._blocks = NodeBlocks()
+        self._heard_at = -math.inf                          # when the submitter was last told that the node answers
+        self._said_missing_at = -math.inf
+        self._is_closing = False                            # STOP came: one try for each block, then the end
         self._is_stopping = False
 
     def run(self) -> None:
         """Serve until STOP; nothing that the node does ends it."""
         try:
-            while (item := self._clock.take(self.inbox, self._until_due())) is not STOP:
-                if isinstance(item, SubmitBlock):
-                    case = self._cases.setdefault(item.block_hash, _Case(item, self._clock.monotonic()))
-                    self._step(case)            # at once: a new block waits for no other
-                else:
-                    self._step_the_next()
+            while not self._is_stopping:
+                self._hear()
+                case = self._blocks.untried() if self._is_closing else self._blocks.next(self._clock.monotonic())
+                if case is not None and not self._is_stopping:
+                    self._step(case)
+                if self._is_closing:
+                    if case is None:
+                        break
+                    self._blocks.drop(case.block.block_hash, self._clock.monotonic())
         finally:
+            self.beat = math.inf
             self._rpc.hang_up()
+            self._look_rpc.hang_up()
 
     def stop(self) -> None:
         """Any thread: end `run` now. What is not handed in stays in the journal."""
         self._is_stopping = True
         self.inbox.put(STOP)
         self._rpc.close()
+        self._look_rpc.close()
 
-    def _until_due(self) -> float | None:
-        if not self._cases:
-            return None
-        return max(0.0, min(case.due_at for case in self._cases.values()) - self._clock.monotonic())
+    def _hear(self) -> None:
+        """Take all that is in the inbox; wait for it as long as nothing is due."""
+        wait_s = 0.0 if self._is_closing else self._blocks.until_due(self._clock.monotonic())
+        if wait_s is None:
+            self.beat = math.inf
+        item = self._clock.take(self.inbox, wait_s) if wait_s != 0.0 or not self.inbox.empty() else None
+        self.beat = now = self._clock.monotonic()
+        while item is not None:
+            match item:
+                case SubmitBlock():
+                    self._blocks.add(item, now)
+                case DropBlock(block_hash):
+                    self._blocks.drop(block_hash, now)
+                case _ if item is STOP:
+                    self._is_closing = True
+            try:
+                item = self.inbox.get_nowait()
+            except queue.Empty:
+                item = None
 
-    def _step_the_next(self) -> None:
-        """One step with one block, so that new ones are heard of in between."""
-        case = min(self._cases.values(), key=lambda case: case.due_at, default=None)
-        if case is not None and case.due_at <= self._clock.monotonic():
-            self._step(case)
+    # The steps.
 
-    def _step(self, case: _Case) -> None:
-        """Hand the block in or look at it; the node's answer sets what is next and when."""
+    def _step(self, case: Case) -> None:
+        """One step with one block; what the node answers sets what is next and when."""
         try:
-            if not case.is_taken:
-                self._submit(case)
-            if case.is_taken:
-                self._look_up(case)
-        except NodeError as exc:
-            self._complain(case, str(exc))
-            self._later(case)
+            match case.step:
+                case Step.SUBMIT:
+                    self._submit(case)
+                case Step.LOOK_UP:
+                    self._look_up(case)
+                case Step.ASK_PARENT:
+                    self._ask_parent(case)
         except Exception:                       # unforeseen: this block is tried again, the others go on
             log.exception("event=block.failed node=%s hash=%s", self.name, to_display(case.block.block_hash))
-            self._later(case)
+            self._blocks.troubled(case, self._clock.monotonic())
 
-    def _submit(self, case: _Case) -> None:
+    def _submit(self, case: Case) -> None:
         try:
-            answer = self._rpc.call("submitblock", case.block.raw_block.hex(), timeout_s=self._submit_timeout_s)
+            word = self._hand_in(case.block)
+        except RpcRefusal as exc:
+            if exc.code == WARMING_UP:
+                self._blocks.unreached(case, False, self._clock.monotonic())
+            else:
+                self._blocks.troubled(case, self._clock.monotonic())
+            self._complain(case, str(exc))
+            return
+        except NodeError as exc:
+            self._blocks.unreached(case, isinstance(exc, NodeSilent | NodeHungUp), self._clock.monotonic())
+            self._complain(case, str(exc))
+            return
+        said = self._blocks.answered(case, word, self._clock.monotonic())
+        if self._blocks.has_kept(case):
+            self._outcomes.put(HasBlock(case.block.block_hash, self._node))
+        elif not case.is_taken and not said:
+            self._complain(case, word)
+        self._heard(said)
+        if self._is_closing and case.is_taken:
+            self._look_up(case)
+
+    def _hand_in(self, block: SubmitBlock) -> str:
+        """The node's word on the block; NodeError."""
+        try:
+            return _plain_word(self._rpc.call("submitblock", block.raw_block.hex(), timeout_s=self._submit_timeout_s))
         except RpcRefusal as exc:
             if exc.code != _DECODE_FAILED:
                 raise
-            self._finish(case, Verdict.REFUSED, str(exc))
-            return
-        case.word = _plain_word(answer)
-        if case.word in _NOT_YET and not self._has_waited_enough(case):
-            self._complain(case, case.word)
-            self._later(case)
-        elif case.word and case.word not in _HAS_IT | _ON_THE_SIDE:
-            self._finish(case, Verdict.REFUSED, case.word)
-        else:
-            case.is_taken = True
+            return str(exc)
 
-    def _look_up(self, case: _Case) -> None:
-        """Ask the chain what became of the block: on it, beside it, or unknown after all."""
+    def _look_up(self, case: Case) -> None:
         try:
-            header = self._rpc.call(
-                "getblockheader", to_display(case.block.block_hash), True, timeout_s=self._lookup_timeout_s
-            )
-        except RpcRefusal as exc:
-            if _OFF_THE_CHAIN in str(exc):
-                header = {"confirmations": -1}
-            elif exc.code == _NOT_FOUND or "not found" in str(exc):         # bcoin has one number for everything
-                self._not_found(case)
-                return
-            else:
-                raise
-        confirmations = header.get("confirmations") if isinstance(header, dict) else None
-        if not isinstance(confirmations, int):
-            raise NodeError("getblockheader: no confirmations in its answer")
-        if confirmations > 0 and self._is_active(case.block):
-            self._tell(case, Verdict.ACCEPTED, "")
-        else:
-            self._tell(case, Verdict.SIDE, case.word if case.word in _ON_THE_SIDE else "")
-        blocks_above = self._height() - case.block.height
-        case.backoff.reset()
-        case.due_at = self._clock.monotonic() + WATCH_S
-        if blocks_above >= BURIED_UNDER:
-            self._finish(case, Verdict.BURIED, "")
+            standing = self._view.look(case.block)
+        except NodeError as exc:
+            self._blocks.not_seen(case, self._clock.monotonic())
+            self._complain(case, str(exc))
+            return
+        was_in_doubt = case.is_in_doubt
+        said = self._blocks.looked_up(case, standing, self._clock.monotonic())
+        if standing.is_known:
+            self._outcomes.put(HasBlock(case.block.block_hash, self._node))
+        elif standing.is_known is False and not was_in_doubt:
+            self._complain(case, f"the node does not know it after {case.word or 'taking it'}", is_new=True)
+        self._heard(said)
 
-    def _is_active(self, block: SubmitBlock) -> bool:
-        """Confirmations alone do not tell: bcoin counts them for blocks beside the chain too."""
-        active = self._rpc.call("getblockhash", block.height, timeout_s=self._lookup_timeout_s)
-        return bool(active == to_display(block.block_hash))
+    def _ask_parent(self, case: Case) -> None:
+        try:
+            is_known = self._view.has(case.block.parent, case.block.height - 1)
+        except NodeError as exc:
+            self._blocks.not_seen(case, self._clock.monotonic())
+            self._complain(case, str(exc))
+            return
+        self._heard(self._blocks.parent_answered(case, is_known, self._clock.monotonic()))
 
-    def _height(self) -> int:
-        height = self._rpc.call("getblockcount", timeout_s=self._lookup_timeout_s)
-        if not isinstance(height, int):
-            raise NodeError("getblockcount: its answer is no number")
-        return height
+    def _ask(self, method: str, *params: object) -> Any:
+        """One call of a look-up; NodeError, also when a new block comes while the node does not answer."""
+        self.beat = self._clock.monotonic()
+        try:
+            return self._ask_once(method, params)
+        except NodeHungUp:                      # the node tired of a connection that idled
+            return self._ask_once(method, params)
 
-    def _not_found(self, case: _Case) -> None:
-        """The node took the block and does not know it: it lost it in a crash, keeps it aside, or holds it invalid."""
-        case.is_taken = False
-        if case.word in _ON_THE_SIDE:
-            self._tell(case, Verdict.SIDE, case.word)
-        if case.word in _HAS_IT and self._has_waited_enough(case):
-            self._finish(case, Verdict.REFUSED, "duplicate, yet not found: the node holds it invalid")
-        else:
-            self._complain(case, f"the node does not know it after {case.word or 'taking it'}")
-            self._later(case)
+    def _ask_once(self, method: str, params: tuple[object, ...]) -> Any:
+        self._look_rpc.ask(method, *params, timeout_s=self._lookup_timeout_s)
+        step_s, waited_s = min(_LOOK_STEP_S, self._lookup_timeout_s), 0.0
+        while not self._look_rpc.is_answered(step_s):
+            waited_s += step_s
+            if waited_s >= self._lookup_timeout_s or (waited_s >= LOOKUP_PATIENCE_S and not self.inbox.empty()):
+                self._look_rpc.hang_up()
+                raise NodeSilent(f"{method}: no answer from {self._look_rpc.address} in time")
+        return self._look_rpc.answer(self._lookup_timeout_s)
 
-    def _has_waited_enough(self, case: _Case) -> bool:
-        """True once the node has said "not yet" for so long that it never will; it counts from its first such word."""
+    # What others hear.
+
+    def _heard(self, said: list[Said]) -> None:
+        """The node answered: tell the submitter what is new, and now and then that the node is there."""
+        for block_hash, verdict, reason in said:
+            self._outcomes.put(Outcome(block_hash, self._node, verdict, reason))
         now = self._clock.monotonic()
-        if case.put_off_at is None:
-            case.put_off_at = now
-        return now - case.put_off_at >= MAX_PUT_OFF_S
+        if now - self._heard_at >= HEARD_EVERY_S:
+            self._heard_at = now
+            self._outcomes.put(NodeHeard(self._node, self._view.height))
+        if self._view.missing and now - self._said_missing_at >= SAY_MISSING_EVERY_S:
+            self._said_missing_at = now
+            say(log, logging.WARNING, "node.unseen", node=self.name, missing=",".join(self._view.missing),
+                blocks=len(self._blocks), meaning="what becomes of our blocks at this node cannot be seen",
+                cure="let our user call these: see the node's rpcwhitelist")
 
-    def _later(self, case: _Case) -> None:
-        case.due_at = self._clock.monotonic() + case.backoff.next()
-
-    def _complain(self, case: _Case, reason: str) -> None:
+    def _complain(self, case: Case, reason: str, is_new: bool = False) -> None:
         """A warning for the first trouble with a block; the rest is for those who look closely.
 
-        A node that goes away while a block of its chain is being watched is the template source's news, not ours.
+        A node that goes away while a block of its chain is being watched is the template source's news, not ours;
+        that it lost the block (`is_new`) is.
         """
         if self._is_stopping:
             return
-        is_old_news = case.has_complained or (case.is_taken and case.told is not None)
+        is_old_news = case.has_complained or (case.is_taken and case.told is not None and not is_new)
         level = logging.DEBUG if is_old_news else logging.WARNING
         case.has_complained = case.has_complained or not is_old_news
         say(log, level, "block.delayed", node=self.name, hash=to_display(case.block.block_hash), reason=reason)
-
-    def _tell(self, case: _Case, verdict: Verdict, reason: str) -> None:
-        if case.told is not verdict:
-            case.told = verdict
-            self._outcomes.put(Outcome(case.block.block_hash, self._node, verdict, reason))
-
-    def _finish(self, case: _Case, verdict: Verdict, reason: str) -> None:
-        self._tell(case, verdict, reason)
-        del self._cases[case.block.block_hash]
 
 
 def _plain_word(answer: object) -> str:

@@ -1,8 +1,9 @@
-"""The submitter: a found block goes to the journal first, then to the log, the books and every node.
+"""The submitter: a found block goes to every node first, then to the journal, and to log and books once it is safe.
 
-One thread, `submitter`, owns the journal and hears `Found` from the workers and `Outcome` from the nodes. A crash at
-any moment costs no block: what was logged as found lies in the journal until every node has answered for good, and
-`replay` hands all of it to the nodes again.
+One thread, `submitter`, hears `Found` from the workers, `Outcome` from the nodes and `Kept` from the journal's thread.
+It waits for no disk and for no node. A block is safe once the disk has it for good or a real node has said that it took
+the block. Only then it is said as found, and only then its share may be booked. So a crash at any moment costs nothing
+that was said: the journal keeps the block, or the node does, and `replay` hands all of the journal to the nodes again.
 """
 
 from __future__ import annotations
@@ -17,21 +18,31 @@ from typing import Any, NamedTuple, Protocol
 from warppool.bitcoin.hashes import to_display
 from warppool.events import ShareAccepted
 from warppool.net.inbox import NotRecorded
-from warppool.node.items import BestNode, Found, Outcome, SubmitBlock, Verdict
-from warppool.node.journal import Entry, Journal, Told
+from warppool.node.items import (
+    BestNode,
+    DropBlock,
+    Found,
+    HasBlock,
+    NodeHeard,
+    Outcome,
+    SubmitBlock,
+    Verdict,
+)
+from warppool.node.journal import Told
+from warppool.node.journalthread import CURE, Forget, JournalThread, Keep, Kept, Note, SetAside, Unkept
 from warppool.node.openblock import OpenBlock, WaitingShare, make_entry
+from warppool.node.retention import NodeState, is_lost, may_leave
 from warppool.say import say
 from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
-SHARE_PATIENCE_S = 10.0         # a share whose block cannot be journaled is refused after it, as the ledger does
-RETRY_S = 1.0                   # between two tries to journal what the disk refused
+SHARE_PATIENCE_S = 10.0         # a share whose block is not safe by then is refused, as the ledger does
 LONGEST_WAIT_S = 5.0            # so that `beat` shows a living thread
+SWEEP_EVERY_S = 60.0            # between two looks for entries that may go because a node has been silent for long
 _LEVELS = {Verdict.ACCEPTED: logging.INFO, Verdict.SIDE: logging.WARNING, Verdict.REFUSED: logging.ERROR}
 _TICK_S = 1e-6                  # between two entries at least, so that a replay keeps their order
-_BATCH = 256                    # items of one turn: the blocks among them share one fsync of the directory
-_CURE = "free space on the disk of data_dir or mend its permissions; the journal is tried again every second"
+_BATCH = 256                    # items of one turn
 
 
 class Books(Protocol):
@@ -56,7 +67,7 @@ class NodeDoor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Answer once all that was put before this is journaled, or has failed to be, and is handed to the nodes."""
+    """Answer once all that was put before this is on its way to the nodes and to the journal."""
 
     reply: queue.SimpleQueue[None]
 
@@ -64,21 +75,22 @@ class Settle:
 class Submitter:
     """The thread's state and its inbox; `nodes` stand in the order of their numbers.
 
-    Stopping, in this order: the workers end; `settle` proves that their blocks are handed on; the nodes end and report
-    what they have flushed; STOP goes to `inbox`; the ledger ends last.
+    `inbox` is also where `journal` answers. Stopping, in this order: the workers end; `settle` proves that their blocks
+    are handed on; the nodes end and report what they have flushed; STOP goes to `inbox`; the journal ends after this
+    thread, and the ledger last.
     """
 
     def __init__(
         self,
         inbox: queue.Queue[Any],
-        journal: Journal,
+        journal: JournalThread,
         nodes: Sequence[NodeDoor],
         books: Books,
         *,
         unix: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.inbox = inbox                                  # Found, Outcome, BestNode, Settle, STOP
+        self.inbox = inbox          # Found, Outcome, HasBlock, NodeHeard, BestNode, Kept, Unkept, Settle, STOP
         self.beat = monotonic()                             # monotonic seconds; read by the watchdog
         self._journal = journal
         self._nodes = tuple(nodes)
@@ -86,33 +98,34 @@ class Submitter:
         self._unix = unix
         self._monotonic = monotonic
         self._open: dict[bytes, OpenBlock] = {}
-        self._unjournaled: dict[bytes, OpenBlock] = {}     # a part of `_open`, in the order of the finds
+        self._unsafe: dict[bytes, OpenBlock] = {}           # a part of `_open`, in the order of the finds
+        self._unkept: set[bytes] = set()                    # blocks that the disk refused
         self._found_at = 0.0                                # Unix: of the newest entry; entries never share a time
-        self._retry_at = 0.0                                # monotonic
-        self._is_housekeeping_refused = False
-        self._best_node: int | None = None                 # by its number; None while nobody has told
+        self._states = tuple(NodeState(self.beat) for _ in self._nodes)
+        self._best_node: int | None = None                  # by its number; None while nobody has told
+        self._sweep_at = self.beat + SWEEP_EVERY_S
 
     def replay(self) -> int:
         """Hand every entry of the journal to every node and name it to the books again; how many there are.
 
-        Called once, before this thread and those of the nodes start, so that an embedded chain is whole before it makes
-        a template. ConfigError if the journal's directory cannot be used.
+        Called once, before this thread, the journal's and those of the nodes start, so that an embedded chain is whole
+        before it makes a template. ConfigError if the journal's directory cannot be used.
         """
         entries = self._journal.load()
-        for entry in entries:
+        for entry in entries:                               # in ascending height
             block = OpenBlock(entry, is_safe=True)
             block.latest.update((told.node, told.verdict) for told in entry.told)
             self._open[entry.block_hash] = block
             self._book_block(block)
             self._book_outcome(block, entry.told[-1].reason if entry.told else "")
-            self._hand_over(entry)
+            self._hand_over(block, is_replay=True)
             self._found_at = max(self._found_at, entry.time)
         if entries:
-            say(log, logging.INFO, "journal.replayed", blocks=len(entries), directory=str(self._journal.directory))
+            say(log, logging.INFO, "journal.replayed", blocks=len(entries), directory=self._journal.directory)
         return len(entries)
 
     def settle(self, timeout_s: float) -> bool:
-        """Any thread: wait until all that was put before is journaled and handed on; False if that takes longer."""
+        """Any thread: wait until all that was put before is handed on; False if that takes longer."""
         reply: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.inbox.put(Settle(reply))
         try:
@@ -143,60 +156,69 @@ class Submitter:
         return items
 
     def _wait_s(self) -> float:
-        if not self._unjournaled:
-            return LONGEST_WAIT_S
-        return min(max(self._retry_at - self._monotonic(), 0.001), RETRY_S)
+        """Until the first share is to be given up."""
+        until = next((block.shares[0].until for block in self._unsafe.values() if block.shares), float("inf"))
+        return min(max(until - self._monotonic(), 0.001), LONGEST_WAIT_S)
 
     def _turn(self, items: Iterable[object]) -> None:
-        """Blocks first, as one group: what the nodes said can only be of earlier ones."""
-        settled: list[Settle] = []
-        outcomes: list[Outcome] = []
+        """Blocks first, as one group: what the others say can only be of earlier ones."""
         found: list[Found] = []
+        rest: list[object] = []
         for item in items:
-            match item:
-                case Found():
-                    found.append(item)
-                case Outcome():
-                    outcomes.append(item)
-                case BestNode(node):
-                    self._best_node = node
-                case Settle():
-                    settled.append(item)
+            if isinstance(item, Found):
+                found.append(item)
+            else:
+                rest.append(item)
+        if found:
+            self._guarded(lambda: self._found(found))
+        for item in rest:
+            self._guarded(lambda item=item: self._hear(item))       # type: ignore[misc]
+        self._guarded(lambda: self._give_up_shares(at_latest=self._monotonic()))
+        if self._monotonic() >= self._sweep_at:
+            self._guarded(self._sweep)
+        for item in rest:
+            if isinstance(item, Settle):
+                item.reply.put(None)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            if found:
-                self._found(found)
-            for outcome in outcomes:
-                self._outcome(outcome)
-            if self._unjournaled and self._monotonic() >= self._retry_at:
-                self._journal_again()
-            self._give_up_shares(at_latest=self._monotonic())
-        except Exception:       # unforeseen: the next turn may do better
+            work()
+        except Exception:       # unforeseen: the next item may do better
             log.exception("event=submitter.failed")
-        for each in settled:
-            each.reply.put(None)
+
+    def _hear(self, item: object) -> None:
+        match item:
+            case Outcome():
+                self._outcome(item)
+            case HasBlock(block_hash, node):
+                self._node_has(block_hash, node)
+            case NodeHeard(node, height):
+                self._states[node].height = height if height is not None else self._states[node].height
+                self._states[node].heard_at = self._monotonic()
+            case BestNode(node):
+                self._best_node = node
+                self._sweep()
+            case Kept(hashes):
+                self._kept(hashes)
+            case Unkept(block_hash, reason):
+                self._not_kept(block_hash, reason)
 
     # What was found.
 
     def _found(self, found: Sequence[Found]) -> None:
-        """Journal a group of blocks, with one fsync of the directory; then say, book and hand on each in its order."""
+        """Put each block on the queue of every node, then on the journal's; nothing is waited for."""
         fresh: list[OpenBlock] = []
         for item in found:
             block = self._open.get(item.block.block_hash)
             if block is None and (block := self._new_block(item)) is not None:
                 fresh.append(block)
+                is_handed = self._hand_over(block)
+                self._journal.inbox.put(Keep(block.entry))
+                if is_handed:
+                    say(log, logging.INFO, "block.submitted", height=block.entry.height,
+                        hash=to_display(block.entry.block_hash), nodes=len(self._nodes))
             if block is not None:
                 self._take_share(block, item)
-        stored = self._journal.add([block.entry for block in fresh])
-        for block in fresh:
-            if block.entry.block_hash in stored.hashes:
-                self._make_safe(block)
-            else:
-                self._unjournaled[block.entry.block_hash] = block
-                self._retry_at = self._monotonic() + RETRY_S
-                self._say_unjournaled(block, stored.error)
-            if self._hand_over(block.entry):
-                say(log, logging.INFO, "block.submitted", height=block.entry.height,
-                    hash=to_display(block.entry.block_hash), nodes=len(self._nodes))
 
     def _new_block(self, item: Found) -> OpenBlock | None:
         """Open a block, or None for what cannot be made one: a bug of ours, which must not cost the others."""
@@ -207,7 +229,7 @@ class Submitter:
             log.exception("event=block.unmade hash=%s", to_display(item.block.block_hash))
             _refuse(item.block.share, item.reply_to)
             return None
-        self._open[item.block.block_hash] = block
+        self._open[item.block.block_hash] = self._unsafe[item.block.block_hash] = block
         return block
 
     def _take_share(self, block: OpenBlock, item: Found) -> None:
@@ -223,80 +245,95 @@ class Submitter:
         if block.is_safe:
             return
         block.is_safe = True
+        self._unsafe.pop(block.entry.block_hash, None)
         entry = block.entry
         say(log, logging.INFO, "block.found", height=entry.height, hash=to_display(entry.block_hash), user=entry.user,
             conn=block.conn_id)
         self._book_block(block)
         self._book_shares(block)
+        self._say_early(block)
 
-    def _hand_over(self, entry: Entry) -> bool:
+    def _hand_over(self, block: OpenBlock, is_replay: bool = False) -> bool:
+        entry = block.entry
         if not entry.is_whole:
             say(log, logging.CRITICAL, "block.stranded", height=entry.height, hash=to_display(entry.block_hash),
                 template=entry.template_id, reason="only the node that made its template has its transactions")
             return False
-        for node in self._nodes:
-            node.inbox.put(SubmitBlock(entry.block_hash, entry.height, entry.data))
+        for number, node in enumerate(self._nodes):
+            node.inbox.put(SubmitBlock(entry.block_hash, entry.height, entry.data, is_replay, block.is_at(number)))
         return True
 
-    # When the disk refuses.
+    # What the journal says.
 
-    def _journal_again(self) -> None:
-        stored = self._journal.add([block.entry for block in self._unjournaled.values()])
-        for block_hash in stored.hashes:
-            self._make_safe(self._unjournaled.pop(block_hash))
-        self._retry_at = self._monotonic() + RETRY_S
-        if not self._unjournaled:
-            say(log, logging.WARNING, "journal.recovered", blocks=len(stored.hashes))
+    def _kept(self, hashes: Iterable[bytes]) -> None:
+        recovered = 0
+        for block_hash in hashes:
+            if block_hash in self._unkept:
+                self._unkept.discard(block_hash)
+                recovered += 1
+            if (block := self._open.get(block_hash)) is not None:
+                self._make_safe(block)
+        if recovered and not self._unkept:
+            say(log, logging.WARNING, "journal.recovered", blocks=recovered)
 
-    def _say_unjournaled(self, block: OpenBlock, error: OSError | None) -> None:
+    def _not_kept(self, block_hash: bytes, reason: str) -> None:
+        if (block := self._open.get(block_hash)) is None:
+            return
+        self._unkept.add(block_hash)
         entry = block.entry
-        say(log, logging.CRITICAL, "block.unjournaled", height=entry.height, hash=to_display(entry.block_hash),
-            user=entry.user, conn=block.conn_id, reason=error and error.strerror, cure=_CURE)
+        say(log, logging.CRITICAL, "block.unjournaled", height=entry.height, hash=to_display(block_hash),
+            user=entry.user, conn=block.conn_id, reason=reason, cure=CURE)
+        self._say_early(block)
 
     def _give_up_shares(self, at_latest: float) -> None:
         """Refuse the shares whose block is not safe in time: their miners have waited long enough."""
-        for block in self._unjournaled.values():
+        for block in self._unsafe.values():
+            if not block.shares or block.shares[0].until > at_latest:
+                continue
             late = [each for each in block.shares if each.until <= at_latest]
             block.shares = [each for each in block.shares if each.until > at_latest]
             for share, reply_to, _ in late:
                 _refuse(share, reply_to)
 
-    def _try_on_disk(self, work: Callable[[], object]) -> None:
-        """Do what is only housekeeping in the journal; a refusal is said once, until it works again."""
-        try:
-            work()
-        except OSError as exc:
-            if not self._is_housekeeping_refused:
-                say(log, logging.WARNING, "journal.refused", reason=exc.strerror,
-                    consequence="a restart tells outcomes again", cure=_CURE)
-            self._is_housekeeping_refused = True
-        else:
-            self._is_housekeeping_refused = False
-
     # What became of it.
+
+    def _node_has(self, block_hash: bytes, node: int) -> None:
+        """A node took the block. What an embedded chain has, it forgets with this process, until it has flushed."""
+        self._states[node].heard_at = self._monotonic()
+        if (block := self._open.get(block_hash)) is not None and not self._nodes[node].is_embedded:
+            self._make_safe(block)
 
     def _outcome(self, outcome: Outcome) -> None:
         block = self._open.get(outcome.block_hash)
+        self._states[outcome.node].heard_at = self._monotonic()
         if block is None:
             self._outcome_of_buried(outcome)
             return
         node, verdict = outcome.node, outcome.verdict
         if verdict is Verdict.BURIED or (verdict is not Verdict.REFUSED and not self._nodes[node].is_embedded):
             self._make_safe(block)
+        if not block.is_safe and self._nodes[node].is_embedded and outcome.block_hash not in self._unkept:
+            block.early.append(outcome)
+            return
         if verdict is not Verdict.BURIED:
-            block.latest[node] = verdict
-            if not block.is_told(node, verdict):
+            if block.is_news(node, verdict):
                 self._tell(block, Told(node, verdict, outcome.reason))
             self._book_outcome(block, outcome.reason)
         if verdict in (Verdict.BURIED, Verdict.REFUSED):
             block.final[node] = verdict
             self._close_if_final(block)
 
+    def _say_early(self, block: OpenBlock) -> None:
+        """What an embedded chain said while the disk was still busy: an outcome comes after `block.found`."""
+        early, block.early = block.early, []
+        for outcome in early:
+            self._outcome(outcome)
+
     def _tell(self, block: OpenBlock, told: Told) -> None:
-        """Log an outcome that the journal does not hold yet, and let it hold it."""
-        _say_outcome(told, block.entry.block_hash, block.is_lost(len(self._nodes)), height=block.entry.height)
+        """Log what a node says of the block each time it changes, and let the journal hold it."""
         block.tell(told)
-        self._try_on_disk(lambda: self._journal.tell(block.entry.block_hash, told))
+        _say_outcome(told, block.entry.block_hash, block.is_lost(len(self._nodes)), height=block.entry.height)
+        self._journal.inbox.put(Note(block.entry.block_hash, told))
 
     def _outcome_of_buried(self, outcome: Outcome) -> None:
         """A block whose entry is gone changed its standing, as in a deep reorganization: no replay, so no journal."""
@@ -304,23 +341,34 @@ class Submitter:
             _say_outcome(Told(outcome.node, outcome.verdict, outcome.reason), outcome.block_hash, is_lost=False)
             self._books.block_outcome(outcome.block_hash, outcome.verdict.value, outcome.reason, self._unix())
 
-    def _close_if_final(self, block: OpenBlock) -> None:
-        """Let the entry go once every node has the block for good or will never take it, and at least one has it."""
-        if len(block.final) < len(self._nodes):
-            return
-        block_hash = block.entry.block_hash
-        del self._open[block_hash]
-        if Verdict.BURIED in block.final.values():
-            self._try_on_disk(lambda: self._journal.remove(block_hash))
-        else:
-            self._give_up_shares(at_latest=float("inf"))
-            self._try_on_disk(lambda: self._set_aside(block.entry))
-        self._unjournaled.pop(block_hash, None)
+    def _sweep(self) -> None:
+        """Let go of what may leave by now, for another node has the best tip or one has been silent for long."""
+        self._sweep_at = self._monotonic() + SWEEP_EVERY_S
+        for block in list(self._open.values()):
+            if block.final:
+                self._close_if_final(block)
 
-    def _set_aside(self, entry: Entry) -> None:
-        if (path := self._journal.set_aside(entry.block_hash)) is not None:
-            say(log, logging.WARNING, "block.set_aside", height=entry.height, hash=to_display(entry.block_hash),
-                file=str(path))
+    def _close_if_final(self, block: OpenBlock) -> None:
+        """Let the entry go if the rule of node/retention.py lets it; set aside what every node refused."""
+        block_hash, height = block.entry.block_hash, block.entry.height
+        if is_lost(block.final, len(self._nodes)):
+            self._give_up(block)
+            self._journal.inbox.put(SetAside(block.entry))
+        elif may_leave(height, block.final, self._states, self._best_node, self._monotonic()):
+            self._give_up(block)
+            self._journal.inbox.put(Forget(block_hash))
+            for number, node in enumerate(self._nodes):
+                if number not in block.final:
+                    node.inbox.put(DropBlock(block_hash))
+
+    def _give_up(self, block: OpenBlock) -> None:
+        """No node is waited for any more; the shares of a block that no node wants are refused."""
+        for share, reply_to, _ in block.shares:
+            _refuse(share, reply_to)
+        block.shares.clear()
+        del self._open[block.entry.block_hash]
+        self._unsafe.pop(block.entry.block_hash, None)
+        self._unkept.discard(block.entry.block_hash)
 
     # What the books hear.
 
