@@ -91,8 +91,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half minutes of the node threads become parts of a second."""
 
     class HastySource(RpcSource):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args, refresh_s=REFRESH_S, call_timeout_s=CALL_TIMEOUT_S)
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more, refresh_s=REFRESH_S, call_timeout_s=CALL_TIMEOUT_S)
 
     class HastySubmitter(RpcSubmitter):
         def __init__(self, *args: Any) -> None:
