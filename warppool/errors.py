@@ -52,6 +52,10 @@ class BadLine(RemoteProtocolError):
     """A V1 line is too long, nested too deep, or no JSON object."""
 
 
+class WrongProtocol(RemoteProtocolError):
+    """The first byte says that the peer speaks something else than this port does; the text names what."""
+
+
 class MalformedPayload(RemoteProtocolError):
     """The payload of a frame is not the message that its number names."""
 

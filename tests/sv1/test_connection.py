@@ -83,6 +83,50 @@ def test_shares_before_bad_bytes_are_served_and_then_the_connection_closes(bad):
     assert pair.server.recorded([accepted.share_id], START) == [] and pair.server.in_flight == 0
 
 
+# --- who is no machine ------------------------------------------------------------------------------------------------
+
+BTC_AGENT = bytes.fromhex("7f000a000000006d6967")
+TLS_HELLO = bytes.fromhex("1603010200010001fc0303")
+NOISE_ACT_1 = bytes.fromhex("2000") + bytes(range(0x80, 0xA0))
+
+
+@pytest.mark.parametrize(("data", "name"), [
+    (BTC_AGENT, "BTCAgent"), (b"\x7f", "BTCAgent"), (TLS_HELLO, "TLS"), (b"\x16", "TLS"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"), (b"POST", "HTTP"), (b"O", "HTTP"),
+    (b"CONNECT a:1 HTTP/1.1", "HTTP"),
+    (b"PRI * HTTP/2.0\r\n", "HTTP"), (b"\r\n\r\nHEAD / HTTP/1.0", "HTTP"), (b"\x05\x01\x00", "Noise"),
+    (NOISE_ACT_1[2:], "Noise"), (b"\0" * 32, "Noise"), (b"\xef\xbb\xbf{}", "Noise"),
+    (b"SSH-2.0-OpenSSH_9\r\n", "no JSON"), (b"<xml/>", "no JSON"), (b"mining.subscribe\n", "no JSON")])
+def test_who_speaks_something_else_is_refused_by_name_at_the_first_byte(data, name):
+    for pieces in ([data], [b" ", data]):
+        pair = Pair()
+        events = [event for piece in pieces for event in pair.server.receive(piece, START)]
+        (close,) = events
+        assert isinstance(close, Close) and close.is_peers_fault
+        assert close.reason.startswith("WrongProtocol: ") and name in close.reason
+        assert len(close.reason) < 120 and close.reason.isprintable()
+
+
+def test_the_words_for_a_stranger_are_not_his():
+    reasons = {Pair().server.receive(b"GET /" + bytes([letter]) * 5000, START)[0].reason for letter in b"abc\x1b\n"}
+    assert len(reasons) == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"\n", b" \t\r\n\x0b\x0c\n", b"\n" * 20_000])
+def test_blanks_before_the_first_call_are_no_fault(before):
+    pair = Pair()
+    assert pair.server.receive(before, START) == []
+    (event,) = pair.server.receive(PING, START)
+    assert isinstance(event, Send)
+
+
+def test_json_that_is_no_call_is_told_as_such_when_its_line_is_whole():
+    pair = Pair()
+    assert pair.server.receive(b"[1", START) == []
+    (close,) = pair.server.receive(b"]\n", START)
+    assert close.reason == "BadLine: no JSON object: b'[1]'"
+
+
 # --- time -------------------------------------------------------------------------------------------------------------
 
 def at(seconds):
@@ -234,7 +278,8 @@ def test_random_requests_are_answered_in_their_order(requests, is_ready):
     asked = [each for each in requests if each.get("method") is not None or not {"result", "error"} & each.keys()]
     if pair.close is None:
         answers = [line["id"] for line in pair.said[before:] if "method" not in line]
-        assert answers == json.loads(json.dumps([each.get("id") for each in asked]), parse_float=str)
+        assert answers == json.loads(json.dumps(
+            [each["id"] for each in asked if each.get("id") is not None]), parse_float=str)
 
 
 SUBMIT = b'{"id":4,"method":"mining.submit","params":["alice.rig1","1","0000000000000000","6553f164","00000000"]}\n'

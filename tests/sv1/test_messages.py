@@ -64,7 +64,7 @@ def test_numbers_keep_their_text():
 
 
 @pytest.mark.parametrize("text", [
-    "4", '"s"', "null", "true", "-1", "1.50", "1e3", '["a",{"b":[]}]', "12345678901234567890", '"\\u00fc\\""', "{}"])
+    "4", '"s"', "true", "-1", "1.50", "1e3", '["a",{"b":[]}]', "12345678901234567890", '"\\u00fc\\""', "{}"])
 def test_ids_are_echoed_as_they_came(text):
     assert encode_id(parse(b'{"id":%b}' % text.encode()).id) == text.encode()
 
@@ -76,6 +76,8 @@ def test_an_id_that_is_too_long_closes():
 
 
 def test_what_we_say_is_one_line_of_json():
+    assert messages.encode_id(None) == b""              # a notification: it gets no answer
+    assert messages.accepted(b"") == messages.result(b"", 1) == messages.error(b"", 20, "x") == b""
     assert messages.accepted(b"4") == b'{"id":4,"result":true,"error":null}\n'
     assert messages.error(b'"x"', 23, "Difficulty too low") == (
         b'{"id":"x","result":null,"error":[23,"Difficulty too low",null]}\n')

@@ -91,7 +91,13 @@ def test_subscribe(params):
     assert (len(session), extranonce1, size) == (16, "00000000", 8)
 
 
-@pytest.mark.parametrize("size", [4, 5, 8])
+@pytest.mark.parametrize("size", [3, 5, 6, 7, 9])
+def test_no_other_size_of_extranonce2(size):
+    with pytest.raises(ValueError, match=f"an extranonce2 of {size} bytes"):
+        make_surroundings(extranonce2_size=size)
+
+
+@pytest.mark.parametrize("size", [4, 8])
 def test_the_size_of_extranonce2_is_the_operators(size):
     pair = Pair(make_surroundings(extranonce2_size=size))
     pair.set_up()
@@ -253,6 +259,35 @@ def test_small_calls(method, params, result):
         assert pair.close is None
 
 
+@pytest.mark.parametrize("notification", ['"id":null,', ""])
+@pytest.mark.parametrize(("method", "params"), [
+    ("mining.configure", [["version-rolling"], {}]), ("mining.configure", []), ("mining.authorize", ["alice", "x"]),
+    ("mining.authorize", [""]), ("mining.authorize", []), ("mining.extranonce.subscribe", []), ("mining.ping", []),
+    ("mining.suggest_difficulty", [1000]), ("mining.suggest_target", []), ("mining.get_transactions", []),
+    ("mining.subscribe", ["bfgminer"]), ("eth_submitLogin", []), ("mining.submit", ["alice.rig1"]),
+    ("mining.submit", ["alice.rig1", "77", "00" * 8, "00" * 4, "00" * 4])])
+def test_a_call_without_an_id_gets_no_answer(method, params, notification):
+    line = f'{{{notification}"method":"{method}","params":{json.dumps(params)}}}'
+    for pair in (Pair(), ready()):
+        heard = pair.send(line)
+        assert [told for told in heard if "method" not in told] == []
+        assert pair.close is None
+        assert answer(pair.call("mining.ping", request_id="x"), "x") == "pong"
+
+
+def test_a_share_without_an_id_counts_and_holds_nothing_up():
+    pair = ready()
+    fields = pair.mine()
+    pair.send(json.dumps({"id": None, "method": "mining.submit", "params": ["alice.rig1", *fields]}))
+    pair.send(json.dumps({"id": None, "method": "mining.submit", "params": ["alice.rig1", *fields]}))
+    assert pair.call("mining.ping", request_id=1) == []         # its answer waits for what came before
+    pair.judge()
+    (share,) = pair.unrecorded
+    heard = pair.deliver(pair.server.recorded([share.share_id], pair.now))
+    assert (share.user, heard) == ("alice.rig1", [{"id": 1, "result": "pong", "error": None}])
+    assert pair.refused() == ["duplicate-share"] and pair.server.in_flight == 0
+
+
 @pytest.mark.parametrize("method", ["mining.configure", "mining.subscribe", "mining.authorize", "mining.submit",
                                     "mining.extranonce.subscribe", "mining.suggest_difficulty", "mining.suggest_target",
                                     "mining.ping", "mining.get_transactions"])
@@ -269,7 +304,7 @@ def test_answers_to_us_are_ignored():
     assert pair.close is None
 
 
-@pytest.mark.parametrize("request_id", [1, 0, -5, 2**70, "7", "", None, True, [1, "a"], {"a": None}])
+@pytest.mark.parametrize("request_id", [1, 0, -5, 2**70, "7", "", True, [1, "a"], {"a": None}])
 def test_ids_come_back_as_they_came(request_id):
     (line,) = Pair().send(f'{{"id":{dump(request_id)},"method":"mining.ping","params":[]}}')
     assert line["id"] == request_id and type(line["id"]) is type(request_id)

@@ -20,7 +20,12 @@ T1024, T2 = target_from_difficulty(1024), target_from_difficulty(2)
     ("x,d=1024", Wish(T1024, T1024)), ("a=b;d=1024;x", Wish(T1024, T1024)), ("x d=1024", Wish(T1024, T1024)),
     ("d=2,fd=1024", Wish(T1024, T1024, is_fixed=True)), ("fd=2 d=1024", Wish(T1024, T1024)),
     ("d=0", NO_WISH), ("d=-1", NO_WISH), ("d=", NO_WISH), ("d", NO_WISH), ("d=nan", NO_WISH), ("d=inf", NO_WISH),
-    ("md=5", NO_WISH), ("D=5", NO_WISH), ("d=1024,d=zz", Wish(T1024, T1024)), ("d=1024.0", Wish(T1024, T1024)),
+    ("md=5", NO_WISH), ("D=1024", Wish(T1024, T1024)), ("diff=1024", Wish(T1024, T1024)),
+    ("Diff=1024", Wish(T1024, T1024)), ("FD=1024", Wish(T1024, T1024, is_fixed=True)), ("difficulty=5", NO_WISH),
+    ("d=1023.5", Wish(T1024, T1024)), ("th=100", Wish(hash_rate=1e14)), ("TH=0.5", Wish(hash_rate=5e11)),
+    ("th=0", NO_WISH), ("th=-5", NO_WISH), ("th=x", NO_WISH), ("th=1e400", NO_WISH), ("th=", NO_WISH),
+    ("th=100,d=1024", Wish(T1024, T1024)), ("fd=1024,th=100", Wish(None, T1024, hash_rate=1e14)),
+    ("d=1024,d=zz", Wish(T1024, T1024)), ("d=1024.0", Wish(T1024, T1024)),
     ("d=2=3", NO_WISH), ("d=" + "1" * 70, NO_WISH)])
 def test_passwords(password, wish):
     assert NO_WISH.with_password(password) == wish
@@ -38,11 +43,12 @@ def test_a_new_wish_over_an_older_one():
     assert NO_WISH.over(older) == older
     assert Wish(minimum=T2).over(older) == Wish(T2, T2, T2, is_fixed=True)
     assert Wish(T1024, T1024).over(older) == Wish(T1024, T1024, T1024)
+    assert Wish(hash_rate=1e14).over(older) == Wish(None, MAX_TARGET, T1024, hash_rate=1e14)
 
 
 @pytest.mark.parametrize(("value", "target"), [
     (1, DIFF1), (Number("1e-4"), DIFF1 * 10_000), ("2", T2), (0, None), (-1, None), ("x", None), (None, None),
-    ([], None), (True, None), (10**80, 1), (Number("1e-80"), MAX_TARGET)])
+    ([], None), (True, None), (10**80, 1), (Number("1e-80"), MAX_TARGET), (Number("1.5"), T2), (Number("1e999999"), 1)])
 def test_wanted_targets(value, target):
     assert wanted_target(value) == target
 

@@ -106,6 +106,18 @@ def whole(low: int, high: int) -> Kind:
     return Kind(words, read)
 
 
+def either(low: int, high: int) -> Kind:
+    """One of two whole numbers."""
+    words = f"{low} or {high}"
+
+    def read(value: object) -> int:
+        if isinstance(value, bool) or value not in (low, high) or not isinstance(value, int):
+            raise Refused(f"it takes {words}")
+        return value
+
+    return Kind(words, read)
+
+
 def number(low: str, high: str, has_zero: bool = False) -> Kind:
     """A decimal number from `low` to `high`, exact; with `has_zero` 0 too, for "none"."""
     words = f"number, {low} to {high}" + (", or 0" if has_zero else "")
@@ -245,7 +257,8 @@ class StratumConfig:
     sv2_listen: tuple[Address, ...] = option(
         ADDRESSES, ["[::]:34254"], "Stratum V2, warp profile; needs sv2_static_priv_key_hex in secrets.toml.")
     sv2_spec_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V2, spec profile.")
-    extranonce2_size: int = option(whole(4, 8), 8, "Bytes of extranonce that a Stratum V1 miner rolls.")
+    extranonce2_size: int = option(
+        either(4, 8), 8, "Bytes of extranonce that a Stratum V1 miner rolls; some count wrong with any other size.")
     workers: int = option(
         whole(1, 32), 1, "Worker threads: 1 costs least per share, 2 tell thousands of miners sooner.")
     max_connections: int = option(whole(0, 1_000_000), 0, "0: what the file-descriptor limit allows.")

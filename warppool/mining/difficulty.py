@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
-from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target, target_from_difficulty, target_from_hash_rate
+from warppool.bitcoin.target import (
+    DIFF1,
+    MAX_TARGET,
+    difficulty_from_target,
+    target_from_difficulty,
+    target_from_hash_rate,
+)
 
 
 @lru_cache(maxsize=1024)
@@ -55,7 +61,17 @@ class DifficultyPolicy:
     def granted(self, wanted: int, max_target: int, network_target: int) -> int:
         """`wanted` within the operator's bounds, the network's difficulty over those, the channel's floor over all.
 
-        Without a template yet, `network_target` is 1: nothing is known to be too hard.
+        A difficulty above 1 is a whole number, since there is firmware that reads it into a uint32: the next one below,
+        unless only the next one above is within the bounds. Without a template yet, `network_target` is 1: nothing is
+        known to be too hard.
         """
         target = max(min(wanted, self._easiest_target), self._hardest_target)
-        return min(max(target, network_target), max_target)
+        target = min(max(target, network_target), max_target)
+        if target >= DIFF1:
+            return target
+        difficulty = DIFF1 // target
+        easier, harder = DIFF1 // difficulty, DIFF1 // (difficulty + 1)
+        if easier == target:
+            return target
+        is_above_least = easier > self._easiest_target and harder >= max(network_target, self._hardest_target)
+        return max(1, harder) if easier > max_target or is_above_least else easier

@@ -37,7 +37,12 @@ class Answers:
         return len(self._answers) if self._answers else 0
 
     def answer(self, line: bytes) -> list[Step]:
-        """The answer to a request that waits for nothing: it leaves now, or behind those before it."""
+        """The answer to a request that waits for nothing: it leaves now, or behind those before it.
+
+        b"" is the answer to a notification, which gets none.
+        """
+        if not line:
+            return []
         if not self._answers:
             return [line]
         self._answers.append(line)
@@ -57,5 +62,6 @@ class Answers:
             line = first if isinstance(first, bytes) else first.line
             if line is None:
                 break
-            steps.append(line)
+            if line:                                # b"": a notification gets no answer
+                steps.append(line)
             answers.popleft()

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from warppool.errors import RemoteProtocolError
+from warppool.errors import RemoteProtocolError, WrongProtocol
 from warppool.events import Close, Event, Now, Send
 from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
@@ -20,6 +20,7 @@ from warppool.sv1.lines import LineReader
 from warppool.sv1.messages import parse
 from warppool.sv1.server import MiningServerSession, Surroundings
 from warppool.sv1.session import MachineSession
+from warppool.sv1.strangers import stranger_by
 from warppool.sv1.submitline import read_submit_line
 
 FIRST_MESSAGE_DEADLINE_S = 10.0
@@ -41,8 +42,8 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
     `idle_timeout_s` bounds how long an authorized machine may stay without a share.
     """
 
-    __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_lines",
-                 "_outgoing", "_session", "_working_since", "conn_id", "wakes_at")
+    __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_is_known",
+                 "_lines", "_outgoing", "_session", "_working_since", "conn_id", "wakes_at")
 
     _session: S
 
@@ -56,6 +57,7 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         self._outgoing: list[bytes] | None = None       # lines of this call, if there are any
         self._close: Close | None = None
         self._is_closed = False
+        self._is_known = False                          # its first byte was that of Stratum V1
         self._has_spoken = False
         self._working_since = 0.0                       # monotonic seconds of the first authorize, 0 before it
 
@@ -84,6 +86,8 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
             self._lines.hold(data)
             return
         try:
+            if not self._is_known:
+                self._recognise(data)
             for line in self._lines.feed(data):
                 self._apply(self._take(line, now), events)
                 if not self._working_since:
@@ -92,6 +96,13 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
                     return
         except RemoteProtocolError as exc:
             self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
+
+    def _recognise(self, data: bytes) -> None:
+        """Look at the first byte that is no blank; WrongProtocol if Stratum V1 does not begin so."""
+        stranger = stranger_by(data)
+        if stranger:
+            raise WrongProtocol(stranger)
+        self._is_known = stranger is not None
 
     def _take(self, line: bytes, now: Now) -> list[Step]:
         """Hand one line to the session. Nearly every one is a submit of the usual shape, which needs no parser."""

@@ -31,7 +31,7 @@ class Number(str):
 
 
 class Request(NamedTuple):
-    """A call; or a notification, if `id` is None and the method wants no answer.
+    """A call; or a notification, which gets no answer, if `id` is None.
 
     `method` is "" where there is none that could be one. `params` is None where they are no list. `id` is echoed.
     """
@@ -129,7 +129,9 @@ def dump(value: object) -> str:
 
 
 def encode_id(request_id: object) -> bytes:
-    """An id as it came; BadLine if it is too long to be kept."""
+    """An id as it came; b"" for that of a notification, which has none; BadLine if it is too long to be kept."""
+    if request_id is None:
+        return b""
     if type(request_id) is int and 0 <= request_id <= 0xFFFFFFFF:
         return b"%d" % request_id
     text = dump(request_id)
@@ -139,17 +141,19 @@ def encode_id(request_id: object) -> bytes:
 
 
 def accepted(request_id: bytes) -> bytes:
-    """`true`, to a request whose id is encoded already."""
-    return b'{"id":%b,"result":true,"error":null}\n' % request_id
+    """`true`, to a request whose id is encoded already; b"" to a notification."""
+    return b"" if not request_id else b'{"id":%b,"result":true,"error":null}\n' % request_id
 
 
 def result(request_id: bytes, value: object) -> bytes:
-    """A success, to a request whose id is encoded already."""
-    return b'{"id":%b,"result":%b,"error":null}\n' % (request_id, dump(value).encode())
+    """A success, to a request whose id is encoded already; b"" to a notification."""
+    return b"" if not request_id else b'{"id":%b,"result":%b,"error":null}\n' % (request_id, dump(value).encode())
 
 
 def error(request_id: bytes, code: int, words: str) -> bytes:
-    """A failure, to a request whose id is encoded already: the array that V1 wants."""
+    """A failure, to a request whose id is encoded already: the array that V1 wants; b"" to a notification."""
+    if not request_id:
+        return b""
     return b'{"id":%b,"result":null,"error":[%d,%b,null]}\n' % (request_id, code, dump(words).encode())
 
 

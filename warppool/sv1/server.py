@@ -26,6 +26,9 @@ from warppool.sv1.shares import Fields, Shares
 from warppool.sv1.words import Wish
 from warppool.sv1.work import Work
 
+EXTRANONCE2_SIZES = (4, 8)
+"""Rentals need 4 bytes, Braiins and cgminer take no more than 8, and NerdMiner computes garbage with 5 to 7."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -36,7 +39,12 @@ class Surroundings:
     counters: CoinbaseCounters
     resumable: ResumableSessions
     random_bytes: Callable[[int], bytes]
-    extranonce2_size: int = 8               # 4 to 8: rentals need 4, Braiins and cgminer take no more than 8
+    extranonce2_size: int = 8
+
+    def __post_init__(self) -> None:
+        """ValueError for a size that machines cannot roll."""
+        if self.extranonce2_size not in EXTRANONCE2_SIZES:
+            raise ValueError(f"an extranonce2 of {self.extranonce2_size} bytes")
 
 
 class MiningServerSession(MachineSession):

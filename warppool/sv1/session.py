@@ -232,9 +232,10 @@ class MachineSession(ABC):
     def _suggested(self, request_id: bytes, target: int | None, now: Now) -> list[Step]:
         """A hint where to start, as long as nothing better is known: a password's word, or shares."""
         answer = self.answers.answer(accepted(request_id))
-        if target is None or self.last_share_at is not None or self._wish.floor != MAX_TARGET:
+        wish = self._wish
+        if target is None or self.last_share_at is not None or wish.floor != MAX_TARGET or wish.hash_rate:
             return answer
-        return [*answer, *self._follow(replace(self._wish, start=target), now)]
+        return [*answer, *self._follow(replace(wish, start=target), now)]
 
     def _ping(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         return self.answers.answer(result(request_id, "pong"))

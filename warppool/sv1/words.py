@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING
 from fractions import Fraction
 from functools import lru_cache
 
@@ -13,6 +14,8 @@ from warppool.sv1.messages import number
 
 _SEPARATORS = re.compile("[,; ]")
 _HEX = re.compile("[0-9a-fA-F]+")
+_MOST_TERA_HASHES = 10**18
+"""Far above all machines of the world; the bound keeps what follows within a float."""
 _EXACT_FLOAT = 1 << 53
 """Whole numbers up to here are exact in the floats that machines read them into."""
 
@@ -20,28 +23,36 @@ _EXACT_FLOAT = 1 << 53
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the machine wants: targets, of which `start` is None where it said nothing; with `is_fixed` the difficulty
-    stays there. Nothing is easier than `floor`, from a password, and `minimum`, from `mining.configure`.
+    stays there. Nothing is easier than `floor`, from a password, and `minimum`, from `mining.configure`. `hash_rate`,
+    in hashes a second, says where to start if `start` is None; 0.0 where the machine did not say it.
     """
 
     start: int | None = None
     floor: int = MAX_TARGET
     minimum: int = MAX_TARGET
     is_fixed: bool = False
+    hash_rate: float = 0.0
 
     def with_password(self, password: str) -> Wish:
-        """`d=1024` sets start and floor, `fd=1024` fixes them; `x` and unknown words mean nothing. The last one wins.
+        """`d=1024` sets start and floor, `fd=1024` fixes them, `th=100` is a machine of 100 TH/s; `x` and unknown words
+        mean nothing. The last one wins. Firmware and rentals write `D=` and `diff=` for `d=`.
         """
         wish = self
         for word in _SEPARATORS.split(password):
             name, _, value = word.partition("=")
-            target = wanted_target(value) if name in ("d", "fd") else None
+            name = name.lower()
+            if name == "th":
+                rate = _tera_hashes(value)
+                wish = wish if rate is None else replace(wish, start=None, is_fixed=False, hash_rate=rate)
+                continue
+            target = wanted_target(value) if name in ("d", "diff", "fd") else None
             if target is not None:
-                wish = replace(self, start=target, floor=target, is_fixed=name == "fd")
+                wish = replace(self, start=target, floor=target, is_fixed=name == "fd", hash_rate=0.0)
         return wish
 
     def over(self, older: Wish) -> Wish:
         """This wish, and of an older one what this does not speak of."""
-        words = self if self.start is not None else older
+        words = self if self.start is not None or self.hash_rate else older
         minimum = self.minimum if self.minimum != MAX_TARGET else older.minimum
         return replace(words, minimum=minimum)
 
@@ -55,9 +66,21 @@ NO_WISH = Wish()
 
 
 def wanted_target(value: object) -> int | None:
-    """The target of a difficulty that a machine names, None if that is no number above 0."""
+    """The target of a difficulty that a machine names, None if that is no number above 0.
+
+    One above 1 that is no whole number counts as the next whole one, since only those are granted, and some machines
+    mean by it what they take at least.
+    """
     difficulty = number(value)
-    return target_from_difficulty(difficulty) if difficulty is not None and difficulty > 0 else None
+    if difficulty is None or difficulty <= 0:
+        return None
+    return target_from_difficulty(difficulty.to_integral_value(ROUND_CEILING) if difficulty > 1 else difficulty)
+
+
+def _tera_hashes(value: str) -> float | None:
+    """Hashes a second of so many TH/s, None if that is no number above 0."""
+    rate = number(value)
+    return float(rate) * 1e12 if rate is not None and 0 < rate <= _MOST_TERA_HASHES else None
 
 
 def hex_number(value: object, digits: int) -> int | None:

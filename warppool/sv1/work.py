@@ -81,7 +81,8 @@ class Work:
         """The machine has said what it wants; nothing changes where it says the same again."""
         if wish == self.wish:
             return []
-        is_start = wish.start is not None and wish.start != self.wish.start
+        is_start = ((wish.start is not None and wish.start != self.wish.start)
+                    or (wish.hash_rate > 0 and wish.hash_rate != self.wish.hash_rate))
         self.wish = wish
         channel = self.channel
         if channel is None or not channel.user:         # it will begin with what it wants
@@ -101,7 +102,7 @@ class Work:
 
     def _start(self) -> int:
         """The target that a new channel wants, before any bounds."""
-        return self._policy.wanted_at_open(0.0) if self.wish.start is None else self.wish.start
+        return self._policy.wanted_at_open(self.wish.hash_rate) if self.wish.start is None else self.wish.start
 
     def _measure(self, channel: Channel, goal: int, now: Now) -> None:
         """Find out how fast the machine is, from `goal` on; or let its difficulty stand where `fd=` has put it."""

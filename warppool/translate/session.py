@@ -183,7 +183,7 @@ class TranslatorSession(MachineSession):
 
     def _answer_configure(self, line: bytes) -> list[Step]:
         """Out of turn, where what stands before it waits for an upstream: that may be long."""
-        return [line] if self._held else super()._answer_configure(line)
+        return [line] if self._held and line else super()._answer_configure(line)
 
     def _is_fit(self, name: str) -> bool:
         """Whether the name can go upstream."""
