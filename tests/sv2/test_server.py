@@ -9,7 +9,7 @@ import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
 from tests.sv2.pairs import MAX_TARGET, START, make_jobs, make_surroundings
-from warppool.bitcoin.target import target_from_difficulty, target_from_nbits
+from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_nbits
 from warppool.errors import UnexpectedMessage
 from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import Weight, weigh
@@ -307,6 +307,11 @@ def update(channel_id=1, rate=0.0, max_target=MAX_TARGET):
     return mining.UpdateChannel(channel_id, rate, max_target.to_bytes(32, "little"))
 
 
+def whole_within(max_target):
+    """The target of the least whole difficulty that `max_target` allows."""
+    return DIFF1 // -(-DIFF1 // max_target)
+
+
 def test_an_update_sets_a_new_target_where_one_follows():
     (job,) = make_jobs(1, nbits=HARD_NBITS)
     session = ready_session(job=job)
@@ -316,9 +321,9 @@ def test_an_update_sets_a_new_target_where_one_follows():
     assert session.receive(update(rate=1e15), START) == []
     network = target_from_nbits(HARD_NBITS)
     harder, _ = messages(session.receive(update(max_target=4 * network), START))
-    assert int.from_bytes(harder.maximum_target, "little") == 4 * network
+    assert int.from_bytes(harder.maximum_target, "little") == whole_within(4 * network)
     eased, _ = messages(session.receive(update(max_target=8 * network), START))     # the rate declared still holds
-    assert int.from_bytes(eased.maximum_target, "little") == 8 * network
+    assert int.from_bytes(eased.maximum_target, "little") == whole_within(8 * network)
 
 
 @pytest.mark.parametrize(("message", "code"), [

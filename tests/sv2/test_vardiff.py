@@ -11,7 +11,7 @@ import pytest
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
 from tests.sv2.pairs import MAX_TARGET, START, Pair, make_jobs, make_surroundings
 from tests.sv2.test_server import Miner, messages, only, open_standard, ready_session, update
-from warppool.bitcoin.target import target_from_difficulty, target_from_hash_rate, target_from_nbits
+from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_hash_rate, target_from_nbits
 from warppool.events import Happened, Now, Send, ShareAccepted, ShareRefused
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Weight
@@ -120,21 +120,26 @@ def test_the_earliest_channel_wakes_the_session_but_no_more_than_once_a_second()
     assert session.wakes_at == pytest.approx(later(20.1).monotonic)
 
 
+def whole(target):
+    """The target of the next whole difficulty below."""
+    return DIFF1 // (DIFF1 // target)
+
+
 def test_a_declared_rate_that_is_not_so_is_left_behind():
     (job,) = make_jobs(1, nbits=HARD_NBITS)
     session = ready_session(job=job)
     session.receive(open_standard(rate=1e15), START)
     assert session.wakes_at == later(50).monotonic
-    declared = target_from_hash_rate(1e15, Fraction(12))
-    assert changed(session.tick(later(50))) == declared << 4
-    assert changed(session.tick(later(60))) == declared << 8
+    declared = whole(target_from_hash_rate(1e15, Fraction(12)))
+    assert changed(session.tick(later(50))) == (eased := whole(declared << 4))
+    assert changed(session.tick(later(60))) == whole(eased << 4)
 
 
 def test_an_update_with_a_hash_rate_starts_the_estimate_anew():
     miner = Miner(1, nbits=HARD_NBITS)
     flood(miner, 7)
     steps = miner.session.receive(update(2, rate=1e12), later(5))
-    assert changed(steps) == target_from_hash_rate(1e12, Fraction(12))
+    assert changed(steps) == whole(target_from_hash_rate(1e12, Fraction(12)))
     assert changes(steps)[0]["reason"] == "update of the channel"
     assert changes(flood(miner, 7, first=50, at=later(6))) == []
     miner.session.tick(later(10))                                   # channel 1, which declared nothing

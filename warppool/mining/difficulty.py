@@ -21,6 +21,11 @@ def difficulty_number(target: int) -> float:
     return float(difficulty_from_target(target))
 
 
+def whole_below(target: int) -> int:
+    """The target of the greatest whole difficulty that is not above that of `target`; up to 1, `target` itself."""
+    return DIFF1 // (DIFF1 // target) if target < DIFF1 else target
+
+
 @dataclass(frozen=True)
 class DifficultyPolicy:
     """The operator's `[difficulty]` section. `maximum` of 0 means none but the network's.
@@ -40,7 +45,7 @@ class DifficultyPolicy:
 
     @cached_property
     def _start_target(self) -> int:
-        return target_from_difficulty(self.start)
+        return whole_below(target_from_difficulty(self.start))
 
     @cached_property
     def _easiest_target(self) -> int:
@@ -56,7 +61,7 @@ class DifficultyPolicy:
 
     def target_for_hash_rate(self, hash_rate: float) -> int:
         """The target that a machine of `hash_rate` (> 0) meets `shares_per_minute` times a minute."""
-        return max(1, target_from_hash_rate(hash_rate, self.shares_per_minute))
+        return whole_below(max(1, target_from_hash_rate(hash_rate, self.shares_per_minute)))
 
     def granted(self, wanted: int, max_target: int, network_target: int) -> int:
         """`wanted` within the operator's bounds, the network's difficulty over those, the channel's floor over all.
@@ -69,8 +74,7 @@ class DifficultyPolicy:
         target = min(max(target, network_target), max_target)
         if target >= DIFF1:
             return target
-        difficulty = DIFF1 // target
-        easier, harder = DIFF1 // difficulty, DIFF1 // (difficulty + 1)
+        easier, harder = whole_below(target), DIFF1 // (DIFF1 // target + 1)
         if easier == target:
             return target
         is_above_least = easier > self._easiest_target and harder >= max(network_target, self._hardest_target)
