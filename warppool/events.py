@@ -174,7 +174,10 @@ class Connection(Protocol):
         """The shares with these ids are committed: they may be acknowledged."""
 
     def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """The ledger gave these shares up: they are refused and leave the seen-set."""
+        """These shares will never be committed: they are refused, if not `given_up` before, and leave the seen-set."""
+
+    def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """The ledger gave these shares up and may still commit them: they are refused and stay in the seen-set."""
 
     def tick(self, now: Now) -> list[Event]:
         """`wakes_at` has come."""
@@ -225,5 +228,9 @@ class WithoutShares:
         return []
 
     def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """No answer waits for the books."""
+        return []
+
+    def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
         """No answer waits for the books."""
         return []

@@ -84,6 +84,9 @@ class Hung:
     def beats(self) -> list[Any]:
         return self._beats
 
+    def relieve(self) -> None:
+        pass
+
     def waits_for(self) -> str:
         return "waiting for the node: no template yet"
 

@@ -12,7 +12,7 @@ from tests.ledger.books import booked, ids, opened, share, simulate, taken
 from warppool.errors import LedgerError
 from warppool.ledger.items import Shares
 from warppool.ledger.sqlite import CommitInDoubt, SqliteBooks
-from warppool.net.inbox import NotRecorded, Recorded
+from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 
 DONE = "done but in doubt"
 FAULTS = ["refused", DONE, "undone and in doubt"]
@@ -70,7 +70,8 @@ def test_a_share_that_was_given_up_while_in_doubt_is_taken_out_again(fault, sett
     arrivals = [(1.0, Shares((share(1),), answers)), (9.0, Shares((share(2), share(3)), answers))]
     faults = [None, "refused", *AWAY_FOR_8_S[:-1], None, fault, "refused", None, *settling]
     in_books = live_through(arrivals, faults, 100.0)
-    assert taken(answers) == [NotRecorded(ids(share(1))), Recorded(ids(share(2), share(3)))]
+    given_up = [] if fault == "refused" else [GivenUp(ids(share(1)))]
+    assert taken(answers) == [*given_up, NotRecorded(ids(share(1))), Recorded(ids(share(2), share(3)))]
     assert in_books == [share(2).share_hash, share(3).share_hash]
 
 
@@ -79,7 +80,8 @@ def test_shares_all_given_up_while_in_doubt_are_taken_out_with_nothing_else_to_d
     answers = queue.Queue()
     faults = [None, fault, *AWAY_FOR_8_S, "refused", "refused"]
     in_books = live_through([(1.0, Shares((share(1),), answers))], faults, 100.0)
-    assert taken(answers) == [NotRecorded(ids(share(1)))]
+    given_up = [] if fault == "refused" else [GivenUp(ids(share(1)))]
+    assert taken(answers) == [*given_up, NotRecorded(ids(share(1)))]
     assert in_books == []
 
 
@@ -100,5 +102,7 @@ def test_every_share_is_answered_once_and_the_books_agree(gaps, faults):
     answered = [answer for answers in replies for answer in taken(answers)]
     recorded = [one for answer in answered if type(answer) is Recorded for one in answer.ids]
     refused = [one for answer in answered if type(answer) is NotRecorded for one in answer.ids]
+    given_up = [one for answer in answered if type(answer) is GivenUp for one in answer.ids]
+    assert {*given_up} <= {*refused} and len({*given_up}) == len(given_up)
     assert sorted(recorded + refused) == sorted(ids(*map(share, range(number))))
     assert sorted(in_books) == sorted(share(number).share_hash for _, number in recorded)

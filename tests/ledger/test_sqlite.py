@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from contextlib import closing
 
@@ -77,12 +78,87 @@ def test_the_cache_of_workers_is_bounded_and_its_emptying_changes_nothing(path, 
 
 
 def test_refusals_add_up_per_worker_reason_and_minute(path, books):
+    books.write([share(1, user="a.1"), share(2, user="\udcff")], {}, [])
     books.write([], {("a.1", "stale-share", 600): 2, ("\udcff", "duplicate-share", 600): 1}, [])
     books.write([], {("a.1", "stale-share", 600): 3, ("a.1", "stale-share", 660): 1}, [])
     query = "SELECT minute_unix, name, reason, count FROM refusals JOIN workers ON id = worker ORDER BY 1, 2"
     assert rows(path, query) == [
         (600, b"a.1", b"stale-share", 5), (600, b"\xff", b"duplicate-share", 1), (660, b"a.1", b"stale-share", 1),
     ]
+
+
+def test_refusals_of_those_without_a_share_are_booked_under_one_name(path, books):
+    """Whoever makes names up makes no rows."""
+    books.write([], {(f"made.up{number}", "stale-share", 600): 1 for number in range(1000)}, [])
+    books.write([share(1, user="new")], {("new", "stale-share", 600): 2, ("other", "stale-share", 600): 5}, [])
+    query = "SELECT name, reason, count FROM refusals JOIN workers ON id = worker ORDER BY 1"
+    assert rows(path, query) == [(b"", b"stale-share", 1005), (b"new", b"stale-share", 2)]
+    assert rows(path, "SELECT name FROM workers ORDER BY 1") == [(b"",), (b"new",)]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_all_its_files_are_ours_and_our_groups_whatever_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with closing(opened(tmp_path / "shares.db")) as books:
+            books.write([share(1)], {}, [])
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("shares.db", "shares.db-wal", "shares.db-shm"), 0o640)
+
+
+def test_an_empty_file_is_no_new_ledger(path):
+    path.touch()
+    with pytest.raises(LedgerError, match=r"shares\.db: the file is empty \(0 bytes\).* put back a copy"):
+        opened(path)
+    assert path.stat().st_size == 0
+    with pytest.raises(LedgerError, match=r"empty \(0 bytes\)"):
+        Reader(path)
+
+
+def test_an_empty_file_under_the_daemon_is_noticed_and_not_begun_anew(path, books):
+    books.write([share(1)], {}, [])
+    path.unlink()
+    path.touch()
+    with pytest.raises(LedgerError, match="moved, deleted or replaced"):
+        books.write([share(2)], {}, [])
+    with pytest.raises(LedgerError, match=r"empty \(0 bytes\)"):
+        books.open()
+
+
+def test_new_books_are_whole_or_not_there(path, monkeypatch):
+    """Wherever a crash comes while they are made: no empty file, and the next start begins anew."""
+    def crash(*_):
+        raise RuntimeError("killed")
+
+    for name in ("migrate", "sync_folder"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_module, name, crash)
+            with pytest.raises(RuntimeError):
+                opened(path)
+        assert not path.exists() or path.stat().st_size > 0
+    with closing(opened(path)) as books:
+        books.write([share(1)], {}, [])
+    assert booked(path) == [share(1).share_hash]
+    assert not [*path.parent.glob("*.new*")]
+
+
+def test_the_wal_of_books_that_are_gone_is_not_taken_for_the_new_ones(path):
+    with closing(opened(path)) as books:
+        books.write([share(1)], {}, [])
+        wal = path.with_name("shares.db-wal").read_bytes()
+    path.unlink()
+    path.with_name("shares.db-wal").write_bytes(wal)
+    with closing(opened(path)) as books:
+        books.write([share(2)], {}, [])
+    assert booked(path) == [share(2).share_hash]
+
+
+def test_a_directory_is_no_ledger(path):
+    path.mkdir()
+    with pytest.raises(LedgerError, match="this is a directory: name a file in ledger.url"):
+        opened(path)
 
 
 def test_a_block_is_booked_once_and_its_last_outcome_stands(path, books):

@@ -14,7 +14,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.reader import Reader
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, UNHURRIED_S, LedgerThread
-from warppool.net.inbox import NotRecorded, Recorded
+from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.threads import STOP, spawn
 
 
@@ -143,12 +143,12 @@ def booked_or_none(path):
 def test_refusals_and_blocks_are_booked_without_an_answer(path):
     block = BlockRow(b"\x01" * 32, 5, "alice.rig1", 1.0, 2.0)
     arrivals = [
-        (1.0, Refusals((("alice.rig1", "stale-share", 60, 2), ("bob", "stale-share", 60, 1)))),
+        (0.5, Shares((share(1), share(2, user="bob")), None)), (1.0, Refusals((("alice.rig1", "stale-share", 60, 2), ("bob", "stale-share", 60, 1)))),
         (1.0, Refusals((("alice.rig1", "stale-share", 60, 3),))),
         (3.0, block), (4.0, BlockOutcome(block.hash, "accepted", "", 1.5)),
     ]
     ledger = simulate(opened(path), arrivals, 5.0)
-    assert (ledger.rows, ledger.commits) == (4, 3)
+    assert (ledger.rows, ledger.commits) == (6, 4)
     with closing(sqlite3.connect(path)) as connection:
         query = "SELECT name, count FROM refusals JOIN workers ON id = worker ORDER BY 1"
         assert connection.execute(query).fetchall() == [("alice.rig1", 5), ("bob", 1)]
@@ -204,7 +204,7 @@ def test_refusals_and_blocks_outlast_long_trouble(path, answers):
 def test_what_waits_out_the_trouble_is_bounded(path, caplog, monkeypatch):
     monkeypatch.setattr(thread_module, "MAX_REFUSALS_KEPT", 10)
     monkeypatch.setattr(thread_module, "MAX_BLOCKS_KEPT", 5)
-    arrivals = [(1.0 + number / 100, Refusals(((f"w{number}", "stale-share", 60, 1),))) for number in range(50)]
+    arrivals = [(1.0 + number / 100, Refusals(((f"w{number}", f"reason-{number}", 60, 1),))) for number in range(50)]
     arrivals += [(2.0, BlockRow(bytes([number]) * 32, 5, "w", 1.0, 2.0)) for number in range(50)]
     simulate_trouble(path, arrivals, 100.0, since=0.0, until=50.0)
     with closing(sqlite3.connect(path)) as connection:
@@ -273,6 +273,101 @@ def test_a_commit_is_told_at_debug(path, caplog):
         simulate(opened(path), [(1.0, Shares((share(1), share(2)), None))], 2.0)
     assert "event=ledger.committed shares=2 rows=2 commits=1" in caplog.text
     assert "event=ledger.closed rows=2 commits=1" in caplog.text
+
+
+# A commit that hangs
+
+class Hanging(SqliteBooks):
+    """The commit of share 1 takes `seconds`, and `meanwhile` happens at each second of it, on another thread or not."""
+
+    seconds, meanwhile, now = 0, None, None
+
+    def write(self, shares, refusals, blocks):
+        is_slow = any(one.share_id == 1 for one in shares)
+        unknown = super().write(shares, refusals, blocks)
+        for _ in range(self.seconds if is_slow else 0):
+            self.now.sleep(1.0)
+            self.meanwhile()
+        return unknown
+
+
+def hanging(path, arrivals, seconds):
+    """A ledger whose first commit hangs so long, and its clock."""
+    simulation = Simulation(arrivals, 60.0)
+    books = Hanging(path)
+    ledger = LedgerThread(books, simulation, "commit", simulation.monotonic, simulation.sleep)
+    books.seconds, books.meanwhile, books.now = seconds, ledger.relieve, simulation
+    return ledger, simulation.monotonic
+
+
+def test_a_commit_that_is_slow_and_succeeds_in_time_is_as_any_other(path, answers):
+    hanging(path, [(1.0, Shares((share(1),), answers)), (3.0, Shares((share(2),), answers))], seconds=9)[0].run()
+    assert taken(answers) == [Recorded(ids(share(1))), Recorded(ids(share(2)))]
+    assert booked(path) == [share(1).share_hash, share(2).share_hash]
+
+
+def test_shares_of_a_commit_that_hangs_are_refused_in_time_and_taken_out_of_the_books(path, answers, caplog):
+    """They stay in the seen-set meanwhile (GivenUp), and may come again once they are out of the books for good."""
+    times = []
+    answers.put = lambda answer: times.append((round(now()), answer))
+    arrivals = [(moment, Shares((share(number),), answers)) for number, moment in enumerate((1, 3, 15), 1)]
+    ledger, now = hanging(path, arrivals, seconds=20)
+    ledger.run()
+    assert times == [
+        (11, GivenUp(ids(share(1)))), (13, NotRecorded(ids(share(2)))), (21, NotRecorded(ids(share(1)))),
+        (21, Recorded(ids(share(3))))]
+    assert booked(path) == [share(3).share_hash]
+    assert events(caplog) == ["ledger.gave_up", "ledger.recovered"]
+
+
+def test_shares_that_waited_in_the_queue_while_a_commit_hung_are_not_committed_late(path, answers):
+    """Where nobody relieves the thread, the time in the queue counts: what is over is dropped before a commit begins."""
+    simulation = Simulation([(1.0, Shares((share(1),), answers)), (3.0, Shares((share(2),), answers, since=3.0)),
+                             (15.0, Shares((share(3),), answers, since=15.0))], 60.0)
+    books = Hanging(path)
+    books.seconds, books.meanwhile, books.now = 20, lambda: None, simulation
+    LedgerThread(books, simulation, "commit", simulation.monotonic, simulation.sleep).run()
+    assert taken(answers) == [Recorded(ids(share(1))), NotRecorded(ids(share(2))), Recorded(ids(share(3)))]
+    assert booked(path) == [share(1).share_hash, share(3).share_hash]
+
+
+def test_only_a_thread_that_stands_at_the_disk_is_relieved(path, answers):
+    simulation = Simulation([], 1.0)
+    simulation.also([(0.0, Shares((share(1),), answers))])
+    ledger = LedgerThread(opened(path), simulation, "commit", simulation.monotonic, simulation.sleep)
+    ledger.relieve()
+    assert simulation.qsize() == 1, "it takes nothing"
+    ledger.run()
+    assert taken(answers) == [Recorded(ids(share(1)))]
+
+
+def test_a_real_thread_that_hangs_is_relieved_by_another(path, answers):
+    class Stuck(SqliteBooks):
+        gate = threading.Event()
+        stands = threading.Event()
+
+        def write(self, shares, refusals, blocks):
+            unknown = super().write(shares, refusals, blocks)
+            if any(one.share_id == 1 for one in shares):
+                self.stands.set()
+                assert self.gate.wait(30)
+            return unknown
+
+    books, inbox, died, clock = Stuck(path), queue.Queue(), [], [0.0]
+    ledger = LedgerThread(books, inbox, "commit", monotonic=lambda: clock[0], sleep=lambda seconds: None)
+    thread = spawn("ledger", ledger.run, died.append)
+    inbox.put(Shares((share(1),), answers))
+    assert books.stands.wait(30)
+    clock[0] = 10.5
+    ledger.relieve()
+    assert answers.get(timeout=30) == GivenUp(ids(share(1)))
+    books.gate.set()
+    assert answers.get(timeout=30) == NotRecorded(ids(share(1)))
+    inbox.put(Shares((share(1),), answers))                         # sent again, as it may be now
+    assert answers.get(timeout=30) == Recorded(ids(share(1)))
+    inbox.put(STOP)
+    thread.join()
+    assert not died and booked(path) == [share(1).share_hash]
 
 
 # Real trouble of every kind that SQLite knows

@@ -118,6 +118,11 @@ class LineConnection:
         self._recording.difference_update(ids)
         return [Send(self.conn_id, b"".join(b"lost %d\n" % number for number in ids))]
 
+    def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
+        self.calls.append(("given_up", tuple(ids)))
+        self._recording.difference_update(ids)
+        return [Send(self.conn_id, b"".join(b"given up %d\n" % number for number in ids))]
+
     def tick(self, now: Now) -> list[Event]:
         self.wakes_at = math.inf
         return [Send(self.conn_id, b"tick\n")]

@@ -699,6 +699,22 @@ def test_what_could_not_be_recorded_may_come_again():
     assert pair.settle()[-1] == {"id": 5, "result": True, "error": None}
 
 
+def test_a_share_that_was_given_up_stays_seen_until_it_can_be_committed_no_more():
+    pair = ready(nbits=HARD_NBITS)
+    fields = pair.mine()
+    pair.submit(*fields, request_id=4)
+    pair.judge()
+    ids = [share.share_id for share in pair.unrecorded]
+    heard = pair.deliver(pair.server.given_up([*ids, 999], pair.now))
+    assert heard == [{"id": 4, "result": None, "error": [20, "Not recorded", None]}]
+    assert pair.server.in_flight == 0
+    pair.submit(*fields, request_id=5)
+    assert pair.settle()[-1]["error"] == [22, "Duplicate share", None]
+    assert pair.deliver(pair.server.not_recorded(ids, pair.now)) == [], "it was answered before"
+    pair.submit(*fields, request_id=6)
+    assert pair.settle()[-1] == {"id": 6, "result": True, "error": None}
+
+
 # --- the order of answers ---------------------------------------------------------------------------------------------
 
 def test_answers_leave_in_the_order_of_the_requests():

@@ -545,6 +545,20 @@ def test_a_share_that_could_not_be_recorded_is_refused_and_may_come_again():
     assert miner.judged(good(2))[0].error_code == "duplicate-share"
 
 
+def test_a_share_that_was_given_up_stays_seen_until_it_can_be_committed_no_more():
+    miner = Miner(1)
+    miner.submit()
+    (first,) = miner.judged(good(1))
+    assert miner.session.given_up([first.share_id]) == [
+        mining.SubmitSharesError(2, 0, "not-recorded"), ShareRefused(7, "bob", "not-recorded")]
+    assert miner.session.in_flight == 0
+    miner.submit()
+    assert miner.judged(good(1))[0].error_code == "duplicate-share"
+    assert miner.session.not_recorded([first.share_id]) == [], "it was answered before"
+    miner.submit()
+    assert isinstance(miner.judged(good(1))[0], ShareAccepted)
+
+
 def test_shares_of_a_closed_channel_are_judged_and_booked_but_not_answered():
     miner = Miner(1)
     miner.submit(), miner.submit()

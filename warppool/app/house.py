@@ -203,6 +203,10 @@ class House(ABC):
                 *(prompt(f"worker-{worker.index}", worker.beat) for worker in self._workers),
                 patient("ledger", self._ledger.beat, PATIENCE_S)]
 
+    def relieve(self) -> None:
+        """While a commit of the books hangs: refuse the shares that have waited too long; for the main thread."""
+        self._ledger.relieve()
+
     def hanging(self, now: float) -> list[str]:
         """The names of threads that have not turned for too long, by the monotonic clock: they starve the watchdog."""
         return hanging(self.beats(), now)

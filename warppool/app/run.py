@@ -171,6 +171,7 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
             _reload(house, notifier, is_ready)
         now = time.monotonic()
         watch.look(house.beats(), now)
+        house.relieve()
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now
             hanging = house.hanging(now)

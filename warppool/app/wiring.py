@@ -139,7 +139,7 @@ class Daemon(House):
         inbox = self._inboxes[index]
 
         def record(shares: tuple[ShareAccepted, ...]) -> None:
-            self._ledger_inbox.put(Shares(shares, inbox))
+            self._ledger_inbox.put(Shares(shares, inbox, time.monotonic()))
 
         def refused(counts: tuple[tuple[str, str, int, int], ...]) -> None:
             self._ledger_inbox.put(Refusals(counts))

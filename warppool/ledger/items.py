@@ -1,7 +1,7 @@
 """The items of the ledger's queue (`queue.Queue`): all frozen, since they cross threads.
 
 It answers `Shares` with `Recorded` or `NotRecorded` (net/inbox.py), each share in exactly one of them, and the other
-items not at all.
+items not at all. `GivenUp` may come before a `NotRecorded`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from warppool.events import ShareAccepted
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Accepted shares to book; what became of them goes to `reply_to`, if there is one."""
+    """Accepted shares to book; what became of them goes to `reply_to`, if there is one.
+
+    `since` is the monotonic time from which they wait; None is the moment at which the ledger takes them.
+    """
 
     shares: tuple[ShareAccepted, ...]
     reply_to: queue.Queue[Any] | None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

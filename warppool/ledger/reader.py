@@ -57,6 +57,10 @@ class Reader:
         self.path = path.resolve()
         if not self.path.exists():
             raise LedgerError(f"{self.path}: no such file: the daemon makes it when it starts, see ledger.url")
+        if self.path.is_dir():
+            raise LedgerError(f"{self.path}: this is a directory: name a file in ledger.url")
+        if self.path.stat().st_size == 0:
+            raise LedgerError(f"{self.path}: the file is empty (0 bytes): put back a copy of the books")
         self._connection = self._connect()
 
     def __enter__(self) -> Self:

@@ -39,6 +39,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE minutes (
             minute INTEGER PRIMARY KEY,
             first_id INTEGER NOT NULL)""",
+        # Of workers that have a share or a block here; all others' stand under the worker whose name is empty.
         """CREATE TABLE refusals (
             minute_unix INTEGER NOT NULL,
             worker INTEGER NOT NULL REFERENCES workers (id),

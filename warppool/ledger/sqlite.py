@@ -6,15 +6,17 @@ next `open` starts from what the file holds.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from warppool.errors import LedgerBusy, LedgerError
 from warppool.events import ShareAccepted
+from warppool.files import open_own, sync_folder
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.schema import migrate, require_known, version_of
 
@@ -22,6 +24,7 @@ BUSY_TIMEOUT_S: Final = 0.25                # another program's lock; longer one
 QUICK_CHECK_MAX_BYTES: Final = 256 << 20    # about a second's work; larger books are only looked at from both ends
 WORKER_CACHE_MAX: Final = 65_536            # names known by id, some 10 MiB
 MINUTE_CACHE_MAX: Final = 1_024
+NOBODY: Final = ""                          # a name that no machine can have
 WAL_KEPT_BYTES: Final = 16 << 20            # a WAL that a slow reader let grow is cut back to this
 
 _COLUMNS: Final = 9
@@ -73,10 +76,16 @@ class SqliteBooks:
         """Whether there is a connection; a file deleted under it shows at the next `write`."""
         return self._connection is not None
 
+    @property
+    def next_id(self) -> int:
+        """The id that the next `write` gives its first share."""
+        return self._next_id
+
     def open(self) -> None:
         """Connect, creating the file and bringing its tables up to date as needed; LedgerError if that is refused."""
         self._drop()
         with self._translated():
+            self._require_file()
             self._connection = connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -90,6 +99,30 @@ class SqliteBooks:
             (last_id,) = connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
             self._next_id = last_id + 1
             self._identity = self._files()
+
+    def _require_file(self) -> None:
+        """Make new books where there is no file. An empty file is no new one: ours never are, so it has lost its books.
+
+        New books are made whole under another name first, so that a crash leaves either none or all of them.
+        """
+        if self.path.is_dir():
+            raise LedgerError("this is a directory: name a file in ledger.url")
+        if self.path.exists():
+            if self.path.stat().st_size == 0:
+                raise LedgerError("the file is empty (0 bytes), and warppool never leaves one so: put back a copy of "
+                                  "the books, or remove the file to begin new ones")
+            return
+        made = self.path.with_name(f"{self.path.name}.new")
+        for suffix in ("", "-journal"):
+            Path(f"{made}{suffix}").unlink(missing_ok=True)
+        os.close(open_own(made, os.O_RDWR))
+        with closing(sqlite3.connect(made, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            migrate(connection)
+        for suffix in ("-wal", "-shm"):             # of books whose file is gone: SQLite would take them for the new's
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        os.replace(made, self.path)
+        sync_folder(self.path.parent)
 
     def verify(self) -> None:
         """Read the open books through, or only their ends where that would take long; LedgerError if damaged."""
@@ -110,8 +143,9 @@ class SqliteBooks:
     ) -> list[BlockOutcome]:
         """Book it all in one transaction; the outcomes whose block is unknown come back.
 
-        `refusals` maps (user, reason, minute_unix) to a count. LedgerError: nothing was written, and the connection is
-        gone. CommitInDoubt, one of them: nobody knows yet.
+        `refusals` maps (user, reason, minute_unix) to a count; those of a user without a share or a block in the books
+        go under NOBODY, since a stranger may make up as many names as he likes. LedgerError: nothing was written, and
+        the connection is gone. CommitInDoubt, one of them: nobody knows yet.
         """
         connection = self._connected()
         first_id = self._next_id
@@ -122,7 +156,8 @@ class SqliteBooks:
             connection.execute("BEGIN IMMEDIATE")
             self._insert_shares(connection, shares)
             for (user, reason, minute), count in refusals.items():
-                connection.execute(_ADD_REFUSALS, (minute, self._worker_id(connection, user), encode(reason), count))
+                worker = self._known_worker(connection, user) or self._worker_id(connection, NOBODY)
+                connection.execute(_ADD_REFUSALS, (minute, worker, encode(reason), count))
             unknown = self._write_blocks(connection, blocks)
             try:
                 connection.execute("COMMIT")
@@ -186,20 +221,27 @@ class SqliteBooks:
         return unknown
 
     def _worker_id(self, connection: sqlite3.Connection, name: str) -> int:
-        if (known := self._workers.get(name)) is not None:
+        """The id of that worker, a new one if its name is new."""
+        if (known := self._known_worker(connection, name)) is not None:
             return known
         raw = encode(name)
-        row = connection.execute("SELECT id FROM workers WHERE name = CAST(? AS TEXT)", (raw,)).fetchone()
-        if row is None:
-            cursor = connection.execute(
-                "INSERT INTO workers (name, user) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))",
-                (raw, raw.partition(b".")[0]),
-            )
-            row = (cursor.lastrowid,)
+        cursor = connection.execute(
+            "INSERT INTO workers (name, user) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))", (raw, raw.partition(b".")[0]))
+        assert cursor.lastrowid is not None
+        return self._remember(name, cursor.lastrowid)
+
+    def _known_worker(self, connection: sqlite3.Connection, name: str) -> int | None:
+        """The id of that worker, None if it has no share and no block in the books."""
+        if (known := self._workers.get(name)) is not None:
+            return known
+        row = connection.execute("SELECT id FROM workers WHERE name = CAST(? AS TEXT)", (encode(name),)).fetchone()
+        return None if row is None else self._remember(name, int(row[0]))
+
+    def _remember(self, name: str, worker: int) -> int:
         if len(self._workers) >= WORKER_CACHE_MAX:
             self._workers.clear()
-        self._workers[name] = int(row[0])
-        return int(row[0])
+        self._workers[name] = worker
+        return worker
 
     def _note_minute(self, connection: sqlite3.Connection, minute: int, first_id: int) -> None:
         connection.execute(_INSERT_MINUTE, (minute, first_id))
@@ -276,11 +318,19 @@ _MEANINGS: Final = {
     sqlite3.SQLITE_PERM: "may not be written: see that the file and its directory belong to the daemon's user",
     sqlite3.SQLITE_IOERR: "the disk or its file system failed: look at the kernel's log",
 }
+_LIKE_SQLITE: Final = {
+    errno.ENOENT: sqlite3.SQLITE_CANTOPEN, errno.ENOTDIR: sqlite3.SQLITE_CANTOPEN, errno.EACCES: sqlite3.SQLITE_PERM,
+    errno.EPERM: sqlite3.SQLITE_PERM, errno.EROFS: sqlite3.SQLITE_READONLY, errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL, errno.EIO: sqlite3.SQLITE_IOERR,
+}
+"""What the system says in SQLite's words, for what we do to the file ourselves."""
 
 
 def explain(exc: Exception) -> str:
     """What an error means and what to do about it, with SQLite's or the system's own words after it."""
     code = getattr(exc, "sqlite_errorcode", 0) & 0xFF           # the primary code; extended ones add upper bits
+    if isinstance(exc, OSError):
+        code = _LIKE_SQLITE.get(exc.errno or 0, 0)
     meaning = _MEANINGS.get(code, "the books cannot be written or read")
     name = getattr(exc, "sqlite_errorname", type(exc).__name__)
     return f"{meaning} ({name}: {exc})"

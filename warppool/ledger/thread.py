@@ -3,22 +3,28 @@
 A share is answered exactly once: `Recorded` when it is in the books for good, or `NotRecorded` when it is not and
 never will be. While the books cannot be written, shares wait their ten seconds (architecture.md §4.6) and the queue is
 drained all the same, so that memory stays bounded; counts of refusals and rows of blocks wait for as long as it takes.
+
+A commit may hang in a disk that is dying, or end in doubt. Shares whose patience ends meanwhile are `GivenUp`: refused,
+though the commit may still put them into the books. Once it is known what became of the commit they are taken out of
+the books again, and `NotRecorded` follows.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
 from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.sqlite import CommitInDoubt
-from warppool.net.inbox import NotRecorded, Recorded
+from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
 from warppool.threads import STOP
 
@@ -42,6 +48,8 @@ class Database(Protocol):
 
     @property
     def is_open(self) -> bool: ...
+    @property
+    def next_id(self) -> int: ...
     def open(self) -> None: ...
     def write(
         self,
@@ -105,22 +113,36 @@ class LedgerThread:
         self._monotonic = monotonic
         self._sleep = sleep
         self._is_stopping = False
+        self._is_at_disk = False                            # the thread stands in a call of the database
+        self._lock = threading.Lock()                       # of `relieve` against the end of such a call
         self._waiting: deque[_Waiting] = deque()            # by deadline
         self._waiting_shares = 0
         self._refusals: Counter[tuple[str, str, int]] = Counter()
         self._blocks: list[BlockRow | BlockOutcome] = []
+        self._under_way: tuple[_Waiting, ...] = ()          # of a commit that is not over, or in doubt
         self._doubt: _Doubt | None = None
         self._trouble: _Trouble | None = None
         self._retry_at = 0.0
+
+    def relieve(self) -> None:
+        """Another thread: while a commit hangs, take what comes, and give up what has waited too long.
+
+        Called once a second or so. Without a call of the database under way it does nothing.
+        """
+        with self._lock:
+            if self._is_at_disk:
+                self._drain()
+                self._give_up(self._monotonic())
 
     def run(self) -> None:
         """Book what comes until STOP; then what is left, within a second, and close the database."""
         while not self._is_stopping:
             self.beat = self._monotonic()
             self._gather()
+            self._give_up(self._monotonic())        # first: what is over must not be committed any more
             if self._has_work() and (self._trouble is None or self._monotonic() >= self._retry_at):
                 self._commit()
-            self._give_up(self._monotonic())
+                self._give_up(self._monotonic())
         self._finish()
 
     # What comes in
@@ -140,8 +162,10 @@ class LedgerThread:
             self._drain()
 
     def _may_sleep(self) -> float:
-        if self._trouble is None or not self._has_work():
+        if not self._has_work():
             return MAX_WAIT_S
+        if self._trouble is None:
+            return 0.0                              # `relieve` took it from the queue during the last commit
         next_thing = min(self._retry_at, self._waiting[0].deadline) if self._waiting else self._retry_at
         return min(MAX_WAIT_S, max(0.0, next_thing - self._monotonic()))
 
@@ -155,7 +179,8 @@ class LedgerThread:
             if self._answers_at_once and reply_to is not None:
                 reply_to.put(Recorded(_ids(item.shares)))
                 reply_to = None
-            self._waiting.append(_Waiting(item.shares, reply_to, self._monotonic() + PATIENCE_S))
+            since = self._monotonic() if item.since is None else item.since
+            self._waiting.append(_Waiting(item.shares, reply_to, since + PATIENCE_S))
             self._waiting_shares += len(item.shares)
         elif isinstance(item, Refusals):
             for user, reason, minute, count in item.counts:
@@ -190,7 +215,8 @@ class LedgerThread:
         """Try to book everything that waits, in one transaction."""
         try:
             if not self._database.is_open:
-                self._database.open()
+                with self._at_disk():
+                    self._database.open()
             self._settle()
             self._write()
         except LedgerError as exc:
@@ -203,21 +229,28 @@ class LedgerThread:
             self._recovered()
 
     def _write(self) -> None:
-        groups = tuple(self._waiting)
+        groups, self._under_way = tuple(self._waiting), tuple(self._waiting)
         shares = groups[0].shares if len(groups) == 1 else [share for group in groups for share in group.shares]
         refusals, blocks = self._refusals, self._blocks
+        self._refusals, self._blocks = Counter(), []            # `relieve` may put others there meanwhile
+        first_id = self._database.next_id
         try:
-            unknown = self._database.write(shares, refusals, blocks)
+            with self._at_disk():
+                unknown = self._database.write(shares, refusals, blocks)
         except CommitInDoubt as exc:
             self._doubt = _Doubt(exc.first_id, groups, refusals, blocks)
-            self._refusals, self._blocks = Counter(), []
             raise
-        self._waiting.clear()
-        self._waiting_shares = 0
-        self._refusals, self._blocks = Counter(), []
+        except Exception:
+            self._put_back(refusals, blocks)
+            self._end_commit(groups, is_booked=False)
+            raise
         self.commits += 1
         self.rows += len(shares) + len(refusals) + len(blocks)
-        _answer(groups, Recorded)
+        if len(self._still_waiting(groups)) < len(groups):      # the commit took so long that some were given up
+            self._doubt = _Doubt(first_id, groups, Counter(), [])
+            self._settle()
+        else:
+            self._end_commit(groups, is_booked=True)
         say(log, logging.DEBUG, "ledger.committed", shares=len(shares), rows=self.rows, commits=self.commits)
         for outcome in unknown:
             say(log, logging.WARNING, "ledger.block_unknown", hash=outcome.hash[::-1], outcome=outcome.outcome)
@@ -232,17 +265,46 @@ class LedgerThread:
         if doubt is None:
             return
         shares = [share for group in doubt.groups for share in group.shares]
-        waiting = self._still_waiting(doubt.groups)
-        given_up = len(shares) - sum(len(group.shares) for group in waiting)
-        if shares and self._database.settle(doubt.first_id, shares, given_up):
+        is_booked, given_up = False, 0
+        while shares:
+            erase = len(shares) - sum(len(group.shares) for group in self._still_waiting(doubt.groups))
+            if is_booked and erase == given_up:
+                break
+            given_up = erase                # more of them may be given up while the disk is slow: then once more
+            with self._at_disk():
+                is_booked = self._database.settle(doubt.first_id, shares, erase)
+            if not is_booked:
+                break
+        if not is_booked:
+            self._put_back(doubt.refusals, doubt.blocks)
+        self._doubt = None
+        self._end_commit(doubt.groups, is_booked)
+
+    def _put_back(self, refusals: Counter[tuple[str, str, int]], blocks: list[BlockRow | BlockOutcome]) -> None:
+        """They are not in the books: try again. Where no share is there to look for, counts may be added twice."""
+        self._refusals.update(refusals)
+        self._blocks[:0] = blocks
+
+    def _end_commit(self, groups: tuple[_Waiting, ...], is_booked: bool) -> None:
+        """It is known what became of these groups: answer those that wait, and free those that were given up."""
+        waiting = self._still_waiting(groups)
+        _answer(groups[:len(groups) - len(waiting)], NotRecorded)
+        self._under_way = ()
+        if is_booked:
             for group in waiting:
                 self._waiting.popleft()
                 self._waiting_shares -= len(group.shares)
             _answer(waiting, Recorded)
-        else:                               # without a share to look for, counts may be added twice and blocks may not
-            self._refusals.update(doubt.refusals)
-            self._blocks[:0] = doubt.blocks
-        self._doubt = None
+
+    @contextmanager
+    def _at_disk(self) -> Iterator[None]:
+        """Around each call of the database, which may hang: `relieve` may step in until it is over."""
+        self._is_at_disk = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._is_at_disk = False
 
     def _still_waiting(self, groups: tuple[_Waiting, ...]) -> tuple[_Waiting, ...]:
         """Those of `groups` that were not given up: the front of `_waiting`, since both stand in order of deadline."""
@@ -253,17 +315,22 @@ class LedgerThread:
         return ()
 
     def _give_up(self, now: float) -> None:
-        """Answer `NotRecorded` to the shares whose patience is over, and forget them."""
+        """Refuse the shares whose patience is over, and forget them."""
         groups = []
         while self._waiting and self._waiting[0].deadline <= now:
             groups.append(self._waiting.popleft())
         if groups:
+            if self._trouble is None and self._is_at_disk:
+                self._trouble = _Trouble(now)
             self._not_recorded(groups)
 
     def _not_recorded(self, groups: Sequence[_Waiting]) -> None:
+        """Refuse the shares of `groups`, which wait no more. Those of a commit that is not over may still be booked."""
         lost = sum(len(group.shares) for group in groups)
         self._waiting_shares -= lost
-        _answer(groups, NotRecorded)
+        under_way = {id(group) for group in self._under_way}
+        _answer([group for group in groups if id(group) not in under_way], NotRecorded)
+        _answer([group for group in groups if id(group) in under_way], GivenUp)
         if self._trouble is not None:
             if not self._trouble.shares_lost:
                 meaning = "they are refused as not recorded, and later ones too until the ledger recovers"
@@ -279,7 +346,7 @@ class LedgerThread:
             if self._doubt is not None:
                 self._trouble.rows_lost += len(self._doubt.refusals) + len(self._doubt.blocks)
         self._refusals, self._blocks = Counter(), []
-        self._doubt = None
+        self._doubt, self._under_way = None, ()
 
     # Trouble
 
@@ -305,6 +372,7 @@ class LedgerThread:
         """Book what is left, trying for a second; what cannot be booked then is lost and answered so."""
         deadline = self._monotonic() + STOP_PATIENCE_S
         while self._has_work():
+            self._give_up(self._monotonic())
             self._commit()
             if self._monotonic() >= deadline:
                 break
@@ -322,7 +390,7 @@ def _ids(shares: Iterable[ShareAccepted]) -> tuple[tuple[int, int], ...]:
     return tuple([share[:2] for share in shares])           # conn_id, share_id
 
 
-def _answer(groups: Iterable[_Waiting], kind: type[Recorded] | type[NotRecorded]) -> None:
+def _answer(groups: Iterable[_Waiting], kind: type[Recorded | NotRecorded | GivenUp]) -> None:
     """One answer to each queue, with the ids of all its shares in their order."""
     ids: dict[queue.Queue[Any], list[tuple[int, int]]] = {}
     for group in groups:

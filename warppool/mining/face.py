@@ -27,6 +27,9 @@ class JudgingSession(Protocol[T_co]):
     def not_recorded(self, ids: Sequence[int]) -> Sequence[T_co]:
         """These shares will never be committed."""
 
+    def given_up(self, ids: Sequence[int]) -> Sequence[T_co]:
+        """These shares are refused, and may be committed all the same."""
+
 
 class JudgingConnection(ABC, Generic[T]):
     """A connection around such a session, which it has as `_session`."""
@@ -51,6 +54,12 @@ class JudgingConnection(ABC, Generic[T]):
         """These shares will never be committed."""
         events: list[Event] = []
         self._apply(self._session.not_recorded(ids), events)
+        return self._resume(now, events)
+
+    def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """These shares are refused, and may be committed all the same."""
+        events: list[Event] = []
+        self._apply(self._session.given_up(ids), events)
         return self._resume(now, events)
 
     @abstractmethod

@@ -86,7 +86,17 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class NotRecorded:
-    """The ledger could not write these shares within its patience and has dropped them."""
+    """The ledger could not write these shares within its patience and has dropped them; they may be sent again."""
+
+    ids: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The patience for these shares is over, and a commit of them may still happen: refused, and not to be sent again.
+
+    `NotRecorded` follows once it can happen no more; after a fault of the disk it may never come.
+    """
 
     ids: tuple[tuple[int, int], ...]
 

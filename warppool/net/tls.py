@@ -128,6 +128,10 @@ class TlsConnection:
         """These shares will never be committed."""
         return self._finish(self._inner.not_recorded(ids, now))
 
+    def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
+        """These shares are refused, and may be committed all the same."""
+        return self._finish(self._inner.given_up(ids, now))
+
     def tick(self, now: Now) -> list[Event]:
         """A deadline has come: the handshake's or one of `inner`."""
         if self._tls is None:

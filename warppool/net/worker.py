@@ -41,6 +41,7 @@ from warppool.net.inbox import (
     Drain,
     Ended,
     FromReactor,
+    GivenUp,
     Gone,
     JobReady,
     NotRecorded,
@@ -167,14 +168,14 @@ class Worker:
                 for part in parts:
                     self._handle_part(part)
             case Recorded(ids):
-                self._answer_records(ids, is_recorded=True)
+                self._answer_records(ids, Recorded)
             case Weighed(weights):
                 batch, self._weighing = self._weighing, ()
                 self._judge(batch, weights if len(weights) == len(batch) else weigh_all(batch))
             case JobReady(job):
                 self._offer(job)
-            case NotRecorded(ids):
-                self._answer_records(ids, is_recorded=False)
+            case NotRecorded(ids) | GivenUp(ids):
+                self._answer_records(ids, type(item))
             case Ask(reply):
                 self._asks.append(reply)
             case ConnectFailed():
@@ -322,7 +323,7 @@ class Worker:
             self._step(client, client.connection.tick)
         self._go_on(client)
 
-    def _answer_records(self, ids: Iterable[tuple[int, int]], is_recorded: bool) -> None:
+    def _answer_records(self, ids: Iterable[tuple[int, int]], kind: type[Recorded | NotRecorded | GivenUp]) -> None:
         by_connection: dict[int, list[int]] = {}
         for conn_id, share_id in ids:
             by_connection.setdefault(conn_id, []).append(share_id)
@@ -330,7 +331,8 @@ class Worker:
             client = self._clients.get(conn_id)
             if client is not None:
                 connection = client.connection
-                step = connection.recorded if is_recorded else connection.not_recorded
+                step = (connection.recorded if kind is Recorded else connection.not_recorded if kind is NotRecorded
+                        else connection.given_up)
                 self._guard_client(self._answer, client, step, share_ids)
 
     def _offer(self, job: Job) -> None:

@@ -96,6 +96,10 @@ class MiningServerSession(MachineSession):
         """These shares will never be in the books."""
         return self._shares.not_recorded(ids, self.work.channel)
 
+    def given_up(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are refused, and may be in the books all the same."""
+        return self._shares.given_up(ids)
+
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: a session that had work is kept for a while, any other gives its prefix back."""
         channel, surroundings = self.work.channel, self._surroundings

@@ -102,6 +102,10 @@ class MachineSession(ABC):
         """These shares will never be in the books."""
         return []
 
+    def given_up(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are refused, and may be in the books all the same."""
+        return []
+
     def tick(self, now: Now) -> list[Step]:
         """`wakes_at` may have come."""
         return []

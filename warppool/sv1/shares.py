@@ -30,6 +30,10 @@ _BEYOND_ANY_MASK = -1
 the channel says so, in its place among the other reasons."""
 
 
+_NONE: dict[int, bytes] = {}
+"""Stands for no given-up shares, as nearly always: thousands of machines idle. Never written to."""
+
+
 class ShareTicket(Ticket):
     """The place of a share among the answers."""
 
@@ -71,13 +75,14 @@ def read_submit(params: list[object] | None) -> Fields | None:
 class Shares(Answers):
     """The answers of one connection in their order, and its shares that wait for their weight or their record."""
 
-    __slots__ = ("_conn_id", "_intake", "_unrecorded")
+    __slots__ = ("_conn_id", "_given_up", "_intake", "_unrecorded")
 
     def __init__(self, conn_id: int) -> None:
         super().__init__()
         self._conn_id = conn_id
         self._intake: Intake[ShareTicket] = Intake(conn_id, "sv1")
         self._unrecorded: dict[int, ShareTicket] | None = None      # made with the first share
+        self._given_up: dict[int, bytes] = _NONE                    # refused, and perhaps in the books: their hashes
 
     @property
     def in_flight(self) -> int:
@@ -139,14 +144,33 @@ class Shares(Answers):
         return steps
 
     def not_recorded(self, ids: Sequence[int], channel: Channel | None) -> list[Step]:
-        """These shares will never be in the books: they are refused, and may be sent again."""
+        """These shares will never be in the books: they are refused, if they were not yet, and may be sent again."""
         steps: list[Step] = []
         for share_id in ids:
+            if share_id in self._given_up:
+                share_hash = self._given_up.pop(share_id)
+                if channel is not None:
+                    channel.forget(share_hash)
+                continue
             ticket = self._unrecorded.pop(share_id, None) if self._unrecorded else None
             if ticket is None or ticket.accepted is None:
                 continue
             if channel is not None:
                 channel.forget(ticket.accepted.share_hash)
+            self._refuse(ticket, ticket.accepted.user, Reject.NOT_RECORDED, steps)
+        self.send(steps)
+        return steps
+
+    def given_up(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are refused, and may be in the books all the same, so that they must not be sent again."""
+        steps: list[Step] = []
+        for share_id in ids:
+            ticket = self._unrecorded.pop(share_id, None) if self._unrecorded else None
+            if ticket is None or ticket.accepted is None:
+                continue
+            if self._given_up is _NONE:
+                self._given_up = {}
+            self._given_up[share_id] = ticket.accepted.share_hash
             self._refuse(ticket, ticket.accepted.user, Reject.NOT_RECORDED, steps)
         self.send(steps)
         return steps

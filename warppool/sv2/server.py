@@ -201,6 +201,10 @@ class MiningServerSession:
         """These shares will never be in the books: they are refused, and may be sent again."""
         return self._shares.not_recorded(ids)
 
+    def given_up(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are refused, and may be in the books all the same."""
+        return self._shares.given_up(ids)
+
     def closed(self) -> None:
         """The connection is gone: no more messages; prefixes rest until their last job is stale."""
         self.phase = Phase.CLOSED

@@ -80,11 +80,10 @@ class ServerChannel:
         self.waiting.append(share)
 
     def give_up(self, share_id: int) -> _Waiting:
-        """Take back a share that could not be recorded; it leaves the seen-set."""
+        """Take back a share that is not recorded; whether it leaves the seen-set is the caller's."""
         assert self.waiting is not None, "a share was given up that never waited"
         share = next(waiting for waiting in self.waiting if waiting.share_id == share_id)
         self.waiting.remove(share)
-        self.channel.forget(share.share_hash)
         return share
 
     def acknowledge(self) -> SubmitSharesSuccess | None:
@@ -103,13 +102,14 @@ class ServerChannel:
 class Shares:
     """The shares of one connection that wait for something: first for their weight, then for their record."""
 
-    __slots__ = ("_checks_sequence", "_conn_id", "_intake", "_unrecorded")
+    __slots__ = ("_checks_sequence", "_conn_id", "_given_up", "_intake", "_unrecorded")
 
     def __init__(self, conn_id: int, profile: Profile) -> None:
         self._conn_id = conn_id
         self._checks_sequence = profile.checks_sequence
         self._intake: Intake[_Ticket] = Intake(conn_id, "sv2")
         self._unrecorded: dict[int, ServerChannel] = {}         # share_id to the channel that owes the answer
+        self._given_up: dict[int, tuple[Channel, bytes]] = {}   # refused, and perhaps in the books: their hashes
 
     @property
     def in_flight(self) -> int:
@@ -160,7 +160,16 @@ class Shares:
         return self._acknowledge(touched)
 
     def not_recorded(self, ids: Sequence[int]) -> list[Step]:
-        """These shares will never be in the books: they are refused, and may be sent again."""
+        """These shares will never be in the books: they are refused, if they were not yet, and may be sent again."""
+        steps = self.given_up(ids)
+        for share_id in ids:
+            if share_id in self._given_up:
+                channel, share_hash = self._given_up.pop(share_id)
+                channel.forget(share_hash)
+        return steps
+
+    def given_up(self, ids: Sequence[int]) -> list[Step]:
+        """These shares are refused, and may be in the books all the same, so that they must not be sent again."""
         steps: list[Step] = []
         touched: dict[ServerChannel, None] = {}
         for share_id in ids:
@@ -168,6 +177,7 @@ class Shares:
             if channel is None:
                 continue
             share = channel.give_up(share_id)
+            self._given_up[share_id] = channel.channel, share.share_hash
             touched[channel] = None
             channel_id = channel.channel.channel_id
             steps += self._refuse(share.user, channel_id, share.sequence, Reject.NOT_RECORDED, channel.is_open)
