@@ -157,7 +157,7 @@ def test_the_wal_of_books_that_are_gone_is_not_taken_for_the_new_ones(path):
 
 def test_a_directory_is_no_ledger(path):
     path.mkdir()
-    with pytest.raises(LedgerError, match="this is a directory: name a file in ledger.url"):
+    with pytest.raises(LedgerError, match=r"this is a directory: name a file in ledger\.url"):
         opened(path)
 
 

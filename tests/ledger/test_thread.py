@@ -143,7 +143,8 @@ def booked_or_none(path):
 def test_refusals_and_blocks_are_booked_without_an_answer(path):
     block = BlockRow(b"\x01" * 32, 5, "alice.rig1", 1.0, 2.0)
     arrivals = [
-        (0.5, Shares((share(1), share(2, user="bob")), None)), (1.0, Refusals((("alice.rig1", "stale-share", 60, 2), ("bob", "stale-share", 60, 1)))),
+        (0.5, Shares((share(1), share(2, user="bob")), None)),
+        (1.0, Refusals((("alice.rig1", "stale-share", 60, 2), ("bob", "stale-share", 60, 1)))),
         (1.0, Refusals((("alice.rig1", "stale-share", 60, 3),))),
         (3.0, block), (4.0, BlockOutcome(block.hash, "accepted", "", 1.5)),
     ]
@@ -321,7 +322,7 @@ def test_shares_of_a_commit_that_hangs_are_refused_in_time_and_taken_out_of_the_
 
 
 def test_shares_that_waited_in_the_queue_while_a_commit_hung_are_not_committed_late(path, answers):
-    """Where nobody relieves the thread, the time in the queue counts: what is over is dropped before a commit begins."""
+    """Where nobody relieves the thread, the time in the queue counts: what is over is dropped before a commit."""
     simulation = Simulation([(1.0, Shares((share(1),), answers)), (3.0, Shares((share(2),), answers, since=3.0)),
                              (15.0, Shares((share(3),), answers, since=15.0))], 60.0)
     books = Hanging(path)
