@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from tests.translate.world import EASY, MASK, World
-from warppool.bitcoin.target import target_from_difficulty
+from warppool.bitcoin.target import difficulty_from_target, target_from_difficulty, target_from_nbits
 from warppool.mining.share import weigh
 from warppool.sv2.messages.mining import (
     NewExtendedMiningJob,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
     SetExtranoncePrefix,
     SetNewPrevHash,
     SetTarget,
@@ -104,13 +107,31 @@ def test_a_target_alone_sends_nothing_and_the_active_job_keeps_its_own():
     assert [method for method, _ in methods(machine, since)[-2:]] == ["mining.set_difficulty", "mining.notify"]
 
 
+@pytest.mark.parametrize(("upstream", "told"), [
+    ("1.5", 1), ("1.999", 1), ("1", 1), ("1000.7", 1000), ("0.75", 0.75), ("4294967296.5", 4294967296)])
+def test_from_1_up_machines_are_told_of_whole_difficulties(upstream, told):
+    world, machine, pool, since = scene()
+    pool.say(SetTarget(1, target_from_difficulty(upstream).to_bytes(32, "little")), job(100), prev_hash(100))
+    assert methods(machine, since)[0] == ("mining.set_difficulty", [told])
+    given = world.connections[machine.conn_id]._session._jobs.newest
+    assert given.work.target == target_from_difficulty(upstream)        # what is sent is judged by this one
+
+
+def test_a_target_harder_than_the_networks_is_not_told():
+    """A machine would pass over blocks."""
+    world, machine, pool, since = scene()
+    network = difficulty_from_target(target_from_nbits(0x17034219))
+    pool.say(SetTarget(1, target_from_difficulty(network * 16).to_bytes(32, "little")), job(100), prev_hash(100))
+    assert methods(machine, since)[0] == ("mining.set_difficulty", [math.floor(network)])
+
+
 def test_a_target_that_changes_nothing_sends_nothing():
     world, machine, pool, since = scene()
     pool.say(SetTarget(1, target_from_difficulty(EASY).to_bytes(32, "little")), job(100), prev_hash(100))
     assert [method for method, _ in methods(machine, since)] == ["mining.notify"]
 
 
-def test_a_share_counts_under_the_easier_of_its_jobs_target_and_the_announced_one():
+def test_a_share_above_the_target_of_its_own_job_is_filtered_where_the_machine_may_believe_in_an_easier_one():
     world, machine, pool, since = scene()
     hard = machine.work
     easy = target_from_difficulty(EASY / 2)
@@ -120,11 +141,20 @@ def test_a_share_counts_under_the_easier_of_its_jobs_target_and_the_announced_on
         found = machine.find(work=hard, is_good=False)
         if weigh(hard.header(*found[1:]), 0).value <= easy:
             break
-    pool.instead[SubmitSharesExtended] = lambda m: [SubmitSharesSuccess(m.channel_id, m.sequence_number, 1, 0)]
     machine.client.submit("alice.rig1", *found)
     machine.say()
-    assert world.counters.accepted == 1
-    assert world.booked[0].difficulty == pytest.approx(float(EASY / 2))
+    assert [answer.is_accepted for answer in machine.answers()] == [True]
+    assert world.counters.counts() == (1, 0, (), 1, 0, 0, 0, 0)
+    assert not any(isinstance(message, SubmitSharesExtended) for message in pool.seen) and world.booked == []
+    machine.client.submit("alice.rig1", *found)
+    machine.say()
+    assert machine.refusals() == [(22, "Duplicate share")]
+    pool.say(job(101), prev_hash(101))                      # a new tip, and nobody believes in the old target any more
+    pool.say(SetTarget(1, target_from_difficulty(EASY).to_bytes(32, "little")), job(102), prev_hash(102))
+    pool.say(job(103), prev_hash(103))
+    machine.client.submit("alice.rig1", *machine.find(is_good=False))
+    machine.say()
+    assert machine.refusals()[1:] == [(23, "Difficulty too low")] and world.counters.filtered == 1
 
 
 def test_silence_brings_the_job_again_under_a_new_key_and_time():
@@ -214,6 +244,34 @@ def test_a_share_of_a_job_that_allowed_rolling_after_one_that_does_not():
     assert pool.total == 2
 
 
+# -- extranonce2 -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("prefix", "granted", "told"), [(4, 4, 4), (4, 5, 4), (4, 7, 4), (4, 8, 8), (4, 9, 8),
+                                                         (4, 16, 8), (0, 32, 8), (28, 4, 4)])
+@pytest.mark.parametrize("takes_extranonce", [False, True])
+def test_machines_roll_4_or_8_bytes_whatever_the_upstream_grants(prefix, granted, told, takes_extranonce):
+    world = World()
+    pool = world.pools[0]
+    pool.instead[OpenExtendedMiningChannel] = lambda m: [
+        OpenExtendedMiningChannelSuccess(m.request_id, 1, b"\xff" * 32, granted, b"\xaa" * prefix, 0),
+        job(1), prev_hash(1)]
+    pool.instead[SubmitSharesExtended] = lambda m: [SubmitSharesSuccess(m.channel_id, m.sequence_number, 1, 0)]
+    machine = world.machine().start(takes_extranonce=takes_extranonce)
+    work = machine.work
+    assert (work.extranonce1, work.extranonce2_size) == (b"\xaa" * prefix + bytes(granted - told), told)
+    extranonce2 = bytes(range(1, told + 1))
+    machine.client.submit("alice.rig1", work, extranonce2, work.version, work.ntime, 7)
+    machine.say()
+    (share,) = [message for message in pool.seen if isinstance(message, SubmitSharesExtended)]
+    assert share.extranonce == bytes(granted - told) + extranonce2
+    header = work.header(extranonce2, work.version, work.ntime, 7)
+    (booked,) = world.booked
+    assert booked.share_hash == weigh(header, 0).share_hash
+    if takes_extranonce and prefix:
+        pool.say(SetExtranoncePrefix(1, b"\xbb" * prefix), job(2), prev_hash(2))
+        assert machine.work.extranonce1 == b"\xbb" * prefix + bytes(granted - told) and machine.is_open
+
+
 # -- extranonce --------------------------------------------------------------------------------------------------------
 
 def test_a_new_prefix_goes_to_a_subscriber_with_the_job_that_has_it():
@@ -239,7 +297,7 @@ def test_a_new_prefix_closes_the_others_when_they_have_their_answers():
     world.run()
     assert not machine.is_open and len(machine.answers()) == 2
     assert world.closes[0].reason == "the upstream has changed its extranonce"
-    assert world.counters.counts() == (2, 2, (), 0, 0, 0)
+    assert world.counters.counts() == (2, 2, (), 0, 0, 0, 0, 0)
     assert world.connections == {}
 
 

@@ -32,7 +32,7 @@ def test_pool_and_translator_agree_to_the_share(mode):
         world.run()
     assert pool.accepted == {name: count for name, count in mined.items() if count}
     assert world.counters.counts() == (sum(mined.values()) + bad, sum(mined.values()), (
-        ("difficulty-too-low", bad),), 0, 0, 0)
+        ("difficulty-too-low", bad),), 0, 0, 0, 0, 0)
     assert len(world.booked) == sum(mined.values())
     booked = dict.fromkeys(machines, 0)
     for share in world.booked:

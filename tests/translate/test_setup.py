@@ -35,7 +35,7 @@ def test_a_pipelined_session_gets_its_answers_in_order_and_mines(mode):
     assert world.pools[0].accepted == {"alice.rig1": 20}
     assert [answer.is_accepted for answer in machine.answers()] == [True] * 20
     assert [share.user for share in world.booked] == ["alice.rig1"] * 20
-    assert world.counters.counts() == (20, 20, (), 0, 0, 0)
+    assert world.counters.counts() == (20, 20, (), 0, 0, 0, 0, 0)
 
 
 @MODES
@@ -60,8 +60,8 @@ def test_cpuminers_session(mode):
         machine.send(json.dumps({"method": "mining.submit", "params": [
             "addr.w", work.job_id, extranonce2.hex(), f"{ntime:08x}", f"{nonce:08x}"], "id": 4}).encode() + b"\n")
     assert machine.raw[before:] == b'{"id":4,"result":true,"error":null}\n' * 3
-    assert world.pools[0].accepted == {"farm.0": 3}             # sent upstream under the name of the channel ...
-    assert [share.user for share in world.booked] == ["addr.w"] * 3        # ... and its own name in our books
+    assert world.pools[0].accepted == {"farm.w": 3}             # upstream its own worker under the user of the channel
+    assert [share.user for share in world.booked] == ["addr.w"] * 3        # ... and its whole name in our books
 
 
 @MODES
@@ -188,7 +188,7 @@ def test_more_workers_on_one_connection():
     machine.mine(1, "mallory")
     assert [share.user for share in world.booked] == ["a.1"] * 2 + ["a.2"] * 3
     assert machine.refusals() == [(24, "Unauthorized worker")]
-    assert world.pools[0].accepted == {"a.1": 5}
+    assert world.pools[0].accepted == {"a.1": 2, "a.2": 3}
 
 
 def test_a_second_subscribe_brings_the_same_and_the_work_anew():

@@ -184,7 +184,7 @@ def test_the_answer_is_the_upstreams(mode):
     pool.answer()
     world.run()
     assert [answer.is_accepted for answer in machine.answers()] == [True] * 5
-    assert world.counters.counts() == (5, 5, (), 0, 0, 0)
+    assert world.counters.counts() == (5, 5, (), 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("code", "answer", "reason"), [
@@ -223,7 +223,7 @@ def test_a_success_acknowledges_all_before_it_that_were_not_refused():
              SubmitSharesError(channel_id, 77, "stale-share"), SubmitSharesSuccess(channel_id + 1, 9, 9, 0))
     assert len(machine.answers()) == 4 and world.counters.pending == 2
     pool.say(SubmitSharesSuccess(channel_id, 2**32 - 1, 2, 0))
-    assert world.counters.counts() == (6, 5, (("stale-share", 1),), 0, 0, 0)
+    assert world.counters.counts() == (6, 5, (("stale-share", 1),), 0, 0, 0, 0, 0)
 
 
 def test_a_share_that_was_not_recorded_may_be_sent_again():
@@ -249,9 +249,9 @@ def test_what_waits_too_long_is_answered_and_unconfirmed(mode):
     assert machine.answers() == []
     world.wait(0.02)
     assert [answer.is_accepted for answer in machine.answers()] == [True] * 3
-    assert world.counters.counts() == (5, 0, (), 2, 3, 0)
+    assert world.counters.counts() == (5, 0, (), 0, 2, 3, 0, 0)
     world.wait(1)
-    assert world.counters.counts() == (5, 0, (), 0, 5, 0)
+    assert world.counters.counts() == (5, 0, (), 0, 0, 5, 0, 0)
     assert world.booked == []
 
 
@@ -263,7 +263,7 @@ def test_late_verdicts_count_and_the_answer_stands():
     assert len(machine.answers()) == 4
     channel_id = sent(pool)[0].channel_id
     pool.say(SubmitSharesError(channel_id, 1, "stale-share"), SubmitSharesSuccess(channel_id, 2, 2, 0))
-    assert world.counters.counts() == (4, 2, (("stale-share", 1),), 0, 1, 3)
+    assert world.counters.counts() == (4, 2, (("stale-share", 1),), 0, 0, 1, 3, 0)
     assert len(machine.answers()) == 4 and len(world.booked) == 2
     late = [dict(event.fields) for event in world.said if event.name == "verdict.received"]
     assert [(fields["verdict"], fields["late"]) for fields in late] == [
@@ -277,7 +277,7 @@ def test_late_verdicts_are_awaited_for_so_many_shares_and_no_more(monkeypatch):
     machine.mine(8)
     world.wait(3)
     pool.say(SubmitSharesSuccess(sent(pool)[0].channel_id, 7, 8, 0))
-    assert world.counters.counts() == (8, 5, (), 0, 3, 5)
+    assert world.counters.counts() == (8, 5, (), 0, 0, 3, 5, 0)
 
 
 def test_a_machine_that_leaves_gets_its_shares_counted():
@@ -288,7 +288,7 @@ def test_a_machine_that_leaves_gets_its_shares_counted():
     assert world.counters.pending == 3 and len(world.connections) == 2
     pool.answer()
     world.run()
-    assert world.counters.counts() == (3, 3, (), 0, 0, 0)
+    assert world.counters.counts() == (3, 3, (), 0, 0, 0, 0, 0)
     world.wait(2)
     assert world.connections == {} and pool.servers == {}
 
@@ -301,12 +301,12 @@ def test_a_machine_that_leaves_does_not_wait_for_a_hung_upstream(mode):
     machine.mine(3)
     machine.close()
     world.wait(2.01)
-    assert world.counters.counts() == (3, 0, (), 0, 3, 0)
+    assert world.counters.counts() == (3, 0, (), 0, 0, 3, 0, 0)
     assert machine.conn_id not in world.connections and other.is_open
     assert len(world.surroundings.board._waiting) == 0
     pool.answer()
     other.mine(2, "bob")
-    assert world.counters.counts() == (5, 2, (), 0, 3, 0)
+    assert world.counters.counts() == (5, 2, (), 0, 0, 3, 0, 0)
 
 
 @pytest.mark.parametrize("room_is_made_by", ["the upstream", "our patience"])

@@ -34,7 +34,7 @@ def test_a_killed_upstream_comes_back_and_the_machine_goes_on(mode):
     machine.mine(3)
     pool.die()
     assert [answer.is_accepted for answer in machine.answers()] == [True] * 3
-    assert world.counters.counts() == (3, 0, (), 0, 3, 0)
+    assert world.counters.counts() == (3, 0, (), 0, 0, 3, 0, 0)
     machine.mine(2)
     assert machine.refusals() == [(21, "Stale")] * 2
     assert world.counters.rejected == {"upstream-lost": 2} == world.refused
@@ -46,7 +46,7 @@ def test_a_killed_upstream_comes_back_and_the_machine_goes_on(mode):
     assert machine.is_open and any(isinstance(event, WorkReady) and event.is_clean for event in machine.heard[since:])
     machine.mine(4)
     assert pool.total == 3 + 4
-    assert world.counters.counts() == (9, 4, (("upstream-lost", 2),), 0, 3, 0)
+    assert world.counters.counts() == (9, 4, (("upstream-lost", 2),), 0, 0, 3, 0, 0)
 
 
 @MODES
@@ -91,7 +91,7 @@ def test_a_hung_upstream_is_dead_after_its_silence():
     assert other.dials == 1 and machine.is_open
     machine.mine(2)
     assert other.total == 2
-    assert world.counters.counts() == (5, 2, (), 0, 3, 0)
+    assert world.counters.counts() == (5, 2, (), 0, 0, 3, 0, 0)
     assert [event.fields[1] for event in world.said if event.name == "upstream.lost"] == [("reason", "silent for 90 s")]
 
 
@@ -126,7 +126,7 @@ def test_an_upstream_that_says_garbage_is_left_at_once(mode):
     world, machine, (pool, other) = scene(mode, pools=2)
     pool.manner = "garbage"
     machine.mine(2)
-    assert world.counters.counts() == (2, 0, (), 0, 2, 0)
+    assert world.counters.counts() == (2, 0, (), 0, 0, 2, 0, 0)
     assert other.dials == 1 and machine.is_open
     machine.mine(2)
     assert other.total == 2
@@ -156,7 +156,7 @@ def test_a_channel_that_the_pool_closes():
     world.run()
     machine.mine(1)
     other.mine(1, "bob")
-    assert world.counters.counts() == (4, 2, (), 0, 2, 0)
+    assert world.counters.counts() == (4, 2, (), 0, 0, 2, 0, 0)
     assert len(pool.servers) == 1 and pool.dials == 1
 
 
@@ -186,7 +186,7 @@ def test_the_next_upstream_serves_where_the_first_does_not(mode, trouble):
     other.mine(3, "bob")
     assert second.accepted == {"alice.rig1": 2, "bob": 3}
     assert (machine.is_open, other.is_open) == (True, True)
-    assert world.counters.counts() == (5, 5, (), 0, 0, 0)
+    assert world.counters.counts() == (5, 5, (), 0, 0, 0, 0, 0)
 
 
 def test_a_wrong_key_is_a_clear_error_and_that_upstream_is_not_used():
@@ -410,7 +410,7 @@ def test_shares_in_flight_are_answered_over_a_reconnect():
     assert len(pool.servers) == 2
     pool.answer()
     world.run()
-    assert world.counters.counts() == (3, 3, (), 0, 0, 0) and len(pool.servers) == 1
+    assert world.counters.counts() == (3, 3, (), 0, 0, 0, 0, 0) and len(pool.servers) == 1
 
 
 def test_a_pool_that_asks_all_the_time_is_not_obeyed():

@@ -86,7 +86,8 @@ class Pool:
     """A pool behind one address: real sessions, and a behaviour.
 
     `manner`: `well`; `refuses` the connection, or never answers (`hangs`) the connection itself; `silent` from now on,
-    or says `garbage` from now on. `withholds` keeps back the answers to shares, until `answer`.
+    or says `garbage` from now on. `withholds` keeps back the answers to shares, until `answer`; `batch` answers each
+    channel only when so many of its shares are recorded.
     """
 
     def __init__(self, world: World, name: str, number: int, nbits: int = HARD_NBITS) -> None:
@@ -94,6 +95,7 @@ class Pool:
         self.name = name
         self.manner = "well"
         self.withholds = False
+        self.batch = 1
         self.secret = SECRET
         self.surroundings = Surroundings(WARP, POLICY, PrefixPool(number, 0, 1), make_counters())
         self.factory = make_factory({})
@@ -109,6 +111,7 @@ class Pool:
         self.seen: list[Message] = []
         self.instead: dict[type, Callable[[Any], list[Any]]] = {}     # to a message, what the pool says to it
         self._withheld: list[tuple[int, list[int]]] = []
+        self._batches: dict[tuple[int, int], list[int]] = {}    # of a connection and channel: what waits for a batch
 
     def _make(self, at: float = START.unix) -> Job:
         return self.factory.make(make_template(make_tip(self.tip, self.nbits), path=self.path), now=at)
@@ -160,10 +163,22 @@ class Pool:
             self.deliver(conn_id, server.judged(weights, self.world.now))
         if shares:
             ids = [share.share_id for share in shares]
+            if self.batch > 1:
+                ids = self._whole_batches(conn_id, shares)
             if self.withholds:
                 self._withheld.append((conn_id, ids))
-            else:
+            elif ids:
                 self.deliver(conn_id, server.recorded(ids, self.world.now))
+
+    def _whole_batches(self, conn_id: int, shares: list[ShareAccepted]) -> list[int]:
+        whole: list[int] = []
+        for share in shares:
+            waiting = self._batches.setdefault((conn_id, share.channel_id), [])
+            waiting.append(share.share_id)
+            if len(waiting) >= self.batch:
+                whole += waiting
+                waiting.clear()
+        return whole
 
     def answer(self) -> None:
         """Say what was kept back."""
@@ -225,6 +240,8 @@ class Machine:
         self.is_open = True
         self.sent = 0
         self.nonce = 0
+        self.asked_at: dict[int, float] = {}    # by request, those that have no answer
+        self.longest_wait = 0.0                 # for an answer to a share
 
     def say(self) -> None:
         """Send what the client has to say."""
@@ -241,6 +258,9 @@ class Machine:
         self.raw += data
         for event in self.client.receive(data):
             self.heard.append(event)
+            if isinstance(event, ShareAnswered) and event.request_id in self.asked_at:
+                waited = self.world.now.monotonic - self.asked_at.pop(event.request_id)
+                self.longest_wait = max(self.longest_wait, waited)
             if isinstance(event, WorkReady):
                 self.work = event.work
                 self.nonce = 0
@@ -272,7 +292,7 @@ class Machine:
     def mine(self, shares: int = 1, name: str = "alice.rig1", **wish: Any) -> None:
         """Find so many shares and send them together."""
         for _ in range(shares):
-            self.client.submit(name, *self.find(**wish))
+            self.asked_at[self.client.submit(name, *self.find(**wish))] = self.world.now.monotonic
             self.sent += 1
         self.say()
 
@@ -490,8 +510,9 @@ class World:
     def check(self) -> None:
         counters = self.counters
         refused = sum(counters.rejected.values())
-        assert counters.received == counters.accepted + refused + counters.pending + counters.unconfirmed
-        assert min(counters.accepted, counters.pending, counters.unconfirmed) >= 0
+        assert counters.received == (
+            counters.accepted + refused + counters.filtered + counters.pending + counters.unconfirmed)
+        assert min(counters.accepted, counters.filtered, counters.pending, counters.unconfirmed) >= 0
         waiting = sum(connection.in_flight for connection in self.connections.values()
                       if isinstance(connection, TranslatedConnection))
         assert counters.pending == waiting

@@ -133,8 +133,9 @@ class Translator(House):
         say(log, level, "translator.summary", machines=fields.pop("miners"),
             upstreams=sum(worker.upstreams for worker in stats), **fields, received=counts.received,
             accepted=counts.accepted, rejected=sum(count for _, count in counts.rejected),
-            **{f"rejected_{reason}": count for reason, count in counts.rejected}, pending=counts.pending,
-            unconfirmed=counts.unconfirmed, late=counts.late, balanced=counts.is_balanced)
+            **{f"rejected_{reason}": count for reason, count in counts.rejected}, filtered=counts.filtered,
+            pending=counts.pending, unconfirmed=counts.unconfirmed, late=counts.late, unnamed=counts.unnamed,
+            balanced=counts.is_balanced)
 
 
 def _sum(parts: list[Counts]) -> Counts:
@@ -143,8 +144,9 @@ def _sum(parts: list[Counts]) -> Counts:
         rejected.update(dict(part.rejected))
     return Counts(
         received=sum(part.received for part in parts), accepted=sum(part.accepted for part in parts),
-        rejected=tuple(sorted(rejected.items())), pending=sum(part.pending for part in parts),
-        unconfirmed=sum(part.unconfirmed for part in parts), late=sum(part.late for part in parts))
+        rejected=tuple(sorted(rejected.items())), filtered=sum(part.filtered for part in parts),
+        pending=sum(part.pending for part in parts), unconfirmed=sum(part.unconfirmed for part in parts),
+        late=sum(part.late for part in parts), unnamed=sum(part.unnamed for part in parts))
 
 
 def _no_block(block: BlockFound) -> None:

@@ -23,6 +23,9 @@ from warppool.sv1.messages import Number, Response, dump, number, parse, request
 from warppool.sv1.words import hex_number
 
 MAX_EXTRANONCE2_SIZE = 32
+MAX_NOTIFY = 64 * 1024
+"""Bytes of the longest line of a pool: a notify with a coinbase of 16 KiB has more than 32 KiB."""
+
 DEFAULT_TARGET = target_from_difficulty(1)
 """What counts before the first set_difficulty."""
 
@@ -140,7 +143,7 @@ class MiningClient:
         self.version_mask = 0
         self.target = DEFAULT_TARGET                # of work to come
         self.subscription: Subscribed | None = None
-        self._lines = LineReader()
+        self._lines = LineReader(MAX_NOTIFY)
         self._outgoing: list[bytes] = []
         self._next_id = 1
         self._asked: dict[int, deque[tuple[str, str]]] = {}     # by id: method, and the user that authorizes

@@ -16,9 +16,10 @@ class LineReader:
     Blank ones are left out: some machines send one now and then to keep a connection alive.
     """
 
-    __slots__ = ("_at", "_buffer", "_partial")
+    __slots__ = ("_at", "_buffer", "_max_line", "_partial")
 
-    def __init__(self) -> None:
+    def __init__(self, max_line: int = MAX_LINE) -> None:
+        self._max_line = max_line
         self._buffer = b""                          # b"" between lines: an idle connection holds nothing
         self._at = 0                                # where the next line begins in the buffer
         self._partial: bytearray | None = None      # in the place of the buffer while it holds no end of a line, so
@@ -35,7 +36,7 @@ class LineReader:
         The iterator raises BadLine behind the lines before the one that is too long. Whoever stops early goes on later
         with `feed(b"")`, or with more data.
         """
-        if data and not self._buffer and self._partial is None and len(data) <= MAX_LINE and (
+        if data and not self._buffer and self._partial is None and len(data) <= self._max_line and (
                 data.find(b"\n") + 1 == len(data)):
             line = data.strip()                     # one whole line, as nearly always
             return (line,) if line else ()
@@ -46,7 +47,7 @@ class LineReader:
         """Take `data` in and cut nothing yet."""
         if self._partial is not None:
             self._partial += data
-            if b"\n" in data or len(self._partial) > MAX_LINE:
+            if b"\n" in data or len(self._partial) > self._max_line:
                 self._buffer, self._partial = bytes(self._partial), None
         elif data:
             self._buffer = self._buffer[self._at:] + data if self._buffer else data
@@ -55,15 +56,15 @@ class LineReader:
     def _lines(self) -> Iterator[bytes]:
         buffer, at = self._buffer, self._at
         while (end := buffer.find(b"\n", at)) >= 0:
-            if end - at > MAX_LINE:
+            if end - at > self._max_line:
                 break
             self._at = end + 1
             line = buffer[at:end].strip()
             if line:
                 yield line
             at = end + 1
-        if len(buffer) - at > MAX_LINE:
-            raise BadLine(f"a line of more than {MAX_LINE} bytes")
+        if len(buffer) - at > self._max_line:
+            raise BadLine(f"a line of more than {self._max_line} bytes")
         if at < len(buffer):
             self._partial = bytearray(buffer[at:])
         self._buffer, self._at = b"", 0

@@ -49,6 +49,13 @@ MAX_FUTURE_JOBS = 16
 
 MAX_EXTRANONCE_SIZE = 32
 
+MAX_COINBASE_SIZE = 16_384
+"""Bytes of a job's coinbase, some 450 outputs. Machines lose the connection over much less; a pool that sends more
+wants to fill our memory and theirs."""
+
+MAX_MERKLE_PATH = 32
+"""Levels of a job's merkle path: no block has transactions for half of them."""
+
 
 class ClientPhase(IntEnum):
     """Where the conversation stands; a number, since it is looked up with every message."""
@@ -189,6 +196,15 @@ class _Job:
         self.message = message
         self.extranonce_prefix = extranonce_prefix
         self.target = target
+
+
+def _check_size(m: NewExtendedMiningJob, channel: _ClientChannel) -> None:
+    size = (len(m.coinbase_tx_prefix) + len(channel.extranonce_prefix) + channel.extranonce_size
+            + len(m.coinbase_tx_suffix))
+    if size > MAX_COINBASE_SIZE:
+        raise RemoteProtocolError(f"a job with a coinbase of {size} bytes, {MAX_COINBASE_SIZE} are passed on")
+    if len(m.merkle_path) > MAX_MERKLE_PATH:
+        raise RemoteProtocolError(f"a job with a merkle path of {len(m.merkle_path)} levels, past {MAX_MERKLE_PATH}")
 
 
 class _ClientChannel:
@@ -342,6 +358,8 @@ class MiningClientSession:
             return []                                       # closed by us a moment ago
         if isinstance(m, NewMiningJob) != (channel.extranonce_size == 0):
             raise RemoteProtocolError(f"{type(m).__name__} on a channel of the other kind")
+        if isinstance(m, NewExtendedMiningJob):
+            _check_size(m, channel)
         job = _Job(m, channel.extranonce_prefix, channel.target)
         if m.min_ntime is not None:
             if channel.tip is None:

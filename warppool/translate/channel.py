@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from warppool.sv1.answers import Ticket
 from warppool.sv2.messages.mining import UpdateChannel
+from warppool.sv2.tlv import worker_tlv
+from warppool.sv2.workers import named
 from warppool.translate.jobs import Given
+from warppool.translate.pace import Pace
 
 if TYPE_CHECKING:
     from warppool.translate.connection import TranslatedConnection
@@ -24,7 +27,23 @@ MIN_EXTRANONCE_SIZE = 4
 MAX_UNCONFIRMED = 4096
 """Shares of one channel whose late verdict is still awaited; of those before them none is remembered."""
 
-_NONE: frozenset[bytes] = frozenset()
+MAX_SEEN = 1 << 14
+"""Hashes of one channel and tip that are remembered, so that none goes upstream twice; of those before them the
+upstream is the judge. A pool whose target is far too easy, and whose tip never moves, must not fill our memory."""
+
+MAX_NAMES = 1000
+"""Workers of one machine whose TLV is remembered: as many as may authorize on one connection."""
+
+MUTE_SHARES, MUTE_SHARES_S, MUTE_S = 100, 60.0, 600.0
+"""An upstream has failed that has left so many shares of a channel, and so many seconds, without a word; or the seconds
+of the last number, however few shares it were. Batches of ten are usual; a machine finds a share every few seconds."""
+
+LAST_ANSWER_S = 2.0
+"""Time for the answer to the last of those shares: a batch may have just so many."""
+
+TIPS_AT_ONCE, TIP_EVERY_S = 64, 0.1
+"""Tips that a channel may see at once, and how fast more may come. The embedded chain makes five a second; a pool with
+more than this wants to keep us busy, since each goes to the machine without delay."""
 
 
 class Stage(Enum):
@@ -39,11 +58,12 @@ class Stage(Enum):
 class Sent(Ticket):
     """A share that went upstream, and its place among the answers."""
 
-    __slots__ = ("at", "difficulty", "height", "job_id", "share_hash", "user")
+    __slots__ = ("at", "difficulty", "height", "is_answered", "job_id", "share_hash", "user")
 
     def __init__(self, request_id: bytes, user: str, given: Given, difficulty: float, share_hash: bytes,
-                 at: float) -> None:
+                 at: float, is_answered: bool) -> None:
         super().__init__(request_id)
+        self.is_answered = is_answered          # by our own verdict, as soon as it came
         self.user = user
         self.job_id = given.work.job_id
         self.height = given.height
@@ -55,13 +75,17 @@ class Sent(Ticket):
 class Channel:
     """One extended channel of `owner` on `uplink`; `tip` counts the tips that it has mined on."""
 
-    __slots__ = ("channel_id", "extranonce_prefix", "extranonce_size", "is_named", "is_retired", "owner", "pending",
-                 "seen", "stage", "target", "tip", "unconfirmed", "uplink")
+    __slots__ = ("_names", "_seen", "_tips", "channel_id", "extranonce_prefix", "extranonce_size", "fails_at",
+                 "has_worked", "identity", "is_named", "is_retired", "max_target", "owner", "pending", "stage",
+                 "target", "tip", "unanswered", "unconfirmed", "uplink")
 
     def __init__(self, owner: TranslatedConnection, uplink: Uplink) -> None:
         self.owner = owner
         self.uplink = uplink
         self.stage = Stage.JOINED
+        self.identity = ""                      # under which it is opened
+        self.max_target = 0                     # the last that the upstream was told
+        self.has_worked = False                 # it got a job
         self.is_named = False                   # opened under the machine's own name
         self.is_retired = False                 # the machine no longer mines on it
         self.channel_id = 0
@@ -69,9 +93,13 @@ class Channel:
         self.extranonce_size = 0
         self.target = 1
         self.tip = 0
-        self.seen: set[bytes] | frozenset[bytes] = _NONE        # hashes sent on this tip
         self.pending: dict[int, Sent] = {}      # by sequence number, in its order
-        self.unconfirmed: dict[int, Sent] | None = None         # those whose time is over
+        self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
+        self.unanswered = 0                     # shares since the upstream's last word on any
+        self.fails_at = math.inf                # monotonic seconds, unless a word comes
+        self._seen: dict[bytes, None] | None = None             # hashes sent on this tip, in their order
+        self._names: dict[str, bytes | None] = {}               # by worker: the TLV that names it; None: no name there
+        self._tips = Pace(TIPS_AT_ONCE, TIP_EVERY_S)
 
     @property
     def is_over(self) -> bool:
@@ -83,28 +111,89 @@ class Channel:
     def ask(self, identity: str, max_target: int, *, is_named: bool) -> None:
         """Ask for the channel."""
         self.stage = Stage.ASKED
+        self.identity = identity
         self.is_named = is_named
+        self.max_target = max_target
         self.uplink.ask(self, identity, max_target, MIN_EXTRANONCE_SIZE)
 
-    def update(self, max_target: int) -> None:
-        """The machine wants another bound."""
-        self.uplink.queue(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
-                                        maximum_target=max_target.to_bytes(32, "little")))
+    def bound(self, max_target: int) -> None:
+        """Tell the upstream the easiest target that the machine takes, if that is news to it."""
+        if self.stage is Stage.OPEN and max_target != self.max_target:
+            self.max_target = max_target
+            self.uplink.queue(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
+                                            maximum_target=max_target.to_bytes(32, "little")))
 
-    def submit(self, given: Given, extranonce: bytes, version: int, ntime: int, nonce: int, sent: Sent) -> None:
+    def submit(self, given: Given, extranonce: bytes, version: int, ntime: int, nonce: int, sent: Sent,
+               tlvs: bytes) -> None:
         """Send a share; it waits for its verdict from now on."""
-        sequence = self.uplink.submit(given.work, extranonce, version, ntime, nonce)
-        self.pending[sequence] = sent
-        if isinstance(self.seen, frozenset):
-            self.seen = set()
-        self.seen.add(sent.share_hash)
+        sequence = self.uplink.submit(given.work, extranonce, version, ntime, nonce, tlvs)
+        if sent.is_answered:
+            self._await_late(sequence, sent)
+        else:
+            self.pending[sequence] = sent
+        self.remember(sent.share_hash)
+        self.unanswered += 1
+        if self.unanswered == 1:
+            self.fails_at = sent.at + MUTE_S
+        elif self.unanswered == MUTE_SHARES:
+            first_at = self.fails_at - MUTE_S
+            self.fails_at = min(self.fails_at, max(first_at + MUTE_SHARES_S, sent.at + LAST_ANSWER_S))
+
+    def tlvs_of(self, name: str) -> bytes | None:
+        """What names the worker `name` behind a share, b"" where the channel's own name does; None where it is no name.
+
+        Of what the upstream would be told of it in an open, the part behind the first dot goes into the TLV, or all of
+        it where there is no dot: the user is the channel's.
+        """
+        if not self.uplink.names_workers:
+            return b""
+        try:
+            return self._names[name]
+        except KeyError:
+            pass
+        if len(self._names) >= MAX_NAMES:
+            self._names.clear()
+        self._names[name] = tlvs = self._name(self.uplink.identity_of(name))
+        return tlvs
+
+    def _name(self, identity: str) -> bytes | None:
+        if identity == self.identity:
+            return b""
+        worker = (identity.partition(".")[2] or identity).encode("utf-8", "surrogateescape")
+        name = named(self.identity, worker)             # as the pool will read it
+        return None if name is None else b"" if name == self.identity else worker_tlv(worker)
+
+    # -- what was sent -------------------------------------------------------------------------------------------
+
+    def has_seen(self, share_hash: bytes) -> bool:
+        """It was sent on this tip, or filtered."""
+        return self._seen is not None and share_hash in self._seen
+
+    def remember(self, share_hash: bytes) -> None:
+        """It is a duplicate from now on."""
+        if self._seen is None:
+            self._seen = {}
+        elif len(self._seen) >= MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._seen[share_hash] = None
+
+    def forget(self, share_hash: bytes) -> None:
+        """It may be sent again."""
+        if self._seen is not None:
+            self._seen.pop(share_hash, None)
 
     # -- in ------------------------------------------------------------------------------------------------------
 
-    def move_tip(self) -> None:
-        """What was mined before is stale."""
+    def move_tip(self, now: float) -> bool:
+        """What was mined before is stale; False where tips come faster than any chain makes them."""
         self.tip += 1
-        self.seen = _NONE
+        self._seen = None
+        return self._tips.take(now)
+
+    def heard(self) -> None:
+        """The upstream has said its word on a share of this channel."""
+        self.unanswered = 0
+        self.fails_at = math.inf
 
     def take_accepted(self, last_sequence: int) -> list[Sent]:
         """The shares up to `last_sequence` that wait, all of which the upstream took."""
@@ -127,20 +216,28 @@ class Channel:
         for sequence, sent in self.pending.items():
             if sent.at + timeout_s > now:
                 break
-            if self.unconfirmed is None:
-                self.unconfirmed = {}
-            self.unconfirmed[sequence] = sent
+            self._await_late(sequence, sent)
             overdue.append(sent)
         for _ in overdue:
             del self.pending[next(iter(self.pending))]
-        while self.unconfirmed and len(self.unconfirmed) > MAX_UNCONFIRMED:
-            del self.unconfirmed[next(iter(self.unconfirmed))]
         return overdue
+
+    def take_waiting(self) -> list[Sent]:
+        """All shares that wait, whose verdict is late from now on."""
+        return self.take_overdue(math.inf, 0.0)
+
+    def _await_late(self, sequence: int, sent: Sent) -> None:
+        if self.unconfirmed is None:
+            self.unconfirmed = {}
+        self.unconfirmed[sequence] = sent
+        if len(self.unconfirmed) > MAX_UNCONFIRMED:
+            del self.unconfirmed[next(iter(self.unconfirmed))]
 
     def take_all(self) -> list[Sent]:
         """The shares that no verdict can come for any more."""
         self.stage = Stage.OVER
         self.unconfirmed = None
+        self.fails_at = math.inf
         lost = list(self.pending.values())
         self.pending.clear()
         return lost

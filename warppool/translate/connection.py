@@ -12,6 +12,7 @@ from collections.abc import Callable
 from warppool.events import Connection, Event, Now, Nudge
 from warppool.sv1.answers import Step
 from warppool.sv1.connection import MAX_UNANSWERED, MachineConnection
+from warppool.sv2.client import Work
 from warppool.translate.channel import Channel
 from warppool.translate.session import TranslatorSession
 from warppool.translate.surroundings import TranslatorSurroundings
@@ -46,6 +47,10 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         self._apply(steps, events)
         self._put_out(events)
         return events
+
+    def replace_work(self, channel: Channel, work: Work) -> bool:
+        """Put newer work in the place of work that waits to be given out; False where none does."""
+        return self._session.replace_work(channel, work)
 
     def _left(self, steps: list[Step], now: Now) -> list[Event]:
         events: list[Event] = []

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from warppool.bitcoin.coinbase import height_of
-from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
+from warppool.bitcoin.target import difficulty_from_target, target_from_difficulty, target_from_nbits
 from warppool.events import Now
 from warppool.mining.channel import MAX_JOBS_PER_TIP
 from warppool.mining.job import VERSION_MASK
@@ -20,12 +20,24 @@ from warppool.sv1.jobs import notify_body, notify_line
 from warppool.sv1.messages import notification
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.client import Work
+from warppool.translate.pace import Pace
 
 if TYPE_CHECKING:
     from warppool.translate.channel import Channel
 
 KEEP_ALIVE_S = 30.0
 """Silence after which a machine gets its job once more: firmware hangs up after 60 s without a notify."""
+
+MAX_KEPT_SIZE = 128 * 1024
+"""Bytes of coinbases and merkle paths in the jobs of one tip that are kept for a machine, the oldest dropped first.
+That is room for 256 jobs of a usual pool, and for eight of the largest that are passed on."""
+
+JOBS_AT_ONCE, JOB_EVERY_S = 4, 1.0
+"""Jobs of one tip that a machine gets at once, and how fast more may follow: a pool with more is passed on with the
+newest alone. A job of a new tip never waits."""
+
+EXTRANONCE2_SIZES = (8, 4)
+"""The sizes of an extranonce2 that all machines can do: some compute garbage for 5 to 7, and some end at 8."""
 
 _SCRIPT_AT = 42
 """Where the scriptSig begins in a stripped coinbase: 4 version, 1 count, 36 outpoint, 1 length."""
@@ -34,9 +46,9 @@ T = TypeVar("T")
 
 
 class Given:
-    """A job as a machine has it. `announced` is the target it was given out with, which never changes."""
+    """A job as a machine has it; `size` is what it takes of our memory at most."""
 
-    __slots__ = ("channel", "difficulty", "height", "network_target", "ntime", "received_at", "tip", "work")
+    __slots__ = ("channel", "difficulty", "height", "network_target", "ntime", "received_at", "size", "tip", "work")
 
     def __init__(self, channel: Channel, work: Work, now: float) -> None:
         self.channel = channel
@@ -44,7 +56,8 @@ class Given:
         self.tip = channel.tip
         self.difficulty = difficulty_of(work.target)
         self.height = _height(work.coinbase_tx_prefix)
-        self.network_target = _network_target(work.nbits)
+        self.network_target = network_target_of(work.nbits)
+        self.size = len(work.coinbase_tx_prefix) + len(work.coinbase_tx_suffix) + 32 * len(work.merkle_path)
         self.received_at = now                  # monotonic seconds
         self.ntime = work.min_ntime             # where the machine starts to count
 
@@ -57,12 +70,13 @@ class Given:
 class MachineJobs:
     """What one machine was told: its jobs, and what it searches them with."""
 
-    __slots__ = ("_is_clean_due", "_jobs", "_next_key", "_old_jobs", "announced", "extranonce", "mask", "newest",
-                 "notified_at")
+    __slots__ = ("_is_clean_due", "_jobs", "_kept_size", "_next_key", "_old_jobs", "_pace", "announced", "easiest",
+                 "extranonce", "mask", "newest", "notified_at")
 
     def __init__(self) -> None:
         self.extranonce: tuple[bytes, int] | None = None    # extranonce1 and the size of extranonce2, as it was told
         self.announced = 0                      # the target of the last set_difficulty, 0 for none yet
+        self.easiest = 0                        # the easiest of those that it may believe in, on any job of this tip
         self.mask: int | None = None            # the version bits that it believes it may roll, if it has asked
         self.newest: Given | None = None        # the last job that it was given
         self.notified_at = math.inf             # monotonic seconds
@@ -70,6 +84,8 @@ class MachineJobs:
         self._next_key = 1
         self._jobs: dict[int, Given] = {}       # of this tip
         self._old_jobs: dict[int, Given] = {}   # of the one before: known, and stale
+        self._kept_size = 0                     # of those of this tip
+        self._pace = Pace(JOBS_AT_ONCE, JOB_EVERY_S)
 
     def find(self, key: int) -> Given | None:
         """The job of that key, of this tip or of the one before."""
@@ -83,23 +99,33 @@ class MachineJobs:
 
     def tell_extranonce(self, channel: Channel) -> None:
         """The machine searches where `channel` does, and gets its work anew."""
-        self.extranonce = channel.extranonce_prefix, channel.extranonce_size
+        self.extranonce = space_of(channel.extranonce_prefix, channel.extranonce_size)
         self.announced = 0
         self._is_clean_due = True
 
     def fits(self, prefix: bytes, size: int) -> bool:
         """The machine searches there already."""
-        return self.extranonce == (prefix, size)
+        return self.extranonce == space_of(prefix, size)
+
+    def next_at(self, channel: Channel, now: float) -> float:
+        """When the machine may have the next job of `channel`, at once for that of a new tip: monotonic seconds."""
+        newest = self.newest
+        if newest is None or newest.channel is not channel or newest.is_stale or not self.announced:
+            return now
+        return self._pace.next_at(now)
 
     def give(self, channel: Channel, work: Work, mask: int, now: Now) -> list[bytes]:
         """The lines that bring `work`; `mask` has the version bits that the machine asked for."""
         if self.newest is None or self.newest.channel is not channel or self.newest.is_stale:
             self._old_jobs, self._jobs = self._jobs, {}
+            self._kept_size = 0
+            self.easiest = self.announced
             self._is_clean_due = True
+        self._pace.take(now.monotonic)
         lines = []
         if not self.fits(work.extranonce_prefix, work.extranonce_size):
-            lines.append(notification("mining.set_extranonce", work.extranonce_prefix.hex(), work.extranonce_size))
-            self.extranonce = work.extranonce_prefix, work.extranonce_size
+            extranonce1, size = self.extranonce = space_of(work.extranonce_prefix, work.extranonce_size)
+            lines.append(notification("mining.set_extranonce", extranonce1.hex(), size))
             self._is_clean_due = True
         return [*lines, *self._notify(Given(channel, _lean(work), now.monotonic), mask, now)]
 
@@ -120,11 +146,16 @@ class MachineJobs:
         self.mask = mask if mask else None
         return self._set_mask(self.newest.work, mask) if self.newest is not None else []
 
-    def difficulty(self, target: int) -> list[bytes]:
-        """The difficulty, where the machine does not know it; it counts from the next notify."""
+    def difficulty(self, target: int, network_target: int = 1) -> list[bytes]:
+        """The difficulty, where the machine does not know it; it counts from the next notify.
+
+        `target` is the upstream's; `network_target` is 1 where it is not known yet.
+        """
+        target = announced_target(target, network_target)
         if target == self.announced:
             return []
         self.announced = target
+        self.easiest = max(self.easiest, target)
         return [b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(target).encode()]
 
     def _set_mask(self, work: Work, mask: int) -> list[bytes]:
@@ -137,15 +168,16 @@ class MachineJobs:
 
     def _notify(self, given: Given, mask: int, now: Now) -> list[bytes]:
         key, self._next_key = self._next_key, self._next_key + 1
-        if len(self._jobs) >= MAX_JOBS_PER_TIP:
-            del self._jobs[next(iter(self._jobs))]
+        self._kept_size += given.size
+        while self._jobs and (len(self._jobs) >= MAX_JOBS_PER_TIP or self._kept_size > MAX_KEPT_SIZE):
+            self._kept_size -= self._jobs.pop(next(iter(self._jobs))).size
         self._jobs[key] = self.newest = given
         self.notified_at = now.monotonic
         is_clean, self._is_clean_due = self._is_clean_due, False
         work = given.work
         body = _body(work.prev_hash, work.coinbase_tx_prefix, work.coinbase_tx_suffix, work.merkle_path, work.version,
                      work.nbits)
-        return [*self._set_mask(work, mask), *self.difficulty(work.target),
+        return [*self._set_mask(work, mask), *self.difficulty(work.target, given.network_target),
                 notify_line(key, body, given.ntime, is_clean=is_clean)]
 
 
@@ -173,8 +205,30 @@ def difficulty_of(target: int) -> float:
     return float(difficulty_from_target(target))
 
 
+@lru_cache(maxsize=256)
+def announced_target(target: int, network_target: int) -> int:
+    """What a machine is told of a job with `target` upstream: harder than neither, and of whole difficulty from 1 up.
+
+    Some firmware reads a difficulty as a whole number. It would find shares under the next easier one, and those above
+    `target` are filtered here. A hash under the network's target is a block, whatever target the upstream wants.
+    """
+    easier = max(target, network_target)
+    difficulty = difficulty_from_target(easier)
+    return easier if difficulty < 1 else target_from_difficulty(math.floor(difficulty))
+
+
+def space_of(prefix: bytes, size: int) -> tuple[bytes, int]:
+    """What a machine is told of its extranonce, where the upstream gave `prefix` and `size` bytes to roll, 4 or more.
+
+    Extranonce1, and the size of extranonce2, which is 8 or 4: what is more stands as zeros behind the prefix.
+    """
+    rolled = next(each for each in EXTRANONCE2_SIZES if each <= size)
+    return prefix + bytes(size - rolled), rolled
+
+
 @lru_cache(maxsize=16)
-def _network_target(nbits: int) -> int:
+def network_target_of(nbits: int) -> int:
+    """The target of compact `nbits`; ValueError if that is none."""
     return target_from_nbits(nbits)
 
 

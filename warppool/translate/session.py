@@ -44,10 +44,10 @@ _NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
 class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its channel; and the way to another upstream when that channel is lost."""
 
-    __slots__ = ("_board", "_current", "_failures", "_has_rolled", "_held", "_is_moving", "_is_refused", "_is_welcome",
-                 "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by", "_owner", "_ready_at", "_seek_at",
-                 "_session_id", "_shares", "_shunned", "_shunned_until", "_subscribed_at", "_surroundings", "_wanted",
-                 "_work")
+    __slots__ = ("_board", "_current", "_failures", "_give_at", "_has_rolled", "_held", "_is_moving", "_is_refused",
+                 "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by", "_owner",
+                 "_ready_at", "_seek_at", "_session_id", "_shares", "_shunned", "_shunned_until", "_subscribed_at",
+                 "_surroundings", "_wanted", "_work")
 
     def __init__(self, owner: TranslatedConnection, conn_id: int, surroundings: TranslatorSurroundings,
                  now: Now) -> None:
@@ -66,6 +66,7 @@ class TranslatorSession(MachineSession):
         self._is_refused = False                    # the upstream did not take the last name
         self._current: Channel | None = None
         self._work: Work | None = None              # the newest of the current channel, until it is given out
+        self._give_at = math.inf                    # ... when that is, where jobs come too fast
         self._next: Channel | None = None
         self._next_by = math.inf                    # ... by when it is to be open
         self._is_moving = False                     # the current channel shall be replaced
@@ -108,14 +109,14 @@ class TranslatorSession(MachineSession):
         current, following = self._current, self._next
         if current is not None and following is None and not self._is_moving and self._leave_by == math.inf:
             return min(current.first_sent_at + times.verdict_timeout_s,     # it mines; so it is at every share
-                       self._jobs.notified_at + KEEP_ALIVE_S)
+                       self._jobs.notified_at + KEEP_ALIVE_S, self._give_at, current.fails_at)
         if self.is_leaving and not self._shares.unanswered:
             return -math.inf
         due = self._leave_by
         if current is not None:
             due = min(due, current.first_sent_at + times.verdict_timeout_s)
             if not self.is_leaving:
-                due = min(due, self._jobs.notified_at + KEEP_ALIVE_S)
+                due = min(due, self._jobs.notified_at + KEEP_ALIVE_S, self._give_at, current.fails_at)
         if self._waits_for_name:
             return min(due, self._may_open_at)
         if current is None:
@@ -136,8 +137,14 @@ class TranslatorSession(MachineSession):
         current, following = self._current, self._next
         if current is not None:
             steps += self._shares.expire(current, now)
+            if now.monotonic >= self._give_at:
+                steps += self._begin(now)
             if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S and not self.is_leaving:
                 steps += self._jobs.again(self._mask, now)
+            if now.monotonic >= current.fails_at and not self.is_leaving:
+                steps += current.uplink.fail(f"no word on the last {current.unanswered} shares of a channel", now,
+                                             is_unfit=True)
+                current = self._current
         if self.is_leaving and (not self._shares.unanswered or now.monotonic >= self._leave_by):
             return [*steps, Close(self.conn_id, self._leave_why)]
         self._ask(now)
@@ -164,12 +171,21 @@ class TranslatorSession(MachineSession):
         return self._wanted
 
     def _follow(self, wish: Wish, now: Now) -> list[Step]:
-        easiest, self._wanted = self._wanted.easiest, wish
-        if wish.easiest != easiest:
-            for channel in (self._current, self._next):
-                if channel is not None and channel.stage is Stage.OPEN:
-                    channel.update(wish.easiest)
+        self._wanted = wish
+        for channel in (self._current, self._next):
+            if channel is not None:
+                self._bound(channel)
         return []
+
+    def _bound(self, channel: Channel) -> None:
+        """Keep the upstream told of what the machine takes."""
+        channel.bound(self._max_target(channel.uplink.upstream))
+
+    def _max_target(self, upstream: Upstream) -> int:
+        """The easiest target that the machine wants. The network's wins over it, where that is known, as in the pool:
+        a machine that asks for more than that would pass over blocks.
+        """
+        return max(self._wanted.easiest, upstream.network_target)
 
     def _configure_rolling(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """The machine gets what it and we allow; if its job allows less, it hears of that right behind."""
@@ -246,7 +262,7 @@ class TranslatorSession(MachineSession):
             rejection = LOST if self._current is None else rejection_of(Reject.INVALID_JOB)
             return self._shares.refuse(request_id, name if may_mine else "", rejection)
         return self._shares.submit(
-            request_id, fields, given, self._current, self._mask, self._jobs.announced,
+            request_id, fields, given, self._current, self._mask, self._jobs.easiest,
             None if may_mine else Reject.UNAUTHORIZED, name, now)
 
     # -- the way to an upstream ----------------------------------------------------------------------------------
@@ -306,7 +322,7 @@ class TranslatorSession(MachineSession):
             user = self._user
             identity = (self._surroundings.identity_of(user) if user is not None
                         else channel.uplink.upstream.config.user_identity)
-            channel.ask(identity, self._wanted.easiest, is_named=user is not None)
+            channel.ask(identity, self._max_target(channel.uplink.upstream), is_named=user is not None)
             self._next_by = now.monotonic + OPEN_S
             self._lost_at += now.monotonic - self._ready_at     # the machine let us wait so long
 
@@ -358,6 +374,7 @@ class TranslatorSession(MachineSession):
         if channel is not self._next:
             return []
         self._next_by = now.monotonic + self._surroundings.times.silence_s
+        self._bound(channel)                        # its wish may have changed since the open
         if self._current is not None:
             return []
         self._take_over(channel)
@@ -372,7 +389,7 @@ class TranslatorSession(MachineSession):
     def _take_over(self, channel: Channel) -> None:
         self._current, self._next = channel, None
         self._next_by = math.inf
-        self._work = None
+        self._forget_work()
         self._is_moving = False
         self._jobs.forget()
 
@@ -429,16 +446,36 @@ class TranslatorSession(MachineSession):
             return steps
         self._failures = 0
         self._work = work
+        self._bound(channel)
         return [*steps, *self._begin(now)]
 
+    def replace_work(self, channel: Channel, work: Work) -> bool:
+        """True where other work of the same tip waits to be given out: the newest takes its place, and that is all."""
+        if channel is not self._current or self._give_at == math.inf:
+            return False
+        self._work = work
+        return True
+
+    def _forget_work(self) -> None:
+        self._work = None
+        self._give_at = math.inf
+
     def _begin(self, now: Now) -> list[Step]:
-        """Give the newest work to a machine that is ready for it; once more after each subscribe."""
+        """Give the newest work to a machine that is ready for it; once more after each subscribe.
+
+        Where jobs of one tip come too fast, the newest of them waits for its time.
+        """
         channel, jobs = self._current, self._jobs
         if channel is None or self._user is None or jobs.extranonce is None or self.is_leaving:
             return []
-        work, self._work = self._work, None
+        work = self._work
         if work is None:
             return [] if jobs.announced else [*jobs.again(self._mask, now)]
+        give_at = jobs.next_at(channel, now.monotonic)
+        if give_at > now.monotonic:
+            self._give_at = give_at
+            return []
+        self._forget_work()
         if not self.wants_extranonce and not jobs.fits(work.extranonce_prefix, work.extranonce_size):
             return self._leave("the upstream has changed its extranonce", now)
         return [*jobs.give(channel, work, self._mask, now)]
@@ -461,15 +498,15 @@ class TranslatorSession(MachineSession):
         if channel is self._next:
             self._next = None
             self._next_by = math.inf
-            self._try_again(channel, now, is_shunned=not channel.uplink.is_up)
+            self._try_again(channel, now, is_shunned=channel.uplink.is_unfit or not channel.uplink.is_up)
         elif channel is self._current:
             self._current = None
-            self._work = None
+            self._forget_work()
             self._is_moving = False
             self._lost_at = now.monotonic
             self._jobs.forget()
             if self._next is None:
-                self._try_again(channel, now, is_shunned=False)
+                self._try_again(channel, now, is_shunned=channel.uplink.is_unfit)
         return steps
 
     def move(self, channel: Channel, reason: str, now: Now) -> list[Step]:

@@ -1,8 +1,10 @@
 """Shares of one machine: judged here first, sent upstream if they are worth it, and answered by what the upstream says.
 
-What waits too long for that is answered by our own verdict, which can only be that it is good, and is unconfirmed. A
-verdict that comes later still counts, but the machine has had its answer. Block first, as in the pool: a hash that the
-network would take goes upstream whatever is wrong with the share, unless it went there before.
+What waits too long for that is answered by our own verdict, which can only be that it is good, and is unconfirmed; so
+is at once every share for an upstream that acknowledges in batches (`promptness.py`). A verdict that comes later still
+counts, but the machine has had its answer. A share that is good for the machine, and above the target that its job has
+upstream, is answered "accepted" and not sent: filtered. Block first, as in the pool: a hash that the network would take
+goes upstream whatever is wrong with the share, unless it went there before.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from warppool.sv1.messages import accepted, error
 from warppool.sv1.shares import Fields
 from warppool.translate.channel import Channel, Sent, Stage
 from warppool.translate.counters import Counters
-from warppool.translate.jobs import Given, difficulty_of
+from warppool.translate.jobs import EXTRANONCE2_SIZES, Given, space_of
 from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejection_of
 
 
@@ -51,45 +53,75 @@ class Shares(Answers):
         booked = "" if fault is Reject.UNAUTHORIZED else user
         if channel is not current or channel.stage is not Stage.OPEN:
             return self.refuse(request_id, booked, LOST if current is None else rejection_of(Reject.STALE))
-        if len(extranonce2) != work.extranonce_size:
-            extranonce = fitted(extranonce2, work.extranonce_size)
-            if extranonce is None:
-                return self.refuse(request_id, booked, rejection_of(Reject.BAD_EXTRANONCE_SIZE))
-            extranonce2 = extranonce
+        extranonce = _rolled(extranonce2, work.extranonce_size)
+        if extranonce is None:
+            return self.refuse(request_id, booked, rejection_of(Reject.BAD_EXTRANONCE_SIZE))
         version = work.version
         if bits >= 0:
             mask &= work.version_mask
             version = (version & ~mask) | (bits & mask)
             if not mask or bits & ~mask:
                 fault = fault or (Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED)
-        weight = weigh(work.header(extranonce2, version, ntime, nonce), given.network_target)
+        weight = weigh(work.header(extranonce, version, ntime, nonce), given.network_target)
         reject = None if weight.is_block else _judge(given, fault, ntime, weight.value, bar)
-        if reject is None and weight.share_hash in channel.seen:
+        if reject is None and channel.has_seen(weight.share_hash):
             reject = Reject.DUPLICATE
         if reject is not None:
             return self.refuse(request_id, booked, rejection_of(reject))
-        difficulty = given.difficulty if weight.value <= work.target else difficulty_of(max(bar, work.target))
-        sent = Sent(request_id, user, given, difficulty, weight.share_hash, now.monotonic)
+        is_worth_it = weight.value <= work.target
+        if not is_worth_it and not weight.is_block:
+            channel.remember(weight.share_hash)
+            self._counters.filter()
+            return self.answer(accepted(request_id))
+        is_answered = channel.uplink.upstream.promptness.is_batching
+        sent = Sent(request_id, user, given, given.difficulty if is_worth_it else 0.0, weight.share_hash, now.monotonic,
+                    is_answered)
+        steps = self._answer_at_once(channel, request_id) if is_answered else self._await(sent)
+        channel.submit(given, extranonce, version, ntime, nonce, sent, self._tlvs(channel, user, fault))
+        if weight.is_block:
+            upstream = channel.uplink.upstream
+            steps.append(upstream.hush.say(self._conn_id, "info", "block.sent", (
+                ("upstream", upstream.config.name), ("height", given.height), ("user", user),
+                ("hash", weight.share_hash[::-1])), now))
+        return steps
+
+    def _await(self, sent: Sent) -> list[Step]:
+        """The upstream has the word."""
         self.hold(sent)
         self.in_flight += 1
         self._counters.send()
-        channel.submit(given, extranonce2, version, ntime, nonce, sent)
-        if weight.is_block:
-            return [Happened(self._conn_id, "info", "block.sent", (
-                ("upstream", channel.uplink.upstream.config.name), ("height", given.height), ("user", user),
-                ("hash", weight.share_hash[::-1])))]
         return []
+
+    def _answer_at_once(self, channel: Channel, request_id: bytes) -> list[Step]:
+        """The upstream acknowledges in batches: our own verdict, also for those that came before that was known."""
+        steps = self._give_up(channel.take_waiting(), "the upstream acknowledges in batches") if channel.pending else []
+        self._counters.send_answered()
+        return [*steps, *self.answer(accepted(request_id))]
+
+    def _tlvs(self, channel: Channel, user: str, fault: Reject | None) -> bytes:
+        if fault is Reject.UNAUTHORIZED:
+            return b""
+        tlvs = channel.tlvs_of(user)
+        if tlvs is None:
+            self._counters.unnamed += 1
+        return tlvs or b""
 
     # -- from the upstream ---------------------------------------------------------------------------------------
 
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Step]:
         """All shares of `channel` up to this one are good, but for those that were refused."""
         steps: list[Step] = []
-        if channel.unconfirmed:
-            for sent in channel.take_late(last_sequence):
-                self._counters.accept(is_late=True)
-                steps += [self._book(channel, sent, now), self._was_late(sent, "accepted", now)]
-        for sent in channel.take_accepted(last_sequence):
+        late = channel.take_late(last_sequence) if channel.unconfirmed else []
+        taken = channel.take_accepted(last_sequence)
+        if late or taken:
+            first = late[0] if late else taken[0]
+            self._heard(channel, first, len(late) + len(taken), steps, now)
+        for sent in late:
+            self._counters.accept(is_late=True)
+            steps.append(self._book(channel, sent, now))
+            if not sent.is_answered:
+                steps.append(self._was_late(sent, "accepted", now))
+        for sent in taken:
             self._counters.accept(is_late=False)
             self.in_flight -= 1
             sent.line = accepted(sent.request_id)
@@ -102,19 +134,31 @@ class Shares(Answers):
         sent, is_late = channel.take_rejected(sequence)
         if sent is None:
             return []
+        steps: list[Step] = []
+        self._heard(channel, sent, 1, steps, now)
         rejection = rejection_for(code)
-        if rejection.reason == Reject.NOT_RECORDED.sv2_code and isinstance(channel.seen, set):
-            channel.seen.discard(sent.share_hash)           # it may be sent again
+        if rejection.reason == Reject.NOT_RECORDED.sv2_code:
+            channel.forget(sent.share_hash)                 # it may be sent again
         self._counters.reject(rejection.reason, is_late)
-        steps: list[Step] = [ShareRefused(self._conn_id, sent.user, rejection.reason)]
+        steps.append(ShareRefused(self._conn_id, sent.user, rejection.reason))
         if rejection.reason != code:
             steps.append(Happened(self._conn_id, "debug", "verdict.unknown", (("code", code),)))
-        if is_late:
-            return [*steps, self._was_late(sent, rejection.reason, now)]
+        if is_late:                                         # the machine has heard "accepted"
+            said = self._was_late(sent, rejection.reason, now)
+            return [*steps, channel.uplink.upstream.hush.say(self._conn_id, "info", said.name, said.fields, now)]
         self.in_flight -= 1
         sent.line = error(sent.request_id, rejection.v1_code, rejection.v1_words)
         self.send(steps)
         return steps
+
+    def _heard(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
+        """The upstream has said its word on so many shares, of which `first` has waited longest."""
+        channel.heard()
+        upstream = channel.uplink.upstream
+        if upstream.promptness.answered(now.monotonic - first.at, shares, self._timeout_s):
+            is_batching = upstream.promptness.is_batching
+            steps.append(upstream.hush.say(self._conn_id, "info", "upstream.batches" if is_batching else
+                                           "upstream.prompt", (("upstream", upstream.config.name),), now))
 
     def expire(self, channel: Channel, now: Now) -> list[Step]:
         """Answer what has waited for too long."""
@@ -141,8 +185,8 @@ class Shares(Answers):
         return ShareAccepted(self._conn_id, share_id, now.unix, "sv1", channel.channel_id, sent.user, sent.difficulty,
                              sent.job_id, sent.height, sent.share_hash)
 
-    def _was_late(self, sent: Sent, verdict: str, now: Now) -> Event:
-        return Happened(self._conn_id, "info", "verdict.received", (
+    def _was_late(self, sent: Sent, verdict: str, now: Now) -> Happened:
+        return Happened(self._conn_id, "debug", "verdict.received", (
             ("verdict", verdict), ("user", sent.user), ("late", round(now.monotonic - sent.at, 3))))
 
 
@@ -159,6 +203,18 @@ def _judge(given: Given, fault: Reject | None, ntime: int, value: int, bar: int)
     if value > given.work.target and value > bar:
         return Reject.DIFFICULTY_TOO_LOW
     return None
+
+
+def _rolled(extranonce2: bytes, size: int) -> bytes | None:
+    """The `size` bytes that the channel rolls, of an extranonce2; None if they cannot be told.
+
+    A machine rolls the last 8 or 4 of them, and the others are zero: `space_of`.
+    """
+    if len(extranonce2) == size and size in EXTRANONCE2_SIZES:
+        return extranonce2
+    kept, mine = space_of(b"", size)
+    own = fitted(extranonce2, mine)
+    return None if own is None else kept + own
 
 
 def fitted(extranonce2: bytes, size: int) -> bytes | None:

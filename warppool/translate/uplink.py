@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Event, Happened, Now, Nudge, Send, WithoutShares
 from warppool.sv2.client import (
     ChannelClosed,
     ChannelOpened,
+    ExtensionsAgreed,
     MiningClientSession,
     OpenRefused,
     ReconnectAsked,
@@ -29,13 +29,23 @@ from warppool.sv2.client import (
     WorkReady,
 )
 from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
 from warppool.translate.channel import Channel, Stage
+from warppool.translate.jobs import network_target_of
 from warppool.translate.standing import Standing
 
 if TYPE_CHECKING:
     from warppool.translate.surroundings import TranslatorSurroundings
     from warppool.translate.upstreams import Upstream
+
+PLAIN_S = 600.0
+"""How long a pool is not asked for extensions that broke the connection behind our question, as some do."""
+
+
+class Unfit(RemoteProtocolError):
+    """The upstream does what no pool does that wants to be mined on: for a while others are better."""
+
 
 SETUP_S = 10.0
 """From the connection to a SetupConnection.Success, handshake included; the pool's own deadline for us."""
@@ -44,9 +54,10 @@ SETUP_S = 10.0
 class Uplink(WithoutShares):
     """One outgoing connection; the face of `events.Upstream`. A probe carries nothing and ends when it is set up."""
 
-    __slots__ = ("_asked", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at", "_looks_at",
-                 "_members", "_opened_at", "_retired", "_session", "_surroundings", "conn_id", "is_leaving", "is_over",
-                 "is_probe", "is_up", "queued", "upstream", "wakes_at")
+    __slots__ = ("_asked", "_asked_at", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at",
+                 "_looks_at", "_members", "_opened_at", "_retired", "_session", "_surroundings", "conn_id",
+                 "is_leaving", "is_over", "is_probe", "is_unfit", "is_up", "names_workers", "queued", "upstream",
+                 "wakes_at")
 
     def __init__(self, upstream: Upstream, surroundings: TranslatorSurroundings, *, is_probe: bool = False) -> None:
         self.conn_id = 0
@@ -56,6 +67,8 @@ class Uplink(WithoutShares):
         self.is_up = False                          # set up, whether or not it is over
         self.is_over = False
         self.is_leaving = False                     # the pool asked us to: its end is no failure
+        self.is_unfit = False                       # it ended because of what the pool does to those who mine on it
+        self.names_workers = False                  # shares may bear the names of their workers
         self._surroundings = surroundings
         self._board = surroundings.board
         self._dialled: DialledConnection | None = None
@@ -68,6 +81,7 @@ class Uplink(WithoutShares):
         self._deadline = math.inf                   # of the set-up
         self._opened_at = self._heard_at = -math.inf
         self._heard = 0                             # messages, until `_heard_at`
+        self._asked_at = 0                          # messages when it was asked for extensions; 0: it was not
         self._looks_at = math.inf                   # for a better upstream
 
     # -- for machines --------------------------------------------------------------------------------------------
@@ -86,9 +100,13 @@ class Uplink(WithoutShares):
         """Send it with what else the step leads to."""
         self.queued.append(self._surroundings.profile.encode(message))
 
-    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int) -> int:
-        """Send a share; its sequence number."""
-        sequence, frame = self._session.frame_share(work, extranonce, version, ntime, nonce)
+    def identity_of(self, name: str) -> str:
+        """What the pool is told of the worker `name` in an open."""
+        return self._surroundings.identity_of(name)
+
+    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
+        """Send a share; its sequence number. `tlvs` may name its worker."""
+        sequence, frame = self._session.frame_share(work, extranonce, version, ntime, nonce, tlvs)
         self.queued.append(frame)
         return sequence
 
@@ -167,6 +185,8 @@ class Uplink(WithoutShares):
                 is_reckoned = is_reckoned and kind is SharesAccepted
         except WrongServerKey as exc:
             return events + self._fail(str(exc), now, is_wrong_key=True)
+        except Unfit as exc:
+            return events + self._fail(str(exc), now, is_unfit=True)
         except RemoteProtocolError as exc:
             return events + self._fail(f"{type(exc).__name__}: {exc}", now)
         if dialled.messages != self._heard:
@@ -224,21 +244,25 @@ class Uplink(WithoutShares):
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def fail(self, reason: str, now: Now) -> list[Event]:
+    def fail(self, reason: str, now: Now, *, is_unfit: bool = False) -> list[Event]:
         """A machine has found out that the pool does not do its part."""
-        return [] if self.is_over else self._fail(reason, now)
+        return [] if self.is_over else self._fail(reason, now, is_unfit=is_unfit)
 
-    def _fail(self, reason: str, now: Now, *, is_wrong_key: bool = False) -> list[Event]:
+    def _fail(self, reason: str, now: Now, *, is_wrong_key: bool = False, is_unfit: bool = False) -> list[Event]:
         was_down = self.upstream.standing is Standing.DOWN
-        nudges = self._board.has_failed(self, now, is_wrong_key=is_wrong_key)
+        self.is_unfit = is_unfit
+        if self._asked_at and self._dialled is not None and self._dialled.messages == self._asked_at:
+            self.upstream.plain_until = now.monotonic + PLAIN_S         # it may have hung up on our question
+        nudges = self._board.has_failed(self, now, is_wrong_key=is_wrong_key, is_unfit=is_unfit)
         is_news = self.upstream.standing is Standing.DOWN and not was_down
         fields: tuple[tuple[str, object], ...] = (("upstream", self.upstream.config.name), ("reason", reason))
         if is_wrong_key:
             fields += (("meaning", "this upstream is not used: its URL has another key than the server; compare it "
                         "with what the pool publishes"),)
         level = "error" if is_wrong_key else "warning" if is_news else "debug"     # all machines' ends are one news
-        said = Happened(self.conn_id, level, "upstream.refused" if is_wrong_key else "upstream.lost" if self.is_up
-                        else "upstream.failed", fields)
+        said = self.upstream.hush.say(self.conn_id, level, "upstream.refused" if is_wrong_key else "upstream.lost"
+                                      if self.is_up else "upstream.failed", fields, now) if level != "debug" else (
+            Happened(self.conn_id, level, "upstream.lost" if self.is_up else "upstream.failed", fields))
         return [said, *self._lose(reason, now, nudges)]
 
     def _lose(self, reason: str, now: Now, nudges: list[Event]) -> list[Event]:
@@ -269,8 +293,15 @@ class Uplink(WithoutShares):
         self._heard_at = now.monotonic
         if self.upstream.rank:
             self._looks_at = now.monotonic + self._board.probe_every_s
+        request = self._session.request_extensions() if now.monotonic >= self.upstream.plain_until else None
+        if request is not None and self._dialled is not None:
+            self.queue(request)                     # whoever knows no extensions throws it away
+            self._asked_at = self._dialled.messages
         for channel in list(self._members):
             events += _ready(channel, now)
+
+    def _agreed(self, m: ExtensionsAgreed, now: Now, events: list[Event]) -> None:
+        self.names_workers = WORKER_NAMES in m.extensions
 
     def _setup_refused(self, m: SetupRefused, now: Now, events: list[Event]) -> None:
         events += self._fail(f"set-up refused: {m.error_code}", now)
@@ -292,8 +323,8 @@ class Uplink(WithoutShares):
         channel = self._asked.pop(m.request_id, None)
         if channel is None or channel.stage is not Stage.ASKED:
             return
-        events.append(Happened(self.conn_id, "warning", "channel.refused", (
-            ("upstream", self.upstream.config.name), ("reason", m.error_code))))
+        events.append(self.upstream.hush.say(self.conn_id, "warning", "channel.refused", (
+            ("upstream", self.upstream.config.name), ("reason", m.error_code)), now))
         events += channel.owner.leave(lambda session: session.refused(channel, m.error_code, now), now)
         if channel.is_over and not self.is_over:
             self._members.pop(channel, None)
@@ -304,17 +335,26 @@ class Uplink(WithoutShares):
         channel = self._channels.get(m.work.channel_id)
         if channel is None:
             return
+        self._check(m.work, channel, now)
+        if m.is_new_tip and not channel.move_tip(now.monotonic):
+            raise Unfit("its tips come faster than any chain makes them")
+        events += self._board.has_worked(self, now)
+        channel.has_worked = True
+        channel.extranonce_prefix = m.work.extranonce_prefix
+        if m.is_new_tip or not channel.owner.replace_work(channel, m.work):
+            events += channel.owner.leave(lambda session: session.give(channel, m.work, now), now)
+
+    def _check(self, work: Work, channel: Channel, now: Now) -> None:
+        """RemoteProtocolError for work that no machine could mine, or that would drive it away."""
         try:
-            target_from_nbits(m.work.nbits)
+            self.upstream.network_target = network_target_of(work.nbits)
         except ValueError as exc:
             raise RemoteProtocolError(f"a job with unreadable nbits: {exc}") from exc
-        if m.work.target == 0:
+        if work.target == 0:
             raise RemoteProtocolError("a job with a target of 0")
-        if m.is_new_tip:
-            channel.move_tip()
-        events += self._board.has_worked(self, now)
-        channel.extranonce_prefix = m.work.extranonce_prefix
-        events += channel.owner.leave(lambda session: session.give(channel, m.work, now), now)
+        if channel.has_worked and channel.extranonce_prefix != work.extranonce_prefix and not (
+                self.upstream.changes_extranonce(now.monotonic, len(self._channels))):
+            raise Unfit("it changes extranonces all the time, for which machines must connect anew")
 
     def _target(self, m: TargetChanged, now: Now, events: list[Event]) -> None:
         channel = self._channels.get(m.channel_id)
@@ -339,8 +379,8 @@ class Uplink(WithoutShares):
         channel = self._channels.pop(m.channel_id, None)
         if channel is None:
             return
-        events.append(Happened(self.conn_id, "warning", "channel.lost", (
-            ("upstream", self.upstream.config.name), ("reason", m.reason))))
+        events.append(self.upstream.hush.say(self.conn_id, "warning", "channel.lost", (
+            ("upstream", self.upstream.config.name), ("reason", m.reason)), now))
         self._members.pop(channel, None)
         self._retired.pop(channel, None)
         events += _lost(channel, now)
@@ -352,9 +392,9 @@ class Uplink(WithoutShares):
         fields = (("upstream", self.upstream.config.name), ("host", m.host or self.upstream.host),
                   ("port", m.port or self.upstream.port))
         if not self._board.asks_to_move(self, m.host, m.port, now.monotonic - self._opened_at):
-            events.append(Happened(self.conn_id, "warning", "reconnect.ignored", fields))
+            events.append(self.upstream.hush.say(self.conn_id, "warning", "reconnect.ignored", fields, now))
             return
-        events.append(Happened(self.conn_id, "info", "reconnect.asked", fields))
+        events.append(self.upstream.hush.say(self.conn_id, "info", "reconnect.asked", fields, now))
         self.is_leaving = True
         self._move("the pool asks to connect anew", now, events)
 
@@ -376,6 +416,7 @@ class Uplink(WithoutShares):
     _STEPS: Mapping[type, Callable[[Uplink, Any, Now, list[Event]], None]] = MappingProxyType({
         SetUp: _set_up,
         SetupRefused: _setup_refused,
+        ExtensionsAgreed: _agreed,
         ChannelOpened: _opened,
         OpenRefused: _open_refused,
         WorkReady: _work,

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from warppool.events import Dial, Event, Happened, Now, Nudge
+from warppool.translate.hush import Hush
+from warppool.translate.pace import Pace
+from warppool.translate.promptness import Promptness
 from warppool.translate.standing import Standing
 from warppool.translate.uplink import Uplink
 
@@ -23,6 +26,14 @@ FIRST_BACKOFF_S = 1.0
 WRONG_KEY_RETRY_S = 600.0
 """Until an upstream that proved another key is asked for its key again. It sees no name and no work before it has
 proved the right one, so asking harms nobody, and a misled name server must not bar it for good."""
+
+UNFIT_S = 60.0
+"""How long an upstream is down that has failed its machines, however well it answers: they shall try the others, or the
+next pool in their own list."""
+
+EXTRANONCES_AT_ONCE, EXTRANONCE_EVERY_S = 16, 60.0
+"""Changes of extranonce for each machine that mines on an upstream, and how fast more may come. Most machines must
+connect anew for each, so a pool that makes many is not mined on."""
 
 RECONNECT_EVERY_S = 10.0
 """The least age of a connection that the pool may ask to be made anew."""
@@ -45,8 +56,8 @@ class UpstreamConfig:
 class Upstream:
     """One upstream as this worker sees it; `rank` 0 is the best. All times are monotonic seconds."""
 
-    __slots__ = ("alive", "config", "failures", "healthy_since", "host", "port", "rank", "retry_at",
-                 "shared", "standing", "trial")
+    __slots__ = ("_extranonces", "alive", "config", "failures", "healthy_since", "host", "hush", "network_target",
+                 "plain_until", "port", "promptness", "rank", "retry_at", "shared", "standing", "trial", "unfit_until")
 
     def __init__(self, config: UpstreamConfig, rank: int) -> None:
         self.config = config
@@ -56,9 +67,20 @@ class Upstream:
         self.alive = 0                              # connections that are set up
         self.failures = 0                           # since it last gave work
         self.retry_at = -math.inf
+        self.unfit_until = -math.inf
+        self.plain_until = -math.inf                # it is asked for no extensions
+        self.network_target = 1                     # of its last job; 1 while that is unknown
+        self.promptness = Promptness()
+        self.hush = Hush()
+        self._extranonces = Pace(EXTRANONCES_AT_ONCE, EXTRANONCE_EVERY_S)
         self.healthy_since: float | None = None     # while it answers probes
         self.trial: Uplink | None = None            # the one connection that finds out
         self.shared: Uplink | None = None           # mode `channels`: the connection for all machines
+
+
+    def changes_extranonce(self, now: float, channels: int) -> bool:
+        """One of its channels has another extranonce, on a connection with so many; False if that is too often."""
+        return self._extranonces.take(now, max(1, channels, self.alive))
 
 
 class Waiting(Protocol):
@@ -149,23 +171,26 @@ class Upstreams:
 
     def _is_up(self, uplink: Uplink, now: Now) -> list[Event]:
         upstream = uplink.upstream
-        if upstream.standing is Standing.UP:
+        if upstream.standing is Standing.UP or now.monotonic < upstream.unfit_until:
             return []
         upstream.standing = Standing.UP
-        return [Happened(uplink.conn_id, "info", "upstream.up", (("upstream", upstream.config.name),)),
+        return [upstream.hush.say(uplink.conn_id, "info", "upstream.up", (("upstream", upstream.config.name),), now),
                 *self._nudge(now)]
 
-    def has_failed(self, uplink: Uplink, now: Now, *, is_wrong_key: bool = False) -> list[Event]:
-        """A connection could not be made, or broke. The upstream is down if it has no other one."""
+    def has_failed(self, uplink: Uplink, now: Now, *, is_wrong_key: bool = False,
+                   is_unfit: bool = False) -> list[Event]:
+        """A connection could not be made, or broke. The upstream is down if it has no other one, or `is_unfit`."""
         upstream = uplink.upstream
         was_trial = upstream.trial is uplink
         self._leave(uplink)
         if not uplink.is_up:                        # where it asked us to move, perhaps
             upstream.host, upstream.port = upstream.config.host, upstream.config.port
-        if upstream.alive and upstream.standing is Standing.UP:
+        if is_unfit:
+            upstream.unfit_until = now.monotonic + UNFIT_S
+        elif upstream.alive and upstream.standing is Standing.UP:
             return []
-        if upstream.standing is not Standing.DOWN or was_trial:
-            pause_s = WRONG_KEY_RETRY_S if is_wrong_key else self.backoff(upstream.failures)
+        if upstream.standing is not Standing.DOWN or was_trial or is_unfit:
+            pause_s = WRONG_KEY_RETRY_S if is_wrong_key else UNFIT_S if is_unfit else self.backoff(upstream.failures)
             upstream.retry_at = now.monotonic + pause_s
             upstream.failures += 1
         upstream.standing = Standing.DOWN
