@@ -76,10 +76,10 @@ def test_cpuminers_session_word_for_word_mines_blocks(tmp_path, mode):
         until(lambda: len(booked_by(translator)) == 4)
         mined = [good.hash, *(block.hash for block in blocks)]
         assert [(share.hash, share.worker) for share in booked_by(translator)] == [(h, "addr.w") for h in mined]
-        assert [(share.hash, share.worker) for share in pool.booked()] == [(h, "farm.unnamed") for h in mined]
+        assert [(share.hash, share.worker) for share in pool.booked()] == [(h, "farm.w") for h in mined]
         assert translator.counts()._asdict() == {
-            "received": 5, "accepted": 4, "rejected": (("duplicate-share", 1),), "pending": 0, "unconfirmed": 0,
-            "late": 0}
+            "received": 5, "accepted": 4, "rejected": (("duplicate-share", 1),), "filtered": 0, "pending": 0,
+            "unconfirmed": 0, "late": 0, "unnamed": 0}
 
 
 @each_mode
@@ -140,11 +140,27 @@ def test_two_hundred_machines_and_the_books_agree_to_the_share(tmp_path, mode):
             assert fleet.sent == counts.received and fleet.answers == {0: counts.accepted, 22: 400}
             upstreams = sum(worker.upstreams for worker in translator.stats())
             assert upstreams == (200 if mode == "connection" else 2)
-        assert Counter(share.worker for share in pool.booked()) == {
-            "farm.unnamed": 100 * 16, **dict.fromkeys(names[1::2], 16)}
+        assert Counter(share.worker for share in pool.booked()) == dict.fromkeys(names, 16)
         until(lambda: len(booked_by(translator)) == counts.accepted)
         assert Counter(share.worker for share in booked_by(translator)) == dict.fromkeys(names, 16)
         assert {share.hash for share in booked_by(translator)} == {share.hash for share in pool.booked()}
+
+
+@each_mode
+def test_machines_that_wait_have_workers_of_their_own_in_the_pools_books(tmp_path, mode):
+    """Each waits for its subscribe answer, so that its channel is opened under the name in the translator's file."""
+    names = ["alice.rig1", "farm.rig2", "rig3", "alice." + "x" * 33]
+    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool, mode=mode) as translator:
+        with Fleet(port_of(translator), names, waits=lambda number: True) as fleet:
+            fleet.drive(fleet.are_working)
+            fleet.give(8)
+            fleet.drive(fleet.are_answered)
+        assert Counter(share.worker for share in pool.booked()) == {
+            "farm.rig1": 8, "farm.rig2": 8, "farm.rig3": 8, "farm.unnamed": 8}
+        assert {share.user for share in pool.booked()} == {"farm"}
+        until(lambda: len(booked_by(translator)) == 32)
+        assert Counter(share.worker for share in booked_by(translator)) == dict.fromkeys(names, 8)
+        assert translator.counts().unnamed == 8
 
 
 @each_mode
@@ -198,8 +214,8 @@ def test_the_summary_says_where_every_share_is(tmp_path, caplog):
     assert float(line.pop("hashrate_1m")) > 0 and float(line.pop("best")) > 0
     assert {name: value for name, value in line.items() if not name.startswith("hashrate_")} == {
         "event": "translator.summary", "machines": "2", "upstreams": "2", "received": "18", "accepted": "16",
-        "rejected": "2", "rejected_duplicate-share": "2", "pending": "0", "unconfirmed": "0", "late": "0",
-        "balanced": "yes"}
+        "rejected": "2", "rejected_duplicate-share": "2", "filtered": "0", "pending": "0", "unconfirmed": "0",
+        "late": "0", "unnamed": "0", "balanced": "yes"}
 
 
 def test_a_share_that_is_in_no_counter_is_there_for_all_to_see(tmp_path, caplog):

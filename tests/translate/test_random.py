@@ -1,7 +1,10 @@
-"""Anything, in any order: no step raises, the counters balance after each (`World.check`), nothing is left over."""
+"""Anything, in any order: no step raises, the counters balance after each (`World.check`), no worker's name leads to
+another user (`Pool.deliver`), no machine waits for an answer to a share longer than it may, nothing is left over.
+"""
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -13,6 +16,7 @@ from tests.garbage import mutated
 from tests.translate.world import GARBAGE, MASK, World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.sv2.messages.common import Reconnect, SetupConnectionSuccess
+from warppool.sv2.messages.extensions import RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess
 from warppool.sv2.messages.mining import (
     CloseChannel,
     NewExtendedMiningJob,
@@ -28,6 +32,8 @@ from warppool.sv2.messages.mining import (
     UpdateChannelError,
 )
 
+VERDICT_TIMEOUT_S = 2.0
+
 small = st.integers(0, 12)
 codes = st.sampled_from(["stale-share", "not-recorded", "duplicate-share", "unknown-user", "", "x" * 255])
 messages = st.one_of(
@@ -37,7 +43,8 @@ messages = st.one_of(
         [bytes(32), b"\xff" * 32, target_from_difficulty("1e-9").to_bytes(32, "little")])),
     st.builds(SetExtranoncePrefix, small, st.binary(max_size=32)),
     st.builds(NewExtendedMiningJob, small, small, st.none() | st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1),
-              st.booleans(), st.just((b"\x33" * 32,)), st.binary(max_size=80), st.binary(max_size=9)),
+              st.booleans(), st.sampled_from([1, 255]).map(lambda levels: (b"\x33" * 32,) * levels),
+              st.binary(max_size=80), st.sampled_from([0, 9, 16_000, 60_000]).map(bytes)),
     st.builds(SetNewPrevHash, small, small, st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1),
               st.sampled_from([0x17034219, 0x207FFFFF, 0, 0xFFFFFFFF, 0x01000000])),
     st.builds(CloseChannel, small, codes),
@@ -46,6 +53,8 @@ messages = st.one_of(
     st.builds(UpdateChannelError, small, codes),
     st.builds(Reconnect, st.sampled_from(["", "pool-0", "pool-1", "nowhere"]), st.sampled_from([0, 34254])),
     st.builds(SetupConnectionSuccess, st.just(2), st.just(0)),
+    st.builds(RequestExtensionsSuccess, st.just(0) | small, st.sampled_from([(), (2,), (2, 7)])),
+    st.builds(RequestExtensionsError, st.just(0) | small, st.sampled_from([(), (2,)]), st.sampled_from([(), (5,)])),
 )
 
 
@@ -64,6 +73,17 @@ class Life(RuleBasedStateMachine):
     def arrive(self, name, mask, takes, password):
         if len(self.alive) < 5:
             machine = self.world.machine().start(name, password, mask=mask, takes_extranonce=takes)
+            self.alive.append((name, machine))
+
+    @rule(name=st.sampled_from(["farm.w", "b.2", "other", "a." + "x" * 60, "..", "victim.b", "a.\u00e4\u202e"]))
+    def arrive_as_cpuminer_does(self, name):
+        if len(self.alive) < 5:
+            machine = self.world.machine()
+            machine.client.subscribe()
+            machine.say()
+            self.world.wait(0.3)
+            machine.client.authorize(name)
+            machine.say()
             self.alive.append((name, machine))
 
     @precondition(lambda self: self.alive)
@@ -86,6 +106,8 @@ class Life(RuleBasedStateMachine):
         _, machine = self.alive[which % len(self.alive)]
         if machine.is_open:
             machine.client.receive = lambda data: []        # answers to calls that its client never made
+            machine.asked_at.clear()
+            machine.is_deaf = True
             machine.send(call + b"\n")
 
     @precondition(lambda self: self.alive)
@@ -107,7 +129,27 @@ class Life(RuleBasedStateMachine):
             self.world.pools[which].answer()
             self.world.run()
 
-    @rule(which=st.integers(0, 1), kind=st.sampled_from([OpenExtendedMiningChannel, SubmitSharesExtended]),
+    @rule(which=st.integers(0, 1), batch=st.sampled_from([1, 2, 10, 10**6]))
+    def gather(self, which, batch):
+        self.world.pools[which].batch = batch
+
+    @rule(which=st.integers(0, 1), count=st.sampled_from([10, 100]), is_tip=st.booleans())
+    def flood(self, which, count, is_tip):
+        for number in range(count):
+            self.world.pools[which].new_job(new_tip=is_tip and number % 3 == 0)
+        self.world.run()
+
+    @rule(which=st.integers(0, 1), shares=st.integers(60, 110))
+    def mine_long(self, which, shares):
+        """Enough for a pool without a word to have failed."""
+        for name, machine in self.alive[which:which + 1]:
+            for _ in range(shares):
+                if machine.work is not None and machine.is_open and machine.work.target > 1 << 250:
+                    machine.mine(1, name)
+                    self.world.wait(0.7)
+
+    @rule(which=st.integers(0, 1), kind=st.sampled_from([
+        OpenExtendedMiningChannel, SubmitSharesExtended, RequestExtensions]),
           said=st.none() | messages)
     def lie(self, which, kind, said):
         instead = self.world.pools[which].instead
@@ -150,7 +192,15 @@ class Life(RuleBasedStateMachine):
     def balances(self):
         if hasattr(self, "world"):
             self.world.check()
+            self.is_answered_in_time()
             self.alive = [(name, machine) for name, machine in self.alive if machine.is_open]
+
+    def is_answered_in_time(self):
+        for machine in self.world.machines.values():
+            waiting = min(machine.asked_at.values(), default=math.inf)
+            if machine.is_open and not machine.is_deaf:
+                assert self.world.now.monotonic - waiting <= VERDICT_TIMEOUT_S + 1e-6
+            assert machine.longest_wait <= VERDICT_TIMEOUT_S + 1e-6
 
     def teardown(self):
         if not hasattr(self, "world"):
