@@ -12,7 +12,7 @@ import pytest
 
 from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha
-from warppool.node.items import Outcome, SubmitBlock, Verdict
+from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock, Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.threads import STOP
@@ -425,6 +425,139 @@ def test_stop_ends_a_call_that_hangs(stub, tmp_path, block, caplog):
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert "block.delayed" not in caplog.text
+
+
+def test_a_stop_touches_none_of_a_thousand_blocks_that_wait_for_a_dead_node(stub, tmp_path, monkeypatch):
+    """Each hand-in makes hex of 4 MB: a thousand of them took half a minute after the stop."""
+    stub.mood = Mood.HANG
+    submitter = RpcSubmitter(0, NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"), queue.Queue())
+    handed: list[str] = []
+    hand_in = submitter._rpc.call
+
+    def noted(method: str, *params: Any, timeout_s: float) -> Any:
+        handed.append(params[0])
+        return hand_in(method, *params, timeout_s=timeout_s)
+
+    monkeypatch.setattr(submitter._rpc, "call", noted)
+    for number in range(1000):
+        submitter.inbox.put(block_on(stub.chain[-1], 1, number))
+    thread = threading.Thread(target=submitter.run)
+    thread.start()
+    stub.wait_until(lambda: stub.count("submitblock") == 1)
+    submitter.inbox.put(STOP)
+    submitter.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive() and len(handed) == 1
+
+
+def test_a_new_block_waits_for_no_look_up_that_hangs(stub, tmp_path):
+    """The look-up may take ten minutes here; it is given up after a second."""
+    stub.moods["getblockheader"] = Mood.HANG
+    submitter = RpcSubmitter(0, NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"), queue.Queue(),
+                             lookup_timeout_s=600.0)
+    thread = threading.Thread(target=submitter.run)
+    thread.start()
+    submitter.inbox.put(first := block_on(stub.chain[-1], 1))
+    stub.wait_until(lambda: stub.count("getblockheader") == 1)
+    submitter.inbox.put(block_on(first.block_hash, 2))
+    stub.wait_until(lambda: len(stub.submitted) == 2)
+    submitter.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+# Calls that the node refuses.
+
+def forbidden(stub: StubNode, *methods: str) -> None:
+    stub.moods.update(dict.fromkeys(methods, Mood.FORBIDDEN))
+
+
+REFUSALS = [
+    ("getblockheader",), ("getblockcount",), ("getblockhash",), ("getblockheader", "getblockcount"),
+    ("getblockheader", "getblock"), ("getblockheader", "getblock", "getblockcount", "getblockchaininfo"),
+    ("getblockcount", "getblockchaininfo"), ("getblockhash", "getblockcount", "getblockchaininfo"),
+]
+
+
+@pytest.mark.parametrize("methods", REFUSALS)
+@pytest.mark.parametrize("is_known_method", [True, False])
+def test_a_block_gets_its_verdicts_by_whatever_calls_are_left(stub, run, block, caplog, methods, is_known_method):
+    stub.hooks["getblock"] = stub._do_getblockheader
+    if is_known_method:
+        forbidden(stub, *methods)
+    else:
+        stub.hooks.update(dict.fromkeys(methods, faulty(-32601, "Method not found")))
+    run.put(block)
+    assert run.outcome() == (block.block_hash, Verdict.ACCEPTED, "")
+    for _ in range(6):
+        stub.grow()
+    assert run.outcome() == (block.block_hash, Verdict.BURIED, "")
+    assert "event=node.unseen" not in caplog.text and len(stub.submitted) == 1
+
+
+@pytest.mark.parametrize("methods", REFUSALS[:6])
+def test_a_block_beside_the_chain_is_seen_by_whatever_calls_are_left(stub, run, methods):
+    genesis = stub.chain[-1]
+    stub.grow()
+    stub.hooks["getblock"] = stub._do_getblockheader
+    forbidden(stub, *methods)
+    run.put(block := block_on(genesis, 1))
+    assert run.outcome()[:2] == (block.block_hash, Verdict.SIDE)
+    for _ in range(6):
+        stub.grow()
+    assert run.outcome() == (block.block_hash, Verdict.BURIED, "")
+
+
+def test_where_nothing_shows_the_chain_the_log_says_each_minute_what_is_missing(stub, run, block, caplog):
+    forbidden(stub, "getblockheader", "getblock", "getblockhash", "getblockcount", "getblockchaininfo")
+    began = run.clock.now
+    run.put(block)
+    assert run.outcome() == (block.block_hash, Verdict.ACCEPTED, "")        # by the answer to submitblock
+    run.pass_time(600)
+    minutes = (run.clock.now - began) / 60
+    said = caplog.text.count("event=node.unseen")
+    assert minutes / 2 - 1 <= said <= minutes + 1
+    assert "missing=getblockheader,getblockcount" in caplog.text
+    stub.moods.clear()                                                      # and it is tried again
+    for _ in range(6):
+        stub.grow()
+    assert run.outcome() == (block.block_hash, Verdict.BURIED, "")
+
+
+def test_a_lagging_node_gets_eight_megabytes_once(stub, run, block):
+    """It says that it lacks the parent: from then on it is asked for the parent, and nothing is sent twice."""
+    other = block_on(dsha(b"not here yet"), 2)
+    run.put(other)
+    run.pass_time(600)
+    assert stub.submitted == [other.raw_block]
+    assert stub.count("getblockheader") > 100
+    with stub.changed:
+        stub.chain.append(dsha(b"not here yet"))
+    assert run.outcome() == (other.block_hash, Verdict.ACCEPTED, "")
+    assert len(stub.submitted) == 2
+
+
+def test_a_node_that_takes_a_minute_for_each_block_is_not_sent_it_again(stub, run, block):
+    """Each submit times out, and the look-up finds what the node did meanwhile."""
+    stub.moods["submitblock"] = Mood.DRIBBLE
+    run.put(block)
+    assert run.outcome() == (block.block_hash, Verdict.ACCEPTED, "")
+    assert len(stub.submitted) == 1
+
+
+def test_the_submitter_hears_that_the_node_has_the_block_and_how_high_it_is(stub, run, block):
+    run.put(block)
+    run.outcome()
+    await_true(lambda: any(isinstance(each, NodeHeard) and each.height == 1 for each in run.outcomes.others))
+    assert HasBlock(block.block_hash, 2) in run.outcomes.others
+
+
+def test_a_block_that_left_the_journal_is_dropped(stub, run):
+    run.put(lost := block_on(dsha(b"never here"), 2))
+    stub.wait_until(lambda: stub.count("getblockheader") >= 3)
+    run.submitter.inbox.put(DropBlock(lost.block_hash))
+    await_true(lambda: not len(run.submitter._blocks))
+    assert run.submitter.beat == float("inf") or await_true(lambda: run.submitter.beat == float("inf")) is None
 
 
 def test_stop_while_it_waits_for_work(stub, tmp_path):

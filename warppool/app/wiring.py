@@ -20,6 +20,7 @@ from warppool.app.summary import Summary
 from warppool.app.watch import Beat, patient, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.ledger.url import open_reader
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
@@ -32,9 +33,11 @@ from warppool.node.items import Found
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
+from warppool.node.missing import MissingBlocks, Ours
 from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
+from warppool.node.startids import StartIds
 from warppool.node.submitter import NodeDoor, Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
@@ -104,9 +107,10 @@ class Daemon(House):
         config = self.config
         self._desk_inbox: queue.Queue[Any] = queue.Queue()
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
+        self._start_id = os.urandom(START_ID_SIZE)
         factory = JobFactory(
             payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(),
-            start_id=os.urandom(START_ID_SIZE), shuffle=self._shuffle, encoders={
+            start_id=self._start_id, shuffle=self._shuffle, encoders={
                 WARP.name: lambda job: EncodedJob(WARP, job),
                 NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
             }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
@@ -120,6 +124,22 @@ class Daemon(House):
         assert config.pool.data_dir is not None
         self._journal = JournalThread(Journal(config.pool.data_dir / "blocks"), outcomes)
         self._submitter = Submitter(outcomes, self._journal, doors, LedgerBooks(self._ledger_inbox))
+        self._start_ids = StartIds(config.pool.data_dir)
+        self._missing = self._build_missing(config.pool, config.ledger.url)
+
+    def _build_missing(self, pool: PoolConfig, ledger_url: str) -> MissingBlocks:
+        assert pool.data_dir is not None
+        data_dir = pool.data_dir
+
+        def is_booked(block_hash: bytes) -> bool:
+            with open_reader(ledger_url, data_dir) as books:
+                return books.has_block(block_hash)
+
+        nodes = [(NodeAddress.parse(node.url), credentials_of(node))
+                 for node in self.config.nodes if node.source == "rpc"]
+        ours = Ours(pool.coinbase_tag.encode(), self._start_ids.read(), pool.server_id)
+        return MissingBlocks(nodes, ours, LedgerBooks(self._ledger_inbox), may_begin=self.is_ready.is_set,
+                             is_booked=is_booked)
 
     def _build_node(self, number: int, node: NodeConfig, outcomes: queue.Queue[Any]) -> NodeDoor:
         pool = self.config.pool
@@ -155,6 +175,11 @@ class Daemon(House):
 
     def start(self) -> None:
         """Start every thread; `is_ready` follows when a node gives a template."""
+        try:
+            self._start_ids.add(self._start_id, time.time())
+        except OSError as exc:
+            say(log, logging.WARNING, "start.unwritten", reason=exc.strerror, consequence="blocks of this start that "
+                "the books lose are not found again", cure="free space on the disk of data_dir, then restart")
         super().start()
         if self.config.secrets.sv2_static_priv_key is not None:
             say(log, logging.INFO, "key.loaded", public_key=public_key(self.config.secrets.sv2_static_priv_key))
@@ -169,6 +194,7 @@ class Daemon(House):
             self._spawn(_thread_of(submitter), submitter.run)
         for source in self._sources:
             self._spawn(source.name, source.run)
+        self._spawn("missing", self._missing.run)
 
     def _broadcast(self, job: Job) -> None:
         for inbox in self._inboxes:
@@ -209,6 +235,7 @@ class Daemon(House):
     # --- stopping -----------------------------------------------------------------------------------------------------
 
     def _stop_before(self) -> None:
+        self._missing.stop()
         for source in self._sources:
             if isinstance(source, RpcSource):
                 source.stop()
@@ -233,7 +260,7 @@ class Daemon(House):
         self._join(names)
         for submitter in self._submitters:
             submitter.stop()
-        self._join([*names, *(source.name for source in self._sources)], NODES_S)
+        self._join([*names, "missing", *(source.name for source in self._sources)], NODES_S)
 
 
 def plan_of(pool: PoolConfig) -> CoinbasePlan:

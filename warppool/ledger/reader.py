@@ -98,6 +98,11 @@ class Reader:
             (blocks,) = self._connection.execute("SELECT count(*) FROM blocks").fetchone()
         return Totals(shares, difficulty, blocks)
 
+    def has_block(self, block_hash: bytes) -> bool:
+        """Whether the books have the block with this hash (32 bytes, header order)."""
+        with self._translated():
+            return self._connection.execute("SELECT 1 FROM blocks WHERE hash = ?", (block_hash,)).fetchone() is not None
+
     def _range(self, since_ms: int | None) -> tuple[int | None, int]:
         """The first id that may be wanted (None if there is none), and the last there is now."""
         with self._translated():
