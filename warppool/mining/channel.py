@@ -172,7 +172,7 @@ class Channel:
         """
         if job.job.tip is not self.tip and job.job.tip != self.tip:
             return Reject.STALE
-        if ntime < min_ntime or ntime > now + MAX_NTIME_AHEAD_S:
+        if ntime < min_ntime or ntime > now + MAX_NTIME_AHEAD_S or ntime > job.job.tip.max_ntime:
             return Reject.NTIME_OUT_OF_RANGE
         mask = job.job.version_mask
         if (version ^ job.job.version) & ~mask:

@@ -16,6 +16,9 @@ from warppool.mining.share import Reject, Weight
 
 T = TypeVar("T")
 
+_NO_BLOCK = -1
+"""A network target that no hash meets."""
+
 
 class Submitted(NamedTuple, Generic[T]):
     """A readable share. `ticket` is the session's own: whatever it needs to answer.
@@ -71,7 +74,9 @@ class Intake(Generic[T]):
         if self._submitted is None:
             self._submitted = deque()
         self._submitted.append(share)
-        return ShareSubmitted(self._conn_id, share.header, share.job.job.tip.target)
+        tip = share.job.job.tip
+        # Past the border of testnet4's 20-minute rule the header's nbits is wrong: whatever its hash, it is no block.
+        return ShareSubmitted(self._conn_id, share.header, tip.target if share.ntime <= tip.max_ntime else _NO_BLOCK)
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Ruling[T]]:
         """Rule on the shares submitted first, one for each weight."""

@@ -110,7 +110,7 @@ class JobFactory:
 
     def make(self, template: Template, now: float) -> Job:
         """A fresh job: a new id, header time `now` (Unix seconds) or the tip's first usable one if that is later."""
-        if self._tip is None or template.tip != self._tip:
+        if self._tip is None or template.tip != self._tip or template.tip.max_ntime != self._tip.max_ntime:
             self._tip = template.tip            # one object for all jobs of a tip, so that most comparisons are `is`
         payout = serialize_output(template.coinbase_tx_value_remaining, self._payout_script)
         halves: dict[int, tuple[bytes, bytes]] = {}
@@ -121,7 +121,7 @@ class JobFactory:
             tip=self._tip,
             version=template.version & ~FREE_VERSION_BITS & 0xFFFFFFFF,
             version_mask=VERSION_MASK,
-            ntime=max(int(now), self._tip.min_ntime),
+            ntime=min(max(int(now), self._tip.min_ntime), self._tip.max_ntime),
             script_start=template.coinbase_prefix + self._tag_push,
             start_id=self._start_id,
             counter=self._shuffle(self._next_id),

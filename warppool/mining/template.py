@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from warppool.bitcoin.coinbase import find_commitment
 
+NTIME_MAX = 0xFFFF_FFFF
+"""The last header time (U32)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tip:
@@ -20,6 +23,7 @@ class Tip:
     target: int = field(compare=False)          # a block is at or under it; may be harder than nbits
     min_ntime: int = field(compare=False)       # Unix seconds, the first usable header time
     height: int = field(compare=False)          # of the block to be found
+    max_ntime: int = field(default=NTIME_MAX, compare=False)    # the last one: beyond it nbits is wrong (testnet4)
 
 
 @dataclass(frozen=True, slots=True)
