@@ -95,6 +95,12 @@ class StubNode:
         self.is_hasty = False                           # answers long polls at once, with nothing new
         self.long_polls_die = False                     # answers them never
         self.keeps_alive = True
+        self.has_wait = True                            # knows `waitforblockheight`
+        self.rpc_threads = 16                           # calls that it serves at a time; the others wait for a thread
+        self.clock_offset_s = 0                         # its clock less ours
+        self.tells_work = True                          # headers have `chainwork`
+        self.standing = 0                               # calls that hold a thread now...
+        self.most_standing = 0                          # ... and how many ever did at a time
         self.confirms_all = False                       # counts confirmations of side blocks too, as bcoin does
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0
@@ -111,6 +117,7 @@ class StubNode:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._epoch = 0
+        self._queue: list[object] = []
         self._mempool = 0
         self.new_login()
 
@@ -170,6 +177,13 @@ class StubNode:
             self.changed.notify_all()
             return block_hash
 
+    def reorganise(self, *blocks: bytes, drop: int) -> None:
+        """Leave the last `drop` blocks, which it goes on knowing, for these."""
+        with self.changed:
+            self.side.update(self.chain[-drop:])
+            self.chain[-drop:] = blocks
+            self.changed.notify_all()
+
     def add_transactions(self, *entries: dict[str, Any]) -> None:
         """Into the mempool; long polls stay silent, as a node's do for a minute."""
         with self.changed:
@@ -206,7 +220,7 @@ class StubNode:
             "sigoplimit": 80_000,
             "sizelimit": 4_000_000,
             "weightlimit": 4_000_000,
-            "curtime": 1_700_000_600,
+            "curtime": int(time.time()) + self.clock_offset_s,
             "bits": f"{self.nbits:08x}",
             "height": height,
             "default_witness_commitment": "6a24aa21a9ed" + dsha(merkle_root(wtxids) + bytes(32)).hex(),
@@ -281,7 +295,20 @@ class StubNode:
             case Mood.WARM_UP:
                 error = {"code": -28, "message": "Loading block index..."}
                 return self._send(sock, 500, json.dumps({"result": None, "error": error, "id": call_id}).encode())
-        status, answer = self._result(method, params, epoch)
+        with self.changed:
+            self._queue.append(ticket := object())      # first come, first served
+            self.changed.wait_for(lambda: epoch != self._epoch or (
+                self.standing < self.rpc_threads and self._queue[0] is ticket))
+            self._queue.remove(ticket)
+            self.standing += 1
+            self.changed.notify_all()
+            self.most_standing = max(self.most_standing, self.standing)
+        try:
+            status, answer = self._result(method, params, epoch)
+        finally:
+            with self.changed:
+                self.standing -= 1
+                self.changed.notify_all()
         answer["id"] = call_id + 1 if mood is Mood.WRONG_ID else call_id
         return self._send(sock, status, json.dumps(answer).encode(), mood)
 
@@ -289,8 +316,11 @@ class StubNode:
         try:
             if method == "getblocktemplate" and method not in self.hooks:
                 result: Any = self._do_getblocktemplate(params, epoch)
+            elif method == "waitforblockheight" and method not in self.hooks and self.has_wait:
+                result = self._do_waitforblockheight(params, epoch)
             else:
-                hook = self.hooks.get(method) or getattr(self, f"_do_{method}", None)
+                hook = self.hooks.get(method) or (
+                    None if method == "waitforblockheight" else getattr(self, f"_do_{method}", None))
                 if hook is None:
                     raise RpcFault(-32601, "Method not found")
                 result = hook(params)
@@ -327,6 +357,18 @@ class StubNode:
                 ))
             return self.template()
 
+    def _do_waitforblockheight(self, params: list[Any], epoch: int) -> dict[str, Any]:
+        """It holds a thread until the chain is so high or the time is over, be the caller there or not."""
+        height, timeout_ms = params
+        with self.changed:
+            self.changed.wait_for(lambda: epoch != self._epoch or len(self.chain) - 1 >= height,
+                                  timeout_ms / 1000 if timeout_ms else None)
+            return {"hash": display(self.chain[-1]), "height": len(self.chain) - 1}
+
+    def _do_getbestblockhash(self, params: list[Any]) -> str:
+        with self.changed:
+            return display(self.chain[-1])
+
     def _do_submitblock(self, params: list[Any]) -> str | None:
         raw = bytes.fromhex(params[0])
         with self.changed:
@@ -362,7 +404,8 @@ class StubNode:
             if block_hash not in self.chain:
                 raise RpcFault(-5, "Block not found")
             height = self.chain.index(block_hash)
-            return {"confirmations": len(self.chain) - height, "height": height}
+            work = {"chainwork": f"{2 * (height + 1):064x}"} if self.tells_work else {}
+            return {"confirmations": len(self.chain) - height, "height": height, "time": 1_700_000_000} | work
 
 
 def await_true(is_true: Callable[[], bool]) -> None:

@@ -23,7 +23,8 @@ def answer_of(count: int = 3, **changes: Any) -> dict[str, Any]:
     stub = StubNode(nbits=HARD_NBITS, network="main")
     stub.chain = [PREV]
     stub.transactions = [make_transaction(n, has_witness=n < count - 1) for n in range(count)]
-    return stub.template() | {"height": 800_001, "coinbasevalue": 625_000_000 + 1000 * count} | changes
+    return stub.template() | {
+        "height": 800_001, "coinbasevalue": 625_000_000 + 1000 * count, "curtime": 1_700_000_600} | changes
 
 
 def read(answer: Any, previous: Reading | None = None, network: str = "main", has_segwit: bool | None = None,
@@ -250,8 +251,10 @@ def test_the_subsidy_is_that_of_the_network():
     assert read(answer | {"coinbasevalue": 5_000_000_000})
 
 
-def test_mintime_counts_where_it_is_later():
-    assert read(answer_of(mintime=1_800_000_000)).template.tip.min_ntime == 1_800_000_000
+def test_the_first_header_time_is_the_nodes_time_and_never_below_its_mintime():
+    assert read(answer_of(curtime=1_800_000_000, mintime=1_800_000_000)).template.tip.min_ntime == 1_800_000_000
+    with pytest.raises(NodeError, match=r"below mintime.*set the clock"):
+        read(answer_of(curtime=1_799_999_999, mintime=1_800_000_000))
 
 
 def test_required_bits_that_no_machine_rolls_are_kept():

@@ -117,7 +117,7 @@ def test_a_missing_cookie_asks_whether_the_node_runs(stub, tmp_path):
     (Mood.BUSY, r"HTTP 503\): 'Work queue depth exceeded'"),
     (Mood.WARM_UP, "the node is starting: Loading block index"),
     (Mood.GARBAGE, "is not HTTP"),
-    (Mood.NOT_JSON, "getblockcount: its answer is not JSON: '<html>hello</html>'"),
+    (Mood.NOT_JSON, "getblockcount: its answer is not JSON: 'hello'"),
     (Mood.HALF, "hung up in the middle of an answer"),
     (Mood.CLOSE, "no answer from 127.0.0.1"),
     (Mood.WRONG_ID, "the answer to another call"),

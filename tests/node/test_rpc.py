@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha, make_transaction
-from warppool.node.items import NodeLost, TemplateReady
-from warppool.node.jsonrpc import Cookie, NodeAddress
+from warppool.errors import NodeError
+from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.jsonrpc import Cookie, JsonRpc, NodeAddress
 from warppool.node.rpc import RpcSource
 
 
@@ -36,7 +38,13 @@ class Running:
         self.thread.start()
 
     def next(self) -> Any:
-        return self.desk.get(timeout=PATIENCE_S)
+        """What is news to the job maker."""
+        while isinstance(item := self.desk.get(timeout=PATIENCE_S), NodeAnswered):
+            assert item.node == 3
+        return item
+
+    def has_news(self) -> bool:
+        return any(not isinstance(item, NodeAnswered) for item in list(self.desk.queue))
 
     def template(self) -> Any:
         item = self.next()
@@ -69,21 +77,26 @@ def start(stub: StubNode, tmp_path: Path) -> Iterator[Callable[..., Running]]:
         each.stop()
 
 
+def polls(stub: StubNode) -> list[Any]:
+    """The height and the time-out in milliseconds of each call that stood."""
+    return [params for method, params in list(stub.calls) if method == "waitforblockheight"]
+
+
 def test_the_first_template_and_one_at_each_new_tip(stub, start):
     run = start()
     first = run.template()
     assert (first.tip.height, first.template_id, first.source) == (1, 1, "node-3")
     for height in (2, 3, 4):
-        request = {"rules": ["segwit"], "longpollid": stub.template()["longpollid"]}
-        stub.wait_until(lambda: stub.calls[-1] == ("getblocktemplate", [request]))  # noqa: B023 - called at once
+        stub.wait_until(lambda: polls(stub)[-1:] == [[height - 1, 2000]] or bool(  # noqa: B023 - called at once
+            polls(stub) and polls(stub)[-1][0] == height - 1))  # noqa: B023
         tip = stub.grow()
         template = run.template()
         assert (template.tip.height, template.tip.prev_hash) == (height, tip)
     assert template.template_id > first.template_id
 
 
-def test_a_silent_long_poll_stays_and_a_plain_call_refreshes(stub, start):
-    run = start(refresh_s=0.02)
+def test_a_refresh_comes_while_no_block_does(stub, start):
+    run = start(refresh_s=0.3)
     first = run.template()
     stub.add_transactions(make_transaction(1), make_transaction(2))
     second = run.template()
@@ -92,47 +105,92 @@ def test_a_silent_long_poll_stays_and_a_plain_call_refreshes(stub, start):
     stub.add_transactions(make_transaction(3))
     third = run.template()
     assert third.transactions[0] is second.transactions[0]          # shared, not copied
-    polls = [params for method, params in stub.calls if params and "longpollid" in params[0]]
-    assert len(polls) == 1                                          # the node has one thread in it, not three
     stub.grow()
     assert run.template().tip.height == 2
+    assert stub.most_standing <= 2                                  # the poll, and one call beside it
 
 
-def test_what_brings_nothing_new_is_not_handed_on(stub, start):
+def test_what_brings_nothing_new_says_only_that_the_node_answers(stub, start):
+    stub.has_wait = False
     run = start(refresh_s=0.01)
     run.template()
     before = stub.count("getblocktemplate")
     stub.wait_until(lambda: stub.count("getblocktemplate") > before + 5)
-    assert run.desk.empty()
+    assert not run.has_news()
+    item = run.desk.get(timeout=PATIENCE_S)
+    assert isinstance(item, NodeAnswered)
+    assert abs(item.curtime - time.time()) < 60
     stub.add_transactions(make_transaction(1))
     assert len(run.template().transactions) == 1
 
 
-def test_a_long_poll_that_missed_the_new_tip_is_replaced(stub, start):
-    stub.long_polls_die = True
-    run = start(refresh_s=0.02)
-    run.template()
-    stub.wait_until(lambda: any(params and "longpollid" in params[0] for _, params in stub.calls))
-    with stub.changed:                              # the tip moves, and the long poll has died on its way
-        stub.chain.append(dsha(b"unheard of"))
-    assert run.template().tip.height == 2
-    stub.wait_until(lambda: any(
-        params and params[0].get("longpollid", "").startswith(display(dsha(b"unheard of"))) for _, params in stub.calls
-    ))
+def test_what_the_job_maker_learns_of_a_template(stub, start):
+    stub.clock_offset_s = 1000
+    run = start()
+    item = run.next()
+    assert (item.chainwork, item.is_reorg) == (2, False)
+    assert abs(item.curtime - time.time() - 1000) < 60
+    assert item.answered_at == pytest.approx(run.clock.now, abs=10)
+    stub.grow()
+    assert run.next().chainwork == 4
 
 
-def test_a_node_that_answers_long_polls_at_once_is_not_asked_more_than_once_a_second(stub, start):
-    stub.is_hasty = True
+def test_a_node_without_standing_calls_is_asked_for_its_tip_twice_a_second(stub, start):
+    stub.has_wait = False
     run = start()
     run.template()
-    began = run.clock.now
-    before = stub.count("getblocktemplate")
+    began, before = run.clock.now, stub.count("getbestblockhash")
+    stub.wait_until(lambda: stub.count("getbestblockhash") >= before + 20)
+    assert run.clock.now - began >= 9
+    stub.grow()
+    assert run.template().tip.height == 2
+    assert len(polls(stub)) == 1                    # it was told at the first that there is no such call
+
+
+@pytest.mark.parametrize("mood", [Mood.FORBIDDEN, None])
+def test_a_node_that_does_not_tell_its_tip_is_asked_for_templates_every_two_seconds(stub, start, mood):
+    stub.has_wait = False
+    if mood is None:
+        def unknown(params: Any) -> None:
+            raise RpcFault(-32601, "Method not found")
+
+        stub.hooks["getbestblockhash"] = unknown
+    else:
+        stub.moods["getbestblockhash"] = mood
+    run = start()
+    run.template()
+    began, before = run.clock.now, stub.count("getblocktemplate")
+    stub.wait_until(lambda: stub.count("getblocktemplate") >= before + 10)
+    assert run.clock.now - began >= 17
+    stub.grow()
+    assert run.template().tip.height == 2
+
+
+@pytest.mark.parametrize("mood", [Mood.FORBIDDEN, Mood.BUSY, Mood.CLOSE, Mood.GARBAGE, Mood.WRONG_ID, Mood.NOT_JSON])
+def test_a_node_that_drops_every_poll_is_not_lost(stub, start, caplog, mood):
+    caplog.set_level(logging.INFO)
+    stub.moods["waitforblockheight"] = mood
+    run = start()
+    run.template()
+    began, before = run.clock.now, len(stub.calls)
+    stub.wait_until(lambda: len(stub.calls) >= before + 20)
+    assert run.clock.now - began >= 3               # it does not spin
+    stub.grow()
+    assert run.template().tip.height == 2
+    assert "node.lost" not in caplog.text
+
+
+def test_a_node_whose_polls_return_at_once_is_not_asked_without_end(stub, start):
+    stub.hooks["waitforblockheight"] = lambda params: {"hash": display(dsha(b"?")), "height": 7}
+    run = start()
+    run.template()
+    began, before = run.clock.now, stub.count("getblocktemplate")
     stub.wait_until(lambda: stub.count("getblocktemplate") >= before + 10)
     assert run.clock.now - began >= 8               # of the clock that only waiting moves
 
 
 def test_a_node_whose_tip_never_rests_is_not_asked_more_than_twenty_times_a_second(stub, start):
-    stub.is_hasty = True
+    stub.hooks["waitforblockheight"] = lambda params: {"hash": display(dsha(b"?")), "height": 7}
     heights = iter(range(1, 10_000))
 
     def ever_new(params: Any) -> dict[str, Any]:
@@ -149,35 +207,180 @@ def test_a_node_whose_tip_never_rests_is_not_asked_more_than_twenty_times_a_seco
     assert run.clock.now - began >= 18 * 0.05
 
 
-def test_a_node_that_drops_every_long_poll_is_not_lost(stub, start, caplog):
-    caplog.set_level(logging.INFO)
+# --- what is left at the node -----------------------------------------------------------------------------------------
 
-    def no_long_poll(params: Any) -> dict[str, Any]:
-        if "longpollid" in params[0]:
-            raise RpcFault(-8, "Invalid longpoll ID.")
-        return stub.template()
-
-    stub.hooks["getblocktemplate"] = no_long_poll
+def test_the_first_poll_is_short_and_one_beside_which_a_call_was_answered_makes_the_next_long(stub, start):
     run = start()
     run.template()
-    began, before = run.clock.now, stub.count("getblocktemplate")
-    stub.wait_until(lambda: stub.count("getblocktemplate") >= before + 10)
-    assert run.clock.now - began >= 4
-    stub.grow()
-    assert run.template().tip.height == 2
-    assert "node.lost" not in caplog.text
+    stub.wait_until(lambda: len(polls(stub)) >= 2)
+    assert polls(stub)[0] == [1, 2000]
+    assert 20_000 < polls(stub)[1][1] <= 30_000
+    assert stub.count("getbestblockhash") >= 1
+    run.stop()
+    assert stub.standing == 1                       # which ends by itself
 
 
-def test_a_node_without_long_polls_is_asked_every_few_seconds(stub, start):
-    stub.has_long_poll = False
+def test_with_one_thread_every_poll_stays_short_and_a_block_waits_two_seconds_at_most(stub, start, tmp_path):
+    stub.rpc_threads = 1
     run = start()
     run.template()
-    began, before = run.clock.now, stub.count("getblocktemplate")
-    stub.wait_until(lambda: stub.count("getblocktemplate") >= before + 5)
-    assert run.clock.now - began >= 20
+    rpc = JsonRpc(NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"))
+    for count in (1, 2, 3):
+        stub.wait_until(lambda: len(polls(stub)) >= count)      # noqa: B023 - called at once
+        with pytest.raises(NodeError, match="decode"):
+            rpc.call("submitblock", "00", timeout_s=PATIENCE_S)
+        assert len(polls(stub)) <= count + 1        # it waited for one poll at most
+    rpc.hang_up()
+    assert all(timeout <= 2000 for _, timeout in polls(stub))
+
+
+def test_twenty_starts_leave_no_more_than_one_call_each_and_none_for_ever(stub, start):
+    """Sixteen starts made the node's RPC dead for everybody."""
+    for _ in range(20):
+        run = start()
+        run.template()
+        before = len(polls(stub))
+        stub.wait_until(lambda: len(polls(stub)) > before or before > 0)      # noqa: B023 - called at once
+        run.stop()
+    assert all(timeout <= 2000 for _, timeout in polls(stub))
+    assert stub.most_standing <= 16
+    await_true(lambda: stub.standing == 0)          # with nobody there and no new block
+
+
+def test_a_poll_for_a_tip_that_has_gone_is_not_joined_by_another(stub, start):
+    run = start(refresh_s=0.3)
+    stub.grow()
+    stub.grow()
+    run.template()
+    stub.wait_until(lambda: len(polls(stub)) >= 1)
+    with stub.changed:                              # the height it waits for is now far above
+        stub.side.update(stub.chain[1:])
+        del stub.chain[1:]
+    while run.template().tip.height != 1:
+        pass
+    stub.add_transactions(make_transaction(1))
+    assert len(run.template().transactions) == 1
+    assert stub.most_standing <= 2
+
+
+def test_ask_now_asks_at_once(stub, start):
+    run = start()
+    run.template()
+    stub.wait_until(lambda: len(polls(stub)) >= 2)  # a long one stands
+    stub.add_transactions(make_transaction(1))
+    before = time.monotonic()
+    run.source.ask_now()
+    assert len(run.template().transactions) == 1
+    assert time.monotonic() - before < 10
     stub.grow()
     assert run.template().tip.height == 2
 
+
+# --- reorganisations, work and the border of testnet4 -----------------------------------------------------------------
+
+def test_a_node_that_goes_back_says_so(stub, start):
+    run = start(refresh_s=0.3)
+    for _ in range(5):
+        stub.grow()
+    run.next()
+    stub.reorganise(dsha(b"another"), drop=3)
+    item = run.next()
+    assert (item.template.tip.height, item.is_reorg, item.chainwork) == (4, True, 8)
+
+
+def test_a_reorganisation_to_more_work_is_only_a_new_tip(stub, start):
+    run = start()
+    stub.grow()
+    while run.next().template.tip.height != 2:
+        pass
+    stub.reorganise(dsha(b"another"), dsha(b"one more"), drop=1)
+    item = run.next()
+    assert (item.template.tip.height, item.is_reorg) == (3, False)
+
+
+def test_bcoin_counts_confirmations_beside_the_chain_and_is_understood(stub, start):
+    stub.confirms_all, stub.tells_work = True, False
+    run = start(refresh_s=0.3)
+    for _ in range(5):
+        stub.grow()
+    run.next()
+    stub.reorganise(dsha(b"another"), drop=3)
+    item = run.next()
+    assert (item.template.tip.height, item.is_reorg, item.chainwork) == (4, True, None)
+
+
+def test_a_node_that_lost_its_blocks_does_not_say_that_it_reorganised(stub, start):
+    run = start(refresh_s=0.3)
+    for _ in range(5):
+        stub.grow()
+    run.next()
+    with stub.changed:
+        del stub.chain[3:]                          # and it knows nothing of them
+    item = run.next()
+    assert (item.template.tip.height, item.is_reorg) == (3, False)
+
+
+def test_a_node_that_was_lost_in_between_did_not_reorganise_under_our_eyes(stub, start):
+    run = start(refresh_s=0.3)
+    for _ in range(5):
+        stub.grow()
+    run.next()
+    stub.stop()
+    assert run.loss()
+    stub.reorganise(dsha(b"another"), drop=3)
+    stub.start()
+    item = run.next()
+    assert (item.template.tip.height, item.is_reorg) == (4, False)
+
+
+@pytest.mark.parametrize("mood", [Mood.FORBIDDEN, Mood.BUSY, Mood.HANG])
+def test_a_node_that_tells_nothing_of_its_tip_is_mined_all_the_same(stub, start, mood, caplog):
+    stub.moods["getblockheader"] = mood
+    run = start()
+    item = run.next()
+    assert (item.template.tip.height, item.chainwork) == (1, None)
+    stub.grow()
+    assert run.template().tip.height == 2
+    assert caplog.text.count("node.silent") == (mood is Mood.FORBIDDEN)
+
+
+def test_what_could_not_be_learned_of_a_tip_is_asked_for_again(stub, start):
+    stub.moods["getblockheader"] = Mood.BUSY
+    run = start(refresh_s=0.3)
+    assert run.next().chainwork is None
+    stub.moods.clear()
+    assert run.next().chainwork == 2
+
+
+@pytest.mark.parametrize(("network", "nbits", "height", "max_ntime"), [
+    ("testnet4", 0x1C00FFFF, 5, 1_900_001_200),
+    ("testnet4", 0x1D00FFFF, 5, 2**32 - 1),         # it is of difficulty 1 on both sides
+    ("testnet4", 0x1C00FFFF, 2016, 2**32 - 1),      # the first of a period never is
+    ("main", 0x1C00FFFF, 5, 2**32 - 1),
+])
+def test_the_border_of_the_twenty_minute_rule(stub, start, network, nbits, height, max_ntime):
+    stub.network, stub.nbits = network, nbits
+    stub.hooks["getblockheader"] = lambda params: {"confirmations": 1, "time": 1_900_000_000, "chainwork": "ff"}
+    stub.extra |= {"curtime": 1_900_000_100, "height": height, "coinbasevalue": 0}
+    tip = start(network=network).template().tip
+    assert (tip.min_ntime, tip.max_ntime) == (1_900_000_100, max_ntime)
+
+
+def test_at_the_border_a_fresh_template_is_asked_for(stub, start):
+    stub.network, stub.nbits = "testnet4", 0x1C00FFFF
+    stub.hooks["getblockheader"] = lambda params: {"confirmations": 1, "time": 1_900_000_000, "chainwork": "ff"}
+    stub.extra |= {"curtime": 1_900_001_199, "height": 5, "coinbasevalue": 0}
+    run = start(network="testnet4")
+    assert run.template().tip.max_ntime == 1_900_001_200
+    stub.wait_until(lambda: len(polls(stub)) >= 1)
+    assert polls(stub)[0][1] <= 2000
+    stub.nbits = 0x1D00FFFF
+    stub.extra["curtime"] = 1_900_001_201
+    tip = run.template().tip                        # 25 s before a refresh is due
+    assert (tip.nbits, tip.min_ntime, tip.max_ntime) == (0x1D00FFFF, 1_900_001_201, 2**32 - 1)
+
+
+# --- trouble ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("mood", "words"), [
     (Mood.HANG, "no whole answer"),
@@ -204,7 +407,7 @@ def test_a_node_that_falls_ill_is_lost_once_and_back_once(stub, start, caplog, m
     assert run.template().tip.height == 1           # nothing new, but the desk hears that the node is back
     stub.grow()
     assert run.template().tip.height == 2
-    assert run.desk.empty()
+    assert not run.has_news()
     assert [caplog.text.count(word) for word in ("node.lost", "node.back")] == [1, 1]
 
 
@@ -219,27 +422,33 @@ def test_a_minute_without_the_node(stub, start, caplog):
     stub.new_login()                                # a restarted node has a new cookie
     stub.start()
     assert run.template().tip.height == 1
-    stub.wait_until(lambda: stub.calls[-1][0] == "getblocktemplate" and "longpollid" in stub.calls[-1][1][0])
     stub.grow()
     assert run.template().tip.height == 2
     assert [caplog.text.count(word) for word in ("node.lost", "node.back", "node.missed")] == [1, 1, 0]
 
 
-def test_the_pauses_double_up_to_fifteen_seconds_and_start_anew(stub, start):
+@pytest.mark.parametrize("mood", [None, Mood.WARM_UP])
+def test_a_node_that_is_not_up_is_asked_every_second(stub, start, mood):
     stub.stop()
     run = start()
     run.loss()
+    if mood is not None:
+        stub.mood = mood
+        stub.start()
+        stub.wait_until(lambda: len(stub.calls) >= 3)
+        run.clock.waits.clear()
     await_true(lambda: len(run.clock.waits) >= 10)
-    for pause, plain in zip(run.clock.waits, [0.5, 1, 2, 4, 8, 15, 15, 15], strict=False):
-        assert plain <= pause <= 1.25 * plain
-    stub.start()
-    run.template()
-    stub.wait_until(lambda: "longpollid" in stub.calls[-1][1][0])
-    stub.stop()
-    seen = len(run.clock.waits)
+    assert set(run.clock.waits[1:]) == {1.0}
+
+
+@pytest.mark.parametrize("mood", [Mood.UNAUTHORIZED, Mood.FORBIDDEN, Mood.BUSY, Mood.NOT_JSON, Mood.CLOSE])
+def test_whatever_is_wrong_with_a_node_it_is_found_within_two_seconds(stub, start, mood):
+    stub.mood = mood
+    run = start()
     run.loss()
-    await_true(lambda: len(run.clock.waits) >= seen + 3)
-    assert any(0.5 <= pause <= 0.625 for pause in run.clock.waits[seen - 1:])
+    await_true(lambda: len(run.clock.waits) >= 10)
+    for pause, plain in zip(run.clock.waits, [0.5, 1, 1.5, 1.5, 1.5, 1.5], strict=False):
+        assert plain <= pause <= 1.25 * plain < 2
 
 
 def test_another_reason_in_one_outage_is_said_too_once(stub, start, caplog):
@@ -274,7 +483,8 @@ def test_every_network_by_its_name(stub, start, network):
     stub.extra["signet_challenge"] = "51"
     run = start(network=network)
     assert run.template()
-    assert stub.calls[1][1][0]["rules"] == (["segwit", "signet"] if network == "signet" else ["segwit"])
+    (rules,) = [params[0]["rules"] for method, params in list(stub.calls)[:2] if method == "getblocktemplate"]
+    assert rules == (["segwit", "signet"] if network == "signet" else ["segwit"])
 
 
 def test_a_signet_that_signs_its_blocks_is_refused(stub, start):
@@ -334,9 +544,20 @@ def test_a_template_without_rules_is_mined_where_the_chain_says_that_segwit_is_a
     assert start().template().has_witness
 
 
-def test_an_old_regtest_chain_is_mined_all_the_same(stub, start):
-    stub.hooks["getblockchaininfo"] = lambda params: {"chain": "regtest", "initialblockdownload": True}
-    assert start().template()
+@pytest.mark.parametrize("network", ["testnet4", "signet", "regtest"])
+def test_on_test_networks_initialblockdownload_alone_refuses_nothing_and_that_is_said(stub, start, caplog, network):
+    caplog.set_level(logging.INFO)
+    stub.network = network
+    stub.extra["signet_challenge"] = "51"
+    stub.hooks["getblockchaininfo"] = lambda params: {"chain": network, "initialblockdownload": True}
+    run = start(network=network)
+    assert run.template()
+    assert caplog.text.count("event=node.syncing node=node-3") == 1
+    stub.stop()
+    run.loss()
+    stub.start()
+    run.template()
+    assert caplog.text.count("event=node.syncing") == 1
 
 
 def test_a_bad_template_is_a_loss_and_a_good_one_ends_it(stub, start):

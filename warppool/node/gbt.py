@@ -159,8 +159,11 @@ def _tip(answer: Mapping[str, Any], previous: Reading | None) -> Tip:
         before = previous.template.tip
         if prev_hash == before.prev_hash and height != before.height:
             raise _wrong(f"height: {height}, but {before.height} on the same previous block a moment ago")
+    curtime = _int(answer, "curtime", 0, _U32_MAX)
     min_ntime = _int(answer, "mintime", 0, _U32_MAX) if "mintime" in answer else 0
-    return Tip(prev_hash, nbits, target, max(_int(answer, "curtime", 0, _U32_MAX), min_ntime), height)
+    if curtime < min_ntime:         # the node's clock is behind its own chain: every block of now would be refused
+        raise _wrong(f"curtime: {curtime} is below mintime, {min_ntime}: set the clock of the node's machine")
+    return Tip(prev_hash, nbits, target, curtime, height)
 
 
 def _version(answer: Mapping[str, Any]) -> int:

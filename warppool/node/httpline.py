@@ -13,11 +13,11 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from warppool.errors import ConfigError, NodeError
@@ -28,6 +28,10 @@ CONNECT_TIMEOUT_S = 5.0     # a node that is there accepts at once; a packet fil
 
 class NodeSilent(NodeError):
     """No whole answer came in time."""
+
+
+class NodeAway(NodeError):
+    """Nobody listens at the node's port: it is stopped, or not up yet."""
 
 
 class NodeHungUp(NodeError):
@@ -62,6 +66,13 @@ class NodeAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class HasFileno(Protocol):
+    """What can be watched for reading."""
+
+    def fileno(self) -> int:
+        """Its descriptor; -1 where it has none."""
+
+
 class HttpLine:
     """A keep-alive connection that posts to one address, one request at a time.
 
@@ -94,6 +105,11 @@ class HttpLine:
     def is_answered(self, timeout_s: float) -> bool:
         """Wait until `read` has something to read, be it the end; False if `timeout_s` goes by first."""
         return self._sock is None or _is_readable(self._sock, timeout_s)
+
+    def fileno(self) -> int:
+        """The socket, for `first_readable`; -1 where there is none."""
+        sock = self._sock
+        return -1 if sock is None else sock.fileno()
 
     def read(self, deadline: float) -> tuple[int, bytes]:
         """The status and the body of the answer, whole, before `deadline` in monotonic seconds."""
@@ -159,7 +175,8 @@ class HttpLine:
                 self.hang_up()
             else:
                 return sock
-        raise NodeError(f"cannot connect to {self.address}: {_words(error)}") from error
+        fault = NodeAway if isinstance(error, ConnectionRefusedError) else NodeError
+        raise fault(f"cannot connect to {self.address}: {_words(error)}") from error
 
     def _begin_connect(self, sock: socket.socket, where: Any) -> None:
         """Make `sock` known and have it connect in one step: `close` finds either nothing or what it can end."""
@@ -247,6 +264,19 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
+
+
+def first_readable(sources: Sequence[HasFileno], timeout_s: float) -> list[bool]:
+    """Wait until one of several has something to read, and say which have; all False if `timeout_s` goes by first.
+
+    One that has no socket any more counts as readable: whoever reads it learns why.
+    """
+    numbers = [source.fileno() for source in sources]
+    poll = select.poll()
+    for number in {number for number in numbers if number >= 0}:
+        poll.register(number, select.POLLIN)
+    ready = {number for number, _ in poll.poll(0 if -1 in numbers else timeout_s * 1000)}
+    return [number < 0 or number in ready for number in numbers]
 
 
 def _is_readable(sock: socket.socket, timeout_s: float) -> bool:

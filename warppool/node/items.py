@@ -12,10 +12,28 @@ from warppool.mining.template import Template
 
 @dataclass(frozen=True, slots=True)
 class TemplateReady:
-    """Node number `node` (from 0, in the order of the configuration) has something new to mine."""
+    """Node number `node` (from 0, in the order of the configuration) has something new to mine.
+
+    `chainwork` is the work (expected hashes) of the chain up to the block that `template` builds on; None where the
+    node does not tell. `curtime` (Unix seconds) is the node's time at its answer, and `answered_at` (monotonic seconds)
+    is when the answer came; None for the embedded chain, whose clock is ours and whose work is always fresh.
+    """
 
     node: int
     template: Template
+    chainwork: int | None = None
+    curtime: int | None = None
+    answered_at: float | None = None
+    is_reorg: bool = False      # the node left its last tip for a branch of no more work, and says so itself
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAnswered:
+    """Node number `node` answered with the template that it has given before: that one is fresh again."""
+
+    node: int
+    curtime: int                # Unix seconds, the node's time at its answer
+    answered_at: float          # monotonic seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from warppool.errors import NodeError
-from warppool.node.httpline import HttpLine, NodeAddress, NodeHungUp, NodeSilent
+from warppool.node.httpline import HttpLine, NodeAddress, NodeAway, NodeHungUp, NodeSilent
 
-__all__ = ["CallForbidden", "Cookie", "Credentials", "JsonRpc", "NodeAddress", "NodeSilent", "RpcRefusal",
+__all__ = ["CallForbidden", "Cookie", "Credentials", "JsonRpc", "NodeAddress", "NodeAway", "NodeSilent", "RpcRefusal",
            "UserPassword"]
 
 METHOD_NOT_FOUND = -32601   # JSON-RPC's own: the node has no such call
 WARMING_UP = -28            # the node's code for "Loading block index..." and its like
 _MAX_COOKIE = 4096          # bytes; the node writes about 75
 _MAX_QUOTE = 200            # characters of a node's own words that go into the log
+_MAX_HTML = 8192            # bytes of an answer in which its words are looked for
+_UNSEEN = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->")
+_TAG = re.compile(r"(?s)</?[A-Za-z!][^<>]*>")
 
 
 class RpcRefusal(NodeError):
@@ -125,6 +129,10 @@ class JsonRpc:
         """The result of the call sent by `ask`."""
         return self._answer(time.monotonic() + timeout_s)
 
+    def fileno(self) -> int:
+        """What `first_readable` watches: readable once `answer` has something to read."""
+        return self._line.fileno()
+
     def hang_up(self) -> None:
         """Drop the connection and the answer that is due on it; the next call makes a new one."""
         self._line.hang_up()
@@ -202,7 +210,11 @@ def _described(credentials: Credentials) -> str:
 
 
 def _quoted(body: bytes) -> str:
-    text = _clip(body.decode("utf-8", "replace").strip())
+    """What the node wrote, for the log; of a page of HTML only its words, for a proxy or a wrong port answers so."""
+    text = body[:_MAX_HTML].decode("utf-8", "replace")
+    if _TAG.search(text):
+        text = _TAG.sub(" ", _UNSEEN.sub(" ", text))
+    text = _clip(" ".join(text.split()))
     return f": {text!r}" if text else ""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 15.0      # a node that is back is found within this time
+LONGEST_PAUSE_S = 1.5       # with its jitter: a node that is back is found within 2 s
 JITTER = 0.25               # a pause is stretched by up to this part of it, so that many pools do not knock in step
 
 

@@ -1,33 +1,43 @@
-"""The template source over JSON-RPC: thread `node-N` keeps the desk in fresh templates for as long as its node answers.
+"""The template source over JSON-RPC: thread `node-N` keeps the job maker in fresh templates while its node answers.
 
-Two connections, both this thread's: one holds the long poll, the other asks plainly. A long poll that stays silent for
-`refresh_s` is left standing while a plain call brings the refresh, for a node does not notice that a long poll was
-given up: on a chain without traffic it would keep one of its few RPC threads for each until the next block.
+Two connections, both this thread's: on one a call may stand until the chain grows (`tipwatch.py`), the other asks
+plainly. A template is asked for at each new tip, and at least every half minute besides: each answer, the same one too,
+shows that the node lives, and tells its time.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import math
 import queue
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
+from warppool.mining.template import NTIME_MAX, Template, Tip
+from warppool.node.bell import Bell
 from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
-from warppool.node.items import NodeLost, TemplateReady
-from warppool.node.jsonrpc import Credentials, JsonRpc, NodeAddress
+from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAddress, NodeAway, RpcRefusal
 from warppool.node.pace import Backoff, Clock, SystemClock
+from warppool.node.tipwatch import TipWatch
 from warppool.say import say
 
 log = logging.getLogger("warppool")
 
-REFRESH_S = 30.0            # how old a template may get: the client time-out of the long poll
+REFRESH_S = 25.0            # how old a template may get; below 30 s, so that it comes before a fresh job is due
 CALL_TIMEOUT_S = 20.0       # a small machine needs seconds for its first template
-BEAT_S = 5.0                # the longest wait without a beat
+FACTS_TIMEOUT_S = 2.0       # for what a template does not tell of its tip: a new tip must not wait long for it
+AGAIN_S = 1.0               # until a node is asked again that is not up yet: it is found within 2 s
 SAME_TIP_TURN_S = 1.0       # the shortest time from template to template on one tip, whatever the node sends
 NEW_TIP_TURN_S = 0.05       # the same where the tip moves: a regtest node may find hundreds of blocks a second
+
+MIN_DIFFICULTY_AFTER_S = 1200       # testnet4: a block so long after its parent may be of difficulty 1, and must be
+MIN_DIFFICULTY_NBITS = 0x1D00FFFF
+RETARGET_BLOCKS = 2016              # the first block of a period never profits from that rule
 
 _PEOPLE_SAY = {"test": "testnet3"}      # chains by the name that people know; the others are called the same
 
@@ -62,27 +72,32 @@ class RpcSource:
         self._call_timeout_s = call_timeout_s
         self._rpc = JsonRpc(address, credentials)
         self._poll = JsonRpc(address, credentials)
-        self._polled: bytes | None = None           # the tip that the standing long poll waits to see replaced
+        self._is_stopping = False
+        self.beat = self._clock.monotonic()
+        self._bell = Bell()
+        self._watch = TipWatch(self.name, self._poll, self._rpc, self._clock, self._bell, self._touch, call_timeout_s)
         self._reading: Reading | None = None
-        self._long_poll_id: str | None = None
         self._has_segwit: bool | None = None        # as the chain says; None where only templates say it
+        self._facts = _NO_FACTS                     # of the tip of that reading
+        self._border_at = math.inf                  # monotonic: the node's next template is of another difficulty
+        self._has_headers = True                    # the node lets us call `getblockheader`
+        self._is_steady = False                     # the node was not lost since the last reading
+        self._has_said_syncing = False
         self._template_ids = itertools.count(1)
         self._backoff = Backoff()
         self._outage = _Outage(self.name, self._clock.monotonic())
-        self._is_stopping = False
-        self.beat = self._clock.monotonic()
         self.trouble = ""
 
     def run(self) -> None:
         """Serve until `stop`; nothing that the node does ends it."""
         try:
             while not self._is_stopping:
-                self._serve()
-                if self._rest(self._backoff.next()):
+                if self._rest(self._serve()):
                     break
         finally:
             self._rpc.hang_up()
             self._poll.hang_up()
+            self._bell.close()
 
     def stop(self) -> None:
         """Any thread: end `run` at once, whatever it waits for."""
@@ -91,8 +106,12 @@ class RpcSource:
         self._rpc.close()
         self._poll.close()
 
-    def _serve(self) -> None:
-        """Templates until something fails."""
+    def ask_now(self) -> None:
+        """Any thread: ask for a template at once, as when somebody knows that the tip has moved."""
+        self._bell.ring()
+
+    def _serve(self) -> float:
+        """Templates until something fails; the seconds to wait before the next try."""
         try:
             self._check_chain()
             self._accept(self._ask_plainly())
@@ -100,10 +119,13 @@ class RpcSource:
                 self._turn()
         except NodeError as exc:
             self._lose(str(exc))
+            if isinstance(exc, NodeAway) or (isinstance(exc, RpcRefusal) and exc.code == WARMING_UP):
+                return AGAIN_S
         except Exception:                           # unforeseen: one bad answer never ends the loop
             if not self._is_stopping:
                 log.exception("event=node.failed node=%s", self.name)
             self._lose("a fault in warppool; the log has it")
+        return self._backoff.next()
 
     def _check_chain(self) -> None:
         """The node must be on the pool's network, and have its blocks."""
@@ -116,66 +138,40 @@ class RpcSource:
             raise NodeError(f"the node is on {theirs}, and pool.network is {self._network}")
         check_challenge(info, self._network)
         self._has_segwit = segwit_of_chain(info)
-        # A private regtest has no one to download from: its node says so until the first block of the day.
-        if info.get("initialblockdownload") is True and self._network != "regtest":
+        if info.get("initialblockdownload") is not True:
+            self._has_said_syncing = False
+        elif self._network == "main":
             raise NodeError("the node is still downloading the block chain; templates come once it has caught up")
+        elif not self._has_said_syncing:
+            # A fresh private signet, or a test chain whose last block is a day old, has no one to download from.
+            self._has_said_syncing = True
+            say(log, logging.INFO, "node.syncing", node=self.name, meaning="it says initialblockdownload, which "
+                "refuses nothing on a test network: whether it gives a template decides")
 
     def _turn(self) -> None:
-        """One more template: from the long poll, or plainly once that has been silent for `refresh_s`."""
+        """One more template: at a new tip, at the border of a rule, when somebody asks, or once it is old."""
+        assert self._reading is not None
         began = self._clock.monotonic()
-        before = self._tip_hash()
-        answer = self._poll_for_news()
-        if answer is None:
-            answer = self._ask_plainly()
-        self._accept(answer)
-        has_moved = self._tip_hash() != before
+        tip = self._reading.template.tip
+        self._watch.await_news(tip, min(self._refresh_s, max(0.0, self._border_at - began)))
+        self._accept(self._ask_plainly())
+        has_moved = self._reading.template.tip.prev_hash != tip.prev_hash
         pause = (NEW_TIP_TURN_S if has_moved else SAME_TIP_TURN_S) - (self._clock.monotonic() - began)
         if pause > 0:
             self._rest(pause)
-
-    def _poll_for_news(self) -> Any | None:
-        """The answer of the long poll, None if there is none: that alone does not mean that the node is lost."""
-        if self._long_poll_id is None:              # BIP22 leaves long polls to the node's liking
-            self._rest(min(BEAT_S, self._refresh_s))
-            return None
-        try:
-            if self._polled != self._tip_hash():    # none stands, or the tip moved without a word from it
-                self._poll.hang_up()
-                self._poll.ask("getblocktemplate", self._request(self._long_poll_id), timeout_s=self._call_timeout_s)
-                self._polled = self._tip_hash()
-            if not self._await_poll():
-                return None
-            self._polled = None
-            return self._poll.answer(self._call_timeout_s)
-        except NodeError as exc:
-            self._polled = None
-            self._poll.hang_up()
-            say(log, logging.DEBUG, "longpoll.failed", node=self.name, reason=exc)
-            return None
-
-    def _await_poll(self) -> bool:
-        waited = 0.0
-        while waited < self._refresh_s:
-            wait = min(BEAT_S, self._refresh_s - waited)
-            if self._poll.is_answered(wait):
-                return True
-            waited += wait
-            self._touch()
-        return False
 
     def _ask_plainly(self) -> Any:
         self._touch()
         return self._rpc.call("getblocktemplate", self._request(), timeout_s=self._call_timeout_s)
 
-    def _request(self, long_poll_id: str | None = None) -> dict[str, object]:
-        request: dict[str, object] = {"rules": ["segwit", "signet"] if self._network == "signet" else ["segwit"]}
-        if long_poll_id is not None:
-            request["longpollid"] = long_poll_id
-        return request
+    def _request(self) -> dict[str, object]:
+        return {"rules": ["segwit", "signet"] if self._network == "signet" else ["segwit"]}
 
     def _accept(self, answer: Any) -> None:
-        """Check a template and hand it on, unless it is the one that the desk already has."""
+        """Check a template and hand it on; of one that the job maker already has, only that it is fresh."""
         self._touch()
+        answered_at = self._clock.monotonic()
+        before = self._reading
         reading = read_template(
             answer,
             network=self._network,
@@ -183,28 +179,105 @@ class RpcSource:
             template_id=next(self._template_ids),
             has_segwit=self._has_segwit,
             plan=self._plan,
-            previous=self._reading,
+            previous=before,
         )
-        long_poll_id = answer.get("longpollid")
-        self._long_poll_id = long_poll_id if isinstance(long_poll_id, str) else None
-        is_news = self._reading is None or not _is_same(reading, self._reading)
+        curtime: int = answer["curtime"]            # read_template has seen that it is a number
+        tip = reading.template.tip
+        is_other_tip = before is None or before.template.tip.prev_hash != tip.prev_hash
+        is_reorg, has_facts = False, self._facts != _NO_FACTS
+        if is_other_tip or not self._is_steady or not has_facts:
+            facts = self._facts_of(tip)
+            if is_other_tip and before is not None and self._is_steady:
+                is_reorg = self._has_left(before.template.tip, tip, facts)
+            self._facts = facts
+        reading = replace(reading, template=self._with_border(reading.template, curtime, answered_at))
+        is_news = before is None or not _is_same(reading, before) or (self._facts != _NO_FACTS) > has_facts
         self._backoff.reset()
         self.trouble = ""
+        self._is_steady = True
         if self._outage.end(self._clock.monotonic()) or is_news:
             self._reading = reading
-            self._desk.put(TemplateReady(self._node, reading.template))
+            self._desk.put(TemplateReady(self._node, reading.template, self._facts.chainwork, curtime, answered_at,
+                                         is_reorg))
+        else:
+            self._desk.put(NodeAnswered(self._node, curtime, answered_at))
+
+    # --- what a template does not tell of its tip ---------------------------------------------------------------------
+
+    def _facts_of(self, tip: Tip) -> _Facts:
+        """Work and time of the block that is built on; None for each that the node does not tell."""
+        header = self._header(tip.prev_hash)
+        if header is None:
+            return _NO_FACTS
+        work, time = header.get("chainwork"), header.get("time")
+        try:
+            chainwork = int(work, 16) if isinstance(work, str) else None
+        except ValueError:
+            chainwork = None
+        return _Facts(chainwork, time if isinstance(time, int) and 0 <= time <= NTIME_MAX else None)
+
+    def _has_left(self, old: Tip, new: Tip, facts: _Facts) -> bool:
+        """Whether the node went back on purpose: its new tip has no more work, and it says that its old one is none."""
+        if facts.chainwork is not None and self._facts.chainwork is not None:
+            is_more = facts.chainwork > self._facts.chainwork
+        else:
+            is_more = new.height > old.height
+        if is_more:
+            return False
+        header = self._header(old.prev_hash)
+        confirmations = header.get("confirmations") if header is not None else None
+        if isinstance(confirmations, int) and confirmations > 0:
+            return not self._is_on_chain(old)       # bcoin counts confirmations of blocks beside the chain, too
+        return confirmations == -1
+
+    def _is_on_chain(self, tip: Tip) -> bool:
+        try:
+            there = self._rpc.call("getblockhash", tip.height - 1, timeout_s=FACTS_TIMEOUT_S)
+        except RpcRefusal:                          # the chain does not reach that height any more
+            return False
+        except NodeError:
+            return True
+        return bool(there == to_display(tip.prev_hash))
+
+    def _header(self, block_hash: bytes) -> dict[str, Any] | None:
+        if not self._has_headers:
+            return None
+        try:
+            header = self._rpc.call("getblockheader", to_display(block_hash), True, timeout_s=FACTS_TIMEOUT_S)
+        except CallForbidden as exc:
+            self._has_headers = False               # until the node is lost: its rights may be mended
+            say(log, logging.WARNING, "node.silent", node=self.name, reason=exc, meaning="without getblockheader the "
+                "tips of several nodes are compared by height alone")
+            return None
+        except NodeError as exc:
+            say(log, logging.DEBUG, "header.missed", node=self.name, reason=exc)
+            return None
+        return header if isinstance(header, dict) else None
+
+    def _with_border(self, template: Template, curtime: int, answered_at: float) -> Template:
+        """On testnet4 a template of full difficulty is good for header times up to 20 minutes after its parent."""
+        self._border_at = math.inf
+        tip = template.tip
+        if (self._network != "testnet4" or self._facts.time is None or tip.nbits == MIN_DIFFICULTY_NBITS
+                or tip.height % RETARGET_BLOCKS == 0):
+            return template
+        border = self._facts.time + MIN_DIFFICULTY_AFTER_S
+        if not tip.min_ntime <= border:             # the node does not keep to the rule; what it says is the truth
+            return template
+        self._border_at = answered_at + border + 1 - curtime
+        return replace(template, tip=replace(tip, max_ntime=border))
+
+    # --- the end of an outage, and its begin --------------------------------------------------------------------------
 
     def _lose(self, reason: str) -> None:
-        """The node fails: say so once, tell the desk once, and start afresh with the next try."""
-        self._poll.hang_up()
+        """The node fails: say so once, tell the job maker once, and start afresh with the next try."""
+        self._watch.reset()
         self._rpc.hang_up()
-        self._polled = None
         self.trouble = reason
+        self._is_steady = False
+        self._has_headers = True
         if not self._is_stopping and self._outage.add(reason, self._clock.monotonic()):
             self._desk.put(NodeLost(self._node, reason))
-
-    def _tip_hash(self) -> bytes | None:
-        return self._reading.template.tip.prev_hash if self._reading is not None else None
 
     def _rest(self, seconds: float) -> bool:
         self._touch()
@@ -214,6 +287,16 @@ class RpcSource:
 
     def _touch(self) -> None:
         self.beat = self._clock.monotonic()
+
+
+class _Facts(NamedTuple):
+    """What a node tells of a block: the work of the chain up to it in expected hashes, and its Unix time."""
+
+    chainwork: int | None
+    time: int | None
+
+
+_NO_FACTS = _Facts(None, None)
 
 
 class _Outage:
