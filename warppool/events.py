@@ -161,6 +161,10 @@ class Connection(Protocol):
     def backlog(self) -> int:
         """Received bytes held back unprocessed because too many shares are unanswered."""
 
+    @property
+    def machines(self) -> int:
+        """How many machines, or channels, have work here: 0 or 1 on a V1 connection."""
+
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Bytes arrived; empty `data` asks to go on with the backlog."""
 
@@ -213,6 +217,11 @@ class WithoutShares:
     @property
     def backlog(self) -> int:
         """Nothing is held back for one."""
+        return 0
+
+    @property
+    def machines(self) -> int:
+        """Nobody mines here."""
         return 0
 
     def offer(self, job: Job, now: Now) -> list[Event]:

@@ -7,14 +7,16 @@ from warppool.net.inbox import WorkerStats
 
 
 def stats(difficulty=0.0, *, worker=0, refused=(), **changes):
-    given = {"connections": 1, "upstreams": 0, "accepted": 0, "blocks": 0, "best_difficulty": 0.0}
+    given = {"connections": 1, "machines": 1, "upstreams": 0, "accepted": 0, "blocks": 0, "best_difficulty": 0.0}
     return WorkerStats(worker=worker, difficulty=difficulty, refused=refused, **given | changes)
 
 
 def test_workers_are_added_up():
     fields = Summary(0.0).fields([
-        stats(accepted=3, connections=2, refused=(("stale-share", 1), ("duplicate-share", 2)), best_difficulty=7.0),
-        stats(worker=1, accepted=4, connections=5, refused=(("stale-share", 3),), blocks=1, best_difficulty=9.0)], 60.0)
+        stats(accepted=3, connections=3, machines=2, refused=(("stale-share", 1), ("duplicate-share", 2)),
+              best_difficulty=7.0),
+        stats(worker=1, accepted=4, connections=5, machines=5, refused=(("stale-share", 3),), blocks=1,
+              best_difficulty=9.0)], 60.0)
     assert (fields["miners"], fields["accepted"], fields["refused"], fields["blocks"]) == (7, 7, 6, 1)
     assert (fields["refused_stale-share"], fields["refused_duplicate-share"], fields["best"]) == (4, 2, 9.0)
 

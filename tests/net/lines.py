@@ -50,6 +50,10 @@ class LineConnection:
         return len(self._weighing) + len(self._recording)
 
     @property
+    def machines(self) -> int:
+        return 1
+
+    @property
     def backlog(self) -> int:
         return len(self._held)
 

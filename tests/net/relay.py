@@ -28,6 +28,10 @@ class _Face:
         return 0
 
     @property
+    def machines(self) -> int:
+        return 1
+
+    @property
     def backlog(self) -> int:
         return len(self._held)
 

@@ -1,13 +1,19 @@
+"""Thread `jobs`: what the choice says becomes jobs, each at its time."""
+
 import logging
 import queue
 import threading
+from dataclasses import replace
 
 import pytest
 
 from tests.mining.makers import make_factory, make_template, make_tip
-from warppool.node.desk import FRESH_JOB_S, Desk
-from warppool.node.items import NodeLost, TemplateReady
+from warppool.node.choice import FIRST_NODE_S, Rules
+from warppool.node.desk import FRESH_JOB_S, SAME_TIP_JOB_S, Desk
+from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.threads import STOP
+
+UNIX = 1_700_000_000
 
 
 class Inbox:
@@ -29,7 +35,8 @@ class Inbox:
             else:
                 self.items[0] = item - step
             raise queue.Empty
-        return self.items.pop(0)
+        self.items.pop(0)
+        return item() if callable(item) else item
 
 
 class Clock:
@@ -39,13 +46,31 @@ class Clock:
         return self.now
 
 
+class Script:
+    """A desk whose nodes say what the test wants, when it wants."""
+
+    def __init__(self, nodes=1, **rules):
+        self.clock, self.jobs, self.ends, self.best = Clock(), [], [], []
+        self.offset = 0
+        self.desk = Desk(make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
+                         unix=lambda: self.clock.now + UNIX, names=[f"node-{n}" for n in range(nodes)],
+                         rules=Rules(**rules), end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
+
+    def run(self, *items):
+        self.desk._inbox = Inbox(self.clock, items)
+        self.desk.run()
+        return self.jobs
+
+    def ready(self, node, template):
+        return lambda: TemplateReady(node, template, None, int(self.clock.now) + UNIX + self.offset, self.clock.now)
+
+    def again(self, node):
+        return lambda: NodeAnswered(node, int(self.clock.now) + UNIX + self.offset, self.clock.now)
+
+
 def served(*items):
-    """The jobs that come of these items, each with the time it was given out."""
-    clock, jobs = Clock(), []
-    desk = Desk(make_factory(), Inbox(clock, items), lambda job: jobs.append((clock.now, job)), clock=clock,
-                unix=lambda: clock.now + 1_700_000_000)
-    desk.run()
-    return jobs
+    """The jobs of a single node, each with the time it was given out."""
+    return Script().run(*items)
 
 
 def test_every_template_makes_a_job():
@@ -55,8 +80,7 @@ def test_every_template_makes_a_job():
 
 
 def test_silence_brings_a_fresh_job_every_30_s():
-    template = make_template()
-    jobs = served(TemplateReady(0, template), 100.0)
+    jobs = served(TemplateReady(0, make_template()), 100.0)
     assert [when for when, _ in jobs] == pytest.approx([1000.0, 1030.0, 1060.0, 1090.0])
     assert [job.ntime for _, job in jobs] == [1_700_001_000, 1_700_001_030, 1_700_001_060, 1_700_001_090]
     assert len({job.job_id for _, job in jobs}) == 4
@@ -64,23 +88,50 @@ def test_silence_brings_a_fresh_job_every_30_s():
 
 
 def test_a_template_puts_the_next_fresh_job_off():
-    template = make_template()
-    jobs = served(TemplateReady(0, template), 20.0, TemplateReady(0, template), 20.0)
+    jobs = served(TemplateReady(0, make_template()), 20.0, TemplateReady(0, make_template()), 20.0)
     assert [when for when, _ in jobs] == pytest.approx([1000.0, 1020.0])
 
 
-def test_the_first_node_that_answers_is_mined_until_it_is_lost():
-    mine, other, newer = (make_template(make_tip(n), template_id=n) for n in (1, 2, 3))
-    jobs = served(TemplateReady(1, mine), TemplateReady(0, other), NodeLost(1, "it hung up"), TemplateReady(1, newer),
-                  NodeLost(0, "too"), NodeLost(1, "and this one"))
-    assert [job.template for _, job in jobs] == [mine, other, newer]
+def test_an_answer_with_nothing_new_makes_no_job():
+    script = Script()
+    script.run(script.ready(0, make_template()), 20.0, script.again(0), 5.0)
+    assert len(script.jobs) == 1
+    assert script.desk.answered_at == 1020.0 and script.desk.template_at == 1000.0
 
 
-def test_of_the_nodes_left_one_that_lags_comes_last():
-    mine, behind, ahead = (make_template(make_tip(n, height=100 + n), template_id=n) for n in (3, 1, 2))
-    jobs = served(TemplateReady(0, mine), TemplateReady(1, behind), TemplateReady(2, ahead), NodeLost(0, "it hung up"),
-                  NodeLost(2, "too"))
-    assert [job.template for _, job in jobs] == [mine, ahead, behind]
+@pytest.mark.parametrize("late_s", [0.001, 0.1, 0.9])
+def test_a_fresh_job_and_a_refreshed_template_do_not_go_out_together(late_s):
+    second = make_template(template_id=2, path=())
+    jobs = served(TemplateReady(0, make_template()), FRESH_JOB_S + late_s, TemplateReady(0, second), 10.0)
+    assert [when for when, _ in jobs] == pytest.approx([1000.0, 1030.0, 1030.0 + SAME_TIP_JOB_S])
+    assert jobs[-1][1].template is second
+
+
+def test_a_new_tip_never_waits():
+    jobs = served(TemplateReady(0, make_template(make_tip(1))), 30.01, TemplateReady(0, make_template(make_tip(2))))
+    assert [when for when, _ in jobs] == pytest.approx([1000.0, 1030.0, 1030.01])
+
+
+def test_of_several_templates_that_come_at_once_the_newest_goes_out():
+    templates = [make_template(template_id=n, path=(bytes([n]) * 32,)) for n in range(5)]
+    jobs = served(*(TemplateReady(0, template) for template in templates), 5.0)
+    assert [job.template for _, job in jobs] == [templates[0], templates[-1]]
+
+
+def test_the_best_of_two_nodes_is_mined_until_it_is_lost():
+    script = Script(2)
+    mine, other = (make_template(make_tip(n, height=100 + n), template_id=n) for n in (1, 2))
+    newer = make_template(make_tip(3, height=103))
+    jobs = script.run(script.ready(0, mine), script.ready(1, other), script.ready(0, newer), 1.0, NodeLost(0, "gone"),
+                      1.0, NodeLost(1, "too"), 1.0)
+    assert [job.template for _, job in jobs] == [mine, other, newer, other]
+    assert script.best == [0, 1, 0, 1, None]
+
+
+def test_a_second_node_waits_for_the_first_at_the_start():
+    script = Script(2)
+    jobs = script.run(script.ready(1, make_template()), 10.0)
+    assert [when for when, _ in jobs] == pytest.approx([1000.0 + FIRST_NODE_S])
 
 
 def test_without_any_node_the_last_work_goes_on_and_it_is_said_once(caplog):
@@ -90,6 +141,36 @@ def test_without_any_node_the_last_work_goes_on_and_it_is_said_once(caplog):
                       TemplateReady(0, later))
     assert [job.template for _, job in jobs] == [template, template, later]
     assert sum("template.lost" in record.getMessage() for record in caplog.records) == 1
+    assert all("node=node-0" in record.getMessage() for record in caplog.records)
+
+
+def test_work_ends_when_no_node_has_answered_for_a_while_and_begins_with_the_first_that_does():
+    script = Script(work_max_age_s=100)
+    template = make_template()
+    script.run(script.ready(0, template), NodeLost(0, "refused"), 500.0, script.ready(0, template))
+    assert script.ends == pytest.approx([1100.0])
+    assert [when for when, _ in script.jobs] == pytest.approx([1000.0, 1030.0, 1060.0, 1090.0, 1500.0])
+    assert script.best == [0, None, 0]
+
+
+def test_a_job_carries_the_nodes_time():
+    script = Script()
+    script.offset = 5000                            # our clock is behind
+    jobs = script.run(script.ready(0, make_template()), 35.0)
+    assert [job.ntime for _, job in jobs] == [UNIX + 6000, UNIX + 6030]
+
+
+def test_a_job_ends_at_the_border_of_testnet4(monkeypatch):
+    tip = replace(make_tip(min_ntime=UNIX), max_ntime=UNIX + 1010)
+    jobs = served(TemplateReady(0, make_template(tip)), 65.0)
+    assert [job.ntime for _, job in jobs] == [UNIX + 1000, UNIX + 1010, UNIX + 1010]
+
+
+def test_a_time_outside_of_32_bits_does_not_come_out():
+    script = Script()
+    script.offset = 2**32 - 1 - UNIX - 1000
+    jobs = script.run(script.ready(0, make_template()), 65.0)
+    assert [job.ntime for _, job in jobs] == [2**32 - 1] * 3
 
 
 def test_nothing_to_mine_is_no_reason_to_spin():

@@ -177,6 +177,10 @@ class House(ABC):
             say(log, logging.INFO, "reload.ignored", meaning="only the certificate of tls_listen is read anew: for all "
                 "else restart")
 
+    def ask_nodes(self) -> None:
+        """Somebody knows of a new tip: ask for work at once, where there is anyone to ask; for the main thread."""
+        say(log, logging.INFO, "signal.ignored", meaning="there is no node to ask")
+
     def look(self, now: float) -> None:
         """Warn of what draws near, at Unix time `now`: the end of the certificate; for the main thread."""
         if self.certificate is not None:

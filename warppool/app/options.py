@@ -238,6 +238,14 @@ class PoolConfig:
     data_dir: Path = option(
         PATH, None, "Ledger and block journal; $STATE_DIRECTORY, else /var/lib/warppool if writable, "
         "else $XDG_STATE_HOME/warppool.")
+    behind_blocks: int = option(
+        whole(1, 1000), 1, "How many blocks a node may be behind the best tip; one further behind is not mined.")
+    behind_s: int = option(whole(1, 86_400), 10, "Seconds after which a node that is behind is called lagging.")
+    return_after_s: int = option(
+        whole(0, 604_800), 300, "Seconds for which the first node must have kept up before it is mined again.")
+    work_max_age_s: int = option(
+        whole(1, 86_400), 180,
+        "Seconds without an answer of any node after which miners are sent away, to their other pools.")
     server_id: int = option(whole(0, 255), 0, "Unique among the servers of one pool.")
     payout_script: bytes = derived(b"")
     """The output script of `payout_address`."""

@@ -90,6 +90,7 @@ class StopWish:
     def __init__(self) -> None:
         self._is_set = False
         self._is_reload_wished = False
+        self._is_asking_wished = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def set(self) -> None:
@@ -113,6 +114,18 @@ class StopWish:
         self._is_reload_wished = False
         return True
 
+    def wish_asking(self) -> None:
+        """Wish that the nodes are asked for work at once, at any moment."""
+        self._is_asking_wished = True
+        self._wake.put(None)
+
+    def take_asking(self) -> bool:
+        """Whether that was wished since the last call."""
+        if not self._is_asking_wished:
+            return False
+        self._is_asking_wished = False
+        return True
+
     def wait(self, timeout_s: float) -> bool:
         """Whether the end is wished before so many seconds are over; a wish for a reload ends the wait, too."""
         if not self._is_set:
@@ -122,7 +135,10 @@ class StopWish:
 
 
 def catch_signals(wanted_stop: StopWish) -> None:
-    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP wishes a reload, which who has nothing to reload need not take."""
+    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP wishes a reload, and SIGUSR1 that the nodes are asked at once.
+
+    Nodes send the last one by `blocknotify`, a habit from other pools; a program that has nothing to ask ignores it.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         wanted_stop.set()
@@ -130,14 +146,18 @@ def catch_signals(wanted_stop: StopWish) -> None:
     def reload(number: int, frame: FrameType | None) -> None:
         wanted_stop.wish_reload()
 
+    def ask(number: int, frame: FrameType | None) -> None:
+        wanted_stop.wish_asking()
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, reload)
+    signal.signal(signal.SIGUSR1, ask)
 
 
 def ignore_signals() -> None:
     """All is done: an impatient second SIGTERM cannot find Python's own handlers, which come back at its end."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -169,6 +189,8 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
             return
         if wanted_stop.take_reload():
             _reload(house, notifier, is_ready)
+        if wanted_stop.take_asking():
+            house.ask_nodes()
         now = time.monotonic()
         watch.look(house.beats(), now)
         house.relieve()

@@ -30,7 +30,7 @@ class Summary:
         refused: Counter[str] = Counter()
         for worker in stats:
             refused.update(dict(worker.refused))
-        fields: dict[str, object] = {"miners": sum(worker.connections for worker in stats)}
+        fields: dict[str, object] = {"miners": sum(worker.machines for worker in stats)}
         for name, window_s in WINDOWS_S.items():
             fields[f"hashrate_{name}"] = self.hash_rate(window_s, now)
         fields["accepted"] = sum(worker.accepted for worker in stats)

@@ -25,11 +25,13 @@ from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
 from warppool.mining.reserve import CoinbasePlan
-from warppool.net.inbox import JobReady
+from warppool.net.inbox import JobReady, NoWork
+from warppool.net.outbox import TurnAway
 from warppool.net.worker import Worker
+from warppool.node.choice import Rules
 from warppool.node.desk import Desk
 from warppool.node.httpline import NodeAddress
-from warppool.node.items import Found
+from warppool.node.items import BestNode, Found
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
@@ -88,6 +90,7 @@ class Daemon(House):
     def __init__(self, config: Config, patience: Patience | None = None) -> None:
         self.config = config
         self.latest: Job | None = None              # set by thread `jobs`, read by anyone: it is frozen
+        self._turns_away = False                    # of thread `jobs`: the reactor was told so
         super().__init__(patience)
 
     # --- building -----------------------------------------------------------------------------------------------------
@@ -114,10 +117,15 @@ class Daemon(House):
                 WARP.name: lambda job: EncodedJob(WARP, job),
                 NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
             }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
-        self._desk = Desk(factory, self._desk_inbox, self._broadcast)
+        pool = config.pool
+        outcomes: queue.Queue[Any] = queue.Queue()
+        self._desk = Desk(
+            factory, self._desk_inbox, self._broadcast,
+            names=[f"node-{number}" for number in range(len(config.nodes))],
+            rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
+            end_work=self._end_work, best=lambda node: outcomes.put(BestNode(node)))
         self._sources: list[RpcSource | RegtestSource] = []
         self._submitters: list[RpcSubmitter] = []
-        outcomes: queue.Queue[Any] = queue.Queue()
         doors: list[NodeDoor] = []
         for number, node in enumerate(config.nodes):
             doors.append(self._build_node(number, node, outcomes))
@@ -201,6 +209,22 @@ class Daemon(House):
             inbox.put(JobReady(job))
         self.latest = job
         self.is_ready.set()
+        if self._turns_away:
+            self._turns_away = False
+            self._reactor.mailbox.post(TurnAway(False))
+
+    def _end_work(self) -> None:
+        """No node answers: whoever mines here is sent away, and whoever comes."""
+        self._turns_away = True
+        self._reactor.mailbox.post(TurnAway(True))
+        for inbox in self._inboxes:
+            inbox.put(NoWork())
+
+    def ask_nodes(self) -> None:
+        """Ask every node for a template at once, as when somebody knows of a new tip."""
+        for source in self._sources:
+            if isinstance(source, RpcSource):
+                source.ask_now()
 
     def _beats(self) -> list[Beat]:
         return [prompt("jobs", self._desk.beat), prompt("submitter", self._submitter.beat),
@@ -225,9 +249,12 @@ class Daemon(House):
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
-        age_s = max(0, int(time.time()) - self.latest.ntime) if self.latest is not None else 0
-        say(log, logging.INFO, "pool.summary", **summary.fields(self.stats(), now), height=self._height(),
-            template_age=age_s)
+        fields = summary.fields(self.stats(), now) | {
+            "height": self._height(), "template_age": _age(self._desk.answered_at, now),
+            "work_age": _age(self._desk.template_at, now)}
+        if self._desk.lagging:
+            fields["lagging"] = ",".join(self._desk.lagging)
+        say(log, logging.INFO, "pool.summary", **fields)
 
     def _height(self) -> int:
         return self.latest.tip.height if self.latest is not None else 0
@@ -270,6 +297,11 @@ def plan_of(pool: PoolConfig) -> CoinbasePlan:
 
 def _thread_of(submitter: RpcSubmitter) -> str:
     return submitter.name.replace("node-", "submit-")
+
+
+def _age(since: float | None, now: float) -> object:
+    """Whole seconds from `since` to `now` (monotonic), `none` where there is nothing yet."""
+    return "none" if since is None else max(0, round(now - min(since, now)))
 
 
 def credentials_of(node: NodeConfig) -> Credentials:

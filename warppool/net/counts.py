@@ -61,11 +61,11 @@ class Counts:
         self.refusals_due = math.inf
         return taken
 
-    def stats(self, worker: int, connections: int, upstreams: int = 0) -> WorkerStats:
+    def stats(self, worker: int, connections: int, upstreams: int = 0, machines: int = 0) -> WorkerStats:
         """All of it since the start."""
         best = 0.0
         if self._lowest_hash <= MAX_TARGET:
             best = float(difficulty_from_target(max(1, self._lowest_hash)))
         return WorkerStats(worker=worker, connections=connections, accepted=self._accepted, difficulty=self._difficulty,
                            refused=tuple(sorted(self._refused.items())), blocks=self._blocks, best_difficulty=best,
-                           upstreams=upstreams)
+                           upstreams=upstreams, machines=machines)

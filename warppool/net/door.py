@@ -45,6 +45,8 @@ class Door:
                  max_per_ip: int) -> None:
         self.resumes_at = math.inf
         """Monotonic seconds at which a paused door opens again; `inf` when it is not paused."""
+        self.turns_away = False
+        """Whether those who come are closed at once, without a byte: there is no work for them."""
         self._listeners = tuple(listeners)
         self._selector = selector
         self._max_connections = max_connections
@@ -70,7 +72,9 @@ class Door:
                     return
                 continue            # ECONNABORTED and its kin: this one left while it waited, the next may be well
             ip = plain_ip(address[0])
-            if self._has_room(ip, now):
+            if self.turns_away:
+                sock.close()
+            elif self._has_room(ip, now):
                 sock.setblocking(False)
                 self._inside += 1
                 if self._is_counted(ip):

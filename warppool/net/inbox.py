@@ -71,6 +71,11 @@ class JobReady:
 
 
 @dataclass(frozen=True, slots=True)
+class NoWork:
+    """The work that is out may be dead, and there is no other: close every mining connection until the next job."""
+
+
+@dataclass(frozen=True, slots=True)
 class Weighed:
     """The weights of the batch that this worker has with the executor, in its order."""
 
@@ -113,6 +118,7 @@ class WorkerStats:
     blocks: int
     best_difficulty: float                      # of the lowest hash among the accepted shares; 0.0 before the first
     upstreams: int = 0                          # dialled connections
+    machines: int = 0                           # those that have work, be it several on one connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,13 @@ class ConnectTo(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class TurnAway:
+    """Whether those who come are accepted and closed at once, without a byte, since there is no work for them."""
+
+    is_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StopAccepting:
     """The daemon stops: close the listeners, dial no more and read no more of what was accepted; answers go out."""
 
@@ -86,4 +93,4 @@ class Outgoing:
         return output
 
 
-ReactorItem = Output | ConnectTo | StopAccepting | FlushAndStop
+ReactorItem = Output | ConnectTo | TurnAway | StopAccepting | FlushAndStop

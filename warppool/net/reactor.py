@@ -25,7 +25,7 @@ from warppool.net.door import Door, Visitor
 from warppool.net.inbox import Connected, ConnectFailed, Ended, FromReactor, Gone, Opened, Part, Received
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
-from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting
+from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting, TurnAway
 from warppool.say import say
 
 log = logging.getLogger(__name__)
@@ -270,6 +270,8 @@ class Reactor:
                 self._put_out(item)
             elif isinstance(item, ConnectTo):
                 self._conclude(self._dialler.begin(item, self.beat))
+            elif isinstance(item, TurnAway):
+                self._door.turns_away = item.is_wanted
             elif isinstance(item, StopAccepting):
                 self._stop_accepting()
             else:

@@ -76,6 +76,11 @@ class TlsConnection:
         """Received bytes held back unprocessed; plaintext, which is never more than the ciphertext was."""
         return self._inner.backlog
 
+    @property
+    def machines(self) -> int:
+        """How many machines have work here."""
+        return self._inner.machines
+
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Ciphertext from the peer, or empty to let `inner` go on with its backlog."""
         tls = self._tls

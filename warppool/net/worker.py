@@ -45,6 +45,7 @@ from warppool.net.inbox import (
     Gone,
     JobReady,
     NotRecorded,
+    NoWork,
     Opened,
     Part,
     Received,
@@ -59,6 +60,9 @@ from warppool.say import say
 from warppool.threads import STOP
 
 log = logging.getLogger(__name__)
+
+OUT_OF_WORK = "no node gives work"
+"""Why mining connections are closed, in words for the log."""
 
 OFFER_SLICE = 128
 """Connections whose new job goes out together: the first miner need not wait until the last one's job is sealed."""
@@ -109,6 +113,7 @@ class Worker:
         self._now = Now(self.beat, time.time())             # of this wake-up
         self._clients: dict[int, Client] = {}
         self._latest: Job | None = None                     # the job that a new connection starts with
+        self._is_out_of_work = False                        # ... until the next job, there is nothing to start with
         self._deadlines = Deadlines()
         self._counts = Counts()
         self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
@@ -174,6 +179,8 @@ class Worker:
                 self._judge(batch, weights if len(weights) == len(batch) else weigh_all(batch))
             case JobReady(job):
                 self._offer(job)
+            case NoWork():
+                self._send_away()
             case NotRecorded(ids) | GivenUp(ids):
                 self._answer_records(ids, type(item))
             case Ask(reply):
@@ -233,6 +240,9 @@ class Worker:
 
     def _open(self, opened: Opened) -> None:
         if self._is_draining:
+            return
+        if self._is_out_of_work:                            # let in just before the reactor heard of it
+            self._outgoing.close(opened.conn_id)
             return
         say(log, logging.DEBUG, "conn.opened", conn=opened.conn_id, listener=opened.listener, peer=opened.peer)
         try:
@@ -335,8 +345,19 @@ class Worker:
                         else connection.given_up)
                 self._guard_client(self._answer, client, step, share_ids)
 
+    def _send_away(self) -> None:
+        """There is no work: close what was accepted. Shares in flight are still judged, since one may be a block."""
+        self._is_out_of_work = True
+        for client in list(self._clients.values()):
+            if not client.is_upstream:
+                self._guard_client(self._dismiss, client)
+
+    def _dismiss(self, client: Client) -> None:
+        self._hang_up(Close(client.connection.conn_id, OUT_OF_WORK))
+
     def _offer(self, job: Job) -> None:
         self._latest = job
+        self._is_out_of_work = False
         if self._is_draining:
             return
         for count, client in enumerate(list(self._clients.values()), 1):
@@ -485,7 +506,8 @@ class Worker:
         """Answer those who asked, now that all that came before is told."""
         for ask in self._asks:
             upstreams = sum(client.is_upstream for client in self._clients.values())
-            ask.put(self._counts.stats(self.index, len(self._clients) - upstreams, upstreams))
+            machines = sum(client.connection.machines for client in self._clients.values() if not client.is_mute)
+            ask.put(self._counts.stats(self.index, len(self._clients) - upstreams, upstreams, machines))
         self._asks.clear()
         if (self._is_draining or is_stopped) and self._counts.refusals_due < math.inf:
             self._refused(self._counts.take_refusals())

@@ -71,6 +71,11 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         """Received bytes held back unprocessed."""
         return self._lines.pending
 
+    @property
+    def machines(self) -> int:
+        """1 for a machine that has work, else 0."""
+        return int(not self._is_closed and self._session.has_work)
+
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Bytes from the peer, or empty to go on with the backlog."""
         events: list[Event] = []

@@ -67,6 +67,11 @@ class MiningServerSession(MachineSession):
         return self._shares.in_flight
 
     @property
+    def has_work(self) -> bool:
+        """The machine has a job to mine on."""
+        return self.work.is_on and self.work.job is not None
+
+    @property
     def wakes_at(self) -> float:
         """When vardiff is to be asked."""
         return self.work.wakes_at

@@ -59,6 +59,11 @@ class MachineSession(ABC):
         return self._user is not None
 
     @property
+    @abstractmethod
+    def has_work(self) -> bool:
+        """The machine has a job to mine on."""
+
+    @property
     def is_held(self) -> bool:
         """The machine waits for us before it can go on; that time is not held against it."""
         return False

@@ -64,6 +64,11 @@ class ServerConnection(JudgingConnection[Step]):
         """Received bytes held back unprocessed."""
         return self._transport.pending + self._frames.pending
 
+    @property
+    def machines(self) -> int:
+        """How many channels have a job to mine on."""
+        return self._session.channels if self._session.has_job else 0
+
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Bytes from the peer, or empty to go on with the backlog."""
         events: list[Event] = []

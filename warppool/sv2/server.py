@@ -141,6 +141,11 @@ class MiningServerSession:
         """How many channels are open."""
         return len(self._channels)
 
+    @property
+    def has_job(self) -> bool:
+        """There is a job for every channel."""
+        return self._job is not None
+
     def receive(self, message: Message, now: Now) -> list[Step]:
         """Apply one message and return what follows from it, in order."""
         step = self._STEPS.get((self.phase, type(message)))

@@ -93,6 +93,11 @@ class TranslatorSession(MachineSession):
         return self._is_welcome
 
     @property
+    def has_work(self) -> bool:
+        """The machine has a job to mine on."""
+        return self._jobs.newest is not None
+
+    @property
     def is_held(self) -> bool:
         """The machine waits for an upstream, which waits for nothing that the machine could say."""
         return bool(self._held) and not self._waits_for_name

@@ -1,0 +1,386 @@
+"""Which node's template is mined: the best tip, a node's own reorganisation obeyed, and nothing that is dead. Pure.
+
+What the nodes say goes in, with the time at which it came; what is to be done comes out: mine a template, stop handing
+out work, say something in the log. Thread `jobs` (node/desk.py) does what comes out.
+
+Three words are used throughout. A node is *live* when it answers and its last answer is fresh. A live node is *usable*
+when its clock is believed and its tip may be mined. The *mark* is the best tip that was mined in this run.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from warppool.events import Now
+from warppool.mining.template import Template
+from warppool.node.clocks import FAR_OFFSET_S, WARN_OFFSET_S, refused_clocks
+from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+
+FIRST_NODE_S = 5.0
+"""How long the first node of the file is waited for at the start, before the template of another one is mined."""
+
+START_PATIENCE_S = 10.0
+"""How long machines may wait for the very first template; then they are sent away, to their own fail-over."""
+
+KEEPS_UP_S = 2.0
+"""A node keeps up with the others when it has each new tip within this time of the first that had it."""
+
+REPEAT_S = 60.0
+"""From one line about a trouble that lasts to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator says in [pool] about nodes; times in seconds, `behind_blocks` in blocks of the present work."""
+
+    behind_blocks: int = 1
+    behind_s: float = 10.0
+    return_after_s: float = 300.0
+    work_max_age_s: float = 180.0
+
+
+class Mine(NamedTuple):
+    """Mine `template`, of node number `node`, from now on."""
+
+    node: int
+    template: Template
+
+
+class EndWork(NamedTuple):
+    """No work is to be handed out until the next `Mine`: what there is may be dead."""
+
+
+class Note(NamedTuple):
+    """A line for the log: a level of `logging`, the name of the event, its fields in order."""
+
+    level: int
+    event: str
+    fields: tuple[tuple[str, object], ...]
+
+
+Step = Mine | EndWork | Note
+
+
+class TipWork(NamedTuple):
+    """How much work stands in the chain that a template builds on; `block_work` is what one block adds."""
+
+    height: int
+    chainwork: int | None
+    block_work: int
+
+    def is_above(self, other: TipWork, blocks: int = 0) -> bool:
+        """True if this tip has more work than `other` and `blocks` more blocks together."""
+        if self.chainwork is None or other.chainwork is None:
+            return self.height > other.height + blocks
+        return self.chainwork > other.chainwork + blocks * max(self.block_work, other.block_work)
+
+    def blocks_above(self, other: TipWork) -> int:
+        """The difference in blocks, for people and for `behind_blocks`; never below 0."""
+        if self.chainwork is None or other.chainwork is None:
+            return max(0, self.height - other.height)
+        return max(0, (self.chainwork - other.chainwork) // max(self.block_work, other.block_work))
+
+
+class _Node:
+    """What is known of one node; times are monotonic seconds."""
+
+    __slots__ = ("answered_at", "behind_since", "chainwork", "clock_off", "clock_said_at", "curtime", "fell_behind_at",
+                 "is_embedded", "is_lagging", "is_lost", "keeps_up_since", "name", "reason", "template")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.template: Template | None = None
+        self.chainwork: int | None = None
+        self.curtime: int | None = None
+        self.answered_at = -math.inf
+        self.is_embedded = False
+        self.is_lost = True
+        self.reason = "no answer yet"
+        self.behind_since: float | None = None      # its tip has been below the mark since then
+        self.is_lagging = False                     # and the log says so
+        self.keeps_up_since: float | None = None    # since then it has had every new tip in time
+        self.fell_behind_at: float | None = None    # another node has more work since then
+        self.clock_off = 0                          # 0: near ours; 1: over two minutes off; 2: over two hours
+        self.clock_said_at = -math.inf
+
+    def take(self, item: TemplateReady, now: Now) -> None:
+        self.template, self.chainwork, self.curtime = item.template, item.chainwork, item.curtime
+        self.is_embedded = item.answered_at is None
+        self.answered_at = now.monotonic if item.answered_at is None else item.answered_at
+        self.is_lost = False
+
+    @property
+    def work(self) -> TipWork:
+        assert self.template is not None
+        tip = self.template.tip
+        return TipWork(tip.height, self.chainwork, 2**256 // (tip.target + 1))
+
+    def time(self, now: Now) -> float:
+        """The node's clock now, in Unix seconds, as far as its last answer tells."""
+        return now.unix if self.curtime is None else self.curtime + now.monotonic - self.answered_at
+
+    def forget_standing(self) -> None:
+        self.behind_since = self.keeps_up_since = self.fell_behind_at = None
+        self.is_lagging = False
+
+
+class NodeChoice:
+    """Owned by one thread. `names` are the nodes' names in the log, in the order of the file.
+
+    `hear` takes what a node said, `tick` lets time pass and is to be called every second or so; both return steps.
+    """
+
+    def __init__(self, names: Sequence[str], rules: Rules, now: Now) -> None:
+        self.node: int | None = None            # whose template is, or was last, mined
+        self.template: Template | None = None
+        self.is_out_of_work = False
+        self.best_node: int | None = None       # the node that is mined; None while no node may be
+        self._rules = rules
+        self._nodes = [_Node(name) for name in names]
+        self._began_at = now.monotonic
+        self._fed_at = now.monotonic            # the last answer of a node whose tip may be mined
+        self._mark: TipWork | None = None
+        self._distrusted: frozenset[int] = frozenset()      # nodes whose clock is not believed
+        self._said_at = -math.inf               # the last line about work that is missing
+        self._has_said_lost = False
+
+    # --- what there is to read ----------------------------------------------------------------------------------------
+
+    @property
+    def lagging(self) -> tuple[str, ...]:
+        """The names of nodes that answer and have been behind for `behind_s`."""
+        return tuple(node.name for node in self._nodes if node.is_lagging)
+
+    @property
+    def answered_at(self) -> float | None:
+        """Monotonic seconds of the last answer of the node that is mined; None before any template was mined."""
+        return None if self.node is None else self._nodes[self.node].answered_at
+
+    @property
+    def is_fed_by_embedded(self) -> bool:
+        """True if the node that is mined is the embedded chain, whose work is fresh as long as it lives."""
+        return self.node is not None and self._nodes[self.node].is_embedded
+
+    def job_time(self, now: Now) -> int:
+        """The header time of a job made now, in Unix seconds: that of the node that is mined, not of our own clock."""
+        return int(now.unix if self.node is None else self._nodes[self.node].time(now))
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def hear(self, item: TemplateReady | NodeAnswered | NodeLost, now: Now) -> list[Step]:
+        """A node said something."""
+        node = self._nodes[item.node]
+        steps: list[Step] = []
+        match item:
+            case TemplateReady():
+                if item.is_reorg and item.node == self.node and not node.is_lost:
+                    self._mark = None           # the node that is mined left its branch: the new tip is the mark
+                node.take(item, now)
+                self._look_at_clock(node, now, steps)
+            case NodeAnswered() if node.template is not None:
+                node.curtime, node.answered_at, node.is_lost = item.curtime, item.answered_at, False
+                self._look_at_clock(node, now, steps)
+            case NodeLost():
+                node.is_lost, node.reason = True, item.reason
+                node.forget_standing()
+        return steps + self._decide(now)
+
+    def tick(self, now: Now) -> list[Step]:
+        """Time has passed."""
+        return self._decide(now)
+
+    def _decide(self, now: Now) -> list[Step]:
+        steps: list[Step] = []
+        self._judge_clocks(now, steps)
+        usable = [number for number, node in enumerate(self._nodes) if self._is_usable(number, node, now)]
+        if usable:
+            self._fed_at = max(self._fed_at, *(self._fresh_until_now(number, now) for number in usable))
+        elif any(node.is_embedded for node in self._nodes):
+            self._fed_at = now.monotonic        # nobody else adds to the embedded chain: its work does not die
+        self._watch_standing(usable, now)
+        chosen, reason = self._choose(usable, now)
+        self.best_node = chosen
+        if chosen is not None:
+            self._mine(chosen, reason, steps)
+        else:
+            self._go_without(now, steps)
+        self._watch_lag(now, steps)
+        return steps
+
+    # --- who may be mined ---------------------------------------------------------------------------------------------
+
+    def _is_live(self, node: _Node, now: Now) -> bool:
+        if node.is_lost or node.template is None:
+            return False
+        return node.is_embedded or now.monotonic - node.answered_at < self._rules.work_max_age_s
+
+    def _is_usable(self, number: int, node: _Node, now: Now) -> bool:
+        if not self._is_live(node, now) or number in self._distrusted:
+            return False
+        return self._mark is None or not self._mark.is_above(node.work, self._rules.behind_blocks)
+
+    def _fresh_until_now(self, number: int, now: Now) -> float:
+        node = self._nodes[number]
+        return now.monotonic if node.is_embedded else node.answered_at
+
+    def _is_better(self, one: int, other: int, usable: Iterable[int]) -> bool:
+        """True if the tip of `one` has more work. Where one usable node tells no work, heights decide for all."""
+        first, second = self._nodes[one].work, self._nodes[other].work
+        if all(self._nodes[number].chainwork is not None for number in usable):
+            return first.is_above(second)
+        return first.height > second.height
+
+    def _choose(self, usable: list[int], now: Now) -> tuple[int | None, str]:
+        """The node to mine and why it replaces the one before; None if no node may be mined."""
+        if not usable or self._waits_for_first(usable, now):
+            return None, ""
+        best = usable[0]
+        for number in usable[1:]:
+            if self._is_better(number, best, usable):
+                best = number
+        mined = self.node
+        if mined is None or mined not in usable:
+            return best, "" if mined is None else self._why_not(mined, now)
+        if self._is_better(best, mined, usable):
+            return best, "its tip has more work"
+        for number in usable:
+            if number >= mined:
+                break
+            since = self._nodes[number].keeps_up_since
+            is_steady = since is not None and now.monotonic - since >= self._rules.return_after_s
+            if is_steady and not self._is_better(mined, number, usable):
+                return number, f"it has kept up for {self._rules.return_after_s:g} s and stands before the other"
+        return mined, ""
+
+    def _waits_for_first(self, usable: list[int], now: Now) -> bool:
+        return self.node is None and 0 not in usable and now.monotonic - self._began_at < FIRST_NODE_S
+
+    def _why_not(self, number: int, now: Now) -> str:
+        """Why that node may not be mined, in words for the log."""
+        node = self._nodes[number]
+        if node.is_lost:
+            return node.reason
+        if not self._is_live(node, now):
+            return f"no answer for {now.monotonic - node.answered_at:.0f} s"
+        if number in self._distrusted:
+            return "its clock is more than two hours off those of the other nodes"
+        if self._mark is None or not self._mark.is_above(node.work, self._rules.behind_blocks):
+            return "it has 5 s to answer before other nodes"        # of another node than the first, at the start
+        return (f"its tip is {self._mark.blocks_above(node.work)} blocks below the best tip mined in this run; "
+                "if that is right, restart warppool")
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def _mine(self, number: int, reason: str, steps: list[Step]) -> None:
+        node = self._nodes[number]
+        assert node.template is not None
+        if number != self.node:
+            level = logging.WARNING if self.node is not None and self._nodes[self.node].is_lost else logging.INFO
+            fields = (("node", node.name), ("reason", reason)) if reason else (("node", node.name),)
+            steps.append(Note(level, "template.source", fields))
+        if number != self.node or node.template is not self.template or self.is_out_of_work:
+            if self._mark is None or node.work.is_above(self._mark):
+                self._mark = node.work
+            if self.is_out_of_work:
+                steps.append(Note(logging.INFO, "work.back", (("node", node.name),)))
+            self.node, self.template, self.is_out_of_work = number, node.template, False
+            steps.append(Mine(number, node.template))
+        self._has_said_lost = False
+
+    def _go_without(self, now: Now, steps: list[Step]) -> None:
+        """No node may be mined: the work that is out goes on for a while, then it ends."""
+        if self.node is not None and not self._has_said_lost:
+            self._has_said_lost = True
+            steps.append(Note(logging.WARNING, "template.lost", (
+                ("node", self._nodes[self.node].name), ("reason", self._why_not(self.node, now)),
+                ("meaning", "no node gives templates; miners go on with the last one"))))
+        age_s = now.monotonic - self._fed_at
+        limit_s = self._rules.work_max_age_s
+        if self.node is None:
+            limit_s = min(limit_s, START_PATIENCE_S)
+        if age_s < limit_s:
+            return
+        if not self.is_out_of_work:
+            self.is_out_of_work = True
+            steps.append(EndWork())
+        if now.monotonic - self._said_at >= REPEAT_S:
+            self._said_at = now.monotonic
+            reasons = "; ".join(f"{node.name}: {self._why_not(number, now)}"
+                                for number, node in enumerate(self._nodes))
+            steps.append(Note(logging.ERROR, "work.missing", (
+                ("age_s", round(age_s)), ("reason", reasons),
+                ("meaning", "mining connections are closed, so that machines go to their other pools"))))
+
+    # --- how the nodes stand ------------------------------------------------------------------------------------------
+
+    def _watch_standing(self, usable: list[int], now: Now) -> None:
+        """Since when each node has had every new tip in time, of which its use again depends."""
+        for number, node in enumerate(self._nodes):
+            if number not in usable:
+                node.keeps_up_since = node.fell_behind_at = None
+            elif any(self._is_better(other, number, usable) for other in usable):
+                if node.fell_behind_at is None:
+                    node.fell_behind_at = now.monotonic
+                if now.monotonic - node.fell_behind_at > KEEPS_UP_S:
+                    node.keeps_up_since = None
+            else:
+                was_late = node.fell_behind_at is not None and now.monotonic - node.fell_behind_at > KEEPS_UP_S
+                node.fell_behind_at = None
+                if node.keeps_up_since is None or was_late:
+                    node.keeps_up_since = now.monotonic
+
+    def _watch_lag(self, now: Now, steps: list[Step]) -> None:
+        """Say which nodes answer and stay behind, and when one has caught up."""
+        for node in self._nodes:
+            if self._mark is None or not self._is_live(node, now):
+                continue
+            blocks = self._mark.blocks_above(node.work)
+            if blocks < self._rules.behind_blocks:
+                if node.is_lagging and node.behind_since is not None:
+                    steps.append(Note(logging.INFO, "node.level", (
+                        ("node", node.name), ("after_s", round(now.monotonic - node.behind_since)))))
+                node.behind_since, node.is_lagging = None, False
+                continue
+            if node.behind_since is None:
+                node.behind_since = now.monotonic
+            if not node.is_lagging and now.monotonic - node.behind_since >= self._rules.behind_s:
+                node.is_lagging = True
+                steps.append(Note(logging.WARNING, "node.lagging", (
+                    ("node", node.name), ("blocks", blocks), ("height", node.work.height - 1),
+                    ("meaning", "its tip is behind the best one: is it in sync, and has it peers?"))))
+
+    # --- clocks -------------------------------------------------------------------------------------------------------
+
+    def _judge_clocks(self, now: Now, steps: list[Step]) -> None:
+        times = {number: node.time(now) for number, node in enumerate(self._nodes)
+                 if self._is_live(node, now) and node.curtime is not None}
+        distrusted = refused_clocks(times, now.unix) if len(times) > 1 else frozenset()
+        for number in sorted(distrusted - self._distrusted):
+            steps.append(Note(logging.ERROR, "node.refused", (
+                ("node", self._nodes[number].name), ("reason", self._clock_words(times[number] - now.unix)),
+                ("meaning", "its templates are not used, since the clocks of the other nodes stand against its own"))))
+        self._distrusted = distrusted
+
+    def _look_at_clock(self, node: _Node, now: Now, steps: list[Step]) -> None:
+        """Say how far a node's clock and ours are apart: once from two minutes on, each minute from two hours on."""
+        if node.curtime is None:
+            return
+        offset = node.time(now) - now.unix
+        grade = (abs(offset) > WARN_OFFSET_S) + (abs(offset) > FAR_OFFSET_S)
+        if not grade and node.clock_off:
+            steps.append(Note(logging.INFO, "clock.right", (("node", node.name), ("offset_s", round(offset)))))
+        is_due = now.monotonic - node.clock_said_at >= REPEAT_S if grade == 2 else grade > node.clock_off
+        if grade and is_due:
+            node.clock_said_at = now.monotonic
+            steps.append(Note(logging.ERROR if grade == 2 else logging.WARNING, "clock.off", (
+                ("node", node.name), ("offset_s", round(offset)), ("reason", self._clock_words(offset)),
+                ("meaning", "jobs carry the node's time: look at NTP here and on the node's machine"))))
+        node.clock_off = grade
+
+    @staticmethod
+    def _clock_words(offset: float) -> str:
+        return f"its clock is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} ours"
