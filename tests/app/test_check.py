@@ -190,7 +190,38 @@ def test_limits(check, monkeypatch, hard, more, grade, words):
     assert any(line.startswith(f"{grade} limits: ") and words in line for line in lines)
 
 
-def test_a_clock_that_was_never_set_is_an_error(check, monkeypatch):
+def test_a_node_that_is_behind_another_is_a_warning(check, node, tmp_path):
+    with StubNode(cookie=tmp_path / "cookie2") as other:
+        for _ in range(3):
+            other.grow()
+        more = LISTEN + f'[[node]]\nurl = "{other.url}"\ncookie_file = "cookie2"\n'
+        status, lines = check(more)
+        assert status == 0
+        (line,) = graded(lines, "warn")
+        assert line.startswith("warn node[1]: its tip is 3 blocks behind that of node[0] now")
+        for _ in range(3):
+            node.grow()
+        assert graded(check(more)[1], "warn") == []
+
+
+@pytest.mark.parametrize(("offset", "grade", "words"), [
+    (60, "", ""), (-60, "", ""), (200, "warn", "200 s ahead of ours"), (-200, "warn", "200 s behind ours"),
+    (8000, "error", "8000 s ahead of ours"),
+])
+def test_a_node_whose_clock_is_far_from_ours(check, node, offset, grade, words):
+    node.clock_offset_s = offset
+    status, lines = check()
+    assert status == (grade == "error")
+    found = [line for line in lines if "the node's clock is" in line]
+    assert len(found) == bool(grade)
+    assert all(line.startswith(f"{grade} clock: ") for line in found)
+    shown = int(words.split()[0]) if words else 0
+    assert all(any(f"{seconds} s {words.split(' s ')[1]}" in line for seconds in range(shown - 9, shown + 9))
+               for line in found)
+
+
+def test_a_clock_that_was_never_set_is_an_error(check, node, monkeypatch):
+    node.extra["curtime"] = 1_700_000_600
     monkeypatch.setattr(module.time, "time", lambda: 1_600_000_000.5)
     status, lines = check()
     assert status == 1
@@ -216,7 +247,7 @@ def test_a_clock_apart_from_its_peers_is_a_warning(check, node, offset, warned):
     (Mood.BUSY, "the node is starting or too busy (HTTP 503): 'Work queue depth exceeded'"),
     (Mood.WARM_UP, "the node is starting: Loading block index..."),
     (Mood.GARBAGE, "what NODE says is not HTTP: '\\x00\\x01\\x02 what?\\r\\n'"),
-    (Mood.NOT_JSON, "METHOD: its answer is not JSON: '<html>hello</html>'"),
+    (Mood.NOT_JSON, "METHOD: its answer is not JSON: 'hello'"),
     (Mood.HALF, "NODE hung up in the middle of an answer"),
     (Mood.DRIBBLE, "no whole answer from NODE in time"),
     (Mood.CLOSE, "no answer from NODE: Remote end closed connection without response"),

@@ -22,8 +22,8 @@ from warppool.app.translatoroptions import TranslatorConfig
 from warppool.app.wiring import credentials_of, plan_of
 from warppool.bitcoin.address import is_guarded
 from warppool.errors import ConfigError, NodeError
-from warppool.mining.reserve import CoinbasePlan
 from warppool.node.calls import CALLS, METHODS
+from warppool.node.clocks import FAR_OFFSET_S, WARN_OFFSET_S
 from warppool.node.gbt import check_challenge, read_template, segwit_of_chain
 from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, NodeAddress, RpcRefusal
 from warppool.node.kernel import load_kernel
@@ -78,13 +78,15 @@ def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
     yield files(stratum.max_connections)
     yield clock(time.time())
+    tips: dict[str, int] = {}
     for index, node in enumerate(config.nodes):
-        yield from _node(f"node[{index}]", node, config.pool)
+        yield from _node(f"node[{index}]", node, config.pool, tips)
+    yield from _lagging(tips, config.pool.behind_blocks)
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
-def _node(key: str, node: NodeConfig, pool: PoolConfig) -> Iterator[Finding]:
+def _node(key: str, node: NodeConfig, pool: PoolConfig, tips: dict[str, int]) -> Iterator[Finding]:
     if node.source == "regtest":
         try:
             load_kernel()
@@ -95,15 +97,17 @@ def _node(key: str, node: NodeConfig, pool: PoolConfig) -> Iterator[Finding]:
         return
     rpc = JsonRpc(NodeAddress.parse(node.url), credentials_of(node))
     try:
-        yield from _ask(key, rpc, node.url, pool.network, plan_of(pool))
+        yield from _ask(key, rpc, node.url, pool, tips)
     except NodeError as exc:
         yield Finding("error", key, f"{node.url}: {exc}")
     finally:
         rpc.close()
 
 
-def _ask(key: str, rpc: JsonRpc, url: str, network: str, plan: CoinbasePlan) -> Iterator[Finding]:
-    """What the node says of itself, and whether a template of it is one that can be mined."""
+def _ask(key: str, rpc: JsonRpc, url: str, pool: PoolConfig, tips: dict[str, int]) -> Iterator[Finding]:
+    """What the node says of itself, and whether a template of it is one that can be mined; its height goes to `tips`.
+    """
+    network = pool.network
     info = rpc.call("getblockchaininfo", timeout_s=NODE_TIMEOUT_S)
     chain, height = (info.get("chain"), info.get("blocks")) if isinstance(info, dict) else (None, None)
     if chain != network:
@@ -111,14 +115,15 @@ def _ask(key: str, rpc: JsonRpc, url: str, network: str, plan: CoinbasePlan) -> 
                       "mend pool.network")
         return
     check_challenge(info, network)
-    if info.get("initialblockdownload") is True and network != "regtest":
+    if info.get("initialblockdownload") is True and network == "main":
         yield Finding("warn", key, f"{url} is still downloading the chain, at height {height!s:.20}: mining begins "
                       "when it has caught up")
         return
     answer = rpc.call("getblocktemplate", {"rules": ["segwit", "signet"] if network == "signet" else ["segwit"]},
                       timeout_s=NODE_TIMEOUT_S)
     template = read_template(answer, network=network, source=key, template_id=1,
-                             has_segwit=segwit_of_chain(info), plan=plan).template
+                             has_segwit=segwit_of_chain(info), plan=plan_of(pool)).template
+    tips[key] = template.tip.height - 1
     yield Finding("ok", key, f"{url} is on {network} and gives templates, now for height {template.tip.height} and "
                   f"{len(answer['transactions'])} transactions")
     yield from _rights(key, rpc)
@@ -154,10 +159,24 @@ def _rights(key: str, rpc: JsonRpc) -> Iterator[Finding]:
 
 
 def _clock_of_node(answer: Any, now: float) -> Iterator[Finding]:
-    """A block whose time the network refuses is worth nothing: not above the median of the last eleven, or too late."""
-    earliest = answer.get("mintime")
+    """Jobs carry the node's time: where it is far from ours, one of the two is wrong, and blocks may be refused."""
+    earliest, offset = answer.get("mintime"), answer["curtime"] - now
     if isinstance(earliest, int) and now < earliest:
         yield Finding("error", "clock", f"it is {earliest - now:.0f} s behind what the next block may show: set it")
+    elif abs(offset) > WARN_OFFSET_S:
+        grade = "error" if abs(offset) > FAR_OFFSET_S else "warn"
+        side = "ahead of" if offset > 0 else "behind"
+        yield Finding(grade, "clock", f"the node's clock is {abs(offset):.0f} s {side} ours, and jobs carry the node's "
+                      "time: look at NTP on both machines")
+
+
+def _lagging(tips: dict[str, int], behind_blocks: int) -> Iterator[Finding]:
+    """Nodes whose chain is shorter than another's; a block that is just on its way shows here, too."""
+    best = max(tips, key=lambda key: tips[key], default="")
+    for key, height in tips.items():
+        if tips[best] - height >= behind_blocks:
+            yield Finding("warn", key, f"its tip is {tips[best] - height} blocks behind that of {best} now: if it "
+                          "stays so, see whether this node is in sync and has peers")
 
 
 def _clock_of_peers(rpc: JsonRpc) -> Iterator[Finding]:

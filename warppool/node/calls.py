@@ -34,7 +34,7 @@ CALLS: Final = (
     RpcCall("getblock", (_NO_HASH, 1), "find blocks of ours that the books lack, and see what became of one without "
             "getblockheader", is_needed=False),
     RpcCall("getrawtransaction", (_NO_HASH, False, _NO_HASH), "find blocks of ours that the books lack",
-    RpcCall("getblock", (_NO_HASH, 1), "see what became of a block without getblockheader", is_needed=False),
+            is_needed=False),
     RpcCall("waitforblockheight", (0, 1), "hear of a new tip at once", is_needed=False),
     RpcCall("getbestblockhash", (), "hear of a new tip soon, and see that the node has threads to spare",
             is_needed=False),
