@@ -6,8 +6,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.mining.makers import NTIME, make_channel, make_factory, make_template, make_tip
-from warppool.mining.channel import ChannelJob
+from tests.mining.makers import NTIME, make_channel, make_counters, make_factory, make_template, make_tip
+from warppool.events import Now
+from warppool.mining.channel import ChannelJob, credit
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
 from warppool.mining.vardiff import Vardiff
@@ -66,7 +67,7 @@ class Machine:
         self.vardiff = Vardiff(policy, policy.wanted_at_open(declared), 0.0, is_declared=declared > 0)
         self.channel.vardiff = self.vardiff
         self.channel.set_target(self.vardiff.granted(self.channel.max_target, self.network))
-        self.factory, self.now, self.key = make_factory(), 0.0, 1 << 32
+        self.factory, self.counters, self.now = make_factory(), make_counters(), 0.0
         self.outcome = Outcome()
         self.mailed: deque[tuple[float, ChannelJob, int]] = deque()         # on the way to the machine
         self.shares: deque[tuple[float, ChannelJob, int]] = deque()         # on the way to the pool
@@ -129,14 +130,15 @@ class Machine:
     def judge(self, job: ChannelJob, value: int) -> bool:
         is_block = value <= self.network
         weight = Weight(self.random.randbytes(32), value, is_block)
-        reject = self.channel.judge(weight, job, min_ntime=NTIME, ntime=NTIME, version=job.job.version, now=1.0 * NTIME)
+        reject = self.channel.judge(weight, job, min_ntime=NTIME, ntime=NTIME, version=job.job.version,
+                                    mask=0, now=Now(self.now, 1.0 * NTIME))
         if reject is not None:
             self.outcome.rejected.append(reject)
             return False
-        credit = self.channel.credit(weight, job)
+        worth = credit(weight, job)
         self.outcome.accepted += 1
-        self.outcome.credited += credit
-        self.outcome.variance += credit ** 2
+        self.outcome.credited += worth
+        self.outcome.variance += worth ** 2
         return self.vardiff.shared(value)
 
     def ask(self) -> None:
@@ -144,21 +146,19 @@ class Machine:
         if wanted is None:
             return
         self.channel.set_target(wanted[0])
-        if self.is_hasty:
+        if self.is_hasty:                       # the new target comes first, and the job once more right behind it
             self.mailed.append((self.now + self.lag_s, self.mailed[-1][1] if self.mailed else self.job, wanted[0]))
-        else:
-            self.give_again()
+        self.give_again()
         self.look(is_change=True)
 
     def give_job(self) -> None:
         self.next_job_at = self.now + JOB_EVERY_S
         self.current = self.factory.make(make_template(self.tip), now=float(NTIME))
-        job, _ = self.channel.offer(self.current)
+        job, _ = self.channel.offer(self.current, self.counters)
         self.mailed.append((self.now + self.lag_s, job, self.channel.target))
 
     def give_again(self) -> None:
-        self.key += 1
-        job = self.channel.offer_under(self.key, self.current, self.current.ntime)
+        job, _ = self.channel.offer_alone(self.current, self.counters)
         self.mailed.append((self.now + self.lag_s, job, self.channel.target))
 
     # --- the judge of it all ------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from warppool.bitcoin.coinbase import (
 from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.channel import Channel, ChannelJob
 from warppool.mining.counter import CoinbaseCounters, Shuffle
+from warppool.mining.giving import Keys
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.share import Weight, weigh
 from warppool.mining.template import Template, Tip
@@ -52,7 +53,7 @@ def make_factory(encoders: Mapping[str, Callable[[Job], object]] | None = None) 
 
 def make_channel(size: int = 8, target: int = 1 << 255, prefix: bytes = b"\x00\x00\x00\x07",
                  max_target: int = 2**256 - 1) -> Channel:
-    return Channel(3, "alice.rig1", prefix, size, target, max_target)
+    return Channel(3, "alice.rig1", prefix, size, target, max_target, Keys())
 
 
 def find_share(job: ChannelJob, *, at_most: int, above: int = -1, extranonce: bytes = bytes(8),

@@ -2,23 +2,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.mining.makers import EASY_NBITS, find_share, make_channel, make_factory, make_template, make_tip
+from tests.mining.makers import (
+    EASY_NBITS,
+    find_share,
+    make_channel,
+    make_counters,
+    make_factory,
+    make_template,
+    make_tip,
+)
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import difficulty_from_target
-from warppool.mining.channel import MAX_JOBS_PER_TIP, MAX_NTIME_AHEAD_S, MAX_SEEN
+from warppool.events import Now
+from warppool.mining.channel import MAX_EASINGS, MAX_JOBS_PER_TIP, MAX_NTIME_AHEAD_S, MAX_SEEN, credit
+from warppool.mining.counter import GIVEN_AGAIN
+from warppool.mining.giving import MAX_KEY, GivingOut
 from warppool.mining.share import Reject, Weight, weigh
 
-NOW = 1_700_000_100.0
+NOW = Now(50.0, 1_700_000_100.0)
+MASK = 0x1FFFE000
+COUNTERS = make_counters()
 
 
 def offered(channel, tip=None, factory=None, **template):
-    return channel.offer((factory or make_factory()).make(make_template(tip, **template), now=NOW))[0]
+    return channel.offer((factory or make_factory()).make(make_template(tip, **template), now=NOW.unix), COUNTERS)[0]
+
+
+def again(channel, mine):
+    return channel.offer_alone(mine.job, COUNTERS)[0]
 
 
 def ask(channel, job, weight, **changes):
-    question = {"min_ntime": job.job.ntime, "ntime": job.job.ntime, "version": job.job.version, "now": NOW} | changes
+    question = {"min_ntime": job.job.ntime, "ntime": job.job.ntime, "version": job.job.version, "mask": MASK,
+                "now": NOW} | changes
     return channel.judge(weight, job, **question)
+
+
+def worth(target):
+    return float(difficulty_from_target(target)) if target else 0.0
 
 
 def test_standard_channel_has_a_merkle_root_of_its_own_prefix():
@@ -50,8 +72,8 @@ def test_a_good_share_counts_once():
     _, _, weight = find_share(job, at_most=channel.target)
     assert ask(channel, job, weight) is None
     assert ask(channel, job, weight) is Reject.DUPLICATE
-    channel.forget(weight.share_hash)
-    assert ask(channel, job, weight) is None
+    channel.forget(job, weight.share_hash)
+    assert channel.remembered == 0 and ask(channel, job, weight) is None
 
 
 def test_difficulty_is_judged_at_the_targets_edge():
@@ -76,26 +98,26 @@ def test_a_refused_share_is_not_remembered():
     (1000, 100, 1000, None, 1000),
     (1000, 100, 1001, Reject.DIFFICULTY_TOO_LOW, None),
     (100, 1000, 100, None, 100),        # easier now: a share that meets its job's gets the job's difficulty
-    (100, 1000, 101, None, 1000),       # and one that does not, the easier
+    (100, 1000, 101, None, 0),          # and one that does not, none: it is accepted all the same
     (100, 1000, 1001, Reject.DIFFICULTY_TOO_LOW, None),
 ])
-def test_a_share_counts_under_the_easier_target(old, new, value, reject, credited):
+def test_a_share_is_held_to_the_easier_target_and_credited_by_its_jobs_own(old, new, value, reject, credited):
     channel = make_channel(target=old)
     job = offered(channel)
     channel.set_target(new)
     weight = Weight(b"a" * 32, value, False)
     assert ask(channel, job, weight) is reject
     if reject is None:
-        assert channel.credit(weight, job) == float(difficulty_from_target(credited))
+        assert credit(weight, job) == worth(credited)
 
 
 @pytest.mark.parametrize(("value", "reject", "credited"), [
     (100, None, 100),           # the job's own
-    (101, None, 1600),          # it was mined under the target in between, or is as easy as that one
-    (1600, None, 1600),
+    (101, None, 0),             # it was mined under the target in between, or is as easy as that one
+    (1600, None, 0),
     (1601, Reject.DIFFICULTY_TOO_LOW, 0),
 ])
-def test_a_share_mined_under_a_target_that_came_and_went_counts_under_it(value, reject, credited):
+def test_a_share_mined_under_a_target_that_came_and_went_is_accepted(value, reject, credited):
     channel = make_channel(target=100)
     job = offered(channel)
     channel.set_target(1600)            # a V2 machine follows at once, on the job it has
@@ -103,7 +125,7 @@ def test_a_share_mined_under_a_target_that_came_and_went_counts_under_it(value, 
     weight = Weight(b"a" * 32, value, False)
     assert ask(channel, job, weight) is reject
     if reject is None:
-        assert channel.credit(weight, job) == float(difficulty_from_target(credited))
+        assert credit(weight, job) == worth(credited)
 
 
 def test_a_job_given_out_after_a_change_knows_nothing_of_the_target_before():
@@ -114,13 +136,13 @@ def test_a_job_given_out_after_a_change_knows_nothing_of_the_target_before():
     assert ask(channel, job, Weight(b"a" * 32, 401, False)) is Reject.DIFFICULTY_TOO_LOW
 
 
-def test_a_block_above_both_targets_counts_as_much_as_the_network_asks():
+def test_a_block_above_both_targets_is_accepted_and_credited_nothing():
     channel = make_channel(target=1000)
     job = offered(channel, make_tip(nbits=EASY_NBITS))
     _, _, weight = find_share(job, at_most=job.job.tip.target, above=1000)
     assert weight.is_block
     assert ask(channel, job, weight) is None
-    assert channel.credit(weight, job) == float(difficulty_from_target(job.job.tip.target))
+    assert credit(weight, job) == 0.0
 
 
 def test_order_of_the_questions():
@@ -144,81 +166,208 @@ def test_header_time_has_both_bounds():
     channel = make_channel()
     job = offered(channel)
     weight = Weight(b"a" * 32, 5, False)
-    assert ask(channel, job, weight, ntime=int(NOW) + MAX_NTIME_AHEAD_S + 1) is Reject.NTIME_OUT_OF_RANGE
+    assert ask(channel, job, weight, ntime=int(NOW.unix) + MAX_NTIME_AHEAD_S + 1) is Reject.NTIME_OUT_OF_RANGE
     assert ask(channel, job, weight, ntime=job.job.ntime - 1) is Reject.NTIME_OUT_OF_RANGE
-    assert ask(channel, job, weight, ntime=int(NOW) + MAX_NTIME_AHEAD_S) is None
+    assert ask(channel, job, weight, ntime=int(NOW.unix) + MAX_NTIME_AHEAD_S) is None
 
 
+def test_a_header_time_that_the_job_carried_is_never_wrong():
+    """Our clock may be behind the node's by more than what nodes allow; the bound counts from the later of the two."""
+    channel = make_channel()
+    job = offered(channel, make_tip(min_ntime=int(NOW.unix) + 3 * MAX_NTIME_AHEAD_S))
+    weight = Weight(b"a" * 32, 5, False)
+    assert ask(channel, job, weight, ntime=job.ntime + MAX_NTIME_AHEAD_S + 1) is Reject.NTIME_OUT_OF_RANGE
+    assert ask(channel, job, weight, ntime=job.ntime) is None
+    assert ask(channel, job, Weight(b"b" * 32, 5, False), ntime=job.ntime + MAX_NTIME_AHEAD_S) is None
+
+
+@pytest.mark.parametrize("mask", [0x1FFFE000, 0x1FFFFFE0, 0x00C00000])
 @given(bit=st.integers(0, 31))
-def test_version_bits_may_differ_under_the_mask_alone(bit):
+def test_version_bits_may_differ_under_the_sessions_mask_alone(bit, mask):
     channel = make_channel()
     job = offered(channel)
-    verdict = ask(channel, job, Weight(b"a" * 32, 5, False), version=job.job.version ^ (1 << bit))
-    assert verdict is (None if 0x1FFFE000 >> bit & 1 else Reject.BAD_VERSION_BITS)
+    verdict = ask(channel, job, Weight(b"a" * 32, 5, False), version=job.job.version ^ (1 << bit), mask=mask)
+    assert verdict is (None if mask >> bit & 1 else Reject.BAD_VERSION_BITS)
+
+
+def test_a_session_that_granted_nothing_says_so():
+    channel = make_channel()
+    job = offered(channel)
+    rolled = ask(channel, job, Weight(b"a" * 32, 5, False), version=job.job.version ^ 1 << 14, mask=0)
+    assert rolled is Reject.VERSION_ROLLING_NOT_ALLOWED
 
 
 def test_a_job_is_stale_when_the_tip_moved_and_unknown_after_the_next():
     factory, channel = make_factory(), make_channel()
     first = offered(channel, make_tip(1), factory)
     fresh = offered(channel, make_tip(1), factory)
-    assert channel.find(first.job.job_id) is first and channel.find(fresh.job.job_id) is fresh
+    assert channel.find(first.given.key) is first and channel.find(fresh.given.key) is fresh
     offered(channel, make_tip(2), factory)
-    assert channel.find(first.job.job_id) is first
+    assert channel.find(first.given.key) is first
     assert ask(channel, first, Weight(b"a" * 32, 5, False)) is Reject.STALE
     offered(channel, make_tip(3), factory)
-    assert channel.find(first.job.job_id) is None
+    assert channel.find(first.given.key) is None
 
 
-def test_the_seen_set_is_freed_at_a_new_tip():
+# --- giving out -------------------------------------------------------------------------------------------------------
+
+def test_a_job_that_goes_to_all_is_given_out_once_with_its_own_counter():
+    factory, channel, other = make_factory(), make_channel(), make_channel(prefix=b"\0\0\0\x08")
+    job = factory.make(make_template(), now=NOW.unix)
+    mine, theirs = channel.offer(job, COUNTERS)[0], other.offer(job, COUNTERS)[0]
+    assert mine.given == GivingOut(1, job.counter, channel.target, job.ntime, 3)
+    assert mine.given.counter == theirs.given.counter and mine.coinbase(bytes(8)) != theirs.coinbase(bytes(8))
+    repeated = channel.offer(job, COUNTERS)[0]
+    assert repeated.given.key == 2 and repeated.given.counter & GIVEN_AGAIN
+
+
+def test_every_giving_out_of_a_job_is_a_space_of_its_own():
+    for size in (0, 8):
+        channel = make_channel(size=size)
+        first = offered(channel)
+        all_of_it = [first, *(again(channel, first) for _ in range(11))]
+        headers = {mine.header(bytes(size), 1, first.ntime, 3) for mine in all_of_it}
+        assert len(headers) == len({mine.given.counter for mine in all_of_it}) == 12
+        assert [mine.given.key for mine in all_of_it] == list(range(1, 13))
+        for mine in all_of_it:
+            assert mine.coinbase_tx(bytes(size))[6:-38] == mine.coinbase(bytes(size))[4:-4]      # a block's is the same
+
+
+def test_a_channel_gets_no_counter_of_all_for_a_job_that_others_had_before():
+    """It is known by then: who could foresee prefix and counter could hash first, and open with the fitting target."""
+    channel = make_channel()
+    job = make_factory().make(make_template(), now=NOW.unix)
+    first, has_moved = channel.offer_alone(job, COUNTERS)
+    assert has_moved and first.given.counter & GIVEN_AGAIN
+    assert channel.offer(job, COUNTERS)[0].given.counter & GIVEN_AGAIN          # nor later
+    older = make_factory()
+    older.make(make_template(), now=NOW.unix)
+    newer = older.make(make_template(), now=NOW.unix)
+    assert channel.offer(newer, COUNTERS)[0].given.counter == newer.counter
+
+
+def test_a_worker_that_is_behind_gives_no_counter_twice():
+    """A session that is resumed on another worker may meet a job there that it has had long ago."""
+    factory, channel = make_factory(), make_channel()
+    jobs = [factory.make(make_template(), now=NOW.unix) for _ in range(3)]
+    given = [channel.offer(job, COUNTERS)[0].given.counter for job in (*jobs, jobs[1], jobs[2], jobs[0])]
+    assert len(set(given)) == 6 and given[:3] == [job.counter for job in jobs]
+    assert all(counter & GIVEN_AGAIN for counter in given[3:])
+
+
+def test_job_ids_that_begin_anew_are_newer():
+    factory, channel = make_factory(), make_channel()
+    factory._next_id = 2**31 - 2
+    jobs = [factory.make(make_template(), now=NOW.unix) for _ in range(4)]
+    assert [channel.offer(job, COUNTERS)[0].given.counter for job in jobs] == [job.counter for job in jobs]
+
+
+def test_keys_begin_anew_after_the_last_one():
+    channel = make_channel()
+    channel.keys.next = MAX_KEY
+    first = offered(channel)
+    assert [first.given.key, again(channel, first).given.key] == [MAX_KEY, 1]
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+def test_a_share_is_remembered_as_long_as_its_key_can_be_found():
     factory, channel = make_factory(), make_channel()
     job = offered(channel, make_tip(1), factory)
-    for number in range(100):
-        assert ask(channel, job, Weight(number.to_bytes(32, "big"), 5, False)) is None
-    assert len(channel.seen) == 100
+    shares = [Weight(number.to_bytes(32, "big"), 5, False) for number in range(100)]
+    assert [ask(channel, job, share) for share in shares] == [None] * 100
     offered(channel, make_tip(1), factory)
-    assert len(channel.seen) == 100             # a fresh job of the same tip may bring the same headers
+    assert {ask(channel, job, share) for share in shares} == {Reject.DUPLICATE}
     offered(channel, make_tip(2), factory)
-    assert len(channel.seen) == 0
+    assert channel.remembered == 100 and channel.find(job.given.key) is job
+    offered(channel, make_tip(3), factory)
+    assert channel.remembered == 0 and channel.find(job.given.key) is None
 
 
-def test_jobs_of_one_tip_are_bounded():
+def test_tips_that_flap_bring_back_their_keys_with_all_that_these_remember():
+    """Today A, B, A credits the same shares again and again."""
     factory, channel = make_factory(), make_channel()
-    jobs = [offered(channel, make_tip(1), factory) for _ in range(MAX_JOBS_PER_TIP + 1)]
-    assert channel.find(jobs[0].job.job_id) is None
-    assert channel.find(jobs[1].job.job_id) is jobs[1]
+    on_a = offered(channel, make_tip(1), factory)
+    shares = [Weight(number.to_bytes(32, "big"), 5, number == 0) for number in range(100)]
+    assert on_a.is_new_block(shares[0].share_hash)
+    credited = 0.0
+    for number in (1, 2, 1, 2, 1, 1, 2):
+        offered(channel, make_tip(number), factory)
+        for share in shares:
+            if ask(channel, on_a, share) is None:
+                credited += credit(share, on_a)
+    assert credited == pytest.approx(100 * on_a.difficulty)
+    assert not on_a.is_new_block(shares[0].share_hash)
+    offered(channel, make_tip(1), factory)
+    assert ask(channel, on_a, Weight(b"new" * 8, 5, False)) is None          # and what it finds there now is good
+
+
+def test_a_key_that_is_dropped_takes_its_shares_along():
+    factory, channel = make_factory(), make_channel()
+    first = offered(channel, make_tip(1), factory)
+    for number in range(20):
+        assert ask(channel, first, Weight(number.to_bytes(32, "big"), 5, False)) is None
+    jobs = [offered(channel, make_tip(1), factory) for _ in range(MAX_JOBS_PER_TIP)]
+    assert channel.find(first.given.key) is None and channel.remembered == 0
+    assert channel.find(jobs[0].given.key) is jobs[0] and len(channel.jobs) == MAX_JOBS_PER_TIP
+    again(channel, jobs[0])
+    assert channel.find(jobs[0].given.key) is None and len(channel.jobs) == MAX_JOBS_PER_TIP
+    channel.forget(first, (1).to_bytes(32, "big"))           # its record failed when the key was gone already
+    assert channel.remembered == 0
 
 
 def test_a_channel_is_flooded_at_the_bound_of_its_memory():
     channel = make_channel()
-    channel.seen = {number.to_bytes(4, "big") for number in range(MAX_SEEN - 1)}
-    assert not channel.is_flooded
     job = offered(channel)
-    channel.seen = {number.to_bytes(4, "big") for number in range(MAX_SEEN - 1)}
+    channel.remembered = MAX_SEEN - 1
+    assert not channel.is_flooded
     assert ask(channel, job, Weight(b"a" * 32, 5, False)) is None
     assert channel.is_flooded
 
 
-def test_a_job_given_out_once_more_has_a_key_and_a_target_of_its_own():
-    channel = make_channel(target=1 << 250)
-    first = offered(channel, make_tip(1))
-    channel.set_target(1 << 240)
-    again = channel.offer_under(first.job.job_id | 1 << 32, first.job, first.ntime + 5)
-    assert channel.find(first.job.job_id) is first and channel.find(first.job.job_id | 1 << 32) is again
-    assert (first.target, again.target) == (1 << 250, 1 << 240)
-    assert again.ntime == first.ntime + 5 == first.job.ntime + 5
-    for number in range(2, MAX_JOBS_PER_TIP + 1):
-        channel.offer_under(first.job.job_id | number << 32, first.job, first.ntime)
-    assert len(channel.jobs) == MAX_JOBS_PER_TIP and channel.find(first.job.job_id) is None
-
-
-def test_a_block_is_new_once_on_its_tip_and_the_next():
+def test_a_block_is_new_once_as_long_as_its_key_can_be_found():
     factory, channel = make_factory(), make_channel()
-    offered(channel, make_tip(1), factory)
-    assert channel.is_new_block(b"a" * 32)
-    assert not channel.is_new_block(b"a" * 32)
+    mine = offered(channel, make_tip(1), factory)
+    assert mine.is_new_block(b"a" * 32)
+    assert not mine.is_new_block(b"a" * 32)
     offered(channel, make_tip(2), factory)
-    assert not channel.is_new_block(b"a" * 32)
-    assert channel.is_new_block(b"b" * 32)
+    assert not channel.find(mine.given.key).is_new_block(b"a" * 32)
+    assert mine.is_new_block(b"b" * 32)
+    assert sum(mine.is_new_block(number.to_bytes(32, "big")) for number in [*range(50), *range(50)]) == 50
+
+
+# --- easier targets of later ------------------------------------------------------------------------------------------
+
+@given(st.lists(st.one_of(st.integers(1, 40), st.none()), max_size=60))
+def test_a_key_is_held_to_the_easiest_target_that_came_after_it(steps):
+    """`None` gives the job out again, a number is the next target."""
+    channel = make_channel(target=20)
+    given = [[offered(channel), 20]]
+    for step in steps:
+        if step is None:
+            given.append([again(channel, given[0][0]), channel.target])
+        else:
+            channel.set_target(step)
+            given = [[mine, max(easiest, step)] for mine, easiest in given]
+    for number, (mine, easiest) in enumerate(given):
+        low, high = (Weight(bytes([number, more]) * 16, easiest + more, False) for more in (0, 1))
+        assert ask(channel, mine, high) is Reject.DIFFICULTY_TOO_LOW
+        assert ask(channel, mine, low) is None
+        assert credit(low, mine) == worth(mine.target if easiest <= mine.target else 0)
+
+
+def test_easings_without_end_are_bounded_and_refuse_nothing():
+    """Ever harder targets, each a little easier for a moment: the list of easings would grow with every one."""
+    channel = make_channel(target=10**9)
+    mine = [offered(channel)]
+    for number in range(1000):
+        channel.set_target(10**9 - 3 * number - 3)
+        mine.append(again(channel, mine[0]))
+        channel.set_target(10**9 - 3 * number - 1)
+    assert len(channel._easings) <= MAX_EASINGS
+    for number, old in enumerate(mine[-MAX_JOBS_PER_TIP:-1]):
+        share = Weight(number.to_bytes(32, "big"), old.target + 2, False)
+        assert ask(channel, old, share) is None and credit(share, old) == 0.0
 
 
 def test_weigh_knows_a_block_at_the_networks_edge():

@@ -11,6 +11,7 @@ from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.mining.channel import ChannelJob
 from warppool.mining.counter import GIVEN_AGAIN
+from warppool.mining.giving import GivingOut
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
 from warppool.mining.template import Template, Tip
 
@@ -103,7 +104,8 @@ def test_worked_share_of_the_vectors_holds_to_the_byte():
     job = make_factory().make(template, now=float(v["ntime"]))
     halves = (bytes.fromhex(v["coinbase_tx_prefix"]), bytes.fromhex(v["coinbase_tx_suffix"]))
     given = type(job)(**{**{name: getattr(job, name) for name in type(job).__slots__}, "halves": {8: halves}})
-    channel_job = ChannelJob(given, bytes.fromhex(v["extranonce_prefix"]), 1, 1.0, None, v["ntime"])
+    giving_out = GivingOut(1, given.counter, 1, v["ntime"], 1)
+    channel_job = ChannelJob(given, giving_out, bytes.fromhex(v["extranonce_prefix"]), 1.0, is_standard=False)
     extranonce = bytes.fromhex(v["extranonce"])
     assert channel_job.coinbase(extranonce).hex() == v["coinbase_stripped"]
     assert channel_job.coinbase_tx(extranonce).hex() == v["coinbase_segwit"]

@@ -6,25 +6,31 @@ import json
 
 import pytest
 
-from tests.mining.makers import make_channel, make_factory, make_template, make_tip
+from tests.mining.makers import make_channel, make_counters, make_factory, make_template, make_tip
 from tests.sv1.pairs import Jobs
+from warppool.mining.giving import GivingOut
 from warppool.sv1.client import Work
 from warppool.sv1.jobs import ENCODING, EncodedNotify, encoded, encoder, key_of, key_text, swap_words
 
 
+def line_of(job, key=0x1F, counter=None, is_clean=True, ntime=None):
+    given = GivingOut(key, job.counter if counter is None else counter, 1, ntime or job.ntime, 1)
+    return job.encodings[ENCODING].line(given, is_clean=is_clean)
+
+
 def test_the_nine_parameters():
     job = Jobs(path=(bytes(range(32)), bytes([9]) * 32)).make()
-    line = json.loads(job.encodings[ENCODING].clean)
+    line = json.loads(line_of(job))
     assert line["id"] is None and line["method"] == "mining.notify"
     head, tail = job.coinbase_halves(12)
     assert line["params"] == [
-        key_text(job.job_id), "01" * 32, head.hex(), tail.hex(), [bytes(range(32)).hex(), "09" * 32],
+        "1f", "01" * 32, head.hex(), tail.hex(), [bytes(range(32)).hex(), "09" * 32],
         "20000000", f"{job.tip.nbits:08x}", f"{job.ntime:08x}", True]
 
 
 def test_clean_and_further_differ_in_their_last_word_alone():
-    lines = Jobs().make().encodings[ENCODING]
-    assert lines.clean.replace(b"true", b"false") == lines.further
+    job = Jobs().make()
+    assert line_of(job).replace(b"true", b"false") == line_of(job, is_clean=False)
 
 
 def test_words_of_the_previous_hash_are_swapped():
@@ -33,17 +39,18 @@ def test_words_of_the_previous_hash_are_swapped():
 
 
 def test_a_job_without_branches():
-    params = json.loads(Jobs(path=()).make().encodings[ENCODING].clean)["params"]
+    params = json.loads(line_of(Jobs(path=()).make()))["params"]
     assert params[4] == []
 
 
 @pytest.mark.parametrize("size", [4, 6, 8])
 def test_the_miner_builds_the_header_that_the_pool_judges(size):
     job = Jobs(size).make()
-    params = json.loads(job.encodings[ENCODING].clean)["params"]
-    work = Work.of(params, b"\0\0\0\7", size, 1, 0)
-    mine, _ = make_channel(size).offer(job)
-    assert work.header(bytes(size), 5, 6, 7) == mine.header(bytes(size), 5, 6, 7)
+    channel, counters = make_channel(size), make_counters()
+    for mine, _ in (channel.offer(job, counters), channel.offer_alone(job, counters)):
+        params = json.loads(job.encodings[ENCODING].line(mine.given, is_clean=False))["params"]
+        work = Work.of(params, b"\0\0\0\7", size, 1, 0)
+        assert work.header(bytes(size), 5, 6, 7) == mine.header(bytes(size), 5, 6, 7)
 
 
 def test_it_is_encoded_once_for_the_common_size_and_anew_for_others():
@@ -55,11 +62,13 @@ def test_it_is_encoded_once_for_the_common_size_and_anew_for_others():
     assert encoder(4)(bare).extranonce_size == 8
 
 
-def test_another_key_and_another_time():
-    lines = Jobs().make().encodings[ENCODING]
-    params = json.loads(lines.under(0x100000001, 0x6543210F, is_clean=False))["params"]
-    assert (params[0], params[7], params[8]) == ("100000001", "6543210f", False)
-    assert params[1:7] == json.loads(lines.clean)["params"][1:7]
+def test_a_job_given_again_has_a_counter_of_its_own_in_its_coinbase():
+    job = Jobs().make()
+    all_have = json.loads(line_of(job))["params"]
+    mine = json.loads(line_of(job, 2, 0x80000001, is_clean=False))["params"]
+    assert (mine[0], mine[8]) == ("2", False)
+    assert mine[2] == all_have[2][:-8] + "80000001" and all_have[2][-8:] == f"{job.counter:08x}"
+    assert mine[1:2] + mine[3:8] == all_have[1:2] + all_have[3:8]
 
 
 @pytest.mark.parametrize(("text", "key"), [

@@ -238,8 +238,9 @@ def test_a_second_subscribe_brings_the_same_space_and_the_work_anew():
     assert answer(heard, 9) == first
     assert methods(heard) == ["answer", "mining.set_difficulty", "mining.notify"]
     assert heard[-1]["params"][8] is True
-    assert (pair.work.extranonce1, pair.work.ntime) == (work.extranonce1, work.ntime + 1)
-    assert pair.work.job_id != work.job_id
+    assert pair.work.extranonce1 == work.extranonce1
+    assert pair.work.job_id != work.job_id and pair.work.coinbase_head[:-4] == work.coinbase_head[:-4]
+    assert pair.work.coinbase_head[-4:] != work.coinbase_head[-4:]
 
 
 # --- small calls ------------------------------------------------------------------------------------------------------
@@ -331,14 +332,15 @@ def test_a_fresh_job_has_a_new_id_and_the_time_of_now():
     assert pair.work.job_id != first.job_id and pair.work.ntime == first.ntime + 30
 
 
-def test_all_connections_share_the_bytes_of_a_job():
+def test_what_goes_to_all_differs_by_its_key_alone():
     surroundings, jobs = make_surroundings(), Jobs()
     pairs = [Pair(surroundings, jobs) for _ in range(2)]
     for pair in pairs:
         pair.set_up()
+    pairs[1].call("mining.subscribe", "agent")              # which brings it the job once more
     job = jobs.make()
     (first,), (second,) = [pair.server.offer(job, pair.now) for pair in pairs]
-    assert first.data is second.data
+    assert b'["2","' in first.data and first.data.replace(b'["2","', b'["3","') == second.data
 
 
 def test_jobs_have_zeros_under_the_mask():
@@ -379,7 +381,7 @@ def test_a_password_after_the_first_notify_brings_its_own():
     heard = pair.call("mining.authorize", "alice.rig2", "d=1e-8")
     assert methods(heard) == ["answer", "mining.set_difficulty", "mining.notify"]
     assert heard[-1]["params"][8] is False
-    assert pair.work.job_id != before.job_id and pair.work.ntime > before.ntime
+    assert pair.work.job_id != before.job_id and pair.work.coinbase_head != before.coinbase_head
     assert pair.happened("difficulty.changed")[0]["reason"] == "asked"
     assert methods(pair.call("mining.authorize", "alice.rig3", "d=1e-8")) == ["answer"]
 
@@ -431,7 +433,8 @@ def test_the_job_sent_anew_holds_no_share_of_the_old_one():
     for difficulty in ("d=2e-9", "d=3e-9", "d=4e-9"):
         pair.call("mining.authorize", "alice.rig1", difficulty)
         works.append(pair.work)
-    assert len({work.ntime for work in works}) == len({work.job_id for work in works}) == 4
+    assert len({work.coinbase_head for work in works}) == 4
+    assert [work.job_id for work in works] == ["1", "2", "3", "4"]
     for work in works:
         pair.submit(*pair.mine(work, at_most=works[-1].target))
     pair.settle()
@@ -774,7 +777,7 @@ def test_a_dropped_session_goes_on_where_it_was():
     assert other.happened("miner.resumed") and not other.happened("miner.opened")
     assert other.said[-1]["params"][8] is True
     assert other.work.job_id != pair.work.job_id        # the same job, and no header of it that was tried before
-    assert other.work.ntime > pair.work.ntime
+    assert other.work.coinbase_head != pair.work.coinbase_head
     other.submit(*fields)
     assert other.settle()[-1]["error"] == [22, "Duplicate share", None]
     other.submit(*pair.mine(start=int(fields[3], 16) + 1))      # of a job of before the drop

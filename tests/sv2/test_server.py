@@ -135,7 +135,9 @@ def test_extended_open_gets_coinbase_halves_that_fit_its_extranonce():
     (job,) = make_jobs(1)
     success, new_job, prev_hash = messages(ready_session(job=job).receive(open_extended(size=10), START))
     assert success.extranonce_size == 10
-    assert (new_job.coinbase_tx_prefix, new_job.coinbase_tx_suffix) == job.coinbase_halves(14)
+    head, tail = job.coinbase_halves(14)
+    assert (new_job.coinbase_tx_prefix[:-4], new_job.coinbase_tx_suffix) == (head[:-4], tail)
+    assert new_job.coinbase_tx_prefix[-4:] != head[-4:]         # it is the channel's alone, and so is its counter
     assert new_job.merkle_path == job.merkle_path and new_job.version_rolling_allowed
     assert prev_hash.job_id == new_job.job_id
 
@@ -340,6 +342,9 @@ def test_closing_an_unknown_channel_is_ignored():
     assert isinstance(step, Happened) and step.name == "message.ignored"
 
 
+NO_KEY = 4_000_000_000
+
+
 # --- shares -----------------------------------------------------------------------------------------------------------
 
 class Miner:
@@ -357,11 +362,18 @@ class Miner:
         if sequence is None:
             sequence = self.sequence.get(channel, 0)
             self.sequence[channel] = sequence + 1
-        fields = {"channel_id": channel, "sequence_number": sequence, "job_id": job.job_id, "nonce": 0,
+        fields = {"channel_id": channel, "sequence_number": sequence, "job_id": self.key(channel, job), "nonce": 0,
                   "ntime": job.ntime, "version": job.version} | changes
         if channel == 1:
             return mining.SubmitSharesStandard(**fields)
         return mining.SubmitSharesExtended(**fields, extranonce=extranonce)
+
+    def key(self, channel, job):
+        """Under which key the channel was given that job first; one that it was never given where it has forgotten."""
+        if channel not in self.session._channels:
+            return NO_KEY
+        mine = self.session._channels[channel].channel
+        return next((key for key, given in {**mine.old_jobs, **mine.jobs}.items() if given.job is job), NO_KEY)
 
     def submit(self, **changes):
         return self.session.receive(self.message(**changes), START)

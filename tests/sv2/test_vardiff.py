@@ -220,7 +220,7 @@ def test_the_miner_hears_of_its_new_target():
     changed_to, again = pair.heard[-2:]
     assert changed_to == TargetChanged(work.channel_id, ONE << 4)
     assert (again.work.target, again.is_new_tip) == (ONE << 4, False)
-    assert again.work.job_id != work.job_id and again.work.min_ntime > work.min_ntime
+    assert again.work.job_id == work.job_id + 1 and again.work.merkle_root != work.merkle_root
 
 
 def test_a_closed_connection_changes_nothing_any_more():
@@ -280,19 +280,23 @@ def test_a_job_given_again_makes_other_headers_and_is_judged_by_its_own_target()
     assert credited.difficulty == pytest.approx(32.0) and credited.job_id == miner.jobs[0].job_id
 
 
-def test_an_extended_job_given_again_differs_in_its_id_and_time_alone():
-    miner = Miner(1, nbits=HARD_NBITS)
-    _, again = messages(flood(miner, 8, at=later(1)))
-    given = next(m for m in messages(miner.session.offer(miner.jobs[0])) if isinstance(m, NewExtendedMiningJob))
-    assert replace(again, job_id=given.job_id, min_ntime=given.min_ntime) == given
-    assert again.min_ntime == int(later(1).unix)
+def test_an_extended_job_given_again_differs_in_its_id_and_its_counter_alone():
+    miner = Miner(1, 1, nbits=HARD_NBITS)
+    fresh = miner.jobs[1]
+    given = next(m for m in messages(miner.session.offer(fresh)) if isinstance(m, NewExtendedMiningJob))
+    _, again = messages(miner.session.receive(update(2, rate=1e15), later(20)))
+    head, other = given.coinbase_tx_prefix, again.coinbase_tx_prefix
+    assert replace(again, job_id=given.job_id, coinbase_tx_prefix=head) == given
+    assert (again.job_id, other[:-4]) == (given.job_id + 1, head[:-4])
+    assert head[-4:] == fresh.counter.to_bytes(4, "big") and other[-4] & 0x80 and not head[-4] & 0x80
 
 
-def test_several_changes_in_one_second_give_jobs_of_different_times():
-    miner = Miner(1, nbits=HARD_NBITS)
+def test_keys_count_up_over_all_channels_of_a_connection():
+    miner = Miner(1, 1, nbits=HARD_NBITS)
     given = [messages(miner.session.receive(update(2, rate=rate), START))[1] for rate in (1e12, 1e13, 1e14)]
-    assert [job.min_ntime - miner.jobs[0].ntime for job in given] == [1, 2, 3]
-    assert len({job.job_id for job in given}) == 3
+    assert [job.job_id for job in given] == [3, 4, 5]               # each of the two channels has had one
+    assert [m.job_id for m in messages(miner.session.offer(miner.jobs[1]))] == [6, 7]
+    assert len({job.coinbase_tx_prefix for job in given}) == 3
 
 
 def test_a_job_given_again_holds_its_shares_to_the_header_time_it_came_with():
@@ -301,7 +305,7 @@ def test_a_job_given_again_holds_its_shares_to_the_header_time_it_came_with():
     session = ready_session(job=job)
     session.receive(open_standard(), START)
     _, again = messages(session.receive(update(rate=1e15), later(20)))
-    assert again.min_ntime == job.ntime + 20
+    assert again.min_ntime == job.ntime         # no clock of ours takes part: the job's time is the node's
     for ntime, code in ((again.min_ntime - 1, "invalid-share"), (again.min_ntime, None)):
         session.receive(SubmitSharesStandard(1, ntime, again.job_id, 0, ntime, again.version), later(20))
         answer, *_ = session.judged([Weight(b"a" * 32, 5, False)], later(20))

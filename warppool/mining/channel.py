@@ -1,18 +1,23 @@
 """Channels: one machine's (or one farm's) share of the work, in V1 and V2 alike (architecture.md §4.2-4.5).
 
 A standard channel is one whose extranonce is its prefix alone (`extranonce_size` 0): it computes a merkle root for each
-job. What judges a share stands on the channel's job, so nothing has to be kept in step with it.
+giving-out. What judges and credits a share stands on the giving-out that it names, so nothing has to be kept in step.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
+from warppool.bitcoin.target import MAX_TARGET
+from warppool.events import Now
+from warppool.mining.counter import COUNTER_SIZE, COUNTERS, CoinbaseCounters
 from warppool.mining.difficulty import difficulty_number
+from warppool.mining.giving import GivingOut, Keys
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
@@ -24,38 +29,58 @@ MAX_NTIME_AHEAD_S = 7200
 """How far a header time may be ahead of our clock: the consensus rule that nodes apply."""
 
 MAX_JOBS_PER_TIP = 256
-"""Jobs kept of one tip, the oldest dropped first: at one every 10 s, more than 40 minutes of work."""
+"""Giving-outs kept of one tip, the oldest dropped first: at one every 10 s, more than 40 minutes of work."""
 
 MAX_SEEN = 1 << 18
-"""Shares remembered on one tip. At 12 a minute no machine gets there in two weeks; past it, it is a flood."""
+"""Shares remembered on one channel. At 12 a minute no machine gets there in two weeks; past it, it is a flood."""
 
-_NONE: frozenset[bytes] = frozenset()
-"""Stands for an empty set until there is something to remember: thousands of channels idle."""
+MAX_EASINGS = 64
+"""Changes to an easier target that are remembered apart, for shares on keys from before them."""
+
+_FEW = 8
+"""So many hashes are kept in a list, which takes a fourth of a set's memory: at 12 a minute a key gets six shares."""
 
 
 class ChannelJob:
-    """A job as one channel has it: the prefix and the target it was given out with, which never change.
+    """A job as it was given out to one channel. Nothing of it changes but what it remembers: the shares it has had."""
 
-    `easiest` is the easiest target it may have been mined under up to the last change: a V2 machine follows a change in
-    the midst of a job. `ntime` (Unix seconds) is the header time that the channel was told to start from.
-    """
+    __slots__ = ("_blocks", "_head_end", "_last_root", "_seen", "difficulty", "extranonce_prefix", "given", "job",
+                 "merkle_root")
 
-    __slots__ = ("_last_root", "difficulty", "easiest", "extranonce_prefix", "job", "merkle_root", "ntime", "target")
-
-    def __init__(self, job: Job, extranonce_prefix: bytes, target: int, difficulty: float, merkle_root: bytes | None,
-                 ntime: int) -> None:
+    def __init__(self, job: Job, given: GivingOut, extranonce_prefix: bytes, difficulty: float,
+                 is_standard: bool) -> None:
         self.job = job
-        self.ntime = ntime
+        self.given = given
         self.extranonce_prefix = extranonce_prefix
-        self.target = self.easiest = target
-        self.difficulty = difficulty
-        self.merkle_root = merkle_root          # 32 bytes, header order; None on an extended channel
+        self.difficulty = difficulty            # that of `given.target`
+        # The halves of the job hold the counter of what goes to all; another one replaces it.
+        self._head_end = None if given.counter == job.counter else given.counter.to_bytes(COUNTER_SIZE, "big")
         self._last_root: tuple[bytes, bytes] | None = None      # of an extended one: extranonce, and its merkle root
+        self._seen: list[bytes] | set[bytes] | None = None      # accepted share hashes
+        self._blocks: list[bytes] | set[bytes] | None = None    # block hashes
+        self.merkle_root = self._root(b"") if is_standard else None     # 32 bytes, header order
+
+    @property
+    def target(self) -> int:
+        """What a share is held to, and credited for."""
+        return self.given.target
+
+    @property
+    def ntime(self) -> int:
+        """The header time (Unix seconds) that the channel was told to start from."""
+        return self.given.ntime
+
+    @property
+    def remembered(self) -> int:
+        """How many accepted shares it remembers."""
+        return len(self._seen) if self._seen is not None else 0
 
     def coinbase(self, extranonce: bytes) -> bytes:
         """The stripped coinbase with `extranonce` (the rollable part) in it."""
         prefix = self.extranonce_prefix
         head, tail = self.job.coinbase_halves(len(prefix) + len(extranonce))
+        if self._head_end is not None:
+            return b"".join((head[:-COUNTER_SIZE], self._head_end, prefix, extranonce, tail))
         return b"".join((head, prefix, extranonce, tail))
 
     def coinbase_tx(self, extranonce: bytes) -> bytes:
@@ -79,133 +104,202 @@ class ChannelJob:
         last = self._last_root
         if last is not None and last[0] == extranonce:
             return last[1]
-        txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()
-        root = fold_merkle_path(txid, self.job.template.merkle_path)
+        root = self._root(extranonce)
         self._last_root = extranonce, root
         return root
 
+    def _root(self, extranonce: bytes) -> bytes:
+        txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()
+        return fold_merkle_path(txid, self.job.template.merkle_path)
+
+    def is_new_block(self, share_hash: bytes) -> bool:
+        """True once for each block hash: the block is to be submitted, whatever becomes of its share."""
+        if self._blocks is not None and share_hash in self._blocks:
+            return False
+        self._blocks = _with(self._blocks, share_hash)
+        return True
+
+    def has_seen(self, share_hash: bytes) -> bool:
+        """The share was accepted before. It cannot have come under another key: its header belongs to this one."""
+        return self._seen is not None and share_hash in self._seen
+
+    def see(self, share_hash: bytes) -> None:
+        """Remember an accepted share."""
+        self._seen = _with(self._seen, share_hash)
+
+    def forget(self, share_hash: bytes) -> None:
+        """The share could not be recorded: it may be sent again."""
+        if self._seen is not None and share_hash in self._seen:
+            self._seen.remove(share_hash)
+
 
 class Channel:
-    """One channel: who mines on it, where it searches, under which target, and which shares it has had.
+    """One channel: who mines on it, where it searches, under which target, and what was given out to it.
 
-    `target` and `max_target` are ints; `extranonce_size` counts the rollable bytes. Owned by one worker.
+    `target` and `max_target` are ints; `extranonce_size` counts the rollable bytes; `keys` is the connection's on V2
+    and the channel's own on V1. Owned by one worker. Shares are remembered with the key that they name, as long as that
+    key can be found, so none counts twice, whatever the tip does.
     """
 
-    __slots__ = ("_blocks", "_old_blocks", "channel_id", "difficulty", "extranonce_prefix", "extranonce_size", "jobs",
-                 "max_target", "old_jobs", "seen", "target", "tip", "user", "vardiff")
+    __slots__ = ("_easings", "_newest_job_id", "channel_id", "difficulty", "extranonce_prefix", "extranonce_size",
+                 "jobs", "keys", "max_target", "old_jobs", "remembered", "target", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
-                 max_target: int) -> None:
+                 max_target: int, keys: Keys) -> None:
         self.channel_id = channel_id
         self.user = user
         self.extranonce_prefix = extranonce_prefix
         self.extranonce_size = extranonce_size
         self.max_target = max_target
+        self.keys = keys
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
         self.target = target
         self.difficulty = difficulty_number(target)
         self.tip: Tip | None = None
-        self.jobs: dict[int, ChannelJob] = {}           # of this tip
+        self.jobs: dict[int, ChannelJob] = {}           # of this tip, by their keys, the oldest first
         self.old_jobs: dict[int, ChannelJob] = {}       # of the tip before: known, and stale
-        self.seen: set[bytes] | frozenset[bytes] = _NONE            # accepted share hashes on this tip
-        self._blocks: set[bytes] | frozenset[bytes] = _NONE         # block hashes on this tip
-        self._old_blocks: set[bytes] | frozenset[bytes] = _NONE     # and on the one before
+        self.remembered = 0                             # accepted shares that its keys remember
+        self._newest_job_id: int | None = None          # of the jobs that it was given as they went to all
+        self._easings: list[tuple[int, int]] | None = None      # (first key after it, target), as the targets fall
 
     def set_target(self, target: int) -> None:
-        """The target of jobs to come, and the bar for shares on older jobs where it is the easier one.
+        """The target of what is given out from now on.
 
-        Where it gets harder, shares that were mined under the last one may still be on their way.
+        Where it is easier, shares on older keys are held to it too: a machine may follow in the midst of a job.
         """
-        for job in self.jobs.values():
-            if job.easiest < self.target:
-                job.easiest = self.target
+        if target > self.target and (self.jobs or self.old_jobs):
+            easings = self._easings = self._easings or []
+            while easings and easings[-1][1] <= target:
+                easings.pop()                           # keys from before that one are held to this one now
+            easings.append((self.keys.next, target))
+            if len(easings) > MAX_EASINGS:
+                (_, easiest), (key, _) = easings[:2]    # a few keys more are held to the easiest, for which they get 0
+                easings[:2] = [(key, easiest)]
         self.target = target
         self.difficulty = difficulty_number(target)
 
-    def offer(self, job: Job) -> tuple[ChannelJob, bool]:
-        """Take `job` on: (the channel's job, whether the tip moved). With a new tip all is forgotten but the jobs of
-        the last one, which are kept to be called stale.
+    # -- giving out ----------------------------------------------------------------------------------------------
+
+    def offer(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:
+        """Take on `job`, which goes to all: (the giving-out, whether the tip moved).
+
+        The counter of all is used once by a channel, for a job newer than those that it has had. What it gets a second
+        time, as after a resume, has a counter of its own.
         """
         has_moved = job.tip is not self.tip and job.tip != self.tip
         if has_moved:
-            self.tip = job.tip
-            self.old_jobs, self.jobs = self.jobs, {}
-            self._old_blocks, self._blocks = self._blocks, _NONE
-            self.seen = _NONE
-        return self.offer_under(job.job_id, job, job.ntime), has_moved
+            self._move(job.tip)
+        counter = job.counter if self._is_newer(job) else counters.take()
+        return self._give(job, counter), has_moved
 
-    def offer_under(self, key: int, job: Job, ntime: int) -> ChannelJob:
-        """Take on `job`, of the tip that is mined on, under a key of the session's own and with a header time of its
-        own: it is given out once more, since the target has changed.
+    def offer_alone(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:
+        """Take on `job`, which others may have had before: (the giving-out, whether the tip moved).
+
+        The counter is the channel's own: that of all is known by now, and a machine could have hashed with it before it
+        asked for this channel, or for this difficulty.
         """
-        if len(self.jobs) >= MAX_JOBS_PER_TIP:
-            del self.jobs[next(iter(self.jobs))]
-        mine = ChannelJob(job, self.extranonce_prefix, self.target, self.difficulty, self._merkle_root(job), ntime)
-        self.jobs[key] = mine
+        has_moved = job.tip is not self.tip and job.tip != self.tip
+        if has_moved:
+            self._move(job.tip)
+        self._is_newer(job)
+        return self._give(job, counters.take()), has_moved
+
+    def _is_newer(self, job: Job) -> bool:
+        """True if the channel has not had this job nor a later one; then it has had it now."""
+        newest = self._newest_job_id
+        if newest is not None and not 0 < (job.job_id - newest) % COUNTERS < COUNTERS // 2:
+            return False
+        self._newest_job_id = job.job_id
+        return True
+
+    def _move(self, tip: Tip) -> None:
+        """Build on another tip. What was given out on the one before is kept, to be called stale; when the tip comes
+        back, as where two blocks compete, those keys are good again, with the shares that they remember.
+        """
+        self.tip = tip
+        older, self.old_jobs = self.old_jobs, self.jobs
+        first = next(iter(older.values()), None)
+        if first is not None and first.job.tip == tip:
+            self.jobs = older
+            return
+        self.jobs = {}
+        for mine in older.values():
+            self.remembered -= mine.remembered
+
+    def _give(self, job: Job, counter: int) -> ChannelJob:
+        if len(self.jobs) >= MAX_JOBS_PER_TIP:          # keys count up, so the first one in the dict is the oldest
+            self.remembered -= self.jobs.pop(next(iter(self.jobs))).remembered
+        given = GivingOut(self.keys.take(), counter, self.target, job.ntime, self.channel_id)
+        mine = ChannelJob(job, given, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0)
+        self.jobs[given.key] = mine
         return mine
 
     def find(self, key: int) -> ChannelJob | None:
-        """The job of that id, or key, of this tip or of the one before."""
+        """What was given out under that key, on this tip or on the one before."""
         return self.jobs.get(key) or self.old_jobs.get(key)
 
-    def _merkle_root(self, job: Job) -> bytes | None:
-        if self.extranonce_size:
-            return None
-        prefix = self.extranonce_prefix
-        head, tail = job.coinbase_halves(len(prefix))
-        txid = sha256(sha256(b"".join((head, prefix, tail))).digest()).digest()
-        return fold_merkle_path(txid, job.template.merkle_path)
+    # -- shares --------------------------------------------------------------------------------------------------
 
-    def is_new_block(self, share_hash: bytes) -> bool:
-        """True once for each block hash: the block is to be submitted, whatever becomes of its share."""
-        if share_hash in self._blocks or share_hash in self._old_blocks:
-            return False
-        self._blocks = _with(self._blocks, share_hash)
-        return True
-
-    def judge(self, weight: Weight, job: ChannelJob, *, min_ntime: int, ntime: int, version: int, now: float,
+    def judge(self, weight: Weight, mine: ChannelJob, *, min_ntime: int, ntime: int, version: int, mask: int, now: Now,
               is_old_sequence: bool = False) -> Reject | None:
         """Why the share is refused, or None, and then it is remembered; asked in the order of architecture.md §4.5.
 
-        `now` is in Unix seconds. `min_ntime` is the job's where it has one of its own, else the tip's.
-        `is_old_sequence` is the word of the Sv2 session, whose rule it is.
+        `min_ntime` is the job's where it has one of its own, else the tip's; `mask` has the version bits that the
+        session granted. `is_old_sequence` is the word of the Sv2 session, whose rule it is.
         """
-        if job.job.tip is not self.tip and job.job.tip != self.tip:
+        job, given = mine.job, mine.given
+        if job.tip is not self.tip and job.tip != self.tip:
             return Reject.STALE
-        if ntime < min_ntime or ntime > now + MAX_NTIME_AHEAD_S or ntime > job.job.tip.max_ntime:
+        if not min_ntime <= ntime <= min(max(int(now.unix), given.ntime) + MAX_NTIME_AHEAD_S, job.tip.max_ntime):
             return Reject.NTIME_OUT_OF_RANGE
-        mask = job.job.version_mask
-        if (version ^ job.job.version) & ~mask:
+        mask &= job.version_mask
+        if (version ^ job.version) & ~mask:
             return Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED
-        if weight.value > job.easiest and weight.value > self.target and not weight.is_block:
+        if weight.value > given.target and weight.value > self._easiest(given) and not weight.is_block:
             return Reject.DIFFICULTY_TOO_LOW
-        if is_old_sequence or weight.share_hash in self.seen:
+        if is_old_sequence or mine.has_seen(weight.share_hash):
             return Reject.DUPLICATE
-        self.seen = _with(self.seen, weight.share_hash)
+        mine.see(weight.share_hash)
+        self.remembered += 1
         return None
 
-    def forget(self, share_hash: bytes) -> None:
+    def _easiest(self, given: GivingOut) -> int:
+        """The easiest target that the channel got after this giving-out; 0 where it got none that is easier."""
+        easings = self._easings
+        if easings is None:
+            return 0
+        at = bisect_right(easings, (given.key, MAX_TARGET))
+        return easings[at][1] if at < len(easings) else 0
+
+    def forget(self, mine: ChannelJob, share_hash: bytes) -> None:
         """The share could not be recorded: it may be sent again."""
-        if isinstance(self.seen, set):
-            self.seen.discard(share_hash)
+        before = mine.remembered
+        mine.forget(share_hash)
+        if self.find(mine.given.key) is mine:
+            self.remembered -= before - mine.remembered
 
     @property
     def is_flooded(self) -> bool:
-        """True once more shares came on one tip than are remembered: the connection should be closed."""
-        return len(self.seen) >= MAX_SEEN
-
-    def credit(self, weight: Weight, job: ChannelJob) -> float:
-        """The difficulty that an accepted share counts for: the job's if it meets that, else the easier one it met."""
-        if weight.value <= job.target:
-            return job.difficulty
-        easier = max(job.easiest, self.target)
-        if weight.value <= easier:
-            return self.difficulty if easier == self.target else difficulty_number(easier)
-        return difficulty_number(job.job.tip.target)    # a block above a target that the miner asked for
+        """True once more shares came than are remembered: the connection should be closed."""
+        return self.remembered >= MAX_SEEN
 
 
-def _with(hashes: set[bytes] | frozenset[bytes], share_hash: bytes) -> set[bytes]:
-    if isinstance(hashes, frozenset):
-        return {share_hash}
-    hashes.add(share_hash)
+def credit(weight: Weight, mine: ChannelJob) -> float:
+    """The difficulty that an accepted share counts for: its key's if it meets the key's target, else 0.
+
+    Hashes that meet only an easier target of later, or the network's, are paid for by those that meet the key's: one in
+    so many does, and each is credited with as many. To credit the others too would pay that work twice.
+    """
+    return mine.difficulty if weight.value <= mine.given.target else 0.0
+
+
+def _with(hashes: list[bytes] | set[bytes] | None, share_hash: bytes) -> list[bytes] | set[bytes]:
+    if hashes is None:
+        return [share_hash]
+    if isinstance(hashes, set):
+        hashes.add(share_hash)
+    elif len(hashes) < _FEW:
+        hashes.append(share_hash)
+    else:
+        return {*hashes, share_hash}
     return hashes

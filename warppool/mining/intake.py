@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from warppool.events import BlockFound, Now, ShareAccepted, ShareSubmitted
-from warppool.mining.channel import Channel, ChannelJob
+from warppool.mining.channel import Channel, ChannelJob, credit
 from warppool.mining.share import Reject, Weight
 
 T = TypeVar("T")
@@ -23,8 +23,8 @@ _NO_BLOCK = -1
 class Submitted(NamedTuple, Generic[T]):
     """A readable share. `ticket` is the session's own: whatever it needs to answer.
 
-    `fault` is what the session knew before the header was weighed and `is_old_sequence` what its sequence rule says;
-    neither keeps a block from being one.
+    `mask` has the version bits that the session granted. `fault` is what the session knew before the header was weighed
+    and `is_old_sequence` what its sequence rule says; neither keeps a block from being one.
     """
 
     ticket: T
@@ -33,6 +33,7 @@ class Submitted(NamedTuple, Generic[T]):
     user: str
     extranonce: bytes
     version: int
+    mask: int
     ntime: int
     min_ntime: int
     header: bytes
@@ -93,9 +94,9 @@ class Intake(Generic[T]):
 
     def _rule(self, share: Submitted[T], weight: Weight, now: Now) -> Ruling[T]:
         channel, job = share.channel, share.job
-        is_new_block = weight.is_block and channel.is_new_block(weight.share_hash)
+        is_new_block = weight.is_block and job.is_new_block(weight.share_hash)
         reject = share.fault or channel.judge(
-            weight, job, min_ntime=share.min_ntime, ntime=share.ntime, version=share.version, now=now.unix,
+            weight, job, min_ntime=share.min_ntime, ntime=share.ntime, version=share.version, mask=share.mask, now=now,
             is_old_sequence=share.is_old_sequence)
         accepted = self._accept(share, weight, now) if reject is None else None
         block = self._block(share, weight, accepted) if is_new_block else None
@@ -108,7 +109,7 @@ class Intake(Generic[T]):
         if vardiff is not None and vardiff.shared(weight.value):
             self._due = [*(self._due or ()), channel]
         return ShareAccepted(self._conn_id, share_id, now.unix, self._protocol, channel.channel_id, share.user,
-                             channel.credit(weight, share.job), job.job_id, job.tip.height, weight.share_hash)
+                             credit(weight, share.job), job.job_id, job.tip.height, weight.share_hash)
 
     def _block(self, share: Submitted[T], weight: Weight, accepted: ShareAccepted | None) -> BlockFound:
         job = share.job.job

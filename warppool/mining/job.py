@@ -120,7 +120,7 @@ class JobFactory:
             template=template,
             tip=self._tip,
             version=template.version & ~FREE_VERSION_BITS & 0xFFFFFFFF,
-            version_mask=VERSION_MASK,
+            version_mask=FREE_VERSION_BITS,
             ntime=min(max(int(now), self._tip.min_ntime), self._tip.max_ntime),
             script_start=template.coinbase_prefix + self._tag_push,
             start_id=self._start_id,

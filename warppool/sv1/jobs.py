@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.extranonce import PREFIX_SIZE
+from warppool.mining.giving import GivingOut
 from warppool.mining.job import Job
 
 ENCODING = "sv1"
 """The name of these encodings among a job's."""
 
+_BEFORE_KEY = b'{"id":null,"method":"mining.notify","params":["'
+_HEAD_AT = 3 + 64 + 3
+"""Where a `notify_body` has the coinbase's first half: behind a separator, the previous hash in hex, a separator."""
+
 
 class EncodedNotify:
-    """`mining.notify` of one job, for extranonces of `extranonce_size` bytes in all: extranonce1 and extranonce2.
+    """`mining.notify` of one job, for extranonces of `extranonce_size` bytes in all: extranonce1 and extranonce2."""
 
-    `clean` tells a machine to drop what it has, `further` to go on. Both name the job by `key_text(job.job_id)`.
-    """
-
-    __slots__ = ("_body", "clean", "extranonce_size", "further")
+    __slots__ = ("_after_counter", "_before_counter", "_clean", "_counter", "_further", "extranonce_size")
 
     def __init__(self, job: Job, extranonce_size: int) -> None:
         self.extranonce_size = extranonce_size
         head, tail = job.coinbase_halves(extranonce_size)
-        self._body = notify_body(job.tip.prev_hash, head, tail, job.merkle_path, job.version, job.tip.nbits)
-        self.clean = self.under(job.job_id, job.ntime, is_clean=True)
-        self.further = self.under(job.job_id, job.ntime, is_clean=False)
+        body = notify_body(job.tip.prev_hash, head, tail, job.merkle_path, job.version, job.tip.nbits)
+        end = _HEAD_AT + 2 * len(head)                  # of the coinbase's first half, which ends with the counter
+        self._counter = job.counter
+        self._before_counter = body[:end - 2 * COUNTER_SIZE]
+        self._after_counter = body[end:]
+        self._clean = _after_key(body, job.ntime, is_clean=True)
+        self._further = _after_key(body, job.ntime, is_clean=False)
 
-    def under(self, key: int, ntime: int, *, is_clean: bool) -> bytes:
-        """The line under another key, with another time to start from."""
-        return notify_line(key, self._body, ntime, is_clean=is_clean)
+    def line(self, given: GivingOut, *, is_clean: bool) -> bytes:
+        """The line of one giving-out of the job; `is_clean` tells a machine to drop what it has, else to go on."""
+        if given.counter == self._counter:
+            return b"%b%x%b" % (_BEFORE_KEY, given.key, self._clean if is_clean else self._further)
+        body = b"%b%08x%b" % (self._before_counter, given.counter, self._after_counter)
+        return notify_line(given.key, body, given.ntime, is_clean=is_clean)
 
 
 def notify_body(prev_hash: bytes, coinbase_head: bytes, coinbase_tail: bytes, merkle_path: Sequence[bytes],
@@ -41,8 +51,11 @@ def notify_body(prev_hash: bytes, coinbase_head: bytes, coinbase_tail: bytes, me
 
 def notify_line(key: int, body: bytes, ntime: int, *, is_clean: bool) -> bytes:
     """A `mining.notify`."""
-    return b"".join((b'{"id":null,"method":"mining.notify","params":["', key_text(key).encode(), body,
-                     b"%08x" % ntime, b'",true]}\n' if is_clean else b'",false]}\n'))
+    return b"%b%x%b" % (_BEFORE_KEY, key, _after_key(body, ntime, is_clean=is_clean))
+
+
+def _after_key(body: bytes, ntime: int, *, is_clean: bool) -> bytes:
+    return b'%b%08x",%b]}\n' % (body, ntime, b"true" if is_clean else b"false")
 
 
 def encoder(extranonce2_size: int) -> Callable[[Job], EncodedNotify]:

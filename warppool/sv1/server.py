@@ -55,7 +55,7 @@ class MiningServerSession(MachineSession):
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self._shares = Shares(conn_id)
         super().__init__(conn_id, self._shares)
-        self.work = Work(conn_id, surroundings.policy)
+        self.work = Work(conn_id, surroundings.policy, surroundings.counters)
         self._surroundings = surroundings
         self._session_id = b""
 
@@ -80,7 +80,7 @@ class MiningServerSession(MachineSession):
         """A new job; it goes out if the machine is ready for work."""
         self._surroundings.prefixes.moved(job.tip)
         self._surroundings.resumable.expire(now.monotonic)
-        return self.work.offer(job, now)
+        return self.work.offer(job)
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first; block before verdict, verdict before answer."""

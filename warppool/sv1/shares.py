@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 from warppool.events import Close, Now, ShareAccepted, ShareRefused
-from warppool.mining.channel import MAX_SEEN, Channel
+from warppool.mining.channel import MAX_SEEN, Channel, ChannelJob
 from warppool.mining.intake import Intake, Ruling, Submitted
 from warppool.mining.share import Reject, Weight
 from warppool.sv1.answers import Answers, Step, Ticket
@@ -30,18 +30,19 @@ _BEYOND_ANY_MASK = -1
 the channel says so, in its place among the other reasons."""
 
 
-_NONE: dict[int, bytes] = {}
+_NONE: dict[int, tuple[ChannelJob, bytes]] = {}
 """Stands for no given-up shares, as nearly always: thousands of machines idle. Never written to."""
 
 
 class ShareTicket(Ticket):
     """The place of a share among the answers."""
 
-    __slots__ = ("accepted",)
+    __slots__ = ("accepted", "mine")
 
     def __init__(self, request_id: bytes) -> None:
         super().__init__(request_id)
         self.accepted: ShareAccepted | None = None      # while its record is awaited
+        self.mine: ChannelJob | None = None             # what it was mined on
 
 
 def read_submit(params: list[object] | None) -> Fields | None:
@@ -82,7 +83,7 @@ class Shares(Answers):
         self._conn_id = conn_id
         self._intake: Intake[ShareTicket] = Intake(conn_id, "sv1")
         self._unrecorded: dict[int, ShareTicket] | None = None      # made with the first share
-        self._given_up: dict[int, bytes] = _NONE                    # refused, and perhaps in the books: their hashes
+        self._given_up: dict[int, tuple[ChannelJob, bytes]] = _NONE     # refused, and perhaps in the books: hashes
 
     @property
     def in_flight(self) -> int:
@@ -120,8 +121,9 @@ class Shares(Answers):
                 asked = _BEYOND_ANY_MASK
         header = mine.header(extranonce2, version, ntime, nonce)
         ticket = ShareTicket(request_id)
+        ticket.mine = mine
         self.hold(ticket)
-        return [self._intake.submit(Submitted(ticket, channel, mine, user, extranonce2, asked, ntime,
+        return [self._intake.submit(Submitted(ticket, channel, mine, user, extranonce2, asked, mask, ntime,
                                               job.tip.min_ntime, header, fault))]
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
@@ -148,15 +150,15 @@ class Shares(Answers):
         steps: list[Step] = []
         for share_id in ids:
             if share_id in self._given_up:
-                share_hash = self._given_up.pop(share_id)
+                mine, share_hash = self._given_up.pop(share_id)
                 if channel is not None:
-                    channel.forget(share_hash)
+                    channel.forget(mine, share_hash)
                 continue
             ticket = self._unrecorded.pop(share_id, None) if self._unrecorded else None
             if ticket is None or ticket.accepted is None:
                 continue
-            if channel is not None:
-                channel.forget(ticket.accepted.share_hash)
+            if channel is not None and ticket.mine is not None:
+                channel.forget(ticket.mine, ticket.accepted.share_hash)
             self._refuse(ticket, ticket.accepted.user, Reject.NOT_RECORDED, steps)
         self.send(steps)
         return steps
@@ -166,11 +168,11 @@ class Shares(Answers):
         steps: list[Step] = []
         for share_id in ids:
             ticket = self._unrecorded.pop(share_id, None) if self._unrecorded else None
-            if ticket is None or ticket.accepted is None:
+            if ticket is None or ticket.accepted is None or ticket.mine is None:
                 continue
             if self._given_up is _NONE:
                 self._given_up = {}
-            self._given_up[share_id] = ticket.accepted.share_hash
+            self._given_up[share_id] = ticket.mine, ticket.accepted.share_hash
             self._refuse(ticket, ticket.accepted.user, Reject.NOT_RECORDED, steps)
         self.send(steps)
         return steps
@@ -189,7 +191,7 @@ class Shares(Answers):
         if reject is not None:
             self._refuse(ticket, share.user, reject, steps)
         elif share.channel.is_flooded:
-            steps.append(Close(self._conn_id, f"{MAX_SEEN} shares on one tip: its difficulty is far too low", True))
+            steps.append(Close(self._conn_id, f"{MAX_SEEN} shares at a time: its difficulty is far too low", True))
 
     def _refuse(self, ticket: ShareTicket, user: str, reject: Reject, steps: list[Step]) -> None:
         ticket.line = error(ticket.request_id, reject.v1_code, reject.v1_words)

@@ -6,9 +6,11 @@ import math
 
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Happened, Now
-from warppool.mining.channel import Channel
+from warppool.mining.channel import Channel, ChannelJob
+from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PREFIX_SIZE
+from warppool.mining.giving import Keys
 from warppool.mining.job import Job
 from warppool.mining.vardiff import Vardiff
 from warppool.sv1.answers import Step
@@ -26,9 +28,10 @@ class Work:
     machines count a difficulty from the next one.
     """
 
-    __slots__ = ("_announced", "_conn_id", "_is_clean_due", "_policy", "channel", "is_on", "job", "wakes_at", "wish")
+    __slots__ = ("_announced", "_conn_id", "_counters", "_is_clean_due", "_policy", "channel", "is_on", "job",
+                 "wakes_at", "wish")
 
-    def __init__(self, conn_id: int, policy: DifficultyPolicy) -> None:
+    def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters) -> None:
         self.channel: Channel | None = None
         self.wish = NO_WISH
         self.job: Job | None = None             # the newest, whether or not it was sent
@@ -36,12 +39,13 @@ class Work:
         self.wakes_at = math.inf                # monotonic: when vardiff is to be asked
         self._conn_id = conn_id
         self._policy = policy
+        self._counters = counters
         self._announced = 0                     # the target of the last set_difficulty, 0 for none yet
         self._is_clean_due = True               # the next notify tells the machine to drop what it has
 
     def open(self, prefix: bytes, extranonce2_size: int) -> None:
         """A new channel; its target is found when it begins."""
-        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET)
+        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET, Keys())
 
     def resume(self, channel: Channel, wish: Wish, now: Now) -> list[Step]:
         """The channel of a session that was dropped, and what that one had wanted, where this one has not said more."""
@@ -63,17 +67,21 @@ class Work:
                 channel.user = user
                 self._measure(channel, self._start(), now)
             channel.set_target(self._granted(channel))
-        return self._notify(now)
+        return self._notify_alone(channel) if self.job is not None else []
 
     def end(self) -> None:
         """No more jobs; the channel may be another session's by now."""
         self.is_on = False
         self.wakes_at = math.inf
 
-    def offer(self, job: Job, now: Now) -> list[Step]:
-        """A new job."""
+    def offer(self, job: Job) -> list[Step]:
+        """A new job for all; it goes out if the machine is ready for it."""
         self.job = job
-        return self._notify(now)
+        channel = self.channel
+        if channel is None or not self.is_on:
+            return []
+        self._follow_network(channel, job)
+        return self._notify(channel, job, *channel.offer(job, self._counters))
 
     # -- difficulty ----------------------------------------------------------------------------------------------
 
@@ -128,42 +136,32 @@ class Work:
             ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty), ("reason", reason)))
         if not self.is_on or self.job is None:          # its first notify is still to come
             return [changed]
-        return [changed, *self._notify_again(channel, self.job, now)]
+        return [changed, *self._notify_alone(channel)]
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
-    def _notify(self, now: Now) -> list[Step]:
-        """Send the newest job, if there is one and the machine is ready for it."""
-        job, channel = self.job, self.channel
-        if job is None or channel is None or not self.is_on:
-            return []
-        if job.job_id in channel.jobs:                  # resumed, or subscribed a second time
-            return self._notify_again(channel, job, now)
+    def _notify_alone(self, channel: Channel) -> list[Step]:
+        """The newest job for this machine: as it begins or goes on, or because its difficulty has changed.
+
+        Its key leaves the old target with the old key. Its coinbase counter makes other headers of it: machines search
+        from the start again, and would bring the same shares as before.
+        """
+        job = self.job
+        assert job is not None
+        self._follow_network(channel, job)
+        return self._notify(channel, job, *channel.offer_alone(job, self._counters))
+
+    def _follow_network(self, channel: Channel, job: Job) -> None:
+        """Where the network's difficulty has changed, the channel's may change with it."""
         if channel.tip is None or channel.tip.target != job.tip.target:     # None: no job was there when it began
             channel.set_target(self._granted(channel))
-        _, has_moved = channel.offer(job)
+
+    def _notify(self, channel: Channel, job: Job, mine: ChannelJob, has_moved: bool) -> list[Step]:
+        """The line that brings a giving-out, and right before it the difficulty, where the machine does not know it."""
         is_clean, self._is_clean_due = has_moved or self._is_clean_due, False
-        lines = encoded(job, PREFIX_SIZE + channel.extranonce_size)
-        return self._with_difficulty(channel, lines.clean if is_clean else lines.further)
-
-    def _notify_again(self, channel: Channel, job: Job, now: Now) -> list[Step]:
-        """The job that the machine has already, under a key and a time of their own.
-
-        A key of its own leaves the old target with the old job. A time of its own makes other headers of it: machines
-        search from the start again, and would bring the same shares as before.
-        """
-        ahead_s = max(1, int(now.unix) - job.ntime)
-        while (key := job.job_id | ahead_s << 32) in channel.jobs:
-            ahead_s += 1
-        channel.offer_under(key, job, job.ntime + ahead_s)
-        is_clean, self._is_clean_due = self._is_clean_due, False
-        lines = encoded(job, PREFIX_SIZE + channel.extranonce_size)
-        return self._with_difficulty(channel, lines.under(key, job.ntime + ahead_s, is_clean=is_clean))
-
-    def _with_difficulty(self, channel: Channel, notify: bytes) -> list[Step]:
-        """A notify, and right before it the difficulty, where the machine does not know it."""
+        line = encoded(job, PREFIX_SIZE + channel.extranonce_size).line(mine.given, is_clean=is_clean)
         if self._announced == channel.target:
-            return [notify]
+            return [line]
         self._announced = channel.target
         return [b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(
-            channel.target).encode(), notify]
+            channel.target).encode(), line]

@@ -1,17 +1,20 @@
-"""Jobs in Sv2's words: each frame is encoded once for all channels, and the channel_id patched in."""
+"""Jobs in Sv2's words: each frame is encoded once for all channels; channel_id, job_id and counter are patched in."""
 
 from __future__ import annotations
 
 import struct
 
 from warppool.mining.channel import ChannelJob
+from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, Job
 from warppool.sv2.frame import HEADER_SIZE
 from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
 from warppool.sv2.profile import Profile
 
-_AFTER_CHANNEL_ID = HEADER_SIZE + 4      # a frame's header, then the U32 channel_id, then what all channels share
-_CHANNEL_ID = struct.Struct("<I")
+_IDS = struct.Struct("<II")             # channel_id and job_id, the first two fields of all three messages
+_AFTER_IDS = HEADER_SIZE + _IDS.size
+_COUNTER = struct.Struct(">I")          # the last bytes of coinbase_tx_prefix
+_LENGTH_SIZE = 2                        # bytes before a coinbase half, that say how long it is
 _NO_ROOT = bytes(32)
 
 
@@ -27,10 +30,10 @@ class EncodedJob:
         self._profile = profile
         self._job = job
         self._prev_hash = _cut(profile.encode(SetNewPrevHash(
-            channel_id=0, job_id=job.job_id, prev_hash=job.tip.prev_hash, min_ntime=job.ntime, nbits=job.tip.nbits)))
+            channel_id=0, job_id=0, prev_hash=job.tip.prev_hash, min_ntime=job.ntime, nbits=job.tip.nbits)))
         self._standard = {is_future: _cut(self._encode_standard(is_future)) for is_future in (False, True)}
         self._extended = {
-            (size, is_future): _cut(self._encode_extended(size, is_future))
+            (size, is_future): self._encode_extended(size, is_future)
             for size in COMMON_EXTRANONCE_SIZES[1:] for is_future in (False, True)
         }
 
@@ -39,48 +42,38 @@ class EncodedJob:
 
         `extranonce_size` is the rollable part of the channel's extranonce, 0 for a standard channel.
         """
-        ident = _CHANNEL_ID.pack(channel_id)
+        given = mine.given
+        ids = _IDS.pack(channel_id, given.key)
         if mine.merkle_root is not None:
             head, rest = self._standard[is_future]
-            parts = [head, ident, rest[:-len(_NO_ROOT)], mine.merkle_root]
+            parts = [head, ids, rest[:-len(_NO_ROOT)], mine.merkle_root]
         else:
             total = len(mine.extranonce_prefix) + extranonce_size
-            head, rest = self._extended.get((total, is_future)) or _cut(self._encode_extended(total, is_future))
-            parts = [head, ident, rest]
+            head, rest, after = self._extended.get((total, is_future)) or self._encode_extended(total, is_future)
+            parts = [head, ids, rest, _COUNTER.pack(given.counter), after]
         if is_future:
             head, rest = self._prev_hash
-            parts += [head, ident, rest]
+            parts += [head, ids, rest]
         return b"".join(parts)
-
-    def again(self, channel_id: int, mine: ChannelJob, extranonce_size: int, job_id: int, min_ntime: int) -> bytes:
-        """The job once more for one channel, active at once, under an id and a header time of its own."""
-        if mine.merkle_root is not None:
-            return self._profile.encode(NewMiningJob(
-                channel_id=channel_id, job_id=job_id, min_ntime=min_ntime, version=self._job.version,
-                merkle_root=mine.merkle_root))
-        total = len(mine.extranonce_prefix) + extranonce_size
-        return self._profile.encode(self._extended_job(total, channel_id, job_id, min_ntime))
 
     def _encode_standard(self, is_future: bool) -> bytes:
         return self._profile.encode(NewMiningJob(
-            channel_id=0, job_id=self._job.job_id, min_ntime=None if is_future else self._job.ntime,
-            version=self._job.version, merkle_root=_NO_ROOT))
+            channel_id=0, job_id=0, min_ntime=None if is_future else self._job.ntime, version=self._job.version,
+            merkle_root=_NO_ROOT))
 
-    def _encode_extended(self, total_extranonce_size: int, is_future: bool) -> bytes:
-        min_ntime = None if is_future else self._job.ntime
-        return self._profile.encode(self._extended_job(total_extranonce_size, 0, self._job.job_id, min_ntime))
-
-    def _extended_job(self, total_extranonce_size: int, channel_id: int, job_id: int,
-                      min_ntime: int | None) -> NewExtendedMiningJob:
+    def _encode_extended(self, total_extranonce_size: int, is_future: bool) -> tuple[bytes, bytes, bytes]:
+        """The frame's header, what stands between the ids and the coinbase counter, and what stands after that."""
         prefix, suffix = self._job.coinbase_halves(total_extranonce_size)
-        return NewExtendedMiningJob(
-            channel_id=channel_id, job_id=job_id, min_ntime=min_ntime, version=self._job.version,
+        head, rest = _cut(self._profile.encode(NewExtendedMiningJob(
+            channel_id=0, job_id=0, min_ntime=None if is_future else self._job.ntime, version=self._job.version,
             version_rolling_allowed=self._job.version_mask != 0, merkle_path=self._job.merkle_path,
-            coinbase_tx_prefix=prefix, coinbase_tx_suffix=suffix)
+            coinbase_tx_prefix=prefix, coinbase_tx_suffix=suffix)))
+        counter_at = len(rest) - _LENGTH_SIZE - len(suffix) - COUNTER_SIZE      # the suffix is the last field
+        return head, rest[:counter_at], rest[counter_at + COUNTER_SIZE:]
 
 
 def _cut(frame: bytes) -> tuple[bytes, bytes]:
-    return frame[:HEADER_SIZE], frame[_AFTER_CHANNEL_ID:]
+    return frame[:HEADER_SIZE], frame[_AFTER_IDS:]
 
 
 def encoded(profile: Profile, job: Job) -> EncodedJob:

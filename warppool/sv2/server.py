@@ -14,10 +14,11 @@ from types import MappingProxyType
 
 from warppool.errors import UnexpectedMessage
 from warppool.events import Close, Happened, Now
-from warppool.mining.channel import Channel
+from warppool.mining.channel import Channel, ChannelJob
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
+from warppool.mining.giving import Keys
 from warppool.mining.identity import MAX_BAD_NAMES, read_identity
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
@@ -65,9 +66,6 @@ MAX_CHANNELS = 1000
 MAX_OPENS = 10 * MAX_CHANNELS
 """Opens in the life of one connection, granted or not: past it, somebody fills the journal and mines nothing."""
 
-GIVEN_AGAIN = 1 << 31
-"""The bit that marks a job id made here, of the header time that comes with it; the factory's ids count up from 1."""
-
 LEAST_TICK_S = 1.0
 """Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
 
@@ -100,8 +98,9 @@ class MiningServerSession:
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_bad_names", "_channels", "_has_refused", "_job", "_next_channel_id", "_refused_opens", "_shares",
-                 "_surroundings", "_workers", "agent", "conn_id", "phase", "requires_standard_jobs", "wakes_at")
+    __slots__ = ("_bad_names", "_channels", "_has_refused", "_job", "_keys", "_next_channel_id", "_refused_opens",
+                 "_shares", "_surroundings", "_workers", "agent", "conn_id", "phase", "requires_standard_jobs",
+                 "wakes_at")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self.conn_id = conn_id
@@ -112,6 +111,7 @@ class MiningServerSession:
         self._surroundings = surroundings
         self._channels: dict[int, ServerChannel] = {}
         self._job: Job | None = None
+        self._keys = Keys()                     # of all channels: a group and its members share one number space
         self._next_channel_id = 1
         self._refused_opens = 0                 # those that count
         self._has_refused = False
@@ -172,7 +172,9 @@ class MiningServerSession:
         self._surroundings.prefixes.moved(job.tip)
         steps: list[Step] = []
         for channel in self._channels.values():
-            steps += self._give(channel.channel, job)
+            mine = channel.channel
+            steps += self._follow_network(mine, job)
+            steps.append(self._give(mine, job, *mine.offer(job, self._surroundings.counters)))
         return steps
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
@@ -279,13 +281,13 @@ class MiningServerSession:
         vardiff = Vardiff(policy, policy.wanted_at_open(m.nominal_hash_rate), now.monotonic,
                           is_declared=m.nominal_hash_rate > 0)
         target = vardiff.granted(max_target, self._network_target())
-        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, target, max_target)
+        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, target, max_target, self._keys)
         channel.vardiff = vardiff
         self._await(channel)
         self._next_channel_id += 1
         self._channels[channel.channel_id] = ServerChannel(channel)
         steps: list[Step] = [self._open_answer(m.request_id, channel), self._opened(channel)]
-        return steps + self._give(channel, self._job) if self._job is not None else steps
+        return steps + self._give_alone(channel)
 
     def _open_answer(self, request_id: int, channel: Channel) -> Message:
         target = channel.target.to_bytes(32, "little")
@@ -328,16 +330,29 @@ class MiningServerSession:
     def _network_target(self) -> int:
         return self._job.tip.target if self._job is not None else 1
 
-    def _give(self, channel: Channel, job: Job) -> list[Step]:
-        """Send `job` to one channel: future and activated when the tip moved, else active at once."""
-        steps: list[Step] = []
-        if channel.tip is None or channel.tip.target != job.tip.target:     # None: it was opened before any job came
-            target = _vardiff(channel).granted(channel.max_target, job.tip.target)
-            steps += self._retarget(channel, target, "network difficulty")
-        mine, has_moved = channel.offer(job)
-        frames = encoded(self._surroundings.profile, job).frames(
-            channel.channel_id, mine, channel.extranonce_size, is_future=has_moved)
-        return [*steps, Frames(frames)]
+    def _follow_network(self, channel: Channel, job: Job) -> list[Step]:
+        """Where the network's difficulty has changed, the channel's may change with it."""
+        if channel.tip is not None and channel.tip.target == job.tip.target:
+            return []                           # None: it was opened before any job came
+        target = _vardiff(channel).granted(channel.max_target, job.tip.target)
+        return self._retarget(channel, target, "network difficulty")
+
+    def _give(self, channel: Channel, job: Job, mine: ChannelJob, has_moved: bool) -> Step:
+        """Send a giving-out of `job`: future and activated when the tip moved, else active at once."""
+        return Frames(encoded(self._surroundings.profile, job).frames(
+            channel.channel_id, mine, channel.extranonce_size, is_future=has_moved))
+
+    def _give_alone(self, channel: Channel) -> list[Step]:
+        """Send the newest job to this channel alone, if there is one.
+
+        Its key leaves the old target with the old key. Its coinbase counter makes other headers of it: machines search
+        from the start again, and would bring the same shares as before.
+        """
+        job = self._job
+        if job is None:
+            return []
+        return [*self._follow_network(channel, job),
+                self._give(channel, job, *channel.offer_alone(job, self._surroundings.counters))]
 
     # -- difficulty ----------------------------------------------------------------------------------------------
 
@@ -347,24 +362,12 @@ class MiningServerSession:
         if wanted is None:
             self._await(channel)
             return []
-        return self._change(channel, *wanted, now)
+        return self._change(channel, *wanted)
 
-    def _change(self, channel: Channel, target: int, reason: str, now: Now) -> list[Step]:
-        """A new target, and the job once more: an active job keeps the target that it had (sv2-wire.md, SetTarget).
-
-        An id of its own keeps the old target with the old job. A time of its own makes other headers of it: machines
-        search from the start again, and would bring the same shares as before.
-        """
-        steps, job = self._retarget(channel, target, reason), self._job
-        if not steps or job is None:
-            return steps
-        ntime = max(int(now.unix), job.ntime + 1)
-        while channel.find(job_id := GIVEN_AGAIN | ntime & (GIVEN_AGAIN - 1)) is not None:
-            ntime += 1
-        mine = channel.offer_under(job_id, job, ntime)
-        frame = encoded(self._surroundings.profile, job).again(
-            channel.channel_id, mine, channel.extranonce_size, job_id, ntime)
-        return [*steps, Frames(frame)]
+    def _change(self, channel: Channel, target: int, reason: str) -> list[Step]:
+        """A new target, and the job once more: an active job keeps the target that it had (sv2-wire.md, SetTarget)."""
+        steps = self._retarget(channel, target, reason)
+        return [*steps, *self._give_alone(channel)] if steps else []
 
     def _retarget(self, channel: Channel, target: int, reason: str) -> list[Step]:
         self._await(channel)
@@ -395,7 +398,7 @@ class MiningServerSession:
         if m.nominal_hash_rate > 0:
             goal = self._surroundings.policy.target_for_hash_rate(m.nominal_hash_rate)
             vardiff.restart(goal, now.monotonic, is_declared=True)
-        return self._change(mine, vardiff.granted(max_target, self._network_target()), "update of the channel", now)
+        return self._change(mine, vardiff.granted(max_target, self._network_target()), "update of the channel")
 
     def _close_channel(self, m: CloseChannel, now: Now) -> list[Step]:
         channel = self._channels.pop(m.channel_id, None)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from warppool.events import Close, Event, Now, ShareRefused
-from warppool.mining.channel import MAX_SEEN, Channel
+from warppool.mining.channel import MAX_SEEN, Channel, ChannelJob
 from warppool.mining.intake import Intake, Ruling, Submitted
 from warppool.mining.share import Reject, Weight
 from warppool.sv2.codec import layout_of
@@ -45,6 +45,7 @@ class _Waiting(NamedTuple):
     difficulty: float
     share_hash: bytes
     user: str
+    mine: ChannelJob
 
 
 class _Ticket(NamedTuple):
@@ -102,14 +103,15 @@ class ServerChannel:
 class Shares:
     """The shares of one connection that wait for something: first for their weight, then for their record."""
 
-    __slots__ = ("_checks_sequence", "_conn_id", "_given_up", "_intake", "_unrecorded")
+    __slots__ = ("_checks_sequence", "_conn_id", "_given_up", "_intake", "_mask", "_unrecorded")
 
     def __init__(self, conn_id: int, profile: Profile) -> None:
         self._conn_id = conn_id
         self._checks_sequence = profile.checks_sequence
+        self._mask = profile.version_mask
         self._intake: Intake[_Ticket] = Intake(conn_id, "sv2")
         self._unrecorded: dict[int, ServerChannel] = {}         # share_id to the channel that owes the answer
-        self._given_up: dict[int, tuple[Channel, bytes]] = {}   # refused, and perhaps in the books: their hashes
+        self._given_up: dict[int, tuple[Channel, ChannelJob, bytes]] = {}   # refused, and perhaps in the books: hashes
 
     @property
     def in_flight(self) -> int:
@@ -135,8 +137,8 @@ class Shares:
             return self._refuse(user, m.channel_id, m.sequence_number, Reject.BAD_EXTRANONCE_SIZE)
         header = job.header(extranonce, m.version, m.ntime, m.nonce)
         return [self._intake.submit(Submitted(
-            _Ticket(channel, m.sequence_number), mine, job, user, extranonce, m.version, m.ntime, job.ntime,
-            header, None, is_old))]
+            _Ticket(channel, m.sequence_number), mine, job, user, extranonce, m.version, self._mask, m.ntime,
+            job.ntime, header, None, is_old))]
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first, in their order."""
@@ -164,8 +166,8 @@ class Shares:
         steps = self.given_up(ids)
         for share_id in ids:
             if share_id in self._given_up:
-                channel, share_hash = self._given_up.pop(share_id)
-                channel.forget(share_hash)
+                channel, mine, share_hash = self._given_up.pop(share_id)
+                channel.forget(mine, share_hash)
         return steps
 
     def given_up(self, ids: Sequence[int]) -> list[Step]:
@@ -177,7 +179,7 @@ class Shares:
             if channel is None:
                 continue
             share = channel.give_up(share_id)
-            self._given_up[share_id] = channel.channel, share.share_hash
+            self._given_up[share_id] = channel.channel, share.mine, share.share_hash
             touched[channel] = None
             channel_id = channel.channel.channel_id
             steps += self._refuse(share.user, channel_id, share.sequence, Reject.NOT_RECORDED, channel.is_open)
@@ -189,7 +191,7 @@ class Shares:
         accepted = ruling.accepted
         if accepted is not None:
             channel.await_record(_Waiting(accepted.share_id, sequence, accepted.difficulty, accepted.share_hash,
-                                          accepted.user))
+                                          accepted.user, ruling.share.job))
             self._unrecorded[accepted.share_id] = channel
         if ruling.block is not None:
             steps.append(ruling.block)
@@ -199,7 +201,7 @@ class Shares:
         if ruling.reject is not None:
             steps += self._refuse(ruling.share.user, mine.channel_id, sequence, ruling.reject, channel.is_open)
         elif mine.is_flooded:
-            steps.append(Close(self._conn_id, f"{MAX_SEEN} shares on one tip: its difficulty is far too low", True))
+            steps.append(Close(self._conn_id, f"{MAX_SEEN} shares at a time: its difficulty is far too low", True))
 
     def _refuse(self, user: str, channel_id: int, sequence: int, reject: Reject, is_heard: bool = True) -> list[Step]:
         refused = ShareRefused(self._conn_id, user, reject.sv2_code)
