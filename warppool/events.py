@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from warppool.limits import UPSTREAM, Limits
 
 if TYPE_CHECKING:
     from warppool.mining.job import Job
@@ -138,7 +141,27 @@ class Nudge(NamedTuple):
     conn_id: int
 
 
-Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound | Dial | Nudge
+class Holds(NamedTuple):
+    """`conn_id` has so many open channels or authorized workers now, each of which lets more bytes wait for its peer.
+
+    `extra` is the size in bytes of the largest message that it asked for, where it asks for large ones.
+    """
+
+    conn_id: int
+    holders: int
+    extra: int = 0
+
+
+Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound | Dial | Nudge | Holds
+
+
+class Held(IntEnum):
+    """Why a connection has stopped before the end of what it received; false for not at all."""
+
+    NOTHING = 0
+    TURN = 1                # it had its part of this turn: `receive(b"")` in the next one goes on
+    CALLS = 2               # its peer has made too many calls: after a `tick` at `wakes_at` it is TURN
+    ANSWERS = 3             # too many shares are unanswered: answers make it TURN
 
 
 class Connection(Protocol):
@@ -154,19 +177,32 @@ class Connection(Protocol):
     """Monotonic seconds of the next wanted `tick`; `math.inf` for none."""
 
     @property
+    def limits(self) -> Limits:
+        """What a connection of this kind may use."""
+
+    @property
+    def held(self) -> Held:
+        """Why it has stopped before the end of what it received."""
+
+    @property
     def in_flight(self) -> int:
         """Shares whose weight or record is still awaited; a closed connection is forgotten at 0."""
 
     @property
     def backlog(self) -> int:
-        """Received bytes held back unprocessed because too many shares are unanswered."""
+        """Received bytes that are not processed: what is held, and the front of a message that is not whole."""
 
     @property
     def machines(self) -> int:
         """How many machines, or channels, have work here: 0 or 1 on a V1 connection."""
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Bytes arrived; empty `data` asks to go on with the backlog."""
+        """Bytes arrived; empty `data` asks to go on with the backlog. One call does the work of one turn at most."""
+
+    def abandon(self) -> None:
+        """The peer is gone, and messages of it are still held. Of those only the shares are taken from now on, since
+        one of them may be a block; `closed` follows when nothing is held any more.
+        """
 
     def offer(self, job: Job, now: Now) -> list[Event]:
         """A new job for every channel of the connection."""
@@ -205,9 +241,12 @@ class Upstream(Connection, Protocol):
 
 
 class WithoutShares:
-    """The part of the face that is asked of connections which judge shares, for those that judge none."""
+    """The part of the face that is asked of connections which judge shares, for those that judge none: upstreams."""
 
     __slots__ = ()
+
+    limits: ClassVar[Limits] = UPSTREAM
+    held: ClassVar[Held] = Held.NOTHING
 
     @property
     def in_flight(self) -> int:
@@ -223,6 +262,9 @@ class WithoutShares:
     def machines(self) -> int:
         """Nobody mines here."""
         return 0
+
+    def abandon(self) -> None:
+        """Nothing is held."""
 
     def offer(self, job: Job, now: Now) -> list[Event]:
         """Work comes from elsewhere."""

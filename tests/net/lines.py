@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from warppool.events import (
     BlockFound,
     Close,
     Event,
     Happened,
+    Held,
     Now,
     Send,
     ShareAccepted,
     ShareRefused,
     ShareSubmitted,
 )
+from warppool.limits import V1
 from warppool.mining.share import Weight
 from warppool.mining.template import Template, Tip
 
@@ -34,7 +37,9 @@ TEMPLATE = Template(
 
 
 class LineConnection:
-    """Holds back what comes while `max_unanswered` shares are unanswered."""
+    """Holds back what comes while `max_unanswered` shares are unanswered, and what is more than a turn's work."""
+
+    limits = replace(V1, bytes_per_turn=1 << 20, work_per_turn=1 << 20)
 
     def __init__(self, conn_id: int, max_unanswered: int = 1024) -> None:
         self.conn_id = conn_id
@@ -44,6 +49,16 @@ class LineConnection:
         self._held = b""
         self._weighing: list[tuple[str, int]] = []
         self._recording: set[int] = set()
+        self.is_abandoned = False
+
+    @property
+    def held(self) -> Held:
+        if b"\n" not in self._held:
+            return Held.NOTHING
+        return Held.ANSWERS if self.in_flight >= self._max_unanswered else Held.TURN
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
 
     @property
     def in_flight(self) -> int:
@@ -61,9 +76,13 @@ class LineConnection:
         self.calls.append(("receive", len(data)))
         self._held += data
         events: list[Event] = []
-        while b"\n" in self._held and self.in_flight < self._max_unanswered:
+        work = self.limits.work_per_turn
+        while b"\n" in self._held and self.in_flight < self._max_unanswered and work > 0:
             line, _, self._held = self._held.partition(b"\n")
             word, _, rest = line.decode("utf-8", "surrogateescape").partition(" ")
+            if self.is_abandoned and word not in ("share", "block", "bad"):
+                continue
+            work -= 1
             events += self._obey(word, rest, now)
             if events and isinstance(events[-1], Close):
                 break
@@ -132,5 +151,6 @@ class LineConnection:
         return [Send(self.conn_id, b"tick\n")]
 
     def closed(self, now: Now) -> list[Event]:
+        self._held = b""
         self.calls.append(("closed", None))
         return [Happened(self.conn_id, "debug", "line.ended", (("in_flight", self.in_flight),))]

@@ -10,12 +10,15 @@ import math
 import threading
 from collections.abc import Sequence
 
-from warppool.events import Close, Dial, Event, Now, Nudge, Send
+from warppool.events import Close, Dial, Event, Held, Now, Nudge, Send
+from warppool.limits import UPSTREAM
 from warppool.mining.share import Weight
 
 
 class _Face:
     """What both connections of a relay have no use for."""
+
+    limits = UPSTREAM
 
     def __init__(self, conn_id: int) -> None:
         self.conn_id = conn_id
@@ -26,6 +29,13 @@ class _Face:
     @property
     def in_flight(self) -> int:
         return 0
+
+    @property
+    def held(self) -> Held:
+        return Held.NOTHING
+
+    def abandon(self) -> None:
+        raise AssertionError("its peer is gone before all was taken")
 
     @property
     def machines(self) -> int:
@@ -68,6 +78,15 @@ class Downstream(_Face):
     @property
     def in_flight(self) -> int:
         return self.unanswered
+
+    @property
+    def held(self) -> Held:
+        if b"\n" not in self._held:
+            return Held.NOTHING
+        return Held.TURN if self.above.conn_id and self.unanswered < self._max_unanswered else Held.ANSWERS
+
+    def abandon(self) -> None:
+        self._held = b""
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
         self._held += data

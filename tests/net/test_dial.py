@@ -310,7 +310,8 @@ def test_a_wish_goes_to_the_resolver_once_with_its_deadline(scene: Scene) -> Non
 def test_held_lines_leave_with_the_opening(scene: Scene) -> None:
     scene.open(1)
     assert scene.turn(Received(1, b"early\n")) == []
-    output, = scene.turn(Connected(1, 17, "198.51.100.1:3333"))
+    assert scene.turn(Connected(1, 17, "198.51.100.1:3333")) == []      # what was held goes on in its turn
+    output, = scene.turn()
     assert output.sends == ((17, b"early\n"),)
     assert _of(scene).above.conn_id == 17
     assert _of(scene).above.calls == ["opened 198.51.100.1:3333"]

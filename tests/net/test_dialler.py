@@ -19,11 +19,12 @@ from tests.net.far import Far, closed_port, far, silent
 from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
 from tests.net.test_reactor import Scene
+from warppool.limits import UPSTREAM
 from warppool.net import dialler as module
 from warppool.net.dialler import Dialler
-from warppool.net.inbox import Connected, ConnectFailed, Ended, Gone, Received
+from warppool.net.inbox import Connected, ConnectFailed, Ended, Full, Gone, Received
 from warppool.net.outbox import Address, ConnectTo, StopAccepting
-from warppool.net.reactor import MAX_WAIT_S, UNREAD_LIMIT, UNSENT_LIMIT, Reactor
+from warppool.net.reactor import MAX_WAIT_S, UNREAD_LIMIT, Reactor
 
 PLENTY_S = 60.0
 
@@ -219,12 +220,13 @@ def test_what_is_dialled_is_no_visitor(scene: Scene) -> None:
         scene.open()
 
 
-def test_a_slow_reader_is_dropped(scene: Scene, log_lines: LogLines) -> None:
+def test_a_slow_reader_is_dropped(scene: Scene, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warppool.net.reactor.STALLED_S", 0.3)
     with far() as end:
         _, conn_id = reach(scene, end)
         for _ in range(20):                     # of which the kernel takes a few
-            scene.post((conn_id, b"x" * UNSENT_LIMIT))
-        assert scene.part() == Gone(conn_id, "too slow")
+            scene.post((conn_id, b"x" * UPSTREAM.unsent))
+        assert [scene.part(), scene.part()] == [Full(conn_id), Gone(conn_id, "too slow")]
         assert f"event=upstream.slow conn={conn_id} peer=127.0.0.1" in log_lines.wait_for("upstream.slow")
 
 

@@ -20,7 +20,9 @@ from warppool.net.inbox import (
     Ask,
     Connected,
     Drain,
+    Emptied,
     FromReactor,
+    Full,
     Gone,
     JobReady,
     NotRecorded,
@@ -35,6 +37,8 @@ from warppool.net.outbox import Output, ReactorItem
 from warppool.net.resolver import Connect
 from warppool.net.worker import OFFER_SLICE, REPORT_AT, Worker
 from warppool.threads import STOP
+
+PARTS = (Opened, Received, Gone, Connected, Full, Emptied)
 
 
 class StubHasher(Hasher):
@@ -62,6 +66,7 @@ class Scene:
                              record=lambda shares: self.log.append(("record", [share.share_id for share in shares])),
                              refused=lambda counts: self.log.append(("refused", counts)),
                              found=lambda block: self.log.append(("found", block.user)), dial=self.asked.append)
+        self.worker._turns.length_s = math.inf              # a busy machine ends no turn early
 
     def connect(self, opened: Opened, now: Now) -> LineConnection:
         connection = self.connections[opened.conn_id] = LineConnection(opened.conn_id, self._max_unanswered)
@@ -70,7 +75,7 @@ class Scene:
     def turn(self, *items: Any) -> list[Output]:
         """One wake-up with `items` (parts of the reactor may come bare), and what the reactor is told."""
         for item in items:
-            self.inbox.put(FromReactor((item,)) if isinstance(item, (Opened, Received, Gone, Connected)) else item)
+            self.inbox.put(FromReactor((item,)) if isinstance(item, PARTS) else item)
         self.inbox.put(STOP)
         self.worker.run()
         outputs = self.mailbox.drain()

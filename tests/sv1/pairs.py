@@ -9,7 +9,18 @@ from typing import Any
 
 from tests.mining.makers import EASY_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
 from warppool.bitcoin.target import target_from_difficulty
-from warppool.events import BlockFound, Close, Event, Happened, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.events import (
+    BlockFound,
+    Close,
+    Event,
+    Happened,
+    Held,
+    Now,
+    Send,
+    ShareAccepted,
+    ShareRefused,
+    ShareSubmitted,
+)
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job
@@ -71,7 +82,14 @@ class Pair:
     # -- the worker's part ---------------------------------------------------------------------------------------
 
     def deliver(self, events: list[Event]) -> list[dict[str, Any]]:
-        """Keep the events; what the machine hears of them."""
+        """Keep the events, and give the server as many turns as it wants; what the machine hears of them."""
+        heard: list[dict[str, Any]] = []
+        while events:
+            heard += self._deliver(events)
+            events = self.server.receive(b"", self.now) if self.server.held == Held.TURN else []
+        return heard
+
+    def _deliver(self, events: list[Event]) -> list[dict[str, Any]]:
         heard: list[dict[str, Any]] = []
         for event in events:
             if isinstance(event, Send):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.mining.makers import HARD_NBITS
 from tests.sv1.pairs import START, Jobs, Pair, make_surroundings
-from warppool.events import BlockFound, Close, Happened, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.events import BlockFound, Close, Happened, Holds, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import weigh
 from warppool.sv1.connection import AUTHORIZE_DEADLINE_S, FIRST_MESSAGE_DEADLINE_S, MAX_UNANSWERED
 from warppool.sv1.lines import MAX_LINE
@@ -226,7 +226,7 @@ def test_an_idle_connection_holds_nothing_of_what_was_said():
 
 # --- garbage ----------------------------------------------------------------------------------------------------------
 
-KNOWN = (Send, Close, ShareSubmitted, ShareRefused, Happened)
+KNOWN = (Send, Close, ShareSubmitted, ShareRefused, Happened, Holds)
 WORDS = ["mining.submit", "mining.subscribe", "mining.authorize", "mining.configure", "mining.suggest_difficulty",
          "mining.suggest_target", "mining.extranonce.subscribe", "mining.get_transactions", "mining.ping", "", "x"]
 VALUES = st.sampled_from([

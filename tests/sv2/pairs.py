@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tests.mining.makers import EASY_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
-from warppool.events import BlockFound, Close, Event, Now, Send, ShareAccepted, ShareSubmitted
+from warppool.events import BlockFound, Close, Event, Held, Now, Send, ShareAccepted, ShareSubmitted
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job
@@ -63,10 +63,15 @@ class Pair:
         return self.heard[before:]
 
     def deliver(self, events: list[Event]) -> None:
-        self.events += events
-        for event in events:
-            if isinstance(event, Send):
-                self.heard += self.miner.receive(event.data)
+        """Keep the events, and give the server as many turns as it wants."""
+        while True:
+            self.events += events
+            for event in events:
+                if isinstance(event, Send):
+                    self.heard += self.miner.receive(event.data)
+            if self.server.held != Held.TURN:
+                return
+            events = self.server.receive(b"", self.now)
 
     def offer(self, job: Job) -> list[ClientEvent]:
         before = len(self.heard)

@@ -21,6 +21,8 @@ from warppool.events import (
     Dial,
     Event,
     Happened,
+    Held,
+    Holds,
     Now,
     Nudge,
     Send,
@@ -173,6 +175,8 @@ class Pool:
                 self._withheld.append((conn_id, ids))
             elif ids:
                 self.deliver(conn_id, server.recorded(ids, self.world.now))
+        if server.held == Held.TURN:
+            self.deliver(conn_id, server.receive(b"", self.world.now))
 
     def _whole_batches(self, conn_id: int, shares: list[ShareAccepted]) -> list[int]:
         whole: list[int] = []
@@ -390,6 +394,8 @@ class World:
                 self.mute.discard(conn_id)
             return
         self.due[conn_id] = connection.wakes_at
+        if connection.held == Held.TURN:
+            self.queue.append(lambda: self.from_machine(conn_id, b""))
 
     def gather(self, events: list[Event]) -> None:
         for event in events:
@@ -404,6 +410,8 @@ class World:
                 self.queue.append(lambda conn_id=event.conn_id: self._heed(conn_id))
             elif isinstance(event, Happened):
                 self.said.append(event)
+            elif isinstance(event, Holds):
+                assert event.conn_id in self.machines
             elif isinstance(event, ShareAccepted):
                 self.booked.append(event)
             elif isinstance(event, ShareRefused):

@@ -1,14 +1,16 @@
-"""The part of `events.Connection` that is the same in V1 and V2: what becomes of shares goes to the session, and what
-follows from that goes out.
+"""The part of `events.Connection` that is the same in V1 and V2: what becomes of shares goes to the session, what
+follows from that goes out, and nobody is served beyond his part.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from warppool.events import Event, Now
+from warppool.events import Event, Held, Now
+from warppool.limits import FREE_CALLS, Bucket, Limits
 from warppool.mining.share import Weight
 
 T = TypeVar("T")
@@ -32,11 +34,23 @@ class JudgingSession(Protocol[T_co]):
 
 
 class JudgingConnection(ABC, Generic[T]):
-    """A connection around such a session, which it has as `_session`."""
+    """A connection around such a session, which it has as `_session`.
 
-    __slots__ = ()
+    It stops reading where its part of a turn is done, where too many shares are unanswered, and where its peer has made
+    too many calls; `held` says which.
+    """
 
+    __slots__ = ("_bucket", "_calls", "_is_abandoned", "_resumes_at", "held")
+
+    limits: Limits
     _session: JudgingSession[T]
+
+    def __init__(self) -> None:
+        self.held = Held.NOTHING
+        self._is_abandoned = False                  # the peer is gone: only shares are taken
+        self._calls = 0                             # that were no shares, up to FREE_CALLS
+        self._bucket: Bucket | None = None          # made after those, which few machines need
+        self._resumes_at = math.inf                 # monotonic: when the next call may be made, where held for it
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
         """The next weights, in the order of the shares."""
@@ -67,5 +81,58 @@ class JudgingConnection(ABC, Generic[T]):
         """Keep what is to be sent, and put the rest into `events`."""
 
     @abstractmethod
+    def _finish(self, events: list[Event]) -> list[Event]:
+        """Send what there is to send."""
+
     def _resume(self, now: Now, events: list[Event]) -> list[Event]:
-        """Answers made room: go on with what was held back, and send what there is to send."""
+        """Answers made room: what was held back for them may go on, in its turn."""
+        if self.held:
+            self._let_go(now)
+        return self._finish(events)
+
+    # -- its part ------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _is_full(self) -> bool:
+        """Too many shares are unanswered."""
+
+    @property
+    @abstractmethod
+    def _holders(self) -> int:
+        """Open channels or authorized workers."""
+
+    def abandon(self) -> None:
+        """The peer is gone: of what is held only shares are taken from now on."""
+        self._is_abandoned = True
+        if self.held == Held.CALLS:
+            self.held = Held.TURN
+
+    def _count_call(self, now: Now) -> None:
+        """The peer made a call that is no share."""
+        if self._bucket is None:
+            if self._calls < FREE_CALLS or not self.limits.calls:
+                self._calls += 1
+                return
+            self._bucket = Bucket(self.limits, now.monotonic)
+        self._bucket.take(now.monotonic, self._holders)
+
+    def _is_out_of_calls(self, now: Now) -> bool:
+        bucket = self._bucket
+        return bucket is not None and not self._is_abandoned and not bucket.has_one(now.monotonic, self._holders)
+
+    def _hold(self, now: Now) -> None:
+        """It stopped before the end; say why."""
+        if self._is_full:
+            self.held = Held.ANSWERS
+        elif self._bucket is not None and self._is_out_of_calls(now):
+            self.held = Held.CALLS
+            self._resumes_at = self._bucket.due(now.monotonic, self._holders)
+        else:
+            self.held = Held.TURN
+
+    def _let_go(self, now: Now) -> None:
+        """Whatever it was held for may be there."""
+        if (self.held == Held.ANSWERS and not self._is_full) or (
+                self.held == Held.CALLS and now.monotonic >= self._resumes_at):
+            self.held = Held.TURN

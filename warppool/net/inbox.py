@@ -38,6 +38,18 @@ class Ended(NamedTuple):
     conn_id: int
 
 
+class Full(NamedTuple):
+    """The peer does not read: more bytes wait for it than it may have. It is not read either until `Emptied`."""
+
+    conn_id: int
+
+
+class Emptied(NamedTuple):
+    """The peer has read on: it is read again, and may be sent jobs."""
+
+    conn_id: int
+
+
 class Connected(NamedTuple):
     """What this worker asked for under `dial_id` stands; `peer` is the address that answered, for the log."""
 
@@ -53,7 +65,7 @@ class ConnectFailed(NamedTuple):
     reason: str
 
 
-Part = Opened | Received | Gone | Ended | Connected | ConnectFailed
+Part = Opened | Received | Gone | Ended | Full | Emptied | Connected | ConnectFailed
 
 
 @dataclass(frozen=True, slots=True)

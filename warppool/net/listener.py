@@ -19,6 +19,10 @@ BACKLOG = 4096
 _OF_THE_MOMENT = frozenset((errno.EADDRINUSE, errno.EADDRNOTAVAIL))
 """An outgoing connection or an old one may hold the port, and an address may come with its network."""
 
+KERNEL_UNSENT = 64 * 1024
+"""Bytes that the kernel takes for a peer before it has sent them; without a bound it takes up to 4 MiB for one that
+does not read. What is beyond it waits in the reactor, where it is counted."""
+
 _NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 
 
@@ -97,6 +101,7 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)      # or a restart waits for old TIME_WAITs
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)      # Linux hands these two on to what is accepted,
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)      # which saves two calls a connection
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_UNSENT)       # this one, too
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
         sock.bind((host, port))

@@ -11,13 +11,14 @@ from warppool.events import Send
 class Output(NamedTuple):
     """All that one wake-up of a worker has for the wire, at most one send a connection.
 
-    `consumed` is how many received bytes of a connection no longer wait in the worker. What is sent goes out before
-    what is closed is closed.
+    `consumed` is how many received bytes of a connection no longer wait in the worker, and `rooms` how many bytes may
+    wait for its peer from now on. What is sent goes out before what is closed is closed.
     """
 
     sends: tuple[tuple[int, bytes], ...]
     closes: tuple[int, ...] = ()
     consumed: tuple[tuple[int, int], ...] = ()
+    rooms: tuple[tuple[int, int], ...] = ()
 
 
 class Address(NamedTuple):
@@ -65,6 +66,7 @@ class Outgoing:
         self._sends: dict[int, list[bytes]] = {}
         self._closes: list[int] = []
         self._consumed: list[tuple[int, int]] = []
+        self._rooms: dict[int, int] = {}
 
     def send(self, event: Send) -> None:
         """After all that was sent to this connection before."""
@@ -82,14 +84,18 @@ class Outgoing:
         """So many more received bytes no longer wait."""
         self._consumed.append((conn_id, count))
 
+    def allow(self, conn_id: int, room: int) -> None:
+        """So many bytes may wait for its peer."""
+        self._rooms[conn_id] = room
+
     def take(self) -> Output | None:
         """All of it, one send a connection; None if there is nothing."""
-        if not (self._sends or self._closes or self._consumed):
+        if not (self._sends or self._closes or self._consumed or self._rooms):
             return None
         sends = tuple([(conn_id, parts[0] if len(parts) == 1 else b"".join(parts))
                        for conn_id, parts in self._sends.items()])
-        output = Output(sends, tuple(self._closes), tuple(self._consumed))
-        self._sends, self._closes, self._consumed = {}, [], []
+        output = Output(sends, tuple(self._closes), tuple(self._consumed), tuple(self._rooms.items()))
+        self._sends, self._closes, self._consumed, self._rooms = {}, [], [], {}
         return output
 
 

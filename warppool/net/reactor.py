@@ -20,12 +20,26 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
+from warppool.limits import UPSTREAM, V1
+from warppool.net.deadlines import Deadlines
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.door import Door, Visitor
-from warppool.net.inbox import Connected, ConnectFailed, Ended, FromReactor, Gone, Opened, Part, Received
+from warppool.net.inbox import (
+    Connected,
+    ConnectFailed,
+    Emptied,
+    Ended,
+    FromReactor,
+    Full,
+    Gone,
+    Opened,
+    Part,
+    Received,
+)
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting, TurnAway
+from warppool.net.repeats import Repeats
 from warppool.say import say
 
 log = logging.getLogger(__name__)
@@ -36,8 +50,11 @@ READ_SIZE = 64 * 1024
 UNREAD_LIMIT = 64 * 1024
 """A connection with more bytes than this waiting in its worker is not read until they are fewer."""
 
-UNSENT_LIMIT = 1024 * 1024
-"""A connection with more bytes than this waiting for its peer is dropped: work that is late is worth nothing."""
+STALLED_S = 20.0
+"""How long a peer may take nothing of what waits for it: work that is so late is worth nothing."""
+
+UNSENT_BUDGET = 256 * 1024 * 1024
+"""Bytes that may wait for all peers together; when they are more, some connections are dropped."""
 
 LINGER_S = 3.0
 """From a wanted close to the end: time for the last answers to arrive, and no more, since a peer may never hang up."""
@@ -51,9 +68,11 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class _Peer:
     """One connection's socket and buffers. There are thousands, most of them idle, so nothing is allocated ahead."""
 
-    __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "sock", "unread", "unsent", "watching")
+    __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "is_full", "is_timed", "moved_at", "room", "sock",
+                 "unread", "unsent", "watching")
 
     is_dialled = False
+    limits = V1
 
     def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Part]) -> None:
         self.conn_id = conn_id
@@ -62,6 +81,10 @@ class _Peer:
         self.bag = bag                          # what its worker gets at the end of this wake-up
         self.unread = 0                         # bytes given to the worker and not yet reported as consumed
         self.unsent: bytearray | None = None    # None: all is out, as nearly always
+        self.room = self.limits.unsent          # bytes that may wait for the peer
+        self.moved_at = 0.0                     # monotonic: when the kernel took some of them last
+        self.is_full = False                    # more wait than that: it is not read, and its worker knows
+        self.is_timed = False                   # it has an entry among the deadlines
         self.watching = 0                       # selector events; 0: not registered
         self.is_closing = False                 # nothing more to send than `unsent`; what arrives is thrown away
         self.is_ended = False                   # the peer will send no more
@@ -73,6 +96,7 @@ class _DialledPeer(_Peer):
     __slots__ = ()
 
     is_dialled = True
+    limits = UPSTREAM
 
 
 class Reactor:
@@ -85,7 +109,7 @@ class Reactor:
     """
 
     def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *, max_connections: int,
-                 max_per_ip: int = 0) -> None:
+                 max_per_ip: int = 0, unsent_budget: int = UNSENT_BUDGET) -> None:
         self.mailbox: Mailbox[ReactorItem] = Mailbox()
         self.beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
@@ -97,6 +121,11 @@ class Reactor:
         self._conn_ids = itertools.count(1)
         self._visits = itertools.count(1)       # apart from the ids, of which dialled ones take some
         self._lingering: deque[tuple[float, _Peer]] = deque()       # by deadline; may have ended before
+        self._slow: dict[int, _Peer] = {}       # for whom bytes wait
+        self._unsent = 0                        # ... so many in all
+        self._unsent_budget = unsent_budget
+        self._stalls = Deadlines()              # when to look whether they have taken any
+        self._dropped = Repeats(log, "miner.slow")
         self._is_reading = True
         self._stops_at: float | None = None
 
@@ -149,6 +178,9 @@ class Reactor:
             for missed in self._dialler.expire(now):
                 self._conclude(missed)
         self._end_lingering(now)
+        if now >= self._stalls.first:
+            self._end_stalled(now)
+        self._dropped.flush(now)
         for inbox, bag in self._bags:           # last, so that the reactor sleeps when the workers wake
             if bag:
                 inbox.put(FromReactor(tuple(bag)))
@@ -159,7 +191,7 @@ class Reactor:
         times = [self._lingering[0][0]] if self._lingering else []
         if self._stops_at is not None:
             times.append(self._stops_at)
-        until = min(*times, self._door.resumes_at, self._dialler.due)
+        until = min(*times, self._door.resumes_at, self._dialler.due, self._stalls.first)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -237,7 +269,8 @@ class Reactor:
             with suppress(KeyError):            # a `modify` that failed has taken it out
                 self._selector.unregister(peer.sock)
         peer.sock.close()
-        peer.unsent = None
+        if peer.unsent is not None:
+            self._settle(peer, len(peer.unsent))
         if not peer.is_dialled:
             self._door.left(peer.ip)
         return True
@@ -249,7 +282,8 @@ class Reactor:
         """
         wanted = EVENT_WRITE if peer.unsent else 0
         if not peer.is_ended and (
-                peer.is_closing or ((self._is_reading or peer.is_dialled) and peer.unread <= UNREAD_LIMIT)):
+                peer.is_closing or ((self._is_reading or peer.is_dialled) and peer.unread <= UNREAD_LIMIT
+                                    and not peer.is_full)):
             wanted |= EVENT_READ
         if wanted == peer.watching:
             return
@@ -285,6 +319,10 @@ class Reactor:
             peer = peers.get(conn_id)
             if peer is not None and not peer.is_closing:
                 self._send(peer, data)
+        for conn_id, room in output.rooms:
+            peer = peers.get(conn_id)
+            if peer is not None:
+                peer.room = room
         for conn_id, count in output.consumed:
             peer = peers.get(conn_id)
             if peer is not None:
@@ -297,8 +335,9 @@ class Reactor:
 
     def _send(self, peer: _Peer, data: bytes) -> None:
         """Send what the kernel takes and keep the rest, in order."""
-        if peer.unsent:
+        if peer.unsent is not None:
             peer.unsent += data
+            self._unsent += len(data)
         else:
             try:
                 sent = peer.sock.send(data)
@@ -309,19 +348,37 @@ class Reactor:
                 return
             if sent == len(data):
                 return
-            peer.unsent = bytearray(memoryview(data)[sent:])
+            self._wait_for(peer, data[sent:])
+        if len(peer.unsent or b"") > peer.room and not peer.is_full and not peer.is_closing:
+            peer.is_full = True
+            peer.bag.append(Full(peer.conn_id))
             self._watch(peer)
-        if len(peer.unsent) > UNSENT_LIMIT:
-            say(log, logging.WARNING, "upstream.slow" if peer.is_dialled else "miner.slow", conn=peer.conn_id,
-                peer=peer.ip, unsent=len(peer.unsent))
-            with suppress(OSError):             # the kernel too shall forget what it holds for this one
-                peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._lose(peer, "too slow")
+        if self._unsent > self._unsent_budget:
+            self._relieve()
+
+    def _wait_for(self, peer: _Peer, rest: bytes) -> None:
+        """Bytes wait for a peer for whom none did."""
+        peer.unsent = bytearray(rest)
+        self._unsent += len(rest)
+        self._slow[peer.conn_id] = peer
+        peer.moved_at = self.beat
+        if not peer.is_timed:
+            peer.is_timed = True
+            self._stalls.enter(self.beat + STALLED_S, peer.conn_id)
+        self._watch(peer)
+
+    def _settle(self, peer: _Peer, count: int) -> None:
+        """So many of the bytes that waited for a peer do not wait any more."""
+        self._unsent -= count
+        unsent = peer.unsent
+        if unsent is not None and len(unsent) == count:
+            peer.unsent = None
+            del self._slow[peer.conn_id]
 
     def _flush(self, peer: _Peer) -> None:
         """There is room in the kernel again."""
         unsent = peer.unsent
-        if not unsent:
+        if unsent is None:
             return
         try:
             sent = peer.sock.send(unsent)
@@ -330,14 +387,50 @@ class Reactor:
         except OSError as exc:
             self._lose(peer, exc.strerror or "send failed")
             return
-        del unsent[:sent]
-        if unsent:
+        peer.moved_at = self.beat
+        self._settle(peer, sent)
+        if peer.unsent is not None:
+            del unsent[:sent]
+        if peer.is_full and len(peer.unsent or b"") <= peer.room // 2:
+            peer.is_full = False
+            peer.bag.append(Emptied(peer.conn_id))
+            self._watch(peer)
+        if peer.unsent is not None:
             return
-        peer.unsent = None
         if peer.is_closing:
             self._hang_up(peer)
         else:
             self._watch(peer)
+
+    # --- peers that do not read ---------------------------------------------------------------------------------------
+
+    def _end_stalled(self, now: float) -> None:
+        """Drop those that have taken nothing for STALLED_S. A burst alone, however large, is no reason."""
+        for _, conn_id in self._stalls.take(now):
+            peer = self._peers.get(conn_id)
+            if peer is None:
+                continue
+            if peer.unsent is None:
+                peer.is_timed = False
+            elif now - peer.moved_at >= STALLED_S:
+                self._drop(peer, f"took nothing for {STALLED_S:.0f} s")
+            else:
+                self._stalls.enter(peer.moved_at + STALLED_S, conn_id)
+
+    def _relieve(self) -> None:
+        """Too many bytes wait in all. First go those that are most over their room, then those that stand longest."""
+        while self._slow and self._unsent > self._unsent_budget:
+            self._drop(max(self._slow.values(), key=_burden), "too many bytes wait for all peers together")
+
+    def _drop(self, peer: _Peer, reason: str) -> None:
+        unsent = len(peer.unsent or b"")
+        if peer.is_dialled:
+            say(log, logging.WARNING, "upstream.slow", conn=peer.conn_id, peer=peer.ip, unsent=unsent, reason=reason)
+        else:
+            self._dropped.add(self.beat, conn=peer.conn_id, peer=peer.ip, unsent=unsent, reason=reason)
+        with suppress(OSError):                 # the kernel too shall forget what it holds for this one
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._lose(peer, "too slow")
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -383,3 +476,8 @@ class Reactor:
         for peer in list(self._peers.values()):
             if not peer.is_closing:
                 self._close(peer)
+
+
+def _burden(peer: _Peer) -> tuple[int, float]:
+    """Who is dropped first: the larger, the sooner."""
+    return max(0, len(peer.unsent or b"") - peer.room), -peer.moved_at

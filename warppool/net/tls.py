@@ -10,7 +10,8 @@ import math
 import ssl
 from collections.abc import Sequence
 
-from warppool.events import Close, Connection, Event, Now, Send
+from warppool.events import Close, Connection, Event, Held, Now, Send
+from warppool.limits import Limits
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 
@@ -65,6 +66,20 @@ class TlsConnection:
     def is_established(self) -> bool:
         """The handshake is done."""
         return self._deadline == math.inf
+
+    @property
+    def limits(self) -> Limits:
+        """Those of what is inside."""
+        return self._inner.limits
+
+    @property
+    def held(self) -> Held:
+        """Why `inner` has stopped; all that came is decrypted already."""
+        return self._inner.held
+
+    def abandon(self) -> None:
+        """The peer is gone, and `inner` still holds messages of it."""
+        self._inner.abandon()
 
     @property
     def in_flight(self) -> int:

@@ -10,6 +10,7 @@ import logging
 import math
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from warppool.events import (
     Dial,
     Event,
     Happened,
+    Held,
+    Holds,
     Now,
     Nudge,
     Send,
@@ -39,8 +42,10 @@ from warppool.net.inbox import (
     Connected,
     ConnectFailed,
     Drain,
+    Emptied,
     Ended,
     FromReactor,
+    Full,
     GivenUp,
     Gone,
     JobReady,
@@ -56,6 +61,7 @@ from warppool.net.inbox import (
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Outgoing, ReactorItem
 from warppool.net.resolver import Connect
+from warppool.net.turns import Turns
 from warppool.say import say
 from warppool.threads import STOP
 
@@ -115,6 +121,8 @@ class Worker:
         self._latest: Job | None = None                     # the job that a new connection starts with
         self._is_out_of_work = False                        # ... until the next job, there is nothing to start with
         self._deadlines = Deadlines()
+        self._turns = Turns()
+        self._offers: deque[Client] = deque()               # who is yet to be offered the latest job
         self._counts = Counts()
         self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
         self._is_draining = False
@@ -138,20 +146,27 @@ class Worker:
         items = self._next_items()
         self._now = Now(time.monotonic(), time.time())
         self.beat = self._now.monotonic
+        self._turns.begin(self.beat)
         is_stopped = False
         for item in items:
             if item is STOP:
                 is_stopped = True
                 break
             self._guard(self._handle, item)
+        if self._offers:
+            self._guard(self._go_on_offering)
+        if self._turns.has_more:
+            self._guard(self._go_round)
         self._guard(self._tick)
         self._guard(self._settle)
         self._guard(self._reply, is_stopped)
+        self._turns.rest()
         return not is_stopped
 
     def _next_items(self) -> list[Any]:
         """All that waits in the inbox, in order; nothing if a deadline comes first."""
-        first_due = -math.inf if self._nudged else min(self._deadlines.first, self._counts.refusals_due)
+        first_due = -math.inf if self._nudged or self._offers or self._turns.has_more else min(
+            self._deadlines.first, self._counts.refusals_due)
         try:
             items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
         except queue.Empty:
@@ -202,13 +217,13 @@ class Worker:
             client = self._clients.get(part.conn_id)
             if client is not None and not client.is_mute and (not self._is_draining or client.is_upstream):
                 client.unreported += len(part.data)
-                self._guard_client(self._feed, client, part.data)
+                self._guard_client(self._receive, client, part.data)
         elif isinstance(part, Opened):
             self._open(part)
         elif isinstance(part, Gone):
             client = self._clients.get(part.conn_id)
             if client is not None and not client.is_mute:
-                self._gone(client, part.reason)
+                self._guard_client(self._gone, client, part.reason)
         elif isinstance(part, Ended):
             client = self._clients.get(part.conn_id)
             if client is not None and not client.is_mute:
@@ -216,6 +231,10 @@ class Worker:
                 self._guard_client(self._part, client)
         elif isinstance(part, Connected):
             self._open_upstream(part)
+        elif isinstance(part, Full):
+            self._set_full(part.conn_id, is_full=True)
+        elif isinstance(part, Emptied):
+            self._set_full(part.conn_id, is_full=False)
         else:
             self._fail_dial(part)
 
@@ -235,8 +254,11 @@ class Worker:
     def _step(self, client: Client, step: Callable[..., list[Event]], *args: Any) -> None:
         """Take one step of a connection and gather what follows from it."""
         self._gather(step(*args, self._now))
-        if client.connection.wakes_at < client.due and not client.is_mute:
-            self._schedule(client, client.connection.wakes_at)
+        connection = client.connection
+        if connection.wakes_at < client.due and not client.is_mute:
+            self._schedule(client, connection.wakes_at)
+        if connection.held == Held.TURN:
+            self._turns.queue(client)
 
     def _open(self, opened: Opened) -> None:
         if self._is_draining:
@@ -277,25 +299,66 @@ class Worker:
         except Exception:
             log.exception("event=dial.broken worker=%d dial=%d", self.index, failed.dial_id)
 
+    def _receive(self, client: Client, data: bytes) -> None:
+        """Give a connection what came for it, or keep that for the connection's part of a later turn."""
+        connection, turns = client.connection, self._turns
+        if client.is_queued or client.is_full or client.turn == turns.number or connection.held or (
+                len(data) > connection.limits.bytes_per_turn or turns.is_late()):
+            client.hold(data)
+            if connection.held <= Held.TURN:                # else it waits for more than its turn
+                turns.queue(client)
+        else:
+            client.turn = turns.number
+            self._feed(client, data)
+
     def _feed(self, client: Client, data: bytes) -> None:
         """Give a connection bytes, or with none let it go on with what it held back."""
-        connection = client.connection
-        self._step(client, connection.receive, data)
-        client.is_behind = connection.backlog > 0
+        self._step(client, client.connection.receive, data)
         if client.unreported >= REPORT_AT:
             self._report(client)
 
     def _report(self, client: Client) -> None:
-        """Tell the reactor how much no longer waits here.
-
-        Without a share in flight no bytes wait for us: what a connection still holds then is the front of a frame,
-        whose rest must be let in.
-        """
-        connection = client.connection
-        consumed = client.unreported - (connection.backlog if connection.in_flight else 0)
+        """Tell the reactor how much no longer waits here."""
+        consumed = client.unreported - client.unread
         if consumed >= REPORT_AT:
             client.unreported -= consumed
-            self._outgoing.report(connection.conn_id, consumed)
+            self._outgoing.report(client.connection.conn_id, consumed)
+
+    def _go_round(self) -> None:
+        """Serve those who have more to do than their last turn allowed."""
+        if not self._is_draining:
+            for client in self._turns.round():
+                self._guard_client(self._serve, client)
+
+    def _serve(self, client: Client) -> None:
+        """Its part of this turn, for one that stood in the ring."""
+        connection = client.connection
+        self._feed(client, client.take(connection.limits.bytes_per_turn))
+        if client.waiting is not None and connection.held == Held.NOTHING and not client.is_mute:
+            self._turns.queue(client)
+        self._end_if_done(client)
+
+    def _end_if_done(self, client: Client) -> None:
+        """A connection whose peer is gone, or sends no more, ends once all that it sent is through."""
+        if not client.is_mute and not client.connection.held and client.waiting is None:
+            if client.is_leaving:
+                self._mute(client)
+            elif client.is_parting:
+                self._part(client)
+
+    def _set_full(self, conn_id: int, *, is_full: bool) -> None:
+        """The peer does not read what we send; or has read it by now, and gets the job that it has missed."""
+        client = self._clients.get(conn_id)
+        if client is None or client.is_mute:
+            return
+        client.is_full = is_full
+        if is_full:
+            return
+        if client.owes_job and self._latest is not None:
+            client.owes_job = False
+            self._guard_client(self._step, client, client.connection.offer, self._latest)
+        if client.waiting is not None or client.connection.held == Held.TURN:
+            self._turns.queue(client)
 
     def _answer(self, client: Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
         """Weights or records have come, which makes room for more shares of this connection."""
@@ -306,19 +369,23 @@ class Worker:
         """What it waited for may have come: forget it, or let it go on with what it held back."""
         if client.is_mute:
             self._forget_if_done(client)
-        elif client.is_behind and not self._is_draining:
-            self._feed(client, b"")
-        elif client.unreported >= REPORT_AT:
+            return
+        if client.unreported >= REPORT_AT:
             self._report(client)
-        if client.is_parting and not client.is_mute:
-            self._part(client)
+        if client.waiting is not None and client.connection.held <= Held.TURN:
+            self._turns.queue(client)
+        if client.is_parting or client.is_leaving:
+            self._end_if_done(client)
 
     def _part(self, client: Client) -> None:
         """Close a connection whose peer sends no more, once all that it asked is answered."""
         connection = client.connection
-        if connection.in_flight == 0:           # then bytes that it holds are the front of what never came whole
+        if connection.in_flight == 0 and not connection.held and client.waiting is None:
+            # then bytes that it holds are the front of what never came whole
             self._outgoing.close(connection.conn_id)
-            self._gone(client, "closed by the peer")
+            say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer,
+                reason="closed by the peer")
+            self._mute(client)
 
     def _heed_nudges(self) -> None:
         """Turn to those whom the step of another one has left something; what that leaves for others waits a turn."""
@@ -356,23 +423,45 @@ class Worker:
         self._hang_up(Close(client.connection.conn_id, OUT_OF_WORK))
 
     def _offer(self, job: Job) -> None:
+        """A new job for all. Those who hold few channels first: one stranger may hold as many as a thousand others."""
         self._latest = job
         self._is_out_of_work = False
-        if self._is_draining:
-            return
-        for count, client in enumerate(list(self._clients.values()), 1):
-            if not client.is_mute and not client.is_parting:
+        if not self._is_draining:
+            self._offers = deque(sorted(self._clients.values(), key=_holders))
+            self._go_on_offering()
+
+    def _go_on_offering(self) -> None:
+        """Offer the latest job to those who have not had it yet, for as long as the turn lasts."""
+        job, offers, count = self._latest, self._offers, 0
+        if job is None or self._is_draining:
+            offers.clear()
+        while offers and not (count and self._turns.is_late()):
+            client = offers.popleft()
+            if client.is_full:
+                client.owes_job = True
+            elif not (client.is_mute or client.is_parting or client.is_leaving):
                 self._guard_client(self._step, client, client.connection.offer, job)
-            if count % OFFER_SLICE == 0:
-                self._emit()
+                count += 1
+                if count % OFFER_SLICE == 0:
+                    self._emit()
 
     def _gone(self, client: Client, reason: str) -> None:
-        say(log, logging.DEBUG, "conn.gone", conn=client.connection.conn_id, peer=client.peer, reason=reason)
-        self._mute(client)
+        """Nothing can be sent any more. Whole messages that wait are gone through for shares first, in their turn."""
+        connection = client.connection
+        say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer, reason=reason)
+        if (client.waiting is None and not connection.held) or self._is_draining:
+            self._mute(client)
+            return
+        client.is_leaving = True
+        client.is_full = False
+        connection.abandon()
+        if connection.held <= Held.TURN:
+            self._turns.queue(client)
 
     def _mute(self, client: Client) -> None:
         """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
         client.is_mute = True
+        client.waiting = None
         self._schedule(client, self._now.monotonic + MUTE_S)
         self._guard_client(self._end, client)
 
@@ -436,11 +525,21 @@ class Worker:
                 say(log, _LEVELS[event.level], event.name, conn=event.conn_id, **dict(event.fields))
             elif isinstance(event, Nudge):
                 self._nudged[event.conn_id] = None
+            elif isinstance(event, Holds):
+                self._note_holders(event)
             elif isinstance(event, Dial):
                 if not self._is_draining:
                     self._dials.ask(event, self._now.monotonic)
             else:
                 self._hang_up(event)
+
+    def _note_holders(self, holds: Holds) -> None:
+        """More channels, more bytes that may wait for the peer."""
+        client = self._clients.get(holds.conn_id)
+        if client is not None and not client.is_mute:
+            client.holders = holds.holders
+            limits = client.connection.limits
+            self._outgoing.allow(holds.conn_id, limits.unsent + limits.unsent_each * holds.holders + holds.extra)
 
     def _find_block(self, block: BlockFound) -> None:
         self._found(block)                      # before anything that waits for the end of the wake-up
@@ -518,3 +617,7 @@ class Worker:
 
     def _is_in_flight(self) -> bool:
         return bool(self._weighing) or any(client.connection.in_flight for client in self._clients.values())
+
+
+def _holders(client: Client) -> int:
+    return client.holders

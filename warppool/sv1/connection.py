@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from warppool.errors import RemoteProtocolError, WrongProtocol
-from warppool.events import Close, Event, Now, Send
+from warppool.events import Close, Event, Held, Holds, Now, Send
+from warppool.limits import CALL_WORK, SHARE_WORK, V1
 from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
 from warppool.sv1.answers import Step
 from warppool.sv1.lines import LineReader
-from warppool.sv1.messages import parse
+from warppool.sv1.messages import Request, parse
 from warppool.sv1.server import MiningServerSession, Surroundings
 from warppool.sv1.session import MachineSession
 from warppool.sv1.strangers import stranger_by
@@ -32,6 +33,9 @@ AUTHORIZE_DEADLINE_S = 60.0
 MAX_UNANSWERED = 1024
 """Requests of one connection that wait, for a verdict, a record, or those before them; what comes then waits unread."""
 
+SUBMIT = "mining.submit"
+"""The one call that is a share."""
+
 
 S = TypeVar("S", bound=MachineSession)
 
@@ -43,11 +47,13 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
     """
 
     __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_is_known",
-                 "_lines", "_outgoing", "_session", "_working_since", "conn_id", "wakes_at")
+                 "_lines", "_outgoing", "_session", "_told_workers", "_working_since", "conn_id", "wakes_at")
 
+    limits = V1
     _session: S
 
     def __init__(self, session: S, *, idle_timeout_s: float, now: Now) -> None:
+        super().__init__()
         self.conn_id = session.conn_id
         self.wakes_at = self._deadline = now.monotonic + FIRST_MESSAGE_DEADLINE_S
         self._authorize_by = now.monotonic + AUTHORIZE_DEADLINE_S
@@ -60,6 +66,7 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         self._is_known = False                          # its first byte was that of Stratum V1
         self._has_spoken = False
         self._working_since = 0.0                       # monotonic seconds of the first authorize, 0 before it
+        self._told_workers = 0
 
     @property
     def in_flight(self) -> int:
@@ -84,23 +91,39 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         return self._finish(events)
 
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
-        """Go through what is there until it ends, the connection closes, or too much is unanswered."""
+        """Go through what is there until it ends, the connection closes, or it has had its part of this turn."""
         session = self._session
         answers = session.answers
-        if answers.unanswered >= MAX_UNANSWERED:
+        if answers.unanswered >= MAX_UNANSWERED or (self._bucket is not None and self._is_out_of_calls(now)):
             self._lines.hold(data)
+            self._hold(now)
             return
+        work = self.limits.work_per_turn
         try:
             if not self._is_known:
                 self._recognise(data)
             for line in self._lines.feed(data):
-                self._apply(self._take(line, now), events)
+                submit = read_submit_line(line)         # nearly every line is one, and needs no parser
+                if submit is not None:
+                    self._apply(session.submit(*submit, now), events)
+                    work -= SHARE_WORK
+                else:
+                    self._apply(self._call(line, now), events)
+                    work -= CALL_WORK
+                    if session.workers != self._told_workers:
+                        self._told_workers = session.workers
+                        events.append(Holds(self.conn_id, self._told_workers))
                 if not self._working_since:
                     self._set_up(now)
-                if self._close is not None or answers.unanswered >= MAX_UNANSWERED:
+                if self._close is not None:
+                    break
+                if answers.unanswered >= MAX_UNANSWERED or work <= 0 or (
+                        submit is None and self._bucket is not None and self._is_out_of_calls(now)):
+                    self._hold(now)
                     return
         except RemoteProtocolError as exc:
             self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
+        self.held = Held.NOTHING
 
     def _recognise(self, data: bytes) -> None:
         """Look at the first byte that is no blank; WrongProtocol if Stratum V1 does not begin so."""
@@ -109,10 +132,24 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
             raise WrongProtocol(stranger)
         self._is_known = stranger is not None
 
-    def _take(self, line: bytes, now: Now) -> list[Step]:
-        """Hand one line to the session. Nearly every one is a submit of the usual shape, which needs no parser."""
-        submit = read_submit_line(line)
-        return self._session.receive(parse(line), now) if submit is None else self._session.submit(*submit, now)
+    def _call(self, line: bytes, now: Now) -> list[Step]:
+        """Any line that is no submit of the usual shape. An unusual submit is a share all the same."""
+        if self._is_abandoned and SUBMIT.encode() not in line:
+            return []
+        message = parse(line)
+        if not isinstance(message, Request) or message.method != SUBMIT:
+            if self._is_abandoned:
+                return []
+            self._count_call(now)
+        return self._session.receive(message, now)
+
+    @property
+    def _is_full(self) -> bool:
+        return self._session.answers.unanswered >= MAX_UNANSWERED
+
+    @property
+    def _holders(self) -> int:
+        return self._session.workers
 
     def _set_up(self, now: Now) -> None:
         """The first message buys time to authorize, and that time to find a share."""
@@ -138,6 +175,8 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
             self._come_due(now)
         if self._close is None:
             self._apply(self._session.tick(now), events)
+        if self.held:
+            self._let_go(now)
         return self._finish(events)
 
     def _come_due(self, now: Now) -> None:
@@ -161,6 +200,7 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""
         self._is_closed = True
+        self.held = Held.NOTHING
         self.wakes_at = math.inf
         events: list[Event] = []
         self._apply(self._session.closed(now), events)
@@ -178,25 +218,26 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
             else:
                 events.append(step)
 
-    def _resume(self, now: Now, events: list[Event]) -> list[Event]:
-        """Answers made room: go on with what was held back."""
-        if not self._is_closed and self._lines.pending:
-            self._read(b"", now, events)
-        return self._finish(events)
-
     def _finish(self, events: list[Event]) -> list[Event]:
         """Send what is to be sent, and close after it."""
         self._put_out(events)
         if self._close is not None and not self._is_closed:
             self._is_closed = True
+            self.held = Held.NOTHING
             events.append(self._close)
-        self.wakes_at = math.inf if self._is_closed else min(self._deadline, self._session.wakes_at)
+        self.wakes_at = math.inf if self._is_closed else self._due
         return events
+
+    @property
+    def _due(self) -> float:
+        """The earliest of all that this connection waits for."""
+        due = min(self._deadline, self._session.wakes_at)
+        return due if self.held != Held.CALLS else min(due, self._resumes_at)
 
     def _put_out(self, events: list[Event]) -> None:
         """All lines in one Send; none of a closed connection."""
         lines, self._outgoing = self._outgoing, None
-        if lines is not None and not self._is_closed:
+        if lines is not None and not self._is_closed and not self._is_abandoned:
             events.append(Send(self.conn_id, lines[0] if len(lines) == 1 else b"".join(lines)))
 
 

@@ -64,6 +64,11 @@ class MachineSession(ABC):
         """The machine has a job to mine on."""
 
     @property
+    def workers(self) -> int:
+        """How many workers have been let in."""
+        return 0 if self._user is None else 1 + len(self._others or ())
+
+    @property
     def is_held(self) -> bool:
         """The machine waits for us before it can go on; that time is not held against it."""
         return False

@@ -10,13 +10,15 @@ import math
 from collections.abc import Sequence
 
 from warppool.errors import RemoteProtocolError
-from warppool.events import Close, Event, Now, Send
+from warppool.events import Close, Event, Held, Holds, Now, Send
+from warppool.limits import CALL_WORK, SHARE_WORK, V2_MINING
 from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
 from warppool.noise.primitives import Buffer
 from warppool.noise.symmetricstate import KeyPair
 from warppool.noise.transport import ResponderTransport
 from warppool.sv2.frame import FrameReader
+from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesStandard
 from warppool.sv2.server import MiningServerSession, Phase, Surroundings
 from warppool.sv2.shares import Frames, Step
 from warppool.sv2.types import Message
@@ -35,13 +37,15 @@ class ServerConnection(JudgingConnection[Step]):
     `idle_timeout_s` bounds how long a peer that set up may stay without a channel.
     """
 
-    __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_behind", "_is_closed", "_outgoing",
-                 "_session", "_transport", "conn_id", "wakes_at")
+    __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session",
+                 "_told_channels", "_transport", "_work", "conn_id", "wakes_at")
 
+    limits = V2_MINING
     _session: MiningServerSession
 
     def __init__(self, conn_id: int, surroundings: Surroundings, *, static: KeyPair, ephemeral_secret: bytes,
                  buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
+        super().__init__()
         self.conn_id = conn_id
         self.wakes_at = self._deadline = now.monotonic + SETUP_DEADLINE_S
         profile = surroundings.profile
@@ -52,7 +56,8 @@ class ServerConnection(JudgingConnection[Step]):
         self._outgoing: list[bytes] = []        # plaintext frames of this call
         self._close: Close | None = None
         self._is_closed = False
-        self._is_behind = False                 # it stopped reading because too many shares were unanswered
+        self._work = 0                          # what is left of this turn
+        self._told_channels = 0
 
     @property
     def in_flight(self) -> int:
@@ -81,40 +86,68 @@ class ServerConnection(JudgingConnection[Step]):
         return self._finish(events)
 
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
-        """Go through what is there until it ends, the connection closes, or too many shares are unanswered."""
-        if self._is_full or (self._is_behind and not self._read_frames(b"", now, events)):
+        """Go through what is there until it ends, the connection closes, or it has had its part of this turn."""
+        self._work = self.limits.work_per_turn
+        if self._is_full or (self._bucket is not None and self._is_out_of_calls(now)):
+            self._transport.hold(data)
+            self._hold(now)
+            return
+        if self.held and not self._read_frames(b"", now, events):
             self._transport.hold(data)
             return
-        self._is_behind = False
+        self.held = Held.NOTHING
         for plaintext in self._transport.open(data):
             if not self._read_frames(plaintext, now, events):
-                self._is_behind = True
                 return
         handshake = self._transport.take_handshake()
         if handshake:
             events.append(Send(self.conn_id, handshake))
 
     def _read_frames(self, plaintext: bytes, now: Now, events: list[Event]) -> bool:
-        """Apply the frames that `plaintext` completes; False when reading must stop."""
+        """Apply the frames that `plaintext` completes; False when reading must stop, and `held` says why."""
         session, profile = self._session, self._session.profile
         for frame in self._frames.feed(plaintext):
             message, area = profile.read(session.subprotocol, frame)
-            if message is not None:
-                is_first = session.phase is Phase.AWAIT_SETUP
+            if isinstance(message, _SHARES):
                 self._apply(session.receive_with(message, area, now) if area else session.receive(message, now), events)
-                if is_first:
-                    self._set_up(now)
-            if self._close is not None or self._is_full:
+                self._work -= SHARE_WORK
+            else:
+                self._call(message, area, now, events)
+                self._work -= CALL_WORK
+            if self._close is not None:
+                return False
+            if self._is_full or self._work <= 0 or (self._bucket is not None and self._is_out_of_calls(now)):
+                self._hold(now)
                 return False
         return True
 
-    def _set_up(self, now: Now) -> None:
-        self._frames.max_payload = self._session.profile.max_payload_from_client
-        self.wakes_at = self._deadline = now.monotonic + self._idle_timeout_s
+    def _call(self, message: Message | None, area: bytes, now: Now, events: list[Event]) -> None:
+        """Any message that is no share; None for one that nobody knows, which costs its sender a call too."""
+        if self._is_abandoned:
+            return
+        session = self._session
+        self._count_call(now)
+        if message is None:
+            return
+        is_first = session.phase is Phase.AWAIT_SETUP
+        self._apply(session.receive_with(message, area, now) if area else session.receive(message, now), events)
+        if is_first:
+            self._set_up(now)
+        if session.channels != self._told_channels:
+            self._told_channels = session.channels
+            events.append(Holds(self.conn_id, self._told_channels))
 
     @property
     def _is_full(self) -> bool:
         return self._session.in_flight >= MAX_UNANSWERED
+
+    @property
+    def _holders(self) -> int:
+        return self._session.channels
+
+    def _set_up(self, now: Now) -> None:
+        self._frames.max_payload = self._session.profile.max_payload_from_client
+        self.wakes_at = self._deadline = now.monotonic + self._idle_timeout_s
 
     def offer(self, job: Job, now: Now) -> list[Event]:
         """A new job for every channel."""
@@ -130,6 +163,8 @@ class ServerConnection(JudgingConnection[Step]):
             self._come_due(now)
         events: list[Event] = []
         self._apply(self._session.tick(now), events)
+        if self.held:
+            self._let_go(now)
         self.wakes_at = self._deadline          # `_finish` sees to the channels'
         return self._finish(events)
 
@@ -147,6 +182,7 @@ class ServerConnection(JudgingConnection[Step]):
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""
         self._is_closed = True
+        self.held = Held.NOTHING
         self.wakes_at = math.inf
         self._session.closed()
         return []
@@ -162,25 +198,22 @@ class ServerConnection(JudgingConnection[Step]):
             else:
                 events.append(step)
 
-    def _resume(self, now: Now, events: list[Event]) -> list[Event]:
-        """Answers made room: go on with what was held back."""
-        if self._is_behind and not self._is_closed and not self._is_full:
-            try:
-                self._read(b"", now, events)
-            except RemoteProtocolError as exc:
-                self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
-        return self._finish(events)
-
     def _finish(self, events: list[Event]) -> list[Event]:
         """Seal what is to be sent into one Send, and put a Close after it."""
         if self._outgoing:
             plaintext = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
             self._outgoing.clear()
-            if not self._is_closed:
+            if not self._is_closed and not self._is_abandoned:
                 events.append(Send(self.conn_id, self._transport.seal(plaintext)))
         if self._session.wakes_at < self.wakes_at:
             self.wakes_at = self._session.wakes_at
+        if self.held == Held.CALLS and self._resumes_at < self.wakes_at:
+            self.wakes_at = self._resumes_at
         if self._close is not None and not self._is_closed:
             self._is_closed = True
+            self.held = Held.NOTHING
             events.append(self._close)
         return events
+
+
+_SHARES = (SubmitSharesStandard, SubmitSharesExtended)

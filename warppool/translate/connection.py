@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from warppool.events import Connection, Event, Now, Nudge
 from warppool.sv1.answers import Step
-from warppool.sv1.connection import MAX_UNANSWERED, MachineConnection
+from warppool.sv1.connection import MachineConnection
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel
 from warppool.translate.session import TranslatorSession
@@ -70,18 +70,15 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     def tick(self, now: Now) -> list[Event]:
         """A deadline, or what was left here; what is answered by it may make room for what was held back."""
-        due = min(self._deadline, self._session.wakes_at)
+        if self.held:
+            self._let_go(now)
+        due = self._due
         if now.monotonic < due and self._close is None and not self._is_closed:     # only what was left
             self.wakes_at = due
             events: list[Event] = []
             self._put_out(events)
             return events
-        answers = self._session.answers
-        was_full = answers.unanswered >= MAX_UNANSWERED
-        events = super().tick(now)
-        if was_full and answers.unanswered < MAX_UNANSWERED:
-            events.append(Nudge(self.conn_id))
-        return events
+        return super().tick(now)
 
     def _finish(self, events: list[Event]) -> list[Event]:
         self._session.flush(events)
