@@ -15,7 +15,7 @@ from warppool.sv2.messages.mining import (
     NewExtendedMiningJob,
     OpenMiningChannelError,
     SetExtranoncePrefix,
-    SetTarget,
+    SubmitSharesError,
     SubmitSharesExtended,
     UpdateChannel,
 )
@@ -270,11 +270,59 @@ def test_blocks_of_a_pool_that_calls_everything_one_are_said_once_a_minute():
 
 def test_a_pool_that_closes_every_channel_it_opens():
     world = World("channels", backoff_max_s=2.0)
-    world.machine().start()
-    for number in range(60):
-        world.pools[0].say(CloseChannel(number + 1, "x" * 200))
+    world.machine().start(takes_extranonce=True)
+    for _ in range(60):
+        world.pools[0].say(CloseChannel(1, "x" * 200))
         world.wait(2.1)
-    assert loud(world).count("channel.lost") <= 4
+    assert loud(world).count("channel.lost") <= 4 and world.names().count("channel.lost") > 50
+
+
+def test_a_pool_that_closes_a_channel_again_and_again_opens_it_silently():
+    world = World("channels", backoff_max_s=1.0)
+    world.machine().start(takes_extranonce=True)
+    for _ in range(100):
+        world.pools[0].say(CloseChannel(1, ""))
+        world.wait(1.1)
+    assert loud(world).count("miner.opened") == 1 and loud(world).count("miner.reopened") <= 3
+    assert world.names().count("miner.reopened") > 50
+
+
+def test_a_pool_that_asks_to_connect_anew_all_the_time_is_left():
+    world = World("connection", 2)
+    pool = world.pools[0]
+    machine = world.machine().start(takes_extranonce=True)
+    for _ in range(60):
+        pool.say(Reconnect("", 0))
+        world.wait(10.5)
+        pool.new_job()
+        world.run()
+    machine.mine(1)
+    assert world.pools[1].total == 1 and pool.dials < 40
+
+
+def test_refusals_of_shares_that_nobody_sent_wake_no_machine():
+    world = World()
+    machine = world.machine().start()
+    machine.mine(1)
+    looks = []
+    connection = world.connections[machine.conn_id]
+    tick = connection.tick
+    type(connection).tick, restore = (lambda self, now: looks.append(1) or tick(now)), type(connection).tick
+    try:
+        world.pools[0].say(*[SubmitSharesError(1, number, "stale-share") for number in range(500)])
+    finally:
+        type(connection).tick = restore
+    assert looks == [] and world.counters.counts()[:2] == (1, 1)
+
+
+# -- the edge of time --------------------------------------------------------------------------------------------------
+
+def test_a_job_at_the_end_of_time_stays_within_its_eight_digits():
+    world = World()
+    machine = world.machine().start()
+    world.pools[0].say(job(100), prev_hash(100, 0xFFFFFFFF))
+    world.wait(95)
+    assert {params[7] for params in notifies(machine)[1:]} == {"ffffffff"} and len(notifies(machine)) == 5
 
 
 # -- d= ----------------------------------------------------------------------------------------------------------------
@@ -330,4 +378,20 @@ def test_a_wish_that_changes_while_the_channel_is_being_opened_is_not_lost():
     machine.say()
     wishes = [int.from_bytes(pool.opens()[0].max_target, "little"), *asked(pool)]
     assert wishes[-1] == target_from_difficulty(16)
-    assert SetTarget is not None
+
+
+def test_a_machine_that_changes_its_mind_all_the_time_does_not_burden_the_pool():
+    world = World()
+    pool = world.pools[0]
+    machine = world.machine().start()
+    for number in range(200):
+        machine.client.authorize("alice", f"d={number % 2 + 2}")
+        machine.say()
+        world.wait(0.01)
+    machine.client.authorize("alice", "d=16")
+    machine.say()
+    assert len(asked(pool)) <= 7
+    world.wait(10)
+    pool.new_job()
+    world.run()
+    assert asked(pool)[-1] == target_from_difficulty(16)    # the last wish arrives in the end

@@ -108,6 +108,7 @@ class Pool:
         self.job = self._make()
         self.servers: dict[int, ServerConnection] = {}          # by the conn_id of the uplink
         self.accepted: Counter[str] = Counter()
+        self.credited: Counter[str] = Counter()     # difficulty, by user
         self.refused: Counter[str] = Counter()
         self.blocks: list[BlockFound] = []
         self.dials = 0
@@ -161,6 +162,7 @@ class Pool:
                 self.hang_up(conn_id)
         for share in shares:
             self.accepted[share.user] += 1
+            self.credited[share.user] += share.difficulty
             channel = server._session._channels.get(share.channel_id)
             if channel is not None:
                 assert user_of(share.user) == user_of(channel.channel.user), "a worker's name led to another user"

@@ -41,6 +41,9 @@ of the last number, however few shares it were. Batches of ten are usual; a mach
 LAST_ANSWER_S = 2.0
 """Time for the answer to the last of those shares: a batch may have just so many."""
 
+UPDATES_AT_ONCE, UPDATE_EVERY_S = 4, 1.0
+"""How often an upstream hears of another wish of the machine: about once a second, says the specification."""
+
 TIPS_AT_ONCE, TIP_EVERY_S = 64, 0.1
 """Tips that a channel may see at once, and how fast more may come. The embedded chain makes five a second; a pool with
 more than this wants to keep us busy, since each goes to the machine without delay."""
@@ -75,9 +78,9 @@ class Sent(Ticket):
 class Channel:
     """One extended channel of `owner` on `uplink`; `tip` counts the tips that it has mined on."""
 
-    __slots__ = ("_names", "_seen", "_tips", "channel_id", "extranonce_prefix", "extranonce_size", "fails_at",
-                 "has_worked", "identity", "is_named", "is_retired", "max_target", "owner", "pending", "stage",
-                 "target", "tip", "unanswered", "unconfirmed", "uplink")
+    __slots__ = ("_names", "_seen", "_tips", "_updates", "channel_id", "extranonce_prefix", "extranonce_size",
+                 "fails_at", "has_worked", "identity", "is_named", "is_retired", "max_target", "owner", "pending",
+                 "stage", "target", "tip", "unanswered", "unconfirmed", "uplink")
 
     def __init__(self, owner: TranslatedConnection, uplink: Uplink) -> None:
         self.owner = owner
@@ -100,6 +103,7 @@ class Channel:
         self._seen: dict[bytes, None] | None = None             # hashes sent on this tip, in their order
         self._names: dict[str, bytes | None] = {}               # by worker: the TLV that names it; None: no name there
         self._tips = Pace(TIPS_AT_ONCE, TIP_EVERY_S)
+        self._updates = Pace(UPDATES_AT_ONCE, UPDATE_EVERY_S)
 
     @property
     def is_over(self) -> bool:
@@ -116,9 +120,12 @@ class Channel:
         self.max_target = max_target
         self.uplink.ask(self, identity, max_target, MIN_EXTRANONCE_SIZE)
 
-    def bound(self, max_target: int) -> None:
-        """Tell the upstream the easiest target that the machine takes, if that is news to it."""
-        if self.stage is Stage.OPEN and max_target != self.max_target:
+    def bound(self, max_target: int, now: float) -> None:
+        """Tell the upstream the easiest target that the machine takes, if that is news to it.
+
+        A machine that changes its mind all the time is heard again with the next job.
+        """
+        if self.stage is Stage.OPEN and max_target != self.max_target and self._updates.take(now):
             self.max_target = max_target
             self.uplink.queue(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
                                             maximum_target=max_target.to_bytes(32, "little")))
@@ -202,6 +209,10 @@ class Channel:
     def take_late(self, last_sequence: int) -> list[Sent]:
         """Those whose time was over before."""
         return _take(self.unconfirmed, last_sequence) if self.unconfirmed else []
+
+    def awaits(self, sequence: int) -> bool:
+        """A verdict on the share of that number is still awaited."""
+        return sequence in self.pending or (self.unconfirmed is not None and sequence in self.unconfirmed)
 
     def take_rejected(self, sequence: int) -> tuple[Sent | None, bool]:
         """The share of that number, if its verdict is awaited; True if it is late."""

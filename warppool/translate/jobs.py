@@ -36,6 +36,9 @@ JOBS_AT_ONCE, JOB_EVERY_S = 4, 1.0
 """Jobs of one tip that a machine gets at once, and how fast more may follow: a pool with more is passed on with the
 newest alone. A job of a new tip never waits."""
 
+MAX_NTIME = 0xFFFFFFFF
+"""The last time that a header can have."""
+
 EXTRANONCE2_SIZES = (8, 4)
 """The sizes of an extranonce2 that all machines can do: some compute garbage for 5 to 7, and some end at 8."""
 
@@ -138,7 +141,8 @@ class MachineJobs:
         if last is None:
             return []
         given = Given(last.channel, last.work, last.received_at)
-        given.ntime = max(last.ntime + 1, last.work.min_ntime + int(now.monotonic - last.received_at))
+        elapsed_s = int(now.monotonic - last.received_at)
+        given.ntime = min(max(last.ntime + 1, last.work.min_ntime + elapsed_s), MAX_NTIME)
         return self._notify(given, mask, now)
 
     def roll(self, mask: int) -> list[bytes]:

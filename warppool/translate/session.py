@@ -22,9 +22,9 @@ from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_WISH, Wish
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel, Stage
+from warppool.translate.choice import UpstreamChoice
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
 from warppool.translate.shares import Shares
-from warppool.translate.standing import Standing
 from warppool.translate.surroundings import TranslatorSurroundings
 from warppool.translate.upstreams import Upstream
 from warppool.translate.verdicts import LOST, rejection_of
@@ -44,10 +44,10 @@ _NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
 class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its channel; and the way to another upstream when that channel is lost."""
 
-    __slots__ = ("_board", "_current", "_failures", "_give_at", "_has_rolled", "_held", "_is_moving", "_is_refused",
-                 "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by", "_owner",
-                 "_ready_at", "_seek_at", "_session_id", "_shares", "_shunned", "_shunned_until", "_subscribed_at",
-                 "_surroundings", "_wanted", "_work")
+    __slots__ = ("_board", "_choice", "_current", "_give_at", "_has_opened", "_has_rolled", "_held", "_is_moving",
+                 "_is_refused", "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by",
+                 "_owner", "_ready_at", "_session_id", "_shares", "_subscribed_at", "_surroundings", "_wanted",
+                 "_work")
 
     def __init__(self, owner: TranslatedConnection, conn_id: int, surroundings: TranslatorSurroundings,
                  now: Now) -> None:
@@ -70,13 +70,11 @@ class TranslatorSession(MachineSession):
         self._next: Channel | None = None
         self._next_by = math.inf                    # ... by when it is to be open
         self._is_moving = False                     # the current channel shall be replaced
-        self._seek_at = -math.inf                   # when to look for an upstream, where one is wanted
+        self._choice = UpstreamChoice(surroundings)         # of the next upstream
         self._lost_at = now.monotonic               # since when there is no channel, by our fault or the upstream's
         self._ready_at = now.monotonic              # since when the next one could be asked for
         self._has_rolled = False                    # the configure at hand asks for version bits
-        self._failures = 0                          # of upstreams that are up for others, since the last work
-        self._shunned: Upstream | None = None       # it refused this machine's channel
-        self._shunned_until = -math.inf
+        self._has_opened = False                    # it has had a channel
         self._leave_by = math.inf                   # when it is closed at the latest, because it must connect anew
         self._leave_why = ""
 
@@ -128,7 +126,7 @@ class TranslatorSession(MachineSession):
             due = min(due, self._lost_at + times.grace_s)
         if following is not None:
             return min(due, self._next_by)
-        return min(due, self._seek_at) if self._wants_upstream else due
+        return min(due, self._choice.seek_at) if self._wants_upstream else due
 
     def flush(self, events: list[Event]) -> None:
         """Put on the wire what was queued for the upstreams."""
@@ -143,6 +141,7 @@ class TranslatorSession(MachineSession):
         if current is not None:
             steps += self._shares.expire(current, now)
             if now.monotonic >= self._give_at:
+                self._give_at = math.inf
                 steps += self._begin(now)
             if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S and not self.is_leaving:
                 steps += self._jobs.again(self._mask, now)
@@ -165,7 +164,7 @@ class TranslatorSession(MachineSession):
         self._board.stop_waiting(self._owner)
         channels = [channel for channel in (self._current, self._next) if channel is not None]
         self._current = self._next = None
-        self._seek_at = math.inf
+        self._choice.seek_at = math.inf
         self._held.clear()
         return [step for channel in channels for step in self._retire(channel, now)]
 
@@ -179,12 +178,12 @@ class TranslatorSession(MachineSession):
         self._wanted = wish
         for channel in (self._current, self._next):
             if channel is not None:
-                self._bound(channel)
+                self._bound(channel, now)
         return []
 
-    def _bound(self, channel: Channel) -> None:
+    def _bound(self, channel: Channel, now: Now) -> None:
         """Keep the upstream told of what the machine takes."""
-        channel.bound(self._max_target(channel.uplink.upstream))
+        channel.bound(self._max_target(channel.uplink.upstream), now.monotonic)
 
     def _max_target(self, upstream: Upstream) -> int:
         """The easiest target that the machine wants. The network's wins over it, where that is known, as in the pool:
@@ -278,12 +277,12 @@ class TranslatorSession(MachineSession):
 
     def _seek(self, now: Now) -> list[Step]:
         """Begin the next channel, if one is wanted and an upstream is there, or is to be tried."""
-        if not self._wants_upstream or now.monotonic < self._seek_at:
+        if not self._wants_upstream or now.monotonic < self._choice.seek_at:
             return []
-        upstream = self._choose(now)
+        upstream = self._choice.choose(now.monotonic)
         if upstream is None:
             self._board.wait(self._owner)
-            self._seek_at = self._board.next_try()
+            self._choice.seek_at = self._board.next_try()
             return []
         self._board.stop_waiting(self._owner)
         current = self._current
@@ -300,12 +299,7 @@ class TranslatorSession(MachineSession):
 
     def seek_again(self, now: Now) -> None:
         """What it waits for may have come."""
-        self._seek_at = now.monotonic
-
-    def _choose(self, now: Now) -> Upstream | None:
-        if now.monotonic >= self._shunned_until:
-            self._shunned = None
-        return self._board.choose(now.monotonic, self._shunned)
+        self._choice.seek_at = now.monotonic
 
     @property
     def _waits_for_name(self) -> bool:
@@ -333,16 +327,9 @@ class TranslatorSession(MachineSession):
 
     def _try_again(self, channel: Channel, now: Now, *, is_shunned: bool) -> None:
         """The next channel, or the only one, is no more: look for another."""
-        upstream = channel.uplink.upstream
-        self._seek_at = now.monotonic
         if self._current is not None and not self._current.uplink.is_leaving:
             self._is_moving = False                 # the better one was not as good as it looked
-        if upstream.standing is Standing.UP:        # up for others, so that nothing else holds us back
-            self._seek_at += self._board.backoff(self._failures)
-            self._failures += 1
-            if is_shunned:
-                self._shunned = upstream
-                self._shunned_until = now.monotonic + self._surroundings.times.return_after_s
+        self._choice.has_failed(channel.uplink.upstream, now.monotonic, is_shunned=is_shunned)
 
     def _retire(self, channel: Channel, now: Now) -> list[Step]:
         return [*channel.uplink.retire(channel, now)]
@@ -379,14 +366,17 @@ class TranslatorSession(MachineSession):
         if channel is not self._next:
             return []
         self._next_by = now.monotonic + self._surroundings.times.silence_s
-        self._bound(channel)                        # its wish may have changed since the open
+        self._bound(channel, now)                   # its wish may have changed since the open
         if self._current is not None:
             return []
         self._take_over(channel)
-        steps: list[Step] = [Happened(self.conn_id, "info", "miner.opened", (
-            ("upstream", channel.uplink.upstream.config.name), ("channel", channel.channel_id),
-            ("user", self._user or ""), ("kind", "v1"), ("prefix", channel.extranonce_prefix),
-            ("agent", self.agent)))]
+        upstream = channel.uplink.upstream
+        fields: tuple[tuple[str, object], ...] = (
+            ("upstream", upstream.config.name), ("channel", channel.channel_id), ("user", self._user or ""),
+            ("kind", "v1"), ("prefix", channel.extranonce_prefix), ("agent", self.agent))
+        steps: list[Step] = [upstream.hush.say(self.conn_id, "info", "miner.reopened", fields, now) if self._has_opened
+                             else Happened(self.conn_id, "info", "miner.opened", fields)]
+        self._has_opened = True
         self._answer_held(channel)
         self._shares.send(steps)
         return steps
@@ -449,9 +439,9 @@ class TranslatorSession(MachineSession):
                 steps += self._retire(before, now)
         if channel is not self._current:
             return steps
-        self._failures = 0
+        self._choice.has_worked()
         self._work = work
-        self._bound(channel)
+        self._bound(channel, now)
         return [*steps, *self._begin(now)]
 
     def replace_work(self, channel: Channel, work: Work) -> bool:
@@ -523,13 +513,13 @@ class TranslatorSession(MachineSession):
         if channel is not self._current or self._is_moving:
             return []
         if not channel.uplink.is_leaving:
-            better = self._choose(now)
+            better = self._choice.choose(now.monotonic)
             if better is None or better.rank >= channel.uplink.upstream.rank:
                 return []                           # the better one has refused this machine
         if self._is_bound:
             return self._leave(reason, now)
         self._is_moving = True
-        self._seek_at = now.monotonic
+        self._choice.seek_at = now.monotonic
         return self._seek(now)
 
     _STEPS = MappingProxyType({

@@ -370,7 +370,7 @@ class Uplink(WithoutShares):
 
     def _rejected(self, m: ShareRejected, now: Now, events: list[Event]) -> None:
         channel = self._channels.get(m.channel_id)
-        if channel is not None:
+        if channel is not None and channel.awaits(m.sequence):
             events += channel.owner.leave(
                 lambda session: session.rejected(channel, m.sequence, m.error_code, now), now)
             events += self._drop_if_done(channel, now)
@@ -394,6 +394,8 @@ class Uplink(WithoutShares):
         if not self._board.asks_to_move(self, m.host, m.port, now.monotonic - self._opened_at):
             events.append(self.upstream.hush.say(self.conn_id, "warning", "reconnect.ignored", fields, now))
             return
+        if not self.upstream.changes_extranonce(now.monotonic, len(self._channels)):
+            raise Unfit("it asks its machines to connect anew all the time")
         events.append(self.upstream.hush.say(self.conn_id, "info", "reconnect.asked", fields, now))
         self.is_leaving = True
         self._move("the pool asks to connect anew", now, events)
