@@ -18,6 +18,7 @@ from tests.peers.bitcoind import Bitcoind
 from tests.peers.foreign_v1 import Machine
 from warppool.app.link import PoolUrl
 from warppool.app.miner import CpuMiner
+from warppool.bitcoin.hashes import to_display
 from warppool.noise.primitives import public_key
 
 SECRET = bytes(range(1, 33))
@@ -28,6 +29,7 @@ PAYOUTS = {                 # BIP173's example key
     "signet": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
     "testnet4": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
 }
+FOREIGN = PAYOUTS["regtest"]            # whose blocks differ from those that a node mines for itself in the same second
 EASY = {"start": 1e-10, "min": 1e-10, "max": 1e-10}     # every hash is a share, and a regtest block every second one
 
 
@@ -101,6 +103,11 @@ def until(is_true: Callable[[], Any], pool: PoolProcess | None = None, patience_
         assert time.monotonic() < deadline, "it did not happen:\n" + "\n".join(pool.lines[-30:] if pool else ())
         time.sleep(LOOK_S)
     return value
+
+
+def accepted(pool: PoolProcess, block: bytes) -> dict[str, str]:
+    """Wait for the word that a block, by its hash in header order, is on the chain."""
+    return pool.wait_for("block.accepted", lambda fields: fields["hash"] == to_display(block))
 
 
 def run_check(config: Path) -> tuple[int, list[str]]:

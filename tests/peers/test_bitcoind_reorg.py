@@ -1,0 +1,69 @@
+"""The pool on several real bitcoinds that keep company or lose it, and on one whose chain changes its mind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.app.process import PoolProcess
+from tests.peers.bitcoind import OP_TRUE_ADDRESSES, Bitcoind, is_same_tip, skip_unless_installed
+from tests.peers.pools import FOREIGN, accepted, by_hand, until, write_config
+from warppool.bitcoin.hashes import from_display, to_display
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture(autouse=True)
+def _is_installed() -> None:
+    skip_unless_installed()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two nodes that keep company, at height 10."""
+    with Bitcoind(tmp_path / "first") as first, Bitcoind(tmp_path / "second") as second:
+        first.connect(second)
+        first.generate(10)
+        until(lambda: is_same_tip(first, second))
+        yield first, second
+
+
+def test_blocks_reach_both_nodes_also_while_they_do_not_know_each_other(pair, tmp_path):
+    first, second = pair
+    with PoolProcess(write_config(tmp_path, first, second)) as pool, by_hand(pool) as miner:
+        first.isolate()
+        for _ in range(3):
+            block = miner.share(is_block=True)
+            miner.until(lambda: miner.work.prev_hash == block)                  # noqa: B023 - called at once
+        until(lambda: first.best == second.best == to_display(block), pool)
+
+
+def test_a_reorganisation_of_the_node_that_is_mined_is_obeyed(tmp_path):
+    with Bitcoind(tmp_path / "node") as node:
+        node.generate(5)
+        with PoolProcess(write_config(tmp_path, node)) as pool, by_hand(pool) as miner:
+            for number in range(3):
+                old = node.best
+                node.call("invalidateblock", old)
+                wanted = node.best
+                miner.until(lambda: miner.work.prev_hash == from_display(wanted))       # noqa: B023 - called at once
+                node.call("reconsiderblock", old)
+                miner.until(lambda: miner.work.prev_hash == from_display(old))          # noqa: B023 - called at once
+                (top,) = node.generate(1, (FOREIGN, OP_TRUE_ADDRESSES["regtest"])[number % 2])
+                miner.until(lambda: miner.work.prev_hash == from_display(top))          # noqa: B023 - called at once
+            block = miner.share(is_block=True)
+            until(lambda: node.best == to_display(block), pool)
+
+
+def test_a_longer_chain_replaces_a_block_of_ours_and_the_log_says_so(tmp_path):
+    with Bitcoind(tmp_path / "node") as node, Bitcoind(tmp_path / "far") as far:
+        node.connect(far)
+        node.generate(5)
+        until(lambda: is_same_tip(node, far))
+        node.isolate()
+        with PoolProcess(write_config(tmp_path, node)) as pool, by_hand(pool) as miner:
+            block = miner.share(is_block=True)
+            accepted(pool, block)
+            (*_, top) = far.generate(3, FOREIGN)
+            node.rejoin(far)
+            miner.until(lambda: miner.work.prev_hash == from_display(top))
+            pool.wait_for("block.side", lambda fields: fields["hash"] == to_display(block))
