@@ -348,10 +348,10 @@ def test_a_node_that_hangs_over_a_block_holds_up_no_other(tmp_path, pair, log):
     second.moods["submitblock"] = Mood.HANG
     with running(tmp_path, first, second) as daemon, miner_of(daemon) as miner:
         block = miner.share(is_block=True)
-        miner.until(log.has("block.accepted", node="0"))
+        miner.until(log.has("block.accepted", node="node-0"))
         assert first.chain[1:] == [block] and second.chain[1:] == []
         second.moods.clear()
-        miner.until(log.has("block.accepted", node="1"))
+        miner.until(log.has("block.accepted", node="node-1"))
         assert second.chain == first.chain
     assert len(log.events("block.found")) == len(log.events("block.submitted")) == 1
 

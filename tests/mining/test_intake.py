@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.mining.makers import (
@@ -77,3 +79,15 @@ def test_a_block_carries_its_share_and_comes_once(channel, job):
 def test_weights_that_nobody_asked_for_are_our_bug(channel, job):
     with pytest.raises(AssertionError):
         Intake(7, "sv2").judged([Weight(b"a" * 32, 5, False)], NOW)
+
+
+def test_past_the_border_of_the_twenty_minute_rule_a_hash_is_no_block_and_no_share():
+    tip = replace(make_tip(nbits=EASY_NBITS), max_ntime=1_700_000_200)
+    channel = make_channel()
+    job, _ = channel.offer(make_factory().make(make_template(tip), NOW.unix), make_counters())
+    intake = Intake(7, "sv1")
+    for ntime, is_block, reject in ((1_700_000_200, True, None), (1_700_000_201, False, Reject.NTIME_OUT_OF_RANGE)):
+        header, _, _ = find_share(job, at_most=tip.target, ntime=ntime)
+        submitted = intake.submit(share(channel, job, header=header, ntime=ntime))
+        (ruling,) = intake.judged([weigh(header, submitted.network_target)], NOW)
+        assert (ruling.block is not None, ruling.reject) == (is_block, reject)

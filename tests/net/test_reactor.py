@@ -21,7 +21,7 @@ from warppool.limits import V1
 from warppool.net import reactor as module
 from warppool.net.inbox import Emptied, Ended, FromReactor, Full, Gone, Opened, Part, Received
 from warppool.net.listener import KERNEL_UNSENT, listen
-from warppool.net.outbox import FlushAndStop, Output, StopAccepting
+from warppool.net.outbox import FlushAndStop, Output, StopAccepting, TurnAway
 from warppool.net.reactor import UNREAD_LIMIT, UNSENT_BUDGET, Reactor
 from warppool.threads import spawn
 
@@ -435,3 +435,19 @@ def test_a_reactor_that_never_ran_can_be_closed_and_again() -> None:
     reactor.close()
     reactor.close()
     assert opened.sock.fileno() == -1
+
+
+def test_those_who_come_while_there_is_no_work_are_closed_without_a_byte(scene: Scene) -> None:
+    here = scene.client()
+    opened = scene.part()
+    assert isinstance(opened, Opened)
+    scene.reactor.mailbox.post(TurnAway(True))
+    until(lambda: scene.reactor._door.turns_away)
+    for _ in range(3):
+        assert scene.client().rest() == b""
+    here.send(b"still here")                    # whom of those inside to close the workers say
+    assert scene.part() == Received(opened.conn_id, b"still here")
+    scene.reactor.mailbox.post(TurnAway(False))
+    until(lambda: not scene.reactor._door.turns_away)
+    scene.client()
+    assert isinstance(scene.part(), Opened)     # of those in between nobody heard

@@ -26,6 +26,7 @@ from warppool.net.inbox import (
     Gone,
     JobReady,
     NotRecorded,
+    NoWork,
     Opened,
     Received,
     Recorded,
@@ -367,3 +368,20 @@ def test_events_carry_their_own_connection(scene: Scene, monkeypatch: pytest.Mon
     assert scene.connections[2].calls == [("closed", None)]
 
 
+def test_when_there_is_no_work_everybody_is_closed_and_whoever_was_just_let_in(scene: Scene) -> None:
+    scene.open(1, 2)
+    (output,) = scene.turn(NoWork())
+    assert sorted(output.closes) == [1, 2]
+    assert [scene.connections[n].calls[-1][0] for n in (1, 2)] == ["closed", "closed"]
+    (output,) = scene.turn(Opened(3, "lines", "peer-3"))
+    assert output.closes == (3,) and 3 not in scene.connections
+    assert (scene.stats().connections, scene.stats().machines) == (0, 0)
+    scene.turn(JobReady("J"))                   # type: ignore[arg-type]
+    scene.turn(Opened(4, "lines", "peer-4"))
+    assert (scene.stats().connections, scene.stats().machines) == (1, 1)
+
+
+def test_a_block_in_flight_is_a_block_though_there_is_no_work_any_more(scene: Scene) -> None:
+    scene.open(1)
+    scene.turn(Received(1, b"share 1\nblock 2\n"), NoWork())
+    assert scene.log == [("found", "user-1"), ("record", [1])]

@@ -217,8 +217,8 @@ def test_outcomes_are_said_booked_and_end_the_entry(rig: Rig, tmp_path: Path, ca
     rig.outcome(block, Verdict.ACCEPTED, "duplicate")
     shown = to_display(block.block_hash)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.WARNING, f"event=block.side height=5 hash={shown} node=0 reason=inconclusive"),
-        (logging.INFO, f"event=block.accepted height=5 hash={shown} node=0"),
+        (logging.WARNING, f"event=block.side height=5 hash={shown} node=node-0 reason=inconclusive"),
+        (logging.INFO, f"event=block.accepted height=5 hash={shown} node=node-0"),
     ]
     assert rig.booked() == [("outcome", block.block_hash, "side"), ("outcome", block.block_hash, "accepted")]
     assert len(Journal(tmp_path / "blocks").load()) == 1

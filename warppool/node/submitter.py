@@ -398,4 +398,5 @@ def _say_outcome(told: Told, block_hash: bytes, is_lost: bool, **fields: object)
     """`block.accepted`, `block.side` or `block.refused`; a block that every node refused is CRITICAL."""
     level = _LEVELS[told.verdict] if not is_lost else logging.CRITICAL
     reason = {"reason": told.reason} if told.reason else {}
-    say(log, level, f"block.{told.verdict.value}", **fields, hash=to_display(block_hash), node=told.node, **reason)
+    say(log, level, f"block.{told.verdict.value}", **fields, hash=to_display(block_hash),
+        node=f"node-{told.node}", **reason)
