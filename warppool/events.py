@@ -220,7 +220,7 @@ class Connection(Protocol):
         """The ledger gave these shares up and may still commit them: they are refused and stay in the seen-set."""
 
     def tick(self, now: Now) -> list[Event]:
-        """`wakes_at` has come."""
+        """`wakes_at` has come; or, before it, a `Nudge`."""
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone, by whoever's wish; nothing can be sent any more."""

@@ -10,6 +10,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -37,6 +38,7 @@ from warppool.app.certificate import Certificate
 from warppool.app.connector import SV1, SV1_TLS, Connector
 from warppool.app.democert import self_signed
 from warppool.events import Close, Now, Send
+from warppool.mining.counter import Shuffle
 from warppool.net.inbox import Opened
 
 EVERY_HASH = {"start": 1e-10, "min": 1e-10, "max": 1e-10}
@@ -119,8 +121,10 @@ def test_all_calls_at_once_and_rolled_versions(tmp_path, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_machine_that_was_dropped_goes_on_where_it_was(tmp_path, way):
-    with pool(tmp_path, workers=1, **SHARES) as it:
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_machine_that_was_dropped_goes_on_where_it_was(tmp_path, way, workers):
+    """Connections go round the workers, so with two and three the next one always comes to another worker."""
+    with pool(tmp_path, workers=workers, **SHARES) as it:
         with it.machine(way) as before:
             before.begin("fd=2e-8")
             old = [before.find() for _ in range(3)]
@@ -135,6 +139,59 @@ def test_a_machine_that_was_dropped_goes_on_where_it_was(tmp_path, way):
                 other.begin("x", before.session)
                 assert other.session != before.session and other.extranonce1 != before.extranonce1
             assert after.submit(after.find()) == [None]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_machine_that_drops_again_and_again_meets_every_worker_and_loses_no_share(tmp_path, workers):
+    with pool(tmp_path, workers=workers, **SHARES) as it:
+        sent: list[Share] = []
+        session, spaces = "", set()
+        for _ in range(2 * workers + 1):
+            with it.machine() as machine:
+                machine.begin("fd=2e-8", *([session] if session else []))
+                spaces.add(machine.extranonce1)
+                session = machine.session
+                assert machine.submit(*sent) == [22] * len(sent)
+                sent.append(machine.find())
+                machine.send(machine.submission(sent[-1]))      # ... and away, with the share in flight
+            until(lambda: it.connections() == 0)
+        until(lambda: len(it.booked()) == len(sent))
+        assert len(spaces) == 1
+        assert {share.hash for share in it.booked()} == {share.hash for share in sent}
+
+
+def test_a_worker_that_is_slow_is_not_waited_for(tmp_path):
+    with pool(tmp_path, workers=2, **SHARES) as it:
+        with it.machine() as before:
+            before.begin("fd=2e-8")
+            assert before.submit(before.find()) == [None]
+        until(lambda: it.connections() == 0)
+        home = int(before.session[:2], 16)
+        worker, freed = it.daemon._workers[home], threading.Event()
+        worker._hear = lambda message, now: freed.wait(PATIENCE_S) and []           # it hangs in the claim
+        with it.machine() as after:
+            started = time.monotonic()
+            after.begin("x", before.session)
+            assert time.monotonic() - started >= 0.9
+            assert after.session != before.session and after.extranonce1 != before.extranonce1
+            freed.set()
+            assert after.submit(after.find()) == [None]
+
+
+def test_a_stop_in_the_midst_of_a_claim_is_a_stop(tmp_path):
+    with pool(tmp_path, workers=2, **SHARES) as it:
+        with it.machine() as before:
+            before.begin("fd=2e-8")
+            assert before.submit(before.find()) == [None]
+        until(lambda: it.connections() == 0)
+        home = int(before.session[:2], 16)
+        freed = threading.Event()
+        it.daemon._workers[home]._hear = lambda message, now: freed.wait(PATIENCE_S) and []
+        with it.machine() as after:
+            after.send(request(1, "mining.subscribe", "elsewhere/1", before.session))
+            threading.Timer(0.2, freed.set).start()
+            it.daemon.stop()
+            assert not it.daemon.has_failed.is_set()
 
 
 def test_a_new_tip_is_clean_and_fresh_work_is_not(tmp_path):
@@ -396,7 +453,8 @@ def test_a_thousand_machines_that_come_at_once_all_get_work(tmp_path, caplog):
 def connector(tmp_path: Path) -> Connector:
     with StubNode(cookie=tmp_path / "cookie") as stub:
         config = v1_config(tmp_path, stub)
-    return Connector(config, 0, Certificate(config.stratum.tls_cert, config.stratum.tls_key))
+    return Connector(config, 0, Certificate(config.stratum.tls_cert, config.stratum.tls_key), Shuffle(bytes(16)),
+                     lambda worker, message: None)
 
 
 def at(seconds: float) -> Now:

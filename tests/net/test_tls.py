@@ -254,9 +254,14 @@ def test_deadlines_of_the_inner_connection_are_kept():
     assert ends.pool.wakes_at == math.inf
     ends.pool.receive(ends.miner.seal(b"wake 30\n"), START)
     assert ends.pool.wakes_at == START.monotonic + 30
-    assert ends.pool.tick(later(29)) == []
     assert ends.miner.open(sent(ends.pool.tick(later(30)))) == b"tick\n"
     assert ends.pool.wakes_at == math.inf
+
+
+def test_a_nudge_of_the_inner_connection_comes_through_before_anything_is_due():
+    ends = established()
+    assert ends.pool.wakes_at == math.inf
+    assert ends.miner.open(sent(ends.pool.tick(later(1)))) == b"tick\n"
 
 
 @pytest.mark.parametrize(("inner_s", "due_s"), [(5.0, 5.0), (15.0, 10.0)])

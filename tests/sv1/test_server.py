@@ -11,7 +11,7 @@ import pytest
 from tests.mining.makers import EASY_NBITS, HARD_NBITS, NTIME, PAYOUT, make_counters
 from tests.sv1.pairs import Jobs, Pair, make_surroundings, with_policy
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
-from warppool.events import BlockFound, ShareAccepted, ShareRefused
+from warppool.events import BlockFound, Nudge, ShareAccepted, ShareRefused
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.share import weigh
 from warppool.sv1.messages import dump
@@ -809,10 +809,26 @@ def test_a_session_is_taken_up_once():
     assert first.subscription[1] == pair.subscription[1] != second.subscription[1]
 
 
-def test_a_session_that_never_had_work_is_not_kept():
+def test_a_session_without_an_accepted_share_is_not_kept():
     pair = Pair()
     pair.call("mining.subscribe")
     pair.drop()
+    other = ready(nbits=HARD_NBITS)
+    other.submit("1", "00" * 8, "00" * 4, "00" * 4)         # refused
+    other.settle()
+    other.drop()
+    assert len(pair.surroundings.resumable) == len(other.surroundings.resumable) == 0
+
+
+def test_a_storm_of_subscribes_pushes_out_nobody_who_mines():
+    pair, session, _ = dropped(nbits=HARD_NBITS)
+    for _ in range(MAX_RESUMABLE + 1):
+        stranger = Pair(pair.surroundings, pair.jobs)
+        stranger.server.offer(pair.job, pair.now)
+        stranger.server.receive(b'{"id":1,"method":"mining.subscribe"}\n'
+                                b'{"id":1,"method":"mining.authorize","params":["a"]}\n', pair.now)
+        stranger.server.closed(pair.now)
+    assert again(pair, session).subscription == pair.subscription
     assert len(pair.surroundings.resumable) == 0
 
 
@@ -822,9 +838,21 @@ def test_shares_in_flight_over_the_drop_count_once():
     pair.submit(*fields)
     pair.drop()
     other = again(pair, pair.subscription[0][1][1])
+    assert other.said == []                             # its subscribe waits until the share is through
+    assert pair.judge() == [] and pair.record() == []
+    assert [event for event in pair.events if isinstance(event, Nudge)] == [Nudge(7)]
+    other.tick()
+    assert other.subscription == pair.subscription
     other.submit(*fields)
-    assert pair.judge() == [] and len(pair.unrecorded) == 1
     assert other.settle()[-1]["error"] == [22, "Duplicate share", None]
+
+
+def test_the_last_share_of_a_dropped_session_may_be_its_first():
+    pair = ready(nbits=HARD_NBITS)
+    pair.submit(*pair.mine())
+    pair.drop()
+    pair.settle()
+    assert again(pair, pair.subscription[0][1][1]).subscription == pair.subscription
 
 
 def test_a_flood_in_flight_over_the_drop_does_not_touch_the_new_connection():
@@ -834,10 +862,11 @@ def test_a_flood_in_flight_over_the_drop_does_not_touch_the_new_connection():
         fields = pair.mine(start=start)
         start = int(fields[3], 16) + 1
         pair.submit(*fields)
+    target = pair.server._session.work.channel.target
     pair.drop()
     other = again(pair, pair.subscription[0][1][1])
-    target = other.server._session.work.channel.target
-    pair.judge()
+    pair.settle()
+    other.tick()
     assert other.server._session.work.channel.target == target
     assert pair.happened("difficulty.changed") == []
 
@@ -851,6 +880,12 @@ def test_after_ten_minutes_the_space_is_free_for_others():
     assert prefixes.take() == bytes.fromhex(pair.subscription[1])
 
 
+def test_a_session_that_is_nowhere_is_not_waited_for():
+    for named in ("00" * 8, "01" * 8, "ff" * 8, "00", "00" * 9, "zz"):
+        pair = Pair()
+        assert len(answer(pair.call("mining.subscribe", "agent", named, request_id=1), 1)) == 3
+
+
 def test_there_is_an_end_to_what_is_kept():
     surroundings, jobs = make_surroundings(), Jobs()
     job = jobs.make()
@@ -859,5 +894,6 @@ def test_there_is_an_end_to_what_is_kept():
         pair.server.offer(job, pair.now)
         pair.server.receive(b'{"id":1,"method":"mining.subscribe"}\n{"id":1,"method":"mining.authorize","params":["a"]}\n',
                             pair.now)
+        pair.server._session.work.channel.accepted = 1
         pair.server.closed(pair.now)
     assert len(surroundings.resumable) == MAX_RESUMABLE

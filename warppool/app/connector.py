@@ -7,6 +7,7 @@ V1 sessions) is that worker's alone.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from warppool import __version__
 from warppool.app.certificate import Certificate
 from warppool.app.options import Address, Config, StratumConfig
 from warppool.app.translatoroptions import MachinesConfig, TranslatorConfig
-from warppool.events import Connection, Now
+from warppool.events import Connection, Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
@@ -22,7 +23,7 @@ from warppool.net.inbox import Opened
 from warppool.net.tls import TlsConnection
 from warppool.noise.primitives import new_buffer
 from warppool.sv1.connection import ServerConnection as Sv1Connection
-from warppool.sv1.resume import ResumableSessions
+from warppool.sv1.resume import Message, ResumableSessions
 from warppool.sv1.server import Surroundings as Sv1Surroundings
 from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.profile import WARP
@@ -57,10 +58,12 @@ class Connector:
     """Called by worker number `index` for every connection that was accepted.
 
     `certificate` is asked for its context at each connection, so that a reload counts from the next one on. `shuffle`
-    is the one that the job factory has, too.
+    is the one that the job factory has, too. `post` leaves a message for another worker, whose connector gets it by
+    `hear`.
     """
 
-    def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle) -> None:
+    def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
+                 post: Callable[[int, Message], None]) -> None:
         stratum = config.stratum
         policy = policy_of(config)
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
@@ -71,9 +74,14 @@ class Connector:
         self._static = None if secret is None else WARP.suite.key_pair(secret)
         self._buffer = new_buffer()
         self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, counters=counters,
-                                    resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
+                                    resumable=ResumableSessions(prefixes, index, stratum.workers, post),
+                                    random_bytes=os.urandom,
                                     extranonce2_size=stratum.extranonce2_size)
         self._sv2 = Sv2Surroundings(WARP, policy, prefixes, counters)
+
+    def hear(self, message: Message, now: Now) -> Sequence[Event]:
+        """A message of another worker's V1 sessions."""
+        return self._sv1.resumable.receive(message, now.monotonic)
 
     def __call__(self, opened: Opened, now: Now) -> Connection:
         """The connection of one that was accepted."""

@@ -25,7 +25,7 @@ from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
 from warppool.mining.reserve import CoinbasePlan
-from warppool.net.inbox import JobReady, NoWork
+from warppool.net.inbox import FromWorker, JobReady, NoWork
 from warppool.net.outbox import TurnAway
 from warppool.net.worker import Worker
 from warppool.node.choice import Rules
@@ -45,6 +45,7 @@ from warppool.noise.primitives import public_key
 from warppool.say import say
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
+from warppool.sv1.resume import Message as SessionMessage
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.profile import WARP
 from warppool.threads import STOP
@@ -175,9 +176,12 @@ class Daemon(House):
         def found(block: BlockFound) -> None:
             self._submitter.inbox.put(Found(block, inbox))
 
-        connector = Connector(self.config, index, self.certificate, self._shuffle)
+        def post(worker: int, message: SessionMessage) -> None:
+            self._inboxes[worker].put(FromWorker(message))
+
+        connector = Connector(self.config, index, self.certificate, self._shuffle, post)
         return Worker(index, inbox, self._reactor.mailbox, self._hasher, connector, record=record, refused=refused,
-                      found=found)
+                      found=found, hear=connector.hear)
 
     # --- running ------------------------------------------------------------------------------------------------------
 

@@ -141,8 +141,9 @@ class Channel:
     key can be found, so none counts twice, whatever the tip does.
     """
 
-    __slots__ = ("_easings", "_newest_job_id", "channel_id", "difficulty", "extranonce_prefix", "extranonce_size",
-                 "jobs", "keys", "max_target", "old_jobs", "remembered", "target", "tip", "user", "vardiff")
+    __slots__ = ("_easings", "_newest_job_id", "accepted", "accepted_at", "channel_id", "difficulty",
+                 "extranonce_prefix", "extranonce_size", "jobs", "keys", "max_target", "old_jobs", "remembered",
+                 "target", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int, keys: Keys) -> None:
@@ -152,6 +153,8 @@ class Channel:
         self.extranonce_size = extranonce_size
         self.max_target = max_target
         self.keys = keys
+        self.accepted = 0                               # shares, in its whole life
+        self.accepted_at = 0.0                          # monotonic seconds of the last one
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
         self.target = target
         self.difficulty = difficulty_number(target)

@@ -29,7 +29,7 @@ class PrefixPool:
         self._next = worker
         self._step = workers
         self._free: deque[bytes] = deque()
-        self._resting: list[bytes] = []
+        self._resting: list[tuple[bytes, Tip | None]] = []      # prefix, and the tip of its last job
         self._tip: Tip | None = None
 
     def take(self) -> bytes | None:
@@ -42,13 +42,16 @@ class PrefixPool:
         self._next += self._step
         return prefix
 
-    def release(self, prefix: bytes) -> None:
-        """The channel is gone; the prefix comes back into use at the next tip."""
-        self._resting.append(prefix)
+    def release(self, prefix: bytes, tip: Tip | None = None) -> None:
+        """The channel is gone; the prefix comes back into use when the tip is another than `tip`, its last job's.
+
+        None is the tip that is mined here. A channel that was with another worker may have had a later one.
+        """
+        self._resting.append((prefix, self._tip if tip is None else tip))
 
     def moved(self, tip: Tip) -> None:
         """The chain tip is `tip`: what rested on another one is free."""
         if tip is not self._tip and tip != self._tip:
             self._tip = tip
-            self._free.extend(self._resting)
-            self._resting.clear()
+            self._free.extend(prefix for prefix, last in self._resting if last != tip)
+            self._resting = [each for each in self._resting if each[1] == tip]

@@ -105,6 +105,8 @@ class Intake(Generic[T]):
     def _accept(self, share: Submitted[T], weight: Weight, now: Now) -> ShareAccepted:
         share_id, self._next_id = self._next_id, self._next_id + 1
         channel, job = share.channel, share.job.job
+        channel.accepted += 1
+        channel.accepted_at = now.monotonic
         vardiff = channel.vardiff
         if vardiff is not None and vardiff.shared(weight.value):
             self._due = [*(self._due or ()), channel]

@@ -119,6 +119,13 @@ class GivenUp:
 
 
 @dataclass(frozen=True, slots=True)
+class FromWorker:
+    """A message of another worker's sessions to the sessions here; what it hands over has no other owner any more."""
+
+    message: object
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStats:
     """What a worker has counted since it started, and what it holds now."""
 

@@ -158,7 +158,7 @@ class TlsConnection:
             return []
         if now.monotonic >= self._deadline:
             return self._finish([], self._fault(f"no TLS handshake within {HANDSHAKE_DEADLINE_S:.0f} s"))
-        return self._finish(self._inner.tick(now) if now.monotonic >= self._inner.wakes_at else [])
+        return self._finish(self._inner.tick(now))      # it may not be due: a nudge comes as a tick
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""

@@ -45,6 +45,7 @@ from warppool.net.inbox import (
     Emptied,
     Ended,
     FromReactor,
+    FromWorker,
     Full,
     GivenUp,
     Gone,
@@ -96,8 +97,9 @@ class Worker:
     `connect` makes the connection of one that was accepted. Of what leaves, `record` takes the accepted shares of one
     wake-up, to be answered with `Recorded` or `NotRecorded`; `refused` takes counts (user, reason, Unix time of the
     minute, count); `found` takes a block, whose share is answered in the same way; `dial` takes what is to be dialled,
-    to be answered with `Connected` or `ConnectFailed` (None where no session dials). All of them are called on this
-    thread and must not block. `beat` is the monotonic time of the last wake-up.
+    to be answered with `Connected` or `ConnectFailed` (None where no session dials). `hear` takes the
+    messages of other workers' sessions (None where sessions send none). All of them are called on this thread and must
+    not block. `beat` is the monotonic time of the last wake-up.
     """
 
     def __init__(self, index: int, inbox: queue.Queue[Any], mailbox: Mailbox[ReactorItem], hasher: Hasher,
@@ -105,7 +107,8 @@ class Worker:
                  record: Callable[[tuple[ShareAccepted, ...]], None],
                  refused: Callable[[tuple[tuple[str, str, int, int], ...]], None],
                  found: Callable[[BlockFound], None],
-                 dial: Callable[[Connect], None] | None = None) -> None:
+                 dial: Callable[[Connect], None] | None = None,
+                 hear: Callable[[Any, Now], Sequence[Event]] | None = None) -> None:
         self.index = index
         self.beat = time.monotonic()
         self._inbox = inbox
@@ -115,6 +118,7 @@ class Worker:
         self._record = record
         self._refused = refused
         self._found = found
+        self._hear = hear
         self._dials = Dials(index, dial)
         self._now = Now(self.beat, time.time())             # of this wake-up
         self._clients: dict[int, Client] = {}
@@ -202,6 +206,9 @@ class Worker:
                 self._asks.append(reply)
             case ConnectFailed():
                 self._fail_dial(item)
+            case FromWorker(message):
+                assert self._hear is not None, "a message from a worker, and nobody to hear it"
+                self._gather(self._hear(message, self._now))
             case Dial():
                 self._gather((item,))
             case Drain(reply):

@@ -1,65 +1,284 @@
-"""Sessions that a drop cut off: kept for a while, so that a machine goes on where it was.
+"""Sessions that a drop cut off: kept for a while, so that a machine goes on where it was, whichever worker it comes to.
 
-What a machine takes up again is its channel: extranonce1, jobs, seen-set and difficulty. The id that it names is half
-chance, so that nobody takes what is another's.
+What a machine takes up again is its channel: extranonce1, jobs, shares that count no second time, and difficulty. A
+session has a home: the worker that opened it, which its id names by the first byte and whose extranonce prefix the
+channel has. The other bytes of the id are chance, so that nobody takes what is another's.
+
+A channel has one owner at any time. It is handed over as a whole, from worker to worker, by the messages below, and
+only when no share of it is in flight; its old owner never touches it again:
+
+    dropped     Returned goes home, where the channel is kept for RESUMABLE_S
+    claimed     Claim goes home, Handed comes back with the channel, or with None if the session is not there
+    too late    who has waited CLAIM_S says Withdrawn; a channel that was on its way then goes home by Returned
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from warppool.events import Nudge
 from warppool.mining.channel import Channel
 from warppool.mining.extranonce import PrefixPool
 from warppool.sv1.words import Wish
 
+SESSION_ID_SIZE = 8
+"""Bytes of a session's id: the number of its home, and chance."""
+
+MAX_HOMES = 256
+"""Workers that one byte can name."""
+
 RESUMABLE_S = 600.0
 """How long a dropped session is kept."""
 
+CLAIM_S = 1.0
+"""The longest that a subscribe waits for a session of another worker, or for one whose last shares are in flight."""
+
 MAX_RESUMABLE = 4096
-"""Sessions kept at a time, the oldest given up first: a storm of reconnects must not fill the memory."""
+"""Sessions kept at a time, the oldest given up first. Only those that had a share accepted are kept, so that a storm of
+subscribes pushes out nobody who mines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What is kept of a session. The channel is whoever's resumes it: a session that closed never touches it again,
-    but for the shares that were in flight, which the channel must know.
-    """
+    """What is kept of a session. Whoever holds this owns the channel."""
 
     channel: Channel
     wish: Wish
     expires_at: float                   # monotonic seconds
 
 
-class ResumableSessions:
-    """The dropped sessions of one worker, by their ids; gives their prefixes back when their time is over."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A machine at `worker` names a session; to the session's home. Nobody waits for the answer after `until`."""
 
-    def __init__(self, prefixes: PrefixPool) -> None:
+    session_id: bytes
+    worker: int
+    conn_id: int
+    until: float                        # monotonic seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The connection waits no longer; to the session's home."""
+
+    session_id: bytes
+    conn_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The answer to a claim: the session, which is the receiver's from now on, or None."""
+
+    session_id: bytes
+    conn_id: int
+    dropped: Dropped | None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A session comes home: its connection is gone, or nobody waited for it any more."""
+
+    session_id: bytes
+    dropped: Dropped
+
+
+Message = Claim | Withdrawn | Handed | Returned
+
+
+def _nobody(worker: int, message: Message) -> None:
+    raise AssertionError(f"there is no worker {worker}")
+
+
+class ResumableSessions:
+    """The dropped sessions of worker number `worker` of `workers`; used on its thread alone.
+
+    `post` leaves a message for another worker, who gives it to `receive`. Prefixes go back to `prefixes` when the time
+    of their session is over. `now` is monotonic. Steps return nudges for those connections whose answer has come.
+    """
+
+    def __init__(self, prefixes: PrefixPool, worker: int = 0, workers: int = 1,
+                 post: Callable[[int, Message], None] = _nobody) -> None:
+        if workers > MAX_HOMES:
+            raise ValueError(f"{workers} workers, and {MAX_HOMES} have a name")
         self._prefixes = prefixes
-        self._dropped: dict[bytes, Dropped] = {}            # in the order in which they expire
+        self._worker = worker
+        self._workers = workers
+        self._post = post
+        self._kept: dict[bytes, Dropped] = {}               # at home and free, in the order in which they expire
+        self._away: dict[bytes, Claim | None] = {}          # at home here, but lent or settling; and who waits for it
+        self._settling: dict[bytes, Dropped] = {}           # dropped here with shares in flight, by the time of that
+        self._asked: dict[int, bytes] = {}                  # sessions that connections here wait for
+        self._answers: dict[int, Dropped | None] = {}       # ... and what was found, until they take it
 
     def __len__(self) -> int:
         """How many are kept."""
-        return len(self._dropped)
+        return len(self._kept)
 
-    def keep(self, session_id: bytes, channel: Channel, wish: Wish, now: float) -> None:
-        """The connection of this session is gone; `now` is monotonic."""
-        self.expire(now)
-        if len(self._dropped) >= MAX_RESUMABLE:
-            self._give_up(next(iter(self._dropped)))
-        self._dropped[session_id] = Dropped(channel, wish, now + RESUMABLE_S)
+    @property
+    def held(self) -> int:
+        """All entries of whatever kind, for those who count what strangers leave behind."""
+        return (len(self._kept) + len(self._away) + len(self._settling) + len(self._asked)
+                + len(self._answers))
 
-    def take(self, session_id: bytes, now: float) -> Dropped | None:
-        """The session of that id, which is no longer kept then; None if there is none."""
+    def new_id(self, random_bytes: Callable[[int], bytes]) -> bytes:
+        """The id of a session that begins here."""
+        return bytes([self._worker]) + random_bytes(SESSION_ID_SIZE - 1)
+
+    # -- a machine comes -----------------------------------------------------------------------------------------
+
+    def claim(self, session_id: bytes, conn_id: int, now: float) -> Dropped | None:
+        """The session of that id, if it is kept here. Else None; and if it may be elsewhere, `is_asked` is true now."""
         self.expire(now)
-        return self._dropped.pop(session_id, None)
+        if len(session_id) != SESSION_ID_SIZE:
+            return None
+        claim = Claim(session_id, self._worker, conn_id, now + CLAIM_S)
+        home = session_id[0]
+        if home == self._worker:
+            found = self._kept.pop(session_id, None)
+            if found is None and self._line_up(claim, now):
+                self._asked[conn_id] = session_id
+            return found
+        if home < self._workers:
+            self._asked[conn_id] = session_id
+            self._post(home, claim)
+        return None
+
+    def _line_up(self, claim: Claim, now: float) -> bool:
+        """Let a claim wait for a session that is away; False if it is unknown here, or another one waits for it."""
+        if claim.session_id not in self._away:
+            return False
+        first = self._away[claim.session_id]
+        if first is not None and first.until > now:
+            return False
+        self._away[claim.session_id] = claim
+        return True
+
+    def is_asked(self, conn_id: int) -> bool:
+        """Whether the connection waits for a session."""
+        return conn_id in self._asked
+
+    def has_answer(self, conn_id: int) -> bool:
+        """Whether its home has answered."""
+        return conn_id in self._answers
+
+    def take_answer(self, conn_id: int) -> Dropped | None:
+        """What the home has answered; the connection waits no longer."""
+        del self._asked[conn_id]
+        return self._answers.pop(conn_id)
+
+    def give_up(self, conn_id: int, now: float) -> list[Nudge]:
+        """The connection waits no longer: it is gone, or has waited long enough."""
+        session_id = self._asked.pop(conn_id, None)
+        if session_id is None:
+            return []
+        home = session_id[0]
+        if conn_id in self._answers:
+            dropped = self._answers.pop(conn_id)
+            return [] if dropped is None else self._send_home(session_id, dropped, now)
+        if home == self._worker:
+            self._forget_claim(session_id, conn_id)
+        else:
+            self._post(home, Withdrawn(session_id, conn_id))
+        return []
+
+    # -- a machine goes ------------------------------------------------------------------------------------------
+
+    def settle(self, session_id: bytes, channel: Channel, wish: Wish, now: float) -> None:
+        """The connection of this session is gone, with shares in flight: `settled` follows when they are through."""
+        self._settling[session_id] = Dropped(channel, wish, now + RESUMABLE_S)
+        if session_id[0] == self._worker:
+            self._away.setdefault(session_id, None)
+
+    def settled(self, session_id: bytes, now: float) -> list[Nudge]:
+        """Nothing of it is in flight any more, and its connection has let the channel go."""
+        dropped = self._settling.pop(session_id, None)
+        return [] if dropped is None else self._send_home(session_id, dropped, now)
+
+    def keep(self, session_id: bytes, channel: Channel, wish: Wish, now: float) -> list[Nudge]:
+        """The connection of this session is gone, with nothing in flight, and has let the channel go."""
+        self.expire(now)
+        return self._send_home(session_id, Dropped(channel, wish, now + RESUMABLE_S), now)
+
+    def _send_home(self, session_id: bytes, dropped: Dropped, now: float) -> list[Nudge]:
+        home = session_id[0]
+        if home == self._worker:
+            return self._come_home(session_id, dropped, now)
+        self._post(home, Returned(session_id, dropped))
+        return []
+
+    def _come_home(self, session_id: bytes, dropped: Dropped, now: float) -> list[Nudge]:
+        """Keep it for whoever claims it, or give it to who has claimed it already."""
+        claim = self._away.pop(session_id, None)
+        is_worth = dropped.channel.accepted > 0 and dropped.expires_at > now
+        if not is_worth:
+            self._release(dropped)
+        if claim is not None and claim.until > now:
+            return self._hand(claim, dropped if is_worth else None)
+        if is_worth:
+            if len(self._kept) >= MAX_RESUMABLE:
+                self._give_up_kept(next(iter(self._kept)))
+            self._kept[session_id] = dropped
+        return []
+
+    # -- between workers -----------------------------------------------------------------------------------------
+
+    def receive(self, message: Message, now: float) -> list[Nudge]:
+        """A message of another worker."""
+        self.expire(now)
+        match message:
+            case Claim():
+                if message.until <= now:                    # nobody waits for it any more
+                    return []
+                dropped = self._kept.pop(message.session_id, None)
+                if dropped is None and self._line_up(message, now):
+                    return []
+                return self._hand(message, dropped)
+            case Withdrawn(session_id, conn_id):
+                self._forget_claim(session_id, conn_id)
+                return []
+            case Handed(session_id, conn_id, dropped):
+                if self._asked.get(conn_id) == session_id and conn_id not in self._answers:
+                    self._answers[conn_id] = dropped
+                    return [Nudge(conn_id)]
+                return [] if dropped is None else self._send_home(session_id, dropped, now)
+            case Returned(session_id, dropped):
+                return self._come_home(session_id, dropped, now)
+
+    def _hand(self, claim: Claim, dropped: Dropped | None) -> list[Nudge]:
+        """Answer a claim. A session that goes to another worker is away until it is returned."""
+        handed = Handed(claim.session_id, claim.conn_id, dropped)
+        if claim.worker == self._worker:
+            self._answers[claim.conn_id] = dropped          # it waits, else its claim would be forgotten
+            return [Nudge(claim.conn_id)]
+        if dropped is not None:
+            self._away[claim.session_id] = None
+        self._post(claim.worker, handed)
+        return []
+
+    def _forget_claim(self, session_id: bytes, conn_id: int) -> None:
+        claim = self._away.get(session_id)
+        if claim is not None and claim.conn_id == conn_id:
+            self._away[session_id] = None
+
+    # -- the end -------------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
-        """Give up what has been kept long enough."""
-        while self._dropped:
-            first = next(iter(self._dropped))
-            if self._dropped[first].expires_at > now:
+        """Give up what has been kept long enough, and what was in flight for longer than anybody waits for it."""
+        while self._kept:
+            first = next(iter(self._kept))
+            if self._kept[first].expires_at > now:
                 break
-            self._give_up(first)
+            self._give_up_kept(first)
+        while self._settling:
+            first = next(iter(self._settling))
+            if self._settling[first].expires_at > now:
+                break
+            self._send_home(first, self._settling.pop(first), now)      # too old to be kept there
 
-    def _give_up(self, session_id: bytes) -> None:
-        self._prefixes.release(self._dropped.pop(session_id).channel.extranonce_prefix)
+    def _give_up_kept(self, session_id: bytes) -> None:
+        self._release(self._kept.pop(session_id))
+
+    def _release(self, dropped: Dropped) -> None:
+        channel = dropped.channel
+        self._prefixes.release(channel.extranonce_prefix, channel.tip)

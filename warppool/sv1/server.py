@@ -7,6 +7,7 @@ has both subscribed and authorized. `session.py` has the calls that lead to none
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,10 +19,10 @@ from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import read_identity
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
-from warppool.sv1.answers import Step
+from warppool.sv1.answers import Step, Ticket
 from warppool.sv1.messages import accepted, error, result
-from warppool.sv1.resume import ResumableSessions
-from warppool.sv1.session import OTHER, SESSION_ID_SIZE, MachineSession, texts
+from warppool.sv1.resume import CLAIM_S, Dropped, ResumableSessions
+from warppool.sv1.session import OTHER, MachineSession, texts
 from warppool.sv1.shares import Fields, Shares
 from warppool.sv1.words import Wish
 from warppool.sv1.work import Work
@@ -50,7 +51,7 @@ class Surroundings:
 class MiningServerSession(MachineSession):
     """One machine's conversation with a pool: the work is ours, and so are the verdicts."""
 
-    __slots__ = ("_session_id", "_shares", "_surroundings", "work")
+    __slots__ = ("_claim_by", "_closed_at", "_held", "_session_id", "_shares", "_surroundings", "work")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
         self._shares = Shares(conn_id)
@@ -58,6 +59,9 @@ class MiningServerSession(MachineSession):
         self.work = Work(conn_id, surroundings.policy, surroundings.counters)
         self._surroundings = surroundings
         self._session_id = b""
+        self._held: list[Ticket] = []               # subscribes that wait for a session of another worker ...
+        self._claim_by = math.inf                   # ... and until when, in monotonic seconds
+        self._closed_at: float | None = None        # monotonic
 
     # -- what the connection asks --------------------------------------------------------------------------------
 
@@ -73,8 +77,8 @@ class MiningServerSession(MachineSession):
 
     @property
     def wakes_at(self) -> float:
-        """When vardiff is to be asked."""
-        return self.work.wakes_at
+        """When vardiff is to be asked, or a subscribe has waited long enough."""
+        return min(self.work.wakes_at, self._claim_by)
 
     def offer(self, job: Job, now: Now) -> list[Step]:
         """A new job; it goes out if the machine is ready for work."""
@@ -87,33 +91,49 @@ class MiningServerSession(MachineSession):
         steps = self._shares.judged(weights, now)
         if self._shares.is_due():
             steps += self.work.look(now)
-        return steps
+        return self._with_end(steps)
 
     def tick(self, now: Now) -> list[Step]:
-        """Ask vardiff if its time has come."""
-        return self.work.look(now) if now.monotonic >= self.work.wakes_at else []
+        """Ask vardiff if its time has come, and answer a subscribe that waited."""
+        steps = self._answer_held(now) if self._held else []
+        return [*steps, *self.work.look(now)] if now.monotonic >= self.work.wakes_at else steps
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares are in the books."""
-        return self._shares.recorded(ids)
+        return self._with_end(self._shares.recorded(ids))
 
     def not_recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares will never be in the books."""
-        return self._shares.not_recorded(ids, self.work.channel)
+        return self._with_end(self._shares.not_recorded(ids, self.work.channel))
 
     def given_up(self, ids: Sequence[int]) -> list[Step]:
         """These shares are refused, and may be in the books all the same."""
         return self._shares.given_up(ids)
 
     def closed(self, now: Now) -> list[Step]:
-        """The connection is gone: a session that had work is kept for a while, any other gives its prefix back."""
-        channel, surroundings = self.work.channel, self._surroundings
-        self.work.end()
-        if channel is not None and channel.tip is not None:
-            surroundings.resumable.keep(self._session_id, channel, self.work.wish, now.monotonic)
-        elif channel is not None:
-            surroundings.prefixes.release(channel.extranonce_prefix)
-        return []
+        """The connection is gone: its session goes home as soon as nothing of it is in flight."""
+        work, resumable = self.work, self._surroundings.resumable
+        self._closed_at = now.monotonic
+        work.end()
+        self._held.clear()
+        self._claim_by = math.inf
+        steps: list[Step] = [*resumable.give_up(self.conn_id, now.monotonic)]
+        channel = work.channel
+        if channel is None:
+            return steps
+        if self._shares.in_flight:
+            resumable.settle(self._session_id, channel, work.wish, now.monotonic)
+            return steps
+        work.channel = None                         # another's from now on
+        return [*steps, *resumable.keep(self._session_id, channel, work.wish, now.monotonic)]
+
+    def _with_end(self, steps: list[Step]) -> list[Step]:
+        """`steps`, and what follows if that was the last of a closed connection that was in flight."""
+        closed_at = self._closed_at
+        if closed_at is None or self.work.channel is None or self._shares.in_flight:
+            return steps
+        self.work.channel = None                    # another's from now on
+        return [*steps, *self._surroundings.resumable.settled(self._session_id, closed_at)]
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -125,41 +145,73 @@ class MiningServerSession(MachineSession):
         return self.work.follow(wish, now)
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
-        """Give the machine its search space: that of the session it names, if that is kept here, else a new one.
+        """Give the machine its search space: that of the session it names, if that is kept, else a new one.
 
         A second subscribe brings the same again, and the work anew.
         """
         self.agent, named = texts(params or [], 2)
-        work = self.work
-        steps = self._resume(named, now) if work.channel is None else []
-        if work.channel is None and not self._open():
-            return [*self._shares.answer(error(request_id, OTHER, "No extranonce left")),
-                    self._refused("no-extranonce-prefix-left")]
-        assert work.channel is not None
-        session = self._session_id.hex()
-        answer = result(request_id, [
-            [["mining.set_difficulty", session], ["mining.notify", session]],
-            work.channel.extranonce_prefix.hex(), work.channel.extranonce_size])
-        return [*self._shares.answer(answer), *steps, *self._begin(now)]
+        steps = self._resume(named, now) if self.work.channel is None and not self._held else []
+        if self._surroundings.resumable.is_asked(self.conn_id):
+            self._claim_by = min(self._claim_by, now.monotonic + CLAIM_S)
+            ticket = Ticket(request_id)
+            self._shares.hold(ticket)
+            self._held.append(ticket)
+            return []
+        return [*self._refused_space(), *self._shares.answer(self._space(request_id)), *steps, *self._begin(now)]
 
     def _resume(self, named: str, now: Now) -> list[Step]:
-        """Take up the session of that name, if it is kept."""
+        """Take up the session of that name, if it is kept here; or ask for it, where it may be elsewhere."""
         try:
             session_id = bytes.fromhex(named)
         except ValueError:
             return []
-        dropped = self._surroundings.resumable.take(session_id, now.monotonic)
-        if dropped is None:
-            return []
-        self._session_id = session_id
+        dropped = self._surroundings.resumable.claim(session_id, self.conn_id, now.monotonic)
+        self._session_id = session_id               # `_open` makes another one, if this is not found
+        return [] if dropped is None else self._take_up(dropped, now)
+
+    def _take_up(self, dropped: Dropped, now: Now) -> list[Step]:
         return self.work.resume(dropped.channel, dropped.wish, now)
 
+    def _answer_held(self, now: Now) -> list[Step]:
+        """What a subscribe waited for is there, or it has waited long enough."""
+        resumable = self._surroundings.resumable
+        steps: list[Step] = []
+        resumed: list[Step] = []
+        if resumable.has_answer(self.conn_id):
+            dropped = resumable.take_answer(self.conn_id)
+            if dropped is not None:
+                resumed = self._take_up(dropped, now)
+        elif now.monotonic < self._claim_by:
+            return []
+        else:
+            steps += resumable.give_up(self.conn_id, now.monotonic)
+        self._claim_by = math.inf
+        held, self._held = self._held, []
+        steps += self._refused_space()
+        for ticket in held:
+            ticket.line = self._space(ticket.request_id)
+        self._shares.send(steps)
+        return [*steps, *resumed, *self._begin(now)]
+
+    def _refused_space(self) -> list[Step]:
+        """See that there is a channel; what is said in the log if there is none left."""
+        return [] if self.work.channel is not None or self._open() else [self._refused("no-extranonce-prefix-left")]
+
+    def _space(self, request_id: bytes) -> bytes:
+        """The answer to a subscribe."""
+        channel, session = self.work.channel, self._session_id.hex()
+        if channel is None:
+            return error(request_id, OTHER, "No extranonce left")
+        return result(request_id, [[["mining.set_difficulty", session], ["mining.notify", session]],
+                                   channel.extranonce_prefix.hex(), channel.extranonce_size])
+
     def _open(self) -> bool:
-        prefix = self._surroundings.prefixes.take()
+        surroundings = self._surroundings
+        prefix = surroundings.prefixes.take()
         if prefix is None:
             return False
-        self._session_id = self._surroundings.random_bytes(SESSION_ID_SIZE)
-        self.work.open(prefix, self._surroundings.extranonce2_size)
+        self._session_id = surroundings.resumable.new_id(surroundings.random_bytes)
+        self.work.open(prefix, surroundings.extranonce2_size)
         return True
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:

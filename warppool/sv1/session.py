@@ -20,9 +20,6 @@ from warppool.sv1.messages import Message, Response, accepted, encode_id, error,
 from warppool.sv1.shares import Fields, read_submit
 from warppool.sv1.words import Wish, hex_number, wanted_target
 
-SESSION_ID_SIZE = 8
-"""Random bytes that name a session, so that a machine can take it up again and nobody else can."""
-
 MAX_WORKERS = 1000
 """Workers on one connection: more than any farm behind a proxy, and a bound on what one peer can make us hold."""
 

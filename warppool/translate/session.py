@@ -17,7 +17,8 @@ from warppool.mining.identity import read_identity
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step, Ticket
 from warppool.sv1.messages import accepted, error, result
-from warppool.sv1.session import SESSION_ID_SIZE, MachineSession, texts
+from warppool.sv1.resume import SESSION_ID_SIZE
+from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_WISH, Wish
 from warppool.sv2.client import Work
