@@ -10,6 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
@@ -70,6 +71,14 @@ class HandMiner:
 
     def share(self, *, is_block: bool = False) -> bytes:
         """Submit one good share and hear that it is accepted; its hash, in header order."""
+        answers = self.accepted + len(self.refused)
+        share_hash = self.send_share(is_block=is_block)
+        self.until(lambda: self.accepted + len(self.refused) > answers)
+        assert self.refused == []
+        return share_hash
+
+    def send_share(self, *, is_block: bool = False) -> bytes:
+        """Submit one good share and wait for nothing; its hash, in header order."""
         self._listen(0)
         work, extranonce = self.work, bytes(self.work.extranonce_size)
         network = target_from_nbits(work.nbits)
@@ -80,12 +89,16 @@ class HandMiner:
             value = int.from_bytes(share_hash, "little")
             if value <= network if is_block else network < value <= work.target:
                 break
-        answers = self.accepted + len(self.refused)
         session = self._connection.session
         self._connection.send(session.submit(work, extranonce, work.version, work.min_ntime, self._nonce))
-        self.until(lambda: self.accepted + len(self.refused) > answers)
-        assert self.refused == []
+        self._sock.sendall(self._connection.outgoing())
         return share_hash
+
+    def hear_the_rest(self) -> None:
+        """Take what a pool that has ended still sent."""
+        with suppress(AssertionError, OSError):
+            while True:
+                self._listen(PATIENCE_S)
 
     def _listen(self, seconds: float) -> None:
         if out := self._connection.outgoing():
