@@ -16,7 +16,7 @@ from warppool.app.demo import demo_config, demo_miners
 from warppool.app.link import PoolGone, PoolUrl
 from warppool.app.miner import CpuMiner
 from warppool.app.wiring import Daemon
-from warppool.errors import ConfigError, LedgerError, RemoteProtocolError
+from warppool.errors import ConfigError, LedgerError, NotNow, RemoteProtocolError
 from warppool.ledger.url import open_reader
 from warppool.noise.primitives import public_key
 
@@ -111,7 +111,7 @@ def test_no_thread_outlives_a_stopped_daemon_and_its_data_dir_is_free_again(conf
 
 def test_a_daemon_that_was_never_started_leaves_nothing_open(config):
     daemon = Daemon(config)
-    with pytest.raises(ConfigError, match="in use by another warppool"):
+    with pytest.raises(NotNow, match="in use by another warppool"):
         Daemon(config)
     daemon._close_all()
     Daemon(config)._close_all()
@@ -120,7 +120,7 @@ def test_a_daemon_that_was_never_started_leaves_nothing_open(config):
 def test_a_taken_port_is_one_clear_line(config):
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = config.stratum.sv2_listen[0]._replace(port=other.getsockname()[1])
-        with pytest.raises(ConfigError, match=r"stratum\.sv2_listen"):
+        with pytest.raises(NotNow, match=r"stratum\.sv2_listen"):
             Daemon(replace(config, stratum=replace(config.stratum, sv2_listen=(taken,))))
     Daemon(config)._close_all()                         # and nothing was left locked
 
