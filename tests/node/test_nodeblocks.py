@@ -288,6 +288,26 @@ def test_a_block_is_handed_in_when_its_parent_of_ours_is_taken() -> None:
     assert node.submit() == child
 
 
+def test_a_killed_node_gets_the_lost_parents_again_without_waiting_for_their_watch() -> None:
+    *parents, child = chain([5, 6, 7, 8])
+    node = Node()
+    for parent in parents:
+        node.put(parent)
+        node.submit()
+        node.look()
+    node.heard()
+    began = node.now
+    node.put(child)
+    assert node.submit("prev-blk-not-found") == child           # it has lost all of them
+    for parent in reversed(parents):
+        assert node.look(UNKNOWN) == parent                     # the watch is due in half a minute: not waited for
+    assert node.now == began
+    node.wait()
+    for each in (*parents, child):
+        assert node.submit() == each
+    assert node.now - began < WATCH_S / 3
+
+
 def test_a_node_that_stays_behind_for_two_hours_has_refused() -> None:
     lagging = block(5)
     node = Node(lagging)

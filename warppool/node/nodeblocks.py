@@ -252,6 +252,8 @@ class NodeBlocks:
         if self._has_waited_enough(case, now):
             return self._finish(case, Verdict.REFUSED, case.word, now)
         case.lacks_parent = case.word in _LACKS_PARENT
+        if case.lacks_parent:
+            self._doubt_parent(case, now)
         case.due_at = now + (case.soon if case.lacks_parent else case.later).next()
         return []
 
@@ -269,6 +271,9 @@ class NodeBlocks:
         if was_in_doubt:
             case.due_at = now
             return said
+        self._doubt_parent(case, now)
+        for child in self._by_parent.get(case.block.block_hash, {}).values():
+            child.lacks_parent = child.lacks_parent or (child.is_handed and not child.is_taken)
         if case.word in _ON_THE_SIDE:
             said += self._tell(case, Verdict.SIDE, case.word)
         if case.word in _HAS_IT:
@@ -277,6 +282,15 @@ class NodeBlocks:
             case.lacks_parent = True                    # bcoin says so of a block whose parent it lacks
         case.due_at = now + case.later.next()
         return said
+
+    def _doubt_parent(self, case: Case, now: float) -> None:
+        """The node lacks what `case` stands on, perhaps: a node that is killed forgets several blocks at a time.
+
+        So a parent that it has taken is looked at now and not when its watch is due, half a minute later.
+        """
+        parent = self._cases.get(case.block.parent)
+        if parent is not None and parent.is_taken:
+            parent.due_at = now
 
     def _stands(self, case: Case, standing: Standing, now: float) -> list[Said]:
         self._take(case, now)
