@@ -4,6 +4,10 @@ import json
 import logging
 import re
 
+MAX_TEXT = 64
+"""Characters of a name or an agent in the journal: whoever chooses them shall not fill it."""
+
+_MORE = "..."
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,\[\]-]+\Z")
 
 
@@ -15,6 +19,24 @@ def say(log: logging.Logger, level: int, event: str, **fields: object) -> None:
     if log.isEnabledFor(level):
         pairs = (f"{key}={_plain(value)}" for key, value in fields.items())
         log.log(level, "%s", " ".join((f"event={event}", *pairs)))
+
+
+def clip(text: str, most: int = MAX_TEXT) -> str:
+    """`text` cut so that the journal shows at most `most` characters of it, escapes counted as they are printed."""
+    if len(text) <= most and _PLAIN.match(text):
+        return text
+    size = 0
+    for at, letter in enumerate(text):
+        size += len(json.dumps(letter)) - 2
+        if size > most:
+            return _cut(text[:at], most)
+    return text
+
+
+def _cut(text: str, most: int) -> str:
+    while len(json.dumps(text)) - 2 > most - len(_MORE):
+        text = text[:-1]
+    return text + _MORE
 
 
 def _plain(value: object) -> str:

@@ -282,8 +282,9 @@ def descriptors() -> int:
 
 @pytest.mark.usefixtures("fair_turns")
 def test_miners_do_not_notice_a_thousand_hostile_connections(
-    config: Config, stub: StubNode, caplog: pytest.LogCaptureFixture
+    config: Config, stub: StubNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("warppool.net.loglimit.LINES", 10_000)     # what closed each of them is asked below
     caplog.set_level(logging.INFO, logger="warppool")
     with ExitStack() as stack:
         daemon = Daemon(config)

@@ -261,7 +261,8 @@ def test_a_level_of_its_own(scene: Scene, log_lines: LogLines, monkeypatch: pyte
     monkeypatch.setattr(scene.connections[1], "receive", lambda *_: happened)
     scene.turn(Received(1, b"x"))
     assert log_lines.having("event=tried") == [
-        f"{level.upper()} event=tried.{level} conn=1" for level in ("debug", "info", "warning", "error", "critical")]
+        f"{level.upper()} event=tried.{level} conn=1" + (" peer=peer-1" if level != "debug" else "")
+        for level in ("debug", "info", "warning", "error", "critical")]
 
 
 def test_deadlines_that_move_on_cost_one_entry(scene: Scene) -> None:

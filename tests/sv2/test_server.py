@@ -69,6 +69,7 @@ def test_set_up_for_mining():
 
 @pytest.mark.parametrize(("changes", "flags", "code"), [
     ({"protocol": 1}, 0, "unsupported-protocol"),
+    ({"protocol": 2}, 0, "unsupported-protocol"),               # until templates are served
     ({"protocol": 3}, 0, "unsupported-protocol"),
     ({"protocol": 255}, 0, "unsupported-protocol"),
     ({"min_version": 3, "max_version": 9}, 0, "protocol-version-mismatch"),
@@ -77,7 +78,6 @@ def test_set_up_for_mining():
     ({"flags": 2}, 0xFFFFFFFA, "unsupported-feature-flags"),
     ({"flags": 0xFFFFFFFF}, 0xFFFFFFFA, "unsupported-feature-flags"),
     ({"flags": 8}, 0xFFFFFFFA, "unsupported-feature-flags"),
-    ({"protocol": 2, "flags": 1}, 0xFFFFFFFF, "unsupported-feature-flags"),
 ])
 def test_refused_set_up_names_its_reason_and_closes(changes, flags, code):
     session = MiningServerSession(7, make_surroundings())
@@ -108,16 +108,6 @@ def test_nothing_comes_before_set_up(message):
 def test_what_the_mining_phase_has_no_place_for(message):
     with pytest.raises(UnexpectedMessage, match="MINING"):
         ready_session().receive(message, START)
-
-
-def test_template_distribution_listens_and_logs():
-    session = MiningServerSession(7, make_surroundings())
-    session.receive(setup(protocol=2), START)
-    assert session.subprotocol is Subprotocol.TEMPLATE_DISTRIBUTION
-    (step,) = session.receive(template.CoinbaseOutputConstraints(10, None), START)
-    assert step == Happened(7, "info", "message.ignored", (("message", "CoinbaseOutputConstraints"),))
-    with pytest.raises(UnexpectedMessage, match="TEMPLATE_DISTRIBUTION"):
-        session.receive(open_standard(), START)
 
 
 # --- channels ---------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, WorkerStats
 from warppool.net.limits import connection_cap
 from warppool.net.listener import Listener, listen
+from warppool.net.loglimit import LogLimit
 from warppool.net.outbox import FlushAndStop, StopAccepting
 from warppool.net.reactor import Reactor
 from warppool.net.worker import Worker
@@ -154,6 +155,8 @@ class House(ABC):
         self._reactor = Reactor(self.listeners, self._inboxes, max_per_ip=stratum.max_per_ip,
                                 max_connections=connection_cap(stratum.max_connections, fds_each))
         self._undo.append(self._reactor.close)
+        self._log_limit = LogLimit()
+        self._undo.append(self._log_limit.close)
         self._hasher = Hasher(stratum.workers)
         self._undo.append(self._hasher.stop)
         self._workers = [self._build_worker(index) for index in range(stratum.workers)]

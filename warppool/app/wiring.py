@@ -181,7 +181,7 @@ class Daemon(House):
 
         connector = Connector(self.config, index, self.certificate, self._shuffle, post)
         return Worker(index, inbox, self._reactor.mailbox, self._hasher, connector, record=record, refused=refused,
-                      found=found, hear=connector.hear)
+                      found=found, hear=connector.hear, log_limit=self._log_limit)
 
     # --- running ------------------------------------------------------------------------------------------------------
 

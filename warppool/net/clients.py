@@ -11,7 +11,7 @@ class Client:
     """One connection and its account with the worker."""
 
     __slots__ = ("connection", "due", "holders", "is_full", "is_leaving", "is_mute", "is_parting", "is_queued",
-                 "owes_job", "peer", "turn", "unreported", "waiting")
+                 "owes_job", "peer", "said", "turn", "unreported", "waiting")
 
     is_upstream = False
 
@@ -19,6 +19,7 @@ class Client:
         self.connection = connection
         self.peer = peer
         self.due = math.inf                     # monotonic seconds of the one entry that stands
+        self.said = 0                           # the kinds of lines in the journal that it had, a bit each
         self.unreported = 0                     # bytes received and not yet reported as consumed
         self.waiting: bytearray | None = None   # bytes received that the connection has not been given
         self.turn = -1                          # number of the worker's turn in which it was given some last

@@ -59,11 +59,13 @@ from warppool.net.inbox import (
     Weighed,
     WorkerStats,
 )
+from warppool.net.loglimit import LogLimit
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Outgoing, ReactorItem
+from warppool.net.peerlines import PeerLines
 from warppool.net.resolver import Connect
 from warppool.net.turns import Turns
-from warppool.say import say
+from warppool.say import clip, say
 from warppool.threads import STOP
 
 log = logging.getLogger(__name__)
@@ -87,9 +89,6 @@ MAX_WAIT_S = 5.0
 MIN_TICK_S = 0.01
 """The least time between two ticks of one connection, so that one that wants a past time cannot spin the thread."""
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR,
-           "critical": logging.CRITICAL}
-
 
 class Worker:
     """Serves the connections that the reactor gives it; `run` is the body of its thread.
@@ -108,7 +107,8 @@ class Worker:
                  refused: Callable[[tuple[tuple[str, str, int, int], ...]], None],
                  found: Callable[[BlockFound], None],
                  dial: Callable[[Connect], None] | None = None,
-                 hear: Callable[[Any, Now], Sequence[Event]] | None = None) -> None:
+                 hear: Callable[[Any, Now], Sequence[Event]] | None = None,
+                 log_limit: LogLimit | None = None) -> None:
         self.index = index
         self.beat = time.monotonic()
         self._inbox = inbox
@@ -126,6 +126,7 @@ class Worker:
         self._is_out_of_work = False                        # ... until the next job, there is nothing to start with
         self._deadlines = Deadlines()
         self._turns = Turns()
+        self._lines = PeerLines(log_limit or LogLimit())
         self._offers: deque[Client] = deque()               # who is yet to be offered the latest job
         self._counts = Counts()
         self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
@@ -170,7 +171,7 @@ class Worker:
     def _next_items(self) -> list[Any]:
         """All that waits in the inbox, in order; nothing if a deadline comes first."""
         first_due = -math.inf if self._nudged or self._offers or self._turns.has_more else min(
-            self._deadlines.first, self._counts.refusals_due)
+            self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
         try:
             items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
         except queue.Empty:
@@ -253,7 +254,8 @@ class Worker:
             act(client, *args)
         except Exception:
             conn_id = client.connection.conn_id
-            log.exception("event=conn.failed conn=%d peer=%s", conn_id, client.peer)
+            if self._lines.may_say_failure(client.peer, self._now.monotonic):
+                log.exception("event=conn.failed conn=%d peer=%s", conn_id, client.peer)
             if not client.is_mute:
                 self._outgoing.close(conn_id)
                 self._mute(client)
@@ -277,7 +279,8 @@ class Worker:
         try:
             connection = self._connect(opened, self._now)
         except Exception:
-            log.exception("event=conn.failed conn=%d peer=%s", opened.conn_id, opened.peer)
+            if self._lines.may_say_failure(opened.peer, self._now.monotonic):
+                log.exception("event=conn.failed conn=%d peer=%s", opened.conn_id, opened.peer)
             self._outgoing.close(opened.conn_id)
             return
         client = self._clients[opened.conn_id] = Client(connection, opened.peer)
@@ -495,6 +498,7 @@ class Worker:
             client = self._clients.get(conn_id)
             if client is not None and client.due == due:
                 self._guard_client(self._come_due, client)
+        self._lines.limit.flush(now)
         if now >= self._counts.refusals_due:
             self._refused(self._counts.take_refusals())
 
@@ -527,9 +531,9 @@ class Worker:
                 self._find_block(event)
             elif isinstance(event, ShareRefused):
                 self._counts.refuse(event, self._now)
-                say(log, logging.DEBUG, "share.refused", conn=event.conn_id, user=event.user, reason=event.reason)
+                say(log, logging.DEBUG, "share.refused", conn=event.conn_id, user=clip(event.user), reason=event.reason)
             elif isinstance(event, Happened):
-                say(log, _LEVELS[event.level], event.name, conn=event.conn_id, **dict(event.fields))
+                self._lines.happened(event, self._clients.get(event.conn_id), self._now.monotonic)
             elif isinstance(event, Nudge):
                 self._nudged[event.conn_id] = None
             elif isinstance(event, Holds):
@@ -558,8 +562,7 @@ class Worker:
         client = self._clients.get(close.conn_id)
         if client is None or client.is_mute:
             return
-        level = logging.INFO if close.is_peers_fault else logging.DEBUG
-        say(log, level, "conn.closed", conn=close.conn_id, peer=client.peer, reason=close.reason)
+        self._lines.closed(close, client, self._now.monotonic)
         self._outgoing.close(close.conn_id)
         self._mute(client)
 
@@ -599,8 +602,8 @@ class Worker:
         self._counts.accept(shares)
         if log.isEnabledFor(logging.DEBUG):
             for share in shares:
-                say(log, logging.DEBUG, "share.accepted", conn=share.conn_id, channel=share.channel_id, user=share.user,
-                    difficulty=share.difficulty)
+                say(log, logging.DEBUG, "share.accepted", conn=share.conn_id, channel=share.channel_id,
+                    user=clip(share.user), difficulty=share.difficulty)
         self._record(shares)
 
     def _emit(self) -> None:

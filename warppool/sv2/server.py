@@ -39,7 +39,6 @@ from warppool.sv2.messages.mining import (
     UpdateChannel,
     UpdateChannelError,
 )
-from warppool.sv2.messages.template import CoinbaseOutputConstraints, RequestTransactionData, SubmitSolution
 from warppool.sv2.profile import Profile, Subprotocol
 from warppool.sv2.shares import Frames, ServerChannel, Shares, Step
 from warppool.sv2.types import Message
@@ -53,8 +52,9 @@ REQUIRES_VERSION_ROLLING = 4
 
 SUPPORTED_FLAGS: dict[int, int] = {
     Subprotocol.MINING: REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
-    Subprotocol.TEMPLATE_DISTRIBUTION: 0,
 }
+"""By the subprotocols that are served here; templates are not, yet."""
+
 ALL_FLAGS = 0xFFFFFFFF
 
 DEFAULT_EXTRANONCE_SIZE = 8
@@ -78,7 +78,6 @@ class Phase(IntEnum):
 
     AWAIT_SETUP = auto()
     MINING = auto()
-    TEMPLATE_DISTRIBUTION = auto()
     CLOSED = auto()
 
 
@@ -232,11 +231,8 @@ class MiningServerSession:
         if m.flags & ~supported:
             return self._refuse_setup(ALL_FLAGS & ~supported, "unsupported-feature-flags")
         self.agent = "/".join(part for part in (m.vendor, m.hardware_version, m.firmware) if part)
-        if m.protocol == Subprotocol.MINING:
-            self.phase = Phase.MINING
-            self.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
-        else:
-            self.phase = Phase.TEMPLATE_DISTRIBUTION
+        self.phase = Phase.MINING
+        self.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
         fields = (("protocol", m.protocol), ("agent", self.agent), ("device", m.device_id))
         return [SetupConnectionSuccess(used_version=PROTOCOL_VERSION, flags=0),
                 Happened(self.conn_id, "debug", "miner.set_up", fields)]
@@ -417,11 +413,6 @@ class MiningServerSession:
     def _submit_extended(self, m: SubmitSharesExtended, now: Now) -> list[Step]:
         return self._shares.submit(self._channels.get(m.channel_id), m, m.extranonce)
 
-    # -- the other subprotocol -----------------------------------------------------------------------------------
-
-    def _template_message(self, m: Message, now: Now) -> list[Step]:
-        return [Happened(self.conn_id, "info", "message.ignored", (("message", type(m).__name__),))]
-
     _STEPS: Mapping[tuple[Phase, type], Callable[..., list[Step]]] = MappingProxyType({
         (Phase.AWAIT_SETUP, SetupConnection): _setup,
         (Phase.MINING, RequestExtensions): _request_extensions,
@@ -431,16 +422,12 @@ class MiningServerSession:
         (Phase.MINING, CloseChannel): _close_channel,
         (Phase.MINING, SubmitSharesStandard): _submit_standard,
         (Phase.MINING, SubmitSharesExtended): _submit_extended,
-        (Phase.TEMPLATE_DISTRIBUTION, CoinbaseOutputConstraints): _template_message,
-        (Phase.TEMPLATE_DISTRIBUTION, RequestTransactionData): _template_message,
-        (Phase.TEMPLATE_DISTRIBUTION, SubmitSolution): _template_message,
     })
 
 
 _SUBPROTOCOLS = {
     Phase.AWAIT_SETUP: Subprotocol.COMMON,
     Phase.MINING: Subprotocol.MINING,
-    Phase.TEMPLATE_DISTRIBUTION: Subprotocol.TEMPLATE_DISTRIBUTION,
     Phase.CLOSED: Subprotocol.COMMON,
 }
 
