@@ -9,8 +9,8 @@ import pytest
 
 from tests.app.process import PoolProcess
 from tests.peers.bcoin_node import MATURE
-from tests.peers.bitcoind import Bitcoind, skip_unless_installed
-from tests.peers.pools import accepted, by_hand, run_check, until, when_mined, write_config
+from tests.peers.bitcoind import PRIVATE_SIGNET, Bitcoind, skip_unless_installed
+from tests.peers.pools import accepted, by_hand, machine, mining, run_check, until, when_mined, write_config
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.node.calls import METHODS
 
@@ -66,6 +66,23 @@ def test_a_full_block_of_wallet_transactions_with_the_smallest_reserve(tmp_path)
 
 
 # --- starts and ends of a node ----------------------------------------------------------------------------------------
+
+def test_blocks_of_both_protocols_on_a_node_with_one_rpc_thread(tmp_path):
+    """A block is handed in while the pool waits for the node's news, although the node serves one call at a time."""
+    with Bitcoind(tmp_path / "node", "-rpcthreads=1") as node, PoolProcess(write_config(tmp_path, node)) as pool:
+        with machine(pool) as first, by_hand(pool) as second:
+            first.begin()
+            for _ in range(3):
+                share = first.mine_block()
+                accepted(pool, share.hash)
+                second.until(lambda: second.work.prev_hash == share.hash)       # noqa: B023 - called at once
+                block = second.share(is_block=True)
+                accepted(pool, block)
+                first.await_tip(block)
+            (theirs,) = node.generate(1)
+            first.await_tip(from_display(theirs))
+        assert not pool.events("block.delayed") and not pool.events("node.lost")
+
 
 def test_the_node_starts_again_with_another_cookie(tmp_path):
     with Bitcoind(tmp_path / "node") as node:
@@ -189,3 +206,27 @@ def test_a_signet_that_wants_signatures_is_refused_by_name(tmp_path):
         assert status == 1 and any("signet_challenge" in line and challenge in line for line in lines), lines
         with PoolProcess(config) as pool:
             assert "signet_challenge" in pool.wait_for("node.lost")["reason"]
+
+
+def test_a_private_signet_is_mined_from_its_first_block(tmp_path):
+    """`initialblockdownload` is true there until the first block; difficulty 0.00113, by a processor."""
+    with Bitcoind(tmp_path / "node", PRIVATE_SIGNET, network="signet") as node:
+        assert node.call("getblockchaininfo")["initialblockdownload"]
+        config = write_config(tmp_path, node, difficulty={"start": 1e-5, "min": 1e-6})
+        with PoolProcess(config) as pool, mining(pool):
+            until(lambda: node.height >= 1, pool, patience_s=600)
+            pool.wait_for("block.accepted")
+        assert not pool.events("block.refused")
+
+
+def test_an_empty_testnet4_gives_work(tmp_path):
+    """Nobody is there to download from: the node gives templates, and that is what counts."""
+    with Bitcoind(tmp_path / "node", network="testnet4") as node:
+        assert node.call("getblockchaininfo")["initialblockdownload"]
+        config = write_config(tmp_path, node, difficulty={"start": 1e-5, "min": 1e-6})
+        status, lines = run_check(config)
+        assert status == 0, lines
+        with PoolProcess(config) as pool, by_hand(pool) as miner:
+            assert miner.work.prev_hash == from_display(node.best)
+            assert miner.work.nbits == 0x1D00FFFF
+            miner.share()

@@ -67,3 +67,37 @@ def test_a_longer_chain_replaces_a_block_of_ours_and_the_log_says_so(tmp_path):
             node.rejoin(far)
             miner.until(lambda: miner.work.prev_hash == from_display(top))
             pool.wait_for("block.side", lambda fields: fields["hash"] == to_display(block))
+
+
+def mined_and_other(pool: PoolProcess, *nodes: Bitcoind) -> tuple[Bitcoind, Bitcoind]:
+    """The node whose templates are mined now, and the other of two."""
+    number = int(pool.events("template.source")[-1]["node"].removeprefix("node-"))
+    return nodes[number], nodes[1 - number]
+
+
+def test_the_tip_of_most_work_is_mined_whichever_node_has_it(pair, tmp_path):
+    """The node that is mined is cut off; the other goes on with the chain of the world."""
+    with PoolProcess(write_config(tmp_path, *pair)) as pool, by_hand(pool) as miner:
+        first, second = mined_and_other(pool, *pair)
+        first.isolate()
+        (*_, far) = second.generate(3, FOREIGN)
+        miner.until(lambda: miner.work.prev_hash == from_display(far))
+        block = miner.share(is_block=True)
+        until(lambda: second.best == to_display(block), pool)
+        first.rejoin(second)
+        until(lambda: is_same_tip(first, second), pool)
+        miner.until(lambda: miner.work.prev_hash == from_display(second.best))
+
+
+def test_a_stopped_node_is_left_for_another_and_taken_back(pair, tmp_path):
+    """SIGSTOP: its port stays open, and nobody answers there."""
+    with PoolProcess(write_config(tmp_path, *pair)) as pool, by_hand(pool) as miner:
+        first, second = mined_and_other(pool, *pair)
+        first.pause()
+        (*_, top) = second.generate(2, FOREIGN)
+        miner.until(lambda: miner.work.prev_hash == from_display(top))
+        block = miner.share(is_block=True)
+        until(lambda: second.best == to_display(block), pool)
+        first.resume()
+        until(lambda: is_same_tip(first, second), pool)
+        miner.until(lambda: miner.work.prev_hash == block)
