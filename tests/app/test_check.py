@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from warppool.app.lock import DataDirLock
 from warppool.node.calls import CALLS, METHODS
 
 ANYONES = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
+TEST_ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 LISTEN = '[stratum]\nlisten = []\nsv2_listen = ["127.0.0.1:0"]\n'
 
 
@@ -76,7 +78,8 @@ def test_a_wrong_configuration_is_an_error_and_status_1(check, tmp_path, capsys)
     assert lines[0].startswith("error config: warppool.toml: pool.colour is not known: did you mean ")
     status, lines = check(mode=0o644)
     assert status == 1
-    assert lines == ["error config: secrets.toml: others may read it (mode 0644): chmod 600 secrets.toml"]
+    assert len(lines) == 1
+    assert lines[0].startswith("error config: secrets.toml: others may read it (mode 0644): chmod 600 secrets.toml, or")
     assert main(["check", "-c", str(tmp_path / "none.toml")]) == 1
     assert "cannot be read: No such file" in capsys.readouterr().out
 
@@ -226,8 +229,29 @@ def test_a_clock_that_was_never_set_is_an_error(check, node, monkeypatch):
     status, lines = check()
     assert status == 1
     assert graded(lines, "error") == [
-        "error clock: it shows 2020-09-13T12:26:40Z, which is past: set it, and have NTP keep it",
-        "error clock: it is 100000000 s behind what the next block may show: set it"]
+        "error clock: it shows 2020-09-13T12:26:40Z, which is past: set it, and have NTP keep it"]
+
+
+def test_a_clock_behind_the_chain_is_an_error_and_on_regtest_the_doing_of_the_blocks(check, node, monkeypatch):
+    template = node.template() | {"mintime": int(time.time()) + 100}
+    node.hooks["getblocktemplate"] = lambda params: template
+    status, lines = check()
+    assert status == 0
+    assert re.match(r"warn clock: the blocks of this regtest chain are (99|100) s ahead of this clock, ", lines[-1])
+    node.network = "testnet4"
+    monkeypatch.setenv("WARPPOOL__POOL__NETWORK", "testnet4")
+    monkeypatch.setenv("WARPPOOL__POOL__PAYOUT_ADDRESS", TEST_ADDRESS)
+    status, lines = check()
+    assert status == 1
+    assert re.match(r"error clock: it is (99|100) s behind what the next block may show: set it", lines[-1])
+
+
+def test_a_start_outside_of_its_bounds_is_a_warning(check):
+    for more, words in (("[difficulty]\nmin = 2000\n", "start at difficulty.min, 2000: raise it, or lower min"),
+                        ("[difficulty]\nmax = 10\n", "start at difficulty.max, 10: lower it, or raise max")):
+        status, lines = check(LISTEN + more)
+        assert status == 0
+        assert graded(lines, "warn") == [f"warn difficulty.start: it holds 1024.0, and machines {words}"]
 
 
 @pytest.mark.parametrize(("offset", "warned"), [(11, True), (-11, True), (10, False), ("x", False)])
@@ -241,7 +265,8 @@ def test_a_clock_apart_from_its_peers_is_a_warning(check, node, offset, warned):
 @pytest.mark.parametrize("method", ["getblockchaininfo", "getblocktemplate"])
 @pytest.mark.parametrize(("mood", "sentence"), [
     (Mood.HANG, "no whole answer from NODE in time"),
-    (Mood.UNAUTHORIZED, "the node refuses the cookie of cookie (HTTP 401)"),
+    (Mood.UNAUTHORIZED,
+     "the node refuses the cookie of cookie (HTTP 401): is it the cookie of the node at node.url?"),
     (Mood.FORBIDDEN, "the node forbids METHOD (HTTP 403): let this machine in by rpcallowip, and where it has an "
      "rpcwhitelist, add METHOD for this user there"),
     (Mood.BUSY, "the node is starting or too busy (HTTP 503): 'Work queue depth exceeded'"),
@@ -304,12 +329,15 @@ def test_a_node_that_keeps_its_clock_to_itself_is_well(check, node):
 def test_a_node_that_is_away_or_shows_another_cookie_or_none_is_an_error(check, node, tmp_path):
     cookie = tmp_path / "cookie"
     cookie.write_text("__cookie__:of-yesterday")
-    assert check()[1][-1] == "error node[0]: URL: the node refuses the cookie of cookie (HTTP 401)"
+    assert check()[1][-1] == ("error node[0]: URL: the node refuses the cookie of cookie (HTTP 401): is it "
+                               "the cookie of the node at node.url?")
     node.stop()
     address = node.url.removeprefix("http://")
-    assert check()[1][-1] == f"error node[0]: URL: cannot connect to {address}: Connection refused"
+    assert check()[1][-1] == (f"error node[0]: URL: cannot connect to {address}: Connection refused: is the "
+                               "node running, with server=1, and is node.url its RPC port?")
     cookie.unlink()
-    assert check()[1][-1] == "error node[0]: URL: no cookie at cookie: is the node running, and is this its directory?"
+    assert check()[1][-1] == ("error node[0]: URL: no cookie at cookie: is the node running, and is "
+                               "node.cookie_file in its directory?")
 
 
 def test_a_node_of_another_network_is_an_error(check, node):

@@ -54,10 +54,10 @@ def test_version(capsys, program, words):
 @pytest.mark.parametrize(("args", "words"), [
     ([], "the following arguments are required: COMMAND"),
     (["walk"], "invalid choice: 'walk'"),
-    (["run"], "the following arguments are required: -c/--config"),
-    (["translate"], "the following arguments are required: -c/--config"),
-    (["check"], "the following arguments are required: -c/--config"),
-    (["shares"], "the following arguments are required: -c/--config"),
+    (["run"], "-c FILE is missing, and there is no /none/warppool.toml: name the configuration"),
+    (["translate"], "-c FILE is missing, and there is no /none/translator.toml: name the configuration"),
+    (["check"], "-c FILE is missing, and there is no /none/warppool.toml: name the configuration"),
+    (["shares"], "-c FILE is missing, and there is no /none/warppool.toml: name the configuration"),
     (["run", "-c", "x", "y\nz"], "unrecognized arguments: y z"),
     (["demo", "--blocks", "0"], "'0' is no whole number from 1 to 1000"),
     (["demo", "--blocks", "1" * 5000], "is no whole number from 1 to 1000"),
@@ -69,13 +69,29 @@ def test_version(capsys, program, words):
     (["translate", "-c", "/none/translator.toml"], "/none/translator.toml: cannot be read: No such file or directory"),
     (["shares", "-c", "/none/warppool.toml"], "/none/warppool.toml: cannot be read: No such file or directory"),
 ])
-def test_wrong_usage_is_one_line_and_status_2(capsys, args, words):
+def test_wrong_usage_is_one_line_and_status_2(capsys, monkeypatch, args, words):
+    monkeypatch.setattr(cli, "DEFAULT_CONFIG", Path("/none/warppool.toml"))
+    monkeypatch.setattr(cli, "DEFAULT_TRANSLATOR_CONFIG", Path("/none/translator.toml"))
     assert cli.main(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("warppool: error: ")
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_without_a_file_the_one_in_etc_is_meant_where_it_exists(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "DEFAULT_CONFIG", tmp_path / "warppool.toml")
+    monkeypatch.setattr(cli, "DEFAULT_TRANSLATOR_CONFIG", tmp_path / "translator.toml")
+    for name, program in (("warppool.toml", lambda: cli.main(["run"])),
+                          ("translator.toml", lambda: cli.translator([]))):
+        (tmp_path / name).write_text("colour = 1")
+        assert program() == 2
+        assert f"{tmp_path / name}: " in capsys.readouterr().err
+    for command in ("run", "check", "shares"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "-h"])
+        assert "(default: /" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("raised", "status"), [

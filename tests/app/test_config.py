@@ -171,7 +171,11 @@ def test_the_environment_wins_over_the_file(read, tmp_path):
     ("WARPPOOL__STRATUM__WORKER", "1", "is not known: did you mean workers?"),
     ("WARPPOOL__STRATUMS__WORKERS", "1", "is not known: did you mean [stratum]?"),
     ("WARPPOOL__POOL", "1", "is not known: did you mean"),
-    ("WARPPOOL__SECRETS__NODE_PASSWORDS", "[]", "is not known: did you mean"),
+    ("WARPPOOL__SECRETS__NODE_PASSWORDS", "[]", "is not known: secrets do not go into the environment: put it into a "
+     "file, and name that by WARPPOOL__SECRETS__NODE_PASSWORDS_FILE"),
+    ("WARPPOOL__SECRETS__PASSWORD_FILE", "/x", "did you mean WARPPOOL__SECRETS__NODE_PASSWORDS_FILE?"),
+    ("WARPPOOL__POOL__NETWORK_FILE", "/none/x", "/none/x: cannot be read: No such file or directory: name a file"),
+    ("WARPPOOL__SECRETS__NODE_PASSWORDS_FILE", "", "is empty: it takes the path of a file"),
 ])
 def test_a_wrong_variable_is_named(read, tmp_path, variable, value, words):
     with pytest.raises(ConfigError) as error:
@@ -340,7 +344,9 @@ def test_a_user_without_its_password_is_refused(read):
 def test_secrets_that_others_may_read_are_refused(read, tmp_path, mode):
     with pytest.raises(ConfigError) as error:
         read(mode=mode)
-    assert words_of(error, tmp_path) == f"secrets.toml: others may read it (mode {mode:04o}): chmod 600 secrets.toml"
+    assert words_of(error, tmp_path) == (f"secrets.toml: others may read it (mode {mode:04o}): chmod 600 secrets.toml, "
+                                          "or, where a container engine made it so, name the folder that it is in by "
+                                          "CREDENTIALS_DIRECTORY")
 
 
 def test_tighter_secrets_are_taken(read):
@@ -355,6 +361,20 @@ def test_the_credential_of_systemd_comes_first_and_may_have_its_mode(read, tmp_p
     (credentials / "secrets.toml").write_text(f'sv2_static_priv_key_hex = "{"08" * 32}"')
     (credentials / "secrets.toml").chmod(0o444)
     assert read(environ=environ, mode=0o644).secrets.sv2_static_priv_key == bytes.fromhex("08" * 32)
+
+
+def test_secrets_may_come_from_files_that_the_environment_names(read, tmp_path):
+    """As container engines mount them: one file for each, 0444; a variable wins over secrets.toml."""
+    for name, text in (("key", "09" * 32 + "\n"), ("passwords", "hunter2\ncorrect horse\n"), ("network", "regtest\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o444)
+    config = read(POOL.replace("regtest", "signet", 1) + "[[node]]\nuser = 'a'\n[[node]]\nuser = 'b'\n", environ={
+        "WARPPOOL__SECRETS__SV2_STATIC_PRIV_KEY_HEX_FILE": str(tmp_path / "key"),
+        "WARPPOOL__SECRETS__NODE_PASSWORDS_FILE": str(tmp_path / "passwords"),
+        "WARPPOOL__POOL__NETWORK_FILE": str(tmp_path / "network")})
+    assert config.secrets.sv2_static_priv_key == bytes.fromhex("09" * 32)
+    assert [node.password for node in config.nodes] == ["hunter2", "correct horse"]
+    assert config.pool.network == "regtest"
 
 
 def test_no_key_is_needed_without_stratum_v2(read):

@@ -87,6 +87,9 @@ class Hung:
     def relieve(self) -> None:
         pass
 
+    def mistake(self) -> str:
+        return ""
+
     def waits_for(self) -> str:
         return "waiting for the node: no template yet"
 

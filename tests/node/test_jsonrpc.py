@@ -153,7 +153,7 @@ def test_a_name_that_no_one_knows(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(NodeError, match=r"cannot send to node\.invalid:1: Name or service not known"):
+    with pytest.raises(NodeError, match=r"cannot look up node\.invalid: Name or service not known: mend"):
         call(JsonRpc(NodeAddress.parse("http://node.invalid:1"), UserPassword("a", "b")))
 
 

@@ -155,7 +155,7 @@ def _read(path: Path, key: str) -> bytes:
         raise ConfigError(f"{key}: {path} may not be read by this user: chgrp it and its folder to a group of the "
                           "service (SupplementaryGroups= of the unit), chmod 640") from None
     except OSError as exc:
-        raise ConfigError(f"{key}: {path} cannot be read: {exc.strerror}") from exc
+        raise ConfigError(f"{key}: {path} cannot be read: {exc.strerror}: name the file in PEM form") from exc
 
 
 def _no_certificate(data: bytes) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from warppool.app.config import TAG_CUT, UNGUARDED, unserved
+from warppool.app.config import TAG_CUT, UNGUARDED, start_off_range, unserved
 from warppool.app.connector import doors_of
 from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
 from warppool.app.lock import holder
@@ -66,6 +66,8 @@ def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
         yield Finding("warn", "pool.payout_address", f"{UNGUARDED}: use an address of today")
     if config.pool.is_tag_cut:
         yield Finding("warn", "pool.coinbase_tag", f"{TAG_CUT}: shorten it")
+    if odd := start_off_range(config):
+        yield Finding("warn", "difficulty.start", odd)
     for key in unserved(config):
         yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
     if config.secrets.sv2_static_priv_key is not None:
@@ -127,7 +129,7 @@ def _ask(key: str, rpc: JsonRpc, url: str, pool: PoolConfig, tips: dict[str, int
     yield Finding("ok", key, f"{url} is on {network} and gives templates, now for height {template.tip.height} and "
                   f"{len(answer['transactions'])} transactions")
     yield from _rights(key, rpc)
-    yield from _clock_of_node(answer, time.time())
+    yield from _clock_of_node(answer, time.time(), network)
     yield from _clock_of_peers(rpc)
 
 
@@ -158,10 +160,16 @@ def _rights(key: str, rpc: JsonRpc) -> Iterator[Finding]:
         yield Finding("ok", key, f"it lets us make every call that the pool makes: {', '.join(METHODS)}")
 
 
-def _clock_of_node(answer: Any, now: float) -> Iterator[Finding]:
-    """Jobs carry the node's time: where it is far from ours, one of the two is wrong, and blocks may be refused."""
+def _clock_of_node(answer: Any, now: float, network: str) -> Iterator[Finding]:
+    """Jobs carry the node's time: where it is far from ours, one of the two is wrong, and blocks may be refused.
+
+    On regtest blocks are found faster than one a second; each must show a later second, and so the chain runs ahead.
+    """
     earliest, offset = answer.get("mintime"), answer["curtime"] - now
-    if isinstance(earliest, int) and now < earliest:
+    if isinstance(earliest, int) and now < earliest and network == "regtest":
+        yield Finding("warn", "clock", f"the blocks of this regtest chain are {earliest - now:.0f} s ahead of this "
+                      "clock, since they were found faster than one a second: wait so long, or begin a new chain")
+    elif isinstance(earliest, int) and now < earliest:
         yield Finding("error", "clock", f"it is {earliest - now:.0f} s behind what the next block may show: set it")
     elif abs(offset) > WARN_OFFSET_S:
         grade = "error" if abs(offset) > FAR_OFFSET_S else "warn"

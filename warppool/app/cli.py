@@ -11,16 +11,22 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from warppool import __version__
+from warppool.app import terminal
 from warppool.errors import ConfigError, WarppoolError
 
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
 """What a shell reports of a program that SIGINT ended: 128 + 2."""
+
+DEFAULT_CONFIG = Path("/etc/warppool/warppool.toml")
+DEFAULT_TRANSLATOR_CONFIG = Path("/etc/warppool/translator.toml")
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -85,32 +91,56 @@ def shares(args: argparse.Namespace) -> int:
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong on one line; the usage is for those who ask by -h."""
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)         # argparse's own swallows the error of a full disk
+
     def error(self, message: str) -> None:      # type: ignore[override]
         raise ConfigError(f"{' '.join(message.split())} ({self.prog} -h shows the usage)")
 
 
 def _run(parser: _Parser, argv: Sequence[str] | None) -> int:
     """Parse, call, and turn what goes wrong into one line and an exit status."""
+    terminal.prepare()
     try:
-        args = parser.parse_args(argv)
-        call: Command = args.call
-        status = call(args)
-        sys.stdout.flush()      # here, where a closed pipe can still be told from a crash
-        return status
+        return _call(parser, argv)
     except ConfigError as exc:
         return _fail(parser.prog, exc, USAGE)
     except WarppoolError as exc:
         return _fail(parser.prog, exc, FAILED)
-    except BrokenPipeError:
-        # Whoever read us has enough. Python flushes stdout once more at its end, so give that somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:     # whoever read us has enough
+        terminal.abandon_stdout()
         return FAILED
+    except OSError as exc:
+        terminal.abandon_stdout()
+        return _fail(parser.prog, WarppoolError(terminal.words_of(exc)), FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
+def _call(parser: _Parser, argv: Sequence[str] | None) -> int:
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit:          # after -h or --version
+        sys.stdout.flush()
+        raise
+    if getattr(args, "config", None) is None and hasattr(args, "default_config"):
+        args.config = _found(args.default_config)
+    call: Command = args.call
+    status = call(args)
+    sys.stdout.flush()          # here, where a closed pipe can still be told from a crash
+    return status
+
+
+def _found(default: Path) -> Path:
+    """The file that is meant where none is named, if it is there."""
+    if not os.path.exists(default):
+        raise ConfigError(f"-c FILE is missing, and there is no {default}: name the configuration")
+    return default
+
+
 def _fail(prog: str, exc: WarppoolError, status: int) -> int:
-    print(f"{prog}: error: {' '.join(str(exc).split())}", file=sys.stderr)
+    with suppress(OSError):     # stderr cannot be written either: the status is all that is left to say
+        print(f"{prog}: error: {' '.join(str(exc).split())}", file=sys.stderr)
     return status
 
 
@@ -139,14 +169,16 @@ def _add(commands: Commands[_Parser], name: str, sentence: str, call: Command) -
     return parser
 
 
-def _with_config(parser: argparse.ArgumentParser, holds: str = "warppool.toml; secrets.toml is looked for beside it"
-                 ) -> argparse.ArgumentParser:
-    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help=holds)
+def _with_config(parser: argparse.ArgumentParser, holds: str = "warppool.toml; secrets.toml is looked for beside it",
+                 default: Path | None = None) -> argparse.ArgumentParser:
+    default = default or DEFAULT_CONFIG
+    parser.set_defaults(default_config=default)
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"{holds} (default: {default}, if it exists)")
     return parser
 
 
 def _with_translator_config(parser: argparse.ArgumentParser) -> None:
-    _with_config(parser, "translator.toml")
+    _with_config(parser, "translator.toml", DEFAULT_TRANSLATOR_CONFIG)
 
 
 def _add_run(commands: Commands[_Parser]) -> None:
@@ -176,7 +208,7 @@ def _add_check(commands: Commands[_Parser]) -> None:
 def _add_mine(commands: Commands[_Parser]) -> None:
     parser = _add(commands, "mine", "mine on a pool with the CPU, for trying things out", _late("mine"))
     parser.add_argument("url", metavar="URL", help="stratum2+tcp://HOST:PORT/PUBLIC-KEY, stratum+tcp://HOST:PORT or "
-                        "stratum+tls://HOST:PORT")
+                        "stratum+tls://HOST:PORT (also stratum+ssl)")
     parser.add_argument("-u", "--user", required=True, metavar="NAME", help="name to mine under, such as alice.rig1")
     parser.add_argument("--channel", choices=("standard", "extended"), default="extended",
                         help="kind of channel to open, V2 (default: extended)")

@@ -22,8 +22,10 @@ from warppool.app.options import (
     PoolConfig,
     Secrets,
     StratumConfig,
+    options_of,
 )
 from warppool.app.reading import (
+    ENVIRONMENT_PREFIX,
     Given,
     Sections,
     check_doors,
@@ -32,6 +34,7 @@ from warppool.app.reading import (
     read_sections,
     read_toml,
     shown,
+    text_of_file,
 )
 from warppool.bitcoin.address import AddressError, script_of
 from warppool.errors import ConfigError
@@ -78,6 +81,16 @@ TAG_CUT = f"more than {MAX_TAG_SIZE} bytes: it is cut, and the next release will
 UNGUARDED = "anyone can spend what a block pays there, since no rule guards that kind of address yet"
 
 
+def start_off_range(config: Config) -> str:
+    """What is odd about difficulty.start; "" for nothing. It is no mistake: the bounds win."""
+    given = config.difficulty
+    if given.start < given.min:
+        return f"it holds {given.start}, and machines start at difficulty.min, {given.min}: raise it, or lower min"
+    if given.max and given.start > given.max:
+        return f"it holds {given.start}, and machines start at difficulty.max, {given.max}: lower it, or raise max"
+    return ""
+
+
 def unserved(config: Config) -> tuple[str, ...]:
     """Keys of listeners that are asked for and that nothing serves yet; each is worth one warning."""
     return tuple(f"stratum.{key}" for key in UNSERVED_LISTENERS if getattr(config.stratum, key))
@@ -87,23 +100,41 @@ def unserved(config: Config) -> tuple[str, ...]:
 
 def read_secrets(folder: Path, environ: Mapping[str, str]) -> Secrets:
     """The first secrets.toml there is: systemd's credential, else that in `folder`, which must be 0600 or tighter."""
-    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-    if credentials and (Path(credentials) / "secrets.toml").exists():
-        path = Path(credentials) / "secrets.toml"
-    else:
-        path = folder / "secrets.toml"
-        try:
-            mode = path.stat().st_mode & 0o777
-        except FileNotFoundError:
-            return Secrets()
-        except OSError as exc:
-            raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
-        if mode & 0o077:
-            raise ConfigError(f"{path}: others may read it (mode {mode:04o}): chmod 600 {path}")
-    document = read_toml(path)
+    path = _secrets_file(folder, environ)
+    document = {} if path is None else read_toml(path)
     given = {key: Given(value, f"{path}: {key}") for key, value in document.items()}
-    secrets: Secrets = read_section(POOL_FORM, "", Secrets, given, folder, str(path))
+    given |= _secrets_of_environment(environ)
+    secrets: Secrets = read_section(POOL_FORM, "", Secrets, given, folder, str(path or folder / "secrets.toml"))
     return secrets
+
+
+def _secrets_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
+    """The secrets.toml that counts, None if there is none. $CREDENTIALS_DIRECTORY is guarded by whoever made it."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+    if credentials and os.path.exists(Path(credentials) / "secrets.toml"):
+        return Path(credentials) / "secrets.toml"
+    path = folder / "secrets.toml"
+    try:
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}: chown it to the user that runs this") from exc
+    if mode & 0o077 and not path.is_dir():
+        raise ConfigError(f"{path}: others may read it (mode {mode:04o}): chmod 600 {path}, or, where a container "
+                          "engine made it so, name the folder that it is in by CREDENTIALS_DIRECTORY")
+    return path
+
+
+def _secrets_of_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    """What `WARPPOOL__SECRETS__KEY_FILE` names: the value alone, of node_passwords one a line."""
+    given = {}
+    for key, _, _ in options_of(Secrets):
+        variable = f"{ENVIRONMENT_PREFIX}SECRETS__{key.upper()}_FILE"
+        if variable in environ:
+            text = text_of_file(variable, environ[variable])
+            given[key] = Given(text.splitlines() if key == "node_passwords" else text.strip(), variable)
+    return given
 
 
 def _with_passwords(nodes: Iterable[NodeConfig], secrets: Secrets) -> list[NodeConfig]:

@@ -129,6 +129,10 @@ class House(ABC):
     def waits_for(self) -> str:
         """What is still missing before `is_ready`, for `systemctl status`."""
 
+    def mistake(self) -> str:
+        """What only the operator can mend, found before `is_ready`; "" for nothing."""
+        return ""
+
     @abstractmethod
     def say_summary(self, summary: Summary, now: float) -> None:
         """The line of each minute, at monotonic `now`."""

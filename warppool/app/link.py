@@ -208,7 +208,7 @@ class PoolUrl:
             raise ConfigError(f"{text!r}: {_SHAPE} ({exc})") from None
         if not _is_pool(parts) or not parts.hostname or not port or len(key) != (32 if _is_v2(parts) else 0):
             raise ConfigError(f"{text!r}: {_SHAPE}")
-        return cls(parts.hostname, port, key, parts.scheme == "stratum+tls")
+        return cls(parts.hostname, port, key, parts.scheme in _TLS)
 
     @property
     def place(self) -> str:
@@ -225,6 +225,9 @@ class PoolUrl:
         return Sv2Link(self, user, kind, hash_rate) if self.public_key else Sv1Link(user)
 
 
+_TLS = ("stratum+tls", "stratum+ssl")
+"""Two names for one thing: firmware writes either."""
+
 _SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT or "
           "stratum+tls://HOST:PORT")
 
@@ -234,7 +237,7 @@ def _is_v2(parts: SplitResult) -> bool:
 
 
 def _is_pool(parts: SplitResult) -> bool:
-    return parts.scheme in ("stratum2+tcp", "stratum+tcp", "stratum+tls")
+    return parts.scheme in ("stratum2+tcp", "stratum+tcp", *_TLS)
 
 
 def tls_context(trusted: Path | None) -> ssl.SSLContext:
@@ -242,7 +245,8 @@ def tls_context(trusted: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=None if trusted is None else str(trusted))
     except (OSError, ssl.SSLError) as exc:
-        raise ConfigError(f"{trusted}: no certificates can be read from it: {exc.strerror or exc}") from exc
+        raise ConfigError(f"--trust: {trusted}: no certificates can be read from it: {exc.strerror or exc}: name the "
+                          "file with the pool's certificate in PEM form") from exc
 
 
 def difficulty_of(target: int) -> str:

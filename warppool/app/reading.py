@@ -7,14 +7,17 @@ is checked by who reads the whole file (`config.py`, `translatorconfig.py`).
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from warppool.app.options import PATH, Address, Form, Kind, Refused, options_of
 from warppool.errors import ConfigError
@@ -60,15 +63,35 @@ class Sections:
 
 def read_toml(path: Path) -> dict[str, object]:
     """The document at `path`, decimal numbers exact; ConfigError."""
+    text = _text_of(path)
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file, parse_float=Decimal)
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: is not UTF-8 at byte {exc.start}") from exc
+        return tomllib.loads(text.replace("\r\n", "\n"), parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as exc:
-        raise ConfigError(f"{path}: is not TOML: {' '.join(str(exc).split())}") from exc
+        raise ConfigError(f"{path}: is not TOML: {toml_advice(str(exc), text)}") from exc
+
+
+def _text_of(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError as exc:
+        raise ConfigError(f"{path}: cannot be read: Is a directory: name the file in it") from exc
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{path}: cannot be read: No such file or directory: name a file that exists") from exc
+    except PermissionError as exc:
+        raise ConfigError(f"{path}: cannot be read: Permission denied: chown it to the user that runs this, or run as "
+                          "another") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}: look at its disk") from exc
+    if data.startswith(codecs.BOM_UTF8):
+        raise ConfigError(f"{path}: begins with a byte order mark (BOM), which TOML does not know: save it as UTF-8 "
+                          "without BOM")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(f"{path}: is not UTF-8 at byte 0, it looks like UTF-16: save it as UTF-8 without BOM")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: is not UTF-8 at byte {exc.start}, in line {data[:exc.start].count(10) + 1}: save "
+                          "it as UTF-8") from exc
 
 
 def read_sections(form: Form, document: Mapping[str, object], *, folder: Path, environ: Mapping[str, str],
@@ -107,6 +130,14 @@ def read_section(form: Form, name: str, section: type[Any], given: Mapping[str, 
 
 def default_data_dir(environ: Mapping[str, str], name: str = "warppool") -> Path:
     """Where the program `name` keeps its files when its own file does not say."""
+    try:
+        return _default_data_dir(environ, name)
+    except RuntimeError as exc:             # of Path.home
+        raise ConfigError("data_dir is not given, and without $HOME there is no place for it: write data_dir = "
+                          f'"/path/of/{name}", or set XDG_STATE_HOME') from exc
+
+
+def _default_data_dir(environ: Mapping[str, str], name: str) -> Path:
     state = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if state:
         return Path(state)
@@ -169,14 +200,20 @@ def _override(form: Form, tables: Tables, environ: Mapping[str, str]) -> None:
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
         name, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if name == "secrets" and form.secrets is not None:
+            check_secret_variable(variable, key, form.secrets)
+            continue
         if name not in form.sections:
             raise ConfigError(f"{variable} is not known: {_nearest(form, name, '')}")
         kinds = {known: option.kind for known, _, option in options_of(form.sections[name])}
+        value = environ[variable]
+        if key not in kinds and key.removesuffix("_file") in kinds:
+            key, value = key.removesuffix("_file"), text_of_file(variable, value)
         if key not in kinds:
             raise ConfigError(f"{variable} is not known: {_nearest(form, key, name)}")
         if len(tables[name]) > 1:
             raise ConfigError(f"{variable} could mean any of {len(tables[name])} [[{name}]]: write it in the file")
-        tables[name][0][key] = Given(_typed(variable, environ[variable], kinds[key]), variable)
+        tables[name][0][key] = Given(_typed(variable, value, kinds[key]), variable)
 
 
 def _typed(variable: str, text: str, kind: Kind) -> object:
@@ -191,12 +228,37 @@ def _typed(variable: str, text: str, kind: Kind) -> object:
     return document["value"]
 
 
+def check_secret_variable(variable: str, key: str, secrets: type[Any]) -> None:
+    """ConfigError unless `variable` names a file for a secret: secrets themselves stay out of the environment."""
+    if key.removesuffix("_file") not in _keys(secrets):
+        closest = get_close_matches(key.removesuffix("_file"), _keys(secrets), n=1, cutoff=0.0)[0]
+        raise ConfigError(f"{variable} is not known: did you mean {ENVIRONMENT_PREFIX}SECRETS__{closest.upper()}_FILE?")
+    if not key.endswith("_file"):
+        raise ConfigError(f"{variable} is not known: secrets do not go into the environment: put it into a file, and "
+                          f"name that by {variable}_FILE")
+
+
+def text_of_file(variable: str, name: str) -> str:
+    """What stands in the file that an environment variable `..._FILE` names, without the line end at its end."""
+    if not name:
+        raise ConfigError(f"{variable} is empty: it takes the path of a file")
+    try:
+        return _text_of(Path(name)).rstrip("\r\n")
+    except ConfigError as exc:
+        raise ConfigError(f"{variable}: {exc}") from exc
+
+
 # --- words of errors --------------------------------------------------------------------------------------------------
 
 def _nearest(form: Form, name: str, section_name: str, section: type[Any] | None = None) -> str:
     """Name what was probably meant: the same key elsewhere, else the closest word of `section`, or of all sections."""
-    from difflib import get_close_matches
-
+    if form.secrets is not None and section is form.secrets:
+        for home, members in form.sections.items():
+            if name == home or name in _keys(members):
+                return f"it belongs into {form.file}, as [{home}]" if name == home else (
+                    f"it belongs into {form.file}, as {home}.{name}")
+    elif form.secrets is not None and name in _ALIASES:
+        return _ALIASES[name]
     if form.secrets is None or section is not form.secrets:
         if form.secrets is not None and name in _keys(form.secrets):
             return "it belongs into secrets.toml"
@@ -206,6 +268,40 @@ def _nearest(form: Form, name: str, section_name: str, section: type[Any] | None
     section = section or form.sections.get(section_name)
     closest = get_close_matches(name, form.sections if section is None else _keys(section), n=1, cutoff=0.0)[0]
     return f"did you mean {f'[{closest}]' if section is None else closest}?"
+
+
+_IN_SECRETS: Final = "it belongs into secrets.toml, as node_passwords = [\"...\"], one for each [[node]] with a user"
+_AS_USER: Final = "did you mean user in [[node]]?"
+_ALIASES: Final = {
+    **dict.fromkeys(("password", "pass", "rpcpassword", "rpc_password", "node_password"), _IN_SECRETS),
+    **dict.fromkeys(("rpcuser", "rpc_user", "username", "login"), _AS_USER),
+    **dict.fromkeys(("rpcauth", "rpc_auth"), "say user in [[node]], and its password in secrets.toml"),
+    "secrets": "secrets stand in a file of their own, secrets.toml, without a heading",
+}
+"""What people write, by the habits of other programs, and what is meant here."""
+
+
+def toml_advice(words: str, text: str) -> str:
+    """What `tomllib` says, on one line, with a cure. Values are not repeated: the file may be that of the secrets."""
+    words = " ".join(words.split())
+    lines = text.splitlines() or [""]
+    found = re.search(r"line (\d+)", words)
+    number = min(int(found[1]), len(lines)) if found else len(lines)
+    line = lines[number - 1].strip()
+    key = line.partition("=")[0].strip()
+    where = f"line {number}"
+    named = key if "=" in line and re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", key) else "a key"
+    header = line if re.fullmatch(r"\[\[?[A-Za-z0-9_. -]{1,40}\]?\]", line) else ""
+    if "Cannot declare" in words or "Cannot mutate" in words or ("overwrite" in words and header):
+        return (f"{where}: {header or 'a section'} stands there twice: put the keys of both under one heading, and "
+                f"head each of several tables [[NAME]] ({words})")
+    if "overwrite a value" in words:
+        return f"{where}: {named} stands there twice: remove one of them ({words})"
+    if "Invalid value" in words:
+        return f"{where}: {named} holds no value of TOML: texts stand in quotation marks ({words})"
+    if "Expected '='" in words or "Invalid statement" in words:
+        return f"{where} is no `key = value`, no [section] and no # comment: mend it ({words})"
+    return f"{words}: mend {where}"
 
 
 def _keys(section: type[Any]) -> list[str]:

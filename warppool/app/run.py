@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from warppool.app.config import TAG_CUT, UNGUARDED, read_config, unserved
+from warppool.app.config import TAG_CUT, UNGUARDED, read_config, start_off_range, unserved
 from warppool.app.house import House
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
@@ -23,6 +23,7 @@ from warppool.app.summary import Summary
 from warppool.app.watch import Watch
 from warppool.app.wiring import Daemon
 from warppool.bitcoin.address import is_guarded
+from warppool.errors import ConfigError
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if config.pool.is_tag_cut:
         say(log, logging.WARNING, "config.tag_cut", key="pool.coinbase_tag", used=config.pool.coinbase_tag,
             meaning=TAG_CUT)
+    if odd := start_off_range(config):
+        say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
     return serve(lambda patience: Daemon(config, patience))
@@ -181,6 +184,8 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
             is_ready = True
             notifier.ready(house.status())
             say(log, logging.INFO, "service.ready", listen=house.ports, **house.ready_fields())
+        elif not is_ready and (mistake := house.mistake()):
+            raise ConfigError(mistake)
         elif not is_ready and house.waits_for() != waits_for:
             waits_for = house.waits_for()
             notifier.status(waits_for)

@@ -246,6 +246,12 @@ class Daemon(House):
         """Network and ports."""
         return f"mining on {self.config.pool.network}, {self.ports}"
 
+    def mistake(self) -> str:
+        """Every node is on another network, and has been since the start: no waiting mends that."""
+        if self.is_ready.is_set() or not all(source.is_misplaced for source in self._sources):
+            return ""
+        return "; ".join(f"{source.name}: {source.trouble}" for source in self._sources)
+
     def waits_for(self) -> str:
         """The first template, and why it does not come."""
         troubles = [f"{source.name}: {source.trouble}" for source in self._sources if source.trouble]

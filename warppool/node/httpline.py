@@ -176,7 +176,7 @@ class HttpLine:
             else:
                 return sock
         fault = NodeAway if isinstance(error, ConnectionRefusedError) else NodeError
-        raise fault(f"cannot connect to {self.address}: {_words(error)}") from error
+        raise fault(f"cannot connect to {self.address}: {_words(error)}: {_cure(error)}") from error
 
     def _begin_connect(self, sock: socket.socket, where: Any) -> None:
         """Make `sock` known and have it connect in one step: `close` finds either nothing or what it can end."""
@@ -221,6 +221,9 @@ class HttpLine:
                     raise NodeSilent(f"no whole answer from {self.address} in time") from exc
                 case RemoteDisconnected() | ConnectionError():
                     raise NodeHungUp(f"{what} {self.address}: {_words(exc)}") from exc
+                case socket.gaierror() | UnicodeError():
+                    raise NodeError(f"cannot look up {self.address.host}: {_words(exc)}: mend the name in node.url"
+                                    ) from exc
                 case IncompleteRead():
                     raise NodeError(f"{self.address} hung up in the middle of an answer") from exc
                 case OSError():
@@ -287,6 +290,15 @@ def _is_ready(sock: socket.socket, wish: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(sock, wish)
     return bool(poll.poll(timeout_s * 1000))
+
+
+def _cure(exc: BaseException | None) -> str:
+    """What an operator can do about a node that cannot be connected to."""
+    if isinstance(exc, TimeoutError):
+        return "does it listen there (rpcbind), and lets a firewall us through?"
+    if isinstance(exc, ConnectionRefusedError):
+        return "is the node running, with server=1, and is node.url its RPC port?"
+    return "mend node.url, or the network between"
 
 
 def _words(exc: BaseException | None) -> str:

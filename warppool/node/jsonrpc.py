@@ -48,11 +48,14 @@ class Cookie:
             with self.path.open("rb") as file:
                 return file.read(_MAX_COOKIE).strip()
         except FileNotFoundError as exc:
-            raise NodeError(f"no cookie at {self.path}: is the node running, and is this its directory?") from exc
+            raise NodeError(f"no cookie at {self.path}: is the node running, and is node.cookie_file in its "
+                            "directory?") from exc
         except PermissionError as exc:
-            raise NodeError(f"the cookie {self.path} may not be read by this user: join the node's group") from exc
+            raise NodeError(f"the cookie {self.path} may not be read by this user: join the node's group, and say "
+                            "rpccookieperms=group in its bitcoin.conf") from exc
         except OSError as exc:
-            raise NodeError(f"the cookie {self.path} cannot be read: {exc.strerror}") from exc
+            raise NodeError(f"the cookie {self.path} cannot be read: {exc.strerror}: node.cookie_file takes the file "
+                            "that the node writes, named .cookie") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,8 @@ class JsonRpc:
         """Errors of the node's own come with status 200, 404 or 500, as it likes, and then the body says more."""
         match status:
             case 401:
-                raise _Unauthorized(f"the node refuses {_described(self._credentials)} (HTTP 401)")
+                raise _Unauthorized(f"the node refuses {_described(self._credentials)} (HTTP 401): "
+                                    f"{_cure(self._credentials)}")
             case 403:
                 raise CallForbidden(self._method)
             case 503:
@@ -207,6 +211,12 @@ def _described(credentials: Credentials) -> str:
             return f"the cookie of {path}"
         case UserPassword(user):
             return f"user {user!r} and its password"
+
+
+def _cure(credentials: Credentials) -> str:
+    if isinstance(credentials, Cookie):
+        return "is it the cookie of the node at node.url?"
+    return "mend node.user, or its password in node_passwords of secrets.toml"
 
 
 def _quoted(body: bytes) -> str:

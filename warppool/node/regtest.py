@@ -70,6 +70,7 @@ class RegtestSource:
         self.inbox: queue.Queue[Any] = queue.Queue()        # SubmitBlock, DropBlock (which it need not hear), STOP
         self.name = f"node-{node}"
         self.beat = now().monotonic                         # monotonic seconds; read by the watchdog
+        self.is_misplaced = False
         self.trouble = ""                                   # why there is no template now
         self._node = node
         self._desk = desk

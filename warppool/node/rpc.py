@@ -42,11 +42,15 @@ RETARGET_BLOCKS = 2016              # the first block of a period never profits 
 _PEOPLE_SAY = {"test": "testnet3"}      # chains by the name that people know; the others are called the same
 
 
+class WrongNetwork(NodeError):
+    """The node is on another chain than the pool: only the operator can mend that."""
+
+
 class RpcSource:
     """Templates of one node. `run` is the body of its thread; `stop` may come from any other.
 
     `beat` is the monotonic time of the last sign of life of the thread, be the node there or not. `trouble` is why the
-    node gives no template now, "" while it does.
+    node gives no template now, "" while it does; `is_misplaced` says that it is on another network.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class RpcSource:
         self._backoff = Backoff()
         self._outage = _Outage(self.name, self._clock.monotonic())
         self.trouble = ""
+        self.is_misplaced = False
 
     def run(self) -> None:
         """Serve until `stop`; nothing that the node does ends it."""
@@ -119,6 +124,7 @@ class RpcSource:
                 self._turn()
         except NodeError as exc:
             self._lose(str(exc))
+            self.is_misplaced = isinstance(exc, WrongNetwork)
             if isinstance(exc, NodeAway) or (isinstance(exc, RpcRefusal) and exc.code == WARMING_UP):
                 return AGAIN_S
         except Exception:                           # unforeseen: one bad answer never ends the loop
@@ -135,7 +141,8 @@ class RpcSource:
             raise NodeError("getblockchaininfo: it names no chain")
         if chain != self._network:
             theirs = _PEOPLE_SAY.get(chain, chain[:40])
-            raise NodeError(f"the node is on {theirs}, and pool.network is {self._network}")
+            raise WrongNetwork(f"the node is on {theirs}, and pool.network is {self._network}: mend pool.network, or "
+                               "ask another node by node.url")
         check_challenge(info, self._network)
         self._has_segwit = segwit_of_chain(info)
         if info.get("initialblockdownload") is not True:
@@ -193,7 +200,7 @@ class RpcSource:
         reading = replace(reading, template=self._with_border(reading.template, curtime, answered_at))
         is_news = before is None or not _is_same(reading, before) or (self._facts != _NO_FACTS) > has_facts
         self._backoff.reset()
-        self.trouble = ""
+        self.trouble, self.is_misplaced = "", False
         self._is_steady = True
         if self._outage.end(self._clock.monotonic()) or is_news:
             self._reading = reading
