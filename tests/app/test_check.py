@@ -233,7 +233,8 @@ def test_a_clock_that_was_never_set_is_an_error(check, node, monkeypatch):
 
 
 def test_a_clock_behind_the_chain_is_an_error_and_on_regtest_the_doing_of_the_blocks(check, node, monkeypatch):
-    template = node.template() | {"mintime": int(time.time()) + 100}
+    ahead = int(time.time()) + 100
+    template = node.template() | {"mintime": ahead, "curtime": ahead}
     node.hooks["getblocktemplate"] = lambda params: template
     status, lines = check()
     assert status == 0

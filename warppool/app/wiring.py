@@ -159,8 +159,9 @@ class Daemon(House):
             return NodeDoor(embedded.inbox, is_embedded=True)
         address, credentials = NodeAddress.parse(node.url), credentials_of(node)
         submitter = RpcSubmitter(number, address, credentials, outcomes)
-        self._sources.append(RpcSource(number, address, credentials, pool.network, self._desk_inbox,
-                                       plan=plan_of(pool)))
+        source = RpcSource(number, address, credentials, pool.network, self._desk_inbox, plan=plan_of(pool))
+        self._sources.append(source)
+        self._undo.append(source.close)
         self._submitters.append(submitter)
         return NodeDoor(submitter.inbox, is_embedded=False)
 

@@ -115,6 +115,10 @@ class RpcSource:
         """Any thread: ask for a template at once, as when somebody knows that the tip has moved."""
         self._bell.ring()
 
+    def close(self) -> None:
+        """Free what it holds; `run` does it at its end, so this is for a source that was never started."""
+        self._bell.close()
+
     def _serve(self) -> float:
         """Templates until something fails; the seconds to wait before the next try."""
         try:
