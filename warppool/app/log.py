@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from warppool.app.logwriter import LogWriter
+
 REPEAT_AFTER_S = 60.0
 """The same warning is said at most once in this time; what came meanwhile is a count."""
 
@@ -28,8 +30,10 @@ word on a node that is gone. Their source waits longer and longer between them."
 
 def set_up(level: str, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Send everything of `level` and above to `stream`, stderr if none is given; replaces an earlier set-up."""
-    stream = sys.stderr if stream is None else stream
-    handler = JournalHandler(stream, is_journal=is_journal(stream, environ))
+    target = sys.stderr if stream is None else stream
+    handler = JournalHandler(target, is_journal=is_journal(target, environ))
+    if stream is None:
+        handler.write_behind()
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old, JournalHandler):
@@ -56,6 +60,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._is_journal = is_journal
         self._clock = clock
+        self._writer: LogWriter | None = None
         self._held: dict[str, tuple[float, int, logging.LogRecord]] = {}    # words -> since, count, the last one
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -65,8 +70,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
             self._settle(now)
             if _may_repeat(record) and self._is_repeated(record, now):
                 return
-            self.stream.write(self.format(record) + "\n")
-            self.flush()
+            self._put(self.format(record) + "\n", record.levelno >= logging.ERROR)
         except Exception:   # noqa: BLE001 - as logging's own handlers do: a log line never stops its caller
             self.handleError(record)
 
@@ -84,6 +88,29 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         finally:
             self.release()
             super().close()
+            if self._writer is not None:
+                self._writer.close()
+
+    def write_behind(self) -> None:
+        """From now on a thread of its own writes, so that no caller waits for whoever reads the stream."""
+        try:
+            fd = self.stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            return                              # no stream of the system, so nobody's reading can stop it
+        self._writer = LogWriter(fd, self._dropped)
+
+    def _put(self, text: str, is_urgent: bool = False) -> None:
+        if self._writer is not None:
+            self._writer.write(text, is_urgent)
+        else:
+            self.stream.write(text)
+            self.flush()
+
+    def _dropped(self, count: int) -> str:
+        record = logging.makeLogRecord({
+            "levelno": logging.ERROR, "levelname": "ERROR",
+            "msg": f"event=log.dropped count={count} meaning=\"whoever reads stderr did not keep up\""})
+        return self.format(record) + "\n"
 
     def _head(self, record: logging.LogRecord) -> str:
         if self._is_journal:
@@ -113,8 +140,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
     def _say_count(self, words: str) -> None:
         _, count, record = self._held.pop(words)
         if count:
-            self.stream.write(f"{self.format(record)} repeated={count}\n")
-            self.flush()
+            self._put(f"{self.format(record)} repeated={count}\n")
 
 
 def _may_repeat(record: logging.LogRecord) -> bool:
