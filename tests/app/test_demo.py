@@ -35,17 +35,18 @@ def test_the_demo_ends_by_itself_and_every_miner_has_mined(tmp_path, options, mi
     found, accepted, side, _ = map(int, blocks.groups())
     assert found == accepted + side and accepted >= 3
     assert out.endswith("demo succeeded: every part worked\n")
-    told = re.search(r"(?m)^translator: (\d+) received, (\d+) accepted, 0 rejected, 0 pending, 0 unconfirmed; "
+    told = re.search(r"(?m)^translator: (\d+) received, (\d+) accepted, 0 rejected, 0 filtered, 0 pending, "
+                     r"0 unconfirmed; "
                      r"books: (\d+) shares$", out)
     assert (told is not None) == bool(options)
     assert told is None or len({*told.groups()}) == 1
 
 
 @pytest.mark.parametrize(("counts", "booked", "words"), [
-    (Counts(3, 1, (("stale-share", 1),), 0, 1, 0), 1, []),
-    (Counts(3, 1, (("stale-share", 1),), 0, 0, 0), 1, ["do not balance"]),
-    (Counts(3, 1, (("stale-share", 1),), 1, 0, 0), 1, ["do not balance"]),
-    (Counts(3, 1, (("stale-share", 1),), 0, 1, 0), 2, ["counted 1 accepted shares and booked 2"]),
+    (Counts(3, 1, (("stale-share", 1),), 0, 0, 1, 0), 1, []),
+    (Counts(3, 1, (("stale-share", 1),), 0, 0, 0, 0), 1, ["do not balance"]),
+    (Counts(3, 1, (("stale-share", 1),), 0, 1, 0, 0), 1, ["do not balance"]),
+    (Counts(3, 1, (("stale-share", 1),), 0, 0, 1, 0), 2, ["counted 1 accepted shares and booked 2"]),
 ])
 def test_a_translator_whose_books_do_not_agree_is_a_failure(monkeypatch, capsys, counts, booked, words):
     class Reader:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 
 from tests.translate.world import EASY, World
@@ -11,7 +9,8 @@ from warppool.bitcoin.target import target_from_difficulty
 from warppool.mining.share import weigh
 
 HASHES = 6000
-WORK = HASHES * 0xFFFF / 2**48          # in difficulty: what one hash is worth is the same under every target
+HASH = 0xFFFF / 2**48                   # in difficulty: what one hash is worth is the same under every target
+WORK = HASHES * HASH
 STEPS = [EASY * 2**step for step in range(7)]
 
 
@@ -22,7 +21,7 @@ class Greedy:
         self.world = world
         self.machine = world.machine().start("alice.rig1", f"d={float(STEPS[0])}")
         self.works = [self.machine.work]
-        self.nonces = count(1)
+        self.submitted = 0
 
     def wish(self, difficulty):
         """Ask for another difficulty, and keep what comes of it."""
@@ -36,6 +35,7 @@ class Greedy:
         return weigh(work.header(bytes(8), work.version, ntime, nonce), 0).value
 
     def submit(self, work, nonce, ntime):
+        self.submitted += 1
         self.machine.client.submit("alice.rig1", work, bytes(8), work.version, ntime, nonce)
         self.machine.say()
 
@@ -60,7 +60,8 @@ def test_naming_the_key_after_hashing_pays_no_more_than_the_work(is_hardest_firs
             if value <= work.target:
                 it.submit(work, nonce, ntime)
                 break
-    assert world.pools[0].credited.total() <= 1.35 * WORK
+    # who submits under another key has the pool hash another header, which is one more try
+    assert world.pools[0].credited.total() <= 1.2 * (WORK + it.submitted * HASH)
 
 
 def test_a_hard_job_after_the_channel_got_easier_pays_no_more_than_the_work():

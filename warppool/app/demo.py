@@ -242,8 +242,8 @@ def _problems_of(translator: Translator) -> list[str]:
     with open_reader(*books_of(translator.config)) as reader:
         booked = reader.totals().shares
     print(f"translator: {counts.received} received, {counts.accepted} accepted, "
-          f"{sum(count for _, count in counts.rejected)} rejected, {counts.pending} pending, {counts.unconfirmed} "
-          f"unconfirmed; books: {booked} shares")
+          f"{sum(count for _, count in counts.rejected)} rejected, {counts.filtered} filtered, "
+          f"{counts.pending} pending, {counts.unconfirmed} unconfirmed; books: {booked} shares")
     problems = []
     if not counts.is_balanced or counts.pending:
         problems.append(f"the translator's counters do not balance: {counts}")
