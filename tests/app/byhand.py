@@ -50,7 +50,11 @@ class HandMiner:
                                              buffer=new_buffer(), setup=setup)
 
     def __enter__(self) -> HandMiner:
-        self.until(lambda: bool(self.jobs))
+        try:
+            self.until(lambda: bool(self.jobs))
+        except BaseException:
+            self._sock.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

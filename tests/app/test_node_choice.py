@@ -207,6 +207,16 @@ def is_open_refused(port: int) -> bool:
             return True
 
 
+@pytest.mark.parametrize("work_max_age_s", [1, 3])
+def test_an_idle_node_that_answers_is_never_taken_for_silent(tmp_path, nodes, work_max_age_s, caplog):
+    caplog.set_level(logging.INFO)
+    with running(tmp_path, nodes[0], work_max_age_s=work_max_age_s) as daemon, miner_of(daemon) as miner:
+        pause = time.monotonic() + 4 * work_max_age_s
+        miner.until(lambda: time.monotonic() >= pause)
+        miner.share()
+    assert not events(caplog, "work.missing")
+
+
 def test_before_the_first_template_too(tmp_path, nodes, caplog):
     caplog.set_level(logging.INFO)
     node = nodes[0]

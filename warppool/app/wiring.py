@@ -159,7 +159,8 @@ class Daemon(House):
             return NodeDoor(embedded.inbox, is_embedded=True)
         address, credentials = NodeAddress.parse(node.url), credentials_of(node)
         submitter = RpcSubmitter(number, address, credentials, outcomes)
-        source = RpcSource(number, address, credentials, pool.network, self._desk_inbox, plan=plan_of(pool))
+        source = RpcSource(number, address, credentials, pool.network, self._desk_inbox, plan=plan_of(pool),
+                           max_age_s=pool.work_max_age_s)
         self._sources.append(source)
         self._undo.append(source.close)
         self._submitters.append(submitter)

@@ -29,6 +29,7 @@ from warppool.say import say
 log = logging.getLogger("warppool")
 
 REFRESH_S = 25.0            # how old a template may get; below 30 s, so that it comes before a fresh job is due
+ANSWERS_PER_AGE = 4         # answers of an idle node within the time after which it counts as silent
 CALL_TIMEOUT_S = 20.0       # a small machine needs seconds for its first template
 FACTS_TIMEOUT_S = 2.0       # for what a template does not tell of its tip: a new tip must not wait long for it
 AGAIN_S = 1.0               # until a node is asked again that is not up yet: it is found within 2 s
@@ -49,6 +50,7 @@ class WrongNetwork(NodeError):
 class RpcSource:
     """Templates of one node. `run` is the body of its thread; `stop` may come from any other.
 
+    `max_age_s` is the time without an answer after which the job maker takes the node's work for dead.
     `beat` is the monotonic time of the last sign of life of the thread, be the node there or not. `trouble` is why the
     node gives no template now, "" while it does; `is_misplaced` says that it is on another network.
     """
@@ -64,6 +66,7 @@ class RpcSource:
         plan: CoinbasePlan = LARGEST_PLAN,
         clock: Clock | None = None,
         refresh_s: float = REFRESH_S,
+        max_age_s: float = math.inf,
         call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
         self.name = f"node-{node}"
@@ -72,7 +75,7 @@ class RpcSource:
         self._plan = plan
         self._desk = desk
         self._clock = clock or SystemClock()
-        self._refresh_s = refresh_s
+        self._refresh_s = min(refresh_s, max_age_s / ANSWERS_PER_AGE)
         self._call_timeout_s = call_timeout_s
         self._rpc = JsonRpc(address, credentials)
         self._poll = JsonRpc(address, credentials)
@@ -167,7 +170,8 @@ class RpcSource:
         self._watch.await_news(tip, min(self._refresh_s, max(0.0, self._border_at - began)))
         self._accept(self._ask_plainly())
         has_moved = self._reading.template.tip.prev_hash != tip.prev_hash
-        pause = (NEW_TIP_TURN_S if has_moved else SAME_TIP_TURN_S) - (self._clock.monotonic() - began)
+        turn_s = NEW_TIP_TURN_S if has_moved else min(SAME_TIP_TURN_S, self._refresh_s)
+        pause = turn_s - (self._clock.monotonic() - began)
         if pause > 0:
             self._rest(pause)
 

@@ -5,7 +5,8 @@ we are gone, too. So it always ends by itself (`waitforblockheight` with a time-
 the first one is short. A later one may be long only if a quick call was answered while the one before stood: then the
 node has threads left for the blocks that we hand in, and for everybody else.
 
-What this does not notice at once, as a fork of the same height, the next refresh of the template finds.
+What wakes no poll, as a step back or a fork of the same height, is found by a quick question every two seconds, or by
+the next refresh of the template.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LONG_POLL_S = 30.0
 PROBE_AFTER_S = 0.1         # by then the poll has a thread, so the quick call cannot have taken the last one before it
 PROBE_S = 1.0               # a quick call that takes longer has waited for a thread
 POLL_SLACK_S = 10.0         # after its time-out a poll is answered; with so much delay the node hangs
-SLICE_S = 5.0               # the longest wait without a sign of life of our thread
+LOOK_EVERY_S = 2.0          # beside a poll that stands: a step back wakes no poll, nor does a fork of equal height
 ASK_EVERY_S = 0.5           # where no call may stand
 ASK_TEMPLATE_EVERY_S = 2.0  # where the node does not even tell its tip
 
@@ -75,7 +76,7 @@ class TipWatch:
                 if self._standing is not None and self._probe(tip):
                     return True
             if self._standing == tip.height:
-                wait = min(SLICE_S, left)
+                wait = min(LOOK_EVERY_S, left)
                 is_answered, is_rung = first_readable((self._poll, self._bell), wait)
                 self._touch()
                 if is_rung and self._bell.hear():
@@ -83,6 +84,9 @@ class TipWatch:
                 if is_answered and self._poll_says(tip):
                     return True
                 self._give_up_if_late()
+                has_room = not is_answered and self._longest_s == LONG_POLL_S and self._tells_tip
+                if has_room and self._ask_tip() not in (None, to_display(tip.prev_hash)):
+                    return True
                 left -= time.monotonic() - began
             else:                               # none can stand, or one does for a tip that has gone
                 pause = min(ASK_EVERY_S if self._tells_tip else ASK_TEMPLATE_EVERY_S, left)
