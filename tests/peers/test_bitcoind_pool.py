@@ -159,6 +159,22 @@ def test_a_node_that_reindexes_is_followed_to_its_tip_again(tmp_path):
             assert not [height for height in heights if height < 301], "a tip below the mark was mined"
 
 
+def test_machines_are_sent_away_when_the_only_node_stops_answering_and_get_work_when_it_is_back(tmp_path):
+    """SIGSTOP: what the node gave last is dead work after a while, and a machine's own fail-over is better."""
+    with Bitcoind(tmp_path / "node") as node, PoolProcess(write_config(tmp_path, node, work_max_age_s=6)) as pool:
+        with by_hand(pool) as miner, machine(pool) as other:
+            other.begin()
+            node.pause()
+            for each in (miner, other):
+                with pytest.raises(AssertionError, match="the pool closed the connection"):
+                    each.until(lambda: False)
+        with pytest.raises((AssertionError, OSError)), machine(pool) as late:       # the port stays open
+            late.begin()
+        node.resume()
+        with when_mined(pool) as miner:
+            accepted(pool, miner.share(is_block=True))
+
+
 # --- rights -----------------------------------------------------------------------------------------------------------
 
 def test_a_whitelist_of_the_calls_that_are_listed_is_enough(tmp_path):

@@ -54,19 +54,26 @@ def test_a_reorganisation_of_the_node_that_is_mined_is_obeyed(tmp_path):
             until(lambda: node.best == to_display(block), pool)
 
 
-def test_a_longer_chain_replaces_a_block_of_ours_and_the_log_says_so(tmp_path):
+def test_a_longer_chain_replaces_blocks_of_ours_and_the_log_says_so(tmp_path):
+    """The node was cut off from the world; its reorganisation is obeyed at once, though it goes three blocks deep."""
     with Bitcoind(tmp_path / "node") as node, Bitcoind(tmp_path / "far") as far:
         node.connect(far)
         node.generate(5)
         until(lambda: is_same_tip(node, far))
         node.isolate()
         with PoolProcess(write_config(tmp_path, node)) as pool, by_hand(pool) as miner:
-            block = miner.share(is_block=True)
-            accepted(pool, block)
-            (*_, top) = far.generate(3, FOREIGN)
+            blocks = []
+            for _ in range(3):
+                blocks.append(miner.share(is_block=True))
+                accepted(pool, blocks[-1])
+                miner.until(lambda: miner.work.prev_hash == blocks[-1])
+            (*_, top) = far.generate(4, FOREIGN)
             node.rejoin(far)
             miner.until(lambda: miner.work.prev_hash == from_display(top))
-            pool.wait_for("block.side", lambda fields: fields["hash"] == to_display(block))
+            for block in blocks:
+                until(lambda: [each for each in pool.events("block.side") if each["hash"] == to_display(block)],  # noqa: B023
+                      pool)
+            assert not pool.events("node.lost")
 
 
 def mined_and_other(pool: PoolProcess, *nodes: Bitcoind) -> tuple[Bitcoind, Bitcoind]:
