@@ -84,10 +84,11 @@ class Pair:
     def deliver(self, events: list[Event]) -> list[dict[str, Any]]:
         """Keep the events, and give the server as many turns as it wants; what the machine hears of them."""
         heard: list[dict[str, Any]] = []
-        while events:
+        while True:
             heard += self._deliver(events)
-            events = self.server.receive(b"", self.now) if self.server.held == Held.TURN else []
-        return heard
+            if self.server.held != Held.TURN:
+                return heard
+            events = self.server.receive(b"", self.now)         # which may be none, behind a share that waits
 
     def _deliver(self, events: list[Event]) -> list[dict[str, Any]]:
         heard: list[dict[str, Any]] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.mining.makers import HARD_NBITS
-from tests.sv1.pairs import START, Jobs, Pair, make_surroundings
+from tests.sv1.pairs import START, Jobs, Pair, make_surroundings, with_policy
 from warppool.events import BlockFound, Close, Happened, Holds, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import weigh
 from warppool.sv1.connection import AUTHORIZE_DEADLINE_S, FIRST_MESSAGE_DEADLINE_S, MAX_UNANSWERED
@@ -151,30 +152,78 @@ def test_a_connection_that_does_not_authorize_is_closed_after_a_minute():
     assert server.tick(at(60)) == [Close(7, "not authorized within 60 s", True)]
 
 
-def test_a_machine_without_a_share_is_dropped_after_the_idle_time():
+IDLE = Close(7, "no accepted share for too long", True)
+
+
+def idle_after(pair, limit_s, talk=lambda pair: None):
+    """Monotonic seconds from now until it is closed as idle, looked at as its worker would."""
+    start = pair.now.monotonic
+    while pair.close is None and pair.server.wakes_at - start <= limit_s:
+        pair.wait(max(0.0, pair.server.wakes_at - pair.now.monotonic))
+        talk(pair)
+        pair.settle()
+        pair.tick()
+    assert pair.close in (None, IDLE)
+    return None if pair.close is None else pair.now.monotonic - start
+
+
+def test_a_machine_with_shares_is_closed_after_twenty_of_its_mean_intervals_but_no_sooner_than_the_idle_time():
+    for interval_s, patience_s in ((2, 100), (5, 100), (7, 140), (50, 1000), (3600, 72_000)):
+        pair = ready(nbits=HARD_NBITS, idle_timeout_s=100.0)
+        pair.send('{"id":1,"method":"mining.authorize","params":["alice.rig1","fd=1e-9"]}')
+        for start in range(4):
+            pair.wait(interval_s)
+            pair.submit(*pair.mine(start=start << 10))
+            pair.settle()
+        assert idle_after(pair, 1e6) == pytest.approx(patience_s)
+
+
+def junk(pair):
+    pair.send(PING.strip())
+    pair.submit("1", "00" * 8, "00" * 4, "00" * 4)
+    if pair.work.target < 2**255:
+        pair.submit(*pair.mine(pair.work, at_most=2**256 - 1, above=pair.work.target))      # too low
+
+
+def test_talk_and_junk_keep_nobody():
     pair = ready(nbits=HARD_NBITS, idle_timeout_s=100.0)
-    pair.now = at(50)
+    pair.submit(*(fields := pair.mine()))
+    pair.settle()
+    assert idle_after(pair, 1e6, lambda pair: (junk(pair), pair.submit(*fields))) == 100
+    assert set(pair.refused()) >= {"difficulty-too-low", "duplicate-share"}
+
+
+@pytest.mark.parametrize(("password", "minimum", "after_s"), [
+    ("fd=1e-9", "1e-10", 86_400), ("d=1e-9", "1e-10", 86_400), ("x", "1e-9", 86_400),       # nothing is easier
+    ("x", "1e-10", 86_400),                 # vardiff has brought it down to the least
+    ("d=1e-9,th=1000000", "1e-10", 86_400),
+])
+def test_where_the_difficulty_cannot_fall_further_the_first_share_has_a_day(password, minimum, after_s):
+    pair = Pair(with_policy(minimum=Fraction(minimum)), nbits=HARD_NBITS)
+    pair.set_up(password=password)
+    pair.events.clear()
+    assert idle_after(pair, 1e6, junk) == after_s
+
+
+def test_where_the_difficulty_would_still_fall_the_first_share_has_the_idle_time():
+    pair = Pair(with_policy(start=Fraction(10**6)), nbits=0x17034219, idle_timeout_s=15.0)
+    pair.set_up(password="th=1000000000")               # a declared rate counts for nothing
+    pair.events.clear()
+    assert idle_after(pair, 1e6) == 15
+
+
+def test_a_machine_that_comes_back_has_its_time_anew():
+    pair = ready(nbits=HARD_NBITS, idle_timeout_s=100.0)
     pair.submit(*pair.mine())
     pair.settle()
-    for second in range(51, 150):
-        pair.now = at(second)
-        pair.tick()
-        pair.send(PING.strip())                         # talk is no work
-    assert pair.close is None
-    pair.now = at(150)
-    pair.tick()
-    assert pair.close == Close(7, "no share for 100 s", True)
-
-
-def test_it_wakes_for_its_difficulty_and_for_its_deadline():
-    pair = ready(nbits=HARD_NBITS)
-    assert START.monotonic < pair.server.wakes_at < START.monotonic + 600
-    for second in range(1, 700):
-        if pair.server.wakes_at <= START.monotonic + second:
-            pair.now = at(second)
-            pair.tick()
-    assert pair.close is not None and pair.close.reason == "no share for 600 s"
-    assert pair.server.wakes_at == math.inf
+    pair.drop()
+    other = Pair(pair.surroundings, pair.jobs, idle_timeout_s=100.0)
+    other.wait(500)
+    other.server = type(other.server)(7, pair.surroundings, idle_timeout_s=100.0, now=other.now)
+    other.call("mining.subscribe", "test", pair.subscription[0][1][1])
+    other.call("mining.authorize", "alice.rig1", "x")
+    assert other.subscription == pair.subscription
+    assert idle_after(other, 1e6) == 100
 
 
 def test_a_closed_connection_wants_nothing_any_more():
@@ -206,6 +255,9 @@ def test_small_calls_behind_a_share_that_waits_are_bounded_too():
     assert pair.server.in_flight == 1
     assert pair.server.backlog == (3000 - MAX_UNANSWERED + 1) * len(PING)
     heard = pair.record()
+    while pair.server.held:                             # more calls than it has saved up
+        pair.wait(0.05)
+        heard += pair.tick()
     assert sum(line.get("result") == "pong" for line in heard) == 3000
     assert pair.server.backlog == 0
 

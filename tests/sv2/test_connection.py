@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sv2.pairs import MAX_TARGET, START, Pair, make_jobs, make_server
 from warppool.errors import BadRecord, RemoteProtocolError, WrongServerKey
-from warppool.events import BlockFound, Close, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.events import BlockFound, Close, Happened, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import weigh
 from warppool.noise.primitives import new_buffer
 from warppool.sv2.client import (
+    ChannelClosed,
     ChannelOpened,
     MiningClientSession,
     SetUp,
@@ -179,17 +178,62 @@ def test_a_handshake_alone_does_not_buy_time():
     assert close.reason == "no SetupConnection within 10 s"
 
 
-def test_a_peer_without_a_channel_is_dropped_after_the_idle_time_and_one_with_a_channel_stays():
+def test_a_peer_without_a_channel_is_dropped_after_the_idle_time():
     pair = Pair()
     pair.talk()
     (close,) = pair.server.tick(Now(START.monotonic + 600.0, 0))
     assert close.reason == "no channel for 600 s"
-    pair, _ = mining_pair()
-    later = Now(START.monotonic + 600.0, 0)
-    assert pair.server.tick(later) == []
-    assert pair.server.wakes_at == later.monotonic + 600.0
-    pair.server.closed(later)
-    assert pair.server.wakes_at == math.inf
+
+
+def run_until(pair, seconds):
+    """Let its worker wake it until so many seconds after the start."""
+    while pair.server.wakes_at <= START.monotonic + seconds:
+        pair.now = Now(pair.server.wakes_at, START.unix + pair.server.wakes_at - START.monotonic)
+        pair.deliver(pair.server.tick(pair.now))
+    pair.now = Now(START.monotonic + seconds, START.unix + seconds)
+
+
+def mine(pair, work, count=30):
+    """Shares, of which about half are accepted."""
+    submit(pair, work, count)
+    pair.talk()
+    pair.judge()
+    pair.record()
+    pair.events.clear()
+
+
+def closed_channels(pair):
+    return [event.channel_id for event in pair.heard if isinstance(event, ChannelClosed)]
+
+
+def test_a_channel_without_a_share_has_a_day_where_its_difficulty_cannot_fall():
+    pair, work = mining_pair("standard")                # the network's difficulty is the least
+    for hour in range(1, 24):
+        run_until(pair, hour * 3600)
+        submit(pair, work, 5)                           # junk: their sequence numbers are old or their hashes too high
+        pair.miner.outgoing()
+    run_until(pair, 86_399)
+    assert closed_channels(pair) == [] and pair.close is None
+    run_until(pair, 86_400)
+    assert closed_channels(pair) == [1]
+    assert pair.close == Close(7, "no accepted share for too long", is_peers_fault=True)
+
+
+def test_channels_that_find_nothing_any_more_are_closed_one_by_one_and_the_last_one_ends_the_connection():
+    pair, first = mining_pair("standard")
+    mine(pair, first)
+    pair.miner.send(pair.miner.session.open_standard("bob", 0.0, MAX_TARGET))
+    *_, ready = pair.talk()
+    run_until(pair, 400)
+    mine(pair, ready.work)                              # channel 2: its mean interval is about 400 s / 15
+    run_until(pair, 599)
+    assert closed_channels(pair) == []
+    run_until(pair, 620)
+    assert closed_channels(pair) == [1] and pair.close is None
+    assert [dict(event.fields) for event in pair.events if isinstance(event, Happened)] == [
+        {"channel": 1, "reason": "no accepted share for too long", "user": "alice", "channels": 1}]
+    run_until(pair, 1010)
+    assert closed_channels(pair) == [1, 2] and pair.close is not None
 
 
 def test_shares_beyond_the_bound_wait_unread_until_answers_made_room():

@@ -580,3 +580,33 @@ def test_jobs_that_are_out_keep_their_target_when_it_gets_harder():
                                       Weight(b"f" * 32, target_from_difficulty(1) + 1, False))
     assert accepted.difficulty == pytest.approx(1.0)
     assert error.error_code == "difficulty-too-low"
+
+
+# --- idle channels ----------------------------------------------------------------------------------------------------
+
+def at(seconds):
+    return START._replace(monotonic=START.monotonic + seconds, unix=START.unix + seconds)
+
+
+@pytest.mark.parametrize(("rate", "ceiling", "limit_s"), [
+    (0.0, MAX_TARGET, 600), (1e18, MAX_TARGET, 600),                # it could fall; a declared rate counts for nothing
+    (0.0, target_from_difficulty(10**6), 86_400),                   # max_target holds it where it is
+])
+def test_how_long_the_first_share_may_take(rate, ceiling, limit_s):
+    (job,) = make_jobs(1, nbits=0x17034219)
+    session = ready_session(job=job)
+    session.receive(open_standard(rate=rate, max_target=ceiling), START)
+    assert session.close_idle(600.0, at(limit_s - 1)) == ([], at(limit_s).monotonic)
+    (closed, line), first = session.close_idle(600.0, at(limit_s))
+    assert closed == mining.CloseChannel(1, "no accepted share for too long") and first == math.inf
+    assert (line.name, session.channels) == ("miner.closed", 0)
+
+
+def test_a_thousand_idle_channels_are_one_line():
+    session = ready_session()
+    for number in range(MAX_CHANNELS):
+        session.receive(open_standard(number), START)
+    steps, _ = session.close_idle(600.0, at(86_400))
+    assert sum(isinstance(step, mining.CloseChannel) for step in steps) == MAX_CHANNELS
+    (line,) = [step for step in steps if isinstance(step, Happened)]
+    assert dict(line.fields)["channels"] == MAX_CHANNELS

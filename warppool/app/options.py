@@ -274,7 +274,8 @@ class StratumConfig:
         whole(-1, 1_000_000), -1, "Connections from one address (IPv6: from one /64); 0: no limit; -1: half of "
         "max_connections but at least 1000, and loopback is not counted.")
     idle_timeout_s: int = option(
-        whole(1, 86_400), 600, "Seconds without a share (V1) or a channel (V2) before a miner is dropped.")
+        whole(1, 86_400), 600,
+        "Seconds without an accepted share, or a channel (V2), before a miner is let go; slow ones have longer.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

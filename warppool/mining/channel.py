@@ -141,7 +141,7 @@ class Channel:
     key can be found, so none counts twice, whatever the tip does.
     """
 
-    __slots__ = ("_easings", "_newest_job_id", "accepted", "accepted_at", "channel_id", "difficulty",
+    __slots__ = ("_easings", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id", "difficulty",
                  "extranonce_prefix", "extranonce_size", "jobs", "keys", "max_target", "old_jobs", "remembered",
                  "target", "tip", "user", "vardiff")
 
@@ -153,6 +153,7 @@ class Channel:
         self.extranonce_size = extranonce_size
         self.max_target = max_target
         self.keys = keys
+        self.began_at = 0.0                             # monotonic seconds of its first work
         self.accepted = 0                               # shares, in its whole life
         self.accepted_at = 0.0                          # monotonic seconds of the last one
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed

@@ -105,6 +105,10 @@ class Vardiff:
         self._rescale(target)
         return target
 
+    def is_easiest(self, max_target: int, network_target: int) -> bool:
+        """Whether the target cannot get easier within the bounds as they are now."""
+        return self._policy.granted(self._easiest, max_target, network_target) <= self.target
+
     def _rescale(self, target: int) -> None:
         """Count on under another target, as if the shares had come under that one."""
         if target != self.target:

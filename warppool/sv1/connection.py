@@ -43,7 +43,7 @@ S = TypeVar("S", bound=MachineSession)
 class MachineConnection(JudgingConnection[Step], Generic[S]):
     """One accepted V1 connection around its session; the face of `events.Connection`.
 
-    `idle_timeout_s` bounds how long an authorized machine may stay without a share.
+    `idle_timeout_s` bounds how long an authorized machine may stay without an accepted share, if it is not slow.
     """
 
     __slots__ = ("_authorize_by", "_close", "_deadline", "_has_spoken", "_idle_timeout_s", "_is_closed", "_is_known",
@@ -189,10 +189,9 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         elif not self._working_since:
             self._time_out(f"not authorized within {AUTHORIZE_DEADLINE_S:.0f} s")
         else:
-            idle_since = max(self._working_since, self._session.last_share_at or 0.0)
-            self._deadline = idle_since + self._idle_timeout_s
+            self._deadline = self._session.idle_by(self._working_since, self._idle_timeout_s)
             if now.monotonic >= self._deadline:
-                self._time_out(f"no share for {self._idle_timeout_s:.0f} s")
+                self._time_out("no accepted share for too long")
 
     def _time_out(self, reason: str) -> None:
         self._close = Close(self.conn_id, reason, is_peers_fault=True)

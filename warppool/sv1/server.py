@@ -17,6 +17,7 @@ from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import read_identity
+from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.sv1.answers import Step, Ticket
@@ -79,6 +80,13 @@ class MiningServerSession(MachineSession):
     def wakes_at(self) -> float:
         """When vardiff is to be asked, or a subscribe has waited long enough."""
         return min(self.work.wakes_at, self._claim_by)
+
+    def idle_by(self, since: float, idle_timeout_s: float) -> float:
+        """When it is idle, by its channel."""
+        work = self.work
+        if work.channel is None:
+            return since + idle_timeout_s
+        return idle_by(work.channel, since, idle_timeout_s, 1 if work.job is None else work.job.tip.target)
 
     def offer(self, job: Job, now: Now) -> list[Step]:
         """A new job; it goes out if the machine is ready for work."""

@@ -70,6 +70,10 @@ class MachineSession(ABC):
         """The machine waits for us before it can go on; that time is not held against it."""
         return False
 
+    @abstractmethod
+    def idle_by(self, since: float, idle_timeout_s: float) -> float:
+        """When a machine that works since `since` is idle, unless a share is accepted before; in monotonic seconds."""
+
     @property
     @abstractmethod
     def in_flight(self) -> int:

@@ -65,6 +65,7 @@ class Work:
             self.is_on = True
             if not channel.user:
                 channel.user = user
+                channel.began_at = now.monotonic
                 self._measure(channel, self._start(), now)
             channel.set_target(self._granted(channel))
         return self._notify_alone(channel) if self.job is not None else []

@@ -19,12 +19,15 @@ from warppool.noise.symmetricstate import KeyPair
 from warppool.noise.transport import ResponderTransport
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesStandard
-from warppool.sv2.server import MiningServerSession, Phase, Surroundings
+from warppool.sv2.server import IDLE, MiningServerSession, Phase, Surroundings
 from warppool.sv2.shares import Frames, Step
 from warppool.sv2.types import Message
 
 SETUP_DEADLINE_S = 10.0
 """From the accepted connection to a whole SetupConnection, handshake included."""
+
+IDLE_LOOKS = 60
+"""At most so many looks for idle channels within the idle time, since each look goes through all channels."""
 
 MAX_UNANSWERED = 1024
 """Shares of one connection that wait for their verdict or record; what comes after them waits unread."""
@@ -34,7 +37,8 @@ class ServerConnection(JudgingConnection[Step]):
     """One accepted Sv2 connection; the face of `events.Connection`.
 
     `static` is the pool's key, `ephemeral_secret` 32 fresh random bytes, `buffer` the worker's own.
-    `idle_timeout_s` bounds how long a peer that set up may stay without a channel.
+    `idle_timeout_s` bounds how long a peer that set up may stay without a channel, and a channel without an accepted
+    share, if it is not slow.
     """
 
     __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session",
@@ -159,16 +163,16 @@ class ServerConnection(JudgingConnection[Step]):
         """A deadline has come: the connection's own, or one of its channels'."""
         if self._is_closed or now.monotonic < self.wakes_at:
             return []
-        if now.monotonic >= self._deadline:
-            self._come_due(now)
         events: list[Event] = []
+        if now.monotonic >= self._deadline:
+            self._come_due(now, events)
         self._apply(self._session.tick(now), events)
         if self.held:
             self._let_go(now)
         self.wakes_at = self._deadline          # `_finish` sees to the channels'
         return self._finish(events)
 
-    def _come_due(self, now: Now) -> None:
+    def _come_due(self, now: Now, events: list[Event]) -> None:
         self._deadline = math.inf
         if not self._transport.is_established:
             self._close = Close(self.conn_id, f"no handshake within {SETUP_DEADLINE_S:.0f} s", True)
@@ -177,7 +181,16 @@ class ServerConnection(JudgingConnection[Step]):
         elif self._session.channels == 0:
             self._close = Close(self.conn_id, f"no channel for {self._idle_timeout_s:.0f} s", True)
         else:
-            self._deadline = now.monotonic + self._idle_timeout_s
+            self._close_idle(now, events)
+
+    def _close_idle(self, now: Now, events: list[Event]) -> None:
+        """Let idle channels go, and the connection with the last one. A channel that is opened later is idle later."""
+        timeout_s = self._idle_timeout_s
+        steps, first = self._session.close_idle(timeout_s, now)
+        self._apply(steps, events)
+        if self._session.channels == 0:
+            self._close = Close(self.conn_id, IDLE, True)
+        self._deadline = now.monotonic + min(timeout_s, max(first - now.monotonic, timeout_s / IDLE_LOOKS))
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""

@@ -20,6 +20,7 @@ from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
 from warppool.mining.giving import Keys
 from warppool.mining.identity import MAX_BAD_NAMES, read_identity
+from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 from warppool.mining.vardiff import Vardiff
@@ -65,6 +66,9 @@ MAX_CHANNELS = 1000
 
 MAX_OPENS = 10 * MAX_CHANNELS
 """Opens in the life of one connection, granted or not: past it, somebody fills the journal and mines nothing."""
+
+IDLE = "no accepted share for too long"
+"""Why an idle channel is closed, for the miner and for the log."""
 
 LEAST_TICK_S = 1.0
 """Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
@@ -279,6 +283,7 @@ class MiningServerSession:
         target = vardiff.granted(max_target, self._network_target())
         channel = Channel(self._next_channel_id, user, prefix, extranonce_size, target, max_target, self._keys)
         channel.vardiff = vardiff
+        channel.began_at = now.monotonic
         self._await(channel)
         self._next_channel_id += 1
         self._channels[channel.channel_id] = ServerChannel(channel)
@@ -404,6 +409,28 @@ class MiningServerSession:
         channel.is_open = False
         self._surroundings.prefixes.release(channel.channel.extranonce_prefix)
         return [Happened(self.conn_id, "info", "miner.closed", (*fields, ("user", channel.channel.user)))]
+
+    def close_idle(self, idle_timeout_s: float, now: Now) -> tuple[list[Step], float]:
+        """Close the channels that are idle: (what follows, monotonic seconds of when the next one may be)."""
+        steps: list[Step] = []
+        closed: list[Channel] = []
+        first = math.inf
+        for each in list(self._channels.values()):
+            channel = each.channel
+            by = idle_by(channel, channel.began_at, idle_timeout_s, self._network_target())
+            if by > now.monotonic:
+                first = min(first, by)
+                continue
+            del self._channels[channel.channel_id]
+            each.is_open = False
+            self._surroundings.prefixes.release(channel.extranonce_prefix)
+            steps.append(CloseChannel(channel_id=channel.channel_id, reason_code=IDLE))
+            closed.append(channel)
+        if closed:                                  # one line, however many they are
+            steps.append(Happened(self.conn_id, "info", "miner.closed", (
+                ("channel", closed[0].channel_id), ("reason", IDLE), ("user", closed[0].user),
+                ("channels", len(closed)))))
+        return steps, first
 
     # -- shares --------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import read_identity
+from warppool.mining.idle import patience_s
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step, Ticket
 from warppool.sv1.messages import accepted, error, result
@@ -85,6 +86,13 @@ class TranslatorSession(MachineSession):
     def in_flight(self) -> int:
         """Shares that wait for the upstream's word, or for the end of our patience."""
         return self._shares.in_flight
+
+    def idle_by(self, since: float, idle_timeout_s: float) -> float:
+        """When it is idle; what counts is our own verdict, since an upstream may be long with its own."""
+        shares = self._shares
+        if not shares.good or shares.good_at <= since:
+            return since + idle_timeout_s
+        return shares.good_at + patience_s(idle_timeout_s, shares.good, shares.good_at - since)
 
     @property
     def is_authorized(self) -> bool:

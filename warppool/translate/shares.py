@@ -23,10 +23,12 @@ from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejectio
 class Shares(Answers):
     """The answers of one connection in their order, and what becomes of its shares."""
 
-    __slots__ = ("_conn_id", "_counters", "_next_id", "_timeout_s", "in_flight")
+    __slots__ = ("_conn_id", "_counters", "_next_id", "_timeout_s", "good", "good_at", "in_flight")
 
     def __init__(self, conn_id: int, counters: Counters, timeout_s: float) -> None:
         super().__init__()
+        self.good = 0                           # shares that were good by our own verdict ...
+        self.good_at = 0.0                      # ... and when the last one was, in monotonic seconds
         self.in_flight = 0                      # shares that the machine has no answer to yet
         self._conn_id = conn_id
         self._counters = counters
@@ -68,6 +70,7 @@ class Shares(Answers):
             reject = Reject.DUPLICATE
         if reject is not None:
             return self.refuse(request_id, booked, rejection_of(reject))
+        self.good, self.good_at = self.good + 1, now.monotonic
         is_worth_it = weight.value <= work.target
         if not is_worth_it and not weight.is_block:
             channel.remember(weight.share_hash)
