@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+
+import pytest
 
 from tests.app.test_daemon import KEY
 from warppool.app.demo import demo_config, demo_miners
+from warppool.app.democert import self_signed
+from warppool.app.link import PoolGone, PoolUrl
+from warppool.app.miner import CpuMiner
 from warppool.app.wiring import Daemon
 
 
@@ -43,8 +50,59 @@ def test_it_says_at_once_why_a_pool_cannot_be_reached_and_tries_again():
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     process = started(f"stratum+tcp://127.0.0.1:{port}", "-u", "alice")
-    heard(process, "Connection refused; trying again in 2 s", "Connection refused; trying again in 4 s")
+    cure = "Connection refused: is the pool running, and is this its port? (trying again in"
+    heard(process, f"{cure} 2 s)", f"{cure} 4 s)")
     ended(process)
+
+
+def answering(*answers):
+    """A pool's port that says these bytes to the connections in turn and closes each; its URL's place."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with server:
+            for answer in answers:
+                with server.accept()[0] as sock:
+                    sock.settimeout(10)
+                    sock.recv(4096)
+                    sock.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x46"
+
+
+@pytest.mark.parametrize(("url", "answer", "words"), [
+    ("stratum+tcp://{}", TLS_ALERT, "the pool speaks TLS on this port: use stratum+tls://{}"),
+    ("stratum+tcp://{}", b"", "closed the connection without a word: is this its port for V1? TLS is stratum+tls://"),
+    ("stratum+tls://{}", b'{"id":1}\n', "is this its port for TLS? Plain V1 is stratum+tcp://"),
+    ("stratum+ssl://{}", b"", "is this its port for TLS? Plain V1 is stratum+tcp://"),
+    ("stratum2+tcp://{}/" + "07" * 32, b"", "closed the connection without a word: is this its port for V2, and"),
+])
+def test_a_wrong_port_is_told_with_a_hint(url, answer, words):
+    place = answering(answer)
+    with pytest.raises(PoolGone) as gone:
+        CpuMiner(PoolUrl.parse(url.format(place)), "alice").run()
+    assert words.format(place) in str(gone.value)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_with_a_hint(tmp_path):
+    certificate, key = self_signed().write(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with server, server.accept()[0] as sock, suppress(OSError):
+            context.wrap_socket(sock, server_side=True).close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(PoolGone, match=r"certificate verify failed.*--trust FILE"):
+        CpuMiner(PoolUrl("127.0.0.1", server.getsockname()[1], b"", is_tls=True), "alice").run()
+    thread.join()
 
 
 def test_it_mines_on_every_kind_of_pool_and_shows_what_happens(tmp_path):
@@ -53,7 +111,7 @@ def test_it_mines_on_every_kind_of_pool_and_shows_what_happens(tmp_path):
     daemon.start()
     try:
         assert daemon.is_ready.wait(10)
-        urls = {name: str(miner._url) for name, miner in demo_miners(config, daemon, KEY).items()}
+        urls = {name: str(miner.url) for name, miner in demo_miners(config, daemon, KEY).items()}
         for name, first, extra in (
                 ("v2-standard", "channel 1 opened: difficulty", ("--channel", "standard")),
                 ("v2-extended", "channel 1 opened: difficulty", ("--hashrate", "1e6")),

@@ -13,7 +13,7 @@ from warppool.errors import ConfigError
 from warppool.ledger.reader import Reader
 
 NAMES = ["alice.rig1", 'bob "the, rig".2', "=cmd|x", "älice", "\udcff\udc80.x", "\ud800.y", "\U0001f600", ""]
-PRINTED = [*NAMES[:4], r"\udcff\udc80.x", r"\udced\udca0\udc80.y", *NAMES[6:]]
+PRINTED = [*NAMES[:2], "'=cmd|x", NAMES[3], r"\udcff\udc80.x", r"\udced\udca0\udc80.y", *NAMES[6:]]
 
 
 @pytest.fixture
@@ -52,6 +52,14 @@ def test_csv_is_quoted_where_needed_and_odd_bytes_are_spelled_out(path):
         "time": "2026-11-22T10:00:00.123Z", "protocol": "sv2", "channel": "1", "user": "alice", "worker": "alice.rig1",
         "difficulty": "1e-09", "job": "17", "height": "5", "hash": share(0).share_hash[::-1].hex(),
     }
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1.rig", "@SUM(1)", "\t=1", "\uff1d1", '=HYPERLINK("http://x")'])
+def test_no_name_is_a_formula_to_a_spreadsheet(tmp_path, name):
+    book(tmp_path / "shares.db", share(1, user=name))
+    (row,) = csv.DictReader(io.StringIO(written(tmp_path / "shares.db", "csv"), newline=""))
+    assert row["worker"] == f"'{name}" and row["user"].startswith("'")
+    assert json.loads(written(tmp_path / "shares.db"))["worker"] == name, "JSON is for programs, and keeps it"
 
 
 def test_csv_goes_through_a_terminal_that_knows_ascii_alone(path):

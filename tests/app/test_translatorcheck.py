@@ -55,7 +55,8 @@ def test_each_upstream_has_a_line_with_what_is_wrong(check):
     assert status == 1
     about = [line for line in lines if " upstream[" in line]
     assert about[0].startswith(f"error upstream[0]: 127.0.0.1:{wrong} proves another key than the one in its url: ask ")
-    assert about[1] == f"error upstream[1]: 127.0.0.1:{closed}: Connection refused"
+    assert about[1] == (f"error upstream[1]: 127.0.0.1:{closed}: Connection refused: is the pool running, and is this "
+                        "its port?")
     assert about[2].startswith(f"error upstream[2]: 127.0.0.1:{web} answers, and not as a Stratum V2 pool of this kind")
     assert about[3].startswith(f"ok upstream[3]: 127.0.0.1:{well} has the right key")
     assert "is used while no other is there" in about[3]

@@ -29,6 +29,7 @@ from warppool.app.log import set_up
 from warppool.app.miner import CpuMiner
 from warppool.app.options import Config, Secrets
 from warppool.app.run import StopWish, catch_signals
+from warppool.app.screen import Display
 from warppool.app.summary import human_rate
 from warppool.app.translator import Translator
 from warppool.app.translatorconfig import books_of, translator_config_of
@@ -120,25 +121,37 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop
     key = os.urandom(32)
     config = demo_config(folder, key)
     translator = None
-    is_terminal = sys.stdout.isatty() and not args.plain
+    display = Display(sys.stdout, sys.stdout.isatty() and not args.plain)
     with ExitStack() as running:
         daemon = Daemon(config)
         running.callback(daemon.stop)
         _start(daemon)
-        print("warppool demo: a pool on an embedded regtest chain"
-              f"{', and a translator before it' if args.translator else ''}", flush=True)
+        display.line("warppool demo: a pool on an embedded regtest chain"
+                     f"{', and a translator before it' if args.translator else ''}")
         if args.translator:
             translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(daemon, key)))
             running.callback(translator.stop)
             _start(translator)
         miners = demo_miners(config, daemon, key) if translator is None else v1_miners(config, translator)
+        for url in dict.fromkeys(str(miner.url) for miner in miners.values()):
+            display.line(f"listening: {url}")
         houses: list[House] = [daemon] if translator is None else [daemon, translator]
         with _mining(miners) as failures:
-            _wait_for_blocks(houses, miners, failures, watch, args.blocks, wanted_stop, is_terminal)
+            _wait_for_blocks(houses, miners, failures, watch, args.blocks, wanted_stop, display)
         _settle(watch)
     if translator is not None:
-        failures += _problems_of(translator)
-    return _summary(config, miners, watch, args.blocks, failures)
+        failures += _problems_of(translator, display)
+    is_stopped = wanted_stop.is_set() and watch.counts["accepted"] < args.blocks
+    problems = failures + _summary(config, miners, watch, args.blocks, display, is_stopped)
+    if display.error is not None:
+        raise display.error
+    if is_stopped and not failures:
+        display.line("stopped")
+        return 128 + wanted_stop.signal
+    for problem in problems:
+        display.line(f"failed: {problem}")
+    display.line("demo failed" if problems else "demo succeeded: every part worked")
+    return 1 if problems else 0
 
 
 def _start(house: House) -> None:
@@ -149,7 +162,6 @@ def _start(house: House) -> None:
 def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMiner]:
     """One miner for each way to mine, by its name on the screen."""
     v2 = _v2_url(daemon, key)
-    print(f"listening: {v2}", flush=True)
     return {
         "v2-standard": CpuMiner(v2, "demo.v2-standard", STANDARD),
         "v2-extended": CpuMiner(v2, "demo.v2-extended", EXTENDED),
@@ -161,8 +173,6 @@ def v1_miners(config: Config, house: House) -> dict[str, CpuMiner]:
     """One V1 miner for each of a pool's or a translator's V1 ports, which have the pool's certificate."""
     ports = _ports(house)
     v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
-    for url in (v1, tls):
-        print(f"listening: {url}", flush=True)
     return {
         "v1": CpuMiner(v1, "demo.v1"),
         "v1-tls": CpuMiner(tls, "demo.v1-tls", context=tls_context(config.stratum.tls_cert)),
@@ -199,33 +209,35 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
 
 
 def _wait_for_blocks(houses: Sequence[House], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
-                     blocks: int, wanted_stop: StopWish, is_terminal: bool) -> None:
+                     blocks: int, wanted_stop: StopWish, display: Display) -> None:
     """Until enough blocks stand on the chain and each miner has found one, or time is up."""
     began = time.monotonic()
     shown = 0
-    while not (failures or any(house.has_failed.is_set() for house in houses)
+    while not (failures or display.is_gone or any(house.has_failed.is_set() for house in houses)
                or time.monotonic() - began > DEADLINE_S):
         is_done = watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
-        if is_terminal:
-            _draw(miners, watch, blocks, time.monotonic() - began)
+        if display.is_terminal:
+            display.draw(_progress(miners, watch, blocks, time.monotonic() - began))
         elif watch.counts["accepted"] > shown:
             shown = watch.counts["accepted"]
-            print(f"block {shown}/{blocks} accepted: {watch.last}", flush=True)
+            display.line(f"block {shown}/{blocks} accepted: {watch.last}")
         if is_done or wanted_stop.wait(SHOW_EVERY_S):
             break
-    if is_terminal:
-        print(flush=True)
+    if display.is_terminal:
+        display.line(_progress(miners, watch, blocks, time.monotonic() - began)[2])
 
 
-def _draw(miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, elapsed_s: float) -> None:
-    """One line that changes: progress, hash rate, shares, blocks."""
+def _progress(miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, elapsed_s: float) -> list[str]:
+    """Progress, hash rate and shares as one line, from the longest form to the shortest."""
     done = min(blocks, watch.counts["accepted"])
     width = 20
     bar = "#" * (width * done // blocks)
     rate = human_rate(sum(miner.tally.hashes for miner in miners.values()) / max(elapsed_s, 1e-9))
     shares = "  ".join(f"{kind} {miner.tally.accepted}" for kind, miner in miners.items())
-    print(f"\r\033[K[{bar:<{width}}] {done}/{blocks} blocks  {rate}  shares: {shares}  {elapsed_s:.0f} s", end="",
-          flush=True)
+    total = sum(miner.tally.accepted for miner in miners.values())
+    head, tail = f"{done}/{blocks} blocks", f"{elapsed_s:.0f} s"
+    return [f"[{bar:<{width}}] {head}  {rate}  shares: {shares}  {tail}", f"{head}  {rate}  shares: {shares}  {tail}",
+            f"{head}  {rate}  {total} shares  {tail}", f"{head}  {tail}", head]
 
 
 def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
@@ -236,14 +248,14 @@ def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
         time.sleep(0.02)
 
 
-def _problems_of(translator: Translator) -> list[str]:
+def _problems_of(translator: Translator, display: Display) -> list[str]:
     """Say where the translator's shares are, and what is wrong with that."""
     counts = translator.counts()
     with open_reader(*books_of(translator.config)) as reader:
         booked = reader.totals().shares
-    print(f"translator: {counts.received} received, {counts.accepted} accepted, "
-          f"{sum(count for _, count in counts.rejected)} rejected, {counts.filtered} filtered, "
-          f"{counts.pending} pending, {counts.unconfirmed} unconfirmed; books: {booked} shares")
+    display.line(f"translator: {counts.received} received, {counts.accepted} accepted, "
+                 f"{sum(count for _, count in counts.rejected)} rejected, {counts.filtered} filtered, "
+                 f"{counts.pending} pending, {counts.unconfirmed} unconfirmed; books: {booked} shares")
     problems = []
     if not counts.is_balanced or counts.pending:
         problems.append(f"the translator's counters do not balance: {counts}")
@@ -252,15 +264,16 @@ def _problems_of(translator: Translator) -> list[str]:
     return problems
 
 
-def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, failures: list[str]) -> int:
-    """Say how it went, part by part; the exit status."""
+def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, display: Display,
+             is_stopped: bool) -> list[str]:
+    """Say how it went, part by part; what went wrong. Every share that a miner has sent is in one of its counts."""
     assert config.pool.data_dir is not None
     with open_reader(config.ledger.url, config.pool.data_dir) as reader:
         totals: Totals = reader.totals()
     counts = watch.counts
     answered = sum(miner.tally.accepted for miner in miners.values())
-    problems = list(failures)
-    if counts["accepted"] < blocks:
+    problems = []
+    if counts["accepted"] < blocks and not is_stopped:
         problems.append(f"only {counts['accepted']} of {blocks} blocks were accepted in time")
     if counts["refused"]:
         problems.append(f"{counts['refused']} blocks were refused")
@@ -270,12 +283,13 @@ def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blo
         problems.append(f"{answered} shares were acknowledged and {totals.shares} are in the books")
     for kind, miner in miners.items():
         tally = miner.tally
-        print(f"{kind}: {tally.submitted} shares sent, {tally.accepted} accepted, {tally.rejected} refused")
-        if not tally.accepted:
+        display.line(f"{kind}: {tally.submitted} shares sent, {tally.accepted} accepted, {tally.rejected} refused"
+                     + (f" (the last: {tally.last_reject})" if tally.rejected else "")
+                     + (f", {tally.unanswered} unanswered" if tally.unanswered else ""))
+        if not tally.accepted and not is_stopped:
             problems.append(f"the {kind} miner had no share accepted")
-    print(f"blocks: {counts['found']} found, {counts['accepted']} accepted, {counts['side']} side, "
-          f"{counts['refused']} refused; books: {totals.shares} shares")
-    for problem in problems:
-        print(f"failed: {problem}")
-    print("demo failed" if problems else "demo succeeded: every part worked", flush=True)
-    return 1 if problems else 0
+    display.line(f"blocks: {counts['found']} found, {counts['accepted']} accepted, {counts['side']} side, "
+                 f"{counts['refused']} refused; books: {totals.shares} shares")
+    if counts["side"]:
+        display.line("a side block is valid, too: two were found at one height, and the other one was there first")
+    return problems

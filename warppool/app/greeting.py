@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from warppool import __version__
-from warppool.app.link import PoolGone, PoolUrl
+from warppool.app.link import PoolGone, PoolUrl, cure_of
 from warppool.errors import RemoteProtocolError, WarppoolError
 from warppool.events import Close, Event, Now, Send, WithoutShares
 from warppool.noise.primitives import new_buffer
@@ -66,7 +66,8 @@ def greet(url: PoolUrl, timeout_s: float = GREETING_S) -> str:
     except TimeoutError:
         raise PoolGone(f"no answer within {timeout_s:.0f} s") from None
     except (OSError, UnicodeError) as exc:
-        raise PoolGone(f"{getattr(exc, 'strerror', None) or exc}") from exc
+        cure = cure_of(exc) if isinstance(exc, OSError) else ": mend the host in the URL"
+        raise PoolGone(f"{getattr(exc, 'strerror', None) or exc}{cure}") from exc
 
 
 class Probe(WithoutShares):

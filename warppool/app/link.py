@@ -7,6 +7,7 @@ the socket is the miner's.
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -247,6 +248,22 @@ def tls_context(trusted: Path | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(f"--trust: {trusted}: no certificates can be read from it: {exc.strerror or exc}: name the "
                           "file with the pool's certificate in PEM form") from exc
+
+
+def cure_of(error: OSError, is_tls: bool = False) -> str:
+    """What can be done where a pool cannot be reached; "" where nothing is known to help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ": use the host name that its certificate is for, and --trust FILE if no authority vouches for it"
+    if isinstance(error, ssl.SSLError) or (is_tls and isinstance(error, ConnectionError)
+                                           and not isinstance(error, ConnectionRefusedError)):
+        return ": is this its port for TLS? Plain V1 is stratum+tcp://"
+    if isinstance(error, ConnectionRefusedError):
+        return ": is the pool running, and is this its port?"
+    if isinstance(error, socket.gaierror):
+        return ": mend the host in the URL"
+    if isinstance(error, TimeoutError):
+        return ": is it there, and lets a firewall us through?"
+    return ""
 
 
 def difficulty_of(target: int) -> str:

@@ -6,10 +6,12 @@ import argparse
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from warppool.app.link import LinkEvent, Note, PoolGone, PoolUrl, Rejected, Task, tls_context
 from warppool.app.miner import CpuMiner
 from warppool.app.run import StopWish, catch_signals
+from warppool.app.screen import Display
 from warppool.app.summary import human_rate
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import RemoteProtocolError
@@ -21,6 +23,9 @@ PLAIN_EVERY_S = 10.0
 
 LOOK_EVERY_S = 0.1
 """How often to look whether the miner ended: its reason is shown at once."""
+
+TIPS_EVERY_S = 10.0
+"""The shortest time between two lines about new tips."""
 
 MEASURE_NONCES = 20_000
 RECONNECT_S = 1.0
@@ -34,18 +39,18 @@ def mine(args: argparse.Namespace) -> int:
     wanted_stop = StopWish()
     catch_signals(wanted_stop)
     hash_rate = args.hashrate or measure()
-    screen = Screen(sys.stderr.isatty())
+    screen = Screen(Display(sys.stderr, sys.stderr.isatty()))
     pause_s = RECONNECT_S
-    while not wanted_stop.is_set():
+    while not wanted_stop.is_set() and not screen.display.is_gone:
         miner = CpuMiner(url, args.user, args.channel, hash_rate=hash_rate, context=context, tell=screen.tell)
         reason = _mine_once(miner, screen, wanted_stop)
         if wanted_stop.is_set():
             break
         pause_s = RECONNECT_S if miner.tally.submitted else min(2 * pause_s, MAX_RECONNECT_S)
-        screen.line(f"{reason}; trying again in {pause_s:.0f} s")
+        screen.line(f"{reason} (trying again in {pause_s:.0f} s)")
         wanted_stop.wait(pause_s)
     screen.line("stopped")
-    return 0
+    return 1 if screen.display.is_gone else 0
 
 
 def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: StopWish) -> str:
@@ -62,7 +67,7 @@ def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: StopWish) -> str:
     thread.start()
     began = shown = time.monotonic()
     try:
-        while thread.is_alive() and not wanted_stop.wait(LOOK_EVERY_S):
+        while thread.is_alive() and not wanted_stop.wait(LOOK_EVERY_S) and not screen.display.is_gone:
             if time.monotonic() - shown >= screen.every_s:
                 shown = time.monotonic()
                 screen.show(miner, shown - began)
@@ -82,9 +87,12 @@ def measure() -> float:
 class Screen:
     """What the miner's owner sees on stderr: a line that changes on a terminal, plain lines elsewhere."""
 
-    def __init__(self, is_terminal: bool) -> None:
-        self._is_terminal = is_terminal
-        self.every_s = SHOW_EVERY_S if is_terminal else PLAIN_EVERY_S
+    def __init__(self, display: Display, clock: Callable[[], float] = time.monotonic) -> None:
+        self.display = display
+        self.every_s = SHOW_EVERY_S if display.is_terminal else PLAIN_EVERY_S
+        self._clock = clock
+        self._tips = 0                          # that came since the last line about one
+        self._tips_at = -TIPS_EVERY_S           # when that was
 
     def tell(self, event: LinkEvent) -> None:
         """An event of the link; called by the miner's thread."""
@@ -92,7 +100,7 @@ class Screen:
             case Note(words):
                 self.line(words)
             case Task(work, _, _, True):
-                self.line(f"new tip: job {work.job_id} on {to_display(work.prev_hash)}")
+                self._tip(f"job {work.job_id} on {to_display(work.prev_hash)}")
             case Rejected(reason):
                 self.line(f"share refused: {reason}")
 
@@ -101,12 +109,20 @@ class Screen:
         tally = miner.tally
         words = (f"{human_rate(tally.hashes / max(elapsed_s, 1e-9))}  accepted {tally.accepted}  "
                  f"refused {tally.rejected}  blocks {tally.blocks}")
-        if self._is_terminal:
-            print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+        if self.display.is_terminal:
+            self.display.draw([words])
         else:
             self.line(words)
 
     def line(self, words: str) -> None:
         """One line that stays."""
-        lead = "\r\033[K" if self._is_terminal else ""
-        print(f"{lead}{words}", file=sys.stderr, flush=True)
+        self.display.line(words)
+
+    def _tip(self, words: str) -> None:
+        """A line for a new tip, or for all that came since the last line: regtest finds several a second."""
+        self._tips += 1
+        now = self._clock()
+        if now - self._tips_at < TIPS_EVERY_S:
+            return
+        self.line(f"new tip: {words}" if self._tips == 1 else f"{self._tips} new tips, the last: {words}")
+        self._tips, self._tips_at = 0, now

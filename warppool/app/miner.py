@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 
-from warppool.app.link import EXTENDED, Accepted, Link, LinkEvent, PoolGone, PoolUrl, Rejected, Task, Tell
+from warppool.app.link import EXTENDED, Accepted, Link, LinkEvent, PoolGone, PoolUrl, Rejected, Task, Tell, cure_of
 from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.search import search
 from warppool.mining.share import weigh
@@ -21,6 +21,12 @@ IDLE_S = 0.05
 
 AFTER_BLOCK_S = 2.0
 """How long a miner that found a block waits for the next tip, instead of working on one that it has just ended."""
+
+ANSWERS_S = 2.0
+"""How long a miner that is stopped waits for the answers to its last shares."""
+
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
+"""How an alert and a handshake begin: a pool that speaks TLS answers so to one that does not."""
 
 NONCES = 1 << 32
 VERSION_ROLL_SHIFT = 13
@@ -40,6 +46,11 @@ class Tally:
         self.blocks = 0
         self.last_reject = ""                   # in the pool's words
 
+    @property
+    def unanswered(self) -> int:
+        """Shares that were sent and of which the pool has said nothing yet."""
+        return self.submitted - self.accepted - self.rejected
+
 
 class CpuMiner:
     """Mines on one pool until `stop` says so; `run` is the body of a thread, or of the program.
@@ -51,7 +62,7 @@ class CpuMiner:
     def __init__(self, url: PoolUrl, user: str, kind: str = EXTENDED, *, hash_rate: float = 0.0,
                  context: ssl.SSLContext | None = None, tell: Tell = lambda event: None) -> None:
         self.tally = Tally()
-        self._url = url
+        self.url = url
         self._user = user
         self._kind = kind
         self._hash_rate = hash_rate
@@ -60,6 +71,7 @@ class CpuMiner:
         self._is_stopping = False
         self._task: Task | None = None
         self._nonce = self._roll = self._extranonce = 0
+        self._has_heard = False
         self._rest_until = 0.0                  # monotonic; a block was found on this tip
 
     def stop(self) -> None:
@@ -70,20 +82,22 @@ class CpuMiner:
         """Mine until `stop`; PoolGone or RemoteProtocolError when the pool is the reason to end."""
         try:
             with self._dial() as sock:
-                link = self._url.link(self._user, self._kind, self._hash_rate)
+                link = self.url.link(self._user, self._kind, self._hash_rate)
                 while not self._is_stopping:
                     self._turn(sock, link)
+                self._await_answers(sock, link)
         except OSError as exc:                  # of which ssl.SSLError is one
-            raise PoolGone(f"{self._url.host}:{self._url.port}: {exc.strerror or exc}") from exc
+            words = f"{self.url.place}: {exc.strerror or exc}{cure_of(exc, self.url.is_tls)}"
+            raise PoolGone(words) from exc
 
     def _dial(self) -> socket.socket:
-        sock = socket.create_connection((self._url.host, self._url.port), CONNECT_TIMEOUT_S)
+        sock = socket.create_connection((self.url.host, self.url.port), CONNECT_TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not self._url.is_tls:
+        if not self.url.is_tls:
             return sock
         context = self._context or ssl.create_default_context()
         try:
-            return context.wrap_socket(sock, server_hostname=self._url.host)
+            return context.wrap_socket(sock, server_hostname=self.url.host)
         except BaseException:
             sock.close()
             raise
@@ -94,13 +108,35 @@ class CpuMiner:
             sock.sendall(out)
         task = self._task if time.monotonic() >= self._rest_until else None
         if _is_readable(sock, 0.0 if task is not None else IDLE_S):
-            data = sock.recv(65536)
-            if not data:
-                raise PoolGone("the pool closed the connection")
-            for event in link.receive(data):
-                self._heard(event)
+            self._hear(sock, link)
         elif task is not None:
             self._hash(task, link)
+
+    def _hear(self, sock: socket.socket, link: Link) -> None:
+        """Take what the pool says; its first bytes, or their lack, tell of a wrong port."""
+        data = sock.recv(65536)
+        if not data:
+            raise PoolGone("the pool closed the connection" + ("" if self._has_heard else f" without a word: "
+                                                               f"{self._wrong_port()}"))
+        if not self._has_heard and not self.url.is_tls and data.startswith(_TLS_RECORDS):
+            raise PoolGone(f"the pool speaks TLS on this port: use stratum+tls://{self.url.place}")
+        self._has_heard = True
+        for event in link.receive(data):
+            self._heard(event)
+
+    def _wrong_port(self) -> str:
+        if self.url.public_key:
+            return "is this its port for V2, and is the key in the URL its public key?"
+        return "is this its port for V1? TLS is stratum+tls://, V2 is stratum2+tcp:// with the pool's key"
+
+    def _await_answers(self, sock: socket.socket, link: Link) -> None:
+        """Stopped: hear what becomes of the shares that are out, so that each is accounted for."""
+        until = time.monotonic() + ANSWERS_S
+        while self.tally.unanswered and (left := until - time.monotonic()) > 0:
+            if out := link.outgoing():
+                sock.sendall(out)
+            if _is_readable(sock, left):
+                self._hear(sock, link)
 
     def _heard(self, event: LinkEvent) -> None:
         match event:

@@ -91,13 +91,15 @@ class StopWish:
     """
 
     def __init__(self) -> None:
+        self.signal = 0
         self._is_set = False
         self._is_reload_wished = False
         self._is_asking_wished = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def set(self) -> None:
-        """Wish it, at any moment."""
+    def set(self, number: int = 0) -> None:
+        """Wish it, at any moment; `number` is the signal that says so."""
+        self.signal = number
         self._is_set = True
         self._wake.put(None)
 
@@ -144,7 +146,7 @@ def catch_signals(wanted_stop: StopWish) -> None:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        wanted_stop.set()
+        wanted_stop.set(number)
 
     def reload(number: int, frame: FrameType | None) -> None:
         wanted_stop.wish_reload()

@@ -16,6 +16,9 @@ from warppool.ledger.reader import BookedShare, Reader
 
 COLUMNS: Final = ("time", "protocol", "channel", "user", "worker", "difficulty", "job", "height", "hash")
 
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What begins a formula in one spreadsheet or another; the last four are the wide forms of the first."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII
@@ -76,7 +79,12 @@ def _write_csv(rows: Iterable[tuple[object, ...]], out: TextIO) -> None:
     writer.writerow(COLUMNS)
     encoding = out.encoding or "utf-8"
     for row in rows:
-        writer.writerow([_printable(value, encoding) if isinstance(value, str) else value for value in row])
+        writer.writerow([_harmless(_printable(value, encoding)) if isinstance(value, str) else value for value in row])
+
+
+def _harmless(text: str) -> str:
+    """`text` so that no spreadsheet takes it for a formula: machines choose their names, and one may run a program."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def _printable(text: str, encoding: str) -> str:
