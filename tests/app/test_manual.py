@@ -90,6 +90,13 @@ def test_readme_and_pages_say_what_keeps_the_ports_free_and_the_start_short():
         assert "systemctl enable --now --no-block" in text
 
 
+def test_readme_and_page_say_where_secrets_may_come_from():
+    for text in ((CHECKOUT / "README.rst").read_text(encoding="utf-8"), words_of("warppool.1")):
+        for word in ("CREDENTIALS_DIRECTORY", "WARPPOOL__SECRETS__SV2_STATIC_PRIV_KEY_HEX_FILE",
+                     "WARPPOOL__SECRETS__NODE_PASSWORDS_FILE", "0444", "/etc/warppool/warppool.toml"):
+            assert word in text, word
+
+
 def test_the_pages_are_installed():
     setup = ConfigParser()
     setup.read(CHECKOUT / "setup.cfg")
