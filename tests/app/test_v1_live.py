@@ -38,6 +38,7 @@ from tests.peers.foreign_v1 import Machine, Share, request
 from warppool.app.certificate import Certificate
 from warppool.app.connector import SV1, SV1_TLS, Connector
 from warppool.app.democert import self_signed
+from warppool.app.unpaid import UnpaidNames
 from warppool.events import Close, Now, Send
 from warppool.mining.counter import Shuffle
 from warppool.net.inbox import Opened
@@ -460,7 +461,7 @@ def connector(tmp_path: Path) -> Connector:
     with StubNode(cookie=tmp_path / "cookie") as stub:
         config = v1_config(tmp_path, stub)
     return Connector(config, 0, Certificate(config.stratum.tls_cert, config.stratum.tls_key), Shuffle(bytes(16)),
-                     lambda worker, message: None)
+                     lambda worker, message: None, UnpaidNames("regtest", b""))
 
 
 def at(seconds: float) -> Now:

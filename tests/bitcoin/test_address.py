@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warppool.bitcoin.address import NETWORKS, AddressError, is_guarded, script_of
+from warppool.bitcoin.address import NETWORKS, AddressError, is_guarded, looks_like_address, script_of
 from warppool.bitcoin.base58 import decode_base58check
 from warppool.bitcoin.bech32 import Encoding, bytes_of_values, decode_bech32
 from warppool.bitcoin.hashes import double_sha256
@@ -286,3 +286,23 @@ def test_bytes_of_values_undoes_the_grouping(data):
 ])
 def test_only_rules_of_today_guard_a_coin(address, guarded):
     assert is_guarded(script_of(address, "main")) is guarded
+
+
+# --- what people would take for one -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("text", [
+    "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",
+    "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5",       # a wrong checksum looks no different
+    "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+    "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn",
+    "bitcoin:1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "BITCOIN:bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"])
+def test_what_looks_like_an_address(text):
+    assert looks_like_address(text)
+
+
+@pytest.mark.parametrize("text", [
+    "", "alice", "bc1", "bc1alice", "bc1-rack-17-machine-4", "mymachineinthebasementnumberone", "bitcoin:", "x" * 255,
+    "1234567890123456789012345678901", "bc1q" + "z" * 100, "0A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "日本" * 15,
+    "m\u0661pcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"])
+def test_what_does_not(text):
+    assert not looks_like_address(text)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS, NTIME, PAYOUT, make_counters
-from tests.sv1.pairs import Jobs, Pair, make_surroundings, with_policy
+from tests.sv1.pairs import START, Jobs, Pair, make_surroundings, with_policy
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
-from warppool.events import BlockFound, Nudge, ShareAccepted, ShareRefused
+from warppool.events import BlockFound, Happened, Nudge, ShareAccepted, ShareRefused
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.share import weigh
 from warppool.sv1.messages import dump
@@ -181,6 +182,21 @@ def test_names_that_differ_only_by_what_cannot_be_seen_are_one_account():
     assert {share.user for share in pair.unrecorded} == {"alice.rig1"}
     (opened,) = pair.happened("miner.opened")
     assert opened["user"] == "alice.rig1"
+
+
+def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():
+    asked = []
+
+    def is_unpaid(user, now):
+        asked.append((user, now))
+        return len(asked) == 1
+
+    pair = Pair(replace(make_surroundings(), is_unpaid=is_unpaid))
+    pair.set_up(user="bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig1")
+    pair.call("mining.authorize", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig2", "x")
+    (warning,) = [event for event in pair.events if isinstance(event, Happened) and event.name == "user.unpaid"]
+    assert warning.level == "warning" and warning.fields[0] == ("user", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4")
+    assert asked == 2 * [("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", START.monotonic)]
 
 
 def test_a_share_under_a_name_with_blanks_is_that_of_the_name():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -610,3 +611,12 @@ def test_a_thousand_idle_channels_are_one_line():
     assert sum(isinstance(step, mining.CloseChannel) for step in steps) == MAX_CHANNELS
     (line,) = [step for step in steps if isinstance(step, Happened)]
     assert dict(line.fields)["channels"] == MAX_CHANNELS
+
+
+def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():
+    surroundings = replace(make_surroundings(), is_unpaid=lambda user, now: user == "bc1qaddress")
+    session = ready_session(surroundings=surroundings)
+    steps = [*session.receive(open_standard(user="bc1qaddress.rig1"), START),
+             *session.receive(open_standard(user="alice.rig1"), START)]
+    (warning,) = [step for step in steps if isinstance(step, Happened) and step.name == "user.unpaid"]
+    assert warning.level == "warning" and warning.fields[0] == ("user", "bc1qaddress")

@@ -15,6 +15,7 @@ from warppool import __version__
 from warppool.app.certificate import Certificate
 from warppool.app.options import Address, Config, StratumConfig
 from warppool.app.translatoroptions import MachinesConfig, TranslatorConfig
+from warppool.app.unpaid import UnpaidNames
 from warppool.events import Connection, Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
@@ -63,7 +64,7 @@ class Connector:
     """
 
     def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
-                 post: Callable[[int, Message], None]) -> None:
+                 post: Callable[[int, Message], None], unpaid: UnpaidNames) -> None:
         stratum = config.stratum
         policy = policy_of(config)
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
@@ -76,8 +77,8 @@ class Connector:
         self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, counters=counters,
                                     resumable=ResumableSessions(prefixes, index, stratum.workers, post),
                                     random_bytes=os.urandom,
-                                    extranonce2_size=stratum.extranonce2_size)
-        self._sv2 = Sv2Surroundings(WARP, policy, prefixes, counters)
+                                    extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
+        self._sv2 = Sv2Surroundings(WARP, policy, prefixes, counters, is_unpaid=unpaid.is_news)
 
     def hear(self, message: Message, now: Now) -> Sequence[Event]:
         """A message of another worker's V1 sessions."""

@@ -17,6 +17,7 @@ from warppool.app.house import JOIN_S, House
 from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.patience import Patience
 from warppool.app.summary import Summary
+from warppool.app.unpaid import UnpaidNames
 from warppool.app.watch import Beat, patient, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
@@ -111,6 +112,7 @@ class Daemon(House):
         config = self.config
         self._desk_inbox: queue.Queue[Any] = queue.Queue()
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
+        self._unpaid = UnpaidNames(config.pool.network, config.pool.payout_script)
         self._start_id = os.urandom(START_ID_SIZE)
         factory = JobFactory(
             payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(),
@@ -181,7 +183,7 @@ class Daemon(House):
         def post(worker: int, message: SessionMessage) -> None:
             self._inboxes[worker].put(FromWorker(message))
 
-        connector = Connector(self.config, index, self.certificate, self._shuffle, post)
+        connector = Connector(self.config, index, self.certificate, self._shuffle, post, self._unpaid)
         return Worker(index, inbox, self._reactor.mailbox, self._hasher, connector, record=record, refused=refused,
                       found=found, hear=connector.hear, log_limit=self._log_limit)
 

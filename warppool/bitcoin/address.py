@@ -27,6 +27,11 @@ _V0_PROGRAM_SIZES = (20, 32)        # key hash, script hash
 _TAPROOT_PROGRAM_SIZE = 32
 _MAX_WITNESS_VERSION = 16
 _OP_1 = 0x51
+_URI = "bitcoin:"
+_LEAST_SEGWIT, _MOST_SEGWIT = 14, 90                # characters (BIP173)
+_BASE58 = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
+_BASE58_SIZES = range(26, 36)                       # characters of 25 bytes
+_BASE58_OPENINGS = "132mn"
 
 
 class AddressError(ValueError):
@@ -48,6 +53,15 @@ def script_of(address: str, network: str) -> bytes:
     if network not in networks:
         raise AddressError(f"{_quoted(address)} is an address for {_any_of(networks)}, not for {network}")
     return script
+
+
+def looks_like_address(text: str) -> bool:
+    """Whether people would take `text` for a Bitcoin address of any network; its checksum may be wrong."""
+    text = text[len(_URI):] if text[:len(_URI)].lower() == _URI else text
+    if text.lower().startswith(_SEGWIT_OPENINGS):
+        return _LEAST_SEGWIT <= len(text) <= _MOST_SEGWIT and text.isascii() and text.isalnum()
+    return (len(text) in _BASE58_SIZES and text[0] in _BASE58_OPENINGS and _BASE58.issuperset(text)
+            and any(map(str.isdigit, text)) and any(map(str.isupper, text)) and any(map(str.islower, text)))
 
 
 def is_guarded(script: bytes) -> bool:

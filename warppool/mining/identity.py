@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from warppool.events import Happened
+
 MAX_IDENTITY_SIZE = 255
 """Bytes of a name: the bound of Sv2's STR0_255, for V1 too."""
 
@@ -26,6 +28,8 @@ _INVISIBLE_OTHERS = frozenset(
     + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)))))
 """Characters that show nothing although their category says otherwise: fillers, variation selectors, and what Unicode
 lists as default ignorable."""
+
+_UNPAID = "a name is an account in the books, and no address that is paid: the coinbase pays pool.payout_address"
 
 _RAW_NO_BREAK_SPACE = "\udca0"
 """Byte 0xA0 alone is no UTF-8, so it stands here by `surrogateescape`; in Latin-1 it is a blank."""
@@ -59,6 +63,16 @@ def read_identity(text: str) -> str | None:
 def user_of(name: str) -> str:
     """The user of a worker's name: all before its first dot, or all of it."""
     return name.partition(".")[0]
+
+
+def nobody_is_unpaid(user: str, now: float) -> bool:
+    """The answer where no name is taken for an address that waits for coins."""
+    return False
+
+
+def unpaid(conn_id: int, name: str) -> Happened:
+    """What is said of a worker whose user is, or looks like, an address that is not paid."""
+    return Happened(conn_id, "warning", "user.unpaid", (("user", user_of(name)), ("meaning", _UNPAID)))
 
 
 def _cut(text: str) -> str:

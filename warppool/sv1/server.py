@@ -16,7 +16,7 @@ from warppool.events import Happened, Now
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
-from warppool.mining.identity import read_identity
+from warppool.mining.identity import nobody_is_unpaid, read_identity, unpaid, user_of
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
@@ -42,6 +42,7 @@ class Surroundings:
     resumable: ResumableSessions
     random_bytes: Callable[[int], bytes]
     extranonce2_size: int = 8
+    is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
 
     def __post_init__(self) -> None:
         """ValueError for a size that machines cannot roll."""
@@ -224,7 +225,8 @@ class MiningServerSession(MachineSession):
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         wish = self.work.wish.with_password(password)
-        return [*self._shares.answer(accepted(request_id)), *self.work.follow(wish, now),
+        warning = [unpaid(self.conn_id, name)] if self._surroundings.is_unpaid(user_of(name), now.monotonic) else []
+        return [*self._shares.answer(accepted(request_id)), *warning, *self.work.follow(wish, now),
                 *([] if self.work.is_on else self._begin(now))]
 
     def _begin(self, now: Now) -> list[Step]:

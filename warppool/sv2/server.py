@@ -19,7 +19,7 @@ from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
 from warppool.mining.giving import Keys
-from warppool.mining.identity import MAX_BAD_NAMES, read_identity
+from warppool.mining.identity import MAX_BAD_NAMES, nobody_is_unpaid, read_identity, unpaid, user_of
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
@@ -93,6 +93,7 @@ class Surroundings:
     policy: DifficultyPolicy
     prefixes: PrefixPool
     counters: CoinbaseCounters
+    is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
 
 
 class MiningServerSession:
@@ -288,6 +289,8 @@ class MiningServerSession:
         self._next_channel_id += 1
         self._channels[channel.channel_id] = ServerChannel(channel)
         steps: list[Step] = [self._open_answer(m.request_id, channel), self._opened(channel)]
+        if self._surroundings.is_unpaid(user_of(user), now.monotonic):
+            steps.append(unpaid(self.conn_id, user))
         return steps + self._give_alone(channel)
 
     def _open_answer(self, request_id: int, channel: Channel) -> Message:
