@@ -46,8 +46,10 @@ class Chain:
     def hash_at(self, height: int) -> bytes:
         return self.stub.chain[height]
 
-    def getblock(self, params: list[Any]) -> dict[str, Any]:
+    def getblock(self, params: list[Any]) -> dict[str, Any] | str:
         height = self.stub.chain.index(bytes.fromhex(params[0])[::-1])
+        if params[1] == 0:
+            return (bytes(80) + b"\x02" + self.coinbase_at(height) + b"another transaction").hex()
         answer = {"hash": params[0], "height": height, "time": 1_700_000_000 + height, "bits": "207fffff",
                   "tx": [display(dsha(b"coinbase %d" % height)), "ff" * 32]}
         return answer | ({"previousblockhash": display(self.stub.chain[height - 1])} if height else {})
@@ -55,7 +57,10 @@ class Chain:
     def getrawtransaction(self, params: list[Any]) -> str:
         height = self.stub.chain.index(bytes.fromhex(params[2])[::-1])
         assert params[:2] == [display(dsha(b"coinbase %d" % height)), False]
-        return self.coinbases.get(height, coinbase(height, tag=b"/theirs/")).hex()
+        return self.coinbase_at(height).hex()
+
+    def coinbase_at(self, height: int) -> bytes:
+        return self.coinbases.get(height, coinbase(height, tag=b"/theirs/"))
 
 
 class Rig:
@@ -153,18 +158,28 @@ def test_what_is_only_trouble_of_the_moment_is_tried_again(stub: StubNode) -> No
     assert rig.search() == [chain.hash_at(4)]
 
 
-@pytest.mark.parametrize("method", ["getblock", "getrawtransaction"])
-@pytest.mark.parametrize("mood", [Mood.FORBIDDEN, None])
-def test_a_node_that_refuses_is_said_once(
-    stub: StubNode, caplog: pytest.LogCaptureFixture, method: str, mood: Mood | None
-) -> None:
-    Chain(stub, 5, {4: coinbase(4)})
+def refuse(stub: StubNode, method: str, mood: Mood | None) -> None:
     if mood is None:
         del stub.hooks[method]                                  # no such method
     else:
         stub.moods[method] = mood
+
+
+@pytest.mark.parametrize("mood", [Mood.FORBIDDEN, None])
+def test_a_node_that_refuses_is_said_once(stub: StubNode, caplog: pytest.LogCaptureFixture, mood: Mood | None) -> None:
+    Chain(stub, 5, {4: coinbase(4)})
+    refuse(stub, "getblock", mood)
     assert Rig(stub).search() == []
-    assert caplog.text.count("event=missing.unseen") == 1 and stub.count(method) == 1
+    assert caplog.text.count("event=missing.unseen") == 1 and stub.count("getblock") == 1
+
+
+@pytest.mark.parametrize("mood", [Mood.FORBIDDEN, None])
+def test_a_node_that_gives_no_single_transactions_is_asked_for_whole_blocks(stub: StubNode, mood: Mood | None) -> None:
+    """As btcd, whose getrawtransaction takes no block."""
+    chain = Chain(stub, 5, {2: coinbase(2)})
+    refuse(stub, "getrawtransaction", mood)
+    assert Rig(stub).search() == [chain.hash_at(2)]
+    assert stub.count("getrawtransaction") == 1
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, "00", {"hash": 1, "tx": []}])

@@ -261,6 +261,19 @@ def test_a_lagging_node_gets_a_block_once_and_is_then_asked_for_the_parent() -> 
     assert node.look() == lagging and node.handed == [lagging] * 2
 
 
+def test_a_node_that_lies_about_the_parent_gets_the_block_less_and_less_often() -> None:
+    node = Node(block(5))
+    while node.now < 1000.0 + 600:
+        case = node.blocks.next(node.now)
+        if case is None:
+            node.wait()
+        elif case.step is Step.SUBMIT:
+            node.submit("prev-blk-not-found")
+        else:
+            node.ask_parent(True)
+    assert len(node.handed) < 600 / LONGEST_RESUBMIT_S + 10
+
+
 def test_a_lagging_node_is_asked_once_for_the_parent_of_many() -> None:
     flood = [block(5, number=number) for number in range(100)]
     node = Node(*flood)
@@ -283,7 +296,9 @@ def test_a_block_is_handed_in_when_its_parent_of_ours_is_taken() -> None:
     node.put(child)
     node.submit("prev-blk-not-found")
     node.wait()
-    assert node.ask_parent(True) == parent                      # and nobody asks for the child's parent meanwhile
+    assert node.ask_parent(False) == parent                     # and nobody asks for the child's parent meanwhile
+    node.wait()
+    assert node.ask_parent(True) == parent
     assert node.submit() == parent
     assert node.submit() == child
 
@@ -299,8 +314,8 @@ def test_a_killed_node_gets_the_lost_parents_again_without_waiting_for_their_wat
     began = node.now
     node.put(child)
     assert node.submit("prev-blk-not-found") == child           # it has lost all of them
-    for parent in reversed(parents):
-        assert node.look(UNKNOWN) == parent                     # the watch is due in half a minute: not waited for
+    looked = {node.look(UNKNOWN).block_hash for _ in parents}   # the watch is due in half a minute: not waited for
+    assert looked == {parent.block_hash for parent in parents}
     assert node.now == began
     node.wait()
     for each in (*parents, child):
@@ -342,6 +357,22 @@ def test_a_node_that_answers_submits_and_no_look_ups_still_gets_the_block() -> N
     node.blocks.not_seen(node.next(), node.now)
     node.wait()
     assert node.submit() == sent
+
+
+def test_a_node_that_lost_one_block_is_asked_for_all_others_at_once() -> None:
+    blocks = chain([5, 6, 7])
+    node = Node()
+    for each in blocks:
+        node.put(each)
+        node.submit()
+        node.look()
+    node.now += WATCH_S - 1.0
+    node.blocks._cases[blocks[1].block_hash].due_at = node.now
+    assert node.look(UNKNOWN) == blocks[1]
+    assert {node.look(UNKNOWN).block_hash, node.look(UNKNOWN).block_hash} == {
+        blocks[0].block_hash, blocks[2].block_hash}
+    node.now += 1.0
+    assert [node.submit() for _ in range(3)] == blocks          # each after its parent
 
 
 def test_a_node_that_forgets_what_it_takes_gets_it_less_and_less_often() -> None:

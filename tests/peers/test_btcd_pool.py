@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 
 import pytest
 
 from tests.app.process import PoolProcess
+from tests.node.outcomes import OutcomeQueue
 from tests.peers.bcoin_node import MATURE, OP_TRUE_ADDRESS, spend
 from tests.peers.btcd import Btcd, skip_unless_installed
 from tests.peers.pools import PATIENCE_S, by_hand, machine, mining, run_check, until, write_config
@@ -34,7 +34,7 @@ def node(tmp_path):
 
 def outcome_of(node: Btcd, block: SubmitBlock) -> Outcome:
     """What a submitter says first of a block that is handed in."""
-    outcomes: queue.Queue = queue.Queue()
+    outcomes = OutcomeQueue()
     submitter = RpcSubmitter(0, NodeAddress.parse(node.url), UserPassword(node.user, node.password), outcomes)
     thread = threading.Thread(target=submitter.run)
     thread.start()

@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from warppool.bitcoin.compactsize import decode_compact_size
 from warppool.bitcoin.hashes import from_display
+from warppool.bitcoin.header import HEADER_SIZE
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
 from warppool.errors import NodeError, WarppoolError
 from warppool.mining.mark import find_mark
@@ -79,6 +81,7 @@ class MissingBlocks:
         self._may_begin = may_begin
         self._is_booked = is_booked
         self._clock = clock or SystemClock()
+        self._takes_whole_blocks = False            # the node gives no single transactions
 
     def run(self) -> None:
         """Search once; what a node refuses or a lack of nodes costs is tried again, later each time."""
@@ -108,7 +111,7 @@ class MissingBlocks:
                 self._search()
                 return
             except WarppoolError as exc:
-                if isinstance(exc, CallForbidden) or (isinstance(exc, RpcRefusal) and exc.code != WARMING_UP):
+                if _is_refused(exc):
                     say(log, logging.WARNING, "missing.unseen", reason=str(exc), consequence="blocks of ours that the "
                         "books may lack are not looked for until the next start",
                         cure="let our user call getblock and getrawtransaction")
@@ -128,13 +131,33 @@ class MissingBlocks:
             block = _on_chain(rpc.call("getblock", block_hash, 1, timeout_s=CALL_TIMEOUT_S))
             if not block.parent:
                 break                                           # the first block of the chain is nobody's
-            if self._ours.has_made(_coinbase(rpc, block, block_hash)) and not self._is_booked(block.block_hash):
+            if self._ours.has_made(self._coinbase(rpc, block, block_hash)) and not self._is_booked(block.block_hash):
                 self._book(block, block_hash)
                 found += 1
             looked, block_hash = looked + 1, block.parent
             if self._clock.wait(REST_S):
                 return
         say(log, logging.DEBUG, "missing.searched", blocks=looked, found=found)
+
+    def _coinbase(self, rpc: JsonRpc, block: OnChain, display: str) -> bytes:
+        """The raw coinbase transaction. With the block named, a node needs no index of transactions for it.
+
+        btcd takes no third parameter, and others may refuse the call to us: then the whole block has to do.
+        """
+        if not self._takes_whole_blocks:
+            try:
+                return _bytes_of(rpc.call("getrawtransaction", block.coinbase_txid, False, display,
+                                          timeout_s=CALL_TIMEOUT_S))
+            except NodeError as exc:
+                if not _is_refused(exc):
+                    raise
+                self._takes_whole_blocks = True
+        raw = _bytes_of(rpc.call("getblock", display, 0, timeout_s=CALL_TIMEOUT_S))
+        try:
+            _, start = decode_compact_size(raw, HEADER_SIZE)
+        except ValueError as exc:
+            raise NodeError("getblock: its answer is no block") from exc
+        return raw[start:]
 
     def _best(self) -> tuple[JsonRpc, str]:
         """The node whose chain has most work, of those that answer, and its tip."""
@@ -172,10 +195,13 @@ def _on_chain(answer: Any) -> OnChain:
         raise NodeError(f"getblock: its answer cannot be read ({exc!r})") from exc
 
 
-def _coinbase(rpc: JsonRpc, block: OnChain, display: str) -> bytes:
-    """The raw coinbase transaction. With the block named, a node needs no index of transactions for it."""
-    answer = rpc.call("getrawtransaction", block.coinbase_txid, False, display, timeout_s=CALL_TIMEOUT_S)
+def _bytes_of(answer: Any) -> bytes:
     try:
         return bytes.fromhex(answer)
     except (ValueError, TypeError) as exc:
-        raise NodeError(f"getrawtransaction: its answer is not hex ({exc!r})") from exc
+        raise NodeError(f"an answer that is not hex ({exc!r})") from exc
+
+
+def _is_refused(exc: Exception) -> bool:
+    """True if the node will not answer this call, now or later."""
+    return isinstance(exc, CallForbidden) or (isinstance(exc, RpcRefusal) and exc.code != WARMING_UP)

@@ -66,10 +66,12 @@ class Case:
     number: int                             # of its coming
     due_at: float
     needed_for: int | None                  # the greatest height of the new blocks that need it: itself, or above it
+    is_believed: bool                       # the node told so before a restart of ours, and has said nothing since
     is_handed: bool = False                 # the node had it in hands once: it answered, or the whole block was sent
     is_taken: bool = False                  # the node has it, as far as we know
     is_in_doubt: bool = False               # it was sent, and no answer came
     lacks_parent: bool = False              # the node said so
+    has_seen_lack: bool = False             # and a look-up showed it
     beaten_by: bytes | None = None          # a block of ours with the same parent that is on the node's chain
     put_off_at: float | None = None         # when the node first said "not yet"
     word: str = ""                          # what the node last said to a submit
@@ -110,7 +112,7 @@ class NodeBlocks:
         if block.block_hash in self._cases:
             return
         self._came += 1
-        case = Case(block, self._came, now, None if block.is_replay else block.height)
+        case = Case(block, self._came, now, None if block.is_replay else block.height, block.is_known)
         self._cases[block.block_hash] = case
         self._by_parent.setdefault(block.parent, {})[block.block_hash] = case
         if case.needed_for is not None:
@@ -181,7 +183,7 @@ class NodeBlocks:
     def answered(self, case: Case, word: str, now: float) -> list[Said]:
         """The node's answer to a submit: a word of BIP22, empty for yes."""
         self._reached()
-        case.word, case.is_handed, case.is_in_doubt = word, True, False
+        case.word, case.is_handed, case.is_in_doubt, case.is_believed = word, True, False, False
         if word in _NOT_YET:
             return self._put_off(case, now)
         if word and word not in _HAS_IT | _ON_THE_SIDE:
@@ -217,10 +219,11 @@ class NodeBlocks:
             if is_known is False and self._has_waited_enough(each, now):
                 said += self._finish(each, Verdict.REFUSED, _why_given_up(each), now)
             elif is_known is False:
-                each.due_at = now + each.soon.next()
-            else:
-                each.lacks_parent = False
-                each.due_at = now if is_known else now + each.later.next()
+                each.due_at, each.has_seen_lack = now + each.soon.next(), True
+            else:       # at once where that is news; a node may also say so of each block, and lack none of the parents
+                is_news = is_known is True and each.has_seen_lack
+                each.lacks_parent = each.has_seen_lack = False
+                each.due_at = now if is_news else now + each.later.next()
         return said
 
     def unreached(self, case: Case, is_in_doubt: bool, now: float) -> None:
@@ -265,7 +268,7 @@ class NodeBlocks:
 
     def _not_found(self, case: Case, now: float) -> list[Said]:
         """The node took the block and does not know it: it lost it in a crash, keeps it aside, or holds it invalid."""
-        was_in_doubt, case.is_taken, case.is_in_doubt = case.is_in_doubt, False, False
+        was_in_doubt, case.is_taken, case.is_in_doubt, case.is_believed = case.is_in_doubt, False, False, False
         self._let_go(case, now)
         said: list[Said] = []
         if was_in_doubt:
@@ -274,6 +277,9 @@ class NodeBlocks:
         self._doubt_parent(case, now)
         for child in self._by_parent.get(case.block.block_hash, {}).values():
             child.lacks_parent = child.lacks_parent or (child.is_handed and not child.is_taken)
+        case.lacks_parent = self._waits_for_parent(case)
+        if case.told is not None:
+            self._look_at_all(now)
         if case.word in _ON_THE_SIDE:
             said += self._tell(case, Verdict.SIDE, case.word)
         if case.word in _HAS_IT:
@@ -291,6 +297,12 @@ class NodeBlocks:
         parent = self._cases.get(case.block.parent)
         if parent is not None and parent.is_taken:
             parent.due_at = now
+
+    def _look_at_all(self, now: float) -> None:
+        """The node lost a block that it had, as a killed one does: it may have lost others."""
+        for each in self._cases.values():
+            if each.is_taken:
+                each.due_at = now
 
     def _stands(self, case: Case, standing: Standing, now: float) -> list[Said]:
         self._take(case, now)
@@ -363,7 +375,7 @@ class NodeBlocks:
 
 def _is_there(case: Case) -> bool:
     """True if the node has told that it has the block, in this process or before a restart of ours."""
-    return case.is_taken or case.block.is_known
+    return case.is_taken or case.is_believed
 
 
 def _why_given_up(case: Case) -> str:
