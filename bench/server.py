@@ -38,6 +38,7 @@ sv2_listen = ["127.0.0.1:0"]
 start = 1e-10
 min = 1e-10
 max = 1e-10
+max_shares_per_minute = 0
 [[node]]
 url = "http://127.0.0.1:{port}"
 user = "bench"

@@ -209,7 +209,7 @@ def test_the_greediest_machine_never_gets_more_than_its_work(rig_class, seed):
                 hand_in(rig, held)
             tip = rig.tip
             shake(rig, dice)
-            if rig.tip != tip and dice.random() < 0.8:      # it flaps back: what was held is good again, and tried again
+            if rig.tip != tip and dice.random() < 0.8:      # it flaps back: what was held is tried again
                 rig.tip = tip
                 rig.offer(tip)
         work = rig.works[-1] if dice.random() < 0.5 else dice.choice(rig.works[-4:])

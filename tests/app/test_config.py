@@ -135,6 +135,13 @@ def test_a_listener_that_nothing_serves_yet_is_named(read, text, keys):
     assert unserved(read(POOL + text)) == keys
 
 
+@pytest.mark.parametrize(("lines", "limit"), [
+    ("", 600), ("shares_per_minute = 200", 600), ("shares_per_minute = 1000", 3000), ("max_shares_per_minute = 0", 0),
+    ("max_shares_per_minute = 36", 36), ("shares_per_minute = 1000\nmax_shares_per_minute = 0", 0)])
+def test_the_limit_on_shares_follows_the_wanted_ones_where_it_is_not_set(read, lines, limit):
+    assert read(POOL + f"[difficulty]\n{lines}").difficulty.max_shares_per_minute == limit
+
+
 @pytest.mark.parametrize(("tag", "used", "is_cut"), [
     ("t" * 50, "t" * 50, False), ("t" * 51, "t" * 50, True), ("é" * 27, "é" * 25, True),
     ("t" * 49 + "é", "t" * 49, True)])
@@ -264,6 +271,8 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + "[difficulty]\nmin = false", "difficulty.min holds false: it takes a number, 1e-10 to 1e30"),
     (POOL + "[difficulty]\nmin = '1'", 'difficulty.min holds "1": it takes a number, 1e-10 to 1e30'),
     (POOL + "[difficulty]\nmax = -1", "difficulty.max holds -1: it takes a number, 1e-10 to 1e30, or 0"),
+    (POOL + "[difficulty]\nmax_shares_per_minute = 35", "difficulty.max_shares_per_minute holds 35: it takes 0, for no "
+     "limit, or at least 3 x difficulty.shares_per_minute, 36.0: fewer are chance"),
     (POOL + "[difficulty]\nmin = 2\nmax = 1", "difficulty.max holds 1: it takes 0, for no limit, or at least"),
     (POOL + "[difficulty]\nshares_per_minute = 0", "shares_per_minute holds 0: it takes a number, 0.01 to 6000"),
     # [[node]]

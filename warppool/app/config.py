@@ -64,6 +64,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
         pool = replace(pool, data_dir=default_data_dir(environ))
     stratum, difficulty, nodes = sections.one("stratum"), sections.one("difficulty"), sections.values["node"]
     _check_listeners(stratum, source)
+    difficulty = _with_flood_limit(difficulty, sections)
     _check_difficulty(difficulty, source)
     _check_nodes(nodes, sections, pool)
     if secrets is not None:
@@ -76,6 +77,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
                   ledger=ledger, log=sections.one("log"), secrets=secrets or Secrets())
 
+
+FLOOD_FACTOR = 3
+"""`max_shares_per_minute` is at least so many times `shares_per_minute`; vardiff alone gets near to twice."""
 
 TAG_CUT = f"more than {MAX_TAG_SIZE} bytes: it is cut, and the next release will refuse it"
 UNGUARDED = "anyone can spend what a block pays there, since no rule guards that kind of address yet"
@@ -180,6 +184,18 @@ def _check_listeners(stratum: StratumConfig, source: str) -> None:
     if not doors:
         raise ConfigError(f'{source}: stratum.sv2_listen holds []: without any listener nobody can mine; '
                           'write ["[::]:34254"]')
+
+
+def _with_flood_limit(difficulty: DifficultyConfig, sections: Sections) -> DifficultyConfig:
+    """The limit on a channel's shares, by default far above what vardiff aims at."""
+    limit, least = difficulty.max_shares_per_minute, FLOOD_FACTOR * difficulty.shares_per_minute
+    if not sections.is_given("difficulty", "max_shares_per_minute"):
+        return replace(difficulty, max_shares_per_minute=max(limit, least))
+    if 0 < limit < least:
+        where = sections.where("difficulty", "max_shares_per_minute")
+        raise ConfigError(f"{where} holds {limit}: it takes 0, for no limit, or at least {FLOOD_FACTOR} x "
+                          f"difficulty.shares_per_minute, {least}: fewer are chance")
+    return difficulty
 
 
 def _check_difficulty(difficulty: DifficultyConfig, source: str) -> None:

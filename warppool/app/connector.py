@@ -140,4 +140,5 @@ def policy_of(config: Config) -> DifficultyPolicy:
     """The `[difficulty]` section as exact numbers."""
     given = config.difficulty
     return DifficultyPolicy(start=Fraction(given.start), minimum=Fraction(given.min), maximum=Fraction(given.max),
-                            shares_per_minute=Fraction(given.shares_per_minute))
+                            shares_per_minute=Fraction(given.shares_per_minute),
+                            max_shares_per_minute=Fraction(given.max_shares_per_minute))

@@ -287,6 +287,9 @@ class DifficultyConfig:
     max: Decimal = option(number("1e-10", "1e30", has_zero=True), 0, "No share is harder than this; 0: no limit.")
     shares_per_minute: Decimal = option(
         number("0.01", "6000"), Decimal("12.0"), "Wanted of each channel; difficulty follows its hash rate.")
+    max_shares_per_minute: Decimal = option(
+        number("0.01", "1e6", has_zero=True), 600, "More from one channel make it harder, over fd=, d= and max; where "
+        "it is not set, at least 3 x shares_per_minute; 0: no limit.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ giving-out. What judges and credits a share stands on the giving-out that it nam
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -21,8 +22,10 @@ from warppool.mining.giving import GivingOut, Keys
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
+from warppool.mining.throttle import GRACE_S
 
 if TYPE_CHECKING:
+    from warppool.mining.throttle import Throttle
     from warppool.mining.vardiff import Vardiff
 
 MAX_NTIME_AHEAD_S = 7200
@@ -141,9 +144,9 @@ class Channel:
     key can be found, so none counts twice, whatever the tip does.
     """
 
-    __slots__ = ("_easings", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id", "difficulty",
-                 "extranonce_prefix", "extranonce_size", "jobs", "keys", "max_target", "old_jobs", "remembered",
-                 "target", "tip", "user", "vardiff")
+    __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
+                 "difficulty", "extranonce_prefix", "extranonce_size", "jobs", "keys", "max_target", "old_jobs",
+                 "remembered", "target", "throttle", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int, keys: Keys) -> None:
@@ -157,6 +160,7 @@ class Channel:
         self.accepted = 0                               # shares, in its whole life
         self.accepted_at = 0.0                          # monotonic seconds of the last one
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
+        self.throttle: Throttle | None = None           # None: its shares are not bounded
         self.target = target
         self.difficulty = difficulty_number(target)
         self.tip: Tip | None = None
@@ -164,6 +168,7 @@ class Channel:
         self.old_jobs: dict[int, ChannelJob] = {}       # of the tip before: known, and stale
         self.remembered = 0                             # accepted shares that its keys remember
         self._newest_job_id: int | None = None          # of the jobs that it was given as they went to all
+        self._falls: list[tuple[float, int, int]] | None = None     # by the throttle: when due, first key after, target
         self._easings: list[tuple[int, int]] | None = None      # (first key after it, target), as the targets fall
 
     def set_target(self, target: int) -> None:
@@ -181,6 +186,30 @@ class Channel:
                 easings[:2] = [(key, easiest)]
         self.target = target
         self.difficulty = difficulty_number(target)
+
+    def flood(self, target: int, now: float) -> None:
+        """The throttle's harder target: after GRACE_S older keys take no easier shares. `now` is monotonic seconds."""
+        self.set_target(target)
+        self._falls = [*(self._falls or ()), (now + GRACE_S, self.keys.next, target)]
+
+    @property
+    def ceiling(self) -> int:
+        """The easiest target that the throttle leaves to the channel."""
+        return self.throttle.ceiling if self.throttle is not None else MAX_TARGET
+
+    @property
+    def wakes_at(self) -> float:
+        """Monotonic seconds: when vardiff or throttle are to be asked without a share."""
+        return min(self.vardiff.wakes_at if self.vardiff is not None else math.inf,
+                   self.throttle.wakes_at if self.throttle is not None else math.inf)
+
+    def look_at_flood(self, now: float) -> bool:
+        """Ask the throttle; True if its ceiling has changed, so that the target is to be granted anew."""
+        if self.throttle is None or not self.throttle.look(self.target, now):
+            return False
+        if self.vardiff is not None:
+            self.vardiff.ceiling = self.throttle.ceiling
+        return True
 
     # -- giving out ----------------------------------------------------------------------------------------------
 
@@ -261,6 +290,8 @@ class Channel:
             return Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED
         if weight.value > given.target and weight.value > self._easiest(given) and not weight.is_block:
             return Reject.DIFFICULTY_TOO_LOW
+        if self._falls is not None and weight.value > self._allowed(given, now.monotonic) and not weight.is_block:
+            return Reject.DIFFICULTY_TOO_LOW
         if is_old_sequence or mine.has_seen(weight.share_hash):
             return Reject.DUPLICATE
         mine.see(weight.share_hash)
@@ -274,6 +305,14 @@ class Channel:
             return 0
         at = bisect_right(easings, (given.key, MAX_TARGET))
         return easings[at][1] if at < len(easings) else 0
+
+    def _allowed(self, given: GivingOut, now: float) -> int:
+        """What the throttle has left to shares on keys from before it made the channel harder."""
+        falls = self._falls or []
+        while len(falls) > 1 and falls[1][0] <= now:
+            del falls[0]                                # the newest that is due counts for all older keys
+        due_at, first_key, target = falls[0]
+        return target if due_at <= now and given.key < first_key else MAX_TARGET
 
     def forget(self, mine: ChannelJob, share_hash: bytes) -> None:
         """The share could not be recorded: it may be sent again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ from warppool.bitcoin.target import (
     target_from_difficulty,
     target_from_hash_rate,
 )
+from warppool.mining.throttle import Throttle
 
 
 @lru_cache(maxsize=1024)
@@ -37,6 +39,11 @@ class DifficultyPolicy:
     minimum: Fraction
     maximum: Fraction
     shares_per_minute: Fraction
+    max_shares_per_minute: Fraction = Fraction(0)       # accepted ones of a channel; 0: no limit
+
+    def throttle(self, now: float) -> Throttle | None:
+        """What bounds the shares of a new channel; None where nothing does. `now` is monotonic seconds."""
+        return Throttle(math.ceil(self.max_shares_per_minute), now) if self.max_shares_per_minute else None
 
     @cached_property
     def shares_per_second(self) -> float:
@@ -63,19 +70,21 @@ class DifficultyPolicy:
         """The target that a machine of `hash_rate` (> 0) meets `shares_per_minute` times a minute."""
         return whole_below(max(1, target_from_hash_rate(hash_rate, self.shares_per_minute)))
 
-    def granted(self, wanted: int, max_target: int, network_target: int) -> int:
-        """`wanted` within the operator's bounds, the network's difficulty over those, the channel's floor over all.
+    def granted(self, wanted: int, max_target: int, network_target: int, ceiling: int = MAX_TARGET) -> int:
+        """`wanted` within the operator's bounds, the throttle's `ceiling` over those, then the network's difficulty,
+        and the channel's floor over all.
 
         A difficulty above 1 is a whole number, since there is firmware that reads it into a uint32: the next one below,
         unless only the next one above is within the bounds. Without a template yet, `network_target` is 1: nothing is
         known to be too hard.
         """
-        target = max(min(wanted, self._easiest_target), self._hardest_target)
+        target = min(max(min(wanted, self._easiest_target), self._hardest_target), ceiling)
         target = min(max(target, network_target), max_target)
         if target >= DIFF1:
             return target
         easier, harder = whole_below(target), DIFF1 // (DIFF1 // target + 1)
         if easier == target:
             return target
-        is_above_least = easier > self._easiest_target and harder >= max(network_target, self._hardest_target)
+        hardest = max(network_target, min(self._hardest_target, ceiling))
+        is_above_least = easier > self._easiest_target and harder >= hardest
         return max(1, harder) if easier > max_target or is_above_least else easier

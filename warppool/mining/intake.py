@@ -108,7 +108,10 @@ class Intake(Generic[T]):
         channel.accepted += 1
         channel.accepted_at = now.monotonic
         vardiff = channel.vardiff
-        if vardiff is not None and vardiff.shared(weight.value):
+        is_due = vardiff is not None and vardiff.shared(weight.value)
+        if channel.throttle is not None and weight.value <= channel.target:
+            is_due |= channel.throttle.shared()
+        if is_due:
             self._due = [*(self._due or ()), channel]
         return ShareAccepted(self._conn_id, share_id, now.unix, self._protocol, channel.channel_id, share.user,
                              credit(weight, share.job), job.job_id, job.tip.height, weight.share_hash)

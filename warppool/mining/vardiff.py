@@ -58,12 +58,13 @@ class Vardiff:
     """
 
     __slots__ = ("_ask_at", "_base", "_count", "_easiest", "_heard", "_is_declared", "_looked_at", "_policy", "_since",
-                 "goal", "target", "wakes_at")
+                 "ceiling", "goal", "target", "wakes_at")
 
     def __init__(self, policy: DifficultyPolicy, goal: int, now: float, *, is_declared: bool = False,
-                 easiest: int = MAX_TARGET) -> None:
+                 easiest: int = MAX_TARGET, ceiling: int = MAX_TARGET) -> None:
         self._policy = policy
         self._easiest = easiest
+        self.ceiling = ceiling                  # the throttle's
         self.target = goal                      # the channel's; `granted` and `wanted` keep it so
         self.restart(goal, now, is_declared=is_declared)
 
@@ -101,13 +102,13 @@ class Vardiff:
 
     def granted(self, max_target: int, network_target: int) -> int:
         """The goal within the bounds as they are now: the target that the channel is to have."""
-        target = self._policy.granted(min(self.goal, self._easiest), max_target, network_target)
+        target = self._policy.granted(min(self.goal, self._easiest), max_target, network_target, self.ceiling)
         self._rescale(target)
         return target
 
     def is_easiest(self, max_target: int, network_target: int) -> bool:
         """Whether the target cannot get easier within the bounds as they are now."""
-        return self._policy.granted(self._easiest, max_target, network_target) <= self.target
+        return self._policy.granted(self._easiest, max_target, network_target, self.ceiling) <= self.target
 
     def _rescale(self, target: int) -> None:
         """Count on under another target, as if the shares had come under that one."""
@@ -125,7 +126,7 @@ class Vardiff:
             return None
         octaves, reason = found
         self.goal = min(self.target << octaves, MAX_TARGET) if octaves > 0 else max(1, self.target >> -octaves)
-        target = self._policy.granted(min(self.goal, self._easiest), max_target, network_target)
+        target = self._policy.granted(min(self.goal, self._easiest), max_target, network_target, self.ceiling)
         if target == self.target:
             self._go_on(now)
             if octaves > 0:

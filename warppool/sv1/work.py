@@ -17,6 +17,9 @@ from warppool.sv1.answers import Step
 from warppool.sv1.jobs import encoded
 from warppool.sv1.words import NO_WISH, Wish, difficulty_text
 
+FLOOD = "max_shares_per_minute"
+"""The reason of a change by the throttle, for the log."""
+
 CHANNEL_ID = 1
 """A V1 connection is one channel."""
 
@@ -66,6 +69,7 @@ class Work:
             if not channel.user:
                 channel.user = user
                 channel.began_at = now.monotonic
+                channel.throttle = self._policy.throttle(now.monotonic)
                 self._measure(channel, self._start(), now)
             channel.set_target(self._granted(channel))
         return self._notify_alone(channel) if self.job is not None else []
@@ -100,14 +104,19 @@ class Work:
         return self._retarget(channel, self._granted(channel), "asked", now)
 
     def look(self, now: Now) -> list[Step]:
-        """Ask vardiff whether the target is still the right one."""
+        """Ask throttle and vardiff whether the target is still the right one."""
         channel, job = self.channel, self.job
         self.wakes_at = math.inf
-        if not self.is_on or channel is None or channel.vardiff is None or job is None:
+        if not self.is_on or channel is None or job is None:
             return []
-        wanted = channel.vardiff.wanted(MAX_TARGET, job.tip.target, now.monotonic)
-        self.wakes_at = channel.vardiff.wakes_at
-        return self._retarget(channel, *wanted, now) if wanted is not None else []
+        steps: list[Step] = []
+        if channel.look_at_flood(now.monotonic):
+            steps += self._retarget(channel, self._granted(channel), FLOOD, now)
+        if channel.vardiff is not None:
+            wanted = channel.vardiff.wanted(MAX_TARGET, job.tip.target, now.monotonic)
+            steps += self._retarget(channel, *wanted, now) if wanted is not None else []
+        self.wakes_at = channel.wakes_at
+        return steps
 
     def _start(self) -> int:
         """The target that a new channel wants, before any bounds."""
@@ -116,23 +125,28 @@ class Work:
     def _measure(self, channel: Channel, goal: int, now: Now) -> None:
         """Find out how fast the machine is, from `goal` on; or let its difficulty stand where `fd=` has put it."""
         channel.vardiff = None if self.wish.is_fixed else Vardiff(
-            self._policy, goal, now.monotonic, easiest=self.wish.easiest)
+            self._policy, goal, now.monotonic, easiest=self.wish.easiest, ceiling=channel.ceiling)
 
     def _granted(self, channel: Channel) -> int:
         """The target within the operator's bounds and the network's, as they are now."""
         network_target = self.job.tip.target if self.job is not None else 1
         if channel.vardiff is None:
-            self.wakes_at = math.inf
-            return self._policy.granted(min(self._start(), self.wish.easiest), MAX_TARGET, network_target)
-        target = channel.vardiff.granted(MAX_TARGET, network_target)
-        self.wakes_at = channel.vardiff.wakes_at if self.job is not None else math.inf
+            target = self._policy.granted(min(self._start(), self.wish.easiest), MAX_TARGET, network_target,
+                                          channel.ceiling)
+        else:
+            target = channel.vardiff.granted(MAX_TARGET, network_target)
+        self.wakes_at = channel.wakes_at if self.job is not None else math.inf
         return target
 
     def _retarget(self, channel: Channel, target: int, reason: str, now: Now) -> list[Step]:
         if target == channel.target:
             return []
         before = channel.difficulty
-        channel.set_target(target)
+        if reason is FLOOD and target < channel.target:
+            channel.flood(target, now.monotonic)
+            self._is_clean_due = True
+        else:
+            channel.set_target(target)
         changed = Happened(self._conn_id, "debug", "difficulty.changed", (
             ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty), ("reason", reason)))
         if not self.is_on or self.job is None:          # its first notify is still to come

@@ -70,6 +70,9 @@ MAX_OPENS = 10 * MAX_CHANNELS
 IDLE = "no accepted share for too long"
 """Why an idle channel is closed, for the miner and for the log."""
 
+FLOOD = "max_shares_per_minute"
+"""The reason of a change by the throttle, for the log."""
+
 LEAST_TICK_S = 1.0
 """Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
 
@@ -198,7 +201,7 @@ class MiningServerSession:
         self.wakes_at = math.inf
         steps: list[Step] = []
         for each in self._channels.values():
-            if _vardiff(each.channel).wakes_at <= now.monotonic:
+            if each.channel.wakes_at <= now.monotonic:
                 steps += self._look(each.channel, now)
             self._await(each.channel)
         self.wakes_at = max(self.wakes_at, now.monotonic + LEAST_TICK_S)
@@ -284,6 +287,7 @@ class MiningServerSession:
         target = vardiff.granted(max_target, self._network_target())
         channel = Channel(self._next_channel_id, user, prefix, extranonce_size, target, max_target, self._keys)
         channel.vardiff = vardiff
+        channel.throttle = policy.throttle(now.monotonic)
         channel.began_at = now.monotonic
         self._await(channel)
         self._next_channel_id += 1
@@ -361,12 +365,19 @@ class MiningServerSession:
     # -- difficulty ----------------------------------------------------------------------------------------------
 
     def _look(self, channel: Channel, now: Now) -> list[Step]:
-        """Ask the channel's vardiff whether its target is still the right one."""
+        """Ask the channel's throttle and vardiff whether its target is still the right one."""
+        steps: list[Step] = []
+        if channel.look_at_flood(now.monotonic):
+            target = _vardiff(channel).granted(channel.max_target, self._network_target())
+            if target < channel.target:
+                before = channel.difficulty
+                channel.flood(target, now.monotonic)
+                steps += [*self._say_target(channel, before, FLOOD), *self._give_alone(channel)]
+            else:
+                steps += self._change(channel, target, FLOOD)
         wanted = _vardiff(channel).wanted(channel.max_target, self._network_target(), now.monotonic)
-        if wanted is None:
-            self._await(channel)
-            return []
-        return self._change(channel, *wanted)
+        self._await(channel)
+        return [*steps, *self._change(channel, *wanted)] if wanted is not None else steps
 
     def _change(self, channel: Channel, target: int, reason: str) -> list[Step]:
         """A new target, and the job once more: an active job keeps the target that it had (sv2-wire.md, SetTarget)."""
@@ -379,13 +390,16 @@ class MiningServerSession:
             return []
         before = channel.difficulty
         channel.set_target(target)
-        return [SetTarget(channel_id=channel.channel_id, maximum_target=target.to_bytes(32, "little")),
+        return self._say_target(channel, before, reason)
+
+    def _say_target(self, channel: Channel, before: float, reason: str) -> list[Step]:
+        return [SetTarget(channel_id=channel.channel_id, maximum_target=channel.target.to_bytes(32, "little")),
                 Happened(self.conn_id, "debug", "difficulty.changed", (
                     ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty),
                     ("reason", reason)))]
 
     def _await(self, channel: Channel) -> None:
-        self.wakes_at = min(self.wakes_at, _vardiff(channel).wakes_at)
+        self.wakes_at = min(self.wakes_at, channel.wakes_at)
 
     def _update(self, m: UpdateChannel, now: Now) -> list[Step]:
         channel = self._channels.get(m.channel_id)

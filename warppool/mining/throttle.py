@@ -1,0 +1,74 @@
+"""The bound on accepted shares a minute (`[difficulty] max_shares_per_minute`): no channel fills the books.
+
+Vardiff finds the right target where it may. Where a machine has fixed a tiny difficulty (`fd=`), or where the
+operator's `max` holds the difficulty down, shares come as fast as the machine hashes. The throttle counts those that
+meet the channel's target. When a minute's worth has come in less than a minute, its `ceiling` falls: the easiest target
+that the channel may have, whatever else was asked for. The network's target alone wins over it. When few shares come,
+the ceiling rises again.
+"""
+
+from __future__ import annotations
+
+import math
+
+from warppool.bitcoin.target import MAX_TARGET
+
+LOOK_S = 60.0
+"""The time in which the bound's number of shares may come, and the least one before the ceiling rises."""
+
+MAX_OCTAVES = 4
+"""The ceiling falls and rises by at most this many powers of two at a time: what a machine held back over an outage is
+no flood, and must not cost it hours.
+"""
+
+LEAST_SPAN_S = 0.25
+"""No time is taken for shorter: what one wake-up reads has one time, however long it took to be mined."""
+
+GRACE_S = 30.0
+"""How long a machine may bring shares of keys from before a fall, whatever their target."""
+
+
+class Throttle:
+    """The bound on one channel; `per_minute` is how many accepted shares it may bring.
+
+    `wakes_at` (monotonic seconds) is when to ask `look` without a share; `inf` while the ceiling is none.
+    """
+
+    __slots__ = ("_left", "_per_minute", "_since", "ceiling", "wakes_at")
+
+    def __init__(self, per_minute: int, now: float) -> None:
+        self._per_minute = per_minute
+        self.ceiling = MAX_TARGET
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._left = self._per_minute
+        self._since = now
+        self.wakes_at = math.inf if self.ceiling == MAX_TARGET else now + LOOK_S
+
+    def shared(self) -> bool:
+        """Count an accepted share that meets the channel's target; True, once, when `look` is to be asked."""
+        self._left -= 1
+        return self._left == 0
+
+    def look(self, target: int, now: float) -> bool:
+        """True if the ceiling has changed; `target` is the channel's."""
+        before, count = self.ceiling, self._per_minute - self._left
+        rate = count / max(now - self._since, LEAST_SPAN_S) * LOOK_S        # shares a minute
+        if self._left <= 0 and rate > self._per_minute:
+            self.ceiling = max(1, target >> _octaves(2 * rate / self._per_minute))
+            self._begin(now)
+        elif now >= self.wakes_at:
+            ratio = self._per_minute / max(4 * rate, 1.0)
+            if self.ceiling > target:
+                self.ceiling = MAX_TARGET               # something else holds the channel harder
+            elif ratio >= 2:
+                self.ceiling = min(MAX_TARGET, self.ceiling << min(MAX_OCTAVES, int(math.log2(ratio))))
+            self._begin(now)
+        elif self._left <= 0:
+            self._begin(now)
+        return self.ceiling != before
+
+
+def _octaves(ratio: float) -> int:
+    return min(MAX_OCTAVES, max(1, math.ceil(math.log2(ratio))))
