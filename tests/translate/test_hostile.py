@@ -198,7 +198,7 @@ def test_shares_that_are_remembered_are_bounded_though_the_tip_never_moves(monke
     machine.client.submit("alice.rig1", *first)
     machine.mine(30)
     session = world.connections[machine.conn_id]._session
-    assert len(session._current._seen) == 20
+    assert len(session._current.seen) == 20
     machine.client.submit("alice.rig1", *first)             # forgotten here, and the pool is the judge
     machine.say()
     assert machine.refusals() == [(22, "Duplicate share")] and world.pools[0].refused == {"duplicate-share": 1}

@@ -78,9 +78,9 @@ class Sent(Ticket):
 class Channel:
     """One extended channel of `owner` on `uplink`; `tip` counts the tips that it has mined on."""
 
-    __slots__ = ("_names", "_seen", "_tips", "_updates", "channel_id", "extranonce_prefix", "extranonce_size",
+    __slots__ = ("_tips", "_updates", "channel_id", "extranonce_prefix", "extranonce_size",
                  "fails_at", "has_worked", "identity", "is_named", "is_retired", "max_target", "owner", "pending",
-                 "stage", "target", "tip", "unanswered", "unconfirmed", "uplink")
+                 "seen", "stage", "target", "tip", "tlvs", "unanswered", "unconfirmed", "uplink")
 
     def __init__(self, owner: TranslatedConnection, uplink: Uplink) -> None:
         self.owner = owner
@@ -100,8 +100,8 @@ class Channel:
         self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
         self.unanswered = 0                     # shares since the upstream's last word on any
         self.fails_at = math.inf                # monotonic seconds, unless a word comes
-        self._seen: dict[bytes, None] | None = None             # hashes sent on this tip, in their order
-        self._names: dict[str, bytes | None] = {}               # by worker: the TLV that names it; None: no name there
+        self.seen: dict[bytes, None] | None = None              # hashes sent on this tip, or filtered, in their order
+        self.tlvs: dict[str, bytes] = {}        # by worker: what `tlvs_of` found
         self._tips = Pace(TIPS_AT_ONCE, TIP_EVERY_S)
         self._updates = Pace(UPDATES_AT_ONCE, UPDATE_EVERY_S)
 
@@ -154,13 +154,11 @@ class Channel:
         """
         if not self.uplink.names_workers:
             return b""
-        try:
-            return self._names[name]
-        except KeyError:
-            pass
-        if len(self._names) >= MAX_NAMES:
-            self._names.clear()
-        self._names[name] = tlvs = self._name(self.uplink.identity_of(name))
+        tlvs = self._name(self.uplink.identity_of(name))
+        if tlvs is not None:
+            if len(self.tlvs) >= MAX_NAMES:
+                self.tlvs.clear()
+            self.tlvs[name] = tlvs
         return tlvs
 
     def _name(self, identity: str) -> bytes | None:
@@ -172,35 +170,26 @@ class Channel:
 
     # -- what was sent -------------------------------------------------------------------------------------------
 
-    def has_seen(self, share_hash: bytes) -> bool:
-        """It was sent on this tip, or filtered."""
-        return self._seen is not None and share_hash in self._seen
-
     def remember(self, share_hash: bytes) -> None:
         """It is a duplicate from now on."""
-        if self._seen is None:
-            self._seen = {}
-        elif len(self._seen) >= MAX_SEEN:
-            del self._seen[next(iter(self._seen))]
-        self._seen[share_hash] = None
+        if self.seen is None:
+            self.seen = {}
+        elif len(self.seen) >= MAX_SEEN:
+            del self.seen[next(iter(self.seen))]
+        self.seen[share_hash] = None
 
     def forget(self, share_hash: bytes) -> None:
         """It may be sent again."""
-        if self._seen is not None:
-            self._seen.pop(share_hash, None)
+        if self.seen is not None:
+            self.seen.pop(share_hash, None)
 
     # -- in ------------------------------------------------------------------------------------------------------
 
     def move_tip(self, now: float) -> bool:
         """What was mined before is stale; False where tips come faster than any chain makes them."""
         self.tip += 1
-        self._seen = None
+        self.seen = None
         return self._tips.take(now)
-
-    def heard(self) -> None:
-        """The upstream has said its word on a share of this channel."""
-        self.unanswered = 0
-        self.fails_at = math.inf
 
     def take_accepted(self, last_sequence: int) -> list[Sent]:
         """The shares up to `last_sequence` that wait, all of which the upstream took."""

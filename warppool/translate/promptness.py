@@ -16,10 +16,11 @@ IN_TIME_IN_A_ROW = 100
 class Promptness:
     """What one worker knows of one upstream."""
 
-    __slots__ = ("_in_time", "_late", "is_batching")
+    __slots__ = ("_in_time", "_late", "is_batching", "is_prompt")
 
     def __init__(self) -> None:
         self.is_batching = False
+        self.is_prompt = True                   # no answer was late of late, so one in time is no news
         self._late = 0                          # answers in a row
         self._in_time = 0
 
@@ -39,4 +40,5 @@ class Promptness:
             self._late += 1
             if shares > 1 or self._late >= LATE_IN_A_ROW:
                 self.is_batching = True
+        self.is_prompt = not self.is_batching and not self._late
         return self.is_batching != was_batching

@@ -9,6 +9,8 @@ goes upstream whatever is wrong with the share, unless it went there before.
 
 from __future__ import annotations
 
+import math
+
 from warppool.events import Event, Happened, Now, ShareAccepted, ShareRefused
 from warppool.mining.share import Reject, weigh
 from warppool.sv1.answers import Answers, Step
@@ -66,7 +68,7 @@ class Shares(Answers):
                 fault = fault or (Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED)
         weight = weigh(work.header(extranonce, version, ntime, nonce), given.network_target)
         reject = None if weight.is_block else _judge(given, fault, ntime, weight.value, bar)
-        if reject is None and channel.has_seen(weight.share_hash):
+        if reject is None and channel.seen is not None and weight.share_hash in channel.seen:
             reject = Reject.DUPLICATE
         if reject is not None:
             return self.refuse(request_id, booked, rejection_of(reject))
@@ -80,7 +82,10 @@ class Shares(Answers):
         sent = Sent(request_id, user, given, given.difficulty if is_worth_it else 0.0, weight.share_hash, now.monotonic,
                     is_answered)
         steps = self._answer_at_once(channel, request_id) if is_answered else self._await(sent)
-        channel.submit(given, extranonce, version, ntime, nonce, sent, self._tlvs(channel, user, fault))
+        tlvs = channel.tlvs.get(user)
+        if tlvs is None:
+            tlvs = self._tlvs(channel, user, fault)
+        channel.submit(given, extranonce, version, ntime, nonce, sent, tlvs)
         if weight.is_block:
             upstream = channel.uplink.upstream
             steps.append(upstream.hush.say(self._conn_id, "info", "block.sent", (
@@ -116,9 +121,10 @@ class Shares(Answers):
         steps: list[Step] = []
         late = channel.take_late(last_sequence) if channel.unconfirmed else []
         taken = channel.take_accepted(last_sequence)
-        if late or taken:
-            first = late[0] if late else taken[0]
-            self._heard(channel, first, len(late) + len(taken), steps, now)
+        if late:
+            self._heard(channel, late[0], len(late) + len(taken), steps, now)
+        elif taken:
+            self._heard(channel, taken[0], len(taken), steps, now)
         for sent in late:
             self._counters.accept(is_late=True)
             steps.append(self._book(channel, sent, now))
@@ -156,10 +162,14 @@ class Shares(Answers):
 
     def _heard(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
         """The upstream has said its word on so many shares, of which `first` has waited longest."""
-        channel.heard()
+        channel.unanswered = 0
+        channel.fails_at = math.inf
         upstream = channel.uplink.upstream
-        if upstream.promptness.answered(now.monotonic - first.at, shares, self._timeout_s):
-            is_batching = upstream.promptness.is_batching
+        promptness, waited_s = upstream.promptness, now.monotonic - first.at
+        if waited_s <= self._timeout_s and promptness.is_prompt:
+            return                                          # as nearly always
+        if promptness.answered(waited_s, shares, self._timeout_s):
+            is_batching = promptness.is_batching
             steps.append(upstream.hush.say(self._conn_id, "info", "upstream.batches" if is_batching else
                                            "upstream.prompt", (("upstream", upstream.config.name),), now))
 
