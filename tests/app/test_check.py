@@ -15,6 +15,7 @@ import pytest
 from tests.app.test_config import ADDRESS, MAIN_ADDRESS, SECRETS
 from tests.node.stub import Mood, RpcFault, StubNode
 from warppool.app import check as module
+from warppool.app import findings
 from warppool.app.cli import main
 from warppool.app.democert import self_signed
 from warppool.app.lock import DataDirLock
@@ -221,6 +222,28 @@ def test_a_node_whose_clock_is_far_from_ours(check, node, offset, grade, words):
     shown = int(words.split()[0]) if words else 0
     assert all(any(f"{seconds} s {words.split(' s ')[1]}" in line for seconds in range(shown - 9, shown + 9))
                for line in found)
+
+
+def test_a_disk_that_is_full_is_an_error(check, monkeypatch):
+    full = os.statvfs("/")
+    monkeypatch.setattr("os.statvfs", lambda path: os.statvfs_result((*full[:4], 3, *full[5:])))
+    status, lines = check()
+    assert status == 1
+    assert graded(lines, "error")[0].endswith("lies on a disk that is full: make room, or name another data_dir")
+
+
+@pytest.mark.parametrize(("port", "reserved", "is_lent"), [
+    (3333, "", False), (34254, "", True), (34254, "34254,34255", False), (34255, "34254-34260\n", False),
+    (34255, "1-5,34254", True), (0, "", False),
+])
+def test_a_port_that_outgoing_connections_may_take_is_told(tmp_path, monkeypatch, port, reserved, is_lent):
+    (tmp_path / "range").write_text("32768\t60999\n")
+    (tmp_path / "reserved").write_text(reserved)
+    monkeypatch.setattr(findings, "PORT_RANGE", tmp_path / "range")
+    monkeypatch.setattr(findings, "RESERVED_PORTS", tmp_path / "reserved")
+    assert findings.may_be_lent(port) is is_lent
+    monkeypatch.setattr(findings, "PORT_RANGE", tmp_path / "none")
+    assert not findings.may_be_lent(port), "another system"
 
 
 def test_a_clock_that_was_never_set_is_an_error(check, node, monkeypatch):

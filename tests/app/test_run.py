@@ -86,13 +86,14 @@ def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None
 
 def test_a_second_daemon_on_one_data_dir_waits_for_the_first_to_end(tmp_path: Path) -> None:
     config = write_config(tmp_path, secret=SECRET, node=NO_NODE)
-    with PoolProcess(config) as first, PoolProcess(config) as second:
+    with PoolProcess(config) as first:
         first.wait_for("daemon.started")
-        reason = second.wait_for("start.waiting")["reason"]
-        assert f"in use by another warppool (pid {first.pid})" in reason and "pool.data_dir" in reason
-        first.terminate()
-        assert first.wait() == 0
-        second.wait_for("daemon.started")                           # the lock went with its owner
+        with PoolProcess(config) as second:
+            reason = second.wait_for("start.waiting")["reason"]
+            assert f"in use by another warppool (pid {first.pid})" in reason and "pool.data_dir" in reason
+            first.terminate()
+            assert first.wait() == 0
+            second.wait_for("daemon.started")                       # the lock went with its owner
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------------

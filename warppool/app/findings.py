@@ -22,6 +22,12 @@ from warppool.net.listener import listen
 EARLIEST_NOW = 1_790_000_000
 """September 2026, before this was written: a clock that shows less was never set."""
 
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
+
+LEAST_ROOM = 1 << 20
+"""Bytes: a ledger, its WAL and a block or two do not go into less."""
+
 ROOMY = 4000
 """Miners, for whom there should be room where nobody says how many will come."""
 
@@ -47,6 +53,9 @@ def data_dir(data_dir: Path, key: str, owner: str | None) -> Finding:
         return Finding("error", key, f"{nearest} is no directory: name another one")
     if not os.access(nearest, os.W_OK | os.X_OK):
         return Finding("error", key, f"{nearest} may not be written by this user: chown it, or name another data_dir")
+    free = os.statvfs(nearest)
+    if free.f_bavail * free.f_frsize < LEAST_ROOM or (free.f_files and not free.f_favail):
+        return Finding("error", key, f"{nearest} lies on a disk that is full: make room, or name another data_dir")
     return Finding("ok", key, f"{data_dir} can be written" if nearest == data_dir else f"{data_dir} will be made")
 
 
@@ -62,7 +71,21 @@ def ports(doors: Iterable[Door], owner: str | None) -> Iterator[Finding]:
             yield Finding("error", key, str(exc).removeprefix(f"{key}: "))
             continue
         listener.sock.close()
-        yield Finding("ok", key, f"{address} is free")
+        lost = "; an outgoing connection may take it: see net.ipv4.ip_local_reserved_ports" if may_be_lent(
+            address.port) else ""
+        yield Finding("ok", key, f"{address} is free{lost}")
+
+
+def may_be_lent(port: int) -> bool:
+    """Whether Linux may give `port` to an outgoing connection, so that a later start finds it taken."""
+    try:
+        low, high = map(int, PORT_RANGE.read_text(encoding="ascii").split())
+        reserved = RESERVED_PORTS.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return False
+    ranges = [part.partition("-") for part in reserved.split(",") if part]
+    is_reserved = any(int(first) <= port <= int(last or first) for first, _, last in ranges)
+    return low <= port <= high and not is_reserved
 
 
 def tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
