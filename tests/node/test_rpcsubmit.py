@@ -450,6 +450,28 @@ def test_a_stop_touches_none_of_a_thousand_blocks_that_wait_for_a_dead_node(stub
     assert not thread.is_alive() and len(handed) == 1
 
 
+def test_a_flood_at_one_height_does_not_keep_the_next_height_waiting(stub, run):
+    """A CPU miner on regtest: hundreds of rivals wait when the next block comes, which stands on one of them."""
+    flood = [block_on(stub.chain[-1], 1, number) for number in range(300)]
+    has_begun, is_queued = threading.Event(), threading.Event()
+
+    def submit(params: list[Any]) -> Any:
+        has_begun.set()
+        assert is_queued.wait(PATIENCE_S)
+        return stub._do_submitblock(params)
+
+    stub.hooks["submitblock"] = submit
+    run.submitter._submit_timeout_s = PATIENCE_S
+    run.put(*flood)
+    assert has_begun.wait(PATIENCE_S)               # the node has the first one, and nobody knows yet what it says
+    run.put(ahead := block_on(flood[0].block_hash, 2))
+    is_queued.set()
+    stub.wait_until(lambda: ahead.raw_block in stub.submitted)
+    assert stub.submitted.index(ahead.raw_block) < 5
+    stub.wait_until(lambda: len(stub.submitted) == 301)     # and each of the others is handed in once
+    assert stub.chain[1:] == [flood[0].block_hash, ahead.block_hash]
+
+
 def test_a_new_block_waits_for_no_look_up_that_hangs(stub, tmp_path):
     """The look-up may take ten minutes here; it is given up after a second."""
     stub.moods["getblockheader"] = Mood.HANG
