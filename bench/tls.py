@@ -43,7 +43,7 @@ class Quiet:
 
     __slots__ = ("conn_id", "wakes_at")
 
-    in_flight = backlog = 0
+    in_flight = backlog = machines = 0
 
     def __init__(self) -> None:
         self.conn_id = 1

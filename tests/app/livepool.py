@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.app.process import write_config
-from tests.node.stub import StubNode
+from tests.node.stub import StubNode, display
 from tests.peers.foreign_v1 import Machine, dsha
 from warppool.app.config import read_config
 from warppool.app.connector import SV1, SV1_TLS
@@ -89,15 +89,22 @@ def live(folder: Path, stub: StubNode, **given: Any) -> Iterator[LivePool]:
 
 
 def tells_of_transactions(stub: StubNode) -> None:
-    """Let long polls return when a transaction comes in: a fresh template on the same tip, when a test wants it."""
-    def answer(params: list[Any]) -> dict[str, Any]:
-        asked = params[0].get("longpollid")
+    """Let polls return when a transaction comes in: a fresh template on the same tip, when a test wants it."""
+    told = stub._mempool
+
+    def wait(params: list[Any]) -> dict[str, Any]:
+        nonlocal told
+        height, timeout_ms = params
         with stub.changed:
             epoch = stub._epoch
-            stub.changed.wait_for(lambda: epoch != stub._epoch or asked != stub._long_poll_id())
-            return stub.template()
+            stub.changed.wait_for(
+                lambda: epoch != stub._epoch or len(stub.chain) > height or told != stub._mempool, timeout_ms / 1000)
+            if told != stub._mempool:
+                told = stub._mempool
+                return {"hash": "ff" * 32, "height": height}        # another tip, as far as the pool can tell
+            return {"hash": display(stub.chain[-1]), "height": len(stub.chain) - 1}
 
-    stub.hooks["getblocktemplate"] = answer
+    stub.hooks["waitforblockheight"] = wait
 
 
 def add_transaction(stub: StubNode, entry: dict[str, Any]) -> None:

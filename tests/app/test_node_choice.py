@@ -80,6 +80,7 @@ def test_the_pool_follows_the_node_that_moves_on_and_not_the_one_without_peers(t
         assert daemon.latest.template.source == "node-1"
         miner.until(lambda: bool(events(caplog, "node.lagging")))
         assert {fields["node"] for fields in events(caplog, "node.lagging")} == {"node-0"}
+        miner.until(lambda: daemon.status().endswith("; behind: node-0"))
 
         second.stop()                                   # "from height 31 to 20"
         miner.until(lambda: any(fields["node"] == "node-1" for fields in events(caplog, "node.lost")))
@@ -182,6 +183,7 @@ def test_machines_are_sent_away_when_no_node_answers_and_served_when_one_does(tm
                 mine_on(miner)
         await_true(lambda: daemon.stats()[0].connections == 0)
         assert is_turned_away(port) and is_turned_away(port)
+        assert daemon.status().startswith("no work, since no node answers")
         assert daemon.listeners[0].sock.fileno() >= 0   # the port stays bound
         node.mood = Mood.WELL
         if node._listener is None:

@@ -294,7 +294,7 @@ class DifficultyConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """A Bitcoin node: one or more; templates from the first that answers, blocks to all."""
+    """A Bitcoin node: one or more; the best tip of all is mined, and blocks go to all."""
 
     source: str = option(
         choice("rpc", "regtest", later="tdp"), "rpc", "rpc, or regtest: an embedded chain, needs the extra [regtest].")

@@ -179,18 +179,21 @@ def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
     watch = Watch()
-    fed_at, is_ready, waits_for = now, False, ""
+    fed_at, is_ready, waits_for, status = now, False, "", ""
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
     while not house.has_failed.is_set():
         if not is_ready and house.is_ready.is_set():
-            is_ready = True
-            notifier.ready(house.status())
+            is_ready, status = True, house.status()
+            notifier.ready(status)
             say(log, logging.INFO, "service.ready", listen=house.ports, **house.ready_fields())
         elif not is_ready and (mistake := house.mistake()):
             raise ConfigError(mistake)
         elif not is_ready and house.waits_for() != waits_for:
             waits_for = house.waits_for()
             notifier.status(waits_for)
+        elif is_ready and house.status() != status:
+            status = house.status()
+            notifier.status(status)
         if wanted_stop.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return

@@ -247,8 +247,12 @@ class Daemon(House):
         return {"height": self._height()}
 
     def status(self) -> str:
-        """Network and ports."""
-        return f"mining on {self.config.pool.network}, {self.ports}"
+        """Network and ports, and what an operator should see to; it changes while the program runs."""
+        where = f"{self.config.pool.network}, {self.ports}"
+        lagging = f"; behind: {', '.join(self._desk.lagging)}" if self._desk.lagging else ""
+        if self._desk.is_out_of_work:
+            return f"no work, since no node answers; machines are sent away; {where}{lagging}"
+        return f"mining on {where}{lagging}"
 
     def mistake(self) -> str:
         """Every node is on another network, and has been since the start: no waiting mends that."""
