@@ -327,6 +327,21 @@ def is_hung_up(sock: socket.socket) -> bool:
     return True
 
 
+def test_a_health_check_that_shuts_down_its_sending_side_gets_its_answers(tmp_path):
+    """As `printf ... | nc -N HOST 3333` does: subscribe and authorize are answered, and the first work comes."""
+    with pool(tmp_path) as it:
+        sock = dialled(it.ports[SV1])
+        with sock:
+            sock.sendall(b'{"id": 1, "method": "mining.subscribe", "params": []}\n'
+                         b'{"id": 2, "method": "mining.authorize", "params": ["health.check", "x"]}\n')
+            sock.shutdown(socket.SHUT_WR)
+            sock.settimeout(10)
+            lines = b"".join(iter(lambda: sock.recv(65536), b"")).splitlines()
+        assert b'"id":1' in lines[0] and b'"id":2' in lines[1]
+        assert any(b"mining.notify" in line for line in lines)
+        until(lambda: it.connections() == 0)
+
+
 def test_junk_closes_its_own_connection_alone(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("warppool.net.loglimit.LINES", 1000)
     caplog.set_level(logging.DEBUG, logger="warppool")

@@ -43,9 +43,12 @@ class Reference:
         """A documented file: every key at its default, commented out, and those that must be written."""
         form = self.form
         lines = [f"# {form.file}: what stands behind a # is the default. Relative paths start at this file's folder.",
-                 "# WARPPOOL__SECTION__KEY in the environment wins over what is written here."]
+                 "# WARPPOOL__SECTION__KEY in the environment wins over what is written here, and "
+                 "WARPPOOL__SECTION__KEY_FILE names a",
+                 "# file that holds the value."]
         if form.secrets is not None:
-            lines += ["# Secrets are not for this file: secrets.toml beside it, mode 0600, holds",
+            lines += ["# Secrets are not for this file: secrets.toml beside it, mode 0600, or in "
+                      "$CREDENTIALS_DIRECTORY, holds",
                       *(f"#     {key}: {option.sentence}" for key, _, option in options_of(form.secrets))]
         for name, section in form.sections.items():
             lines += ["", *_comment((section.__doc__ or "").strip()),
