@@ -96,6 +96,25 @@ def test_a_second_daemon_on_one_data_dir_waits_for_the_first_to_end(tmp_path: Pa
             second.wait_for("daemon.started")                       # the lock went with its owner
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_all_that_a_daemon_makes_is_ours_and_our_groups_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """In a folder that was there before, too: ledger, WAL, journal of blocks, start ids, lock, the embedded chain."""
+    pytest.importorskip("pbk")
+    config = write_config(tmp_path, secret=SECRET, node={"source": "regtest"})
+    (tmp_path / "data").mkdir(mode=0o755)
+    before = os.umask(umask)
+    try:
+        with PoolProcess(config) as pool:
+            pool.ready()
+            made = [(path, path.is_dir(), path.stat().st_mode & 0o777) for path in (tmp_path / "data").rglob("*")]
+            pool.terminate()
+            assert pool.wait() == 0
+    finally:
+        os.umask(before)
+    assert {path.name for path, _, _ in made} >= {"shares.db", "blocks", "warppool.lock", "regtest", "starts"}
+    assert [(path, oct(mode)) for path, is_folder, mode in made if mode != (0o750 if is_folder else 0o640)] == []
+
+
 # --- systemd ----------------------------------------------------------------------------------------------------------
 
 class ServiceManager:

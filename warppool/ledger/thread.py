@@ -229,7 +229,7 @@ class LedgerThread:
             self._recovered()
 
     def _write(self) -> None:
-        groups, self._under_way = tuple(self._waiting), tuple(self._waiting)
+        groups = self._under_way = tuple(self._waiting)
         shares = groups[0].shares if len(groups) == 1 else [share for group in groups for share in group.shares]
         refusals, blocks = self._refusals, self._blocks
         self._refusals, self._blocks = Counter(), []            # `relieve` may put others there meanwhile
