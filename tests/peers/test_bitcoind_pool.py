@@ -17,6 +17,7 @@ from warppool.node.calls import METHODS
 pytestmark = pytest.mark.peer
 
 BLOCK_WEIGHT = 4_000_000
+LONG_CHAIN = 2500       # blocks: a node that reindexes shows tips on the way
 
 
 @pytest.fixture(autouse=True)
@@ -144,19 +145,19 @@ def test_a_block_found_in_the_moment_of_the_kill_is_not_lost(tmp_path):
 
 def test_a_node_that_reindexes_is_followed_to_its_tip_again(tmp_path):
     with Bitcoind(tmp_path / "node") as node:
-        node.generate(300)
+        node.generate(LONG_CHAIN)
         tip = from_display(node.best)
         with PoolProcess(write_config(tmp_path, node)) as pool:
             with by_hand(pool) as miner:
                 assert miner.work.prev_hash == tip
             node.restart("-reindex")
-            until(lambda: node.height == 300, pool)
+            until(lambda: node.height == LONG_CHAIN, pool)
             with when_mined(pool) as miner:
                 block = miner.share(is_block=True)
                 accepted(pool, block)
-                assert node.height == 301 and node.best == to_display(block)
+                assert node.height == LONG_CHAIN + 1 and node.best == to_display(block)
             heights = [int(fields["height"]) for fields in pool.events("tip.moved") if "height" in fields]
-            assert not [height for height in heights if height < 301], "a tip below the mark was mined"
+            assert not [height for height in heights if height <= LONG_CHAIN], "a tip below the mark was mined"
 
 
 def test_machines_are_sent_away_when_the_only_node_stops_answering_and_get_work_when_it_is_back(tmp_path):
