@@ -99,7 +99,8 @@ class Server:
             for line in self._log.read_text().splitlines():
                 if "event=service.ready" in line:
                     fields = dict(field.partition("=")[::2] for field in line.split() if "=" in field)
-                    return int(fields["listen"].strip('"').rpartition(":")[2])
+                    self.ports = [int(place.rpartition(":")[2]) for place in fields["listen"].strip('"').split(",")]
+                    return self.ports[-1]
             time.sleep(0.02)
         raise BenchFailed(f"the pool does not serve; its log:\n{self._log.read_text()}")
 
@@ -127,6 +128,10 @@ class Server:
             return int(books.execute("SELECT count(*) FROM shares").fetchone()[0])
         finally:
             books.close()
+
+    def lines(self) -> int:
+        """How long the log is."""
+        return self._log.read_bytes().count(b"\n")
 
     def complaints(self) -> list[str]:
         """Lines of the log that nobody should see."""

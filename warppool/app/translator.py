@@ -73,7 +73,7 @@ class Translator(House):
         self._connectors.append(connector)
         return Worker(index, self._inboxes[index], self._reactor.mailbox, self._hasher, connector,
                       record=self._book, refused=self._count, found=_no_block, dial=self._resolver.ask,
-                      log_limit=self._log_limit)
+                      log_limit=self._log_limit, awaits_records=False)
 
     def _book(self, shares: tuple[ShareAccepted, ...]) -> None:
         """Verdicts for the books; no answer to a machine waits for them."""

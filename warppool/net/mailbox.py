@@ -22,6 +22,8 @@ class Mailbox(Generic[T]):
     def __init__(self) -> None:
         self._items: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._is_rung = False
+        self.rounds = 0                         # how often the reader went to sleep
+        self.is_reader_asleep = False           # it waits for something to happen; any thread may look at these two
         self._read_end, self._write_end = socket.socketpair()
         self._read_end.setblocking(False)
         self._write_end.setblocking(False)

@@ -149,7 +149,11 @@ class Reactor:
     # --- one wake-up --------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        ready = self._selector.select(self._patience())
+        patience_s = self._patience()
+        self.mailbox.rounds += 1
+        self.mailbox.is_reader_asleep = True
+        ready = self._selector.select(patience_s)
+        self.mailbox.is_reader_asleep = False
         self.beat = now = time.monotonic()
         has_mail = False
         for key, events in ready:

@@ -13,13 +13,19 @@ from collections import deque
 from collections.abc import Iterator
 
 from warppool.net.clients import Client
+from warppool.net.mailbox import Mailbox
+from warppool.net.outbox import ReactorItem
 
 TURN_S = 0.005
 """How long a turn lasts before what is left waits for the next one. A share takes 20 µs, a V2 handshake 300 µs."""
 
 REST_S = 0.001
 """How long a worker sleeps that was busy for TURN_S and has more to do for the connections in the ring. A thread that
-never waits keeps the interpreter's lock for 5 ms at a time, and the reactor needs it twice for each socket."""
+never waits keeps the interpreter's lock for 5 ms at a time, and the reactor needs it again after each call of a
+socket: with a hundred sockets that are ready a neighbour's share would wait for half a second."""
+
+MAX_REST_S = 0.02
+"""The longest such sleep: the reactor that does not come to its mail has as much to do as this worker."""
 
 LEAST_SERVED = 4
 """Connections of the ring that are served in a turn that is late already, so that the ring always moves."""
@@ -66,8 +72,14 @@ class Turns:
             if not client.is_mute:
                 yield client
 
-    def rest(self) -> None:
-        """Let other threads have the interpreter, where this one would go on and on."""
-        if self._ring and time.monotonic() - self._rested > self.length_s:
+    def rest(self, mailbox: Mailbox[ReactorItem]) -> None:
+        """Let other threads have the interpreter, where this one would go on and on: until the reactor has been through
+        all its sockets once, or sleeps, or MAX_REST_S are over.
+        """
+        now = time.monotonic()
+        if self._ring and now - self._rested > self.length_s:
+            rounds, until = mailbox.rounds, now + MAX_REST_S
             time.sleep(REST_S)
+            while mailbox.rounds == rounds and not mailbox.is_reader_asleep and time.monotonic() < until:
+                time.sleep(REST_S)
             self._rested = time.monotonic()

@@ -80,6 +80,13 @@ REPORT_AT = 16 * 1024
 """Consumed bytes of a connection that the reactor is told of together. Well under its UNREAD_LIMIT, so that a
 connection at that limit always has a report to come; a share has 50 bytes, so hardly any wake-up has one."""
 
+MAX_UNDER_WAY = 256
+"""Shares that one worker may have under way, from their weighing to their record, before the ring's connections wait:
+what the ledger thinks enough for a commit. All of it takes some 15 ms, which is what a neighbour's share waits for."""
+
+LEFT_BEHIND = 1 << 20
+"""Bytes of a connection whose peer is gone that are looked through in one turn: all of them."""
+
 MUTE_S = 60.0
 """The longest that a closed connection waits for its shares in flight: the ledger's patience ends after 10 s."""
 
@@ -108,7 +115,7 @@ class Worker:
                  found: Callable[[BlockFound], None],
                  dial: Callable[[Connect], None] | None = None,
                  hear: Callable[[Any, Now], Sequence[Event]] | None = None,
-                 log_limit: LogLimit | None = None) -> None:
+                 log_limit: LogLimit | None = None, awaits_records: bool = True) -> None:
         self.index = index
         self.beat = time.monotonic()
         self._inbox = inbox
@@ -128,6 +135,8 @@ class Worker:
         self._turns = Turns()
         self._lines = PeerLines(log_limit or LogLimit())
         self._offers: deque[Client] = deque()               # who is yet to be offered the latest job
+        self._awaits_records = awaits_records               # a translator's books answer nobody
+        self._unrecorded = 0                                # accepted shares whose record is awaited
         self._counts = Counts()
         self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
         self._is_draining = False
@@ -160,18 +169,19 @@ class Worker:
             self._guard(self._handle, item)
         if self._offers:
             self._guard(self._go_on_offering)
-        if self._turns.has_more:
+        if self._turns.has_more and not self._is_jammed:
             self._guard(self._go_round)
         self._guard(self._tick)
         self._guard(self._settle)
         self._guard(self._reply, is_stopped)
-        self._turns.rest()
+        self._turns.rest(self._mailbox)
         return not is_stopped
 
     def _next_items(self) -> list[Any]:
         """All that waits in the inbox, in order; nothing if a deadline comes first."""
-        first_due = -math.inf if self._nudged or self._offers or self._turns.has_more else min(
-            self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
+        first_due = min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
+        if self._nudged or self._offers or (self._turns.has_more and not self._is_jammed):
+            first_due = -math.inf
         try:
             items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
         except queue.Empty:
@@ -335,18 +345,29 @@ class Worker:
             self._outgoing.report(client.connection.conn_id, consumed)
 
     def _go_round(self) -> None:
-        """Serve those who have more to do than their last turn allowed."""
+        """Serve those who have more to do than their last turn allowed, unless too many shares are under way."""
         if not self._is_draining:
             for client in self._turns.round():
                 self._guard_client(self._serve, client)
+                if self._is_jammed:
+                    return
 
     def _serve(self, client: Client) -> None:
         """Its part of this turn, for one that stood in the ring."""
         connection = client.connection
-        self._feed(client, client.take(connection.limits.bytes_per_turn))
+        # Of what one left behind that is gone, most is passed over.
+        self._feed(client, client.take(LEFT_BEHIND if client.is_leaving else connection.limits.bytes_per_turn))
         if client.waiting is not None and connection.held == Held.NOTHING and not client.is_mute:
             self._turns.queue(client)
         self._end_if_done(client)
+
+    @property
+    def _is_jammed(self) -> bool:
+        """So many shares are under way that one more would wait long for its record: the ring stands still.
+
+        Shares of those who have nothing waiting are taken all the same, so a neighbour's is among the next.
+        """
+        return len(self._submitted) + len(self._weighing) + self._unrecorded > MAX_UNDER_WAY
 
     def _end_if_done(self, client: Client) -> None:
         """A connection whose peer is gone, or sends no more, ends once all that it sent is through."""
@@ -414,6 +435,8 @@ class Worker:
         by_connection: dict[int, list[int]] = {}
         for conn_id, share_id in ids:
             by_connection.setdefault(conn_id, []).append(share_id)
+            self._unrecorded -= 1
+        self._unrecorded = max(0, self._unrecorded)         # shares of blocks were not counted
         for conn_id, share_ids in by_connection.items():
             client = self._clients.get(conn_id)
             if client is not None:
@@ -604,6 +627,8 @@ class Worker:
             for share in shares:
                 say(log, logging.DEBUG, "share.accepted", conn=share.conn_id, channel=share.channel_id,
                     user=clip(share.user), difficulty=share.difficulty)
+        if self._awaits_records:
+            self._unrecorded += len(shares)
         self._record(shares)
 
     def _emit(self) -> None:

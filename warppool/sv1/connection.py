@@ -34,6 +34,7 @@ MAX_UNANSWERED = 1024
 """Requests of one connection that wait, for a verdict, a record, or those before them; what comes then waits unread."""
 
 SUBMIT = "mining.submit"
+SUBMIT_WORD = SUBMIT.encode()
 """The one call that is a share."""
 
 
@@ -107,6 +108,8 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
                 if submit is not None:
                     self._apply(session.submit(*submit, now), events)
                     work -= SHARE_WORK
+                elif self._is_abandoned and SUBMIT_WORD not in line:
+                    continue
                 else:
                     self._apply(self._call(line, now), events)
                     work -= CALL_WORK
@@ -134,8 +137,6 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
 
     def _call(self, line: bytes, now: Now) -> list[Step]:
         """Any line that is no submit of the usual shape. An unusual submit is a share all the same."""
-        if self._is_abandoned and SUBMIT.encode() not in line:
-            return []
         message = parse(line)
         if not isinstance(message, Request) or message.method != SUBMIT:
             if self._is_abandoned:

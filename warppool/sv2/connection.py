@@ -117,7 +117,7 @@ class ServerConnection(JudgingConnection[Step]):
                 self._work -= SHARE_WORK
             else:
                 self._call(message, area, now, events)
-                self._work -= CALL_WORK
+                self._work -= SHARE_WORK if self._is_abandoned else CALL_WORK
             if self._close is not None:
                 return False
             if self._is_full or self._work <= 0 or (self._bucket is not None and self._is_out_of_calls(now)):

@@ -1,0 +1,56 @@
+"""Runs `python -m warppool` and counts, at SIGUSR2, what it holds of connections: objects, and bytes that wait.
+
+    python -m bench.counting warppool run -c FILE
+
+writes one JSON object to the file that BENCH_COUNTS names.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from warppool.app.cli import main
+
+# A V1 session with an accepted share is kept for ten minutes, so that its machine can go on; so no Channel is here.
+KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSession", "ServerChannel",
+         "Bucket", "ResponderTransport")
+
+
+def counts() -> dict[str, int]:
+    """How many objects of each kind are alive, and how many bytes wait for peers, or for us."""
+    found: Counter[str] = Counter(dict.fromkeys((*KINDS, "unsent", "waiting"), 0))
+    for each in gc.get_objects():
+        kind = type(each).__name__
+        if kind in KINDS:
+            found[kind] += 1
+        if kind == "_Peer":
+            found["unsent"] += len(each.unsent or b"")
+        elif kind == "Client":
+            found["waiting"] += len(each.waiting or b"") + each.connection.backlog
+    return dict(found)
+
+
+def _tell(number: int, frame: FrameType | None) -> None:
+    gc.collect()
+    path = Path(os.environ["BENCH_COUNTS"])
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(counts()))
+    draft.replace(path)
+
+
+def _main(arguments: list[str]) -> Any:
+    signal.signal(signal.SIGUSR2, _tell)
+    sys.argv[1:] = arguments
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[2:]))
