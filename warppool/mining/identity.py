@@ -29,7 +29,7 @@ _INVISIBLE_OTHERS = frozenset(
 """Characters that show nothing although their category says otherwise: fillers, variation selectors, and what Unicode
 lists as default ignorable."""
 
-_UNPAID = "a name is an account in the books, and no address that is paid: the coinbase pays pool.payout_address"
+_UNPAID = "names are accounts: the coinbase pays pool.payout_address"
 
 _RAW_NO_BREAK_SPACE = "\udca0"
 """Byte 0xA0 alone is no UTF-8, so it stands here by `surrogateescape`; in Latin-1 it is a blank."""
