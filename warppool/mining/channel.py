@@ -18,7 +18,7 @@ from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Now
 from warppool.mining.counter import COUNTER_SIZE, COUNTERS, CoinbaseCounters
 from warppool.mining.difficulty import difficulty_number
-from warppool.mining.giving import GivingOut, Keys
+from warppool.mining.giving import MAX_KEY, GivingOut, Keys
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
@@ -251,20 +251,24 @@ class Channel:
         """
         self.tip = tip
         older, self.old_jobs = self.old_jobs, self.jobs
-        first = next(iter(older.values()), None)
-        if first is not None and first.job.tip == tip:
+        before = next(iter(older.values())).job.tip if older else None
+        if before is not None and before.prev_hash == tip.prev_hash and before.nbits == tip.nbits:
             self.jobs = older
             return
         self.jobs = {}
-        for mine in older.values():
-            self.remembered -= mine.remembered
+        if self.remembered:
+            self.remembered -= sum([mine.remembered for mine in older.values()])
 
     def _give(self, job: Job, counter: int) -> ChannelJob:
         if len(self.jobs) >= MAX_JOBS_PER_TIP:          # keys count up, so the first one in the dict is the oldest
             self.remembered -= self.jobs.pop(next(iter(self.jobs))).remembered
-        given = GivingOut(self.keys.take(), counter, self.target, job.ntime, self.channel_id)
+        keys = self.keys
+        key = keys.next
+        keys.next = key + 1 if key < MAX_KEY else 1     # `Keys.take`, without a call: every tip comes here for everybody
+        # as GivingOut(...), which costs three times as much
+        given = tuple.__new__(GivingOut, (key, counter, self.target, job.ntime, self.channel_id))
         mine = ChannelJob(job, given, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0)
-        self.jobs[given.key] = mine
+        self.jobs[key] = mine
         return mine
 
     def find(self, key: int) -> ChannelJob | None:

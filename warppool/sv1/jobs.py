@@ -36,7 +36,7 @@ class EncodedNotify:
     def line(self, given: GivingOut, *, is_clean: bool) -> bytes:
         """The line of one giving-out of the job; `is_clean` tells a machine to drop what it has, else to go on."""
         if given.counter == self._counter:
-            return b"%b%x%b" % (_BEFORE_KEY, given.key, self._clean if is_clean else self._further)
+            return _BEFORE_KEY + b"%x" % given.key + (self._clean if is_clean else self._further)
         body = b"%b%08x%b" % (self._before_counter, given.counter, self._after_counter)
         return notify_line(given.key, body, given.ntime, is_clean=is_clean)
 
