@@ -203,6 +203,7 @@ def test_a_new_tip_is_clean_and_fresh_work_is_not(tmp_path):
         with live(tmp_path, stub, **SHARES) as it, ExitStack() as stack:
             machines = [stack.enter_context(it.machine(way)).begin() for way in WAYS]
             add_transaction(stub, make_transaction(1))
+            it.daemon.ask_nodes()
             for machine in machines:
                 machine.until(lambda machine=machine: len(machine.jobs) == 2)
                 first, fresh = machine.jobs
