@@ -120,15 +120,18 @@ class Channel:
         self.max_target = max_target
         self.uplink.ask(self, identity, max_target, MIN_EXTRANONCE_SIZE)
 
-    def bound(self, max_target: int, now: float) -> None:
+    def bound(self, max_target: int, now: float) -> float:
         """Tell the upstream the easiest target that the machine takes, if that is news to it.
 
-        A machine that changes its mind all the time is heard again with the next job.
+        When to ask again, where the machine changes its mind too often (monotonic seconds); else `inf`.
         """
-        if self.stage is Stage.OPEN and max_target != self.max_target and self._updates.take(now):
+        if self.stage is Stage.OPEN and max_target != self.max_target:
+            if not self._updates.take(now):
+                return self._updates.next_at(now)
             self.max_target = max_target
             self.uplink.queue(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
                                             maximum_target=max_target.to_bytes(32, "little")))
+        return math.inf
 
     def submit(self, given: Given, extranonce: bytes, version: int, ntime: int, nonce: int, sent: Sent,
                tlvs: bytes) -> None:

@@ -46,7 +46,7 @@ _NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
 class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its channel; and the way to another upstream when that channel is lost."""
 
-    __slots__ = ("_board", "_choice", "_current", "_give_at", "_has_opened", "_has_rolled", "_held", "_is_moving",
+    __slots__ = ("_again_at", "_board", "_choice", "_current", "_has_opened", "_has_rolled", "_held", "_is_moving",
                  "_is_refused", "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by",
                  "_owner", "_ready_at", "_session_id", "_shares", "_subscribed_at", "_surroundings", "_wanted",
                  "_work")
@@ -68,7 +68,7 @@ class TranslatorSession(MachineSession):
         self._is_refused = False                    # the upstream did not take the last name
         self._current: Channel | None = None
         self._work: Work | None = None              # the newest of the current channel, until it is given out
-        self._give_at = math.inf                    # ... when that is, where jobs come too fast
+        self._again_at = math.inf                   # when to go on with what came too fast: jobs, or the machine's wish
         self._next: Channel | None = None
         self._next_by = math.inf                    # ... by when it is to be open
         self._is_moving = False                     # the current channel shall be replaced
@@ -121,14 +121,14 @@ class TranslatorSession(MachineSession):
         current, following = self._current, self._next
         if current is not None and following is None and not self._is_moving and self._leave_by == math.inf:
             return min(current.first_sent_at + times.verdict_timeout_s,     # it mines; so it is at every share
-                       self._jobs.notified_at + KEEP_ALIVE_S, self._give_at, current.fails_at)
+                       self._jobs.notified_at + KEEP_ALIVE_S, self._again_at, current.fails_at)
         if self.is_leaving and not self._shares.unanswered:
             return -math.inf
         due = self._leave_by
         if current is not None:
             due = min(due, current.first_sent_at + times.verdict_timeout_s)
             if not self.is_leaving:
-                due = min(due, self._jobs.notified_at + KEEP_ALIVE_S, self._give_at, current.fails_at)
+                due = min(due, self._jobs.notified_at + KEEP_ALIVE_S, self._again_at, current.fails_at)
         if self._waits_for_name:
             return min(due, self._may_open_at)
         if current is None:
@@ -149,8 +149,9 @@ class TranslatorSession(MachineSession):
         current, following = self._current, self._next
         if current is not None:
             steps += self._shares.expire(current, now)
-            if now.monotonic >= self._give_at:
-                self._give_at = math.inf
+            if now.monotonic >= self._again_at:
+                self._again_at = math.inf
+                self._bound(current, now)
                 steps += self._begin(now)
             if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S and not self.is_leaving:
                 steps += self._jobs.again(self._mask, now)
@@ -192,7 +193,8 @@ class TranslatorSession(MachineSession):
 
     def _bound(self, channel: Channel, now: Now) -> None:
         """Keep the upstream told of what the machine takes."""
-        channel.bound(self._max_target(channel.uplink.upstream), now.monotonic)
+        again_at = channel.bound(self._max_target(channel.uplink.upstream), now.monotonic)
+        self._again_at = min(self._again_at, again_at)
 
     def _max_target(self, upstream: Upstream) -> int:
         """The easiest target that the machine wants. The network's wins over it, where that is known, as in the pool:
@@ -455,14 +457,14 @@ class TranslatorSession(MachineSession):
 
     def replace_work(self, channel: Channel, work: Work) -> bool:
         """True where other work of the same tip waits to be given out: the newest takes its place, and that is all."""
-        if channel is not self._current or self._give_at == math.inf:
+        if channel is not self._current or self._work is None:
             return False
         self._work = work
         return True
 
     def _forget_work(self) -> None:
         self._work = None
-        self._give_at = math.inf
+        self._again_at = math.inf
 
     def _begin(self, now: Now) -> list[Step]:
         """Give the newest work to a machine that is ready for it; once more after each subscribe.
@@ -477,9 +479,9 @@ class TranslatorSession(MachineSession):
             return [] if jobs.announced else [*jobs.again(self._mask, now)]
         give_at = jobs.next_at(channel, now.monotonic)
         if give_at > now.monotonic:
-            self._give_at = give_at
+            self._again_at = min(self._again_at, give_at)
             return []
-        self._forget_work()
+        self._work = None
         if not self.wants_extranonce and not jobs.fits(work.extranonce_prefix, work.extranonce_size):
             return self._leave("the upstream has changed its extranonce", now)
         return [*jobs.give(channel, work, self._mask, now)]
