@@ -81,7 +81,7 @@ user_identity = "translated"
 
 
 class SignetPool(Server):
-    """A pool on a private signet, and a translator before it; `ports` by the name of the case."""
+    """A pool on a private signet, and a translator before it; `places` are ports by the name of the case."""
 
     def __enter__(self) -> SignetPool:
         with ExitStack() as stack:
@@ -94,14 +94,14 @@ class SignetPool(Server):
             self._log = self._folder / "log"
             self._pool = self._start(stack, [*PYTHON, "warppool", "run", "-c", str(config)])
             self._wait_until_ready()
-            self.ports = self._listeners()
-            url = PoolUrl("127.0.0.1", self.ports["sv2"], self.public_key)
+            self.places = self._listeners()
+            url = PoolUrl("127.0.0.1", self.places["sv2"], self.public_key)
             config = self._folder / "translator.toml"
             config.write_text(TRANSLATOR.format(url=url))
             self._log = self._folder / "translator.log"
             self._pool = self._start(stack, [*PYTHON, "warppool", "translate", "-c", str(config)])
             self._wait_until_ready()
-            self.ports["translator"] = self._listeners()["sv1"]
+            self.places["translator"] = self._listeners()["sv1"]
             self._closing = stack.pop_all()
         return self
 
@@ -319,8 +319,8 @@ KINDS: dict[str, Callable[[Machine, float], None]] = {"honest": honest, "greedy"
 
 def measure(pool: SignetPool, protocol: str, kind: str, seconds: float) -> dict[str, Any]:
     """One case, from the first hash until its last share is answered."""
-    machine = (Sv2Machine(pool.ports["sv2"], pool.public_key) if protocol == "v2" else
-               Sv1Machine(pool.ports["sv1" if protocol == "v1" else "translator"]))
+    machine = (Sv2Machine(pool.places["sv2"], pool.public_key) if protocol == "v2" else
+               Sv1Machine(pool.places["sv1" if protocol == "v1" else "translator"]))
     with closing(machine):
         count, credited, squares = pool.credits()
         KINDS[kind](machine, seconds)
