@@ -200,6 +200,17 @@ def answer(node: Node, case: Case, word: str) -> list[Said]:
     return node.blocks.answered(case, word, node.now)
 
 
+def test_a_first_verdict_waits_for_no_watch() -> None:
+    watched, fresh = chain([5, 6])
+    node = Node(watched)
+    node.submit()
+    node.look()
+    node.now += WATCH_S
+    node.put(fresh)
+    node.submit()
+    assert [node.look(), node.look()] == [fresh, watched]
+
+
 # When tries and look-ups end.
 
 def test_rivals_end_once_one_of_them_stands_on_the_chain_and_each_is_handed_in_once() -> None:

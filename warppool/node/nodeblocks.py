@@ -147,7 +147,7 @@ class NodeBlocks:
         looks = [case for case in looks if self._is_worth_a_look(case)] if now >= self._no_look_until else []
         if looks and (not submits or self._submits >= SUBMITS_PER_LOOK):
             self._submits = 0
-            return min(looks, key=lambda case: (case.word in _ON_THE_SIDE, case.due_at, case.number))
+            return min(looks, key=_look_rank)
         if submits:
             self._submits += 1
         return min(submits, key=self._rank, default=None)
@@ -371,6 +371,11 @@ class NodeBlocks:
         del siblings[case.block.block_hash]
         if not siblings:
             del self._by_parent[case.block.parent]
+
+
+def _look_rank(case: Case) -> tuple[bool, bool, float, int]:
+    """First verdicts before changes of them, and first of all of what is likely to stand on the chain."""
+    return case.told is not None, case.word in _ON_THE_SIDE, case.due_at, case.number
 
 
 def _is_there(case: Case) -> bool:
