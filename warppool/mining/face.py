@@ -13,6 +13,12 @@ from warppool.events import Event, Held, Now
 from warppool.limits import FREE_CALLS, Bucket, Limits
 from warppool.mining.share import Weight
 
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_NOTHING = Held.NOTHING
+_TURN = Held.TURN
+_CALLS = Held.CALLS
+_ANSWERS = Held.ANSWERS
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -46,7 +52,7 @@ class JudgingConnection(ABC, Generic[T]):
     _session: JudgingSession[T]
 
     def __init__(self) -> None:
-        self.held = Held.NOTHING
+        self.held = _NOTHING
         self._is_abandoned = False                  # the peer is gone: only shares are taken
         self._calls = 0                             # that were no shares, up to FREE_CALLS
         self._bucket: Bucket | None = None          # made after those, which few machines need
@@ -105,8 +111,8 @@ class JudgingConnection(ABC, Generic[T]):
     def abandon(self) -> None:
         """The peer is gone: of what is held only shares are taken from now on."""
         self._is_abandoned = True
-        if self.held == Held.CALLS:
-            self.held = Held.TURN
+        if self.held == _CALLS:
+            self.held = _TURN
 
     def _count_call(self, now: Now) -> None:
         """The peer made a call that is no share."""
@@ -124,15 +130,15 @@ class JudgingConnection(ABC, Generic[T]):
     def _hold(self, now: Now) -> None:
         """It stopped before the end; say why."""
         if self._is_full:
-            self.held = Held.ANSWERS
+            self.held = _ANSWERS
         elif self._bucket is not None and self._is_out_of_calls(now):
-            self.held = Held.CALLS
+            self.held = _CALLS
             self._resumes_at = self._bucket.due(now.monotonic, self._holders)
         else:
-            self.held = Held.TURN
+            self.held = _TURN
 
     def _let_go(self, now: Now) -> None:
         """Whatever it was held for may be there."""
-        if (self.held == Held.ANSWERS and not self._is_full) or (
-                self.held == Held.CALLS and now.monotonic >= self._resumes_at):
-            self.held = Held.TURN
+        if (self.held == _ANSWERS and not self._is_full) or (
+                self.held == _CALLS and now.monotonic >= self._resumes_at):
+            self.held = _TURN

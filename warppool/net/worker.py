@@ -68,6 +68,10 @@ from warppool.net.turns import Turns
 from warppool.say import clip, say
 from warppool.threads import STOP
 
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_NOTHING = Held.NOTHING
+_TURN = Held.TURN
+
 log = logging.getLogger(__name__)
 
 OUT_OF_WORK = "no node gives work"
@@ -276,7 +280,7 @@ class Worker:
         connection = client.connection
         if connection.wakes_at < client.due and not client.is_mute:
             self._schedule(client, connection.wakes_at)
-        if connection.held == Held.TURN:
+        if connection.held is _TURN:
             self._turns.queue(client)
 
     def _open(self, opened: Opened) -> None:
@@ -325,11 +329,13 @@ class Worker:
         if client.is_queued or client.is_full or client.turn == turns.number or connection.held or (
                 len(data) > connection.limits.bytes_per_turn or turns.is_late()):
             client.hold(data)
-            if connection.held <= Held.TURN:                # else it waits for more than its turn
+            if connection.held <= _TURN:                # else it waits for more than its turn
                 turns.queue(client)
         else:
             client.turn = turns.number
-            self._feed(client, data)
+            self._step(client, connection.receive, data)
+            if client.unreported >= REPORT_AT:
+                self._report(client)
 
     def _feed(self, client: Client, data: bytes) -> None:
         """Give a connection bytes, or with none let it go on with what it held back."""
@@ -357,7 +363,7 @@ class Worker:
         connection = client.connection
         # Of what one left behind that is gone, most is passed over.
         self._feed(client, client.take(LEFT_BEHIND if client.is_leaving else connection.limits.bytes_per_turn))
-        if client.waiting is not None and connection.held == Held.NOTHING and not client.is_mute:
+        if client.waiting is not None and connection.held == _NOTHING and not client.is_mute:
             self._turns.queue(client)
         self._end_if_done(client)
 
@@ -388,7 +394,7 @@ class Worker:
         if client.owes_job and self._latest is not None:
             client.owes_job = False
             self._guard_client(self._step, client, client.connection.offer, self._latest)
-        if client.waiting is not None or client.connection.held == Held.TURN:
+        if client.waiting is not None or client.connection.held == _TURN:
             self._turns.queue(client)
 
     def _answer(self, client: Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
@@ -403,7 +409,7 @@ class Worker:
             return
         if client.unreported >= REPORT_AT:
             self._report(client)
-        if client.waiting is not None and client.connection.held <= Held.TURN:
+        if client.waiting is not None and client.connection.held <= _TURN:
             self._turns.queue(client)
         if client.is_parting or client.is_leaving:
             self._end_if_done(client)
@@ -488,7 +494,7 @@ class Worker:
         client.is_leaving = True
         client.is_full = False
         connection.abandon()
-        if connection.held <= Held.TURN:
+        if connection.held <= _TURN:
             self._turns.queue(client)
 
     def _mute(self, client: Client) -> None:

@@ -24,6 +24,10 @@ from warppool.sv1.session import MachineSession
 from warppool.sv1.strangers import stranger_by
 from warppool.sv1.submitline import read_submit_line
 
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_NOTHING = Held.NOTHING
+_CALLS = Held.CALLS
+
 FIRST_MESSAGE_DEADLINE_S = 10.0
 """From the accepted connection to the first whole message."""
 
@@ -126,7 +130,7 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
                     return
         except RemoteProtocolError as exc:
             self._close = Close(self.conn_id, f"{type(exc).__name__}: {exc}", is_peers_fault=True)
-        self.held = Held.NOTHING
+        self.held = _NOTHING
 
     def _recognise(self, data: bytes) -> None:
         """Look at the first byte that is no blank; WrongProtocol if Stratum V1 does not begin so."""
@@ -200,7 +204,7 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone; shares in flight are still judged and recorded, mutely."""
         self._is_closed = True
-        self.held = Held.NOTHING
+        self.held = _NOTHING
         self.wakes_at = math.inf
         events: list[Event] = []
         self._apply(self._session.closed(now), events)
@@ -223,16 +227,18 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         self._put_out(events)
         if self._close is not None and not self._is_closed:
             self._is_closed = True
-            self.held = Held.NOTHING
+            self.held = _NOTHING
             events.append(self._close)
-        self.wakes_at = math.inf if self._is_closed else self._due
+        self.wakes_at = math.inf if self._is_closed else min(self._deadline, self._session.wakes_at)
+        if self.held is _CALLS and self._resumes_at < self.wakes_at:
+            self.wakes_at = self._resumes_at
         return events
 
     @property
     def _due(self) -> float:
         """The earliest of all that this connection waits for."""
         due = min(self._deadline, self._session.wakes_at)
-        return due if self.held != Held.CALLS else min(due, self._resumes_at)
+        return due if self.held != _CALLS else min(due, self._resumes_at)
 
     def _put_out(self, events: list[Event]) -> None:
         """All lines in one Send; none of a closed connection."""
