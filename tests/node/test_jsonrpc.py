@@ -341,3 +341,18 @@ def in_thread(run):
         return sentences[0]
 
     return caught
+
+
+@pytest.mark.parametrize("page", [
+    "<!DOCTYPE html><html><head><style>b{}</style></head>\n<body><h1>502 Bad Gateway</h1>\n</body></html>",
+    "<p>502 Bad\n   <b class='x'>Gateway</b></p><script>alert(1)</script><!-- nothing -->",
+])
+def test_of_a_page_only_its_words_are_said(stub, rpc, page):
+    """As a proxy before the node answers, or a node whose error carries one."""
+    def fails(params):
+        raise RpcFault(-1, page)
+
+    stub.hooks["getblockcount"] = fails
+    with pytest.raises(RpcRefusal) as caught:
+        rpc.call("getblockcount", timeout_s=PATIENCE_S)
+    assert "'502 Bad Gateway'" in str(caught.value)

@@ -221,15 +221,15 @@ def _cure(credentials: Credentials) -> str:
 
 def _quoted(body: bytes) -> str:
     """What the node wrote, for the log; of a page of HTML only its words, for a proxy or a wrong port answers so."""
-    text = body[:_MAX_HTML].decode("utf-8", "replace")
-    if _TAG.search(text):
-        text = _TAG.sub(" ", _UNSEEN.sub(" ", text))
-    text = _clip(" ".join(text.split()))
+    text = _clip(body[:_MAX_HTML].decode("utf-8", "replace"))
     return f": {text!r}" if text else ""
 
 
 def _clip(words: object) -> str:
-    text = str(words)
+    text = str(words)[:_MAX_HTML]
+    if _TAG.search(text):
+        text = " ".join(_TAG.sub(" ", _UNSEEN.sub(" ", text)).split())
+    text = text.strip()
     return text if len(text) <= _MAX_QUOTE else text[:_MAX_QUOTE] + "..."
 
 
