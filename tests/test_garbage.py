@@ -23,6 +23,7 @@ from warppool.events import (
     BlockFound,
     Close,
     Happened,
+    Holds,
     Send,
     ShareAccepted,
     ShareRefused,
@@ -140,7 +141,7 @@ def test_messages() -> None:
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
-FOR_THE_WORKER = (BlockFound, ShareAccepted, ShareRefused, ShareSubmitted, Happened)
+FOR_THE_WORKER = (BlockFound, ShareAccepted, ShareRefused, ShareSubmitted, Happened, Holds)
 
 
 class Madman:
