@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from tests.mining.makers import make_channel, make_factory, make_template, make_tip
+from tests.mining.makers import make_channel, make_counters, make_factory, make_template, make_tip
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty
 from warppool.events import Now
 from warppool.mining.difficulty import DifficultyPolicy
@@ -212,13 +212,14 @@ def test_the_intake_counts_accepted_shares_and_names_the_channels_to_be_asked():
     channel, fixed = make_channel(target=GOAL), make_channel(target=GOAL)
     channel.vardiff = make_vardiff()
     factory, tip = make_factory(), make_tip()
-    job, other = (each.offer(factory.make(make_template(tip), now.unix))[0] for each in (channel, fixed))
+    counters = make_counters()
+    job, other = (each.offer(factory.make(make_template(tip), now.unix), counters)[0] for each in (channel, fixed))
     intake = Intake(7, "sv1")
 
     def judge(its, its_job, weights):
         for _ in weights:
-            intake.submit(Submitted("t", its, its_job, "alice", bytes(8), job.job.version, job.job.ntime, job.job.ntime,
-                                    bytes(80)))
+            intake.submit(Submitted("t", its, its_job, "alice", bytes(8), job.job.version, 0, job.job.ntime,
+                                    job.job.ntime, bytes(80)))
         intake.judged(weights, now)
         return intake.take_due()
 
