@@ -6,7 +6,8 @@
 
 prints one JSON line a case. `work` is the difficulty that the counted hashes are worth, `credited` the sum in the
 books, `ratio` the one by the other, and `error` the standard deviation of that ratio, as chance deals the shares. The
-honest machine hashes its newest job and hands in what meets that job's target. The greedy one keeps its difficulty
+honest machine hashes its newest job and hands in what meets that job's target; what the pool calls `stale`, since a
+block came meanwhile, is taken off its work. The greedy one keeps its difficulty
 moving (by password, or by hash rate and floor), hashes old keys and new ones, holds shares back, and names first, after
 hashing, the key with the hardest target that its hash meets. Status 1 if the honest one is off 1.0, or the greedy one
 above it, by more than four errors. Needs `tests/peers/get_bitcoind`.
@@ -130,6 +131,8 @@ class Machine:
         self.hashes = 0
         self.in_flight = 0
         self.refused = 0
+        self.stale = 0.0                # difficulty of shares that were refused since the tip had moved
+        self._worth: dict[int, float] = {}      # of shares, by the number of the request or the sequence
         self._nonce = random.getrandbits(16) << 8
         self._sock = socket.create_connection(("127.0.0.1", port), 30)
 
@@ -198,9 +201,10 @@ class Machine:
             self.works.clear()
         self.works.append(work)
 
-    def _answered(self, count: int, is_accepted: bool) -> None:
-        self.in_flight -= count
-        self.refused += 0 if is_accepted else count
+    def _refused(self, number: int, is_stale: bool) -> None:
+        self.in_flight -= 1
+        self.refused += 1
+        self.stale += self._worth[number] if is_stale else 0.0
 
 
 class Sv1Machine(Machine):
@@ -221,7 +225,10 @@ class Sv1Machine(Machine):
             if isinstance(event, sv1.WorkReady):
                 self._new_work(event.work)
             elif isinstance(event, sv1.ShareAnswered):
-                self._answered(1, event.is_accepted)
+                if event.is_accepted:
+                    self.in_flight -= 1
+                else:
+                    self._refused(event.request_id, event.words in ("Stale", "Job not found"))
 
     def wish(self, difficulty: float) -> None:
         self._client.authorize("credit.rig", f"d={difficulty:.10f}")
@@ -231,7 +238,8 @@ class Sv1Machine(Machine):
 
     def hand_in(self, work: sv1.Work, ntime: int, nonce: int) -> None:
         self.in_flight += 1
-        self._client.submit("credit.rig", work, bytes(work.extranonce2_size), work.version, ntime, nonce)
+        number = self._client.submit("credit.rig", work, bytes(work.extranonce2_size), work.version, ntime, nonce)
+        self._worth[number] = DIFF1 / work.target
 
 
 class Sv2Machine(Machine):
@@ -254,9 +262,9 @@ class Sv2Machine(Machine):
             elif isinstance(event, sv2.WorkReady):
                 self._new_work(event.work)
             elif isinstance(event, sv2.SharesAccepted):
-                self._answered(event.news, True)
+                self.in_flight -= event.news
             elif isinstance(event, sv2.ShareRejected):
-                self._answered(1, False)
+                self._refused(event.sequence, event.error_code in ("stale-share", "invalid-job-id"))
 
     def wish(self, difficulty: float) -> None:
         floor = random.choice([MAX_TARGET, target_from_difficulty(str(difficulty))])
@@ -269,8 +277,9 @@ class Sv2Machine(Machine):
 
     def hand_in(self, work: sv2.Work, ntime: int, nonce: int) -> None:
         self.in_flight += 1
-        session = self._connection.session
-        self._connection.send(session.submit(work, bytes(work.extranonce_size), work.version, ntime, nonce))
+        share = self._connection.session.submit(work, bytes(work.extranonce_size), work.version, ntime, nonce)
+        self._worth[share.sequence_number] = DIFF1 / work.target
+        self._connection.send(share)
 
 
 def honest(machine: Machine, seconds: float) -> None:
@@ -328,8 +337,11 @@ def measure(pool: SignetPool, protocol: str, kind: str, seconds: float) -> dict[
         time.sleep(0.5)
         after = pool.credits()
     work, credited = machine.hashes * WORTH, after[1] - credited
+    if kind == "honest":
+        work -= machine.stale           # hashes that were worth nothing any more when they were made
     return {"bench": "credit", "case": f"{protocol}-{kind}", "seconds": seconds, "hashes": machine.hashes,
-            "shares": after[0] - count, "refused": machine.refused, "work": round(work, 6),
+            "shares": after[0] - count, "refused": machine.refused,
+            "stale": round(machine.stale, 6), "work": round(work, 6),
             "credited": round(credited, 6), "ratio": round(credited / work, 4),
             "error": round(math.sqrt(after[2] - squares) / work, 4)}
 
