@@ -5,12 +5,12 @@
     python -m bench.credit --case v1                # those whose names begin so
 
 prints one JSON line a case. `work` is the difficulty that the counted hashes are worth, `credited` the sum in the
-books, `ratio` the one by the other, and `error` the standard deviation of that ratio, as chance deals the shares. The
-honest machine hashes its newest job and hands in what meets that job's target; what the pool calls `stale`, since a
-block came meanwhile, is taken off its work. The greedy one keeps its difficulty
-moving (by password, or by hash rate and floor), hashes old keys and new ones, holds shares back, and names first, after
-hashing, the key with the hardest target that its hash meets. Status 1 if the honest one is off 1.0, or the greedy one
-above it, by more than four errors. Needs `tests/peers/get_bitcoind`.
+books, `ratio` the one by the other, and `error` the standard deviation of that ratio, as chance deals the shares.
+`handed_in` is what all shares are worth by the keys that they name. The honest machine hashes its newest job and hands
+in what meets that job's target; what the pool calls stale, since a block came meanwhile, is taken off its work. The
+greedy one keeps its difficulty moving (by password, or by hash rate and floor), hashes old keys and new ones, holds
+shares back, and names first, after hashing, the key with the hardest target that its hash meets. Status 1 if the honest
+one is off 1.0, or the greedy one above it, by more than four errors. Needs `tests/peers/get_bitcoind`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import socket
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from hashlib import sha256
@@ -47,10 +48,10 @@ EASIEST = 1e-6
 LADDER = [EASIEST * 2**step for step in range(4)]
 WORTH = DIFF1 / 2**256              # the difficulty of one hash
 SLICE = 2000                        # hashes between two looks at the socket
-ROLL_S = 60                         # header times lie so much ahead, so that older and newer keys take them
 KEYS = 12                           # of which the greedy machine chooses
 DEVIATIONS = 4.0
 SETTLE_S = 20.0
+STALE = frozenset({"Stale", "Job not found", "stale-share", "invalid-job-id"})
 
 POOL = """
 [pool]
@@ -130,7 +131,7 @@ class Machine:
         self.works: list[Any] = []
         self.hashes = 0
         self.in_flight = 0
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
         self.stale = 0.0                # difficulty of shares that were refused since the tip had moved
         self._worth: dict[int, float] = {}      # of shares, by the number of the request or the sequence
         self._nonce = random.getrandbits(16) << 8
@@ -196,15 +197,25 @@ class Machine:
         """The header with nonce 0."""
         raise NotImplementedError
 
+    def start_of(self, work: Any) -> int:
+        """The header time that the work starts with."""
+        raise NotImplementedError
+
     def _new_work(self, work: Any) -> None:
         if self.works and self.works[-1].prev_hash != work.prev_hash:
             self.works.clear()
         self.works.append(work)
 
-    def _refused(self, number: int, is_stale: bool) -> None:
+    @property
+    def handed_in(self) -> float:
+        """What all its shares would be worth, each under the key that it named."""
+        return sum(self._worth.values())
+
+    def _refused(self, number: int, reason: str) -> None:
         self.in_flight -= 1
-        self.refused += 1
-        self.stale += self._worth[number] if is_stale else 0.0
+        self.refused[reason] += 1
+        if reason in STALE:
+            self.stale += self._worth[number]
 
 
 class Sv1Machine(Machine):
@@ -228,10 +239,13 @@ class Sv1Machine(Machine):
                 if event.is_accepted:
                     self.in_flight -= 1
                 else:
-                    self._refused(event.request_id, event.words in ("Stale", "Job not found"))
+                    self._refused(event.request_id, event.words)
 
     def wish(self, difficulty: float) -> None:
         self._client.authorize("credit.rig", f"d={difficulty:.10f}")
+
+    def start_of(self, work: sv1.Work) -> int:
+        return work.ntime
 
     def header(self, work: sv1.Work, ntime: int) -> bytes:
         return work.header(bytes(work.extranonce2_size), work.version, ntime, 0)
@@ -264,13 +278,16 @@ class Sv2Machine(Machine):
             elif isinstance(event, sv2.SharesAccepted):
                 self.in_flight -= event.news
             elif isinstance(event, sv2.ShareRejected):
-                self._refused(event.sequence, event.error_code in ("stale-share", "invalid-job-id"))
+                self._refused(event.sequence, event.error_code)
 
     def wish(self, difficulty: float) -> None:
         floor = random.choice([MAX_TARGET, target_from_difficulty(str(difficulty))])
         self._connection.send(UpdateChannel(channel_id=self.works[-1].channel_id,
                                             nominal_hash_rate=difficulty * 2**32 * 10,
                                             maximum_target=floor.to_bytes(32, "little")))
+
+    def start_of(self, work: sv2.Work) -> int:
+        return work.min_ntime
 
     def header(self, work: sv2.Work, ntime: int) -> bytes:
         return work.header(bytes(work.extranonce_size), work.version, ntime, 0)
@@ -287,7 +304,7 @@ def honest(machine: Machine, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         work = machine.works[-1]
-        ntime = int(time.time()) + ROLL_S
+        ntime = machine.start_of(work)
         for nonce, _ in machine.search(work, ntime, work.target, SLICE):
             machine.hand_in(work, ntime, nonce)
         machine.talk()
@@ -304,7 +321,7 @@ def greedy(machine: Machine, seconds: float) -> None:
         if turn % 20 == 0:
             machine.wish(dice.choice(LADDER))
         keys = machine.works[-KEYS:]
-        work, ntime = dice.choice(keys), int(time.time()) + ROLL_S
+        work, ntime = dice.choice(keys), max(machine.start_of(key) for key in keys)     # which all of them take
         easiest = max(key.target for key in keys)
         held += [(work, ntime, nonce, value) for nonce, value in machine.search(work, ntime, easiest, SLICE)]
         if turn % 10 == 0:
@@ -340,8 +357,8 @@ def measure(pool: SignetPool, protocol: str, kind: str, seconds: float) -> dict[
     if kind == "honest":
         work -= machine.stale           # hashes that were worth nothing any more when they were made
     return {"bench": "credit", "case": f"{protocol}-{kind}", "seconds": seconds, "hashes": machine.hashes,
-            "shares": after[0] - count, "refused": machine.refused,
-            "stale": round(machine.stale, 6), "work": round(work, 6),
+            "shares": after[0] - count, "refused": dict(machine.refused),
+            "stale": round(machine.stale, 6), "handed_in": round(machine.handed_in, 6), "work": round(work, 6),
             "credited": round(credited, 6), "ratio": round(credited / work, 4),
             "error": round(math.sqrt(after[2] - squares) / work, 4)}
 
