@@ -19,20 +19,26 @@ from typing import Any
 
 from warppool.app.cli import main
 
-# A V1 session with an accepted share is kept for ten minutes, so that its machine can go on; so no Channel is here.
 KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSession", "ServerChannel",
          "Bucket", "ResponderTransport")
+KEPT = ("kept_sessions", "kept_shares", "kept_others")
+"""V1 sessions with an accepted share are kept for ten minutes, so that their machines can go on: how many there are, how
+many shares these remember, and what else there is of sessions that are asked for or on their way between workers."""
 
 
 def counts() -> dict[str, int]:
     """How many objects of each kind are alive, and how many bytes wait for peers, or for us."""
-    found: Counter[str] = Counter(dict.fromkeys((*KINDS, "unsent", "waiting"), 0))
+    found: Counter[str] = Counter(dict.fromkeys((*KINDS, *KEPT, "unsent", "waiting"), 0))
     for each in gc.get_objects():
         kind = type(each).__name__
         if kind in KINDS:
             found[kind] += 1
         if kind == "_Peer":
             found["unsent"] += len(each.unsent or b"")
+        elif kind == "ResumableSessions":
+            found["kept_sessions"] += len(each)
+            found["kept_shares"] += each.shares
+            found["kept_others"] += each.held - len(each)
         elif kind == "Client":
             found["waiting"] += len(each.waiting or b"") + each.connection.backlog
     return dict(found)

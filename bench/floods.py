@@ -165,7 +165,9 @@ def _measure(server: Server, neighbour: Neighbour, file: Path, flood: str, secon
     began = time.monotonic()
     while time.monotonic() - began < gone_s:
         answers(neighbour, 1.0)
-    left = {name: count - before[name] for name, count in counted(server, file).items() if count > before[name]}
+    more = {name: count - before[name] for name, count in counted(server, file).items() if count > before[name]}
+    kept = {name: more.pop(name, 0) for name in ("kept_sessions", "kept_shares")}
+    left = more
     quiet, flooded = statistics.median(quiets), statistics.median(floods)
     return {
         "pairs": pairs, "seconds": seconds, "connections": connections, "sent_mib": round(sent / 2**20, 1),

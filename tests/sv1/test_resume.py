@@ -147,6 +147,49 @@ def test_shares_of_before_count_there_and_none_counts_twice():
         assert second.settle()[-1]["error"] == answer
 
 
+def test_a_kept_session_remembers_its_newest_keys_and_so_many_shares(monkeypatch):
+    monkeypatch.setattr("warppool.sv1.resume.MAX_KEPT_SHARES", 4)
+    workers = Workers()
+    first = workers.begin(0)
+    sent, late = [], []
+    for _ in range(3):
+        first.offer()
+        for start in (1, 2):
+            sent.append(first.mine(start=start << 20))
+            first.submit(*sent[-1])
+            first.settle()
+        late.append(first.mine(start=3 << 20))
+    first.drop()
+    assert workers.sessions(0).shares == 4
+    second = workers.begin(0, session_of(first))
+    for fields in sent[:2] + late[:1]:
+        assert second.submit(*fields)[-1]["error"] == [21, "Job not found", None], "its key is forgotten, and so are its shares"
+    for fields in sent[2:]:
+        second.submit(*fields)
+        assert second.settle()[-1]["error"] == [22, "Duplicate share", None]
+    for fields in late[1:]:
+        second.submit(*fields)
+        assert second.settle()[-1]["result"] is True
+
+
+def test_a_session_with_too_many_shares_on_one_key_is_kept_without_them(monkeypatch):
+    monkeypatch.setattr("warppool.sv1.resume.MAX_KEPT_SHARES", 4)
+    workers = Workers()
+    first = workers.begin(1)
+    for _ in range(5):
+        workers.mine(first)
+    fields = first.mine(start=1 << 20)
+    first.drop()
+    workers.hear_all()
+    assert (len(workers.sessions(1)), workers.sessions(1).shares) == (1, 0)
+    second = workers.begin(0, session_of(first))
+    workers.hear_all()
+    assert second.subscription == first.subscription
+    assert second.submit(*fields)[-1]["error"] == [21, "Job not found", None]
+    workers.mine(second)
+    assert second.server._session.work.channel.remembered == 1
+
+
 def test_the_old_owner_has_let_the_channel_go():
     workers = Workers()
     first = workers.mined(0)

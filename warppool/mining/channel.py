@@ -325,6 +325,15 @@ class Channel:
         if self.find(mine.given.key) is mine:
             self.remembered -= before - mine.remembered
 
+    def trim(self, most: int) -> None:
+        """Forget the oldest keys, until those that are left remember at most `most` shares.
+
+        A key goes with its shares: what comes for it later is for an unknown job, so nothing can count twice.
+        """
+        for jobs in (self.old_jobs, self.jobs):
+            while self.remembered > most and jobs:
+                self.remembered -= jobs.pop(next(iter(jobs))).remembered
+
     @property
     def is_flooded(self) -> bool:
         """True once more shares came than are remembered: the connection should be closed."""

@@ -38,6 +38,11 @@ MAX_RESUMABLE = 4096
 """Sessions kept at a time, the oldest given up first. Only those that had a share accepted are kept, so that a storm of
 subscribes pushes out nobody who mines."""
 
+MAX_KEPT_SHARES = 256
+"""Accepted shares that a kept session remembers, with the newest of its keys. At 12 shares a minute these are twice the
+work of RESUMABLE_S, so that an honest machine finds all its keys again. A machine that floods the pool with shares has
+200 KiB of them in a second, and may leave with as little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
@@ -114,6 +119,11 @@ class ResumableSessions:
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._kept)
+
+    @property
+    def shares(self) -> int:
+        """How many accepted shares the kept sessions remember."""
+        return sum(dropped.channel.remembered for dropped in self._kept.values())
 
     @property
     def held(self) -> int:
@@ -218,6 +228,7 @@ class ResumableSessions:
         if is_worth:
             if len(self._kept) >= MAX_RESUMABLE:
                 self._give_up_kept(next(iter(self._kept)))
+            dropped.channel.trim(MAX_KEPT_SHARES)
             self._kept[session_id] = dropped
         return []
 
