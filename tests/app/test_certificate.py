@@ -123,7 +123,8 @@ def test_a_file_that_is_not_there_or_no_file(pair, tmp_path, which, key):
     assert refusal(pair, tmp_path) == (
         f"stratum.{key}: {name} does not exist: name the file there, or switch TLS off by tls_listen = []")
     pair[which].mkdir()
-    assert refusal(pair, tmp_path) == f"stratum.{key}: {name} cannot be read: Is a directory"
+    assert refusal(pair, tmp_path) == (
+        f"stratum.{key}: {name} cannot be read: Is a directory: name the file in PEM form")
 
 
 @pytest.mark.parametrize(("which", "key"), [(0, "tls_cert"), (1, "tls_key")])
