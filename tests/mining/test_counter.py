@@ -38,6 +38,13 @@ def test_the_next_counter_cannot_be_foreseen_without_the_secret():
     assert len(set(counters) & {other.take() for _ in range(2000)}) < 5
 
 
+def test_counters_of_its_own_tell_a_machine_nothing_of_jobs_to_come():
+    """A machine that asks for work again and again has the numbers of all jobs of the next days."""
+    taker = make_counters()
+    own = {taker.take() & ~GIVEN_AGAIN for _ in range(2000)}
+    assert len(own & {SHUFFLE(job_id) for job_id in range(2000)}) < 5
+
+
 @given(workers=st.integers(1, 32), takes=st.integers(1, 30))
 def test_workers_never_take_one_counter(workers, takes):
     taken = [counters.take() for counters in [make_counters(worker, workers) for worker in range(workers)]
@@ -50,7 +57,7 @@ def test_counters_begin_anew_only_after_all_of_them():
     counters = make_counters(2, 3)
     first = counters.take()
     counters._next = last = (COUNTERS - 1) // 3 * 3 - 1     # the last one of this worker
-    assert counters.take() == GIVEN_AGAIN | SHUFFLE(last)
+    assert counters.take() == GIVEN_AGAIN | SHUFFLE.for_one()(last)
     assert counters.take() == first
 
 

@@ -6,7 +6,8 @@ hashing, the key with the hardest target that its hash happens to meet.
 
 A counter must also be unknown before it is given out. Who could foresee the next one could hash first, and ask for the
 difficulty that suits the hashes afterwards. So the numbers, which do count up, go through a permutation whose key is
-drawn at the start of the daemon and told to nobody.
+drawn at the start of the daemon and told to nobody. The two kinds of counters have a permutation each: with one for
+both, a machine that takes many counters of its own would know those of the jobs to come.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ COUNTERS = 1 << 31
 SECRET_SIZE = 16
 """Bytes of the permutation's key."""
 
+_FOR_ALL = b"for all"
+_FOR_ONE = b"for one"
+
 _ROUNDS = 8                     # of a Feistel network, whose halves have 16 and 15 bits
 _LOW_BITS = 15
 _LOW = (1 << _LOW_BITS) - 1
@@ -34,15 +38,21 @@ _HIGH = (1 << 16) - 1
 class Shuffle:
     """A permutation of the numbers 0..2^31-1, so that counters never meet and the next one cannot be foreseen.
 
-    `secret` has SECRET_SIZE random bytes, the same for the job factory and for all workers of one start.
+    `secret` has SECRET_SIZE random bytes, the same for the job factory and for all workers of one start. `kind` tells
+    the permutations of one secret apart: who knows what one makes of a number knows nothing of the others.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_kind", "_secret")
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, kind: bytes = _FOR_ALL) -> None:
         if len(secret) != SECRET_SIZE:
             raise ValueError(f"the secret of a shuffle has {SECRET_SIZE} bytes, not {len(secret)}")
         self._secret = secret
+        self._kind = kind
+
+    def for_one(self) -> Shuffle:
+        """The permutation for what goes to one channel."""
+        return Shuffle(self._secret, _FOR_ONE)
 
     def __call__(self, number: int) -> int:
         """What stands for `number` (0..2^31-1) in a coinbase; also 31 bits."""
@@ -53,8 +63,8 @@ class Shuffle:
         return high << _LOW_BITS | low
 
     def _mix(self, turn: int, half: int) -> int:
-        return int.from_bytes(blake2s(bytes((turn, half >> 8, half & 0xFF)), digest_size=2, key=self._secret).digest(),
-                              "big")
+        return int.from_bytes(blake2s(bytes((turn, half >> 8, half & 0xFF)), digest_size=2, key=self._secret,
+                                      person=self._kind).digest(), "big")
 
 
 class CoinbaseCounters:
@@ -69,7 +79,7 @@ class CoinbaseCounters:
     def __init__(self, shuffle: Shuffle, worker: int, workers: int) -> None:
         if not 0 <= worker < workers:
             raise ValueError(f"worker {worker} of {workers}")
-        self._shuffle = shuffle
+        self._shuffle = shuffle.for_one()
         self._worker = self._next = worker
         self._step = workers
 
