@@ -75,6 +75,40 @@ def test_to_ask_once_more_or_to_come_back_is_no_way_out():
     assert again.work.target == hard
 
 
+def test_an_older_key_that_is_easier_is_no_way_out():
+    """The machine has its tiny difficulty, asks for a hard one, and goes on with the old key."""
+    pair = machine(policy=DifficultyPolicy(EASY, EASY, Fraction(0), Fraction(12), Fraction(60)))
+    before = pair.work
+    pair.call("mining.authorize", "alice.rig1", "fd=0.5")
+    assert pair.work.target < before.target >> 8
+    pair.wait(1)
+    flood(pair, 60, before.target, work=before)
+    pair.wait(29)
+    flood(pair, 1, before.target, 100, before)
+    assert pair.refused() == []
+    pair.wait(1)
+    flood(pair, 1, before.target, 101, before)
+    assert pair.refused() == ["difficulty-too-low"]
+
+
+def test_a_burst_that_is_judged_after_a_drop_is_counted():
+    """Sixty shares and gone, before their verdicts: the session that is resumed is bounded as before."""
+    pair = machine()
+    before = pair.work
+    for number in range(60):
+        pair.submit(before.job_id, number.to_bytes(8, "big").hex(), f"{before.ntime:08x}", "00000000")
+    pair._to_weigh.clear()
+    pair.drop()
+    pair.deliver(pair.server.judged([Weight(number.to_bytes(32, "big"), 5, False) for number in range(60)], pair.now))
+    pair.settle()
+    again = sv1.Pair(pair.surroundings, pair.jobs)
+    again.now, again.job = pair.now, pair.job
+    again.deliver(again.server.offer(pair.job, pair.now))
+    again.call("mining.subscribe", "agent", pair.subscription[0][0][1])
+    again.call("mining.authorize", "alice.rig1", "fd=0.001")
+    assert again.subscription == pair.subscription and again.work.target <= before.target >> 3
+
+
 def test_a_machine_that_calms_down_gets_its_wish_again():
     pair = machine()
     before = pair.work.target

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from tests.mining.makers import make_channel, make_counters, make_factory, make_template
-from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty
+from warppool.bitcoin.target import DIFF1, MAX_TARGET, target_from_difficulty
 from warppool.events import Now
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
@@ -23,7 +23,7 @@ def run(throttle, rate, seconds, target=EASY, wish=EASY, start=0.0, step_s=0.1, 
         expected = rate * target / EASY * step_s
         count = int(expected) + (dice.random() < expected % 1)
         shares += count
-        is_due = [throttle.shared() for _ in range(count)]
+        is_due = [throttle.shared(DIFF1 / target) for _ in range(count)]
         if any(is_due) or now >= throttle.wakes_at:
             throttle.look(target, now)
             target = min(wish, throttle.ceiling)
@@ -46,16 +46,35 @@ def test_who_stays_below_the_bound_is_never_touched():
 
 def test_a_burst_that_was_held_back_costs_minutes_and_not_hours():
     throttle = Throttle(PER_MINUTE, 0.0)
-    assert [throttle.shared() for _ in range(PER_MINUTE + 200)].count(True) == 1
+    assert [throttle.shared(DIFF1 / EASY) for _ in range(PER_MINUTE + 200)].count(True) == 1
     assert throttle.look(EASY, 1.0) and throttle.ceiling == EASY >> 4
     _, target = run(throttle, 1.0, 3 * LOOK_S, EASY >> 4, start=1.0)
     assert target == EASY
 
 
+@pytest.mark.parametrize("own", [EASY >> 2, EASY >> 30])
+def test_a_flood_under_an_easier_target_than_the_channels_is_measured_by_that_one(own):
+    throttle = Throttle(PER_MINUTE, 0.0)
+    for _ in range(PER_MINUTE):
+        throttle.shared(DIFF1 / EASY)
+    assert throttle.look(own, 1.0) and throttle.ceiling == EASY >> 4
+    for _ in range(PER_MINUTE):                         # in the time of grace: no reason to fall again, or to rise
+        throttle.shared(DIFF1 / EASY)
+    assert not throttle.look(own, 2.0) and throttle.ceiling == EASY >> 4
+
+
+def test_a_flood_that_is_credited_nothing_is_a_flood():
+    """Shares on a hard key, after the channel got easier: hardly one meets its key's own target."""
+    throttle = Throttle(PER_MINUTE, 0.0)
+    for _ in range(PER_MINUTE):
+        throttle.shared(0.0)
+    assert throttle.look(EASY, 1.0) and throttle.ceiling == EASY >> 4
+
+
 def test_where_the_machine_itself_got_harder_the_throttle_lets_go():
     throttle = Throttle(PER_MINUTE, 0.0)
     for _ in range(PER_MINUTE):
-        throttle.shared()
+        throttle.shared(DIFF1 / EASY)
     assert throttle.look(EASY, 1.0)
     assert throttle.wakes_at == 1.0 + LOOK_S
     assert throttle.look(EASY >> 10, 1.0 + LOOK_S) and throttle.ceiling == MAX_TARGET
@@ -74,6 +93,7 @@ def test_older_keys_take_what_is_under_the_new_target_alone_after_the_grace():
     channel, factory, counters = make_channel(target=1000), make_factory(), make_counters()
     job = factory.make(make_template(), now=1_700_000_100.0)
     old = channel.offer(job, counters)[0]
+    channel.set_target(100)
     channel.flood(100, now=50.0)
     new = channel.offer_alone(job, counters)[0]
 
@@ -97,7 +117,8 @@ def test_floods_that_follow_each_other_put_off_no_grace():
     job = make_factory().make(make_template(), now=1_700_000_100.0)
     old = channel.offer(job, counters)[0]
     for second in range(100):
-        channel.flood(10**6 - 1000 - second, now=float(second))
+        channel.set_target(10**6 - 1000 - second)
+        channel.flood(channel.target, now=float(second))
         channel.offer_alone(job, counters)
     verdict = channel.judge(Weight(b"a" * 32, 10**6, False), old, min_ntime=job.ntime, ntime=job.ntime,
                             version=job.version, mask=0, now=Now(99.0, job.ntime))

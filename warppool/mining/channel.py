@@ -17,7 +17,7 @@ from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Now
 from warppool.mining.counter import COUNTER_SIZE, COUNTERS, CoinbaseCounters
-from warppool.mining.difficulty import difficulty_number
+from warppool.mining.difficulty import difficulty_number, whole_below
 from warppool.mining.giving import MAX_KEY, GivingOut, Keys
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
@@ -188,8 +188,10 @@ class Channel:
         self.difficulty = difficulty_number(target)
 
     def flood(self, target: int, now: float) -> None:
-        """The throttle's harder target: after GRACE_S older keys take no easier shares. `now` is monotonic seconds."""
-        self.set_target(target)
+        """Too many shares came: after GRACE_S the keys from before take no share that is easier than `target`.
+
+        `now` is monotonic seconds.
+        """
         self._falls = [*(self._falls or ()), (now + GRACE_S, self.keys.next, target)]
 
     @property
@@ -205,10 +207,13 @@ class Channel:
 
     def look_at_flood(self, now: float) -> bool:
         """Ask the throttle; True if its ceiling has changed, so that the target is to be granted anew."""
+        before = self.ceiling
         if self.throttle is None or not self.throttle.look(self.target, now):
             return False
+        if self.ceiling < before:
+            self.flood(whole_below(self.ceiling), now)
         if self.vardiff is not None:
-            self.vardiff.ceiling = self.throttle.ceiling
+            self.vardiff.ceiling = self.ceiling
         return True
 
     # -- giving out ----------------------------------------------------------------------------------------------

@@ -109,12 +109,13 @@ class Intake(Generic[T]):
         channel.accepted_at = now.monotonic
         vardiff = channel.vardiff
         is_due = vardiff is not None and vardiff.shared(weight.value)
-        if channel.throttle is not None and weight.value <= channel.target:
-            is_due |= channel.throttle.shared()
+        credited = credit(weight, share.job)
+        if channel.throttle is not None:
+            is_due |= channel.throttle.shared(credited)
         if is_due:
             self._due = [*(self._due or ()), channel]
         return ShareAccepted(self._conn_id, share_id, now.unix, self._protocol, channel.channel_id, share.user,
-                             credit(weight, share.job), job.job_id, job.tip.height, weight.share_hash)
+                             credited, job.job_id, job.tip.height, weight.share_hash)
 
     def _block(self, share: Submitted[T], weight: Weight, accepted: ShareAccepted | None) -> BlockFound:
         job = share.job.job

@@ -1,17 +1,17 @@
 """The bound on accepted shares a minute (`[difficulty] max_shares_per_minute`): no channel fills the books.
 
 Vardiff finds the right target where it may. Where a machine has fixed a tiny difficulty (`fd=`), or where the
-operator's `max` holds the difficulty down, shares come as fast as the machine hashes. The throttle counts those that
-meet the channel's target. When a minute's worth has come in less than a minute, its `ceiling` falls: the easiest target
-that the channel may have, whatever else was asked for. The network's target alone wins over it. When few shares come,
-the ceiling rises again.
+operator's `max` holds the difficulty down, shares come as fast as the machine hashes. The throttle counts all that are
+accepted, on whatever key: a machine may ask for a harder target and go on under an older, easier one. When a minute's
+worth has come in less than a minute, its `ceiling` falls: the easiest target that the channel may have, whatever else
+was asked for. The network's target alone wins over it. When few shares come, the ceiling rises again.
 """
 
 from __future__ import annotations
 
 import math
 
-from warppool.bitcoin.target import MAX_TARGET
+from warppool.bitcoin.target import DIFF1, MAX_TARGET
 
 LOOK_S = 60.0
 """The time in which the bound's number of shares may come, and the least one before the ceiling rises."""
@@ -34,7 +34,7 @@ class Throttle:
     `wakes_at` (monotonic seconds) is when to ask `look` without a share; `inf` while the ceiling is none.
     """
 
-    __slots__ = ("_left", "_per_minute", "_since", "ceiling", "wakes_at")
+    __slots__ = ("_credited", "_left", "_per_minute", "_since", "ceiling", "wakes_at")
 
     def __init__(self, per_minute: int, now: float) -> None:
         self._per_minute = per_minute
@@ -43,11 +43,13 @@ class Throttle:
 
     def _begin(self, now: float) -> None:
         self._left = self._per_minute
+        self._credited = 0.0                            # difficulty, of the shares since then
         self._since = now
         self.wakes_at = math.inf if self.ceiling == MAX_TARGET else now + LOOK_S
 
-    def shared(self) -> bool:
-        """Count an accepted share that meets the channel's target; True, once, when `look` is to be asked."""
+    def shared(self, difficulty: float) -> bool:
+        """Count an accepted share, which is credited with `difficulty`; True, once, when `look` is to be asked."""
+        self._credited += difficulty
         self._left -= 1
         return self._left == 0
 
@@ -56,7 +58,8 @@ class Throttle:
         before, count = self.ceiling, self._per_minute - self._left
         rate = count / max(now - self._since, LEAST_SPAN_S) * LOOK_S        # shares a minute
         if self._left <= 0 and rate > self._per_minute:
-            self.ceiling = max(1, target >> _octaves(2 * rate / self._per_minute))
+            easiest = target << self._easier_octaves(target, count)
+            self.ceiling = max(1, min(self.ceiling, easiest >> _octaves(2 * rate / self._per_minute)))
             self._begin(now)
         elif now >= self.wakes_at:
             ratio = self._per_minute / max(4 * rate, 1.0)
@@ -68,6 +71,11 @@ class Throttle:
         elif self._left <= 0:
             self._begin(now)
         return self.ceiling != before
+
+    def _easier_octaves(self, target: int, count: int) -> int:
+        """By how many powers of two the targets that the shares came under are easier than `target`, on the mean."""
+        mean = self._credited / count
+        return max(0, int(math.log2(DIFF1 / target / mean))) if mean else 0
 
 
 def _octaves(ratio: float) -> int:

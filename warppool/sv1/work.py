@@ -54,6 +54,7 @@ class Work:
         """The channel of a session that was dropped, and what that one had wanted, where this one has not said more."""
         self.channel = channel
         said, self.wish = self.wish, wish
+        channel.look_at_flood(now.monotonic)    # of shares that were judged when the connection was gone
         if channel.vardiff is not None:         # what it found before the drop is as good as a declaration
             channel.vardiff.restart(channel.target, now.monotonic, is_declared=True)
         return self.follow(said.over(wish), now)
@@ -101,7 +102,7 @@ class Work:
         if channel is None or not channel.user:         # it will begin with what it wants
             return []
         self._measure(channel, self._start() if is_start else channel.target, now)
-        return self._retarget(channel, self._granted(channel), "asked", now)
+        return self._retarget(channel, self._granted(channel), "asked")
 
     def look(self, now: Now) -> list[Step]:
         """Ask throttle and vardiff whether the target is still the right one."""
@@ -111,10 +112,10 @@ class Work:
             return []
         steps: list[Step] = []
         if channel.look_at_flood(now.monotonic):
-            steps += self._retarget(channel, self._granted(channel), FLOOD, now)
+            steps += self._retarget(channel, self._granted(channel), FLOOD)
         if channel.vardiff is not None:
             wanted = channel.vardiff.wanted(MAX_TARGET, job.tip.target, now.monotonic)
-            steps += self._retarget(channel, *wanted, now) if wanted is not None else []
+            steps += self._retarget(channel, *wanted) if wanted is not None else []
         self.wakes_at = channel.wakes_at
         return steps
 
@@ -138,15 +139,13 @@ class Work:
         self.wakes_at = channel.wakes_at if self.job is not None else math.inf
         return target
 
-    def _retarget(self, channel: Channel, target: int, reason: str, now: Now) -> list[Step]:
+    def _retarget(self, channel: Channel, target: int, reason: str) -> list[Step]:
         if target == channel.target:
             return []
         before = channel.difficulty
         if reason is FLOOD and target < channel.target:
-            channel.flood(target, now.monotonic)
             self._is_clean_due = True
-        else:
-            channel.set_target(target)
+        channel.set_target(target)
         changed = Happened(self._conn_id, "debug", "difficulty.changed", (
             ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty), ("reason", reason)))
         if not self.is_on or self.job is None:          # its first notify is still to come

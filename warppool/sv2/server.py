@@ -369,12 +369,7 @@ class MiningServerSession:
         steps: list[Step] = []
         if channel.look_at_flood(now.monotonic):
             target = _vardiff(channel).granted(channel.max_target, self._network_target())
-            if target < channel.target:
-                before = channel.difficulty
-                channel.flood(target, now.monotonic)
-                steps += [*self._say_target(channel, before, FLOOD), *self._give_alone(channel)]
-            else:
-                steps += self._change(channel, target, FLOOD)
+            steps += self._change(channel, target, FLOOD)
         wanted = _vardiff(channel).wanted(channel.max_target, self._network_target(), now.monotonic)
         self._await(channel)
         return [*steps, *self._change(channel, *wanted)] if wanted is not None else steps
@@ -390,9 +385,6 @@ class MiningServerSession:
             return []
         before = channel.difficulty
         channel.set_target(target)
-        return self._say_target(channel, before, reason)
-
-    def _say_target(self, channel: Channel, before: float, reason: str) -> list[Step]:
         return [SetTarget(channel_id=channel.channel_id, maximum_target=channel.target.to_bytes(32, "little")),
                 Happened(self.conn_id, "debug", "difficulty.changed", (
                     ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty),
