@@ -182,6 +182,20 @@ def test_a_late_turn_leaves_offers_to_the_next_and_a_newer_job_takes_their_place
         assert sorted(sent) == [(conn_id, b"job K\n") for conn_id in range(1, 11)]
 
 
+def test_whoever_has_not_had_the_newest_job_gets_it_before_anything_else_of_his_is_heard(scene: BoundedScene) -> None:
+    """He knows the job from another connection of his, and could ask for a difficulty that suits what he has hashed."""
+    scene.open(*range(1, 101))
+    said = dict.fromkeys(range(1, 101), b"")
+    outputs = scene.turn(JobReady("J"))         # type: ignore[arg-type]
+    scene.inbox.put(FromReactor(tuple(Received(conn_id, b"echo x\n") for conn_id in range(100, 0, -1))))
+    while scene.worker._offers or scene.worker._turns.has_more or not scene.inbox.empty():
+        outputs += scene.turn()
+    for output in outputs:
+        for conn_id, data in output.sends:
+            said[conn_id] += data
+    assert set(said.values()) == {b"job J\nx\n"}
+
+
 def test_a_reading_that_waits_is_reported_only_when_it_is_done(scene: BoundedScene) -> None:
     """So that the reactor stops reading a stranger whose bytes wait."""
     scene.open(1)

@@ -26,7 +26,7 @@ class Client:
         self.holders = 0                        # its open channels or authorized workers
         self.is_queued = False                  # it stands in the ring, for its part of a later turn
         self.is_full = False                    # its peer does not read: nothing is asked of it, and no job made
-        self.owes_job = False                   # ... though there is a newer one
+        self.owes_job = False                   # it has not been offered the latest job
         self.is_leaving = False                 # its peer is gone; shares among what it sent are still taken
         self.is_mute = False                    # closed; only its shares in flight keep it
         self.is_parting = False                 # its peer sends no more: it ends once all is answered

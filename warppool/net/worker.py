@@ -333,6 +333,8 @@ class Worker:
                 turns.queue(client)
         else:
             client.turn = turns.number
+            if self._offers:
+                self._offer_first(client)
             self._step(client, connection.receive, data)
             if client.unreported >= REPORT_AT:
                 self._report(client)
@@ -361,6 +363,8 @@ class Worker:
     def _serve(self, client: Client) -> None:
         """Its part of this turn, for one that stood in the ring."""
         connection = client.connection
+        if self._offers:
+            self._offer_first(client)
         # Of what one left behind that is gone, most is passed over.
         self._feed(client, client.take(LEFT_BEHIND if client.is_leaving else connection.limits.bytes_per_turn))
         if client.waiting is not None and connection.held == _NOTHING and not client.is_mute:
@@ -391,9 +395,7 @@ class Worker:
         client.is_full = is_full
         if is_full:
             return
-        if client.owes_job and self._latest is not None:
-            client.owes_job = False
-            self._guard_client(self._step, client, client.connection.offer, self._latest)
+        self._offer_first(client)
         if client.waiting is not None or client.connection.held == _TURN:
             self._turns.queue(client)
 
@@ -466,6 +468,8 @@ class Worker:
         self._latest = job
         self._is_out_of_work = False
         if not self._is_draining:
+            for client in self._clients.values():
+                client.owes_job = True
             self._offers = deque(sorted(self._clients.values(), key=_holders))
             self._go_on_offering()
 
@@ -475,14 +479,22 @@ class Worker:
         if job is None or self._is_draining:
             offers.clear()
         while offers and not (count and self._turns.is_late()):
-            client = offers.popleft()
-            if client.is_full:
-                client.owes_job = True
-            elif not (client.is_mute or client.is_parting or client.is_leaving):
-                self._guard_client(self._step, client, client.connection.offer, job)
+            if self._offer_first(offers.popleft()):
                 count += 1
                 if count % OFFER_SLICE == 0:
                     self._emit()
+
+    def _offer_first(self, client: Client) -> bool:
+        """Offer the latest job to a client that has not had it; True if that was so.
+
+        It comes before anything that the client has to say. The peer may know the job from another connection, and
+        have hashed with it already: that must not decide which difficulty it gets for this job.
+        """
+        if not client.owes_job or client.is_full or client.is_mute or client.is_parting or client.is_leaving:
+            return False
+        client.owes_job = False
+        self._guard_client(self._step, client, client.connection.offer, self._latest)
+        return True
 
     def _gone(self, client: Client, reason: str) -> None:
         """Nothing can be sent any more. Whole messages that wait are gone through for shares first, in their turn."""
