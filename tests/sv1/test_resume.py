@@ -379,6 +379,24 @@ def test_a_share_that_is_given_up_in_flight_may_be_sent_again_by_the_next_owner(
     assert second.settle()[-1]["result"] is True
 
 
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_drop_while_the_ledger_hangs_loses_no_session(worker):
+    """The last share in flight is given up: no word of it may ever come, since its connection is forgotten now."""
+    workers = Workers()
+    first = workers.mined(0)
+    fields = first.mine(start=1 << 20)
+    first.submit(*fields)
+    first.drop()
+    first.judge()
+    first.deliver(first.server.given_up([share.share_id for share in first.unrecorded], first.now))
+    second = workers.begin(worker, session_of(first))
+    workers.hear_all()
+    workers.nudge(second.events)
+    assert second.subscription == first.subscription
+    second.submit(*fields)                      # it may be in the books
+    assert second.settle()[-1]["error"] == [22, "Duplicate share", None]
+
+
 def test_shares_that_are_never_answered_free_the_prefix_at_last():
     workers = Workers()
     first = workers.mined(0)

@@ -117,7 +117,7 @@ class MiningServerSession(MachineSession):
 
     def given_up(self, ids: Sequence[int]) -> list[Step]:
         """These shares are refused, and may be in the books all the same."""
-        return self._shares.given_up(ids)
+        return self._with_end(self._shares.given_up(ids))
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its session goes home as soon as nothing of it is in flight."""
