@@ -146,7 +146,7 @@ def test_a_password_that_is_none(password):
 
 def test_there_is_an_end_to_the_workers_of_one_connection():
     pair = Pair()
-    for number in range(MAX_WORKERS + 1):
+    for number in range(MAX_WORKERS):
         assert answer(pair.call("mining.authorize", f"w{number}", request_id=number), number) is True
     for number in range(100):
         assert answer(pair.call("mining.authorize", f"one.more{number}", request_id=-1), -1) is False

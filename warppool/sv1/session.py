@@ -221,7 +221,7 @@ class MachineSession(ABC):
             return True
         if self._others is None:
             self._others = set()
-        if len(self._others) < MAX_WORKERS:
+        if self.workers < MAX_WORKERS:
             self._others.add(name)
         return name in self._others
 
