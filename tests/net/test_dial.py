@@ -350,6 +350,17 @@ def test_a_drain_gives_dials_up_and_takes_no_new_ones(scene: Scene) -> None:
     assert scene.stats().upstreams == 0
 
 
+def test_a_drain_hears_all_that_an_upstream_says_in_its_turns(scene: Scene) -> None:
+    """What did not fit into one turn comes in the next. What machines sent is passed over."""
+    scene.open(1)
+    scene.turn(Connected(1, 17, "198.51.100.1:3333"))
+    scene.turn()
+    outputs = scene.turn(Received(1, b"a share\n"), Received(1, b"too much\n"), Drain(queue.SimpleQueue()),
+                         Received(17, b"one\n"), Received(17, b"two\n"))
+    assert [output.sends for output in outputs] == [((17, b"a share\n"), (1, b"one\ntwo\n"))]
+    assert not scene.worker._turns.has_more, "the thread may sleep"
+
+
 def test_no_dial_once_a_drain_has_begun(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.open(1, 2)
     for conn_id in (1, 2):

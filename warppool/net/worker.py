@@ -353,9 +353,12 @@ class Worker:
             self._outgoing.report(client.connection.conn_id, consumed)
 
     def _go_round(self) -> None:
-        """Serve those who have more to do than their last turn allowed, unless too many shares are under way."""
-        if not self._is_draining:
-            for client in self._turns.round():
+        """Serve those who have more to do than their last turn allowed, unless too many shares are under way.
+
+        A drain takes nothing more from machines. Upstreams still have their turns, since shares wait for their word.
+        """
+        for client in self._turns.round():
+            if client.is_upstream or not self._is_draining:
                 self._guard_client(self._serve, client)
                 if self._is_jammed:
                     return
