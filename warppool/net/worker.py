@@ -358,10 +358,12 @@ class Worker:
         A drain takes nothing more from machines. Upstreams still have their turns, since shares wait for their word.
         """
         for client in self._turns.round():
-            if client.is_upstream or not self._is_draining:
-                self._guard_client(self._serve, client)
-                if self._is_jammed:
-                    return
+            if self._is_draining and not client.is_upstream:
+                client.waiting = None
+                continue
+            self._guard_client(self._serve, client)
+            if self._is_jammed:
+                return
 
     def _serve(self, client: Client) -> None:
         """Its part of this turn, for one that stood in the ring."""
