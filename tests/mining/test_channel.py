@@ -190,6 +190,13 @@ def test_version_bits_may_differ_under_the_sessions_mask_alone(bit, mask):
     assert verdict is (None if mask >> bit & 1 else Reject.BAD_VERSION_BITS)
 
 
+def test_a_session_can_grant_no_bits_that_the_job_does_not_leave():
+    channel = make_channel()
+    job = offered(channel)
+    rolled = ask(channel, job, Weight(b"a" * 32, 5, False), version=job.job.version ^ 1 << 30, mask=0xFFFFFFFF)
+    assert rolled is Reject.BAD_VERSION_BITS
+
+
 def test_a_session_that_granted_nothing_says_so():
     channel = make_channel()
     job = offered(channel)

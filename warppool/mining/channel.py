@@ -269,7 +269,7 @@ class Channel:
             self.remembered -= self.jobs.pop(next(iter(self.jobs))).remembered
         keys = self.keys
         key = keys.next
-        keys.next = key + 1 if key < MAX_KEY else 1     # `Keys.take` without its call: this runs for all at every tip
+        keys.next = key + 1 if key < MAX_KEY else 1     # without a call: this runs for all at every tip
         # as GivingOut(...), which costs three times as much
         given = tuple.__new__(GivingOut, (key, counter, self.target, job.ntime, self.channel_id))
         mine = ChannelJob(job, given, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0)

@@ -24,15 +24,12 @@ class GivingOut(NamedTuple):
 
 
 class Keys:
-    """Counts keys: those of one V2 connection, or of one V1 channel, where they go on when the session is resumed."""
+    """Counts keys: those of one V2 connection, or of one V1 channel, where they go on when the session is resumed.
+
+    `next` is a key that was not used before. After MAX_KEY they begin anew, when the first ones are long forgotten.
+    """
 
     __slots__ = ("next",)
 
     def __init__(self) -> None:
         self.next = 1
-
-    def take(self) -> int:
-        """A key that was not used before. After MAX_KEY they begin anew, when the first ones are long forgotten."""
-        key = self.next
-        self.next = key + 1 if key < MAX_KEY else 1
-        return key

@@ -13,6 +13,9 @@ import math
 
 from warppool.bitcoin.target import DIFF1, MAX_TARGET
 
+FLOOD = "max_shares_per_minute"
+"""The reason of a change by the throttle, for the log."""
+
 LOOK_S = 60.0
 """The time in which the bound's number of shares may come, and the least one before the ceiling rises."""
 

@@ -71,11 +71,6 @@ def encoded(job: Job, extranonce_size: int) -> EncodedNotify:
     return EncodedNotify(job, extranonce_size)
 
 
-def key_text(key: int) -> str:
-    """A key of a channel's jobs as machines see it."""
-    return f"{key:x}"
-
-
 def key_of(text: str) -> int:
     """The key that a machine names; -1, which no job has, for what is no key."""
     try:

@@ -12,13 +12,11 @@ from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.giving import Keys
 from warppool.mining.job import Job
+from warppool.mining.throttle import FLOOD
 from warppool.mining.vardiff import Vardiff
 from warppool.sv1.answers import Step
 from warppool.sv1.jobs import encoded
 from warppool.sv1.words import NO_WISH, Wish, difficulty_text
-
-FLOOD = "max_shares_per_minute"
-"""The reason of a change by the throttle, for the log."""
 
 CHANNEL_ID = 1
 """A V1 connection is one channel."""

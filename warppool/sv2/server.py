@@ -23,6 +23,7 @@ from warppool.mining.identity import MAX_BAD_NAMES, nobody_is_unpaid, read_ident
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
+from warppool.mining.throttle import FLOOD
 from warppool.mining.vardiff import Vardiff
 from warppool.sv2.jobs import encoded
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
@@ -69,9 +70,6 @@ MAX_OPENS = 10 * MAX_CHANNELS
 
 IDLE = "no accepted share for too long"
 """Why an idle channel is closed, for the miner and for the log."""
-
-FLOOD = "max_shares_per_minute"
-"""The reason of a change by the throttle, for the log."""
 
 LEAST_TICK_S = 1.0
 """Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
