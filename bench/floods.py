@@ -172,7 +172,7 @@ def _measure(server: Server, neighbour: Neighbour, file: Path, flood: str, secon
     return {
         "pairs": pairs, "seconds": seconds, "connections": connections, "sent_mib": round(sent / 2**20, 1),
         "quiet_p99_ms": round(quiet, 1), "flood_p99_ms": round(flooded, 1), "worst_ms": round(worst, 1),
-        "lines": max(lines), "left": left, "rss_mib": round(rss[0], 1),
+        "lines": max(lines), "left": left, "kept": kept, "rss_mib": round(rss[0], 1),
         "rss_ratio": round(rss[1] / rss[0], 3) if len(rss) > 1 else None,
         "is_well": (flooded <= max(3 * quiet, LEAST_P99_MS) and worst <= MOST_ANSWER_MS and max(lines) <= MOST_LINES
                     and not left and (len(rss) < 2 or rss[1] <= rss[0] * MOST_RSS_RATIO)),
