@@ -23,7 +23,8 @@ KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSe
          "Bucket", "ResponderTransport")
 KEPT = ("kept_sessions", "kept_shares", "kept_others")
 """V1 sessions with an accepted share are kept for ten minutes, so that their machines can go on: how many there are,
-how many shares these remember, and what else there is of sessions that are asked for or on their way between workers."""
+how many shares these remember, and what else there is of sessions that are asked for or on their way
+between workers."""
 
 
 def counts() -> dict[str, int]:

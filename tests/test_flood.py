@@ -75,6 +75,17 @@ def test_to_ask_once_more_or_to_come_back_is_no_way_out():
     assert again.work.target == hard
 
 
+def test_what_meets_the_new_target_is_taken_on_older_keys_where_that_is_whole():
+    """The throttle leaves 11.2 of 0.7, and 11 is granted."""
+    pair = machine("fd=0.7", DifficultyPolicy(EASY, EASY, Fraction(0), Fraction(12), Fraction(60)))
+    before = pair.work
+    flood(pair, 60)
+    assert pair.work.target == target_from_difficulty(11)
+    pair.wait(30)
+    flood(pair, 1, pair.work.target, 100, before)
+    assert pair.refused() == []
+
+
 def test_an_older_key_that_is_easier_is_no_way_out():
     """The machine has its tiny difficulty, asks for a hard one, and goes on with the old key."""
     pair = machine(policy=DifficultyPolicy(EASY, EASY, Fraction(0), Fraction(12), Fraction(60)))
