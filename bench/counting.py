@@ -22,9 +22,8 @@ from warppool.app.cli import main
 KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSession", "ServerChannel",
          "Bucket", "ResponderTransport")
 KEPT = ("kept_sessions", "kept_shares", "kept_others")
-"""V1 sessions with an accepted share are kept for ten minutes, so that their machines can go on: how many there are,
-how many shares these remember, and what else there is of sessions that are asked for or on their way
-between workers."""
+"""V1 sessions with an accepted share are kept for ten minutes, so that their machines can go on. These say how many
+there are, how many shares they remember, and how many sessions are asked for or on their way between workers."""
 
 
 def counts() -> dict[str, int]:

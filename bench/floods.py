@@ -1,12 +1,13 @@
 """What a stranger's flood does to a neighbour: 100 connections of each kind of flood, against `warppool run`.
 
-    python -m bench.floods                          # every flood, five pairs of quiet and flood: hours
+    python -m bench.floods                          # every flood, five pairs of 12 s quiet and 12 s flood: half an hour
     python -m bench.floods --flood subscribe        # one of them
-    python -m bench.floods --seconds 10 --pairs 2   # shorter
+    python -m bench.floods --seconds 6 --pairs 2    # shorter
     python -m bench.floods --quick                  # all of them, seconds each: does it work at all?
 
-prints one JSON line a flood; bench/README.rst says what each figure means. The neighbour is a V1 machine that sends a
-share at a time; the strangers are a process of their own with the lowest priority (`bench/strangers.py`).
+prints one JSON line a flood, with a verdict for each bound; bench/README.rst says what each figure means. The neighbour
+is a V1 machine that sends a share at a time; the strangers are a process of their own with the lowest priority
+(`bench/strangers.py`).
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ from typing import Any
 
 from bench.server import PYTHON, BenchFailed, Server
 from bench.strangers import CONNECTIONS, FLOODS
+from warppool.sv1.resume import MAX_KEPT_SHARES
 
-FLOOD_S = 60.0
 PAIRS = 5
-QUIET_PART = 0.25           # of the time of a flood
-GONE_S = 30.0               # after it the strangers' objects must be gone
+SIDE_S = 12.0               # of a pair, quiet and flood alike: 60 s of flood in sum
+GONE_S = 30.0               # after each flood: then the strangers' objects must be gone
 SHARE_EVERY_S = 0.02
 PATIENCE_S = 60.0
 LEAST_P99_MS = 250.0        # below it three times the quiet answer is no matter
 MOST_ANSWER_MS = 2000.0
 MOST_LINES = 200
 MOST_RSS_RATIO = 1.05
+KEPT_BY_DESIGN = ("kept_sessions", "kept_shares")       # for ten minutes, and bounded; not among what is left
 
 
 class Neighbour:
@@ -148,35 +150,78 @@ def _measure(server: Server, neighbour: Neighbour, file: Path, flood: str, secon
              connections: int) -> dict[str, Any]:
     answers(neighbour, 1.0)
     before = counted(server, file)
-    quiets, floods, worst, lines, rss, sent = [], [], 0.0, [], [], 0
+    pair = _Pairs(server, neighbour, file, before)
     for _ in range(pairs):
-        said = server.lines()
-        quiets.append(p99(answers(neighbour, max(1.0, seconds * QUIET_PART))))
-        quiet_lines = server.lines() - said
-        said = server.lines()
-        with strangers(server, flood, seconds, connections) as process:
-            found = answers(neighbour, seconds)
-            rss.append(server.rss_kib() / 1024)
+        pair.measure(flood, seconds, gone_s, connections)
+    return pair.figures() | {"seconds": seconds, "connections": connections}
+
+
+class _Pairs:
+    """The pairs of quiet and flood on one pool, and what they have shown so far."""
+
+    def __init__(self, server: Server, neighbour: Neighbour, file: Path, before: dict[str, int]) -> None:
+        self._server = server
+        self._neighbour = neighbour
+        self._file = file
+        self._before = before
+        self._quiets: list[float] = []          # p99 of each, ms
+        self._floods: list[float] = []
+        self._worst = 0.0
+        self._lines = 0                         # that all floods had more than all quiets
+        self._rss: list[float] = []             # MiB at the end of each flood
+        self._gone_s: list[float] = []
+        self._left: dict[str, int] = {}         # the worst of all floods
+        self._kept: dict[str, int] = {}
+        self._sent = 0
+        self._strangers = 0
+
+    def measure(self, flood: str, seconds: float, gone_s: float, connections: int) -> None:
+        """Quiet, flood, and then until nothing is left."""
+        said = self._server.lines()
+        self._quiets.append(p99(answers(self._neighbour, seconds)))
+        began = self._server.lines()
+        with strangers(self._server, flood, seconds, connections) as process:
+            found = answers(self._neighbour, seconds)
+            self._rss.append(self._server.rss_kib() / 1024)
             assert process.stdout is not None
-            sent += json.loads(process.stdout.readline())["sent"]
-        floods.append(p99(found))
-        worst = max(worst, found[-1])
-        lines.append(server.lines() - said - quiet_lines)
-    began = time.monotonic()
-    while time.monotonic() - began < gone_s:
-        answers(neighbour, 1.0)
-    more = {name: count - before[name] for name, count in counted(server, file).items() if count > before[name]}
-    kept = {name: more.pop(name, 0) for name in ("kept_sessions", "kept_shares")}
-    left = more
-    quiet, flooded = statistics.median(quiets), statistics.median(floods)
-    return {
-        "pairs": pairs, "seconds": seconds, "connections": connections, "sent_mib": round(sent / 2**20, 1),
-        "quiet_p99_ms": round(quiet, 1), "flood_p99_ms": round(flooded, 1), "worst_ms": round(worst, 1),
-        "lines": max(lines), "left": left, "kept": kept, "rss_mib": round(rss[0], 1),
-        "rss_ratio": round(rss[1] / rss[0], 3) if len(rss) > 1 else None,
-        "is_well": (flooded <= max(3 * quiet, LEAST_P99_MS) and worst <= MOST_ANSWER_MS and max(lines) <= MOST_LINES
-                    and not left and (len(rss) < 2 or rss[1] <= rss[0] * MOST_RSS_RATIO)),
-    }
+            self._sent += json.loads(process.stdout.readline())["sent"]
+        over_at = time.monotonic()
+        self._strangers += connections
+        self._floods.append(p99(found))
+        self._worst = max(self._worst, found[-1])
+        self._lines += self._server.lines() - began - (began - said)
+        while True:
+            more = {name: count - self._before[name] for name, count in counted(self._server, self._file).items()
+                    if count > self._before[name]}
+            self._kept = {name: more.pop(name, 0) for name in KEPT_BY_DESIGN}
+            waited = time.monotonic() - over_at
+            if not more or waited >= gone_s:
+                break
+            answers(self._neighbour, 1.0)
+        self._gone_s.append(waited)
+        self._left = {name: max(more.get(name, 0), self._left.get(name, 0)) for name in {**more, **self._left}}
+
+    def figures(self) -> dict[str, Any]:
+        """What was found, and whether each bound holds."""
+        quiet, flooded = statistics.median(self._quiets), statistics.median(self._floods)
+        ratio = round(self._rss[1] / self._rss[0], 3) if len(self._rss) > 1 else None
+        holds = {
+            "p99": flooded <= max(3 * quiet, LEAST_P99_MS),
+            "worst": self._worst <= MOST_ANSWER_MS,
+            "lines": self._lines <= MOST_LINES,
+            "left": not self._left,
+            "kept": (self._kept["kept_sessions"] <= self._strangers
+                     and self._kept["kept_shares"] <= self._kept["kept_sessions"] * MAX_KEPT_SHARES),
+            "rss": ratio is None or ratio <= MOST_RSS_RATIO,
+        }
+        return {
+            "pairs": len(self._quiets), "sent_mib": round(self._sent / 2**20, 1),
+            "quiet_p99_ms": round(quiet, 1), "flood_p99_ms": round(flooded, 1), "worst_ms": round(self._worst, 1),
+            "pairs_p99_ms": [(round(q), round(f)) for q, f in zip(self._quiets, self._floods, strict=True)],
+            "lines": self._lines, "gone_s": round(max(self._gone_s), 1), "left": self._left, "kept": self._kept,
+            "rss_mib": [round(rss, 1) for rss in self._rss], "rss_ratio": ratio,
+            "holds": holds, "is_well": all(holds.values()),
+        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(prog="bench.floods", description=__doc__.partition("\n")[0])
     parser.add_argument("--flood", action="append", choices=FLOODS, default=[], help="repeatable")
-    parser.add_argument("--seconds", type=float, default=FLOOD_S, help="of each flood [%(default)s]")
+    parser.add_argument("--seconds", type=float, default=SIDE_S,
+                        help="of each quiet and of each flood [%(default)s]")
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of quiet and flood [%(default)s]")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="of the stranger [%(default)s]")
     parser.add_argument("--gone", type=float, default=GONE_S, metavar="SECONDS",

@@ -163,7 +163,7 @@ def test_a_kept_session_remembers_its_newest_keys_and_so_many_shares(monkeypatch
     assert workers.sessions(0).shares == 4
     second = workers.begin(0, session_of(first))
     for fields in sent[:2] + late[:1]:
-        assert second.submit(*fields)[-1]["error"] == [21, "Job not found", None], "forgotten, as its shares are"
+        assert second.submit(*fields)[-1]["error"] == [21, "Job not found", None], "its key is forgotten"
     for fields in sent[2:]:
         second.submit(*fields)
         assert second.settle()[-1]["error"] == [22, "Duplicate share", None]
