@@ -15,7 +15,8 @@ from warppool.mining.share import weigh
 from warppool.net.hasher import EXECUTOR_MIN_BATCH
 from warppool.net.inbox import Emptied, FromReactor, Full, Gone, JobReady, Opened, Received, Recorded, Weighed
 from warppool.net.outbox import Output
-from warppool.net.turns import LEAST_SERVED
+from warppool.net.turns import LEAST_SERVED, LITTLE
+from warppool.net.worker import MAX_UNDER_WAY
 
 NEIGHBOUR = 1_000_000
 
@@ -72,7 +73,7 @@ def test_a_neighbours_share_is_answered_within_one_round(scene: BoundedScene, fl
     for _ in range(2):                          # as much as the reactor gives to a worker before it stops reading
         scene.inbox.put(FromReactor(tuple(Received(conn_id, flood) for conn_id in range(1, strangers + 1))))
     scene.turn(Received(NEIGHBOUR, b"share 7\n"))
-    turns, most = 1, 3 + strangers // LEAST_SERVED
+    turns, most = 1, 2 if len(flood) > LITTLE else 2 + strangers // LEAST_SERVED
     while not scene.records(7):
         scene.step()
         turns += 1
@@ -80,6 +81,24 @@ def test_a_neighbours_share_is_answered_within_one_round(scene: BoundedScene, fl
     scene.inbox.put(FromReactor(tuple(Received(conn_id, flood) for conn_id in range(1, strangers + 1))))
     outputs = scene.step(Recorded(((NEIGHBOUR, 7),)))
     assert (NEIGHBOUR, b"ok 7\n") in [send for output in outputs for send in output.sends], "a record waits for nothing"
+
+
+def test_little_goes_before_much_also_while_many_shares_are_under_way(late: BoundedScene) -> None:
+    late.open(*range(1, 101), NEIGHBOUR)
+    late.inbox.put(FromReactor(tuple(Received(conn_id, b"share 1\n" * 1_000) for conn_id in range(1, 101))))
+    late.turn(Received(NEIGHBOUR, b"share 7\n"))
+    late.worker._unrecorded = MAX_UNDER_WAY + 1
+    late.step()
+    assert late.records(7)
+
+
+def test_who_has_much_gains_nothing_by_bringing_it_in_little_pieces(late: BoundedScene) -> None:
+    late.open(1, 2)
+    late.inbox.put(FromReactor(tuple(Received(1, b"echo x\n" * 100) for _ in range(20))))
+    outputs = late.turn(Received(2, b"echo y\n"))
+    sent = {conn_id: len(data) for output in outputs for conn_id, data in output.sends}
+    assert sent[2] == len(b"y\n")
+    assert sent[1] <= 2 * V1.work_per_turn * len(b"x\n"), "once in the line, once in the ring"
 
 
 def test_one_turn_of_a_stranger_is_bounded(scene: BoundedScene) -> None:

@@ -4,6 +4,10 @@ A connection that has nothing waiting is served as soon as its bytes come, which
 does not fit into its part of the turn waits, and the connection stands in a ring: each gets its part, then the next
 one, and those with more go to the end. A turn ends after TURN_S whatever there is to do, so that a new job, a record or
 somebody else's share is looked at soon.
+
+A connection with little to say, whose bytes come when the turn is over, does not go to the end of the ring: a hundred
+connections that always have more stand there, and each may bring 64 shares. It stands in a line of its own, which is
+served first in the next turn. Who brings more than LITTLE, or has more waiting, stands in the ring.
 """
 
 from __future__ import annotations
@@ -20,15 +24,19 @@ TURN_S = 0.005
 """How long a turn lasts before what is left waits for the next one. A share takes 20 µs, a V2 handshake 300 µs."""
 
 REST_S = 0.001
-"""How long a worker sleeps that was busy for TURN_S and has more to do for the connections in the ring. A thread that
-never waits keeps the interpreter's lock for 5 ms at a time, and the reactor needs it again after each call of a
-socket: with a hundred sockets that are ready a neighbour's share would wait for half a second."""
+"""How long a worker sleeps that was busy for TURN_S and has more to do for connections that wait. A thread that never
+waits keeps the interpreter's lock for 5 ms at a time, as Python is set by default, and the reactor needs it again after
+each call of a socket: with a hundred sockets that are ready a neighbour's share would wait for half a second."""
 
 MAX_REST_S = 0.02
 """The longest such sleep: the reactor that does not come to its mail has as much to do as this worker."""
 
+LITTLE = 1024
+"""Bytes that a connection may bring to stand in the line and not in the ring: some six shares of a V1 machine, or any
+one message of a machine that sets up."""
+
 LEAST_SERVED = 4
-"""Connections of the ring that are served in a turn that is late already, so that the ring always moves."""
+"""Connections of the line, and of the ring, that are served in a turn that is late already, so that both move on."""
 
 
 class Turns:
@@ -38,18 +46,24 @@ class Turns:
         self.number = 0
         self.length_s = length_s
         self._began = self._rested = time.monotonic()
+        self._line: deque[Client] = deque()
         self._ring: deque[Client] = deque()
 
     @property
+    def has_line(self) -> bool:
+        """Whether a connection with little to say waits for the next turn."""
+        return bool(self._line)
+
+    @property
     def has_more(self) -> bool:
-        """Whether a connection waits for its part of the next turn."""
-        return bool(self._ring)
+        """Whether a connection, of the line or of the ring, waits for its part of the next turn."""
+        return bool(self._ring or self._line)
 
     def begin(self, now: float) -> None:
         """A turn begins; with nothing in the ring the worker has just waited."""
         self.number += 1
         self._began = now
-        if not self._ring:
+        if not self.has_more:
             self._rested = now
 
     def is_late(self) -> bool:
@@ -62,12 +76,25 @@ class Turns:
             client.is_queued = True
             self._ring.append(client)
 
+    def line_up(self, client: Client) -> None:
+        """Serve `client`, which has little to say, before those in the ring."""
+        if not client.is_queued and not client.is_full:
+            client.is_queued = True
+            self._line.append(client)
+
+    def line(self) -> Iterator[Client]:
+        """The connections of the line that are to be served now, each once."""
+        return self._take(self._line)
+
     def round(self) -> Iterator[Client]:
-        """The connections to be served now, each once; whoever is served may be queued again."""
-        for count in range(len(self._ring)):
+        """The connections of the ring that are to be served now, each once; whoever is served may be queued again."""
+        return self._take(self._ring)
+
+    def _take(self, waiting: deque[Client]) -> Iterator[Client]:
+        for count in range(len(waiting)):
             if count >= LEAST_SERVED and self.is_late():
                 return
-            client = self._ring.popleft()
+            client = waiting.popleft()
             client.is_queued = False
             if not client.is_mute:
                 yield client
@@ -77,7 +104,7 @@ class Turns:
         all its sockets once, or sleeps, or MAX_REST_S are over.
         """
         now = time.monotonic()
-        if self._ring and now - self._rested > self.length_s:
+        if self.has_more and now - self._rested > self.length_s:
             rounds, until = mailbox.rounds, now + MAX_REST_S
             time.sleep(REST_S)
             while mailbox.rounds == rounds and not mailbox.is_reader_asleep and time.monotonic() < until:

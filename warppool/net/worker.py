@@ -64,7 +64,7 @@ from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Outgoing, ReactorItem
 from warppool.net.peerlines import PeerLines
 from warppool.net.resolver import Connect
-from warppool.net.turns import Turns
+from warppool.net.turns import LITTLE, Turns
 from warppool.say import clip, say
 from warppool.threads import STOP
 
@@ -173,7 +173,7 @@ class Worker:
             self._guard(self._handle, item)
         if self._offers:
             self._guard(self._go_on_offering)
-        if self._turns.has_more and not self._is_jammed:
+        if self._turns.has_line or (self._turns.has_more and not self._is_jammed):
             self._guard(self._go_round)
         self._guard(self._tick)
         self._guard(self._settle)
@@ -184,7 +184,7 @@ class Worker:
     def _next_items(self) -> list[Any]:
         """All that waits in the inbox, in order; nothing if a deadline comes first."""
         first_due = min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
-        if self._nudged or self._offers or (self._turns.has_more and not self._is_jammed):
+        if self._nudged or self._offers or self._turns.has_line or (self._turns.has_more and not self._is_jammed):
             first_due = -math.inf
         try:
             items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
@@ -328,8 +328,11 @@ class Worker:
         connection, turns = client.connection, self._turns
         if client.is_queued or client.is_full or client.turn == turns.number or connection.held or (
                 len(data) > connection.limits.bytes_per_turn or turns.is_late()):
+            is_little = len(data) <= LITTLE and client.waiting is None and not connection.held
             client.hold(data)
-            if connection.held <= _TURN:                # else it waits for more than its turn
+            if is_little:
+                turns.line_up(client)
+            elif connection.held <= _TURN:              # else it waits for more than its turn
                 turns.queue(client)
         else:
             client.turn = turns.number
@@ -353,25 +356,31 @@ class Worker:
             self._outgoing.report(client.connection.conn_id, consumed)
 
     def _go_round(self) -> None:
-        """Serve those who have more to do than their last turn allowed, unless too many shares are under way.
+        """Serve those who came too late in the last turn, and then those who have more to do than a turn allows, unless
+        too many shares are under way.
 
         A drain takes nothing more from machines. Upstreams still have their turns, since shares wait for their word.
         """
+        for client in self._turns.line():
+            self._guard_client(self._serve, client, LITTLE)
+        if self._is_jammed:
+            return
         for client in self._turns.round():
-            if self._is_draining and not client.is_upstream:
-                client.waiting = None
-                continue
-            self._guard_client(self._serve, client)
+            # Of what one left behind that is gone, most is passed over.
+            self._guard_client(self._serve, client,
+                               LEFT_BEHIND if client.is_leaving else client.connection.limits.bytes_per_turn)
             if self._is_jammed:
                 return
 
-    def _serve(self, client: Client) -> None:
-        """Its part of this turn, for one that stood in the ring."""
+    def _serve(self, client: Client, most: int) -> None:
+        """Its part of this turn, at most so many bytes, for one that stood in the line or in the ring."""
         connection = client.connection
+        if self._is_draining and not client.is_upstream:
+            client.waiting = None
+            return
         if self._offers:
             self._offer_first(client)
-        # Of what one left behind that is gone, most is passed over.
-        self._feed(client, client.take(LEFT_BEHIND if client.is_leaving else connection.limits.bytes_per_turn))
+        self._feed(client, client.take(most))
         if client.waiting is not None and connection.held == _NOTHING and not client.is_mute:
             self._turns.queue(client)
         self._end_if_done(client)
