@@ -333,6 +333,34 @@ def test_a_node_that_was_lost_in_between_did_not_reorganise_under_our_eyes(stub,
     assert (item.template.tip.height, item.is_reorg) == (4, False)
 
 
+@pytest.mark.parametrize("mood", [Mood.BUSY, Mood.HANG])
+def test_a_node_that_is_too_busy_to_tell_of_the_tip_that_it_left_is_asked_again(stub, start, mood):
+    """Else its reorganisation would never be obeyed: nobody asks about a tip twice."""
+    run = start(refresh_s=0.3)
+    for _ in range(5):
+        stub.grow()
+    while run.next().template.tip.height != 6:
+        pass
+    stub.moods["getblockheader"] = mood
+    stub.reorganise(dsha(b"another"), drop=3)
+    item = run.next()
+    assert (item.template.tip.height, item.is_reorg) == (4, False)
+    stub.moods.clear()
+    items = (run.desk.get(timeout=PATIENCE_S) for _ in range(50))
+    item = next(each for each in items if isinstance(each, TemplateReady) and each.is_reorg)
+    assert (item.template.tip.height, item.chainwork) == (4, 8)
+    before = stub.count("getblocktemplate")
+    stub.wait_until(lambda: stub.count("getblocktemplate") > before + 2)
+    assert not run.has_news()                       # it is told once
+
+
+@pytest.mark.parametrize("work", ["f" * 65, "f" * 100_000, "-1", "0x_", "none", 7, None, "", "1" * 64 + "\n"])
+def test_a_chainwork_that_cannot_be_is_none(stub, start, work):
+    """It would end the job maker when a line of the log counts blocks: Python writes no number of 10,000 digits."""
+    stub.hooks["getblockheader"] = lambda params: {"confirmations": 1, "chainwork": work}
+    assert start().next().chainwork is None
+
+
 @pytest.mark.parametrize("mood", [Mood.FORBIDDEN, Mood.BUSY, Mood.HANG])
 def test_a_node_that_tells_nothing_of_its_tip_is_mined_all_the_same(stub, start, mood, caplog):
     stub.moods["getblockheader"] = mood

@@ -40,6 +40,8 @@ MIN_DIFFICULTY_AFTER_S = 1200       # testnet4: a block so long after its parent
 MIN_DIFFICULTY_NBITS = 0x1D00FFFF
 RETARGET_BLOCKS = 2016              # the first block of a period never profits from that rule
 
+_WORK_DIGITS = 64                   # hex digits of a chain's work: a number of 256 bits
+
 _PEOPLE_SAY = {"test": "testnet3"}      # chains by the name that people know; the others are called the same
 
 
@@ -86,6 +88,7 @@ class RpcSource:
         self._reading: Reading | None = None
         self._has_segwit: bool | None = None        # as the chain says; None where only templates say it
         self._facts = _NO_FACTS                     # of the tip of that reading
+        self._highest: _Seen | None = None          # the tip of most work since the node was lost or left its chain
         self._border_at = math.inf                  # monotonic: the node's next template is of another difficulty
         self._has_headers = True                    # the node lets us call `getblockheader`
         self._is_steady = False                     # the node was not lost since the last reading
@@ -199,18 +202,16 @@ class RpcSource:
         curtime: int = answer["curtime"]            # read_template has seen that it is a number
         tip = reading.template.tip
         is_other_tip = before is None or before.template.tip.prev_hash != tip.prev_hash
-        is_reorg, has_facts = False, self._facts != _NO_FACTS
+        has_facts = self._facts != _NO_FACTS
         if is_other_tip or not self._is_steady or not has_facts:
-            facts = self._facts_of(tip)
-            if is_other_tip and before is not None and self._is_steady:
-                is_reorg = self._has_left(before.template.tip, tip, facts)
-            self._facts = facts
+            self._facts = self._facts_of(tip)
+        is_reorg = self._has_stepped_back(tip)
         reading = replace(reading, template=self._with_border(reading.template, curtime, answered_at))
         is_news = before is None or not _is_same(reading, before) or (self._facts != _NO_FACTS) > has_facts
         self._backoff.reset()
         self.trouble, self.is_misplaced = "", False
         self._is_steady = True
-        if self._outage.end(self._clock.monotonic()) or is_news:
+        if self._outage.end(self._clock.monotonic()) or is_news or is_reorg:
             self._reading = reading
             self._desk.put(TemplateReady(self._node, reading.template, self._facts.chainwork, curtime, answered_at,
                                          is_reorg))
@@ -224,21 +225,26 @@ class RpcSource:
         header = self._header(tip.prev_hash)
         if header is None:
             return _NO_FACTS
-        work, time = header.get("chainwork"), header.get("time")
-        try:
-            chainwork = int(work, 16) if isinstance(work, str) else None
-        except ValueError:
-            chainwork = None
-        return _Facts(chainwork, time if isinstance(time, int) and 0 <= time <= NTIME_MAX else None)
+        time = header.get("time")
+        return _Facts(_work_of(header), time if isinstance(time, int) and 0 <= time <= NTIME_MAX else None)
 
-    def _has_left(self, old: Tip, new: Tip, facts: _Facts) -> bool:
-        """Whether the node went back on purpose: its new tip has no more work, and it says that its old one is none."""
-        if facts.chainwork is not None and self._facts.chainwork is not None:
-            is_more = facts.chainwork > self._facts.chainwork
-        else:
-            is_more = new.height > old.height
-        if is_more:
-            return False
+    def _has_stepped_back(self, tip: Tip) -> bool:
+        """Whether the node went to a tip of no more work on purpose, told once for each tip that it left.
+
+        A node that has just left many blocks may be too busy to tell of the old tip in time, so a node that did not
+        tell is asked again with each of its answers.
+        """
+        seen, before = _Seen(tip, self._facts), self._highest
+        if before is not None and before.tip.prev_hash != tip.prev_hash and not seen.has_more_work_than(before):
+            if not self._has_left(before.tip):
+                return False
+            self._highest = seen
+            return True
+        self._highest = seen
+        return False
+
+    def _has_left(self, old: Tip) -> bool:
+        """Whether the node says that this tip, which it had, is not on its chain any more."""
         header = self._header(old.prev_hash)
         confirmations = header.get("confirmations") if header is not None else None
         if isinstance(confirmations, int) and confirmations > 0:
@@ -290,6 +296,7 @@ class RpcSource:
         self._rpc.hang_up()
         self.trouble = reason
         self._is_steady = False
+        self._highest = None
         self._has_headers = True
         if not self._is_stopping and self._outage.add(reason, self._clock.monotonic()):
             self._desk.put(NodeLost(self._node, reason))
@@ -312,6 +319,19 @@ class _Facts(NamedTuple):
 
 
 _NO_FACTS = _Facts(None, None)
+
+
+class _Seen(NamedTuple):
+    """A tip that the node had, and what it told of it."""
+
+    tip: Tip
+    facts: _Facts
+
+    def has_more_work_than(self, other: _Seen) -> bool:
+        """By what the node tells; by height where it does not tell."""
+        if self.facts.chainwork is not None and other.facts.chainwork is not None:
+            return self.facts.chainwork > other.facts.chainwork
+        return self.tip.height > other.tip.height
 
 
 class _Outage:
@@ -349,6 +369,16 @@ class _Outage:
         self._tries = 0
         self._reasons.clear()
         return was_lost or is_first
+
+
+def _work_of(header: dict[str, Any]) -> int | None:
+    """The chain's work that a block header tells, in expected hashes; None for none, or one that cannot be."""
+    text = header.get("chainwork")
+    try:
+        work = int(text, 16) if isinstance(text, str) and len(text) <= _WORK_DIGITS else -1
+    except ValueError:
+        return None
+    return work if work >= 0 else None
 
 
 def _is_same(new: Reading, old: Reading) -> bool:
