@@ -229,6 +229,85 @@ def test_a_node_that_comes_back_without_its_blocks_is_not_followed():
     assert table.where == (0, 49)
 
 
+def test_a_reorganisation_below_the_mark_is_not_obeyed_of_a_node_that_was_lost():
+    """It came back without its blocks, is not mined, and catches up on a chain that has forks of its own."""
+    table = Table(1)
+    table.template(0, 50)
+    table.lose(0)
+    table.template(0, 20)
+    assert table.where == (0, 50)
+    table.template(0, 19, branch=2, is_reorg=True)
+    assert table.where == (0, 50)
+    table.template(0, 51)
+    table.template(0, 30, branch=2, is_reorg=True)      # now it is the node that is mined, and was not lost since
+    assert table.where == (0, 30)
+
+
+def test_a_reorganisation_that_the_node_tells_of_late_is_obeyed():
+    table = Table(1)
+    table.template(0, 50)
+    table.template(0, 40, branch=2)
+    assert table.where == (0, 50)
+    table.template(0, 40, branch=2, is_reorg=True)
+    assert table.where == (0, 40)
+
+
+def test_the_mark_goes_down_to_the_tip_of_the_reorganisation_and_not_below():
+    table = Table()
+    table.template(0, 50)
+    table.template(1, 10)
+    table.offsets[0] = 86_400                           # and at the same moment its clock goes wrong
+    table.template(0, 45, branch=2, is_reorg=True)
+    assert table.where == (0, 45)
+
+
+def test_an_absurd_chainwork_of_a_tip_that_others_know_ends_with_its_node():
+    """It would be the mark, below which no other node is mined until a restart."""
+    table = Table()
+    table.template(0, 50, work=2**255)
+    table.template(1, 50)
+    assert [note["level"] for note in table.notes("work.doubted")] == [logging.WARNING]
+    table.template(0, 51, work=2**255 + 1)
+    assert table.where == (0, 51)
+    table.lose(0)
+    table.template(1, 51)
+    assert table.where == (1, 51)
+    table.template(1, 52)
+    table.wait(200, 1)
+    assert table.where == (1, 52) and not table.choice.is_out_of_work
+    assert len(table.notes("work.doubted")) == 1
+
+
+def test_it_is_noticed_when_another_node_comes_to_the_tip_of_the_one_that_is_gone():
+    table = Table()
+    table.template(0, 50, work=2**255)
+    table.lose(0)
+    table.template(1, 49)
+    assert table.where == (0, 50)
+    table.template(1, 50)
+    assert table.where == (1, 50)
+    table.template(1, 51)
+    assert table.where == (1, 51)
+
+
+def test_work_that_is_doubted_is_compared_by_height():
+    table = Table(3)
+    table.template(0, 50, work=2**255)
+    table.template(1, 50)
+    table.template(2, 51, work=5)
+    assert table.where == (2, 51)
+
+
+def test_nodes_that_agree_of_each_block_are_not_doubted():
+    table = Table()
+    for height in (50, 51, 52):
+        table.template(0, height)
+        table.template(1, height)
+        table.template(1, height, work=None)            # too busy to tell
+        table.template(1, height)
+    assert not table.notes("work.doubted")
+
+
 def test_a_reorganisation_of_another_node_moves_nothing():
     table = Table()
     table.template(0, 50)
@@ -462,6 +541,19 @@ def test_of_two_nodes_the_one_farther_from_our_clock_is_not_mined_and_the_last_o
     assert table.where == (1, 60)
 
 
+def test_a_clock_is_judged_by_nodes_that_may_be_mined_alone():
+    """A node that stopped long ago stood against the only one that has the tip: nothing would be mined."""
+    table = Table()
+    table.template(0, 50)
+    table.template(1, 20)
+    table.offsets[0] = 8000                             # the stopped one is nearer to our clock
+    table.wait(400, 0, 1)
+    assert not table.choice.is_out_of_work
+    table.template(0, 51)
+    assert table.where == (0, 51)
+    assert not table.notes("node.refused")
+
+
 # --- any history ------------------------------------------------------------------------------------------------------
 
 NODES = st.integers(0, 3)
@@ -484,6 +576,7 @@ def test_whatever_happens(nodes, behind_blocks, tells_work, events):
     heights = [100] * nodes
     branches = [1] * nodes
     lost = [True] * nodes
+    steady = [False] * nodes                            # mined, and not lost since
     mark = 0
     next_branch = 2
     for what, number, amount in events:
@@ -496,7 +589,7 @@ def test_whatever_happens(nodes, behind_blocks, tells_work, events):
         else:
             node = int(number) % nodes
             if what == "lose":
-                lost[node] = True
+                lost[node], steady[node] = True, False
                 table.lose(node)
             elif what == "again" and not lost[node]:
                 table.again(node)
@@ -510,7 +603,7 @@ def test_whatever_happens(nodes, behind_blocks, tells_work, events):
                     is_reorg = what == "reorg"
                     heights[node] = max(1, heights[node] - amount)
                     branches[node], next_branch = next_branch, next_branch % 14 + 1
-                obeys = is_reorg and node == before and not lost[node]
+                obeys = is_reorg and node == before and steady[node]
                 table.template(node, heights[node], branches[node], is_reorg=is_reorg,
                                work=-1 if tells_work else None)
                 lost[node] = False
@@ -521,7 +614,7 @@ def test_whatever_happens(nodes, behind_blocks, tells_work, events):
             assert not lost[mine.node]
             assert height == heights[mine.node]         # never an old template of that node
             assert height >= mark - behind_blocks
-            mark = max(mark, height)
+            mark, steady[mine.node] = max(mark, height), True
             if before is not None and mine.node != before and not lost[before] and what != "wait" and not obeys:
                 fits = heights[before] >= mark - behind_blocks
                 assert height > mined_height or not fits or height > heights[before]

@@ -89,7 +89,7 @@ class _Node:
     """What is known of one node; times are monotonic seconds."""
 
     __slots__ = ("answered_at", "behind_since", "chainwork", "clock_off", "clock_said_at", "curtime", "fell_behind_at",
-                 "is_embedded", "is_lagging", "is_lost", "keeps_up_since", "name", "reason", "template")
+                 "is_embedded", "is_lagging", "is_lost", "is_steady", "keeps_up_since", "name", "reason", "template")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -99,6 +99,7 @@ class _Node:
         self.answered_at = -math.inf
         self.is_embedded = False
         self.is_lost = True
+        self.is_steady = False                      # it was mined, and was not lost since then
         self.reason = "no answer yet"
         self.behind_since: float | None = None      # its tip has been below the mark since then
         self.is_lagging = False                     # and the log says so
@@ -144,6 +145,7 @@ class NodeChoice:
         self._began_at = now.monotonic
         self._fed_at = now.monotonic            # the last answer of a node whose tip may be mined
         self._mark: TipWork | None = None
+        self._is_work_doubted = False           # chainwork counts no more: nodes told two of one block
         self._distrusted: frozenset[int] = frozenset()      # nodes whose clock is not believed
         self._said_at = -math.inf               # the last line about work that is missing
         self._has_said_lost = False
@@ -177,15 +179,16 @@ class NodeChoice:
         steps: list[Step] = []
         match item:
             case TemplateReady():
-                if item.is_reorg and item.node == self.node and not node.is_lost:
-                    self._mark = None           # the node that is mined left its branch: the new tip is the mark
+                self._compare_work(item, steps)
                 node.take(item, now)
+                if item.is_reorg and item.node == self.node and node.is_steady:
+                    self._mark = self._work_of(node)    # the node that is mined left its branch
                 self._look_at_clock(node, now, steps)
             case NodeAnswered() if node.template is not None:
                 node.curtime, node.answered_at, node.is_lost = item.curtime, item.answered_at, False
                 self._look_at_clock(node, now, steps)
             case NodeLost():
-                node.is_lost, node.reason = True, item.reason
+                node.is_lost, node.is_steady, node.reason = True, False, item.reason
                 node.forget_standing()
         return steps + self._decide(now)
 
@@ -221,7 +224,30 @@ class NodeChoice:
     def _is_usable(self, number: int, node: _Node, now: Now) -> bool:
         if not self._is_live(node, now) or number in self._distrusted:
             return False
-        return self._mark is None or not self._mark.is_above(node.work, self._rules.behind_blocks)
+        return not self._is_too_low(node)
+
+    def _is_too_low(self, node: _Node) -> bool:
+        return self._mark is not None and self._mark.is_above(self._work_of(node), self._rules.behind_blocks)
+
+    def _work_of(self, node: _Node) -> TipWork:
+        return node.work._replace(chainwork=None) if self._is_work_doubted else node.work
+
+    def _compare_work(self, item: TemplateReady, steps: list[Step]) -> None:
+        """Heights count for the rest of this run where two answers tell different work of one block.
+
+        One of them is wrong. A wrong work that is too great would stay the mark when its node is gone, and no other
+        node would be mined.
+        """
+        told = {node.chainwork for node in self._nodes
+                if node.template is not None and node.template.tip.prev_hash == item.template.tip.prev_hash}
+        told = (told | {item.chainwork}) - {None}
+        if self._is_work_doubted or len(told) < 2:
+            return
+        self._is_work_doubted = True
+        self._mark = self._mark and self._mark._replace(chainwork=None)
+        steps.append(Note(logging.WARNING, "work.doubted", (
+            ("node", self._nodes[item.node].name), ("height", item.template.tip.height - 1),
+            ("meaning", "the nodes tell different chainwork of one block: until the next start heights are compared"))))
 
     def _fresh_until_now(self, number: int, now: Now) -> float:
         node = self._nodes[number]
@@ -229,8 +255,8 @@ class NodeChoice:
 
     def _is_better(self, one: int, other: int, usable: Iterable[int]) -> bool:
         """True if the tip of `one` has more work. Where one usable node tells no work, heights decide for all."""
-        first, second = self._nodes[one].work, self._nodes[other].work
-        if all(self._nodes[number].chainwork is not None for number in usable):
+        first, second = self._work_of(self._nodes[one]), self._work_of(self._nodes[other])
+        if not self._is_work_doubted and all(self._nodes[number].chainwork is not None for number in usable):
             return first.is_above(second)
         return first.height > second.height
 
@@ -268,10 +294,10 @@ class NodeChoice:
             return f"no answer for {now.monotonic - node.answered_at:.0f} s"
         if number in self._distrusted:
             return "its clock is more than two hours off those of the other nodes"
-        if self._mark is None or not self._mark.is_above(node.work, self._rules.behind_blocks):
+        if self._mark is None or not self._is_too_low(node):
             return "it has 5 s to answer before other nodes"        # of another node than the first, at the start
-        return (f"its tip is {self._mark.blocks_above(node.work)} blocks below the best tip mined in this run; "
-                "if that is right, restart warppool")
+        blocks = self._mark.blocks_above(self._work_of(node))
+        return f"its tip is {blocks} blocks below the best tip mined in this run; if that is right, restart warppool"
 
     # --- what follows -------------------------------------------------------------------------------------------------
 
@@ -283,11 +309,12 @@ class NodeChoice:
             fields = (("node", node.name), ("reason", reason)) if reason else (("node", node.name),)
             steps.append(Note(level, "template.source", fields))
         if number != self.node or node.template is not self.template or self.is_out_of_work:
-            if self._mark is None or node.work.is_above(self._mark):
-                self._mark = node.work
+            if self._mark is None or self._work_of(node).is_above(self._mark):
+                self._mark = self._work_of(node)
             if self.is_out_of_work:
                 steps.append(Note(logging.INFO, "work.back", (("node", node.name),)))
             self.node, self.template, self.is_out_of_work = number, node.template, False
+            node.is_steady = True
             steps.append(Mine(number, node.template))
         self._has_said_lost = False
 
@@ -338,7 +365,7 @@ class NodeChoice:
         for node in self._nodes:
             if self._mark is None or not self._is_live(node, now):
                 continue
-            blocks = self._mark.blocks_above(node.work)
+            blocks = self._mark.blocks_above(self._work_of(node))
             if blocks < self._rules.behind_blocks:
                 if node.is_lagging and node.behind_since is not None:
                     steps.append(Note(logging.INFO, "node.level", (
@@ -357,7 +384,7 @@ class NodeChoice:
 
     def _judge_clocks(self, now: Now, steps: list[Step]) -> None:
         times = {number: node.time(now) for number, node in enumerate(self._nodes)
-                 if self._is_live(node, now) and node.curtime is not None}
+                 if self._is_live(node, now) and node.curtime is not None and not self._is_too_low(node)}
         distrusted = refused_clocks(times, now.unix) if len(times) > 1 else frozenset()
         for number in sorted(distrusted - self._distrusted):
             steps.append(Note(logging.ERROR, "node.refused", (
