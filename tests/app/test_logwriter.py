@@ -45,10 +45,24 @@ def test_lines_are_written_in_order_and_the_end_waits_for_them(pipe: tuple[int, 
     assert read_all(pipe[0], len(expected)) == expected
 
 
+def test_what_is_printed_after_the_log_has_caught_up_stands_behind_it(pipe: tuple[int, int]) -> None:
+    writer = LogWriter(pipe[1], str)
+    for _ in range(100):
+        writer.write("logged\n")
+        writer.catch_up(PATIENCE_S)
+        os.write(pipe[1], b"printed\n")
+    assert read_all(pipe[0], 1500) == b"logged\nprinted\n" * 100
+    writer.write("x" * 200_000)                 # more than a pipe holds
+    writer.catch_up(0.05)
+    read_all(pipe[0], 200_000)
+
+
 def test_a_reader_that_stands_stops_nobody_and_the_rest_is_counted(pipe: tuple[int, int]) -> None:
     writer = LogWriter(pipe[1], lambda count: f"dropped {count}\n")
     line = "x" * 999 + "\n"
     writer.write(line * 200)                    # more than a pipe holds
+    while writer._lines:                        # until the thread has taken it, and stands
+        time.sleep(0.001)
     for _ in range(8000):
         writer.write(line)
     writer.write("urgent\n", is_urgent=True)

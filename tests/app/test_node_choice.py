@@ -112,12 +112,13 @@ def test_a_node_that_flaps_moves_nothing_but_its_own_lines(tmp_path, nodes, capl
     first, second = nodes[:2]
     grow_together(first, second, count=3)
     with running(tmp_path, first, second) as daemon, miner_of(daemon) as miner:
-        for _ in range(3):
+        for flaps in range(1, 4):
             second.stop()
+            miner.until(lambda flaps=flaps: len(events(caplog, "node.lost")) == flaps)
             second.start()
+            miner.until(lambda flaps=flaps: len(events(caplog, "node.back")) == flaps)
         tip = grow_together(first, second)
         miner.until(lambda: miner.work.prev_hash == tip)
-        miner.until(lambda: 1 <= len(events(caplog, "node.lost")) == len(events(caplog, "node.back")))
         first.stop()
         miner.until(lambda: events(caplog, "template.source")[-1]["node"] == "node-1")
         miner.share()

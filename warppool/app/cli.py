@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from warppool import __version__
-from warppool.app import terminal
+from warppool.app import log, terminal
 from warppool.errors import ConfigError, WarppoolError
 
 FAILED = 1
@@ -139,6 +139,7 @@ def _found(default: Path) -> Path:
 
 
 def _fail(prog: str, exc: WarppoolError, status: int) -> int:
+    log.catch_up()              # the last line of a failed start is the one that names the cure
     with suppress(OSError):     # stderr cannot be written either: the status is all that is left to say
         print(f"{prog}: error: {' '.join(str(exc).split())}", file=sys.stderr)
     return status

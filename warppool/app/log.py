@@ -44,6 +44,13 @@ def set_up(level: str, stream: TextIO | None = None, environ: Mapping[str, str] 
     logging.raiseExceptions = False     # a log that cannot be written must not stop a pool
 
 
+def catch_up() -> None:
+    """Wait a moment until the log's lines are written, so that what is printed next stands behind them."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, JournalHandler):
+            handler.catch_up()
+
+
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Whether `stream` is the journal itself: systemd names its device and inode in JOURNAL_STREAM."""
     try:
@@ -98,6 +105,11 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         except (OSError, ValueError, AttributeError):
             return                              # no stream of the system, so nobody's reading can stop it
         self._writer = LogWriter(fd, self._dropped)
+
+    def catch_up(self) -> None:
+        """Wait a moment for the thread that writes, where there is one."""
+        if self._writer is not None:
+            self._writer.catch_up()
 
     def _put(self, text: str, is_urgent: bool = False) -> None:
         if self._writer is not None:

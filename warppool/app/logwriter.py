@@ -60,6 +60,13 @@ class LogWriter:
     def flush(self) -> None:
         """Nobody waits for the other end."""
 
+    def catch_up(self, timeout_s: float = CLOSE_S) -> None:
+        """Wait until all lines so far are written, for as long as `timeout_s` allows: what others write to the same
+        stream comes behind them then.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, timeout_s)
+
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Write what is left, for as long as `timeout_s` allows, and end the thread."""
         with self._changed:
@@ -76,6 +83,7 @@ class LogWriter:
                 time.sleep(0.1)                 # the other end is gone: nothing can be said, and nothing stops for it
             with self._changed:
                 self._waiting -= len(data)      # only now, so that what is being written counts, too
+                self._changed.notify_all()
 
     def _next(self) -> tuple[bytes, int] | None:
         """All that waits, in one piece, and how many lines were dropped behind it; None at the end."""
