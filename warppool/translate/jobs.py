@@ -17,7 +17,7 @@ from warppool.events import Now
 from warppool.mining.channel import MAX_JOBS_PER_TIP
 from warppool.mining.job import VERSION_MASK
 from warppool.sv1.jobs import notify_body, notify_line
-from warppool.sv1.messages import notification
+from warppool.sv1.messages import notification, result
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.client import Work
 from warppool.translate.pace import Pace
@@ -105,6 +105,13 @@ class MachineJobs:
         self.extranonce = space_of(channel.extranonce_prefix, channel.extranonce_size)
         self.announced = 0
         self._is_clean_due = True
+
+    def subscription(self, request_id: bytes, session_id: bytes) -> bytes:
+        """The answer to a subscribe: the search space, which it has been told of."""
+        assert self.extranonce is not None
+        session, (extranonce1, size) = session_id.hex(), self.extranonce
+        return result(request_id, [[["mining.set_difficulty", session], ["mining.notify", session]],
+                                   extranonce1.hex(), size])
 
     def fits(self, prefix: bytes, size: int) -> bool:
         """The machine searches there already."""

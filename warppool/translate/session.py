@@ -16,8 +16,8 @@ from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import read_identity
 from warppool.mining.idle import patience_s
 from warppool.mining.share import Reject
-from warppool.sv1.answers import Step, Ticket
-from warppool.sv1.messages import accepted, error, result
+from warppool.sv1.answers import Step
+from warppool.sv1.messages import accepted
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
@@ -25,6 +25,7 @@ from warppool.sv1.words import NO_WISH, Wish
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.choice import UpstreamChoice
+from warppool.translate.held import HeldCalls
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
 from warppool.translate.shares import Shares
 from warppool.translate.surroundings import TranslatorSurroundings
@@ -33,9 +34,6 @@ from warppool.translate.verdicts import LOST, rejection_of
 
 if TYPE_CHECKING:
     from warppool.translate.connection import TranslatedConnection
-
-UNNAMED_S = 0.25
-"""How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""
 
 OPEN_S = 10.0
 """How long an upstream may take to open a channel."""
@@ -47,9 +45,8 @@ class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its channel; and the way to another upstream when that channel is lost."""
 
     __slots__ = ("_again_at", "_board", "_choice", "_current", "_has_opened", "_has_rolled", "_held", "_is_moving",
-                 "_is_refused", "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by",
-                 "_owner", "_ready_at", "_session_id", "_shares", "_subscribed_at", "_surroundings", "_wanted",
-                 "_work")
+                 "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by", "_owner",
+                 "_ready_at", "_session_id", "_shares", "_surroundings", "_wanted", "_work")
 
     def __init__(self, owner: TranslatedConnection, conn_id: int, surroundings: TranslatorSurroundings,
                  now: Now) -> None:
@@ -61,11 +58,8 @@ class TranslatorSession(MachineSession):
         self._jobs = MachineJobs()
         self._wanted = NO_WISH
         self._session_id = b""
-        self._subscribed_at = math.inf              # monotonic seconds
-        self._held: list[tuple[Ticket, str | None]] = []        # calls that wait for a channel, with the name of each
-                                                                # authorize; None is a subscribe
+        self._held = HeldCalls(self._shares)        # calls that wait for a channel
         self._is_welcome = False                    # a worker was told that it may mine
-        self._is_refused = False                    # the upstream did not take the last name
         self._current: Channel | None = None
         self._work: Work | None = None              # the newest of the current channel, until it is given out
         self._again_at = math.inf                   # when to go on with what came too fast: jobs, or the machine's wish
@@ -130,7 +124,7 @@ class TranslatorSession(MachineSession):
             if not self.is_leaving:
                 due = min(due, self._jobs.notified_at + KEEP_ALIVE_S, self._again_at, current.fails_at)
         if self._waits_for_name:
-            return min(due, self._may_open_at)
+            return min(due, self._held.may_open_at(self._user))
         if current is None:
             due = min(due, self._lost_at + times.grace_s)
         if following is not None:
@@ -175,7 +169,7 @@ class TranslatorSession(MachineSession):
         channels = [channel for channel in (self._current, self._next) if channel is not None]
         self._current = self._next = None
         self._choice.seek_at = math.inf
-        self._held.clear()
+        self._held.drop()
         return [step for channel in channels for step in self._retire(channel, now)]
 
     # -- the machine's calls -------------------------------------------------------------------------------------
@@ -228,34 +222,22 @@ class TranslatorSession(MachineSession):
         current = self._current
         if current is not None and current.stage is Stage.OPEN:
             self._jobs.tell_extranonce(current)
-            return [*self._shares.answer(self._subscription(request_id)), *self._begin(now)]
+            return [*self._shares.answer(self._jobs.subscription(request_id, self._session_id)), *self._begin(now)]
         self._jobs.extranonce = None                # that of an upstream that is lost, if there was one
-        self._subscribed_at = min(self._subscribed_at, now.monotonic)
-        self._hold(request_id, None)
+        self._held.subscribe(request_id, now.monotonic)
         self._ask(now)
         return []
 
-    def _subscription(self, request_id: bytes) -> bytes:
-        assert self._jobs.extranonce is not None
-        session, (extranonce1, size) = self._session_id.hex(), self._jobs.extranonce
-        return result(request_id, [[["mining.set_difficulty", session], ["mining.notify", session]],
-                                   extranonce1.hex(), size])
-
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         """A worker that we let in: the upstream has the last word on the first one's name."""
-        self._is_refused = False
+        self._held.forgive()
         steps = self._follow(self._wanted.with_password(password), now)
         if self._is_welcome or self._current is not None:
             self._is_welcome = True
             return [*self._shares.answer(accepted(request_id)), *steps, *self._begin(now)]
-        self._hold(request_id, name)
+        self._held.authorize(request_id, name)
         self._ask(now)
         return steps
-
-    def _hold(self, request_id: bytes, name: str | None) -> None:
-        ticket = Ticket(request_id)
-        self._shares.hold(ticket)
-        self._held.append((ticket, name))
 
     def _malformed(self, request_id: bytes) -> list[Step]:
         if self._jobs.extranonce is None:
@@ -318,17 +300,10 @@ class TranslatorSession(MachineSession):
         channel = self._next
         return channel is not None and channel.stage is Stage.JOINED and channel.uplink.is_up
 
-    @property
-    def _may_open_at(self) -> float:
-        """When the next channel may be asked for: at once under a name, else when the machine is waiting for us."""
-        if self._user is not None:
-            return -math.inf
-        return math.inf if self._is_refused else self._subscribed_at + UNNAMED_S
-
     def _ask(self, now: Now) -> None:
         """Ask for the next channel as soon as it can be asked for."""
         channel = self._next
-        if channel is not None and self._waits_for_name and now.monotonic >= self._may_open_at:
+        if channel is not None and self._waits_for_name and now.monotonic >= self._held.may_open_at(self._user):
             user = self._user
             identity = (self._surroundings.identity_of(user) if user is not None
                         else channel.uplink.upstream.config.user_identity)
@@ -388,7 +363,7 @@ class TranslatorSession(MachineSession):
         steps: list[Step] = [upstream.hush.say(self.conn_id, "info", "miner.reopened", fields, now) if self._has_opened
                              else Happened(self.conn_id, "info", "miner.opened", fields)]
         self._has_opened = True
-        self._answer_held(channel)
+        self._is_welcome |= self._held.grant(channel, self._jobs, self._session_id, has_name=self._user is not None)
         self._shares.send(steps)
         return steps
 
@@ -398,20 +373,6 @@ class TranslatorSession(MachineSession):
         self._forget_work()
         self._is_moving = False
         self._jobs.forget()
-
-    def _answer_held(self, channel: Channel) -> None:
-        """What waited for a channel: the search space, the difficulty, and that the worker may mine."""
-        for ticket, name in self._held:
-            if name is not None:
-                ticket.line = accepted(ticket.request_id)
-                self._is_welcome = True
-                continue
-            self._jobs.tell_extranonce(channel)
-            lines = [self._subscription(ticket.request_id)]
-            if self._user is not None:
-                lines += self._jobs.difficulty(channel.target)
-            ticket.line = b"".join(lines)
-        self._held.clear()
 
     def refused(self, channel: Channel, code: str, now: Now) -> list[Step]:
         """The upstream does not open the next channel."""
@@ -430,12 +391,7 @@ class TranslatorSession(MachineSession):
     def _refuse_held(self, code: str) -> list[Step]:
         """The upstream does not know the name: the machine is told, and may try another."""
         self._user, self._others = None, None
-        self._is_refused = True
-        self._subscribed_at = math.inf
-        for ticket, name in self._held:
-            ticket.line = (error(ticket.request_id, Reject.UNAUTHORIZED.v1_code, Reject.UNAUTHORIZED.v1_words)
-                           if name is None else result(ticket.request_id, False))
-        self._held.clear()
+        self._held.refuse()
         steps: list[Step] = [self._refused(code)]
         self._shares.send(steps)
         return steps

@@ -1,0 +1,93 @@
+"""A machine's subscribe and authorize calls that wait for a channel, and how long the channel waits for a name.
+
+The answer to a subscribe is the channel's extranonce, and the upstream has the last word on the first worker's name. So
+both wait until the channel is open, or its name is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from warppool.mining.share import Reject
+from warppool.sv1.answers import Answers, Ticket
+from warppool.sv1.messages import accepted, error, result
+
+if TYPE_CHECKING:
+    from warppool.translate.channel import Channel
+    from warppool.translate.jobs import MachineJobs
+
+UNNAMED_S = 0.25
+"""How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""
+
+
+class HeldCalls:
+    """Owned by one machine's session, whose answers leave by `answers`; times are monotonic seconds."""
+
+    __slots__ = ("_answers", "_calls", "_is_refused", "_subscribed_at")
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._calls: list[tuple[Ticket, str | None]] = []       # with the name of each authorize; None is a subscribe
+        self._subscribed_at = math.inf              # the first subscribe that waits
+        self._is_refused = False                    # the upstream did not take the last name
+
+    def __bool__(self) -> bool:
+        """Whether a call waits."""
+        return bool(self._calls)
+
+    def subscribe(self, request_id: bytes, now: float) -> None:
+        """A subscribe waits from `now` on."""
+        self._subscribed_at = min(self._subscribed_at, now)
+        self._hold(request_id, None)
+
+    def authorize(self, request_id: bytes, name: str) -> None:
+        """An authorize waits."""
+        self._hold(request_id, name)
+
+    def _hold(self, request_id: bytes, name: str | None) -> None:
+        ticket = Ticket(request_id)
+        self._answers.hold(ticket)
+        self._calls.append((ticket, name))
+
+    def forgive(self) -> None:
+        """The machine says a name again, perhaps another one than the upstream did not take."""
+        self._is_refused = False
+
+    def may_open_at(self, user: str | None) -> float:
+        """When the channel may be asked for: at once under a name, else when the machine is waiting for us."""
+        if user is not None:
+            return -math.inf
+        return math.inf if self._is_refused else self._subscribed_at + UNNAMED_S
+
+    def grant(self, channel: Channel, jobs: MachineJobs, session_id: bytes, *, has_name: bool) -> bool:
+        """Answer with the search space of `channel`, and with its difficulty where the machine has a name.
+
+        True if a worker was let in. The answers leave with the next step of the session's answers.
+        """
+        is_welcome = False
+        for ticket, name in self._calls:
+            if name is not None:
+                ticket.line = accepted(ticket.request_id)
+                is_welcome = True
+                continue
+            jobs.tell_extranonce(channel)
+            lines = [jobs.subscription(ticket.request_id, session_id)]
+            if has_name:
+                lines += jobs.difficulty(channel.target)
+            ticket.line = b"".join(lines)
+        self._calls.clear()
+        return is_welcome
+
+    def refuse(self) -> None:
+        """The upstream does not know the name: the machine is told, and may try another."""
+        self._is_refused = True
+        self._subscribed_at = math.inf
+        for ticket, name in self._calls:
+            ticket.line = (error(ticket.request_id, Reject.UNAUTHORIZED.v1_code, Reject.UNAUTHORIZED.v1_words)
+                           if name is None else result(ticket.request_id, False))
+        self._calls.clear()
+
+    def drop(self) -> None:
+        """Nobody is there for the answers."""
+        self._calls.clear()
