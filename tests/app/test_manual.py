@@ -14,7 +14,9 @@ from warppool.app import cli
 from warppool.app.options import options_of
 from warppool.app.translatorconfig import read_translator_config
 from warppool.app.translatoroptions import TRANSLATOR_FORM
+from warppool.errors import WrongProtocol
 from warppool.node.calls import METHODS
+from warppool.sv1 import strangers
 
 CHECKOUT = Path(__file__).parents[2]
 MANUAL = CHECKOUT / "docs/man"
@@ -95,6 +97,13 @@ def test_readme_and_page_say_where_secrets_may_come_from():
         for word in ("CREDENTIALS_DIRECTORY", "WARPPOOL__SECRETS__SV2_STATIC_PRIV_KEY_HEX_FILE",
                      "WARPPOOL__SECRETS__NODE_PASSWORDS_FILE", "0444", "/etc/warppool/warppool.toml"):
             assert word in text, word
+
+
+def test_readme_tells_strangers_in_the_words_of_the_log():
+    readme = (CHECKOUT / "README.rst").read_text(encoding="utf-8")
+    assert f"``reason=\"{WrongProtocol.__name__}: ..." in readme
+    for words in (strangers.TLS, strangers.BINARY, strangers.HTTP, strangers.BTC_AGENT, strangers.TEXT):
+        assert f"``{words.partition(':')[0].partition(' (')[0]}``" in readme, words
 
 
 def test_the_pages_are_installed():
