@@ -56,7 +56,7 @@ class ChannelJob:
         self.given = given
         self.extranonce_prefix = extranonce_prefix
         self.difficulty = difficulty            # that of `given.target`
-        # The halves of the job hold the counter of what goes to all; another one replaces it.
+        # The job's halves hold the counter of what goes to all. A counter of the channel's own takes its place.
         self._head_end = None if given.counter == job.counter else given.counter.to_bytes(COUNTER_SIZE, "big")
         self._last_root: tuple[bytes, bytes] | None = None      # of an extended one: extranonce, and its merkle root
         self._seen: list[bytes] | set[bytes] | None = None      # accepted share hashes
@@ -179,7 +179,7 @@ class Channel:
         if target > self.target and (self.jobs or self.old_jobs):
             easings = self._easings = self._easings or []
             while easings and easings[-1][1] <= target:
-                easings.pop()                           # keys from before that one are held to this one now
+                easings.pop()                           # the keys before it are held to `target` now
             easings.append((self.keys.next, target))
             if len(easings) > MAX_EASINGS:
                 (_, easiest), (key, _) = easings[:2]    # a few keys more are held to the easiest, for which they get 0

@@ -4,10 +4,10 @@ Without them a job that is given out a second time (after a change of difficulty
 have the same coinbase as before. One header would then be valid under several keys, and a machine could name, after
 hashing, the key with the hardest target that its hash happens to meet.
 
-A counter must also be unknown before it is given out. Who could foresee the next one could hash first, and ask for the
-difficulty that suits the hashes afterwards. So the numbers, which do count up, go through a permutation whose key is
-drawn at the start of the daemon and told to nobody. The two kinds of counters have a permutation each: with one for
-both, a machine that takes many counters of its own would know those of the jobs to come.
+A counter must also be unknown before it is given out. A machine that knew its next counter could hash first, and ask
+for the difficulty that suits the hashes afterwards. So the numbers, which do count up, go through a permutation whose
+key is drawn at the start of the daemon and told to nobody. The two kinds of counters have a permutation each: with one
+for both, a machine that takes many counters of its own would know those of the jobs to come.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Job:
     def coinbase_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
         """The stripped coinbase before and after an extranonce of `extranonce_size` bytes (prefix included).
 
-        The first half ends with the coinbase counter of what goes to all. Who has another one puts its own there.
+        The first half ends with the coinbase counter of what goes to all; a channel with one of its own replaces it.
         """
         return self.halves.get(extranonce_size) or self._build_halves(extranonce_size)
 

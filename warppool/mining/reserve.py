@@ -46,4 +46,4 @@ class CoinbasePlan:
 
 
 LARGEST_PLAN = CoinbasePlan(b"\x20" + bytes(32) + b"\xac", b" " * MAX_TAG_SIZE)
-"""For whoever has no plan yet: the longest script of any payout address (34 bytes), one signature, the longest tag."""
+"""For as long as the plan is unknown: the longest script of any payout address, one signature, the longest tag."""

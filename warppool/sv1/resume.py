@@ -155,7 +155,7 @@ class ResumableSessions:
         return None
 
     def _line_up(self, claim: Claim, now: float) -> bool:
-        """Let a claim wait for a session that is away; False if it is unknown here, or another one waits for it."""
+        """Let a claim wait for a session that is away; False if the session is unknown here, or another claim waits."""
         if claim.session_id not in self._away:
             return False
         first = self._away[claim.session_id]
@@ -218,7 +218,7 @@ class ResumableSessions:
         return []
 
     def _come_home(self, session_id: bytes, dropped: Dropped, now: float) -> list[Nudge]:
-        """Keep it for whoever claims it, or give it to who has claimed it already."""
+        """Keep the session until a machine claims it, or answer the claim that waits for it."""
         claim = self._away.pop(session_id, None)
         is_worth = dropped.channel.accepted > 0 and dropped.expires_at > now
         if not is_worth:
