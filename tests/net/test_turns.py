@@ -15,8 +15,8 @@ from warppool.mining.share import weigh
 from warppool.net.hasher import EXECUTOR_MIN_BATCH
 from warppool.net.inbox import Emptied, FromReactor, Full, Gone, JobReady, Opened, Received, Recorded, Weighed
 from warppool.net.outbox import Output
+from warppool.net.serving import MAX_UNDER_WAY
 from warppool.net.turns import LEAST_SERVED, LITTLE
-from warppool.net.worker import MAX_UNDER_WAY
 
 NEIGHBOUR = 1_000_000
 

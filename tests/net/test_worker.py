@@ -14,7 +14,7 @@ from tests.net.conftest import LogLines
 from tests.net.lines import LineConnection
 from warppool.events import Close, Event, Happened, Now, Send, ShareAccepted
 from warppool.mining.share import Weight, weigh
-from warppool.net import worker as module
+from warppool.net import clientsteps as module
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher
 from warppool.net.inbox import (
     Ask,
@@ -33,10 +33,12 @@ from warppool.net.inbox import (
     Weighed,
     WorkerStats,
 )
+from warppool.net.joboffers import OFFER_SLICE
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Output, ReactorItem
 from warppool.net.resolver import Connect
-from warppool.net.worker import OFFER_SLICE, REPORT_AT, Worker
+from warppool.net.serving import REPORT_AT
+from warppool.net.worker import Worker
 from warppool.threads import STOP
 
 PARTS = (Opened, Received, Gone, Connected, Full, Emptied)

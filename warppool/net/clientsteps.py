@@ -1,0 +1,181 @@
+"""The steps of a worker's connections, and what follows from them: this is gathered until the wake-up ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from warppool.events import (
+    BlockFound,
+    Close,
+    Dial,
+    Event,
+    Happened,
+    Held,
+    Holds,
+    Now,
+    Nudge,
+    Send,
+    ShareAccepted,
+    ShareRefused,
+    ShareSubmitted,
+)
+from warppool.net.clients import Client
+from warppool.net.counts import Counts
+from warppool.net.deadlines import Deadlines
+from warppool.net.dials import Dials
+from warppool.net.mailbox import Mailbox
+from warppool.net.outbox import Outgoing, ReactorItem
+from warppool.net.peerlines import PeerLines
+from warppool.net.turns import Turns
+from warppool.say import clip, say
+
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_TURN = Held.TURN
+
+log = logging.getLogger("warppool.net.worker")
+
+MUTE_S = 60.0
+"""The longest that a closed connection waits for its shares in flight: the ledger's patience ends after 10 s."""
+
+MIN_TICK_S = 0.01
+"""The least time between two ticks of one connection, so that one that wants a past time cannot spin the thread."""
+
+
+class ClientSteps:
+    """What a worker holds of its connections; used by that worker's thread alone.
+
+    `found` takes a block at once; all else waits until the worker's wake-up ends.
+    """
+
+    def __init__(self, mailbox: Mailbox[ReactorItem], found: Callable[[BlockFound], None], dials: Dials,
+                 lines: PeerLines) -> None:
+        self.beat = time.monotonic()
+        self._mailbox = mailbox
+        self._found = found
+        self._dials = dials
+        self._lines = lines
+        self._now = Now(self.beat, time.time())             # of this wake-up
+        self._clients: dict[int, Client] = {}
+        self._deadlines = Deadlines()
+        self._turns = Turns()
+        self._counts = Counts()
+        self._is_draining = False
+        # gathered, until the wake-up ends:
+        self._submitted: list[ShareSubmitted] = []          # ... or until the batch that is out comes back
+        self._accepted: list[ShareAccepted] = []
+        self._outgoing = Outgoing()
+        self._nudged: dict[int, None] = {}                  # a set that keeps its order
+
+    def _guard_client(self, act: Callable[..., None], client: Client, *args: Any) -> None:
+        """The place for the unforeseen of one connection: that one is closed, the others do not notice."""
+        try:
+            act(client, *args)
+        except Exception:
+            conn_id = client.connection.conn_id
+            if self._lines.may_say_failure(client.peer, self._now.monotonic):
+                log.exception("event=conn.failed conn=%d peer=%s", conn_id, client.peer)
+            if not client.is_mute:
+                self._outgoing.close(conn_id)
+                self._mute(client)
+
+    def _step(self, client: Client, step: Callable[..., list[Event]], *args: Any) -> None:
+        """Take one step of a connection and gather what follows from it."""
+        self._gather(step(*args, self._now))
+        connection = client.connection
+        if connection.wakes_at < client.due and not client.is_mute:
+            self._schedule(client, connection.wakes_at)
+        if connection.held is _TURN:
+            self._turns.queue(client)
+
+    def _schedule(self, client: Client, due: float) -> None:
+        client.due = due
+        self._deadlines.enter(due, client.connection.conn_id)
+
+    def _come_due(self, client: Client) -> None:
+        """The entry of this connection has come, though its deadline may have moved on."""
+        connection, now = client.connection, self._now.monotonic
+        if client.is_mute:
+            say(log, logging.WARNING, "conn.abandoned", conn=connection.conn_id, in_flight=connection.in_flight)
+            del self._clients[connection.conn_id]
+            return
+        client.due = -math.inf                  # so that the step enters nothing
+        if connection.wakes_at <= now:
+            self._step(client, connection.tick)
+        if not client.is_mute:
+            client.due = math.inf
+            if connection.wakes_at < math.inf:
+                self._schedule(client, max(connection.wakes_at, now + MIN_TICK_S))
+
+    def _gather(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, ShareSubmitted):
+                self._submitted.append(event)
+            elif isinstance(event, Send):
+                self._outgoing.send(event)
+            elif isinstance(event, ShareAccepted):
+                self._accepted.append(event)
+            elif isinstance(event, BlockFound):
+                self._find_block(event)
+            elif isinstance(event, ShareRefused):
+                self._counts.refuse(event, self._now)
+                say(log, logging.DEBUG, "share.refused", conn=event.conn_id, user=clip(event.user), reason=event.reason)
+            elif isinstance(event, Happened):
+                self._lines.happened(event, self._clients.get(event.conn_id), self._now.monotonic)
+            elif isinstance(event, Nudge):
+                self._nudged[event.conn_id] = None
+            elif isinstance(event, Holds):
+                self._note_holders(event)
+            elif isinstance(event, Dial):
+                if not self._is_draining:
+                    self._dials.ask(event, self._now.monotonic)
+            else:
+                self._hang_up(event)
+
+    def _note_holders(self, holds: Holds) -> None:
+        """More channels, more bytes that may wait for the peer."""
+        client = self._clients.get(holds.conn_id)
+        if client is not None and not client.is_mute:
+            client.holders = holds.holders
+            limits = client.connection.limits
+            self._outgoing.allow(holds.conn_id, limits.unsent + limits.unsent_each * holds.holders + holds.extra)
+
+    def _find_block(self, block: BlockFound) -> None:
+        self._found(block)                      # before anything that waits for the end of the wake-up
+        self._counts.find_block()
+        if block.share is not None:
+            self._counts.accept((block.share,))
+
+    def _hang_up(self, close: Close) -> None:
+        client = self._clients.get(close.conn_id)
+        if client is None or client.is_mute:
+            return
+        self._lines.closed(close, client, self._now.monotonic)
+        self._outgoing.close(close.conn_id)
+        self._mute(client)
+
+    def _mute(self, client: Client) -> None:
+        """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
+        client.is_mute = True
+        client.waiting = None
+        self._schedule(client, self._now.monotonic + MUTE_S)
+        self._guard_client(self._end, client)
+
+    def _end(self, client: Client) -> None:
+        self._step(client, client.connection.closed)
+        self._forget_if_done(client)
+
+    def _forget_if_done(self, client: Client) -> None:
+        if client.connection.in_flight == 0:
+            self._clients.pop(client.connection.conn_id, None)
+            if self._deadlines.has_waste(len(self._clients)):
+                self._deadlines.renew((client.due, conn_id) for conn_id, client in self._clients.items()
+                                      if client.due < math.inf)
+
+    def _emit(self) -> None:
+        output = self._outgoing.take()
+        if output is not None:
+            self._mailbox.post(output)

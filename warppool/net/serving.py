@@ -1,0 +1,187 @@
+"""How a worker serves its connections in turns: what a connection is given, what waits, and when a connection ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from warppool.events import BlockFound, Event, Held, ShareSubmitted
+from warppool.net.clients import Client
+from warppool.net.dials import Dials
+from warppool.net.joboffers import JobOffers
+from warppool.net.mailbox import Mailbox
+from warppool.net.outbox import ReactorItem
+from warppool.net.peerlines import PeerLines
+from warppool.net.turns import LITTLE
+from warppool.say import say
+
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_NOTHING = Held.NOTHING
+_TURN = Held.TURN
+
+log = logging.getLogger("warppool.net.worker")
+
+REPORT_AT = 16 * 1024
+"""Consumed bytes of a connection that the reactor is told of together. Well under its UNREAD_LIMIT, so that a
+connection at that limit always has a report to come; a share has 50 bytes, so hardly any wake-up has one."""
+
+MAX_UNDER_WAY = 256
+"""Shares that one worker may have under way, from their weighing to their record, before the ring's connections wait:
+what the ledger thinks enough for a commit. All of it takes some 15 ms, which is what a neighbour's share waits for."""
+
+LEFT_BEHIND = 1 << 20
+"""Bytes of a connection whose peer is gone that are looked through in one turn: all of them."""
+
+
+class Serving(JobOffers):
+    """`turns.Turns` says whose turn it is; this gives it to them."""
+
+    def __init__(self, mailbox: Mailbox[ReactorItem], found: Callable[[BlockFound], None], dials: Dials,
+                 lines: PeerLines) -> None:
+        super().__init__(mailbox, found, dials, lines)
+        self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
+        self._unrecorded = 0                                # accepted shares whose record is awaited
+
+    def _receive(self, client: Client, data: bytes) -> None:
+        """Give a connection what came for it, or keep that for the connection's part of a later turn."""
+        connection, turns = client.connection, self._turns
+        if client.is_queued or client.is_full or client.turn == turns.number or connection.held or (
+                len(data) > connection.limits.bytes_per_turn or turns.is_late()):
+            is_little = len(data) <= LITTLE and client.waiting is None and not connection.held
+            client.hold(data)
+            if is_little:
+                turns.line_up(client)
+            elif connection.held <= _TURN:              # else it waits for more than its turn
+                turns.queue(client)
+        else:
+            client.turn = turns.number
+            if self._offers:
+                self._offer_first(client)
+            self._step(client, connection.receive, data)
+            if client.unreported >= REPORT_AT:
+                self._report(client)
+
+    def _feed(self, client: Client, data: bytes) -> None:
+        """Give a connection bytes, or with none let it go on with what it held back."""
+        self._step(client, client.connection.receive, data)
+        if client.unreported >= REPORT_AT:
+            self._report(client)
+
+    def _report(self, client: Client) -> None:
+        """Tell the reactor how much no longer waits here."""
+        consumed = client.unreported - client.unread
+        if consumed >= REPORT_AT:
+            client.unreported -= consumed
+            self._outgoing.report(client.connection.conn_id, consumed)
+
+    def _go_round(self) -> None:
+        """Serve those who came too late in the last turn, and then those who have more to do than a turn allows, unless
+        too many shares are under way.
+
+        A drain takes nothing more from machines. Upstreams still have their turns, since shares wait for their word.
+        """
+        for client in self._turns.line():
+            self._guard_client(self._serve, client, LITTLE)
+        if self._is_jammed:
+            return
+        for client in self._turns.round():
+            # Of what one left behind that is gone, most is passed over.
+            self._guard_client(self._serve, client,
+                               LEFT_BEHIND if client.is_leaving else client.connection.limits.bytes_per_turn)
+            if self._is_jammed:
+                return
+
+    def _serve(self, client: Client, most: int) -> None:
+        """Its part of this turn, at most so many bytes, for one that stood in the line or in the ring."""
+        connection = client.connection
+        if self._is_draining and not client.is_upstream:
+            client.waiting = None
+            return
+        if self._offers:
+            self._offer_first(client)
+        self._feed(client, client.take(most))
+        if client.waiting is not None and connection.held == _NOTHING and not client.is_mute:
+            self._turns.queue(client)
+        self._end_if_done(client)
+
+    @property
+    def _is_jammed(self) -> bool:
+        """So many shares are under way that one more would wait long for its record: the ring stands still.
+
+        Shares of those who have nothing waiting are taken all the same, so a neighbour's is among the next.
+        """
+        return len(self._submitted) + len(self._weighing) + self._unrecorded > MAX_UNDER_WAY
+
+    def _set_full(self, conn_id: int, *, is_full: bool) -> None:
+        """The peer does not read what we send; or has read it by now, and gets the job that it has missed."""
+        client = self._clients.get(conn_id)
+        if client is None or client.is_mute:
+            return
+        client.is_full = is_full
+        if is_full:
+            return
+        self._offer_first(client)
+        if client.waiting is not None or client.connection.held == _TURN:
+            self._turns.queue(client)
+
+    def _answer(self, client: Client, step: Callable[..., list[Event]], answers: Sequence[Any]) -> None:
+        """Weights or records have come, which makes room for more shares of this connection."""
+        self._step(client, step, answers)
+        self._go_on(client)
+
+    def _go_on(self, client: Client) -> None:
+        """What it waited for may have come: forget it, or let it go on with what it held back."""
+        if client.is_mute:
+            self._forget_if_done(client)
+            return
+        if client.unreported >= REPORT_AT:
+            self._report(client)
+        if client.waiting is not None and client.connection.held <= _TURN:
+            self._turns.queue(client)
+        if client.is_parting or client.is_leaving:
+            self._end_if_done(client)
+
+    def _gone(self, client: Client, reason: str) -> None:
+        """Nothing can be sent any more. Whole messages that wait are gone through for shares first, in their turn."""
+        connection = client.connection
+        say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer, reason=reason)
+        if (client.waiting is None and not connection.held) or self._is_draining:
+            self._mute(client)
+            return
+        client.is_leaving = True
+        client.is_full = False
+        connection.abandon()
+        if connection.held <= _TURN:
+            self._turns.queue(client)
+
+    def _part(self, client: Client) -> None:
+        """Close a connection whose peer sends no more, once all that it asked is answered."""
+        connection = client.connection
+        if connection.in_flight == 0 and not connection.held and client.waiting is None:
+            # then bytes that it holds are the front of what never came whole
+            self._outgoing.close(connection.conn_id)
+            say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer,
+                reason="closed by the peer")
+            self._mute(client)
+
+    def _end_if_done(self, client: Client) -> None:
+        """A connection whose peer is gone, or sends no more, ends once all that it sent is through."""
+        if not client.is_mute and not client.connection.held and client.waiting is None:
+            if client.is_leaving:
+                self._mute(client)
+            elif client.is_parting:
+                self._part(client)
+
+    def _heed_nudges(self) -> None:
+        """Turn to those whom the step of another one has left something; what that leaves for others waits a turn."""
+        nudged, self._nudged = self._nudged, {}
+        for conn_id in nudged:
+            client = self._clients.get(conn_id)
+            if client is not None:
+                self._guard_client(self._heed, client)
+
+    def _heed(self, client: Client) -> None:
+        if not client.is_mute:
+            self._step(client, client.connection.tick)
+        self._go_on(client)
