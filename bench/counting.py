@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from warppool.app.cli import main
+from warppool.sv1.resume import ResumableSessions
 
 KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSession", "ServerChannel",
          "Bucket", "ResponderTransport")
@@ -26,10 +27,14 @@ KEPT = ("kept_sessions", "kept_shares", "kept_others")
 there are, how many shares they remember, and how many sessions are asked for or on their way between workers."""
 
 
+_early: list[ResumableSessions] = []
+"""Those that the collector does not show, since the pool has frozen what was there at its start."""
+
+
 def counts() -> dict[str, int]:
     """How many objects of each kind are alive, and how many bytes wait for peers, or for us."""
     found: Counter[str] = Counter(dict.fromkeys((*KINDS, *KEPT, "unsent", "waiting"), 0))
-    for each in gc.get_objects():
+    for each in (*gc.get_objects(), *_early):
         kind = type(each).__name__
         if kind in KINDS:
             found[kind] += 1
@@ -54,6 +59,13 @@ def _tell(number: int, frame: FrameType | None) -> None:
 
 def _main(arguments: list[str]) -> Any:
     signal.signal(signal.SIGUSR2, _tell)
+    freeze = gc.freeze
+
+    def freeze_and_note() -> None:
+        _early.extend(each for each in gc.get_objects() if isinstance(each, ResumableSessions))
+        freeze()
+
+    gc.freeze = freeze_and_note
     sys.argv[1:] = arguments
     return main()
 

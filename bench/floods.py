@@ -168,7 +168,7 @@ class _Pairs:
         self._floods: list[float] = []
         self._worst = 0.0
         self._lines = 0                         # that all floods had more than all quiets
-        self._rss: list[float] = []             # MiB at the end of each flood
+        self._rss: list[float] = []             # MiB after each flood
         self._gone_s: list[float] = []
         self._left: dict[str, int] = {}         # the worst of all floods
         self._kept: dict[str, int] = {}
@@ -182,7 +182,7 @@ class _Pairs:
         began = self._server.lines()
         with strangers(self._server, flood, seconds, connections) as process:
             found = answers(self._neighbour, seconds)
-            self._rss.append(self._server.rss_kib() / 1024)
+            rss = self._server.rss_kib()
             assert process.stdout is not None
             self._sent += json.loads(process.stdout.readline())["sent"]
         over_at = time.monotonic()
@@ -199,6 +199,7 @@ class _Pairs:
                 break
             answers(self._neighbour, 1.0)
         self._gone_s.append(waited)
+        self._rss.append(max(rss, self._server.rss_kib()) / 1024)       # shares that were left behind come to it
         self._left = {name: max(more.get(name, 0), self._left.get(name, 0)) for name in {**more, **self._left}}
 
     def figures(self) -> dict[str, Any]:
