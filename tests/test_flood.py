@@ -61,7 +61,9 @@ def test_to_ask_once_more_or_to_come_back_is_no_way_out():
     pair = machine()
     flood(pair, 60)
     hard = pair.work.target
-    pair.call("mining.authorize", "alice.rig1", "fd=0.0011")
+    for password in ("fd=0.0011", "d=0.0011", "th=0.00000001"):
+        pair.call("mining.authorize", "alice.rig1", password)
+        assert pair.work.target == hard
     pair.call("mining.suggest_difficulty", 0.001)
     assert pair.work.target == hard
     session = pair.subscription[0][0][1]
