@@ -157,6 +157,18 @@ def test_a_share_above_the_target_of_its_own_job_is_filtered_where_the_machine_m
     assert machine.refusals()[1:] == [(23, "Difficulty too low")] and world.counters.filtered == 1
 
 
+def test_a_block_above_the_target_of_its_job_goes_upstream_and_is_credited_0():
+    """It is never filtered: the network takes it, whatever target the pool wants."""
+    world, machine, pool, since = scene()
+    pool.say(SetTarget(1, target_from_difficulty(1000).to_bytes(32, "little")), job(100),
+             replace(prev_hash(100), nbits=0x207FFFFF))
+    pool.instead[SubmitSharesExtended] = lambda m: [SubmitSharesSuccess(m.channel_id, m.sequence_number, 1, 0)]
+    machine.mine()
+    assert "block.sent" in world.names() and world.counters.counts() == (1, 1, (), 0, 0, 0, 0, 0)
+    assert [answer.is_accepted for answer in machine.answers()] == [True]
+    assert [share.difficulty for share in world.booked] == [0.0]
+
+
 def test_silence_brings_the_job_again_under_a_new_key_and_time():
     world, machine, pool, since = scene()
     first = machine.work
