@@ -39,7 +39,8 @@ def run_demo(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 ])
 def test_the_demo_ends_by_itself_and_every_miner_has_mined(tmp_path, options, miners):
     out = run_demo(tmp_path, *options).stdout
-    told = re.findall(r"(?m)^(\S+): (\d+) shares sent, ([1-9]\d*) accepted, (\d+) refused(?: \(.*\))?$", out)
+    told = re.findall(r"(?m)^(\S+): (\d+) shares sent, ([1-9]\d*) accepted, (\d+) refused"
+                      r"(?: \(the last: (?:Stale|stale-share)\))?$", out)      # a new tip has overtaken it, no worse
     assert [miner for miner, *_ in told] == miners
     assert all(int(sent) == int(accepted) + int(refused) for _, sent, accepted, refused in told), "each is known"
     blocks = re.search(r"(?m)^blocks: (\d+) found, (\d+) accepted, (\d+) side, 0 refused; books: (\d+) shares$", out)
