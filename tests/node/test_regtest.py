@@ -472,7 +472,10 @@ def test_a_killed_process_comes_back_to_the_same_chain(tmp_path: Path, flush_eve
     kernel.open()
     try:
         assert template.tip.prev_hash == kernel.tip_hash()
-        assert kernel.tip().height >= height and kernel.block_at(height) == tip
+        assert kernel.tip().height >= height
+        # Each height has four blocks of equal work. A kill in the midst of a flush may leave the kernel's chain behind
+        # its index, and then the kernel itself chooses among them anew.
+        assert kernel.block_at(height) == tip or (flush_every < found and kernel.block_at(height) in hashes)
         assert [each for each in hashes if not kernel.knows(each)] == []
     finally:
         kernel.close()
