@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -483,6 +484,30 @@ def test_a_new_block_waits_for_no_look_up_that_hangs(stub, tmp_path):
     stub.wait_until(lambda: stub.count("getblockheader") == 1)
     submitter.inbox.put(block_on(first.block_hash, 2))
     stub.wait_until(lambda: len(stub.submitted) == 2)
+    submitter.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_a_new_block_waits_for_no_look_up_whose_calls_are_all_slow(stub, tmp_path):
+    """Each call is answered within the second that a new block may wait, and together they would take three."""
+    def slowly(answer: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+        def hook(params: list[Any]) -> Any:
+            time.sleep(0.95)
+            return answer(params)
+
+        return hook
+
+    for method in ("getblockheader", "getblockcount", "getblockhash"):
+        stub.hooks[method] = slowly(getattr(stub, f"_do_{method}"))
+    submitter = RpcSubmitter(0, NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"), queue.Queue())
+    thread = threading.Thread(target=submitter.run)
+    thread.start()
+    submitter.inbox.put(first := block_on(stub.chain[-1], 1))
+    stub.wait_until(lambda: stub.count("getblockheader") == 1)
+    submitter.inbox.put(block_on(first.block_hash, 2))
+    stub.wait_until(lambda: len(stub.submitted) == 2)
+    assert stub.count("getblockhash") == 0          # the last call of the look-up
     submitter.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()

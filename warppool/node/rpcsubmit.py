@@ -29,7 +29,7 @@ log = logging.getLogger("warppool")
 
 SUBMIT_TIMEOUT_S = 30.0     # a block of 4 MB on a small machine takes seconds to check
 LOOKUP_TIMEOUT_S = 10.0
-LOOKUP_PATIENCE_S = 1.0     # so long a new block waits for a look-up that the node does not answer
+LOOKUP_PATIENCE_S = 1.0     # so long a new block waits for all calls of a look-up together
 HEARD_EVERY_S = 10.0        # between two words to the submitter that the node answers
 SAY_MISSING_EVERY_S = 60.0
 
@@ -73,6 +73,7 @@ class RpcSubmitter:
         self._blocks = NodeBlocks()
         self._heard_at = -math.inf                          # when the submitter was last told that the node answers
         self._said_missing_at = -math.inf
+        self._looked_s = 0.0                                # for the calls of this look-up the node was waited for
         self._is_closing = False                            # STOP came: one try for each block, then the end
         self._is_stopping = False
 
@@ -169,6 +170,7 @@ class RpcSubmitter:
             return str(exc)
 
     def _look_up(self, case: Case) -> None:
+        self._looked_s = 0.0
         try:
             standing = self._view.look(case.block)
         except NodeError as exc:
@@ -184,6 +186,7 @@ class RpcSubmitter:
         self._heard(said)
 
     def _ask_parent(self, case: Case) -> None:
+        self._looked_s = 0.0
         try:
             is_known = self._view.has(case.block.parent, case.block.height - 1)
         except NodeError as exc:
@@ -205,7 +208,8 @@ class RpcSubmitter:
         step_s, waited_s = min(_LOOK_STEP_S, self._lookup_timeout_s), 0.0
         while not self._look_rpc.is_answered(step_s):
             waited_s += step_s
-            if waited_s >= self._lookup_timeout_s or (waited_s >= LOOKUP_PATIENCE_S and not self.inbox.empty()):
+            self._looked_s += step_s
+            if waited_s >= self._lookup_timeout_s or (self._looked_s >= LOOKUP_PATIENCE_S and not self.inbox.empty()):
                 self._look_rpc.hang_up()
                 raise NodeSilent(f"{method}: no answer from {self._look_rpc.address} in time")
         return self._look_rpc.answer(self._lookup_timeout_s)
