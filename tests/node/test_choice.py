@@ -512,8 +512,31 @@ def test_an_offset_is_said(offset, level, count):
     assert all(note["level"] == level and note["offset_s"] == pytest.approx(offset, abs=2) for note in notes)
     assert table.where == (0, 50)                       # its time is used all the same
     table.offsets[0] = 0
-    table.again(0)
+    table.wait(60, 0)
     assert len(table.notes("clock.right")) == bool(count)
+
+
+@pytest.mark.parametrize(("offsets", "lines"), [((0, 121), 12), ((119, 121), 2), ((0, 8000), 21)])
+def test_a_clock_that_wavers_says_a_line_a_minute_at_most(offsets, lines):
+    table = Table(1)
+    table.template(0, 50)
+    for turn in range(300):
+        table.offsets[0] = offsets[turn % 2]
+        table.again(0)
+        table.wait(2)
+    assert len(table.notes("clock.off")) + len(table.notes("clock.right")) <= lines
+
+
+def test_a_node_whose_clock_is_believed_now_and_then_is_refused_in_one_line_a_minute():
+    table = Table(2)
+    table.template(0, 50)
+    table.template(1, 50)
+    for turn in range(300):
+        table.offsets[1] = (0, 9000)[turn % 2]
+        table.again(1)
+        table.again(0)
+        table.wait(2)
+    assert 1 <= len(table.notes("node.refused")) <= 11
 
 
 def test_a_node_with_a_clock_against_all_others_is_not_mined():

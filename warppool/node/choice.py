@@ -29,6 +29,9 @@ START_PATIENCE_S = 10.0
 KEEPS_UP_S = 2.0
 """A node keeps up with the others when it has each new tip within this time of the first that had it."""
 
+CLOCK_PLAY_S = 10.0
+"""So much nearer than WARN_OFFSET_S a clock has to come to be right again: nodes tell whole seconds, and are late."""
+
 REPEAT_S = 60.0
 """From one line about a trouble that lasts to the next."""
 
@@ -89,7 +92,8 @@ class _Node:
     """What is known of one node; times are monotonic seconds."""
 
     __slots__ = ("answered_at", "behind_since", "chainwork", "clock_off", "clock_said_at", "curtime", "fell_behind_at",
-                 "is_embedded", "is_lagging", "is_lost", "is_steady", "keeps_up_since", "name", "reason", "template")
+                 "is_embedded", "is_lagging", "is_lost", "is_steady", "keeps_up_since", "name", "reason",
+                 "refused_at", "template")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -107,6 +111,7 @@ class _Node:
         self.fell_behind_at: float | None = None    # another node has more work since then
         self.clock_off = 0                          # 0: near ours; 1: over two minutes off; 2: over two hours
         self.clock_said_at = -math.inf
+        self.refused_at = -math.inf                 # the last line that says so of its clock
 
     def take(self, item: TemplateReady, now: Now) -> None:
         self.template, self.chainwork, self.curtime = item.template, item.chainwork, item.curtime
@@ -387,6 +392,9 @@ class NodeChoice:
                  if self._is_live(node, now) and node.curtime is not None and not self._is_too_low(node)}
         distrusted = refused_clocks(times, now.unix) if len(times) > 1 else frozenset()
         for number in sorted(distrusted - self._distrusted):
+            if now.monotonic - self._nodes[number].refused_at < REPEAT_S:
+                continue
+            self._nodes[number].refused_at = now.monotonic
             steps.append(Note(logging.ERROR, "node.refused", (
                 ("node", self._nodes[number].name), ("reason", self._clock_words(times[number] - now.unix)),
                 ("meaning", "its templates are not used, since the clocks of the other nodes stand against its own"))))
@@ -398,10 +406,14 @@ class NodeChoice:
             return
         offset = node.time(now) - now.unix
         grade = (abs(offset) > WARN_OFFSET_S) + (abs(offset) > FAR_OFFSET_S)
+        if now.monotonic - node.clock_said_at < REPEAT_S:
+            return                              # a clock that wavers about a border says no more than that either
+        if not grade and node.clock_off and abs(offset) > WARN_OFFSET_S - CLOCK_PLAY_S:
+            return
         if not grade and node.clock_off:
+            node.clock_said_at = now.monotonic
             steps.append(Note(logging.INFO, "clock.right", (("node", node.name), ("offset_s", round(offset)))))
-        is_due = now.monotonic - node.clock_said_at >= REPEAT_S if grade == 2 else grade > node.clock_off
-        if grade and is_due:
+        if grade == 2 or grade > node.clock_off:
             node.clock_said_at = now.monotonic
             steps.append(Note(logging.ERROR if grade == 2 else logging.WARNING, "clock.off", (
                 ("node", node.name), ("offset_s", round(offset)), ("reason", self._clock_words(offset)),
