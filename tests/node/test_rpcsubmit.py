@@ -245,6 +245,25 @@ def test_a_submit_that_hangs_and_works_is_found_out(stub, run, block):
     assert len(stub.submitted) >= 2
 
 
+def test_a_node_that_knows_no_more_than_the_header_gets_the_block_again(stub, run, block):
+    """Its disk was full: it kept the header, and the submit came to no answer."""
+    told_before: list[Any] = []
+
+    def submit(params: list[Any]) -> None:
+        told_before.extend(run.outcomes.others)
+        stub.side.clear()
+        stub.grow(block.block_hash)
+
+    stub.side.add(block.block_hash)
+    stub.moods["submitblock"] = Mood.CLOSE
+    run.put(block)
+    stub.wait_until(lambda: stub.count("getblockheader") >= 1)
+    stub.hooks["submitblock"] = submit
+    stub.moods.clear()
+    assert run.outcome() == (block.block_hash, Verdict.ACCEPTED, "")
+    assert not any(isinstance(item, HasBlock) for item in told_before)      # its share was not safe yet
+
+
 def test_other_blocks_do_not_wait_for_one_that_is_in_trouble(stub, run):
     bad, good = block_on(stub.chain[-1], 1, 1), block_on(stub.chain[-1], 1, 2)
 

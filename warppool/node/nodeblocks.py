@@ -202,7 +202,9 @@ class NodeBlocks:
         self._look_pause.reset()
         if standing.is_known is False:
             return self._not_found(case, now)
-        if standing.is_known is None and not case.is_taken:         # the chain does not show it: submitted once more
+        if not case.is_taken and not standing.is_active:
+            # It does not stand on the chain, or the chain is not shown. So it is submitted once more: a node whose disk
+            # was full keeps the header alone, and tells of that as of a block beside its chain.
             case.is_in_doubt, case.due_at = False, now + case.later.next()
             return []
         said = self._stands(case, standing, now)

@@ -179,7 +179,7 @@ class RpcSubmitter:
             return
         was_in_doubt = case.is_in_doubt
         said = self._blocks.looked_up(case, standing, self._clock.monotonic())
-        if standing.is_known:
+        if standing.is_known and case.is_taken:
             self._outcomes.put(HasBlock(case.block.block_hash, self._node))
         elif standing.is_known is False and not was_in_doubt:
             self._complain(case, f"the node does not know it after {case.word or 'taking it'}", is_new=True)
