@@ -55,6 +55,13 @@ def test_it_says_at_once_why_a_pool_cannot_be_reached_and_tries_again():
     ended(process)
 
 
+@pytest.mark.parametrize("host", ["..", "a" * 64])
+def test_a_host_that_cannot_be_a_name_is_told_with_its_cure(host):
+    process = started(f"stratum+tcp://{host}:1", "-u", "alice")
+    heard(process, f"{host}:1: not a name: mend the host in the URL (trying again in 2 s)")
+    ended(process)
+
+
 def answering(*answers):
     """A pool's port that says these bytes to the connections in turn and closes each; its URL's place."""
     server = socket.create_server(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from tests.app.test_greeting import SECRET, Pool, after_hearing, listening, talk
 from tests.net.far import closed_port
 from warppool.app.cli import main
 from warppool.app.lock import DataDirLock
+from warppool.noise.primitives import public_key
 
 LISTEN = '[stratum]\nlisten = ["127.0.0.1:0"]\n'
 OTHER_SECRET = bytes(31) + b"\x09"
@@ -45,6 +46,15 @@ def test_all_is_well(check, tmp_path):
     assert lines[-1] == (f"ok upstream[0]: 127.0.0.1:{port} has the right key, takes us at 127.0.0.1, and is used, as "
                          "farm.unnamed for machines without a name")
     assert [path.name for path in tmp_path.iterdir()] == ["translator.toml"]
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64])
+def test_a_host_that_cannot_be_a_name_is_told_with_its_cure(tmp_path, capsys, host):
+    key = public_key(SECRET).hex()
+    (tmp_path / "translator.toml").write_text(
+        f'{LISTEN}[[upstream]]\nurl = "stratum2+tcp://{host}:1/{key}"\nuser_identity = "farm"\n', encoding="utf-8")
+    assert main(["check", "-c", str(tmp_path / "translator.toml")]) == 1
+    assert f"error upstream[0]: {host}:1: not a name: mend the host in the URL" in capsys.readouterr().out
 
 
 def test_each_upstream_has_a_line_with_what_is_wrong(check):

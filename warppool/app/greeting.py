@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import time
 from collections.abc import Callable
 
 from warppool import __version__
-from warppool.app.link import PoolGone, PoolUrl, cure_of
+from warppool.app.link import PoolGone, PoolUrl, connect, cure_of
 from warppool.errors import RemoteProtocolError, WarppoolError
 from warppool.events import Close, Event, Now, Send, WithoutShares
 from warppool.noise.primitives import new_buffer
@@ -52,7 +51,7 @@ def greet(url: PoolUrl, timeout_s: float = GREETING_S) -> str:
     """Connect, greet and leave; the address that answered. PoolGone or RemoteProtocolError says why it is no good."""
     deadline = time.monotonic() + timeout_s
     try:
-        with socket.create_connection((url.host, url.port), timeout_s) as sock:
+        with connect(url, timeout_s) as sock:
             greeting = Greeting(url)
             while True:
                 if out := greeting.outgoing():

@@ -205,8 +205,8 @@ class PoolUrl:
             parts = urlsplit(text)
             port = parts.port
             key = bytes.fromhex(parts.path.removeprefix("/"))
-        except ValueError as exc:
-            raise ConfigError(f"{text!r}: {_SHAPE} ({exc})") from None
+        except ValueError:
+            raise ConfigError(f"{text!r}: {_SHAPE}") from None
         if not _is_pool(parts) or not parts.hostname or not port or len(key) != (32 if _is_v2(parts) else 0):
             raise ConfigError(f"{text!r}: {_SHAPE}")
         return cls(parts.hostname, port, key, parts.scheme in _TLS)
@@ -229,8 +229,8 @@ class PoolUrl:
 _TLS = ("stratum+tls", "stratum+ssl")
 """Two names for one thing: firmware writes either."""
 
-_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT or "
-          "stratum+tls://HOST:PORT")
+_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT, "
+          "stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
 
 
 def _is_v2(parts: SplitResult) -> bool:
@@ -248,6 +248,14 @@ def tls_context(trusted: Path | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(f"--trust: {trusted}: no certificates can be read from it: {exc.strerror or exc}: name the "
                           "file with the pool's certificate in PEM form") from exc
+
+
+def connect(url: PoolUrl, timeout_s: float) -> socket.socket:
+    """A fresh connection to the pool; OSError, also for a host that can be no name, as `..` or a label of 64 bytes."""
+    try:
+        return socket.create_connection((url.host, url.port), timeout_s)
+    except UnicodeError as exc:
+        raise socket.gaierror(socket.EAI_NONAME, "not a name") from exc
 
 
 def cure_of(error: OSError, is_tls: bool = False) -> str:

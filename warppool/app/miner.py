@@ -7,7 +7,19 @@ import socket
 import ssl
 import time
 
-from warppool.app.link import EXTENDED, Accepted, Link, LinkEvent, PoolGone, PoolUrl, Rejected, Task, Tell, cure_of
+from warppool.app.link import (
+    EXTENDED,
+    Accepted,
+    Link,
+    LinkEvent,
+    PoolGone,
+    PoolUrl,
+    Rejected,
+    Task,
+    Tell,
+    connect,
+    cure_of,
+)
 from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.search import search
 from warppool.mining.share import weigh
@@ -91,7 +103,7 @@ class CpuMiner:
             raise PoolGone(words) from exc
 
     def _dial(self) -> socket.socket:
-        sock = socket.create_connection((self.url.host, self.url.port), CONNECT_TIMEOUT_S)
+        sock = connect(self.url, CONNECT_TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self.url.is_tls:
             return sock
