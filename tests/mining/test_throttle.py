@@ -63,6 +63,15 @@ def test_a_flood_under_an_easier_target_than_the_channels_is_measured_by_that_on
     assert not throttle.look(own, 2.0) and throttle.ceiling == EASY >> 4
 
 
+def test_a_flood_on_an_old_key_raises_no_ceiling_that_later_ones_have_lowered():
+    throttle = Throttle(PER_MINUTE, 0.0)
+    for now, target in ((1.0, EASY), (2.0, EASY >> 4), (3.0, EASY)):
+        for _ in range(PER_MINUTE):
+            throttle.shared(DIFF1 / target)
+        throttle.look(min(EASY, throttle.ceiling), now)
+    assert throttle.ceiling == EASY >> 8
+
+
 def test_a_flood_that_is_credited_nothing_is_a_flood():
     """Shares on a hard key, after the channel got easier: hardly one meets its key's own target."""
     throttle = Throttle(PER_MINUTE, 0.0)

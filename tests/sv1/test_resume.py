@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.mining.makers import HARD_NBITS
+from tests.mining.makers import HARD_NBITS, make_channel
 from tests.sv1.pairs import START, Chance, Jobs, Pair, make_counters, with_policy
 from warppool.events import Nudge
 from warppool.mining.extranonce import PrefixPool
@@ -24,6 +24,7 @@ from warppool.sv1.resume import (
     Withdrawn,
 )
 from warppool.sv1.server import Surroundings
+from warppool.sv1.words import NO_WISH
 
 
 class Workers:
@@ -234,6 +235,20 @@ def test_a_prefix_rests_until_the_last_tip_of_its_channel_is_gone_also_where_tha
     assert prefixes.take() != prefix
     prefixes.moved(tip_3)
     assert prefixes.take() == prefix
+
+
+def test_a_session_that_ends_where_its_home_is_behind_leaves_its_prefix_resting():
+    pool = PrefixPool(0, 0, 1)
+    prefix = pool.take()
+    old, new, last = (Jobs().make(number).tip for number in (1, 2, 3))
+    pool.moved(old)
+    channel = make_channel(prefix=prefix)
+    channel.tip = new                           # it had a job of this tip at another worker
+    ResumableSessions(pool).keep(bytes(8), channel, NO_WISH, 0.0)       # without a share it is not kept
+    pool.moved(new)
+    assert pool.take() != prefix
+    pool.moved(last)
+    assert pool.take() == prefix
 
 
 # --- owner gone, owner slow -------------------------------------------------------------------------------------------

@@ -265,6 +265,22 @@ def test_no_share_of_a_flood_in_flight_is_refused(is_hasty):
     assert target < ONE >> 7
 
 
+def test_the_acknowledged_sum_has_what_is_credited_and_nothing_for_what_meets_an_easier_target_alone():
+    (job,) = make_jobs(1, nbits=HARD_NBITS)
+    session = ready_session(job=job)
+    rate = 1000 * 2**32 * 12 / 60
+    opened, first, _ = messages(session.receive(open_standard(rate=rate), START))
+    hard = int.from_bytes(opened.target, "little")
+    assert messages(session.receive(update(channel_id=1, rate=rate / 100), START))
+    values = [hard, hard + 1, hard * 2, hard]
+    for number, _ in enumerate(values):
+        session.receive(SubmitSharesStandard(1, number, first.job_id, number, job.ntime, job.version), START)
+    steps = session.judged([Weight(bytes([number]) * 32, value, False) for number, value in enumerate(values)], START)
+    ids = [step.share_id for step in steps if isinstance(step, ShareAccepted)]
+    success = only(session.recorded(ids))
+    assert (success.new_submits_accepted_count, success.new_shares_sum) == (4, 2 * 999)
+
+
 def test_a_job_given_again_makes_other_headers_and_is_judged_by_its_own_target():
     miner = Miner(1, nbits=HARD_NBITS)
     _, again = messages(flood(miner, 8, channel=1, at=later(1)))
