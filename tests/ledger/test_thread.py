@@ -332,6 +332,26 @@ def test_shares_that_waited_in_the_queue_while_a_commit_hung_are_not_committed_l
     assert booked(path) == [share(1).share_hash, share(3).share_hash]
 
 
+def test_shares_that_are_given_up_while_others_are_taken_out_are_taken_out_too(path, answers):
+    """One commit has both; the patience for the second ends while the disk is slow to take out the first."""
+    class Slow(Hanging):
+        def settle(self, first_id, shares, erase):
+            is_booked = super().settle(first_id, shares, erase)
+            for _ in range(4):
+                self.now.sleep(1.0)
+                self.meanwhile()
+            return is_booked
+
+    simulation = Simulation([(1.0, Shares((share(1),), answers, since=-3.0)),
+                             (1.0, Shares((share(2),), answers, since=1.0))], 60.0)
+    books = Slow(path)
+    ledger = LedgerThread(books, simulation, "commit", simulation.monotonic, simulation.sleep)
+    books.seconds, books.meanwhile, books.now = 8, ledger.relieve, simulation
+    ledger.run()
+    assert taken(answers) == [GivenUp(ids(share(1))), GivenUp(ids(share(2))), NotRecorded(ids(share(1), share(2)))]
+    assert booked(path) == []
+
+
 def test_only_a_thread_that_stands_at_the_disk_is_relieved(path, answers):
     simulation = Simulation([], 1.0)
     simulation.also([(0.0, Shares((share(1),), answers))])
