@@ -21,7 +21,8 @@ from tests.app.test_node_trouble import SECRET, config_for
 from tests.node.stub import PATIENCE_S, Mood, StubNode, await_true, dsha
 from tests.peers.foreign_v1 import Machine
 from warppool.app.summary import Summary
-from warppool.app.wiring import Daemon
+from warppool.app.wiring import Daemon, plan_of
+from warppool.mining.reserve import LARGEST_PLAN
 from warppool.noise.primitives import public_key
 
 
@@ -299,3 +300,30 @@ def test_a_v1_machine_is_turned_away_too(tmp_path, nodes):
         machine.close()
     finally:
         daemon.stop()
+
+
+# --- how the parts are joined -----------------------------------------------------------------------------------------
+
+def test_every_thread_that_works_is_watched_and_those_that_wait_for_disk_or_node_are_given_time(tmp_path, nodes):
+    with running(tmp_path, *nodes[:2]) as daemon:
+        limits = {beat.name: (beat.slow_s, beat.hangs_s) for beat in daemon.beats()}
+        threads = set(daemon._threads)
+    assert {name for name, (_, hangs_s) in limits.items() if hangs_s >= 300} == {
+        "ledger", "journal", "submit-0", "submit-1"}
+    assert all(slow_s <= 60 for slow_s, _ in limits.values())
+    assert threads - set(limits) == {"missing"}         # which ends by itself, and nobody waits for it
+
+
+def test_the_submitter_hears_which_node_has_the_best_tip(tmp_path, nodes):
+    first, second = nodes[:2]
+    grow_together(first, second)
+    with running(tmp_path, first, second) as daemon, miner_of(daemon) as miner:
+        miner.until(lambda: daemon._submitter._best_node == 0)
+        second.grow()
+        miner.until(lambda: daemon._submitter._best_node == 1)
+
+
+def test_templates_are_measured_by_the_coinbase_that_the_pool_really_makes(tmp_path, nodes):
+    with running(tmp_path, nodes[0]) as daemon:
+        (source,) = daemon._sources
+        assert source._plan == plan_of(daemon.config.pool) != LARGEST_PLAN
