@@ -101,6 +101,15 @@ def test_who_has_much_gains_nothing_by_bringing_it_in_little_pieces(late: Bounde
     assert sent[1] <= 2 * V1.work_per_turn * len(b"x\n"), "once in the line, once in the ring"
 
 
+def test_who_is_gone_waits_for_nobody_in_the_ring(late: BoundedScene) -> None:
+    """Strangers who come, send much and go would fill the memory with what is dropped anyway."""
+    late.open(*range(1, 101))
+    late.inbox.put(FromReactor(tuple(Received(conn_id, b"echo x\n" * 1_000) for conn_id in range(1, 101))))
+    late.turn()
+    late.turn(Gone(100, "closed by the peer"))
+    assert 100 not in late.worker._clients and late.worker._clients[99].waiting is not None
+
+
 def test_one_turn_of_a_stranger_is_bounded(scene: BoundedScene) -> None:
     scene.open(1)
     for _ in range(20):                         # many small pieces are no way around it

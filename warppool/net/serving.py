@@ -85,8 +85,12 @@ class Serving(JobOffers):
             self._guard_client(self._serve, client, LITTLE)
         if self._is_jammed:
             return
+        for client in self._turns.left():
+            self._guard_client(self._serve, client, LEFT_BEHIND)
+        if self._is_jammed:
+            return
         for client in self._turns.round():
-            # Of what one left behind that is gone, most is passed over.
+            # What is left of one whose peer is gone are shares.
             self._guard_client(self._serve, client,
                                LEFT_BEHIND if client.is_leaving else client.connection.limits.bytes_per_turn)
             if self._is_jammed:
@@ -153,7 +157,7 @@ class Serving(JobOffers):
         client.is_full = False
         connection.abandon()
         if connection.held <= _TURN:
-            self._turns.queue(client)
+            self._turns.leave(client)
 
     def _part(self, client: Client) -> None:
         """Close a connection whose peer sends no more, once all that it asked is answered."""

@@ -48,6 +48,7 @@ class Turns:
         self._began = self._rested = time.monotonic()
         self._line: deque[Client] = deque()
         self._ring: deque[Client] = deque()
+        self._left: deque[Client] = deque()
 
     @property
     def has_line(self) -> bool:
@@ -56,8 +57,8 @@ class Turns:
 
     @property
     def has_more(self) -> bool:
-        """Whether a connection, of the line or of the ring, waits for its part of the next turn."""
-        return bool(self._ring or self._line)
+        """Whether any connection waits for its part of the next turn."""
+        return bool(self._ring or self._line or self._left)
 
     def begin(self, now: float) -> None:
         """A turn begins; with nothing in the ring the worker has just waited."""
@@ -82,9 +83,19 @@ class Turns:
             client.is_queued = True
             self._line.append(client)
 
+    def leave(self, client: Client) -> None:
+        """Serve `client`, whose peer is gone, before the ring, in which it may stand: most of what it holds is dropped
+        unread, and until then it takes memory, of which those who come and go have much.
+        """
+        self._left.append(client)
+
     def line(self) -> Iterator[Client]:
         """The connections of the line that are to be served now, each once."""
         return self._take(self._line)
+
+    def left(self) -> Iterator[Client]:
+        """The connections whose peers are gone that are to be served now, each once."""
+        return self._take(self._left)
 
     def round(self) -> Iterator[Client]:
         """The connections of the ring that are to be served now, each once; whoever is served may be queued again."""
