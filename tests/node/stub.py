@@ -169,6 +169,13 @@ class StubNode:
             if self.cookie is not None:
                 self.cookie.write_bytes(self.login)
 
+    def hang_up(self) -> None:
+        """End every connection, as a node that is back so soon that nobody met it away."""
+        with self.changed:
+            for sock in self._open:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
     def grow(self, block_hash: bytes | None = None) -> bytes:
         """A block from somewhere else: the tip moves and long polls return."""
         with self.changed:

@@ -333,6 +333,24 @@ def test_a_node_that_was_lost_in_between_did_not_reorganise_under_our_eyes(stub,
     assert (item.template.tip.height, item.is_reorg) == (4, False)
 
 
+def test_a_restart_too_short_to_be_a_loss_is_no_step_back(stub, start):
+    """A node with -reindex knows its old blocks by their headers, and says of each that it is not on its chain."""
+    run = start(refresh_s=0.3)
+    for _ in range(5):
+        stub.grow()
+    while run.next().template.tip.height != 6:
+        pass
+    with stub.changed:
+        stub.hang_up()
+        stub.reorganise(dsha(b"another"), drop=3)
+    while (item := run.next()).template.tip.height == 6:
+        pass
+    assert (item.template.tip.height, item.is_reorg) == (4, False)
+    before = stub.count("getblocktemplate")
+    stub.wait_until(lambda: stub.count("getblocktemplate") > before + 2)
+    assert not run.has_news()
+
+
 @pytest.mark.parametrize("mood", [Mood.BUSY, Mood.HANG])
 def test_a_node_that_is_too_busy_to_tell_of_the_tip_that_it_left_is_asked_again(stub, start, mood):
     """Else its reorganisation would never be obeyed: nobody asks about a tip twice."""

@@ -153,6 +153,7 @@ def test_a_node_that_reindexes_is_followed_to_its_tip_again(tmp_path):
             node.restart("-reindex")
             until(lambda: node.height == LONG_CHAIN, pool)
             with when_mined(pool) as miner:
+                miner.until(lambda: miner.work.prev_hash == tip)
                 block = miner.share(is_block=True)
                 accepted(pool, block)
                 assert node.height == LONG_CHAIN + 1 and node.best == to_display(block)

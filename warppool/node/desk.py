@@ -85,6 +85,10 @@ class Desk:
             else:
                 self._follow(self._choice.tick(now), now)
             self._show()
+            if isinstance(item, TemplateReady):
+                tip = item.template.tip
+                say(log, logging.DEBUG, "template.received", node=item.template.source, height=tip.height,
+                    prev_hash=to_display(tip.prev_hash))
             if self._template is not None and now.monotonic >= self._due_at:
                 self._give_out(self._template, now)
 

@@ -83,6 +83,7 @@ class HttpLine:
     def __init__(self, address: NodeAddress) -> None:
         self.address = address
         self.is_reused = False                      # the request in flight went out on a connection that served before
+        self.endings = 0                            # connections that the node ended, and not we: it may have restarted
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
         self._is_busy = False                       # the owner may be using the socket: only the owner closes it
@@ -156,6 +157,7 @@ class HttpLine:
             self._is_busy = True
             sock = self._sock
         if sock is not None and _is_readable(sock, 0):
+            self.endings += 1
             self.hang_up()
             return None
         return sock
@@ -220,11 +222,13 @@ class HttpLine:
                 case TimeoutError():
                     raise NodeSilent(f"no whole answer from {self.address} in time") from exc
                 case RemoteDisconnected() | ConnectionError():
+                    self.endings += 1
                     raise NodeHungUp(f"{what} {self.address}: {_words(exc)}") from exc
                 case socket.gaierror() | UnicodeError():
                     raise NodeError(f"cannot look up {self.address.host}: {_words(exc)}: mend the name in node.url"
                                     ) from exc
                 case IncompleteRead():
+                    self.endings += 1
                     raise NodeError(f"{self.address} hung up in the middle of an answer") from exc
                 case OSError():
                     raise NodeError(f"{what} {self.address}: {_words(exc)}") from exc

@@ -120,6 +120,11 @@ class JsonRpc:
         self._ask(method, params, deadline)
         return self._answer(deadline)
 
+    @property
+    def endings(self) -> int:
+        """How often the node ended the connection, as it does when it is restarted."""
+        return self._line.endings
+
     def ask(self, method: str, *params: object, timeout_s: float) -> None:
         """Send a call and do not wait for its answer."""
         self._ask(method, params, time.monotonic() + timeout_s)

@@ -232,9 +232,12 @@ class RpcSource:
         """Whether the node went to a tip of no more work on purpose, told once for each tip that it left.
 
         A node that has just left many blocks may be too busy to tell of the old tip in time, so a node that did not
-        tell is asked again with each of its answers.
+        tell is asked again with each of its answers. A node that ended its connection in between may have been
+        restarted, and be building its chain anew (-reindex): that is a loss, however short, and no step back.
         """
-        seen, before = _Seen(tip, self._facts), self._highest
+        seen, before = _Seen(tip, self._facts, self._rpc.endings), self._highest
+        if before is not None and before.endings != seen.endings:
+            before = None
         if before is not None and before.tip.prev_hash != tip.prev_hash and not seen.has_more_work_than(before):
             if not self._has_left(before.tip):
                 return False
@@ -326,6 +329,7 @@ class _Seen(NamedTuple):
 
     tip: Tip
     facts: _Facts
+    endings: int            # how often the node had ended its connection by then
 
     def has_more_work_than(self, other: _Seen) -> bool:
         """By what the node tells; by height where it does not tell."""
