@@ -2,6 +2,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -388,6 +389,41 @@ def test_a_real_thread_that_hangs_is_relieved_by_another(path, answers):
     assert answers.get(timeout=30) == Recorded(ids(share(1)))
     inbox.put(STOP)
     thread.join()
+    assert not died and booked(path) == [share(1).share_hash]
+
+
+def test_a_thread_that_comes_back_from_the_disk_waits_for_whoever_relieves_it(path, answers, monkeypatch):
+    """Both would else answer the same shares: one that they are recorded, the other that they are given up."""
+    class Stuck(SqliteBooks):
+        stands, gate, done = threading.Event(), threading.Event(), threading.Event()
+
+        def write(self, shares, refusals, blocks):
+            unknown = super().write(shares, refusals, blocks)
+            self.stands.set()
+            assert self.gate.wait(30)
+            self.done.set()
+            return unknown
+
+    books, inbox, died = Stuck(path), queue.Queue(), []
+    ledger = LedgerThread(books, inbox, "commit", sleep=lambda seconds: None)
+    give_up, seen = ledger._give_up, []
+
+    def slowly(now):
+        if threading.current_thread() is not thread:
+            books.gate.set()
+            assert books.done.wait(30)
+            time.sleep(0.1)                         # the other thread could go on now
+            seen.append(answers.empty())
+        give_up(now)
+
+    monkeypatch.setattr(ledger, "_give_up", slowly)
+    thread = spawn("ledger", ledger.run, died.append)
+    inbox.put(Shares((share(1),), answers))
+    assert books.stands.wait(30)
+    ledger.relieve()
+    inbox.put(STOP)
+    thread.join()
+    assert answers.get(timeout=30) == Recorded(ids(share(1))) and seen == [True]
     assert not died and booked(path) == [share(1).share_hash]
 
 
