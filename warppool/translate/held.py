@@ -30,7 +30,7 @@ class HeldCalls:
         self._answers = answers
         self._calls: list[tuple[Ticket, str | None]] = []       # with the name of each authorize; None is a subscribe
         self._subscribed_at = math.inf              # the first subscribe that waits
-        self._is_refused = False                    # the upstream did not take the last name
+        self._is_refused = False                    # the upstream did not take a name: the machine is to say another
 
     def __bool__(self) -> bool:
         """Whether a call waits."""
@@ -49,10 +49,6 @@ class HeldCalls:
         ticket = Ticket(request_id)
         self._answers.hold(ticket)
         self._calls.append((ticket, name))
-
-    def forgive(self) -> None:
-        """The machine says a name again, perhaps another one than the upstream did not take."""
-        self._is_refused = False
 
     def may_open_at(self, user: str | None) -> float:
         """When the channel may be asked for: at once under a name, else when the machine is waiting for us."""

@@ -230,7 +230,6 @@ class TranslatorSession(MachineSession):
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         """A worker that we let in: the upstream has the last word on the first one's name."""
-        self._held.forgive()
         steps = self._follow(self._wanted.with_password(password), now)
         if self._is_welcome or self._current is not None:
             self._is_welcome = True
