@@ -63,7 +63,7 @@ def test_a_fault_known_before_refuses_but_hides_no_block(channel, job):
     (ruling,) = intake.judged([weight], NOW)
     assert ruling.reject is Reject.UNAUTHORIZED and ruling.accepted is None
     assert ruling.block.header == header and ruling.block.share is None
-    assert not job.has_seen(weight.share_hash)
+    assert job.remembered == 0 and job.see(weight.share_hash)
 
 
 def test_a_block_carries_its_share_and_comes_once(channel, job):

@@ -107,7 +107,8 @@ class ChannelJob:
         last = self._last_root
         if last is not None and last[0] == extranonce:
             return last[1]
-        root = self._root(extranonce)
+        txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()      # as `_root`, without its call
+        root = fold_merkle_path(txid, self.job.template.merkle_path)
         self._last_root = extranonce, root
         return root
 
@@ -122,13 +123,16 @@ class ChannelJob:
         self._blocks = _with(self._blocks, share_hash)
         return True
 
-    def has_seen(self, share_hash: bytes) -> bool:
-        """The share was accepted before. It cannot have come under another key: its header belongs to this one."""
-        return self._seen is not None and share_hash in self._seen
+    def see(self, share_hash: bytes) -> bool:
+        """Remember an accepted share; False if it was accepted before.
 
-    def see(self, share_hash: bytes) -> None:
-        """Remember an accepted share."""
-        self._seen = _with(self._seen, share_hash)
+        It cannot have come under another key: its header belongs to this one.
+        """
+        seen = self._seen
+        if seen is not None and share_hash in seen:
+            return False
+        self._seen = _with(seen, share_hash)
+        return True
 
     def forget(self, share_hash: bytes) -> None:
         """The share could not be recorded: it may be sent again."""
@@ -292,7 +296,8 @@ class Channel:
         job, given = mine.job, mine.given
         if job.tip is not self.tip and job.tip != self.tip:
             return Reject.STALE
-        if not min_ntime <= ntime <= min(max(int(now.unix), given.ntime) + MAX_NTIME_AHEAD_S, job.tip.max_ntime):
+        if ntime < min_ntime or ntime > job.tip.max_ntime or (
+                ntime > given.ntime + MAX_NTIME_AHEAD_S and ntime > int(now.unix) + MAX_NTIME_AHEAD_S):
             return Reject.NTIME_OUT_OF_RANGE
         mask &= job.version_mask
         if (version ^ job.version) & ~mask:
@@ -301,9 +306,8 @@ class Channel:
             return Reject.DIFFICULTY_TOO_LOW
         if self._falls is not None and weight.value > self._allowed(given, now.monotonic) and not weight.is_block:
             return Reject.DIFFICULTY_TOO_LOW
-        if is_old_sequence or mine.has_seen(weight.share_hash):
+        if is_old_sequence or not mine.see(weight.share_hash):
             return Reject.DUPLICATE
-        mine.see(weight.share_hash)
         self.remembered += 1
         return None
 

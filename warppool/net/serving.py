@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class Serving(JobOffers):
         """Give a connection what came for it, or keep that for the connection's part of a later turn."""
         connection, turns = client.connection, self._turns
         if client.is_queued or client.is_full or client.turn == turns.number or connection.held or (
-                len(data) > connection.limits.bytes_per_turn or turns.is_late()):
+                len(data) > connection.limits.bytes_per_turn or time.monotonic() > turns.ends_at):
             is_little = len(data) <= LITTLE and client.waiting is None and not connection.held
             client.hold(data)
             if is_little:

@@ -45,7 +45,8 @@ class Turns:
     def __init__(self, length_s: float = TURN_S) -> None:
         self.number = 0
         self.length_s = length_s
-        self._began = self._rested = time.monotonic()
+        self._rested = time.monotonic()
+        self.ends_at = self._rested + length_s          # monotonic seconds
         self._line: deque[Client] = deque()
         self._ring: deque[Client] = deque()
         self._left: deque[Client] = deque()
@@ -63,13 +64,13 @@ class Turns:
     def begin(self, now: float) -> None:
         """A turn begins; with nothing in the ring the worker has just waited."""
         self.number += 1
-        self._began = now
+        self.ends_at = now + self.length_s
         if not self.has_more:
             self._rested = now
 
     def is_late(self) -> bool:
         """Whether this turn has lasted long enough."""
-        return time.monotonic() - self._began > self.length_s
+        return time.monotonic() > self.ends_at
 
     def queue(self, client: Client) -> None:
         """Give `client` its part of a later turn."""

@@ -99,7 +99,9 @@ class MachineConnection(JudgingConnection[Step], Generic[S]):
         """Go through what is there until it ends, the connection closes, or it has had its part of this turn."""
         session = self._session
         answers = session.answers
-        if answers.unanswered >= MAX_UNANSWERED or (self._bucket is not None and self._is_out_of_calls(now)):
+        # Whoever is held for nothing is within these bounds: each line asks for them.
+        if self.held is not _NOTHING and (answers.unanswered >= MAX_UNANSWERED or (
+                self._bucket is not None and self._is_out_of_calls(now))):
             self._lines.hold(data)
             self._hold(now)
             return

@@ -96,14 +96,15 @@ class ServerConnection(JudgingConnection[Step]):
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
         """Go through what is there until it ends, the connection closes, or it has had its part of this turn."""
         self._work = self.limits.work_per_turn
-        if self._is_full or (self._bucket is not None and self._is_out_of_calls(now)):
-            self._transport.hold(data)
-            self._hold(now)
-            return
-        if self.held and not self._read_frames(b"", now, events):
-            self._transport.hold(data)
-            return
-        self.held = _NOTHING
+        if self.held is not _NOTHING:                   # else it is within these bounds: each frame asks for them
+            if self._is_full or (self._bucket is not None and self._is_out_of_calls(now)):
+                self._transport.hold(data)
+                self._hold(now)
+                return
+            if not self._read_frames(b"", now, events):
+                self._transport.hold(data)
+                return
+            self.held = _NOTHING
         for plaintext in self._transport.open(data):
             if not self._read_frames(plaintext, now, events):
                 return
