@@ -80,7 +80,8 @@ class MiningServerSession(MachineSession):
     @property
     def wakes_at(self) -> float:
         """When vardiff is to be asked, or a subscribe has waited long enough."""
-        return min(self.work.wakes_at, self._claim_by)
+        due, claim_by = self.work.wakes_at, self._claim_by
+        return due if due < claim_by else claim_by          # `min` costs twice as much, at every step of a connection
 
     def idle_by(self, since: float, idle_timeout_s: float) -> float:
         """When it is idle, by its channel."""
