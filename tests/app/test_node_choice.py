@@ -296,7 +296,7 @@ def test_a_v1_machine_is_turned_away_too(tmp_path, nodes):
         machine = Machine(daemon.listeners[0].port, "alice.rig1")
         node.stop()
         await_true(lambda: sum(stats.connections for stats in daemon.stats(PATIENCE_S)) == 0)
-        await_true(lambda: is_turned_away(daemon.listeners[0].port))
+        assert is_turned_away(daemon.listeners[0].port)
         machine.close()
     finally:
         daemon.stop()
