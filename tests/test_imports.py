@@ -14,10 +14,10 @@ from typing import NamedTuple
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-CORE = {"errors", "limits", "events", "bitcoin", "mining", "noise", "sv1", "sv2", "translate"}
+CORE = {"errors", "limits", "transport", "events", "bitcoin", "mining", "noise", "sv1", "sv2", "translate"}
 RANKS = {name: rank for rank, names in enumerate((
-    ["errors"], ["limits"], ["events"], ["say"], ["threads"], ["files"], ["bitcoin"], ["mining"], ["noise"],
-    ["sv1", "sv2"],
+    ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["files"], ["bitcoin"],
+    ["mining"], ["noise"], ["sv1", "sv2"],
     ["translate"], ["net"], ["node"], ["ledger"], ["app"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 
