@@ -56,6 +56,10 @@ class WrongProtocol(RemoteProtocolError):
     """The first byte says that the peer speaks something else than this port does; the text names what."""
 
 
+class BadProxyHeader(RemoteProtocolError):
+    """A connection from a proxy that we trust does not begin with a PROXY header, or with one that is broken."""
+
+
 class MalformedPayload(RemoteProtocolError):
     """The payload of a frame is not the message that its number names."""
 

@@ -1,0 +1,168 @@
+"""What a port that takes any protocol makes of first bytes: whole, byte by byte, cut anywhere, and junk."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warppool.net.sniff import TEXT_NEEDED, TLS_NEEDED, WARP_SIZE, Guess, sniff
+
+WARP = b"\x20\x00" + bytes(range(100, 131)) + b"\x7f"
+PUBLISHED = bytes(range(0x80, 0xC0))
+SCENARIOS = sorted((Path(__file__).parents[1] / "firmware").glob("*.json"))
+
+
+def tls_hello(version: ssl.TLSVersion) -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = version
+    outbound = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outbound).do_handshake()
+    return outbound.read()
+
+
+TLS_12, TLS_13 = tls_hello(ssl.TLSVersion.TLSv1_2), tls_hello(ssl.TLSVersion.TLSv1_3)
+
+
+def first_words(path: Path) -> bytes:
+    """What a machine of the firmware lab says first."""
+    for step in json.loads(path.read_text(encoding="utf-8"))["steps"]:
+        if "send" in step:
+            return "".join(f"{line}\n" for line in step["send"]).encode()
+    raise AssertionError(path)
+
+
+def guesses(data: bytes) -> list[Guess]:
+    """What is known after each byte."""
+    return [sniff(data[:end]) for end in range(1, len(data) + 1)]
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_every_machine_of_the_lab_is_known_by_its_first_words_wherever_they_are_cut(path: Path) -> None:
+    words = first_words(path)
+    assert guesses(words) == [Guess.NOT_YET] * (TEXT_NEEDED - 1) + [Guess.V1] * (len(words) - TEXT_NEEDED + 1)
+
+
+@pytest.mark.parametrize("hello", [TLS_12, TLS_13])
+def test_a_tls_hello_is_known_by_eleven_bytes(hello: bytes) -> None:
+    assert guesses(hello) == [Guess.NOT_YET] * (TLS_NEEDED - 1) + [Guess.TLS] * (len(hello) - TLS_NEEDED + 1)
+
+
+def test_a_hello_in_the_oldest_and_the_newest_clothes() -> None:
+    assert sniff(bytes.fromhex("1603000050 0100004c 0300")) is Guess.TLS          # SSL 3: OpenSSL refuses it by name
+    assert sniff(bytes.fromhex("1603030200 010001fc 0303")) is Guess.TLS
+    assert sniff(bytes.fromhex("1603010006 01003fff 0303")) is Guess.TLS          # a long hello in small records
+
+
+@pytest.mark.parametrize("head", [
+    "1604010200 010001fc 0303",         # another version of the record
+    "1603050200 010001fc 0303",
+    "1603014001 01003ffd 0303",         # a record that is too long
+    "1603010005 010001fc 0303",         # or too short for a message with a version
+    "1603010200 020001fc 0303",         # no hello of a client
+    "1603010200 01010000 0303",         # a message that is too long
+    "1603010200 010001fc 0203",
+    "1603010200 010001fc 0305",
+    "1503010002 02280000 0000",         # an alert
+])
+def test_what_is_no_hello_is_not_taken_for_tls(head: str) -> None:
+    data = bytes.fromhex(head)
+    assert sniff(data) is Guess.NOT_YET                         # it may be the front of a key
+    assert sniff(data + bytes(24)) is Guess.PUBLISHED
+
+
+def test_warp_is_known_by_34_bytes_that_are_all() -> None:
+    assert guesses(WARP) == [Guess.NOT_YET] * (WARP_SIZE - 1) + [Guess.MAYBE_WARP]
+    assert sniff(WARP + b"\x00") is Guess.PUBLISHED             # a 35th byte: those 34 were the front of a key
+    assert sniff(WARP[:-1] + b"\x80") is Guess.NOT_YET          # no key of warp ends so: the rest is to come
+    assert sniff(b"\x20\x01" + WARP[2:]) is Guess.NOT_YET
+    assert sniff(b"\x21\x00" + WARP[2:]) is Guess.NOT_YET
+
+
+def test_the_published_profile_is_known_by_a_35th_byte() -> None:
+    assert guesses(PUBLISHED) == [Guess.NOT_YET] * WARP_SIZE + [Guess.PUBLISHED] * (64 - WARP_SIZE)
+
+
+@given(st.binary(min_size=64, max_size=64))
+def test_a_random_key_is_never_taken_for_anything_else(key: bytes) -> None:
+    """The odds against it are 10^7 and more; hypothesis, which looks for trouble, may find such a key all the same."""
+    known = [guess for guess in guesses(key) if guess is not Guess.NOT_YET]
+    is_text = key.lstrip(b" \t\r\n\x0b\x0c").startswith(b"{")
+    is_tls = key.startswith(b"\x16\x03")
+    assert is_text or is_tls or set(known[1:]) == {Guess.PUBLISHED}
+    assert known[0] in (Guess.PUBLISHED, Guess.MAYBE_WARP) or is_text or is_tls
+
+
+@pytest.mark.parametrize(("line", "guess"), [
+    (b"{}\n", Guess.V1),
+    (b'{"id":1}\r\n', Guess.V1),
+    (b'{"id": 1, "x": "\xc3\xa9"}\n', Guess.V1),
+    (b'\r\n \n{"id":1}\n', Guess.V1),                   # blank lines keep a connection alive
+    (b'{\t"id": 1,\t"method": "x"', Guess.V1),
+    (b'{"m": "\xc3\xa9\xe2\x82\xac\xf0\x9f\x8d\x95", "id": 1', Guess.V1),
+    (b'{"m": "\xff\xfe1234567890123456789012345678"', Guess.PUBLISHED),
+    (b"{no json}\n", Guess.NOT_YET),
+    (b"{\x00}\x00\n", Guess.NOT_YET),                   # UTF-16 is no V1
+    (b"{[[[[[[[[[[[[[[[[[[[[[[[", Guess.V1),            # text enough; its session says what is wrong
+    (b"[1]\n", Guess.NOT_YET),
+    (b"5\n", Guess.NOT_YET),
+    (b'"x"\n', Guess.NOT_YET),
+    (b"{", Guess.NOT_YET),
+    (b"", Guess.NOT_YET),
+    (b" ", Guess.NOT_YET),
+    (b"\n" * 35, Guess.PUBLISHED),
+    (b"\n" * 34 + b'{"id":1', Guess.NOT_YET),
+    (b"\n" * 35 + b'{"id":1', Guess.PUBLISHED),
+])
+def test_lines(line: bytes, guess: Guess) -> None:
+    assert sniff(line) is guess
+
+
+@given(st.dictionaries(st.text(), st.none() | st.integers() | st.text()), st.booleans(), st.data())
+def test_a_whole_object_on_a_line_is_v1_however_short(value: dict[str, object], is_ascii: bool,
+                                                      data: st.DataObject) -> None:
+    line = json.dumps(value, ensure_ascii=is_ascii).encode("utf-8", "replace") + b"\n"
+    assert sniff(line) is Guess.V1
+    assert sniff(line[:data.draw(st.integers(0, len(line)))]) in (Guess.NOT_YET, Guess.V1)
+
+
+@pytest.mark.parametrize(("data", "guess"), [
+    (b"GET / HTTP/1.1\r\n", Guess.HTTP),
+    (b"OPTIONS * HTTP/1.0\r\n\r\n", Guess.HTTP),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Guess.HTTP),
+    (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{}\n", Guess.PROXY),
+    (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", Guess.PROXY),
+    (b"GETTING", Guess.NOT_YET),
+    (b"\r\n\r\n", Guess.NOT_YET),
+    (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", Guess.PUBLISHED),
+    (b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00", Guess.NOT_YET),     # RDP
+    (b"\x00\x00\x00\xa4\xffSMBr\x00\x00\x00\x00\x08\x01\x40" + bytes(20), Guess.PUBLISHED),
+    (b"\x80\x9e\x01\x03\x01\x00u\x00\x00\x00 " + bytes(30), Guess.PUBLISHED),                           # SSL 2
+    (b"HELP\r\n", Guess.NOT_YET),
+])
+def test_what_a_port_scanner_sends(data: bytes, guess: Guess) -> None:
+    assert sniff(data) is guess
+
+
+@given(st.binary(max_size=80))
+def test_junk_is_known_once_and_stays_what_it_is(data: bytes) -> None:
+    """Whoever has been told is not told otherwise by more bytes, but for the 34 that a 35th makes another's."""
+    last = Guess.NOT_YET
+    for guess in guesses(data):
+        assert last in (Guess.NOT_YET, guess) or (last is Guess.MAYBE_WARP and guess is Guess.PUBLISHED)
+        last = guess
+    assert len(data) <= WARP_SIZE or last is not Guess.NOT_YET or b"{" in data
+
+
+@given(st.binary(max_size=120), st.sampled_from([b"", b"{", b"\x16\x03\x01", b"\x20\x00", b"GET ", b" {", b'{"id":']))
+def test_junk_behind_any_beginning_is_bounded(data: bytes, front: bytes) -> None:
+    """At most the blanks, and the front of one short line, are ever held without an answer."""
+    if sniff(front + data) is Guess.NOT_YET:
+        assert len(front + data) <= WARP_SIZE or len((front + data).lstrip(b" \t\r\n\x0b\x0c")) < TEXT_NEEDED

@@ -1,0 +1,114 @@
+"""Which protocol a peer speaks, told by the first bytes of its connection: for ports that take any of them.
+
+Pure: bytes in, a guess out. Text tells itself. The first message of the two kinds of Noise is random to look at, but
+for its length: a `warp` client sends 34 bytes (a length of 32, and a key whose last bit is clear) and then waits for the
+answer, a client of the published profile sends 64. So of one published client in 2^17 the first 34 bytes look like
+`warp`, and it is taken for that one only if they come alone and the 35th is late. It connects anew, with another key.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from enum import Enum
+from typing import Final
+
+from warppool.net.proxyheader import opens_proxy_header
+
+WARP_WAIT_S: Final = 0.1
+"""How long 34 bytes that look like `warp` wait for a 35th. A message of 64 bytes that TCP cuts comes whole within that,
+but for a packet that was lost."""
+
+TEXT_NEEDED: Final = 24
+"""Bytes of text, the brace included, that are Stratum V1 though the line has not ended: by chance one first message of
+the published profile in 10^12 begins so."""
+
+TLS_NEEDED: Final = 11
+"""Bytes of a TLS hello: header of the record, header of the message, version."""
+
+WARP_SIZE: Final = 34
+"""Bytes of the first message of `warp`: a length of two bytes, little-endian, and a key of 32."""
+
+_WARP_OPENS = b"\x20\x00"
+_BLANKS = b" \t\r\n\x0b\x0c"            # Stratum V1 machines may send blank lines
+_MAX_RECORD = 0x4000                    # bytes that one TLS record holds
+_HTTP_VERBS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE ",
+               b"PRI ")
+
+
+class Guess(Enum):
+    """What a connection speaks, as far as its first bytes tell."""
+
+    NOT_YET = "not yet"             # more bytes are needed
+    MAYBE_WARP = "maybe warp"       # `warp`, if no 35th byte comes within WARP_WAIT_S, or none can come any more
+    V1 = "v1"
+    TLS = "tls"
+    PUBLISHED = "published"         # Noise of the published profile, or anything else that is no text
+    HTTP = "http"                   # a browser or a health check
+    PROXY = "proxy"                 # a PROXY header, in a place where none is wanted
+
+
+def sniff(data: bytes) -> Guess:
+    """The protocol whose first bytes are `data`, all that came so far."""
+    text = data.lstrip(_BLANKS)
+    if text.startswith(b"{") and len(data) - len(text) <= WARP_SIZE:
+        guess = _as_text(text[:TEXT_NEEDED])
+        if guess is not None:
+            return guess
+    if data.startswith(b"\x16"):
+        if _opens_tls(data[:TLS_NEEDED]):
+            return Guess.TLS if len(data) >= TLS_NEEDED else Guess.NOT_YET
+    elif data.startswith(_HTTP_VERBS):
+        return Guess.HTTP
+    elif opens_proxy_header(data):
+        return Guess.PROXY
+    if len(data) > WARP_SIZE:
+        return Guess.PUBLISHED
+    if len(data) == WARP_SIZE and data.startswith(_WARP_OPENS) and data[-1] < 0x80:
+        return Guess.MAYBE_WARP
+    return Guess.NOT_YET
+
+
+def _as_text(text: bytes) -> Guess | None:
+    """What the front of a line is, which opens with a brace; None where Stratum V1 does not look so."""
+    line, end, _ = text.partition(b"\n")
+    if end:
+        return Guess.V1 if _is_object(line) else None
+    if not _is_text(text):
+        return None
+    return Guess.V1 if len(text) >= TEXT_NEEDED else Guess.NOT_YET
+
+
+def _is_text(front: bytes) -> bool:
+    """Whether it is UTF-8 without control characters, but for those that JSON has between words.
+
+    The last character may be cut.
+    """
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(front)
+    except UnicodeDecodeError:
+        return False
+    return all(letter >= " " or letter in "\t\r" for letter in text)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line.decode()), dict)
+    except ValueError:                          # not UTF-8, or no JSON
+        return False
+
+
+def _opens_tls(head: bytes) -> bool:
+    """Whether up to eleven bytes may begin a ClientHello: a record of type 22, a message of type 1, and lengths that fit.
+
+    Bytes: type, version (2), length of the record (2, big-endian); type, length of the message (3), version (2).
+    """
+    if head[1:2] not in (b"", b"\x03") or (len(head) > 2 and head[2] > 4):
+        return False
+    if len(head) >= 5 and not TLS_NEEDED - 5 <= int.from_bytes(head[3:5], "big") <= _MAX_RECORD:
+        return False
+    if head[5:6] not in (b"", b"\x01"):
+        return False
+    if len(head) >= 9 and int.from_bytes(head[6:9], "big") > _MAX_RECORD:
+        return False
+    return head[9:10] in (b"", b"\x03") and (len(head) <= 10 or head[10] <= 4)
