@@ -16,14 +16,14 @@ import pytest
 CHECKOUT = Path(__file__).parents[1]
 CORE = {"errors", "limits", "transport", "events", "bitcoin", "mining", "noise", "sv1", "sv2", "translate"}
 RANKS = {name: rank for rank, names in enumerate((
-    ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["files"], ["bitcoin"],
+    ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"], ["bitcoin"],
     ["mining"], ["noise"], ["sv1", "sv2"],
     ["translate"], ["net"], ["node"], ["ledger"], ["app"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 
 NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "time", "os", "random", "secrets",
                "logging", "subprocess", "signal", "sqlite3", "concurrent", "multiprocessing", "importlib",
-               "say", "threads", "files"}
+               "say", "threads", "loop", "files"}
 NOT_IN_NET = {"sv1", "sv2", "translate"}        # net moves bytes and knows no message
 DOORS = {"nacl": {"warppool/noise/primitives.py"}, "pbk": {"warppool/node/kernel.py"},
          "cryptography": {"warppool/app/democert.py"}}

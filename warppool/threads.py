@@ -10,12 +10,14 @@ from warppool.say import say
 log = logging.getLogger("warppool")
 
 
-class _Stop:
+class Stop:
+    """The class of STOP, which has one value."""
+
     def __repr__(self) -> str:
         return "STOP"
 
 
-STOP: Final = _Stop()
+STOP: Final = Stop()
 """The last item of a thread's queue: finish what came before it, then end."""
 
 

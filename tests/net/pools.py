@@ -125,7 +125,7 @@ class Pool:
                 inbox.put(Recorded(((block.conn_id, block.share.share_id),)))
 
         worker = Worker(index, inbox, self.reactor.mailbox, self.hasher, connect, record=record,
-                        refused=self.refusals.extend, found=found, dial=self.resolver.ask)
+                        refused=self.refusals.extend, found=found, dial=self.resolver.dial)
         self._threads.append(spawn(f"worker-{index}", worker.run, self.died.append))
         return worker
 

@@ -267,7 +267,7 @@ def test_a_stop_waits_for_no_dial(monkeypatch: pytest.MonkeyPatch) -> None:
     with silent() as hole, relays(port=hole.port) as running:
         clients = [running.client() for _ in range(20)]
         until(lambda: len(running.reactor._dialler._attempts) == 20)
-        running.resolver.ask(Connect(0, 99, "slow.example", 1, math.inf))
+        running.resolver.dial(Connect(0, 99, "slow.example", 1, math.inf))
         until(lambda: system.asked)
         for client in clients:
             client.sock.shutdown(socket.SHUT_WR)

@@ -68,7 +68,7 @@ class Scene:
 
     def ask(self, host: str, dial_id: int = 1, worker: int = 0, seconds: float = 60.0) -> float:
         deadline = time.monotonic() + seconds
-        self.resolver.ask(Connect(worker, dial_id, host, 3333, deadline))
+        self.resolver.dial(Connect(worker, dial_id, host, 3333, deadline))
         return deadline
 
     def to_reactor(self) -> ConnectTo:
@@ -197,7 +197,7 @@ def test_a_bug_costs_that_turn(scene: Scene, system: System, log_lines: LogLines
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", lambda self: 1 / 0)
         scene.ask("pool.example")
-        assert "event=resolver.failed" in log_lines.wait_for("resolver.failed")
+        assert "event=thread.failed thread=resolver" in log_lines.wait_for("thread.failed")
         log_lines.wait_for("ZeroDivisionError")
     assert threading.Thread.start is real
     scene.ask("pool.example", 2)

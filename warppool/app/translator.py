@@ -72,7 +72,7 @@ class Translator(House):
         connector = TranslatorConnector(self.config, self.certificate)
         self._connectors.append(connector)
         return Worker(index, self._inboxes[index], self._reactor.mailbox, self._hasher, connector,
-                      record=self._book, refused=self._count, found=_no_block, dial=self._resolver.ask,
+                      record=self._book, refused=self._count, found=_no_block, dial=self._resolver.dial,
                       log_limit=self._log_limit, awaits_records=False)
 
     def _book(self, shares: tuple[ShareAccepted, ...]) -> None:

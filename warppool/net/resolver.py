@@ -10,13 +10,14 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from warppool.loop import Loop, Report
 from warppool.net.inbox import ConnectFailed
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Address, ConnectTo, ReactorItem
-from warppool.threads import STOP
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,6 @@ MAX_ADDRESSES = 4
 
 MAX_LOOKUPS = 4
 """Names looked up at once. They can hang for half a minute, each on a thread; a translator has a few upstreams."""
-
-MAX_WAIT_S = 5.0
-"""The longest sleep, so that `beat` shows a living thread."""
 
 
 class Connect(NamedTuple):
@@ -48,8 +46,18 @@ class _Looked(NamedTuple):
     reason: str
 
 
-class Resolver:
-    """`run` is the body of the thread `resolver`; `inboxes` are the workers', by index.
+@dataclass(frozen=True, slots=True)
+class ResolverReport(Report):
+    """Since the start: dials that were handed on to the reactor, and those that failed before that."""
+
+    resolved: int
+    failed: int
+    waiting_dials: int          # for their name's address, now
+    lookups: int                # names with a thread, now
+
+
+class Resolver(Loop[Connect | _Looked]):
+    """The thread `resolver`; `inboxes` are the workers', by index.
 
     `getaddrinfo` cannot be interrupted, so each name is looked up on a throw-away daemon thread, the only daemon
     threads of the house: a name server that is silent holds up neither other names nor the end of the process. All
@@ -57,57 +65,38 @@ class Resolver:
     """
 
     def __init__(self, mailbox: Mailbox[ReactorItem], inboxes: Sequence[queue.Queue[Any]]) -> None:
-        self.beat = time.monotonic()
+        super().__init__("resolver")
         self._mailbox = mailbox
         self._inboxes = inboxes
-        self._inbox: queue.Queue[Any] = queue.Queue()
         self._waiting: dict[str, list[Connect]] = {}            # by name
         self._looking: set[str] = set()                         # names that have a thread
+        self._resolved = 0
+        self._failed = 0
 
-    def ask(self, connect: Connect) -> None:
-        """Have it dialled; any thread may ask, and none waits. An IP address needs no lookup and goes straight on."""
+    def dial(self, connect: Connect) -> None:
+        """Any thread: have it dialled. Nothing is waited for. An IP address needs no lookup and goes straight on."""
         address = numeric_address(connect.host)
         if address is None:
-            self._inbox.put(connect)
+            self.inbox.put(connect)
         else:
             self._pass_on(connect, (address,))
 
-    def stop(self) -> None:
-        """End the thread, whatever the system's resolver does; who still waits is not answered."""
-        self._inbox.put(STOP)
-
-    def run(self) -> None:
-        """Turn until `stop`."""
-        while self._turn():
-            pass
-
-    def _turn(self) -> bool:
-        items = self._next_items()
-        self.beat = time.monotonic()
-        try:
-            for item in items:
-                if item is STOP:
-                    return False
-                if isinstance(item, Connect):
-                    self._waiting.setdefault(item.host, []).append(item)
-                else:
-                    self._answer(item)
-            self._expire(self.beat)
+    def turn(self, items: list[Connect | _Looked]) -> float:
+        """Take names and what the system said of others. At a stop, who still waits is not answered."""
+        for item in items:
+            if isinstance(item, Connect):
+                self._waiting.setdefault(item.host, []).append(item)
+            else:
+                self._take_answer(item)
+        self._expire(time.monotonic())
+        if not self.is_stopping:
             self._look_up()
-        except Exception:
-            log.exception("event=resolver.failed")
-        return True
+        return min((connect.deadline for connect in chain.from_iterable(self._waiting.values())), default=math.inf)
 
-    def _next_items(self) -> list[Any]:
-        """All that waits in the inbox; nothing if a deadline comes first."""
-        due = min((connect.deadline for connect in chain.from_iterable(self._waiting.values())), default=math.inf)
-        try:
-            items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, due - time.monotonic())))]
-        except queue.Empty:
-            return []
-        for _ in range(self._inbox.qsize()):                    # nobody else takes from it
-            items.append(self._inbox.get_nowait())
-        return items
+    def report(self) -> ResolverReport:
+        """How many names were found, and how many are waited for."""
+        return ResolverReport(*self.vitals(), resolved=self._resolved, failed=self._failed, lookups=len(self._looking),
+                              waiting_dials=sum(map(len, self._waiting.values())))
 
     def _look_up(self) -> None:
         """Give threads to names that have none, while there are not too many."""
@@ -115,13 +104,14 @@ class Resolver:
             if len(self._looking) >= MAX_LOOKUPS:
                 return
             if host not in self._looking:
-                threading.Thread(target=_look_up, args=(host, self._inbox), name="lookup", daemon=True).start()
+                threading.Thread(target=_look_up, args=(host, self.inbox), name="lookup", daemon=True).start()
                 self._looking.add(host)
 
-    def _answer(self, looked: _Looked) -> None:
+    def _take_answer(self, looked: _Looked) -> None:
         self._looking.discard(looked.host)
         for connect in self._waiting.pop(looked.host, ()):
             if looked.addresses:
+                self._resolved += 1
                 self._pass_on(connect, looked.addresses)
             else:
                 self._fail(connect, looked.reason)
@@ -144,6 +134,7 @@ class Resolver:
         self._mailbox.post(ConnectTo(connect.worker, connect.dial_id, with_port, connect.deadline))
 
     def _fail(self, connect: Connect, reason: str) -> None:
+        self._failed += 1
         self._inboxes[connect.worker].put(ConnectFailed(connect.dial_id, f"{connect.host}: {reason}"))
 
 
