@@ -12,13 +12,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.app.test_changes import translator_of
 from tests.app.test_config import ADDRESS, MAIN_ADDRESS, SECRETS
 from tests.node.stub import Mood, RpcFault, StubNode
 from warppool.app import check as module
 from warppool.app import findings
 from warppool.app.cli import main
+from warppool.app.config import read_config
 from warppool.app.democert import self_signed
 from warppool.app.lock import DataDirLock
+from warppool.app.running import write_running
 from warppool.node.calls import CALLS, METHODS
 
 ANYONES = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
@@ -36,13 +39,14 @@ def node(tmp_path):
 def check(tmp_path, node, capsys):
     """Write a configuration for `node`, run the command; (status, lines)."""
 
-    def run(more: str = LISTEN, pool: str = "data_dir = 'data'", mode: int = 0o600) -> tuple[int, list[str]]:
+    def run(more: str = LISTEN, pool: str = "data_dir = 'data'", mode: int = 0o600,
+            options: tuple[str, ...] = ()) -> tuple[int, list[str]]:
         (tmp_path / "warppool.toml").write_text(
             f'[pool]\nnetwork = "regtest"\npayout_address = "{ADDRESS}"\n{pool}\n{more}'
             f'[[node]]\nurl = "{node.url}"\ncookie_file = "cookie"\n', encoding="utf-8")
         (tmp_path / "secrets.toml").write_text(SECRETS)
         (tmp_path / "secrets.toml").chmod(mode)
-        status = main(["check", "-c", str(tmp_path / "warppool.toml")])
+        status = main(["check", "-c", str(tmp_path / "warppool.toml"), *options])
         out, err = capsys.readouterr()
         assert err == ""
         lines = [line.replace(f"{tmp_path}/", "").replace(node.url, "URL") for line in out.splitlines()]
@@ -412,3 +416,52 @@ def test_the_embedded_chain_is_asked_for_by_its_extra(check, node, tmp_path, mon
     status, lines = check(more)
     assert status == 1
     assert "pip install 'warppool[regtest]'" in graded(lines, "error")[0]
+
+
+# --- what a reload would change ---------------------------------------------------------------------------------------
+
+DIFF = ("--diff", "--no-network")
+
+
+def test_without_network_only_files_are_read(check, node, tmp_path, monkeypatch):
+    for name in ("holder", "ports", "data_dir", "files", "clock", "JsonRpc"):
+        monkeypatch.setattr(module, name, None)
+    status, lines = check(options=DIFF)
+    assert (status, node.calls) == (0, [])
+    assert [line.split(":")[0] for line in lines] == ["ok config", "ok secrets", "ok diff"]
+    assert lines[-1] == "ok diff: data has no running.toml: nothing has run there"
+    assert not (tmp_path / "data").exists()
+
+
+def test_each_key_that_differs_has_a_line_and_the_status_stays_0(check, tmp_path):
+    check(options=DIFF)
+    (tmp_path / "data").mkdir()
+    write_running(tmp_path / "data", read_config(tmp_path / "warppool.toml", {}))
+    assert check(options=DIFF)[1][-1] == "ok diff: nothing differs from what runs, as data/running.toml has it"
+    status, lines = check(LISTEN + "workers = 2\n[difficulty]\nmin = 0.5\nstart = 9\n",
+                          pool="data_dir = 'data'\ncoinbase_tag = '/mine/'", options=DIFF)
+    assert status == 0
+    assert lines[2:] == [
+        'ok pool.coinbase_tag: "/warppool/" becomes "/mine/": a reload makes it count from the next job on',
+        "warn stratum.workers: 1 becomes 2: it needs a restart",
+        "ok difficulty.start: 1024.0 becomes 9: a reload makes it count for who comes then",
+        "ok difficulty.min: 0.001 becomes 0.5: a reload makes it count from the next job on"]
+
+
+def test_a_mistake_is_status_1_so_that_a_reload_stops(check, tmp_path):
+    status, lines = check(pool="colour = 1", options=DIFF)
+    assert status == 1 and len(lines) == 1 and "colour is not known" in lines[0]
+    (tmp_path / "fullchain.pem").write_text("junk")
+    status, lines = check(LISTEN + 'tls_listen = ["127.0.0.1:0"]\n', options=DIFF)
+    assert status == 1 and any(line.startswith("error stratum.tls_key: ") for line in lines)
+
+
+def test_a_running_toml_that_cannot_be_read_is_no_mistake_of_the_file(check, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/running.toml").write_text("colour = 1")
+    status, lines = check(options=DIFF)
+    assert status == 0 and lines[-1].startswith("warn diff: data/running.toml: colour is not known")
+    assert lines[-1].endswith("the next start writes that file anew")
+    (tmp_path / "data/running.toml").unlink()
+    write_running(tmp_path / "data", translator_of())
+    assert check(options=DIFF)[1][-1].startswith("warn diff: data is that of another program")

@@ -287,6 +287,8 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + "[[node]]\nurl = 1", "node.url holds 1: it takes http://HOST:PORT"),
     (POOL + "[[node]]\nuser = 1", "node.user holds 1: it takes text"),
     (POOL + "[[node]]\nuser = 'a'\ncookie_file = '/c'", 'node.cookie_file holds "/c": it takes either cookie_file or'),
+    (POOL + "[[node]]\nurl = 'http://A:1'\n[[node]]\nurl = 'http://a:1/'", 'node[1].url holds "http://a:1/": that node '
+     "stands there twice, and nodes are known by their URL: remove one of the two"),
     (POOL + "[[node]]\nsource = 'regtest'\n[[node]]\nsource = 'regtest'",
      'node[1].source holds "regtest": one embedded chain is all that data_dir holds'),
     (f"[pool]\npayout_address = '{MAIN_ADDRESS}'\n[[node]]\nsource = 'regtest'",
@@ -377,7 +379,8 @@ def test_secrets_may_come_from_files_that_the_environment_names(read, tmp_path):
     for name, text in (("key", "09" * 32 + "\n"), ("passwords", "hunter2\ncorrect horse\n"), ("network", "regtest\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o444)
-    config = read(POOL.replace("regtest", "signet", 1) + "[[node]]\nuser = 'a'\n[[node]]\nuser = 'b'\n", environ={
+    nodes = "[[node]]\nuser = 'a'\n[[node]]\nurl = 'http://b:1'\nuser = 'b'\n"
+    config = read(POOL.replace("regtest", "signet", 1) + nodes, environ={
         "WARPPOOL__SECRETS__SV2_STATIC_PRIV_KEY_HEX_FILE": str(tmp_path / "key"),
         "WARPPOOL__SECRETS__NODE_PASSWORDS_FILE": str(tmp_path / "passwords"),
         "WARPPOOL__POOL__NETWORK_FILE": str(tmp_path / "network")})

@@ -12,6 +12,8 @@ from tests.app.test_greeting import SECRET, Pool, after_hearing, listening, talk
 from tests.net.far import closed_port
 from warppool.app.cli import main
 from warppool.app.lock import DataDirLock
+from warppool.app.running import write_running
+from warppool.app.translatorconfig import read_translator_config
 from warppool.noise.primitives import public_key
 
 LISTEN = '[stratum]\nlisten = ["127.0.0.1:0"]\n'
@@ -105,3 +107,19 @@ def test_a_certificate_is_looked_at(check):
 def test_a_silence_shorter_than_a_pools_breath_is_a_warning(check):
     _, lines = check(closed_port(), translator="silence_s = 20")
     assert any(line.startswith("warn translator.silence_s: 20 s is short") for line in lines)
+
+
+def test_without_network_only_files_are_read_and_what_differs_is_told(tmp_path, capsys):
+    path = tmp_path / "translator.toml"
+    text = (f'{LISTEN}[translator]\ndata_dir = "data"\n[[upstream]]\nurl = "{url(closed_port(), SECRET)}"\n'
+            'user_identity = "farm"\n')
+    path.write_text(text)
+    (tmp_path / "data").mkdir()
+    write_running(tmp_path / "data", read_translator_config(path, {}))
+    path.write_text(text.replace('data"\n', 'data"\nmode = "channels"\ngrace_s = 5\n'))
+    assert main(["check", "-c", str(path), "--diff", "--no-network"]) == 0
+    lines = capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines()
+    assert lines == [
+        'ok config: translator.toml is read, a translator\'s, with mode = "channels"',
+        'warn translator.mode: "connection" becomes "channels": it needs a restart',
+        "ok translator.grace_s: 60 becomes 5: a reload makes it count at once"]

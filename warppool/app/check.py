@@ -13,7 +13,7 @@ from typing import Any
 
 from warppool.app.config import TAG_CUT, UNGUARDED, start_off_range, unserved
 from warppool.app.connector import doors_of
-from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
+from warppool.app.findings import Finding, clock, data_dir, differences, files, ports, tls
 from warppool.app.lock import holder
 from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.translatorcheck import translator_findings
@@ -38,30 +38,54 @@ MAX_PEER_OFFSET_S = 10
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print a line for each finding; 1 if any of them is an error."""
+    """Print a line for each finding; 1 if any of them is an error. What differs from what runs is none."""
     worst = 0
-    for finding in findings(args.config):
+    for finding in findings(args.config, has_network=not args.no_network, has_diff=args.diff):
         print(f"{finding.grade} {finding.key}: {' '.join(finding.sentence.split())}", flush=True)
         worst = max(worst, finding.grade == "error")
     return int(worst)
 
 
-def findings(path: Path) -> Iterator[Finding]:
-    """What there is to say about the configuration at `path` and the machine around it."""
+def findings(path: Path, *, has_network: bool = True, has_diff: bool = False) -> Iterator[Finding]:
+    """What there is to say about the configuration at `path` and the machine around it.
+
+    Without network only files are read: no port, no lock, no node and no upstream is tried. With diff each key that
+    differs from what the daemon of that data_dir runs with has a line.
+    """
     try:
         config = read_either(path)
     except ConfigError as exc:
         yield Finding("error", "config", str(exc))
         return
     if isinstance(config, TranslatorConfig):
-        yield from translator_findings(path, config)
+        yield from translator_findings(path, config, has_network=has_network)
     else:
-        yield from _pool_findings(path, config)
+        yield from _pool_findings(path, config, has_network)
+    if has_diff:
+        yield from differences(config)
 
 
-def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
-    stratum, folder = config.stratum, config.pool.data_dir
+def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Finding]:
     yield Finding("ok", "config", f"{path} is read, for {config.pool.network}, paying to {config.pool.payout_address}")
+    yield from _odd_values(config)
+    if config.secrets.sv2_static_priv_key is not None:
+        public = public_key(config.secrets.sv2_static_priv_key)
+        yield Finding("ok", "secrets", f"miners pin the public key {public.hex()}")
+    if has_network:
+        yield from _machine(config)
+    if config.stratum.tls_listen:
+        yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
+    if has_network:
+        yield files(config.stratum.max_connections)
+        yield clock(time.time())
+        tips: dict[str, int] = {}
+        for index, node in enumerate(config.nodes):
+            yield from _node(f"node[{index}]", node, config.pool, tips)
+        yield from _lagging(tips, config.pool.behind_blocks)
+
+
+def _odd_values(config: Config) -> Iterator[Finding]:
+    """What is no mistake, and may still not be what was meant."""
     if not is_guarded(config.pool.payout_script):
         yield Finding("warn", "pool.payout_address", f"{UNGUARDED}: use an address of today")
     if config.pool.is_tag_cut:
@@ -70,20 +94,13 @@ def _pool_findings(path: Path, config: Config) -> Iterator[Finding]:
         yield Finding("warn", "difficulty.start", odd)
     for key in unserved(config):
         yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
-    if config.secrets.sv2_static_priv_key is not None:
-        public = public_key(config.secrets.sv2_static_priv_key)
-        yield Finding("ok", "secrets", f"miners pin the public key {public.hex()}")
+
+
+def _machine(config: Config) -> Iterator[Finding]:
+    folder = config.pool.data_dir
     owner = holder(folder)
     yield data_dir(folder, "pool.data_dir", owner)
-    yield from ports(doors_of(stratum), owner)
-    if stratum.tls_listen:
-        yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
-    yield files(stratum.max_connections)
-    yield clock(time.time())
-    tips: dict[str, int] = {}
-    for index, node in enumerate(config.nodes):
-        yield from _node(f"node[{index}]", node, config.pool, tips)
-    yield from _lagging(tips, config.pool.behind_blocks)
+    yield from ports(doors_of(config.stratum), owner)
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------

@@ -202,8 +202,12 @@ def _add_demo(commands: Commands[_Parser]) -> None:
 
 def _add_check(commands: Commands[_Parser]) -> None:
     sentence = "read the configuration, ask node or upstreams, ports, certificate, clock and limits"
-    _with_config(_add(commands, "check", sentence, _late("check")),
-                 "warppool.toml, with secrets.toml beside it, or translator.toml")
+    parser = _with_config(_add(commands, "check", sentence, _late("check")),
+                          "warppool.toml, with secrets.toml beside it, or translator.toml")
+    parser.add_argument("--diff", action="store_true",
+                        help="say of each key that differs from what runs when a reload makes it count")
+    parser.add_argument("--no-network", action="store_true",
+                        help="read files only: try no port, no lock, no node and no upstream")
 
 
 def _add_mine(commands: Commands[_Parser]) -> None:

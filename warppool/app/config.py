@@ -40,6 +40,7 @@ from warppool.bitcoin.address import AddressError, script_of
 from warppool.errors import ConfigError
 from warppool.ledger.url import database_path
 from warppool.mining.job import MAX_TAG_SIZE
+from warppool.node.httpline import NodeAddress
 
 
 def read_config(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True) -> Config:
@@ -73,6 +74,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                               f"(umask 077; warppool-keygen >> {folder / 'secrets.toml'}), "
                               "or switch Stratum V2 off by sv2_listen = []")
         nodes = _with_passwords(nodes, secrets)
+    _check_urls(nodes, sections)
     ledger = _with_path(sections.one("ledger"), pool.data_dir, sections.where("ledger", "url"))
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
                   ledger=ledger, log=sections.one("log"), secrets=secrets or Secrets())
@@ -216,3 +218,16 @@ def _check_nodes(nodes: list[NodeConfig], sections: Sections, pool: PoolConfig) 
         if node.user and sections.is_given("node", "cookie_file", index):
             raise ConfigError(f"{sections.where('node', 'cookie_file', index)} holds {shown(str(node.cookie_file))}: "
                               "it takes either cookie_file or user, not both")
+
+
+def _check_urls(nodes: list[NodeConfig], sections: Sections) -> None:
+    """Journal and log know a node by a number, and the number by the URL: no URL twice."""
+    seen: set[NodeAddress] = set()
+    for index, node in enumerate(nodes):
+        if node.source != "rpc":
+            continue
+        address = NodeAddress.parse(node.url)
+        if address in seen:
+            raise ConfigError(f"{sections.where('node', 'url', index)} holds {shown(node.url)}: that node stands there "
+                              "twice, and nodes are known by their URL: remove one of the two")
+        seen.add(address)

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
+from warppool.app.changes import changes_between
 from warppool.app.connector import Door
 from warppool.app.mounts import require_mount
+from warppool.app.options import Config, Effect
+from warppool.app.running import FILE_NAME, data_dir_of, read_running
+from warppool.app.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NotNow
 from warppool.net.limits import RESERVED_FDS
 from warppool.net.listener import listen
@@ -104,6 +108,28 @@ def tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
         yield Finding("warn", CERT_KEY, trouble.sentence)
     if key.stat().st_mode & 0o004:
         yield Finding("warn", KEY_KEY, f"everybody on this machine may read {key}: chmod 640 {key}")
+
+
+def differences(config: Config | TranslatorConfig) -> Iterator[Finding]:
+    """Each key in which the file differs from what the daemon of its data_dir runs with. Secrets are not compared."""
+    data_dir = data_dir_of(config)
+    try:
+        running = read_running(data_dir)
+    except ConfigError as exc:
+        yield Finding("warn", "diff", f"{exc}: the next start writes that file anew")
+        return
+    if running is None:
+        yield Finding("ok", "diff", f"{data_dir} has no {FILE_NAME}: nothing has run there")
+        return
+    if type(running) is not type(config):
+        yield Finding("warn", "diff", f"{data_dir} is that of another program: name another data_dir")
+        return
+    changes = changes_between(running, config, with_secrets=False)      # type: ignore[type-var]
+    for change in changes:
+        grade = "warn" if change.on_reload is Effect.RESTART else "ok"
+        yield Finding(grade, change.key, f"{change.old} becomes {change.new}: {change.on_reload.words}")
+    if not changes:
+        yield Finding("ok", "diff", f"nothing differs from what runs, as {data_dir / FILE_NAME} has it")
 
 
 def files(wanted: int, fds_each: int = 1) -> Finding:

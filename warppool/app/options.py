@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -55,6 +56,19 @@ class Kind:
     """The environment gives it as it stands; every other kind is written there as a TOML value."""
 
 
+class Effect(Enum):
+    """When a key takes effect that was changed before a SIGHUP: the word of log and reference, and a sentence."""
+
+    NOW = ("at once", "a reload makes it count at once")
+    NEXT_JOB = ("next job", "a reload makes it count from the next job on")
+    NEWCOMERS = ("newcomers", "a reload makes it count for who comes then")
+    RESTART = ("restart", "it needs a restart")
+
+    def __init__(self, word: str, words: str) -> None:
+        self.word = word
+        self.words = words
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """What is declared of one key; `default` is a TOML value, None where the key has no fixed one."""
@@ -64,6 +78,7 @@ class Option:
     sentence: str
     is_required: bool
     is_secret: bool
+    on_reload: Effect
 
 
 # --- kinds ------------------------------------------------------------------------------------------------------------
@@ -186,18 +201,18 @@ DIFFICULTY: Final = number("1e-10", "1e30")
 
 # --- declarations -----------------------------------------------------------------------------------------------------
 
-def option(kind: Kind, default: object, sentence: str, *, key: str = "", is_required: bool = False,
-           is_secret: bool = False) -> Any:
+def option(kind: Kind, default: object, sentence: str, *, on_reload: Effect = Effect.RESTART, key: str = "",
+           is_required: bool = False, is_secret: bool = False) -> Any:
     """A field that is a key; `key` where it is not called like the field."""
-    metadata = {"option": Option(kind, default, sentence, is_required, is_secret), "key": key}
+    metadata = {"option": Option(kind, default, sentence, is_required, is_secret, on_reload), "key": key}
     if is_required:
         return field(metadata=metadata, repr=not is_secret)
     return field(default=None if default is None else kind.read(default), metadata=metadata, repr=not is_secret)
 
 
-def derived(default: object, is_secret: bool = False) -> Any:
-    """A field that `config.py` works out from keys."""
-    return field(default=default, repr=not is_secret)
+def derived(default: object, *, of: str, is_secret: bool = False) -> Any:
+    """A field that `config.py` works out from keys, first of all from the field `of`, and that changes with that."""
+    return field(default=default, metadata={"of": of}, repr=not is_secret)
 
 
 def as_in(section: type[Any], name: str) -> Any:
@@ -234,22 +249,26 @@ class PoolConfig:
         text("an address of the network", is_empty_allowed=False), None, "The coinbase pays here.", is_required=True)
     coinbase_tag: str = option(
         text(f"text of at most {MAX_TAG_SIZE} bytes", LONGEST_TAG_BEFORE), "/warppool/",
-        "Stands in the coinbase of every block, for all to read.")
+        "Stands in the coinbase of every block, for all to read.", on_reload=Effect.NEXT_JOB)
     data_dir: Path = option(
         PATH, None, "Ledger and block journal; $STATE_DIRECTORY, else /var/lib/warppool if writable, "
         "else $XDG_STATE_HOME/warppool.")
     behind_blocks: int = option(
-        whole(1, 1000), 1, "How many blocks a node may be behind the best tip; one further behind is not mined.")
-    behind_s: int = option(whole(1, 86_400), 10, "Seconds after which a node that is behind is called lagging.")
+        whole(1, 1000), 1, "How many blocks a node may be behind the best tip; one further behind is not mined.",
+        on_reload=Effect.NOW)
+    behind_s: int = option(
+        whole(1, 86_400), 10, "Seconds after which a node that is behind is called lagging.", on_reload=Effect.NOW)
     return_after_s: int = option(
-        whole(0, 604_800), 300, "Seconds for which the first node must have kept up before it is mined again.")
+        whole(0, 604_800), 300, "Seconds for which the first node must have kept up before it is mined again.",
+        on_reload=Effect.NOW)
     work_max_age_s: int = option(
         whole(1, 86_400), 180,
-        "Seconds without an answer of any node after which miners are sent away, to their other pools.")
+        "Seconds without an answer of any node after which miners are sent away, to their other pools.",
+        on_reload=Effect.NOW)
     server_id: int = option(whole(0, 255), 0, "Unique among the servers of one pool.")
-    payout_script: bytes = derived(b"")
+    payout_script: bytes = derived(b"", of="payout_address")
     """The output script of `payout_address`."""
-    is_tag_cut: bool = derived(False)
+    is_tag_cut: bool = derived(False, of="coinbase_tag")
     """`coinbase_tag` was longer than MAX_TAG_SIZE bytes and has lost its end."""
 
 
@@ -260,8 +279,8 @@ class StratumConfig:
     listen: tuple[Address, ...] = option(
         ADDRESSES, ["[::]:3333"], "Stratum V1, plain; [] switches it off; [::] also takes IPv4.")
     tls_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V1 over TLS, conventionally port 4333.")
-    tls_cert: Path = option(PATH, "fullchain.pem", "Certificate chain for tls_listen.")
-    tls_key: Path = option(PATH, "privkey.pem", "Private key for tls_listen.")
+    tls_cert: Path = option(PATH, "fullchain.pem", "Certificate chain for tls_listen.", on_reload=Effect.NEWCOMERS)
+    tls_key: Path = option(PATH, "privkey.pem", "Private key for tls_listen.", on_reload=Effect.NEWCOMERS)
     sv2_listen: tuple[Address, ...] = option(
         ADDRESSES, ["[::]:34254"], "Stratum V2, warp profile; needs sv2_static_priv_key_hex in secrets.toml.")
     sv2_spec_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V2, spec profile.")
@@ -269,27 +288,33 @@ class StratumConfig:
         either(4, 8), 8, "Bytes of extranonce that a Stratum V1 miner rolls; some count wrong with any other size.")
     workers: int = option(
         whole(1, 32), 1, "Worker threads: 1 costs least per share, 2 tell thousands of miners sooner.")
-    max_connections: int = option(whole(0, 1_000_000), 0, "0: what the file-descriptor limit allows.")
+    max_connections: int = option(
+        whole(0, 1_000_000), 0, "0: what the file-descriptor limit allows.", on_reload=Effect.NEWCOMERS)
     max_per_ip: int = option(
         whole(-1, 1_000_000), -1, "Connections from one address (IPv6: from one /64); 0: no limit; -1: half of "
-        "max_connections but at least 1000, and loopback is not counted.")
+        "max_connections but at least 1000, and loopback is not counted.", on_reload=Effect.NEWCOMERS)
     idle_timeout_s: int = option(
         whole(1, 86_400), 600,
-        "Seconds without an accepted share, or a channel (V2), before a miner is let go; slow ones have longer.")
+        "Seconds without an accepted share, or a channel (V2), before a miner is let go; slow ones have longer.",
+        on_reload=Effect.NEWCOMERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifficultyConfig:
     """How hard shares are; the network's difficulty wins over all of these."""
 
-    start: Decimal = option(DIFFICULTY, Decimal("1024.0"), "For a miner that declares no hash rate.")
-    min: Decimal = option(DIFFICULTY, Decimal("0.001"), "No share is easier than this.")
-    max: Decimal = option(number("1e-10", "1e30", has_zero=True), 0, "No share is harder than this; 0: no limit.")
+    start: Decimal = option(
+        DIFFICULTY, Decimal("1024.0"), "For a miner that declares no hash rate.", on_reload=Effect.NEWCOMERS)
+    min: Decimal = option(DIFFICULTY, Decimal("0.001"), "No share is easier than this.", on_reload=Effect.NEXT_JOB)
+    max: Decimal = option(
+        number("1e-10", "1e30", has_zero=True), 0, "No share is harder than this; 0: no limit.",
+        on_reload=Effect.NEXT_JOB)
     shares_per_minute: Decimal = option(
-        number("0.01", "6000"), Decimal("12.0"), "Wanted of each channel; difficulty follows its hash rate.")
+        number("0.01", "6000"), Decimal("12.0"), "Wanted of each channel; difficulty follows its hash rate.",
+        on_reload=Effect.NOW)
     max_shares_per_minute: Decimal = option(
         number("0.01", "1e6", has_zero=True), 600, "More from one channel make it harder, over fd=, d= and max; where "
-        "it is not set, at least 3 x shares_per_minute; 0: no limit.")
+        "it is not set, at least 3 x shares_per_minute; 0: no limit.", on_reload=Effect.NOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,11 +323,13 @@ class NodeConfig:
 
     source: str = option(
         choice("rpc", "regtest", later="tdp"), "rpc", "rpc, or regtest: an embedded chain, needs the extra [regtest].")
-    url: str = option(NODE_URL, "http://127.0.0.1:8332", "Where the node answers RPC.")
-    cookie_file: Path = option(PATH, "/var/lib/bitcoind/.cookie", "The node's cookie; read anew when it changes.")
+    url: str = option(NODE_URL, "http://127.0.0.1:8332", "Where the node answers RPC.", on_reload=Effect.NOW)
+    cookie_file: Path = option(
+        PATH, "/var/lib/bitcoind/.cookie", "The node's cookie; read anew when it changes.", on_reload=Effect.NOW)
     user: str = option(
-        text(), "", "RPC user, instead of the cookie; the password is the next of node_passwords in secrets.toml.")
-    password: str = derived("", is_secret=True)
+        text(), "", "RPC user, instead of the cookie; the password is the next of node_passwords in secrets.toml.",
+        on_reload=Effect.NOW)
+    password: str = derived("", of="user", is_secret=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,8 +339,9 @@ class LedgerConfig:
     url: str = option(
         text("sqlite:///FILE", 4096), "sqlite:///shares.db", "Where the books are kept; relative to data_dir.")
     durability: str = option(
-        choice("commit", "none"), "commit", "commit: a share is answered once it is on the disk; none: at once.")
-    path: Path = derived(Path("shares.db"))
+        choice("commit", "none"), "commit", "commit: a share is answered once it is on the disk; none: at once.",
+        on_reload=Effect.NOW)
+    path: Path = derived(Path("shares.db"), of="url")
     """The SQLite file of `url`."""
 
 
@@ -321,7 +349,8 @@ class LedgerConfig:
 class LogConfig:
     """The journal."""
 
-    level: str = option(choice("debug", "info", "warning", "error"), "info", "The least that is logged.")
+    level: str = option(
+        choice("debug", "info", "warning", "error"), "info", "The least that is logged.", on_reload=Effect.NOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +361,7 @@ class Secrets:
         KEY, None, "The pool's static key, as warppool-keygen prints it; needed for stratum.sv2_listen.",
         key="sv2_static_priv_key_hex", is_secret=True)
     node_passwords: tuple[str, ...] = option(
-        TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True)
+        TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True, on_reload=Effect.NOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

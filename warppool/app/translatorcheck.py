@@ -18,18 +18,21 @@ SHORT_SILENCE_S = 60
 """Pools have something to say every 30 s or so, since machines drop them after 60 s."""
 
 
-def translator_findings(path: Path, config: TranslatorConfig) -> Iterator[Finding]:
-    """What there is to say about the configuration at `path` and the machine around it."""
+def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bool = True) -> Iterator[Finding]:
+    """What there is to say about the configuration at `path` and the machine around it; without network, of files."""
     stratum, translator = config.stratum, config.translator
     yield Finding("ok", "config", f"{path} is read, a translator's, with mode = \"{translator.mode}\"")
     if translator.silence_s < SHORT_SILENCE_S:
         yield Finding("warn", "translator.silence_s", f"{translator.silence_s} s is short: a pool that has no new work "
                       f"for so long would be left; {SHORT_SILENCE_S} or more is safe")
-    owner = holder(translator.data_dir)
-    yield data_dir(translator.data_dir, "translator.data_dir", owner)
-    yield from ports(doors_of(stratum), owner)
+    if has_network:
+        owner = holder(translator.data_dir)
+        yield data_dir(translator.data_dir, "translator.data_dir", owner)
+        yield from ports(doors_of(stratum), owner)
     if stratum.tls_listen:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
+    if not has_network:
+        return
     yield files(stratum.max_connections, fds_each(config))
     yield clock(time.time())
     for index, upstream in enumerate(config.upstreams):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from warppool.app.config import config_of as pool_config_of
 from warppool.app.config import read_secrets
-from warppool.app.options import TRANSLATOR_MARK, Config
+from warppool.app.options import TRANSLATOR_MARK, Config, Secrets
 from warppool.app.reading import Sections, check_doors, default_data_dir, read_sections, read_toml, shown
 from warppool.app.translatoroptions import TRANSLATOR_FORM, MachinesConfig, TranslatorConfig
 from warppool.errors import ConfigError
@@ -33,10 +33,16 @@ def read_either(path: Path, environ: Mapping[str, str] = os.environ, *, with_sec
                 ) -> Config | TranslatorConfig:
     """Read the pool's file or the translator's, which is known by its [[upstream]]; ConfigError."""
     document, folder = read_toml(path), path.absolute().parent
+    secrets = read_secrets(folder, environ) if with_secrets and TRANSLATOR_MARK not in document else None
+    return either_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
+
+
+def either_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets | None, environ: Mapping[str, str],
+              source: str) -> Config | TranslatorConfig:
+    """Check a document of the pool's or of the translator's, which has no secrets; ConfigError."""
     if TRANSLATOR_MARK in document:
-        return translator_config_of(document, folder=folder, environ=environ, source=str(path))
-    secrets = read_secrets(folder, environ) if with_secrets else None
-    return pool_config_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
+        return translator_config_of(document, folder=folder, environ=environ, source=source)
+    return pool_config_of(document, folder=folder, secrets=secrets, environ=environ, source=source)
 
 
 def books_of(config: Config | TranslatorConfig) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ from warppool.app.options import (
     PATH,
     TRANSLATOR_MARK,
     Address,
+    Effect,
     Form,
     Kind,
     LogConfig,
@@ -83,20 +84,23 @@ class TranslationConfig:
         "connection: each machine has an upstream connection of its own; channels: those of a worker share one.")
     verdict_timeout_s: Decimal = option(
         number("0.01", "60"), Decimal("2.0"),
-        "Seconds that a machine waits for the upstream's word on a share; then it hears ours.")
+        "Seconds that a machine waits for the upstream's word on a share; then it hears ours.", on_reload=Effect.NOW)
     data_dir: Path = option(
         PATH, None, "The books; $STATE_DIRECTORY, else /var/lib/warppool-translator if writable, else "
         "$XDG_STATE_HOME/warppool-translator.")
     grace_s: Decimal = option(
-        number("0", "86400"), 60, "Seconds that machines are kept while no upstream is there.")
+        number("0", "86400"), 60, "Seconds that machines are kept while no upstream is there.", on_reload=Effect.NOW)
     silence_s: Decimal = option(
-        number("0.1", "86400"), 180, "An upstream without a message for so many seconds is dead.")
+        number("0.1", "86400"), 180, "An upstream without a message for so many seconds is dead.", on_reload=Effect.NOW)
     backoff_max_s: Decimal = option(
-        number("0.01", "86400"), 30, "The most seconds between two tries of an upstream that is away.")
+        number("0.01", "86400"), 30, "The most seconds between two tries of an upstream that is away.",
+        on_reload=Effect.NOW)
     return_after_s: Decimal = option(
-        number("0", "86400"), 300, "A better upstream is used again once it has been well for so many seconds.")
+        number("0", "86400"), 300, "A better upstream is used again once it has been well for so many seconds.",
+        on_reload=Effect.NOW)
     user_identity_template: str = option(
-        TEMPLATE, NAME_MARK, f"What upstreams are told of a machine; {NAME_MARK} is the name that it gave.")
+        TEMPLATE, NAME_MARK, f"What upstreams are told of a machine; {NAME_MARK} is the name that it gave.",
+        on_reload=Effect.NEWCOMERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +109,11 @@ class UpstreamSection:
 
     url: PoolUrl = option(
         UPSTREAM_URL, None, "The pool, and the public key that it proves; warppool check of the pool prints it.",
-        is_required=True)
+        is_required=True, on_reload=Effect.NOW)
     user_identity: str = option(
         text("the name of an account there", is_empty_allowed=False), None,
-        "For machines that wait for work before they say their name.", is_required=True)
-    fallback_only: bool = option(FLAG, False, "Used only while none of the others is there.")
+        "For machines that wait for work before they say their name.", is_required=True, on_reload=Effect.NEWCOMERS)
+    fallback_only: bool = option(FLAG, False, "Used only while none of the others is there.", on_reload=Effect.NOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
