@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warppool.errors import BadProxyHeader
-from warppool.net.proxyheader import MAX_V1, MAX_V2, V2_OPENS, ProxyHeader, opens_proxy_header, read_proxy_header
+from warppool.net.proxyheader import (
+    FIRST_MESSAGE_DEADLINE_S,
+    MAX_V1,
+    MAX_V2,
+    V2_OPENS,
+    Announcement,
+    ProxyHeader,
+    opens_proxy_header,
+    read_proxy_header,
+)
+from warppool.transport import Recognised
 
 LONGEST = b"PROXY UNKNOWN " + b"f" * (MAX_V1 - 16) + b"\r\n"
 
@@ -54,12 +64,12 @@ LOCALS = [v2(0x20, 0x00, b""), v2(0x20, 0x11, IP4), v2(0x20, 0xFF, b"junk"), v2(
 
 @pytest.mark.parametrize(("header", "host", "port"), HEADERS)
 def test_a_header_says_who_comes(header: bytes, host: str, port: int) -> None:
-    assert read_proxy_header(header) == ProxyHeader(len(header), host, port)
+    assert read_proxy_header(header) == Announcement(len(header), host, port)
 
 
 @pytest.mark.parametrize("header", LOCALS)
 def test_a_health_check_says_that_it_is_one(header: bytes) -> None:
-    assert read_proxy_header(header) == ProxyHeader(len(header), is_local=True)
+    assert read_proxy_header(header) == Announcement(len(header), is_local=True)
 
 
 @pytest.mark.parametrize("header", [*(header for header, _, _ in HEADERS), *LOCALS])
@@ -153,14 +163,20 @@ def test_what_is_wrong_is_said_before_the_end() -> None:
         read_proxy_header(LONGEST[:-2] + b"ff")
 
 
+def outcome(data: bytes) -> tuple[Announcement | None, str]:
+    try:
+        return read_proxy_header(data), ""
+    except BadProxyHeader as exc:
+        return None, str(exc)
+
+
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", V2_OPENS, V2_OPENS + b"\x21\x11",
                                                  V2_OPENS + b"\x20"]))
 def test_anything_is_read_awaited_or_refused(data: bytes, front: bytes) -> None:
     data = front + data
-    try:
-        header = read_proxy_header(data)
-    except BadProxyHeader as exc:
-        assert re.fullmatch(r"[A-Za-z0-9 ,]+", str(exc))        # nothing of the peer's goes to the log
+    header, words = outcome(data)
+    assert re.fullmatch(r"[A-Za-z0-9 ,]*", words)               # nothing of the peer's goes to the log
+    if words:
         return
     if header is None:
         assert len(data) < MAX_V2
@@ -183,3 +199,70 @@ def test_both_versions_say_the_same(source: ipaddress.IPv4Address | ipaddress.IP
     assert one is not None and other is not None
     assert (one.host, one.port) == (other.host, other.port) and one.port == source_port
     assert ipaddress.ip_address(one.host) in (source, getattr(source, "ipv4_mapped", None))
+
+
+# --- the transport ----------------------------------------------------------------------------------------------------
+
+LINE = b"PROXY TCP6 2001:db8::1 2001:db8::2 56324 3333\r\n"
+
+
+@pytest.mark.parametrize("header", [LINE, v2(0x21, 0x21, IP6 + TLVS)])
+@pytest.mark.parametrize("behind", [b"", b"{", LINE, b"\x16\x03\x01"])
+def test_the_transport_hands_on_what_stands_behind_the_header_wherever_it_is_cut(header: bytes, behind: bytes) -> None:
+    for cut in range(1, len(header)):
+        transport = ProxyHeader("sv2", 100.0)
+        assert transport.open(header[:cut], 101.0) == b""
+        assert transport.recognised is None and transport.end is None and transport.pending == cut
+        assert transport.wakes_at == 100.0 + FIRST_MESSAGE_DEADLINE_S           # bytes buy no time
+        assert transport.open(header[cut:] + behind, 102.0) == b""
+        assert transport.recognised == Recognised("sv2", behind, "[2001:db8::1]:56324")
+        assert transport.wakes_at == float("inf")
+
+
+def test_a_second_header_is_the_next_transports_to_refuse() -> None:
+    transport = ProxyHeader("any", 0.0)
+    transport.open(LINE * 2, 0.0)
+    assert transport.recognised == Recognised("any", LINE, "[2001:db8::1]:56324")
+
+
+def test_where_the_header_names_no_address_the_real_one_stays() -> None:
+    transport = ProxyHeader("sv1", 0.0)
+    transport.open(b"PROXY UNKNOWN\r\n", 0.0)
+    assert transport.recognised == Recognised("sv1", b"", None)
+
+
+def test_a_trickled_header_is_late() -> None:
+    transport = ProxyHeader("sv1", 0.0)
+    for second in range(9):
+        transport.open(LINE[second:second + 1], float(second))
+        transport.tick(float(second))
+        assert transport.end is None
+    transport.tick(FIRST_MESSAGE_DEADLINE_S)
+    assert transport.end is not None and transport.end.is_peers_fault
+    assert transport.end.reason == "no PROXY header within 10 s"
+
+
+@pytest.mark.parametrize("data", [b'{"id": 1}\n', b"\x16", b"\x20\x00", b"PROXY TCP4 x\r\n"])
+def test_a_proxy_without_its_header_is_refused_with_the_cure(data: bytes) -> None:
+    transport = ProxyHeader("sv1", 0.0)
+    transport.open(data, 0.0)
+    assert transport.end is not None and transport.end.is_peers_fault and transport.recognised is None
+    assert "stratum.proxy_from" in transport.end.reason and transport.pending == 0
+
+
+@pytest.mark.parametrize("header", LOCALS)
+def test_a_health_check_ends_in_peace(header: bytes) -> None:
+    transport = ProxyHeader("sv1", 0.0)
+    transport.open(header, 0.0)
+    assert transport.recognised is None and transport.end is None
+    transport.tick(FIRST_MESSAGE_DEADLINE_S)
+    assert transport.end is not None and not transport.end.is_peers_fault
+    assert transport.seal(b"") == transport.shut() == b""
+
+
+@pytest.mark.parametrize("header", LOCALS)
+def test_a_health_check_that_speaks_is_served_under_the_proxys_own_address(header: bytes) -> None:
+    transport = ProxyHeader("sv1", 0.0)
+    transport.open(header, 0.0)
+    transport.open(b"{", 1.0)
+    assert transport.recognised == Recognised("sv1", b"{", None)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warppool.net.sniff import TEXT_NEEDED, TLS_NEEDED, WARP_SIZE, Guess, sniff
+from warppool.net.proxyheader import FIRST_MESSAGE_DEADLINE_S
+from warppool.net.sniff import TEXT_NEEDED, TLS_NEEDED, WARP_SIZE, WARP_WAIT_S, Guess, Sniff, sniff
+from warppool.transport import Recognised
 
 WARP = b"\x20\x00" + bytes(range(100, 131)) + b"\x7f"
 PUBLISHED = bytes(range(0x80, 0xC0))
@@ -166,3 +168,92 @@ def test_junk_behind_any_beginning_is_bounded(data: bytes, front: bytes) -> None
     """At most the blanks, and the front of one short line, are ever held without an answer."""
     if sniff(front + data) is Guess.NOT_YET:
         assert len(front + data) <= WARP_SIZE or len((front + data).lstrip(b" \t\r\n\x0b\x0c")) < TEXT_NEEDED
+
+
+# --- the transport ----------------------------------------------------------------------------------------------------
+
+KINDS = {Guess.V1: "sv1", Guess.TLS: "sv1-tls", Guess.MAYBE_WARP: "sv2"}
+SUBSCRIBE = b'{"id": 1, "method": "mining.subscribe", "params": []}\n'
+
+
+@pytest.mark.parametrize(("words", "kind", "needed"), [
+    (SUBSCRIBE, "sv1", TEXT_NEEDED),
+    (TLS_12, "sv1-tls", TLS_NEEDED),
+    (TLS_13, "sv1-tls", TLS_NEEDED),
+])
+def test_the_transport_hands_on_all_that_came_wherever_it_is_cut(words: bytes, kind: str, needed: int) -> None:
+    for cut in range(1, len(words)):
+        transport = Sniff(KINDS, 100.0)
+        assert transport.open(words[:cut], 101.0) == b""
+        if cut < needed:
+            assert transport.recognised is None and transport.end is None and transport.pending == cut
+            assert transport.wakes_at == 100.0 + FIRST_MESSAGE_DEADLINE_S       # bytes buy no time
+            assert transport.open(words[cut:], 102.0) == b""
+            assert transport.recognised == Recognised(kind, words)
+        else:
+            assert transport.recognised == Recognised(kind, words[:cut])
+        assert transport.wakes_at == float("inf")
+
+
+@pytest.mark.parametrize("cut", range(1, WARP_SIZE + 1))
+def test_warp_waits_a_tenth_of_a_second_for_a_35th_byte(cut: int) -> None:
+    transport = Sniff(KINDS, 100.0)
+    for part in (WARP[:cut], WARP[cut:]):
+        if part:
+            transport.open(part, 101.0)
+    assert transport.recognised is None and transport.wakes_at == 101.0 + WARP_WAIT_S
+    transport.tick(101.0 + WARP_WAIT_S / 2)
+    assert transport.recognised is None
+    transport.tick(101.0 + WARP_WAIT_S)
+    assert transport.recognised == Recognised("sv2", WARP)
+
+
+def test_one_more_byte_in_time_is_another_profile() -> None:
+    transport = Sniff(KINDS, 100.0)
+    transport.open(WARP, 101.0)
+    transport.open(b"\0", 101.05)
+    assert transport.recognised is None
+    assert transport.end is not None and "published profile" in transport.end.reason
+    later = Sniff({**KINDS, Guess.PUBLISHED: "sv2-spec"}, 100.0)
+    for at in range(64):
+        later.open(PUBLISHED[at:at + 1], 101.0)
+        if later.recognised is not None:
+            break
+    assert later.recognised == Recognised("sv2-spec", PUBLISHED[:WARP_SIZE + 1])
+
+
+def test_the_wait_ends_with_the_deadline() -> None:
+    transport = Sniff(KINDS, 0.0)
+    transport.open(WARP, FIRST_MESSAGE_DEADLINE_S - 0.01)
+    assert transport.wakes_at == FIRST_MESSAGE_DEADLINE_S
+
+
+@pytest.mark.parametrize(("junk", "words"), [
+    (b"GET /", ""),
+    (b"GET / HTTP/1.0\r\n\r\n", "HTTP"),
+    (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", "stratum.proxy_from"),
+    (bytes(40), "junk"),
+])
+def test_what_nobody_serves_is_refused_by_name(junk: bytes, words: str) -> None:
+    transport = Sniff(KINDS, 0.0)
+    transport.open(junk, 0.0)
+    assert transport.recognised is None and transport.end is not None
+    assert words in transport.end.reason and transport.pending == 0 and transport.end.is_peers_fault
+
+
+def test_tls_without_a_certificate_is_refused_with_the_cure() -> None:
+    transport = Sniff({Guess.V1: "sv1"}, 0.0)
+    transport.open(TLS_13, 0.0)
+    assert transport.end is not None and "stratum.tls_cert" in transport.end.reason
+
+
+@pytest.mark.parametrize("words", [b"", b"\r\n", b"{", b"HELP\r\n", b"\x20\x00", PUBLISHED[:34]])
+def test_who_does_not_say_enough_is_let_go(words: bytes) -> None:
+    transport = Sniff(KINDS, 0.0)
+    for at in range(len(words)):
+        transport.open(words[at:at + 1], 9.0)
+    transport.tick(9.9)
+    assert transport.end is None
+    transport.tick(FIRST_MESSAGE_DEADLINE_S)
+    assert transport.end is not None and transport.end.reason == "no protocol known within 10 s"
+    assert transport.seal(b"") == transport.shut() == b""

@@ -1,7 +1,7 @@
 """The PROXY protocol: the header in which a proxy says whose connection it hands on.
 
 Version 1 is one line of text, version 2 is binary. A header stands once, in front of everything else that comes on a
-connection, TLS included. Pure: bytes in, values out.
+connection, TLS included. It is believed where it comes from a proxy that the operator names, and nowhere else.
 
 Source: HAProxy, "The PROXY protocol", versions 1 and 2, of 2020/03/05.
 """
@@ -9,9 +9,19 @@ Source: HAProxy, "The PROXY protocol", versions 1 and 2, of 2020/03/05.
 from __future__ import annotations
 
 import ipaddress
+import math
 from typing import Final, NamedTuple
 
 from warppool.errors import BadProxyHeader
+from warppool.net.listener import format_address
+from warppool.transport import NOTHING, Recognised, Sealed, TransportEnd
+
+FIRST_MESSAGE_DEADLINE_S: Final = 10.0
+"""Seconds within which a header is whole, and within which first bytes tell a protocol; a proxy sends its header at
+once, and a miner speaks first."""
+
+FORGED: Final = ("a PROXY header from an address that may not send one: if it is your proxy's, add it to "
+                 "stratum.proxy_from")
 
 V1_OPENS: Final = b"PROXY "
 V2_OPENS: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -28,7 +38,7 @@ _V2_FIXED = 16                  # signature, command, family, length of what fol
 _ADDRESS_SIZES = {0x0: 0, 0x1: 12, 0x2: 36, 0x3: 216}       # bytes by family: none, IPv4, IPv6, Unix
 
 
-class ProxyHeader(NamedTuple):
+class Announcement(NamedTuple):
     """A whole header of `size` bytes. `host` is an IP address, "" where the header names none: the real one counts.
 
     `is_local` marks a connection of the proxy itself, which is a health check.
@@ -40,12 +50,76 @@ class ProxyHeader(NamedTuple):
     is_local: bool = False
 
 
+class ProxyHeader:
+    """The transport of a connection from a proxy, until its header is whole: then the port's own follows.
+
+    `kind` is that of the listener. A health check of the proxy's own (LOCAL) that says nothing else never becomes more
+    than this, and ends without a fault.
+    """
+
+    __slots__ = ("_announced", "_held", "_kind", "end", "recognised", "wakes_at")
+
+    has_news: Final = True
+    peer_key: Final = None
+
+    def __init__(self, kind: str, now: float) -> None:
+        self._kind = kind
+        self._held = b""
+        self._announced: Announcement | None = None
+        self.wakes_at = now + FIRST_MESSAGE_DEADLINE_S
+        self.end: TransportEnd | None = None
+        self.recognised: Recognised | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes from the wire that are held."""
+        return len(self._held)
+
+    def open(self, data: bytes, now: float) -> bytes:
+        """Keep `data`; `recognised` or `end` once it is enough."""
+        self._held += data
+        try:
+            if self._announced is None:
+                self._announced = read_proxy_header(self._held)
+        except BadProxyHeader as exc:
+            self._end(f"{exc}, and the address is in stratum.proxy_from: let the proxy send one, or take the address "
+                      "out")
+            return b""
+        announced = self._announced
+        if announced is not None and (len(self._held) > announced.size or not announced.is_local):
+            peer = format_address(announced.host, announced.port) if announced.host else None
+            self.recognised = Recognised(self._kind, self._held[announced.size:], peer)
+            self.wakes_at = math.inf
+        return b""
+
+    def tick(self, now: float) -> None:
+        """Nothing more has come in time."""
+        if now >= self.wakes_at:
+            if self._announced is None:
+                self._end(f"no PROXY header within {FIRST_MESSAGE_DEADLINE_S:.0f} s")
+            else:
+                self._end("a health check", is_peers_fault=False)
+
+    def _end(self, reason: str, is_peers_fault: bool = True) -> None:
+        self.end = TransportEnd(reason, is_peers_fault)
+        self.wakes_at = math.inf
+        self._held = b""
+
+    def seal(self, plaintext: bytes) -> Sealed:
+        """Nothing: the port's own transport comes later."""
+        return NOTHING
+
+    def shut(self) -> Sealed:
+        """Nothing."""
+        return NOTHING
+
+
 def opens_proxy_header(data: bytes) -> bool:
     """Whether `data` begins with a whole signature of either version."""
     return data.startswith((V1_OPENS, V2_OPENS))
 
 
-def read_proxy_header(data: bytes) -> ProxyHeader | None:
+def read_proxy_header(data: bytes) -> Announcement | None:
     """Read the header at the front of `data`; None while it is not whole.
 
     BadProxyHeader as soon as the bytes can be no header. What follows the header is not looked at.
@@ -59,7 +133,7 @@ def read_proxy_header(data: bytes) -> ProxyHeader | None:
 
 # --- version 1 --------------------------------------------------------------------------------------------------------
 
-def _read_text(data: bytes) -> ProxyHeader | None:
+def _read_text(data: bytes) -> Announcement | None:
     """`PROXY TCP4 192.0.2.1 192.0.2.2 56324 3333` and CRLF; single blanks, and nothing else."""
     end = data.find(b"\n", 0, MAX_V1)
     if end < 0:
@@ -73,14 +147,14 @@ def _read_text(data: bytes) -> ProxyHeader | None:
     except UnicodeDecodeError as exc:
         raise BadProxyHeader("a PROXY line that is no ASCII") from exc
     if words[1] == "UNKNOWN":                   # whatever stands behind it is to be ignored
-        return ProxyHeader(end + 1)
+        return Announcement(end + 1)
     if words[1] not in ("TCP4", "TCP6") or len(words) != 6:
         raise BadProxyHeader("a PROXY line of another form")
     version = int(words[1][-1])
     host, port = _address(words[2], version), _port(words[4])
     _address(words[3], version)
     _port(words[5])
-    return ProxyHeader(end + 1, host, port)
+    return Announcement(end + 1, host, port)
 
 
 def _address(text: str, version: int) -> str:
@@ -102,7 +176,7 @@ def _port(text: str) -> int:
 
 # --- version 2 --------------------------------------------------------------------------------------------------------
 
-def _read_binary(data: bytes) -> ProxyHeader | None:
+def _read_binary(data: bytes) -> Announcement | None:
     """Signature, version and command, family and transport, U16 big-endian length; then addresses and TLVs."""
     at = len(V2_OPENS)
     if len(data) > at and data[at] not in (0x20, 0x21):
@@ -123,16 +197,16 @@ def _read_binary(data: bytes) -> ProxyHeader | None:
     if len(data) < size:
         return None
     if is_local:
-        return ProxyHeader(size, is_local=True)
+        return Announcement(size, is_local=True)
     if family not in (0x1, 0x2):                # nobody's, or a Unix socket's: there is no IP address
-        return ProxyHeader(size)
+        return Announcement(size)
     return _with_addresses(data[_V2_FIXED:size], size, 4 if family == 0x1 else 16)
 
 
-def _with_addresses(block: bytes, size: int, width: int) -> ProxyHeader:
+def _with_addresses(block: bytes, size: int, width: int) -> Announcement:
     """Source, destination, source port, destination port; addresses of `width` bytes, ports U16 big-endian."""
     address = ipaddress.ip_address(block[:width])
-    return ProxyHeader(size, _plain(address), int.from_bytes(block[2 * width:2 * width + 2], "big"))
+    return Announcement(size, _plain(address), int.from_bytes(block[2 * width:2 * width + 2], "big"))
 
 
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

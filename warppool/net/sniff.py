@@ -1,19 +1,24 @@
 """Which protocol a peer speaks, told by the first bytes of its connection: for ports that take any of them.
 
-Pure: bytes in, a guess out. Text tells itself. The first message of the two kinds of Noise is random to look at, but
-for its length: a `warp` client sends 34 bytes (a length of 32, and a key whose last bit is clear) and then waits for the
-answer, a client of the published profile sends 64. So of one published client in 2^17 the first 34 bytes look like
-`warp`, and it is taken for that one only if they come alone and the 35th is late. It connects anew, with another key.
+Text tells itself, and so does TLS. The first message of Noise is random to look at, but for its length: a `warp` client
+sends 34 bytes (a length of 32, and a key whose last bit is clear) and then waits for the answer; a client of the
+published profile sends 64. The first 34 bytes of one published client in 2^17 look like `warp`. That client is taken
+for `warp` only if they come alone and the 35th is late; it connects anew, with another key.
+
+Source: architecture.md §5 (`warp`); sv2-wire.md §8.2; RFC 8446 §4.1.2, §5.1 (TLS).
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+import math
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from warppool.net.proxyheader import opens_proxy_header
+from warppool.net.proxyheader import FIRST_MESSAGE_DEADLINE_S, FORGED, opens_proxy_header
+from warppool.transport import NOTHING, Recognised, Sealed, TransportEnd
 
 WARP_WAIT_S: Final = 0.1
 """How long 34 bytes that look like `warp` wait for a 35th. A message of 64 bytes that TCP cuts comes whole within that,
@@ -46,6 +51,80 @@ class Guess(Enum):
     PUBLISHED = "published"         # Noise of the published profile, or anything else that is no text
     HTTP = "http"                   # a browser or a health check
     PROXY = "proxy"                 # a PROXY header, in a place where none is wanted
+
+
+_REFUSALS: Final = {
+    Guess.V1: "Stratum V1, which this port does not serve",
+    Guess.TLS: "TLS, and there is no certificate: name one by stratum.tls_cert and stratum.tls_key",
+    Guess.MAYBE_WARP: "Stratum V2, which this port does not serve",
+    Guess.PUBLISHED: "neither Stratum V1 nor TLS nor warp: junk, or the published profile of Stratum V2, which is not "
+                     "served yet",
+    Guess.HTTP: "HTTP: a browser or a health check, and no miner",
+    Guess.PROXY: FORGED,
+}
+
+
+class Sniff:
+    """The transport of a connection on `any_listen`, until its first bytes say what it speaks.
+
+    `kinds` are the kinds of listeners (`Opened.listener`) that serve it from then on; what stands not there is refused.
+    """
+
+    __slots__ = ("_deadline", "_held", "_kinds", "end", "recognised", "wakes_at")
+
+    has_news: Final = True
+    peer_key: Final = None
+
+    def __init__(self, kinds: Mapping[Guess, str], now: float) -> None:
+        self._kinds = kinds
+        self._held = b""
+        self._deadline = self.wakes_at = now + FIRST_MESSAGE_DEADLINE_S
+        self.end: TransportEnd | None = None
+        self.recognised: Recognised | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes from the wire that are held."""
+        return len(self._held)
+
+    def open(self, data: bytes, now: float) -> bytes:
+        """Keep `data`; `recognised` or `end` once it is enough."""
+        self._held += data
+        guess = sniff(self._held)
+        if guess is Guess.MAYBE_WARP:
+            self.wakes_at = min(self._deadline, now + WARP_WAIT_S)
+        elif guess is not Guess.NOT_YET:
+            self._decide(guess)
+        return b""
+
+    def tick(self, now: float) -> None:
+        """Nothing more has come in time."""
+        if now < self.wakes_at:
+            return
+        if sniff(self._held) is Guess.MAYBE_WARP:
+            self._decide(Guess.MAYBE_WARP)
+        else:
+            self._end(f"no protocol known within {FIRST_MESSAGE_DEADLINE_S:.0f} s")
+
+    def _decide(self, guess: Guess) -> None:
+        if guess in self._kinds:
+            self.recognised = Recognised(self._kinds[guess], self._held)
+            self.wakes_at = math.inf
+        else:
+            self._end(_REFUSALS[guess])
+
+    def _end(self, reason: str) -> None:
+        self.end = TransportEnd(reason)
+        self.wakes_at = math.inf
+        self._held = b""
+
+    def seal(self, plaintext: bytes) -> Sealed:
+        """Nothing: it is not known how to say anything."""
+        return NOTHING
+
+    def shut(self) -> Sealed:
+        """Nothing."""
+        return NOTHING
 
 
 def sniff(data: bytes) -> Guess:
@@ -99,7 +178,7 @@ def _is_object(line: bytes) -> bool:
 
 
 def _opens_tls(head: bytes) -> bool:
-    """Whether up to eleven bytes may begin a ClientHello: a record of type 22, a message of type 1, and lengths that fit.
+    """Whether up to eleven bytes may begin a ClientHello: the front of a record that holds the front of a message.
 
     Bytes: type, version (2), length of the record (2, big-endian); type, length of the message (3), version (2).
     """
