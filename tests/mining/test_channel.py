@@ -15,7 +15,7 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import difficulty_from_target
 from warppool.events import Now
-from warppool.mining.channel import MAX_EASINGS, MAX_JOBS_PER_TIP, MAX_NTIME_AHEAD_S, MAX_SEEN, credit
+from warppool.mining.channel import MAX_EASINGS, MAX_JOBS_PER_TIP, MAX_NTIME_AHEAD_S, credit
 from warppool.mining.counter import GIVEN_AGAIN
 from warppool.mining.giving import MAX_KEY, GivingOut
 from warppool.mining.share import Reject, Weight, weigh
@@ -321,15 +321,6 @@ def test_a_key_that_is_dropped_takes_its_shares_along():
     assert channel.find(jobs[0].given.key) is None and len(channel.jobs) == MAX_JOBS_PER_TIP
     channel.forget(first, (1).to_bytes(32, "big"))           # its record failed when the key was gone already
     assert channel.remembered == 0
-
-
-def test_a_channel_is_flooded_at_the_bound_of_its_memory():
-    channel = make_channel()
-    job = offered(channel)
-    channel.remembered = MAX_SEEN - 1
-    assert not channel.is_flooded
-    assert ask(channel, job, Weight(b"a" * 32, 5, False)) is None
-    assert channel.is_flooded
 
 
 def test_a_block_is_new_once_as_long_as_its_key_can_be_found():

@@ -11,8 +11,8 @@ from tests.mining.makers import make_channel, make_counters, make_factory, make_
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty
 from warppool.events import Now
 from warppool.mining.difficulty import DifficultyPolicy
-from warppool.mining.intake import Intake, Submitted
 from warppool.mining.share import Weight
+from warppool.mining.validator import ShareValidator, Submission
 from warppool.mining.vardiff import FIRST_SHARE_S, Vardiff
 
 POLICY = DifficultyPolicy(start=Fraction(1024), minimum=Fraction(1, 1000), maximum=Fraction(0),
@@ -205,27 +205,28 @@ def test_a_restart_forgets_all():
     assert vardiff.wakes_at == 2050.0
 
 
-# --- in the intake ----------------------------------------------------------------------------------------------------
+# --- in the validator -------------------------------------------------------------------------------------------------
 
-def test_the_intake_counts_accepted_shares_and_names_the_channels_to_be_asked():
+def test_the_validator_counts_accepted_shares_and_names_the_channels_to_be_asked():
     now = Now(50.0, 1_700_000_100.0)
     channel, fixed = make_channel(target=GOAL), make_channel(target=GOAL)
     channel.vardiff = make_vardiff()
     factory, tip = make_factory(), make_tip()
     counters = make_counters()
     job, other = (each.offer(factory.make(make_template(tip), now.unix), counters)[0] for each in (channel, fixed))
-    intake = Intake(7, "sv1")
+    validator = ShareValidator(7, "sv1")
 
     def judge(its, its_job, weights):
         for _ in weights:
-            intake.submit(Submitted("t", its, its_job, "alice", bytes(8), job.job.version, 0, job.job.ntime,
-                                    job.job.ntime, bytes(80)))
-        intake.judged(weights, now)
-        return intake.take_due()
+            validator.submit(Submission(its, its_job, "alice", bytes(8), job.job.version, 0, job.job.ntime,
+                                        job.job.ntime, bytes(80)))
+        validator.judged(weights, now)
+        due, validator.due = validator.due, None
+        return due
 
     weights = [Weight(bytes([n]) * 32, n, False) for n in range(8)]
     assert judge(fixed, other, weights) is None                         # no Vardiff: fixed
     assert judge(channel, job, [Weight(b"x" * 32, GOAL + 1, False)] * 9) is None        # refused ones do not count
     assert judge(channel, job, weights[:7]) is None
     assert judge(channel, job, weights[7:]) == [channel]
-    assert intake.take_due() is None
+    assert validator.due is None

@@ -343,11 +343,6 @@ class Channel:
             while self.remembered > most and jobs:
                 self.remembered -= jobs.pop(next(iter(jobs))).remembered
 
-    @property
-    def is_flooded(self) -> bool:
-        """True once more shares came than are remembered: the connection should be closed."""
-        return self.remembered >= MAX_SEEN
-
 
 def credit(weight: Weight, mine: ChannelJob) -> float:
     """The difficulty that an accepted share counts for: its key's if it meets the key's target, else 0.

@@ -10,10 +10,11 @@ beyond. Then the target moves by the power of two nearest to the estimate, and a
     down    asked by timer: before the first share 16 times easier every 10 s, unless the machine declared its hash
             rate; later when nothing came for longer than chance explains, or when a window's count is too low
 
-How a session uses it: the channel owns it (`channel.vardiff`; None fixes the difficulty, as `fd=` does) and `Intake`
-counts accepted shares. The session asks `wanted` for each channel of `Intake.take_due()` and for each whose `wakes_at`
-has come, hands a new target to `channel.set_target` and tells the machine. On a tip with other nbits, or with a new
-max_target, it asks `granted` in the same way. All times are monotonic seconds.
+
+The channel owns its Vardiff (`channel.vardiff`; None fixes the difficulty, as `fd=` does). `ShareValidator` counts
+accepted shares. `Course` asks `wanted` for each channel of `ShareValidator.due` and for each whose `wakes_at` has come,
+and gives the channel the new target. On a tip with other nbits, or with a new max_target, it asks `granted` in the same
+way. All times are monotonic seconds.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and the same id. What waits for something holds up what comes after it.
 from __future__ import annotations
 
 from collections import deque
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from warppool.events import Event
 
@@ -13,8 +13,15 @@ Step: TypeAlias = bytes | Event
 """What a step of the session leads to: lines to be sent, or an event for the worker."""
 
 
+class Place(Protocol):
+    """The place of a request among the answers of its connection."""
+
+    line: bytes | None
+    """The answer, None until there is one; b"" where a notification gets none."""
+
+
 class Ticket:
-    """The place of a request among the answers of its connection; `line` is the answer, None until there is one."""
+    """A `Place` that is nothing else."""
 
     __slots__ = ("line", "request_id")
 
@@ -29,7 +36,7 @@ class Answers:
     __slots__ = ("_answers",)
 
     def __init__(self) -> None:
-        self._answers: deque[Ticket | bytes] | None = None      # made with the first that waits: thousands idle
+        self._answers: deque[Place | bytes] | None = None      # made with the first that waits: thousands idle
 
     @property
     def unanswered(self) -> int:
@@ -48,11 +55,11 @@ class Answers:
         self._answers.append(line)
         return []
 
-    def hold(self, ticket: Ticket) -> None:
+    def hold(self, place: Place) -> None:
         """A request whose answer is not known yet."""
         if self._answers is None:
             self._answers = deque()
-        self._answers.append(ticket)
+        self._answers.append(place)
 
     def send(self, steps: list[Step]) -> None:
         """Add all answers up to the first that still waits."""

@@ -1,8 +1,8 @@
 """The pool's side of a V1 conversation: requests in, lines and events out (architecture.md §4).
 
 One session is one connection. Calls may come in any order, pipelined or one by one, and work goes out once the machine
-has both subscribed and authorized. `session.py` has the calls that lead to none, `shares.py` what becomes of shares;
-`connection.py` sees the bytes.
+has both subscribed and authorized. `session.py` has the calls that lead to none, `mining/validator.py` what becomes of
+shares; `connection.py` sees the bytes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from warppool.mining.identity import nobody_is_unpaid, read_identity, unpaid, us
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
-from warppool.sv1.answers import Step, Ticket
+from warppool.mining.validator import ShareValidator
+from warppool.sv1.answers import Answers, Step, Ticket
 from warppool.sv1.messages import accepted, error, result
 from warppool.sv1.resume import CLAIM_S, Dropped, ResumableSessions
 from warppool.sv1.session import OTHER, MachineSession, texts
-from warppool.sv1.shares import Fields, Shares
+from warppool.sv1.shares import BEYOND_ANY_MASK, Fields, Share
 from warppool.sv1.words import Wish
 from warppool.sv1.work import Work
 
@@ -53,11 +54,11 @@ class Surroundings:
 class MiningServerSession(MachineSession):
     """One machine's conversation with a pool: the work is ours, and so are the verdicts."""
 
-    __slots__ = ("_claim_by", "_closed_at", "_held", "_session_id", "_shares", "_surroundings", "work")
+    __slots__ = ("_claim_by", "_closed_at", "_held", "_session_id", "_surroundings", "_validator", "work")
 
     def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
-        self._shares = Shares(conn_id)
-        super().__init__(conn_id, self._shares)
+        super().__init__(conn_id, Answers())
+        self._validator: ShareValidator[Share] = ShareValidator(conn_id, "sv1")
         self.work = Work(conn_id, surroundings.policy, surroundings.counters)
         self._surroundings = surroundings
         self._session_id = b""
@@ -70,7 +71,7 @@ class MiningServerSession(MachineSession):
     @property
     def in_flight(self) -> int:
         """Shares whose weight or record is still awaited."""
-        return self._shares.in_flight
+        return self._validator.in_flight
 
     @property
     def has_work(self) -> bool:
@@ -98,10 +99,21 @@ class MiningServerSession(MachineSession):
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first; block before verdict, verdict before answer."""
-        steps = self._shares.judged(weights, now)
-        if self._shares.is_due():
+        validator = self._validator
+        steps: list[Step] = []
+        for share in validator.judged(weights, now):
+            event = share.block or share.accepted       # the accepted share of a block is in the block
+            if event is not None:
+                steps.append(event)
+            if share.reject is not None:
+                steps.append(self._refuse(share, share.reject))
+        if validator.flood is not None:
+            steps.append(validator.flood)
+        self.answers.send(steps)
+        if validator.due is not None:
+            validator.due = None
             steps += self.work.look(now)
-        return self._with_end(steps)
+        return steps if self._closed_at is None else self._with_end(steps)
 
     def tick(self, now: Now) -> list[Step]:
         """Ask vardiff if its time has come, and answer a subscribe that waited."""
@@ -110,15 +122,24 @@ class MiningServerSession(MachineSession):
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares are in the books."""
-        return self._with_end(self._shares.recorded(ids))
+        steps: list[Step] = []
+        for share in self._validator.recorded(ids):
+            share.line = accepted(share.request_id)
+        self.answers.send(steps)
+        return steps if self._closed_at is None else self._with_end(steps)
 
     def not_recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares will never be in the books."""
-        return self._with_end(self._shares.not_recorded(ids, self.work.channel))
+        return self._refuse_all(self._validator.not_recorded(ids))
 
     def given_up(self, ids: Sequence[int]) -> list[Step]:
         """These shares are refused, and may be in the books all the same."""
-        return self._with_end(self._shares.given_up(ids))
+        return self._refuse_all(self._validator.given_up(ids))
+
+    def _refuse_all(self, shares: Sequence[Share]) -> list[Step]:
+        steps: list[Step] = [self._refuse(share, Reject.NOT_RECORDED) for share in shares]
+        self.answers.send(steps)
+        return self._with_end(steps)
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its session goes home as soon as nothing of it is in flight."""
@@ -131,19 +152,24 @@ class MiningServerSession(MachineSession):
         channel = work.channel
         if channel is None:
             return steps
-        if self._shares.in_flight:
+        if self._validator.in_flight:
             resumable.settle(self._session_id, channel, work.wish, now.monotonic)
             return steps
-        work.channel = None                         # another's from now on
+        self._let_go()
         return [*steps, *resumable.keep(self._session_id, channel, work.wish, now.monotonic)]
 
     def _with_end(self, steps: list[Step]) -> list[Step]:
         """`steps`, and what follows if that was the last of a closed connection that was in flight."""
         closed_at = self._closed_at
-        if closed_at is None or self.work.channel is None or self._shares.in_flight:
+        if closed_at is None or self.work.channel is None or self._validator.in_flight:
             return steps
-        self.work.channel = None                    # another's from now on
+        self._let_go()
         return [*steps, *self._surroundings.resumable.settled(self._session_id, closed_at)]
+
+    def _let_go(self) -> None:
+        """The channel is another session's from now on."""
+        self.work.channel = None
+        self._validator.let_go()
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
@@ -164,10 +190,10 @@ class MiningServerSession(MachineSession):
         if self._surroundings.resumable.is_asked(self.conn_id):
             self._claim_by = min(self._claim_by, now.monotonic + CLAIM_S)
             ticket = Ticket(request_id)
-            self._shares.hold(ticket)
+            self.answers.hold(ticket)
             self._held.append(ticket)
             return []
-        return [*self._refused_space(), *self._shares.answer(self._space(request_id)), *steps, *self._begin(now)]
+        return [*self._refused_space(), *self.answers.answer(self._space(request_id)), *steps, *self._begin(now)]
 
     def _resume(self, named: str, now: Now) -> list[Step]:
         """Take up the session of that name, if it is kept here; or ask for it, where it may be elsewhere."""
@@ -200,7 +226,7 @@ class MiningServerSession(MachineSession):
         steps += self._refused_space()
         for ticket in held:
             ticket.line = self._space(ticket.request_id)
-        self._shares.send(steps)
+        self.answers.send(steps)
         return [*steps, *resumed, *self._begin(now)]
 
     def _refused_space(self) -> list[Step]:
@@ -227,7 +253,7 @@ class MiningServerSession(MachineSession):
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         wish = self.work.wish.with_password(password)
         warning = [unpaid(self.conn_id, name)] if self._surroundings.is_unpaid(user_of(name), now.monotonic) else []
-        return [*self._shares.answer(accepted(request_id)), *warning, *self.work.follow(wish, now),
+        return [*self.answers.answer(accepted(request_id)), *warning, *self.work.follow(wish, now),
                 *([] if self.work.is_on else self._begin(now))]
 
     def _begin(self, now: Now) -> list[Step]:
@@ -247,21 +273,51 @@ class MiningServerSession(MachineSession):
 
     def _malformed(self, request_id: bytes) -> list[Step]:
         if self.work.channel is None:
-            return self._shares.refuse(request_id, "", Reject.INVALID_CHANNEL)
-        return self._shares.refuse(request_id, self._user or "", Reject.MALFORMED)
+            return self._refuse_unweighed(request_id, "", Reject.INVALID_CHANNEL)
+        return self._refuse_unweighed(request_id, self._user or "", Reject.MALFORMED)
 
     def submit(self, request_id: bytes, fields: Fields, now: Now) -> list[Step]:
-        """Block first: whoever sends it, a share on a known job is weighed before anything is held against it."""
+        """Build the header if the job is known and the extranonce2 fits; else the answer is clear already.
+
+        Block first: whoever sends it, a share on a known job is weighed before anything is held against it.
+        """
         channel = self.work.channel
         if channel is None:
-            return self._shares.refuse(request_id, "", Reject.INVALID_CHANNEL)
+            return self._refuse_unweighed(request_id, "", Reject.INVALID_CHANNEL)
         self.last_share_at = now.monotonic
-        name = fields[0]
-        if not self._may_mine(name):
+        name, key, extranonce2, ntime, nonce, bits = fields
+        fault = None
+        if name != self._user and not self._may_mine(name):
             name = read_identity(name) or ""
             if not self._may_mine(name):
-                return self._shares.submit(request_id, fields, channel, self._mask, Reject.UNAUTHORIZED, name)
-        return self._shares.submit(request_id, fields, channel, self._mask, None, name)
+                fault = Reject.UNAUTHORIZED
+        mine = channel.find(key)
+        if mine is None:
+            return self._refuse_unweighed(request_id, "" if fault else name, Reject.INVALID_JOB)
+        if len(extranonce2) != channel.extranonce_size:
+            return self._refuse_unweighed(request_id, "" if fault else name, Reject.BAD_EXTRANONCE_SIZE)
+        job, mask = mine.job, self._mask
+        version = asked = job.version
+        if bits >= 0:
+            mask &= job.version_mask
+            version = asked = (version & ~mask) | (bits & mask)
+            if not mask or bits & ~mask:
+                asked = BEYOND_ANY_MASK
+        share = Share(channel, mine, name, extranonce2, asked, mask, ntime, job.tip.min_ntime,
+                      mine.header(extranonce2, version, ntime, nonce), fault)
+        share.request_id, share.line = request_id, None
+        self.answers.hold(share)
+        return [self._validator.submit(share)]
+
+    def _refuse_unweighed(self, request_id: bytes, user: str, reject: Reject) -> list[Step]:
+        """A share that no header could be built of."""
+        return [*self.answers.answer(error(request_id, reject.v1_code, reject.v1_words)),
+                self._validator.refused(user, reject)]
+
+    def _refuse(self, share: Share, reject: Reject) -> Step:
+        """The answer waits for its turn; what the books hear does not."""
+        share.line = error(share.request_id, reject.v1_code, reject.v1_words)
+        return self._validator.refused(share.user, reject)
 
     _STEPS = MappingProxyType({
         **MachineSession._STEPS,

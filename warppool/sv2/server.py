@@ -42,7 +42,7 @@ from warppool.sv2.messages.mining import (
     UpdateChannelError,
 )
 from warppool.sv2.profile import Profile, Subprotocol
-from warppool.sv2.shares import Frames, ServerChannel, Shares, Step
+from warppool.sv2.shares import Frames, ServerChannel, ShareAnswers, Step
 from warppool.sv2.types import Message
 from warppool.sv2.workers import WorkerNames, is_news
 
@@ -121,7 +121,7 @@ class MiningServerSession:
         self._refused_opens = 0                 # those that count
         self._has_refused = False
         self._bad_names = 0                     # refused for their form
-        self._shares = Shares(conn_id, surroundings.profile)
+        self._shares = ShareAnswers(conn_id, surroundings.profile)
         self._workers = WorkerNames()
 
     # -- what the worker asks ------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class MiningServerSession:
     @property
     def in_flight(self) -> int:
         """Shares whose weight or record is still awaited."""
-        return self._shares.in_flight
+        return self._shares.validator.in_flight
 
     @property
     def channels(self) -> int:
@@ -185,8 +185,9 @@ class MiningServerSession:
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first; block before verdict, verdict before answer."""
         steps = self._shares.judged(weights, now)
-        due = self._shares.take_due()
-        if due is not None:
+        validator = self._shares.validator
+        if validator.due is not None:
+            due, validator.due = validator.due, None
             for channel in due:
                 if channel.channel_id in self._channels:
                     steps += self._look(channel, now)
