@@ -204,7 +204,7 @@ def test_no_descriptors_left(scene: Scene) -> None:
 
 
 def test_what_is_dialled_is_no_visitor(scene: Scene) -> None:
-    """It neither takes a place at the door nor gives one back, in a pool of one place and one an address."""
+    """It neither takes a place at the acceptor nor gives one back, in a pool of one place and one an address."""
     with far() as end:
         ends = [reach(scene, end) for _ in range(3)]
         here, here_id = scene.open()
@@ -248,7 +248,7 @@ def test_a_flood_is_read_up_to_the_limit_until_it_is_consumed(scene: Scene) -> N
         until(lambda: peer.watching)
 
 
-def test_after_the_door_is_closed_nothing_is_dialled_and_what_stands_is_still_read(scene: Scene) -> None:
+def test_after_the_acceptor_is_closed_nothing_is_dialled_and_what_stands_is_still_read(scene: Scene) -> None:
     with far() as end, silent() as hole:
         there, conn_id = reach(scene, end)
         here, here_id = scene.open()

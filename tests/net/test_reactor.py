@@ -336,7 +336,7 @@ def test_an_address_may_have_so_many() -> None:
 
 def test_no_descriptors_left_is_said_and_waited_for(scene: Scene, log_lines: LogLines,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warppool.net.door.PAUSE_S", 0.05)
+    monkeypatch.setattr("warppool.net.acceptor.PAUSE_S", 0.05)
     here, conn_id = scene.open()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     late, taken = socket.socket(), list[int]()
@@ -373,7 +373,7 @@ def test_several_listeners_of_both_families() -> None:
         scene.stop()
 
 
-def test_stop_accepting_closes_the_door_and_lets_answers_out(scene: Scene) -> None:
+def test_stop_accepting_closes_the_acceptor_and_lets_answers_out(scene: Scene) -> None:
     client, conn_id = scene.open()
     scene.reactor.mailbox.post(StopAccepting())
     scene.post((conn_id, b"answer\n"))
@@ -442,12 +442,12 @@ def test_those_who_come_while_there_is_no_work_are_closed_without_a_byte(scene: 
     opened = scene.part()
     assert isinstance(opened, Opened)
     scene.reactor.mailbox.post(TurnAway(True))
-    until(lambda: scene.reactor._door.turns_away)
+    until(lambda: scene.reactor._acceptor.turns_away)
     for _ in range(3):
         assert scene.client().rest() == b""
     here.send(b"still here")                    # whom of those inside to close the workers say
     assert scene.part() == Received(opened.conn_id, b"still here")
     scene.reactor.mailbox.post(TurnAway(False))
-    until(lambda: not scene.reactor._door.turns_away)
+    until(lambda: not scene.reactor._acceptor.turns_away)
     scene.client()
     assert isinstance(scene.part(), Opened)     # of those in between nobody heard

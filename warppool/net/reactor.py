@@ -23,7 +23,7 @@ from typing import Any
 from warppool.limits import UPSTREAM, V1
 from warppool.net.deadlines import Deadlines
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
-from warppool.net.door import Door, Visitor
+from warppool.net.acceptor import Acceptor, Visitor
 from warppool.net.inbox import (
     Connected,
     ConnectFailed,
@@ -103,7 +103,7 @@ class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
     Those that are accepted go round the workers. At most `max_connections` of them are held (`limits.connection_cap`),
-    and `max_per_ip` of one address (`door.Door` says what 0 and -1 mean). Those that are dialled belong to the worker
+    and `max_per_ip` of one address (`acceptor.Acceptor` says what 0 and -1 mean). Those that are dialled belong to the worker
     that asked. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The workers
     end before it does.
     """
@@ -114,7 +114,7 @@ class Reactor:
         self.beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.mailbox, EVENT_READ)
-        self._door = Door(listeners, self._selector, max_connections, max_per_ip)
+        self._acceptor = Acceptor(listeners, self._selector, max_connections, max_per_ip)
         self._dialler = Dialler(self._selector)
         self._bags: list[tuple[queue.Queue[Any], list[Part]]] = [(inbox, []) for inbox in inboxes]
         self._peers: dict[int, _Peer] = {}
@@ -141,7 +141,7 @@ class Reactor:
         """Close every socket at once; `run` does it, so this is for a reactor that was never started."""
         for peer in list(self._peers.values()):
             self._forget(peer)
-        self._door.close()
+        self._acceptor.close()
         self._dialler.close()
         self._selector.close()
         self.mailbox.close()
@@ -172,12 +172,12 @@ class Reactor:
             elif isinstance(owner, Attempt):
                 self._conclude(self._dialler.proceed(owner, now))
             else:
-                for visitor in self._door.let_in(owner, now):
+                for visitor in self._acceptor.let_in(owner, now):
                     self._welcome(visitor, owner.kind)
         if has_mail:
             for item in self.mailbox.drain():
                 self._obey(item)
-        self._door.turn(now)
+        self._acceptor.turn(now)
         if now >= self._dialler.due:
             for missed in self._dialler.expire(now):
                 self._conclude(missed)
@@ -195,7 +195,7 @@ class Reactor:
         times = [self._lingering[0][0]] if self._lingering else []
         if self._stops_at is not None:
             times.append(self._stops_at)
-        until = min(*times, self._door.resumes_at, self._dialler.due, self._stalls.first)
+        until = min(*times, self._acceptor.resumes_at, self._dialler.due, self._stalls.first)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class Reactor:
         if peer.unsent is not None:
             self._settle(peer, len(peer.unsent))
         if not peer.is_dialled:
-            self._door.left(peer.ip)
+            self._acceptor.left(peer.ip)
         return True
 
     def _watch(self, peer: _Peer) -> None:
@@ -309,7 +309,7 @@ class Reactor:
             elif isinstance(item, ConnectTo):
                 self._conclude(self._dialler.begin(item, self.beat))
             elif isinstance(item, TurnAway):
-                self._door.turns_away = item.is_wanted
+                self._acceptor.turns_away = item.is_wanted
             elif isinstance(item, StopAccepting):
                 self._stop_accepting()
             else:
@@ -467,7 +467,7 @@ class Reactor:
             self._forget(self._lingering.popleft()[1])
 
     def _stop_accepting(self) -> None:
-        self._door.close()
+        self._acceptor.close()
         for missed in self._dialler.give_up():
             self._conclude(missed)
         self._is_reading = False

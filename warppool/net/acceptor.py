@@ -1,4 +1,4 @@
-"""The door: accepts connections while there is room, and says once, with a count, when there is none."""
+"""The acceptor: accepts connections while there is room, and says once, with a count, when there is none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Visitor(NamedTuple):
     peer: str
 
 
-class Door:
+class Acceptor:
     """Owns the listening sockets and counts who is inside; used by the reactor's thread alone.
 
     `max_per_ip` bounds the connections of one IPv4 address or one IPv6 /64; 0 is no limit, and -1 half of
@@ -44,7 +44,7 @@ class Door:
     def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, max_connections: int,
                  max_per_ip: int) -> None:
         self.resumes_at = math.inf
-        """Monotonic seconds at which a paused door opens again; `inf` when it is not paused."""
+        """Monotonic seconds at which a paused acceptor accepts again; `inf` when it is not paused."""
         self.turns_away = False
         """Whether those who come are closed at once, without a byte: there is no work for them."""
         self._listeners = tuple(listeners)

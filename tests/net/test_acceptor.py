@@ -1,4 +1,4 @@
-"""The door: limits, and what `accept` can fail with."""
+"""The acceptor: limits, and what `accept` can fail with."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.net.conftest import LogLines
-from warppool.net.door import ACCEPTS_PER_TURN, PAUSE_S, Door, Visitor
+from warppool.net.acceptor import ACCEPTS_PER_TURN, PAUSE_S, Acceptor, Visitor
 from warppool.net.listener import Listener, listen
 
 
 class Scene:
-    """A door without a reactor."""
+    """An acceptor without a reactor."""
 
     def __init__(self, max_connections: int, max_per_ip: int) -> None:
         self.selector = selectors.DefaultSelector()
         self.listener = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
-        self.door = Door([self.listener], self.selector, max_connections, max_per_ip)
+        self.acceptor = Acceptor([self.listener], self.selector, max_connections, max_per_ip)
         self._clients: list[socket.socket] = []
         self._visitors: list[Visitor] = []
 
@@ -32,12 +32,12 @@ class Scene:
         return clients
 
     def let_in(self, now: float = 0.0, listener: Listener | None = None) -> list[Visitor]:
-        visitors = list(self.door.let_in(listener or self.listener, now))
+        visitors = list(self.acceptor.let_in(listener or self.listener, now))
         self._visitors += visitors
         return visitors
 
     def close(self) -> None:
-        self.door.close()
+        self.acceptor.close()
         self.selector.close()
         for sock in (*self._clients, *(visitor.sock for visitor in self._visitors)):
             sock.close()
@@ -78,10 +78,10 @@ def test_those_over_the_cap_are_closed_at_once_and_said_once(scenes: list[Scene]
     line, = log_lines.having("event=connection.refused")
     assert "count=1" in line and "limit=3" in line
     visitors[0].sock.close()
-    scene.door.left(visitors[0].ip)
+    scene.acceptor.left(visitors[0].ip)
     scene.knock(2)
     assert len(scene.let_in(now=101.0)) == 1                    # one left, one comes in
-    scene.door.turn(200.0)
+    scene.acceptor.turn(200.0)
     assert "count=2" in log_lines.having("event=connection.refused")[1]
 
 
@@ -92,12 +92,12 @@ def test_one_address_has_its_share(scenes: list[Scene], log_lines: LogLines) -> 
     assert [visitor.ip for visitor in visitors] == ["127.0.0.1"] * 2 + ["127.0.0.2"]
     assert [is_closed(client) for client in crowd + other] == [False, False, True, True, False]
     assert "peer=127.0.0.1 limit=2" in log_lines.having("event=address.refused")[0]
-    scene.door.left("127.0.0.1")
+    scene.acceptor.left("127.0.0.1")
     scene.knock(2)
     assert len(scene.let_in()) == 1
     for ip in ("127.0.0.1", "127.0.0.1", "127.0.0.2"):
-        scene.door.left(ip)
-    assert not scene.door._inside_per_ip                        # nobody inside, nothing remembered
+        scene.acceptor.left(ip)
+    assert not scene.acceptor._inside_per_ip                        # nobody inside, nothing remembered
 
 
 def test_by_default_an_address_has_its_share_and_loopback_none(scenes: list[Scene], log_lines: LogLines,
@@ -106,7 +106,7 @@ def test_by_default_an_address_has_its_share_and_loopback_none(scenes: list[Scen
     scene = make(scenes, max_connections=4, max_per_ip=-1)
     scene.knock(4)
     assert len(scene.let_in()) == 4                             # a proxy on this machine stands for many
-    monkeypatch.setattr("warppool.net.door.is_loopback", lambda ip: False)
+    monkeypatch.setattr("warppool.net.acceptor.is_loopback", lambda ip: False)
     other = make(scenes, max_connections=4, max_per_ip=-1)
     clients = other.knock(4)
     assert len(other.let_in()) == 2 and [is_closed(client) for client in clients] == [False, False, True, True]
@@ -148,19 +148,19 @@ def test_accepting_pauses_when_the_system_has_no_more(scenes: list[Scene], log_l
     assert scene.selector.select(0)
     assert scene.let_in(now=50.0, listener=scripted) == []
     assert scene.selector.select(0) == []                       # nobody looks at the listener ...
-    assert scene.door.resumes_at == 50.0 + PAUSE_S
-    scene.door.turn(50.0 + PAUSE_S / 2)
+    assert scene.acceptor.resumes_at == 50.0 + PAUSE_S
+    scene.acceptor.turn(50.0 + PAUSE_S / 2)
     assert scene.selector.select(0) == []
-    scene.door.turn(50.0 + PAUSE_S)                             # ... until the pause is over
+    scene.acceptor.turn(50.0 + PAUSE_S)                             # ... until the pause is over
     assert scene.selector.select(0)
     assert len(scene.let_in(now=52.0, listener=scripted)) == 1
     line, = log_lines.having("event=accept.paused")
     assert "count=1" in line and "seconds=1" in line
 
 
-def test_a_door_may_be_closed_in_its_pause(scenes: list[Scene]) -> None:
+def test_an_acceptor_may_be_closed_in_its_pause(scenes: list[Scene]) -> None:
     scene = make(scenes)
     scene.let_in(listener=Listener("sv2", Scripted(scene.listener.sock, errno.EMFILE), ""))    # type: ignore[arg-type]
-    scene.door.close()
-    scene.door.turn(1e9)
+    scene.acceptor.close()
+    scene.acceptor.turn(1e9)
     assert scene.listener.sock.fileno() == -1 and not scene.selector.get_map()
