@@ -248,7 +248,7 @@ def test_the_ages_and_the_machines_of_the_summary(tmp_path, nodes, caplog):
         daemon.say_summary(summary, time.monotonic())
         node.start()
         assert daemon.is_ready.wait(PATIENCE_S)
-        await_true(lambda: daemon._desk.answered_at is not None)
+        await_true(lambda: daemon._job_maker.answered_at is not None)
         idle = socket.create_connection(("127.0.0.1", daemon.listeners[0].port))
         with idle, miner_of(daemon) as miner:
             miner.share()

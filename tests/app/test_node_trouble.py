@@ -32,8 +32,8 @@ from warppool.app.options import Config, Secrets
 from warppool.app.wiring import Daemon
 from warppool.events import BlockFound
 from warppool.mining.job import Job
-from warppool.node import desk, pace
-from warppool.node.desk import FRESH_JOB_S, Desk
+from warppool.node import jobmaker, pace
+from warppool.node.jobmaker import FRESH_JOB_S, JobMaker
 from warppool.node.items import Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.rpc import RpcSource
@@ -101,10 +101,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wiring, "RpcSubmitter", HastySubmitter)
     monkeypatch.setattr("warppool.node.rpc.SAME_TIP_TURN_S", 0.05)
     monkeypatch.setattr("warppool.node.rpc.AGAIN_S", 0.1)
-    monkeypatch.setattr(desk, "SAME_TIP_JOB_S", 0.05)
+    monkeypatch.setattr(jobmaker, "SAME_TIP_JOB_S", 0.05)
     monkeypatch.setattr(pace, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(pace, "LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(desk, "FRESH_JOB_S", FRESH_S)
+    monkeypatch.setattr(jobmaker, "FRESH_JOB_S", FRESH_S)
 
 
 def config_for(folder: Path, *stubs: StubNode) -> Config:
@@ -407,7 +407,7 @@ class MinuteClock:
 
 
 class Inbox(queue.Queue[Any]):
-    """The desk's queue, which waits by the clock."""
+    """The job maker's queue, which waits by the clock."""
 
     def __init__(self, clock: MinuteClock) -> None:
         super().__init__()
@@ -424,7 +424,7 @@ class Inbox(queue.Queue[Any]):
 
 
 class Bench:
-    """Source, desk and submitter of one node in their threads, all on one clock."""
+    """Source, job maker and submitter of one node in their threads, all on one clock."""
 
     def __init__(self, stub: StubNode, cookie: Path) -> None:
         self.clock = MinuteClock()
@@ -433,12 +433,12 @@ class Bench:
         self.outcomes = OutcomeQueue()
         self._inbox = Inbox(self.clock)
         node = NodeAddress.parse(stub.url), Cookie(cookie)
-        self._desk = Desk(make_factory(), self._inbox, lambda job: self.jobs.append((self.clock.now, job)),
+        self._job_maker = JobMaker(make_factory(), self._inbox, lambda job: self.jobs.append((self.clock.now, job)),
                           clock=self.clock.monotonic, unix=self.unix)
         self._source = RpcSource(0, *node, "regtest", self._inbox, clock=self.clock)
         self._submitter = RpcSubmitter(0, *node, self.outcomes, clock=self.clock)
         self._threads: Sequence[threading.Thread] = [
-            threading.Thread(target=part.run) for part in (self._desk, self._source, self._submitter)]
+            threading.Thread(target=part.run) for part in (self._job_maker, self._source, self._submitter)]
 
     def unix(self) -> float:
         """Ours, which was the node's when it gave its only template."""

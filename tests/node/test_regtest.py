@@ -70,13 +70,13 @@ class Rig:
     """A source in its thread, with the queues around it."""
 
     def __init__(self, data_dir: Path, **kwargs: Any) -> None:
-        self.desk: queue.Queue[Any] = queue.Queue()
+        self.job_maker: queue.Queue[Any] = queue.Queue()
         self.outcomes: queue.Queue[Any] = queue.Queue()
-        self.source = RegtestSource(0, data_dir, self.desk, self.outcomes, **kwargs)
+        self.source = RegtestSource(0, data_dir, self.job_maker, self.outcomes, **kwargs)
         self.thread = threading.Thread(target=self.source.run, name="node-0")
 
     def template(self) -> Template:
-        item = self.desk.get(timeout=PATIENCE_S)
+        item = self.job_maker.get(timeout=PATIENCE_S)
         assert isinstance(item, TemplateReady), item
         return item.template
 
@@ -274,7 +274,7 @@ def test_templates_are_200_ms_apart_and_the_newest_tip_gets_the_next(tmp_path: P
         side = mine(template)
         rig.source.inbox.put(submission(side))
         assert rig.outcome().verdict is Verdict.SIDE            # the barrier: a turn has passed, and no template came
-        assert rig.desk.empty()
+        assert rig.job_maker.empty()
         clock.monotonic += 0.002
         assert rig.template().tip.prev_hash == chain[-1].block_hash
 
@@ -365,7 +365,7 @@ def test_a_stop_leaves_a_long_backlog_to_the_journal(tmp_path: Path) -> None:
 def test_a_chain_in_use_is_a_lost_node_said_once_and_found_again(tmp_path: Path, kernel: Kernel) -> None:
     block = mine(template_on(kernel))
     with running(tmp_path, [submission(block)]) as rig:
-        lost = rig.desk.get(timeout=PATIENCE_S)
+        lost = rig.job_maker.get(timeout=PATIENCE_S)
         assert isinstance(lost, NodeLost) and "stop it first" in lost.reason
         kernel.close()
         assert rig.template().tip.prev_hash == block.block_hash     # the next item: it was said once
@@ -384,14 +384,14 @@ def test_a_kernel_without_a_verdict_gets_the_block_again(tmp_path: Path, monkeyp
         block = mine(rig.template())
         monkeypatch.setattr(Kernel, "submit", fails_at_first)
         rig.source.inbox.put(submission(block))
-        assert rig.desk.get(timeout=PATIENCE_S) == NodeLost(0, "no verdict")
+        assert rig.job_maker.get(timeout=PATIENCE_S) == NodeLost(0, "no verdict")
         assert rig.template().tip.prev_hash == block.block_hash
         assert rig.outcome() == Outcome(block.block_hash, 0, Verdict.ACCEPTED, "")
 
 
 def test_a_source_without_a_kernel_stops_at_once(tmp_path: Path, kernel: Kernel) -> None:
     with running(tmp_path) as rig:
-        assert isinstance(rig.desk.get(timeout=PATIENCE_S), NodeLost)
+        assert isinstance(rig.job_maker.get(timeout=PATIENCE_S), NodeLost)
         assert rig.stop() == []
 
 
@@ -410,8 +410,8 @@ from warppool.node.regtest import RegtestSource
 from warppool.node.submitter import NodeDoor, Submitter
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-data_dir, desk, inbox = Path(sys.argv[1]), queue.Queue(), queue.Queue()
-source = RegtestSource(0, data_dir, desk, inbox, flush_every=int(sys.argv[2]))
+data_dir, job_maker, inbox = Path(sys.argv[1]), queue.Queue(), queue.Queue()
+source = RegtestSource(0, data_dir, job_maker, inbox, flush_every=int(sys.argv[2]))
 journal = JournalThread(Journal(data_dir / "blocks"), inbox)
 submitter = Submitter(inbox, journal, [NodeDoor(source.inbox, True)], RecordingBooks())
 submitter.replay()
@@ -419,10 +419,10 @@ threads = [threading.Thread(target=each, daemon=True) for each in (journal.run, 
 for thread in threads:
     thread.start()
 for _ in range(int(sys.argv[3])):
-    template = desk.get().template
+    template = job_maker.get().template
     for _ in range(4):                                  # one for the chain and three beside it
         inbox.put(Found(mine(template), None))
-desk.get()
+job_maker.get()
 """
 
 
@@ -451,16 +451,16 @@ def test_a_killed_process_comes_back_to_the_same_chain(tmp_path: Path, flush_eve
     hashes, height, tip = found_until_killed(tmp_path, flush_every, found)
     assert len(hashes) >= found and height >= 2
 
-    desk: queue.Queue[Any] = queue.Queue()
+    job_maker: queue.Queue[Any] = queue.Queue()
     inbox: queue.Queue[Any] = queue.Queue()
-    source = RegtestSource(0, tmp_path, desk, inbox)
+    source = RegtestSource(0, tmp_path, job_maker, inbox)
     journal = JournalThread(Journal(tmp_path / "blocks"), inbox)
     submitter = Submitter(inbox, journal, [NodeDoor(source.inbox, True)], RecordingBooks())
     submitter.replay()
     threads = [threading.Thread(target=each) for each in (submitter.run, source.run, journal.run)]
     for thread in threads:
         thread.start()
-    template = desk.get(timeout=PATIENCE_S).template
+    template = job_maker.get(timeout=PATIENCE_S).template
     source.stop()
     threads[1].join(PATIENCE_S)
     inbox.put(STOP)

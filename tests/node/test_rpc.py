@@ -29,22 +29,22 @@ class Running:
     """A source in its thread, with a clock that does not wait."""
 
     def __init__(self, stub: StubNode, cookie: Path, *, network: str = "regtest", **settings: Any) -> None:
-        self.desk: queue.Queue[Any] = queue.Queue()
+        self.job_maker: queue.Queue[Any] = queue.Queue()
         self.clock = FakeClock()
         self.source = RpcSource(
-            3, NodeAddress.parse(stub.url), Cookie(cookie), network, self.desk, clock=self.clock, **settings
+            3, NodeAddress.parse(stub.url), Cookie(cookie), network, self.job_maker, clock=self.clock, **settings
         )
         self.thread = threading.Thread(target=self.source.run, name="node-3")
         self.thread.start()
 
     def next(self) -> Any:
         """What is news to the job maker."""
-        while isinstance(item := self.desk.get(timeout=PATIENCE_S), NodeAnswered):
+        while isinstance(item := self.job_maker.get(timeout=PATIENCE_S), NodeAnswered):
             assert item.node == 3
         return item
 
     def has_news(self) -> bool:
-        return any(not isinstance(item, NodeAnswered) for item in list(self.desk.queue))
+        return any(not isinstance(item, NodeAnswered) for item in list(self.job_maker.queue))
 
     def template(self) -> Any:
         item = self.next()
@@ -117,7 +117,7 @@ def test_what_brings_nothing_new_says_only_that_the_node_answers(stub, start):
     before = stub.count("getblocktemplate")
     stub.wait_until(lambda: stub.count("getblocktemplate") > before + 5)
     assert not run.has_news()
-    item = run.desk.get(timeout=PATIENCE_S)
+    item = run.job_maker.get(timeout=PATIENCE_S)
     assert isinstance(item, NodeAnswered)
     assert abs(item.curtime - time.time()) < 60
     stub.add_transactions(make_transaction(1))
@@ -364,7 +364,7 @@ def test_a_node_that_is_too_busy_to_tell_of_the_tip_that_it_left_is_asked_again(
     item = run.next()
     assert (item.template.tip.height, item.is_reorg) == (4, False)
     stub.moods.clear()
-    items = (run.desk.get(timeout=PATIENCE_S) for _ in range(50))
+    items = (run.job_maker.get(timeout=PATIENCE_S) for _ in range(50))
     item = next(each for each in items if isinstance(each, TemplateReady) and each.is_reorg)
     assert (item.template.tip.height, item.chainwork) == (4, 8)
     before = stub.count("getblocktemplate")
@@ -450,7 +450,7 @@ def test_a_node_that_falls_ill_is_lost_once_and_back_once(stub, start, caplog, m
     before = len(stub.calls)
     stub.wait_until(lambda: len(stub.calls) >= before + 3)
     stub.mood = Mood.WELL
-    assert run.template().tip.height == 1           # nothing new, but the desk hears that the node is back
+    assert run.template().tip.height == 1           # nothing new, but the job maker hears that the node is back
     stub.grow()
     assert run.template().tip.height == 2
     assert not run.has_news()
@@ -655,11 +655,11 @@ def test_stop_before_the_start(stub, tmp_path):
 
 def test_stop_during_a_pause_of_the_real_clock(stub, tmp_path):
     stub.stop()
-    desk: queue.Queue[Any] = queue.Queue()
-    source = RpcSource(0, NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"), "regtest", desk)
+    job_maker: queue.Queue[Any] = queue.Queue()
+    source = RpcSource(0, NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"), "regtest", job_maker)
     thread = threading.Thread(target=source.run)
     thread.start()
-    assert isinstance(desk.get(timeout=PATIENCE_S), NodeLost)
+    assert isinstance(job_maker.get(timeout=PATIENCE_S), NodeLost)
     source.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()

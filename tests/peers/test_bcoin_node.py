@@ -59,9 +59,9 @@ class Pool:
     """A source and a submitter on one node, each in its thread."""
 
     def __init__(self, node: BcoinNode) -> None:
-        self.desk: queue.Queue[Any] = queue.Queue()
+        self.job_maker: queue.Queue[Any] = queue.Queue()
         self.outcomes = OutcomeQueue()
-        self.source = RpcSource(0, node.address, node.login, "regtest", self.desk)
+        self.source = RpcSource(0, node.address, node.login, "regtest", self.job_maker)
         self.submitter = RpcSubmitter(0, node.address, node.login, self.outcomes, clock=HastyClock())
         self._threads = [threading.Thread(target=self.source.run), threading.Thread(target=self.submitter.run)]
         for thread in self._threads:
@@ -70,7 +70,7 @@ class Pool:
     def template(self, is_wanted: Callable[[Template], bool] = lambda template: True) -> Template:
         """The next template of the sort that is wanted."""
         while True:
-            item = self.desk.get(timeout=PATIENCE_S)
+            item = self.job_maker.get(timeout=PATIENCE_S)
             assert isinstance(item, TemplateReady), item
             if is_wanted(item.template):
                 return item.template
@@ -214,7 +214,7 @@ def test_a_block_found_while_bcoin_is_away_arrives_when_it_is_back(pools, tmp_pa
         pool = pools(node)
         template = pool.template()
         node.stop()
-        assert isinstance(pool.desk.get(timeout=PATIENCE_S), NodeLost)
+        assert isinstance(pool.job_maker.get(timeout=PATIENCE_S), NodeLost)
         block = pool.hand_in(mine(template))
         node.start()
         assert pool.outcome(block) == (Verdict.ACCEPTED, "")

@@ -11,7 +11,7 @@ from tests.mining.makers import HARD_NBITS
 from tests.sv1.machines import README, Line, Player, machines, matches, table, with_machines
 from tests.sv1.pairs import Pair, with_policy
 from warppool.events import Close
-from warppool.node.desk import FRESH_JOB_S
+from warppool.node.jobmaker import FRESH_JOB_S
 
 WANTED = {"antminer-s9", "antminer-s19", "avalon", "bitaxe", "bosminer", "cgminer", "cpuminer", "nerdminer", "nicehash",
           "whatsminer"}

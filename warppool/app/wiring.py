@@ -30,7 +30,7 @@ from warppool.net.inbox import FromWorker, JobReady, NoWork
 from warppool.net.outbox import TurnAway
 from warppool.net.worker import Worker
 from warppool.node.choice import Rules
-from warppool.node.desk import Desk
+from warppool.node.jobmaker import JobMaker
 from warppool.node.httpline import NodeAddress
 from warppool.node.items import BestNode, Found
 from warppool.node.journal import Journal
@@ -110,7 +110,7 @@ class Daemon(House):
     def _build_nodes(self) -> None:
         """The template sources and what hands them blocks, in the order of the configuration."""
         config = self.config
-        self._desk_inbox: queue.Queue[Any] = queue.Queue()
+        self._job_inbox: queue.Queue[Any] = queue.Queue()
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
         self._unpaid = UnpaidNames(config.pool.network, config.pool.payout_script)
         self._start_id = os.urandom(START_ID_SIZE)
@@ -122,8 +122,8 @@ class Daemon(House):
             }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
         pool = config.pool
         outcomes: queue.Queue[Any] = queue.Queue()
-        self._desk = Desk(
-            factory, self._desk_inbox, self._broadcast,
+        self._job_maker = JobMaker(
+            factory, self._job_inbox, self._broadcast,
             names=[f"node-{number}" for number in range(len(config.nodes))],
             rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
             end_work=self._end_work, best=lambda node: outcomes.put(BestNode(node)))
@@ -156,12 +156,12 @@ class Daemon(House):
         pool = self.config.pool
         if node.source == "regtest":
             assert pool.data_dir is not None
-            embedded = RegtestSource(number, pool.data_dir, self._desk_inbox, outcomes)
+            embedded = RegtestSource(number, pool.data_dir, self._job_inbox, outcomes)
             self._sources.append(embedded)
             return NodeDoor(embedded.inbox, is_embedded=True)
         address, credentials = NodeAddress.parse(node.url), credentials_of(node)
         submitter = RpcSubmitter(number, address, credentials, outcomes)
-        source = RpcSource(number, address, credentials, pool.network, self._desk_inbox, plan=plan_of(pool),
+        source = RpcSource(number, address, credentials, pool.network, self._job_inbox, plan=plan_of(pool),
                            max_age_s=pool.work_max_age_s)
         self._sources.append(source)
         self._undo.append(source.close)
@@ -205,7 +205,7 @@ class Daemon(House):
         self._spawn("submitter", self._submitter.run)
 
     def _start_before(self) -> None:
-        self._spawn("jobs", self._desk.run)
+        self._spawn("jobs", self._job_maker.run)
         for submitter in self._submitters:
             self._spawn(_thread_of(submitter), submitter.run)
         for source in self._sources:
@@ -235,7 +235,7 @@ class Daemon(House):
                 source.ask_now()
 
     def _beats(self) -> list[Beat]:
-        return [prompt("jobs", self._desk.beat), prompt("submitter", self._submitter.beat),
+        return [prompt("jobs", self._job_maker.beat), prompt("submitter", self._submitter.beat),
                 patient("journal", self._journal.beat, self._journal.timeout_s),
                 *(patient(_thread_of(each), each.beat, each.timeout_s) for each in self._submitters),
                 *(prompt(source.name, source.beat, NODE_BEAT_LIMIT_S) for source in self._sources)]
@@ -249,8 +249,8 @@ class Daemon(House):
     def status(self) -> str:
         """Network and ports, and what an operator should see to; it changes while the program runs."""
         where = f"{self.config.pool.network}, {self.ports}"
-        lagging = f"; behind: {', '.join(self._desk.lagging)}" if self._desk.lagging else ""
-        if self._desk.is_out_of_work:
+        lagging = f"; behind: {', '.join(self._job_maker.lagging)}" if self._job_maker.lagging else ""
+        if self._job_maker.is_out_of_work:
             return f"no work, since no node answers; machines are sent away; {where}{lagging}"
         return f"mining on {where}{lagging}"
 
@@ -268,10 +268,10 @@ class Daemon(House):
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
         fields = summary.fields(self.stats(), now) | {
-            "height": self._height(), "template_age": _age(self._desk.answered_at, now),
-            "work_age": _age(self._desk.template_at, now)}
-        if self._desk.lagging:
-            fields["lagging"] = ",".join(self._desk.lagging)
+            "height": self._height(), "template_age": _age(self._job_maker.answered_at, now),
+            "work_age": _age(self._job_maker.template_at, now)}
+        if self._job_maker.lagging:
+            fields["lagging"] = ",".join(self._job_maker.lagging)
         say(log, logging.INFO, "pool.summary", **fields)
 
     def _height(self) -> int:
@@ -284,7 +284,7 @@ class Daemon(House):
         for source in self._sources:
             if isinstance(source, RpcSource):
                 source.stop()
-        self._desk_inbox.put(STOP)
+        self._job_inbox.put(STOP)
 
     def _stop_behind(self) -> None:
         self._stop_nodes()

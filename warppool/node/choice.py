@@ -1,7 +1,7 @@
 """Which node's template is mined: the best tip, a node's own reorganisation obeyed, and nothing that is dead. Pure.
 
 What the nodes say goes in, with the time at which it came; what is to be done comes out: mine a template, stop handing
-out work, say something in the log. Thread `jobs` (node/desk.py) does what comes out.
+out work, say something in the log. Thread `jobs` (node/jobmaker.py) does what comes out.
 
 Three words are used throughout. A node is *live* when it answers and its last answer is fresh. A live node is *usable*
 when its clock is believed and its tip may be mined. The *mark* is the best tip that was mined in this run.

@@ -61,7 +61,7 @@ class RegtestSource:
         self,
         node: int,
         data_dir: Path,
-        desk: queue.Queue[Any],
+        job_maker: queue.Queue[Any],
         submitter: queue.Queue[Any],
         *,
         flush_every: int = FLUSH_EVERY,
@@ -73,7 +73,7 @@ class RegtestSource:
         self.is_misplaced = False
         self.trouble = ""                                   # why there is no template now
         self._node = node
-        self._desk = desk
+        self._job_maker = desk
         self._submitter = submitter
         self._flush_every = flush_every
         self._now = now
@@ -182,13 +182,13 @@ class RegtestSource:
             tip = self._kernel.tip()
             self._offered, self._offer_at = tip.block_hash, now.monotonic + TEMPLATE_EVERY_S
             template = make_template(next(self._template_ids), tip, int(now.unix), self.name)
-            self._desk.put(TemplateReady(self._node, template))
+            self._job_maker.put(TemplateReady(self._node, template))
             self._pause_s = 0.0
 
     def _lose(self, reason: str) -> None:
         """Say once that no templates come, and wait before the kernel is opened again; the next template ends it."""
         if not self._pause_s:
-            self._desk.put(NodeLost(self._node, reason))
+            self._job_maker.put(NodeLost(self._node, reason))
         self._kernel.close()
         self._offered = None
         self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, LONGEST_WAIT_S)

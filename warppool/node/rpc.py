@@ -63,7 +63,7 @@ class RpcSource:
         address: NodeAddress,
         credentials: Credentials,
         network: str,
-        desk: queue.Queue[Any],
+        job_maker: queue.Queue[Any],
         *,
         plan: CoinbasePlan = LARGEST_PLAN,
         clock: Clock | None = None,
@@ -75,7 +75,7 @@ class RpcSource:
         self._node = node
         self._network = network
         self._plan = plan
-        self._desk = desk
+        self._job_maker = desk
         self._clock = clock or SystemClock()
         self._refresh_s = min(refresh_s, max_age_s / ANSWERS_PER_AGE)
         self._call_timeout_s = call_timeout_s
@@ -213,10 +213,10 @@ class RpcSource:
         self._is_steady = True
         if self._outage.end(self._clock.monotonic()) or is_news or is_reorg:
             self._reading = reading
-            self._desk.put(TemplateReady(self._node, reading.template, self._facts.chainwork, curtime, answered_at,
+            self._job_maker.put(TemplateReady(self._node, reading.template, self._facts.chainwork, curtime, answered_at,
                                          is_reorg))
         else:
-            self._desk.put(NodeAnswered(self._node, curtime, answered_at))
+            self._job_maker.put(NodeAnswered(self._node, curtime, answered_at))
 
     # --- what a template does not tell of its tip ---------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class RpcSource:
         self._highest = None
         self._has_headers = True
         if not self._is_stopping and self._outage.add(reason, self._clock.monotonic()):
-            self._desk.put(NodeLost(self._node, reason))
+            self._job_maker.put(NodeLost(self._node, reason))
 
     def _rest(self, seconds: float) -> bool:
         self._touch()

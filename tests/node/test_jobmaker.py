@@ -9,7 +9,7 @@ import pytest
 
 from tests.mining.makers import make_factory, make_template, make_tip
 from warppool.node.choice import FIRST_NODE_S, Rules
-from warppool.node.desk import FRESH_JOB_S, SAME_TIP_JOB_S, Desk
+from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.threads import STOP
 
@@ -17,7 +17,7 @@ UNIX = 1_700_000_000
 
 
 class Inbox:
-    """A queue whose waiting moves the clock; `run` of the desk ends when the script does."""
+    """A queue whose waiting moves the clock; `run` of the job maker ends when the script does."""
 
     def __init__(self, clock, items):
         self.clock = clock
@@ -47,18 +47,18 @@ class Clock:
 
 
 class Script:
-    """A desk whose nodes say what the test wants, when it wants."""
+    """A job maker whose nodes say what the test wants, when it wants."""
 
     def __init__(self, nodes=1, **rules):
         self.clock, self.jobs, self.ends, self.best = Clock(), [], [], []
         self.offset = 0
-        self.desk = Desk(make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
+        self.job_maker = JobMaker(make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
                          unix=lambda: self.clock.now + UNIX, names=[f"node-{n}" for n in range(nodes)],
                          rules=Rules(**rules), end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
 
     def run(self, *items):
-        self.desk._inbox = Inbox(self.clock, items)
-        self.desk.run()
+        self.job_maker._inbox = Inbox(self.clock, items)
+        self.job_maker.run()
         return self.jobs
 
     def ready(self, node, template):
@@ -96,7 +96,7 @@ def test_an_answer_with_nothing_new_makes_no_job():
     script = Script()
     script.run(script.ready(0, make_template()), 20.0, script.again(0), 5.0)
     assert len(script.jobs) == 1
-    assert script.desk.answered_at == 1020.0 and script.desk.template_at == 1000.0
+    assert script.job_maker.answered_at == 1020.0 and script.job_maker.template_at == 1000.0
 
 
 @pytest.mark.parametrize("late_s", [0.001, 0.1, 0.9])
@@ -179,8 +179,8 @@ def test_nothing_to_mine_is_no_reason_to_spin():
 
 def test_the_thread_ends_by_stop():
     inbox: queue.Queue[object] = queue.Queue()
-    desk = Desk(make_factory(), inbox, lambda job: None)
-    thread = threading.Thread(target=desk.run)
+    job_maker = JobMaker(make_factory(), inbox, lambda job: None)
+    thread = threading.Thread(target=job_maker.run)
     thread.start()
     inbox.put(STOP)
     thread.join(5)

@@ -1,4 +1,4 @@
-"""The desk: thread `jobs` hears all nodes, mines the template that `choice.py` chooses, and makes the jobs.
+"""The job maker: thread `jobs` hears all nodes, mines the template that `choice.py` chooses, and makes the jobs.
 
 A fresh job (new id, header time now) goes out with every template, and when `FRESH_JOB_S` have passed without one:
 silence makes machines leave, and old header times make them waste what they could roll. A node that is away does not
@@ -41,7 +41,7 @@ def _nothing(*_: object) -> None:
     """For who wants to hear nothing."""
 
 
-class Desk:
+class JobMaker:
     """Owns the job factory and the choice of node. `run` is the body of thread `jobs`; its queue is `inbox`.
 
     `names` are the nodes' names in the log, in their order. `broadcast` gets every job; `end_work` is told when no work
