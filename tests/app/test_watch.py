@@ -68,7 +68,7 @@ class Manager(Notifier):
 
 
 class Hung:
-    """A house whose threads stand still; the watch ends after some looks."""
+    """A service whose threads stand still; the watch ends after some looks."""
 
     status = ready_fields = ports = None
 
@@ -100,8 +100,8 @@ class Hung:
 @pytest.mark.parametrize(("beat", "is_fed"), [
     (prompt("worker-0", 1e12), True), (prompt("worker-0", -1000.0), False)])
 def test_the_watchdog_is_fed_while_no_thread_hangs(beat: Any, is_fed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    house, manager = Hung(beat), Manager()
-    monkeypatch.setattr(house, "is_ready", type("Never", (), {"is_set": lambda self: False})())
-    run._watch(house, manager, run.StopWish())      # type: ignore[arg-type]
+    service, manager = Hung(beat), Manager()
+    monkeypatch.setattr(service, "is_ready", type("Never", (), {"is_set": lambda self: False})())
+    run._watch(service, manager, run.StopWish())      # type: ignore[arg-type]
     assert (manager.fed > 0) is is_fed
-    assert house.relieved, "shares that wait behind a commit that hangs are refused in time"
+    assert service.relieved, "shares that wait behind a commit that hangs are refused in time"

@@ -23,7 +23,7 @@ from pathlib import Path
 from warppool.app.config import config_of
 from warppool.app.connector import SV1, SV1_TLS, SV2
 from warppool.app.democert import self_signed
-from warppool.app.house import House
+from warppool.app.service import Service
 from warppool.app.link import EXTENDED, STANDARD, PoolUrl, tls_context
 from warppool.app.log import set_up
 from warppool.app.miner import CpuMiner
@@ -135,9 +135,9 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop
         miners = demo_miners(config, daemon, key) if translator is None else v1_miners(config, translator)
         for url in dict.fromkeys(str(miner.url) for miner in miners.values()):
             display.line(f"listening: {url}")
-        houses: list[House] = [daemon] if translator is None else [daemon, translator]
+        services: list[Service] = [daemon] if translator is None else [daemon, translator]
         with _mining(miners) as failures:
-            _wait_for_blocks(houses, miners, failures, watch, args.blocks, wanted_stop, display)
+            _wait_for_blocks(services, miners, failures, watch, args.blocks, wanted_stop, display)
         _settle(watch)
     if translator is not None:
         failures += _problems_of(translator, display)
@@ -154,9 +154,9 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop
     return 1 if problems else 0
 
 
-def _start(house: House) -> None:
-    house.start()
-    house.is_ready.wait(DEADLINE_S)
+def _start(service: Service) -> None:
+    service.start()
+    service.is_ready.wait(DEADLINE_S)
 
 
 def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMiner]:
@@ -169,9 +169,9 @@ def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMine
     }
 
 
-def v1_miners(config: Config, house: House) -> dict[str, CpuMiner]:
+def v1_miners(config: Config, service: Service) -> dict[str, CpuMiner]:
     """One V1 miner for each of a pool's or a translator's V1 ports, which have the pool's certificate."""
-    ports = _ports(house)
+    ports = _ports(service)
     v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
     return {
         "v1": CpuMiner(v1, "demo.v1"),
@@ -183,8 +183,8 @@ def _v2_url(daemon: Daemon, key: bytes) -> PoolUrl:
     return PoolUrl("127.0.0.1", _ports(daemon)[SV2], public_key(key))
 
 
-def _ports(house: House) -> dict[str, int]:
-    return {listener.kind: listener.port for listener in house.listeners}
+def _ports(service: Service) -> dict[str, int]:
+    return {listener.kind: listener.port for listener in service.listeners}
 
 
 @contextmanager
@@ -208,12 +208,12 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
             thread.join()
 
 
-def _wait_for_blocks(houses: Sequence[House], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
+def _wait_for_blocks(services: Sequence[Service], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
                      blocks: int, wanted_stop: StopWish, display: Display) -> None:
     """Until enough blocks stand on the chain and each miner has found one, or time is up."""
     began = time.monotonic()
     shown = 0
-    while not (failures or display.is_gone or any(house.has_failed.is_set() for house in houses)
+    while not (failures or display.is_gone or any(service.has_failed.is_set() for service in services)
                or time.monotonic() - began > DEADLINE_S):
         is_done = watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
         if display.is_terminal:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import FrameType
 
 from warppool.app.config import TAG_CUT, UNGUARDED, read_config, start_off_range, unserved
-from warppool.app.house import House
+from warppool.app.service import Service
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
 from warppool.app.patience import Patience, Stopped
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     return serve(lambda patience: Daemon(config, patience))
 
 
-def serve(build: Callable[[Patience], House]) -> int:
+def serve(build: Callable[[Patience], Service]) -> int:
     """Run what `build` makes until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died.
 
     What `build` finds in its way it may wait for, by the Patience that it is given; systemd hears of it.
@@ -67,20 +67,20 @@ def serve(build: Callable[[Patience], House]) -> int:
     notifier = Notifier()
     notifier.status("starting")
     try:
-        house = build(Patience(wanted_stop.wait, notifier.status))
+        service = build(Patience(wanted_stop.wait, notifier.status))
     except Stopped:
         say(log, logging.INFO, "service.stopping")
         return 0
-    house.start()
+    service.start()
     settle_memory()
     try:
-        _watch(house, notifier, wanted_stop)
+        _watch(service, notifier, wanted_stop)
     finally:
         notifier.stopping()
-        house.stop()
+        service.stop()
         ignore_signals()
-    status = 1 if house.has_failed.is_set() else 0
-    if house.is_hanging:            # Python would wait for such a thread; a disk may hold it up for minutes
+    status = 1 if service.has_failed.is_set() else 0
+    if service.is_hanging:            # Python would wait for such a thread; a disk may hold it up for minutes
         logging.shutdown()
         os._exit(status)
     return status
@@ -177,53 +177,53 @@ def settle_memory() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
-def _watch(house: House, notifier: Notifier, wanted_stop: StopWish) -> None:
+def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
     watch = Watch()
     fed_at, is_ready, waits_for, status = now, False, "", ""
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
-    while not house.has_failed.is_set():
-        if not is_ready and house.is_ready.is_set():
-            is_ready, status = True, house.status()
+    while not service.has_failed.is_set():
+        if not is_ready and service.is_ready.is_set():
+            is_ready, status = True, service.status()
             notifier.ready(status)
-            say(log, logging.INFO, "service.ready", listen=house.ports, **house.ready_fields())
-        elif not is_ready and (mistake := house.mistake()):
+            say(log, logging.INFO, "service.ready", listen=service.ports, **service.ready_fields())
+        elif not is_ready and (mistake := service.mistake()):
             raise ConfigError(mistake)
-        elif not is_ready and house.waits_for() != waits_for:
-            waits_for = house.waits_for()
+        elif not is_ready and service.waits_for() != waits_for:
+            waits_for = service.waits_for()
             notifier.status(waits_for)
-        elif is_ready and house.status() != status:
-            status = house.status()
+        elif is_ready and service.status() != status:
+            status = service.status()
             notifier.status(status)
         if wanted_stop.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return
         if wanted_stop.take_reload():
-            _reload(house, notifier, is_ready)
+            _reload(service, notifier, is_ready)
         if wanted_stop.take_asking():
-            house.ask_nodes()
+            service.ask_nodes()
         now = time.monotonic()
-        watch.look(house.beats(), now)
-        house.relieve()
+        watch.look(service.beats(), now)
+        service.relieve()
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now
-            hanging = house.hanging(now)
+            hanging = service.hanging(now)
             if hanging:
                 say(log, logging.ERROR, "watchdog.unfed", hanging=",".join(hanging))
             else:
                 notifier.alive()
         if now >= summary_at:
             summary_at = now + SUMMARY_EVERY_S
-            house.say_summary(summary, now)
-            house.look(time.time())
+            service.say_summary(summary, now)
+            service.look(time.time())
 
 
-def _reload(house: House, notifier: Notifier, is_ready: bool) -> None:
+def _reload(service: Service, notifier: Notifier, is_ready: bool) -> None:
     """Read anew what can change while miners stay. systemd hears READY=1 of it, but not before it is true."""
     if is_ready:
         notifier.reloading()
-    house.reload()
+    service.reload()
     if is_ready:
-        notifier.ready(house.status())
+        notifier.ready(service.status())

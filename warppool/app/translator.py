@@ -1,4 +1,4 @@
-"""The translator: every object of it beside what it shares with the pool (`house.py`), handed its neighbours."""
+"""The translator: every object of it beside what it shares with the pool (`service.py`), handed its neighbours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 
 from warppool import __version__
 from warppool.app.connector import TranslatorConnector, doors_of, fds_each
-from warppool.app.house import House
+from warppool.app.service import Service
 from warppool.app.link import PoolUrl
 from warppool.app.log import set_up
 from warppool.app.patience import Patience
@@ -40,7 +40,7 @@ def translate(args: argparse.Namespace) -> int:
     return serve(lambda patience: Translator(config, patience))
 
 
-class Translator(House):
+class Translator(Service):
     """The translator as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
 
     Ready means that every port listens and that an upstream has answered, or that none has for a while: machines wait

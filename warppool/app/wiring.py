@@ -1,4 +1,4 @@
-"""The pool: every object of it beside what it shares with the translator (`house.py`), handed its neighbours."""
+"""The pool: every object of it beside what it shares with the translator (`service.py`), handed its neighbours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from warppool import __version__
 from warppool.app.connector import Connector, doors_of
-from warppool.app.house import JOIN_S, House
+from warppool.app.service import JOIN_S, Service
 from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.patience import Patience
 from warppool.app.summary import Summary
@@ -82,10 +82,10 @@ class LedgerBooks:
         self.inbox.put(BlockOutcome(block_hash, outcome, detail, time))
 
 
-class Daemon(House):
+class Daemon(Service):
     """The pool as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
 
-    Ready means that every port listens and a template is there. Beside what a House does, the constructor reads the
+    Ready means that every port listens and a template is there. Beside what a Service does, the constructor reads the
     block journal.
     """
 

@@ -55,7 +55,7 @@ STOP_S = 4.5
 
 
 
-class House(ABC):
+class Service(ABC):
     """A program as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
 
     The constructor takes the data directory, opens the books and binds the ports, so that every mistake of the operator
