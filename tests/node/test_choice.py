@@ -20,6 +20,10 @@ UNIX = 1_800_000_000
 BLOCK_WORK = 2**256 // (make_tip().target + 1)
 
 
+def names(*nodes: int) -> dict[int, str]:
+    return {number: f"node-{number}" for number in nodes}
+
+
 class Table:
     """A choice, a clock, and all that came out."""
 
@@ -27,7 +31,7 @@ class Table:
         self.now = 1000.0
         self.jump = 0.0                         # of our own clock
         self.offsets = [0.0] * nodes            # of the nodes' clocks
-        self.choice = NodeChoice([f"node-{n}" for n in range(nodes)], rules or Rules(), self._now())
+        self.choice = NodeChoice(names(*range(nodes)), rules or Rules(), self._now())
         self.steps: list[Step] = []
         self.mined: list[Mine] = []
 
@@ -54,6 +58,10 @@ class Table:
 
     def again(self, node: int) -> None:
         self._follow(self.choice.hear(NodeAnswered(node, self._curtime(node), self.now), self._now()))
+
+    def reconfigure(self, *nodes: int, rules: Rules | None = None) -> None:
+        self.offsets += [0.0] * (1 + max(nodes) - len(self.offsets))
+        self._follow(self.choice.reconfigure(names(*nodes), rules or Rules(), self._now()))
 
     def lose(self, node: int) -> None:
         self._follow(self.choice.hear(NodeLost(node, "it hung up"), self._now()))
@@ -657,3 +665,152 @@ def test_work_is_compared_with_a_block_of_the_present():
     high, low = TipWork(100, 1000, 10), TipWork(99, 990, 10)
     assert high.is_above(low) and not high.is_above(low, 1) and high.blocks_above(low) == 1
     assert not low.is_above(high) and low.blocks_above(high) == 0
+
+
+# --- another configuration --------------------------------------------------------------------------------------------
+
+def test_a_node_that_is_added_is_mined_once_its_tip_is_better():
+    table = Table(1)
+    table.template(0, 50)
+    table.reconfigure(0, 7)
+    assert table.where == (0, 50)
+    table.template(7, 50)
+    assert table.where == (0, 50)
+    table.template(7, 51)
+    assert table.where == (7, 51)
+
+
+def test_the_new_order_counts_and_a_node_that_stays_is_still_known():
+    table = Table(2, rules=Rules(return_after_s=5))
+    table.template(0, 50)
+    table.template(1, 50)
+    table.wait(30, 0, 1)
+    table.reconfigure(1, 0, rules=Rules(return_after_s=5))
+    assert table.where == (1, 50), "it has kept up for longer than that, and stands first now"
+    assert len(table.mined) == 2
+
+
+def test_when_the_mined_node_is_removed_another_is_mined_at_once():
+    table = Table(2)
+    table.template(0, 51)
+    table.template(1, 50)
+    table.reconfigure(1)
+    assert table.where == (1, 50)
+    assert table.notes("template.source")[-1] == {
+        "node": "node-1", "reason": "it is not in the configuration any more", "level": logging.WARNING}
+
+
+def test_of_a_node_that_was_removed_nothing_is_heard_any_more():
+    table = Table(2)
+    table.template(1, 50)
+    table.template(0, 50)
+    table.reconfigure(1)
+    assert table.where == (1, 50)
+    table.template(0, 60)
+    table.again(0)
+    table.lose(0)
+    table.wait(1)
+    assert table.where == (1, 50) and table.choice.lagging == ()
+
+
+def test_where_the_only_node_is_replaced_its_work_is_mined_until_the_new_one_answers():
+    table = Table(1)
+    old = table.template(0, 50)
+    table.reconfigure(1)
+    assert table.choice.template is old and not table.choice.is_out_of_work
+    assert table.choice.job_time(table._now()) == int(UNIX + table.now)
+    table.wait(170)
+    assert not table.choice.is_out_of_work
+    table.template(1, 50)
+    assert table.where == (1, 50)
+    table.reconfigure(1)
+    assert table.where == (1, 50) and not table.choice.is_out_of_work
+
+
+def test_where_none_answers_after_it_machines_are_sent_away_as_ever():
+    table = Table(1)
+    table.template(0, 50)
+    table.reconfigure(1)
+    table.wait(181)
+    assert table.choice.is_out_of_work
+    (note,) = table.notes("work.missing")
+    assert "node-1: no answer yet" in str(note["reason"])
+
+
+def test_a_node_that_lied_about_its_tip_is_forgotten_with_what_it_said():
+    """Its mark would keep every other node from being mined, and the operator removes it for that."""
+    table = Table(2)
+    table.template(1, 50)
+    table.template(0, 5000)
+    table.reconfigure(1)
+    assert table.where == (1, 50)
+
+
+def test_a_node_that_comes_back_is_the_same_and_begins_anew():
+    table = Table(2)
+    table.template(0, 50)
+    table.reconfigure(1)
+    table.reconfigure(1, 0)
+    assert table.choice.node == 0 and table.choice.best_node is None
+    table.template(0, 51)
+    assert table.where == (0, 51) and table.choice.best_node == 0
+
+
+def test_a_shorter_patience_begins_with_the_reload_and_sends_nobody_away():
+    table = Table(1)
+    table.template(0, 50)
+    table.wait(20)
+    table.reconfigure(0, rules=Rules(work_max_age_s=5))
+    table.wait(4)
+    assert not table.choice.is_out_of_work and table.choice.best_node == 0
+    table.again(0)
+    table.wait(4)
+    assert not table.choice.is_out_of_work
+    table.wait(2)
+    assert table.choice.is_out_of_work
+
+
+def test_a_node_that_was_silent_too_long_is_not_alive_again_by_a_reload():
+    table = Table(2)
+    table.template(0, 50)
+    table.template(1, 50)
+    table.wait(185, 1)
+    assert table.where == (1, 50)
+    table.reconfigure(0, 1, rules=Rules(work_max_age_s=100))
+    table.lose(1)
+    assert table.choice.best_node is None
+
+
+def test_other_rules_for_nodes_that_are_behind_count_at_once():
+    table = Table(2)
+    table.template(0, 50)
+    table.template(1, 48)
+    table.wait(11, 0, 1)
+    assert table.choice.lagging == ("node-1",)
+    table.reconfigure(0, 1, rules=Rules(behind_blocks=3))
+    assert table.choice.lagging == ()
+    table.lose(0)
+    assert table.where == (1, 48), "two blocks below are not too many now"
+
+
+@given(st.lists(st.tuples(st.sampled_from("tarlw"), st.integers(0, 3), st.integers(45, 55)), max_size=40))
+@settings(deadline=None)
+def test_whatever_comes_and_goes_the_best_that_may_be_mined_is_of_a_node_in_the_file(events):
+    table, inside = Table(4), [0, 1, 2, 3]
+    for kind, node, height in events:
+        match kind:
+            case "t":
+                table.template(node, height)
+            case "a":
+                table.again(node)
+            case "l":
+                table.lose(node)
+            case "w":
+                table.wait(height)
+            case "r":
+                inside = [number for number in inside if number != node] or [node]
+                if height % 2:
+                    inside = [node, *(number for number in inside if number != node)]
+                table.reconfigure(*inside)
+        assert table.choice.best_node is None or table.choice.best_node in inside
+        assert not table.mined or table.choice.job_time(table._now()) > UNIX

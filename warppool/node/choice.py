@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from warppool.events import Now
 from warppool.mining.template import Template
+from warppool.node.candidate import Candidate, TipWork
 from warppool.node.clocks import FAR_OFFSET_S, WARN_OFFSET_S, refused_clocks
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 
@@ -31,6 +32,8 @@ KEEPS_UP_S = 2.0
 
 CLOCK_PLAY_S = 10.0
 """So much nearer than WARN_OFFSET_S a clock has to come to be right again: nodes tell whole seconds, and are late."""
+
+REMOVED = "it is not in the configuration any more"
 
 REPEAT_S = 60.0
 """From one line about a trouble that lasts to the next."""
@@ -68,133 +71,98 @@ class Note(NamedTuple):
 Step = Mine | EndWork | Note
 
 
-class TipWork(NamedTuple):
-    """How much work stands in the chain that a template builds on; `block_work` is what one block adds."""
-
-    height: int
-    chainwork: int | None
-    block_work: int
-
-    def is_above(self, other: TipWork, blocks: int = 0) -> bool:
-        """True if this tip has more work than `other` and `blocks` more blocks together."""
-        if self.chainwork is None or other.chainwork is None:
-            return self.height > other.height + blocks
-        return self.chainwork > other.chainwork + blocks * max(self.block_work, other.block_work)
-
-    def blocks_above(self, other: TipWork) -> int:
-        """The difference in blocks, for people and for `behind_blocks`; never below 0."""
-        if self.chainwork is None or other.chainwork is None:
-            return max(0, self.height - other.height)
-        return max(0, (self.chainwork - other.chainwork) // max(self.block_work, other.block_work))
-
-
-class _Node:
-    """What is known of one node; times are monotonic seconds."""
-
-    __slots__ = ("answered_at", "behind_since", "chainwork", "clock_off", "clock_said_at", "curtime", "fell_behind_at",
-                 "is_embedded", "is_lagging", "is_lost", "is_steady", "keeps_up_since", "name", "reason",
-                 "refused_at", "template")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.template: Template | None = None
-        self.chainwork: int | None = None
-        self.curtime: int | None = None
-        self.answered_at = -math.inf
-        self.is_embedded = False
-        self.is_lost = True
-        self.is_steady = False                      # it was mined, and was not lost since then
-        self.reason = "no answer yet"
-        self.behind_since: float | None = None      # its tip has been below the mark since then
-        self.is_lagging = False                     # and the log says so
-        self.keeps_up_since: float | None = None    # since then it has had every new tip in time
-        self.fell_behind_at: float | None = None    # another node has more work since then
-        self.clock_off = 0                          # 0: near ours; 1: over two minutes off; 2: over two hours
-        self.clock_said_at = -math.inf
-        self.refused_at = -math.inf                 # the last line that says so of its clock
-
-    def take(self, item: TemplateReady, now: Now) -> None:
-        self.template, self.chainwork, self.curtime = item.template, item.chainwork, item.curtime
-        self.is_embedded = item.answered_at is None
-        self.answered_at = now.monotonic if item.answered_at is None else item.answered_at
-        self.is_lost = False
-
-    @property
-    def work(self) -> TipWork:
-        assert self.template is not None
-        tip = self.template.tip
-        return TipWork(tip.height, self.chainwork, 2**256 // (tip.target + 1))
-
-    def time(self, now: Now) -> float:
-        """The node's clock now, in Unix seconds, as far as its last answer tells."""
-        return now.unix if self.curtime is None else self.curtime + now.monotonic - self.answered_at
-
-    def forget_standing(self) -> None:
-        self.behind_since = self.keeps_up_since = self.fell_behind_at = None
-        self.is_lagging = False
-
-
 class NodeChoice:
-    """Owned by one thread. `names` are the nodes' names in the log, in the order of the file.
+    """Owned by one thread. `nodes` are the names in the log of the nodes, by their numbers, in the order of the file.
 
-    `hear` takes what a node said, `tick` lets time pass and is to be called every second or so; both return steps.
+    `hear` takes what a node said, `tick` lets time pass and is to be called every second or so, and `reconfigure` takes
+    other rules and nodes. All return steps.
     """
 
-    def __init__(self, names: Sequence[str], rules: Rules, now: Now) -> None:
+    def __init__(self, nodes: Mapping[int, str], rules: Rules, now: Now) -> None:
         self.node: int | None = None            # whose template is, or was last, mined
         self.template: Template | None = None
         self.is_out_of_work = False
         self.best_node: int | None = None       # the node that is mined; None while no node may be
         self._rules = rules
-        self._nodes = [_Node(name) for name in names]
+        self._nodes = {number: Candidate(name) for number, name in nodes.items()}   # in the order of the file
+        self._former: Candidate | None = None   # the node that is mined on, where it is not in the file any more
         self._began_at = now.monotonic
         self._fed_at = now.monotonic            # the last answer of a node whose tip may be mined
         self._mark: TipWork | None = None
+        self._marked_by: int | None = None      # the node whose tip the mark is
         self._is_work_doubted = False           # chainwork counts no more: nodes told two of one block
         self._distrusted: frozenset[int] = frozenset()      # nodes whose clock is not believed
         self._said_at = -math.inf               # the last line about work that is missing
         self._has_said_lost = False
+
+    def reconfigure(self, nodes: Mapping[int, str], rules: Rules, now: Now) -> list[Step]:
+        """Other rules, or other nodes: one that stays is known by its number, and what is known of it stays.
+
+        A node that goes while it is mined is like a lost one: another is mined at once, and where none may be, its work
+        is mined on as long as that may be.
+        """
+        for node in self._nodes.values():
+            if self._is_live(node, now):
+                node.fresh_at = now.monotonic       # a shorter patience begins now: nobody is sent away by it
+        known = dict(self._nodes)
+        if self.node is not None:
+            known[self.node] = self._candidate(self.node)
+            if self.node not in nodes and known[self.node] is not self._former:
+                self._former = known[self.node]
+                self._former.lose(REMOVED)
+        if self._marked_by not in nodes:
+            self._mark = self._marked_by = None     # whoever removes a node does not believe its tip either
+        self._rules = rules
+        self._nodes = {number: known.get(number) or Candidate(name) for number, name in nodes.items()}
+        return self._decide(now)
+
+    def _candidate(self, number: int) -> Candidate:
+        """The node of that number: one of the file, or the one before that is mined on."""
+        found = self._nodes.get(number) or self._former
+        assert found is not None
+        return found
 
     # --- what there is to read ----------------------------------------------------------------------------------------
 
     @property
     def lagging(self) -> tuple[str, ...]:
         """The names of nodes that answer and have been behind for `behind_s`."""
-        return tuple(node.name for node in self._nodes if node.is_lagging)
+        return tuple(node.name for node in self._nodes.values() if node.is_lagging)
 
     @property
     def answered_at(self) -> float | None:
         """Monotonic seconds of the last answer of the node that is mined; None before any template was mined."""
-        return None if self.node is None else self._nodes[self.node].answered_at
+        return None if self.node is None else self._candidate(self.node).answered_at
 
     @property
     def is_fed_by_embedded(self) -> bool:
         """True if the node that is mined is the embedded chain, whose work is fresh as long as it lives."""
-        return self.node is not None and self._nodes[self.node].is_embedded
+        return self.node is not None and self._candidate(self.node).is_embedded
 
     def job_time(self, now: Now) -> int:
         """The header time of a job made now, in Unix seconds: that of the node that is mined, not of our own clock."""
-        return int(now.unix if self.node is None else self._nodes[self.node].time(now))
+        return int(now.unix if self.node is None else self._candidate(self.node).time(now))
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def hear(self, item: TemplateReady | NodeAnswered | NodeLost, now: Now) -> list[Step]:
-        """A node said something."""
-        node = self._nodes[item.node]
+        """A node said something; the last words of one that was removed are not heard."""
+        node = self._nodes.get(item.node)
+        if node is None:
+            return self._decide(now)
         steps: list[Step] = []
         match item:
             case TemplateReady():
                 self._compare_work(item, steps)
                 node.take(item, now)
                 if item.is_reorg and item.node == self.node and node.is_steady:
-                    self._mark = self._work_of(node)    # the node that is mined left its branch
+                    self._mark, self._marked_by = self._work_of(node), item.node    # it left its own branch
                 self._look_at_clock(node, now, steps)
             case NodeAnswered() if node.template is not None:
-                node.curtime, node.answered_at, node.is_lost = item.curtime, item.answered_at, False
+                node.answer(item)
                 self._look_at_clock(node, now, steps)
             case NodeLost():
-                node.is_lost, node.is_steady, node.reason = True, False, item.reason
-                node.forget_standing()
+                node.lose(item.reason)
         return steps + self._decide(now)
 
     def tick(self, now: Now) -> list[Step]:
@@ -204,10 +172,10 @@ class NodeChoice:
     def _decide(self, now: Now) -> list[Step]:
         steps: list[Step] = []
         self._judge_clocks(now, steps)
-        usable = [number for number, node in enumerate(self._nodes) if self._is_usable(number, node, now)]
+        usable = [number for number, node in self._nodes.items() if self._is_usable(number, node, now)]
         if usable:
             self._fed_at = max(self._fed_at, *(self._fresh_until_now(number, now) for number in usable))
-        elif any(node.is_embedded for node in self._nodes):
+        elif any(node.is_embedded for node in self._nodes.values()):
             self._fed_at = now.monotonic        # nobody else adds to the embedded chain: its work does not die
         self._watch_standing(usable, now)
         chosen, reason = self._choose(usable, now)
@@ -221,20 +189,20 @@ class NodeChoice:
 
     # --- who may be mined ---------------------------------------------------------------------------------------------
 
-    def _is_live(self, node: _Node, now: Now) -> bool:
+    def _is_live(self, node: Candidate, now: Now) -> bool:
         if node.is_lost or node.template is None:
             return False
-        return node.is_embedded or now.monotonic - node.answered_at < self._rules.work_max_age_s
+        return node.is_embedded or now.monotonic - node.fresh_at < self._rules.work_max_age_s
 
-    def _is_usable(self, number: int, node: _Node, now: Now) -> bool:
+    def _is_usable(self, number: int, node: Candidate, now: Now) -> bool:
         if not self._is_live(node, now) or number in self._distrusted:
             return False
         return not self._is_too_low(node)
 
-    def _is_too_low(self, node: _Node) -> bool:
+    def _is_too_low(self, node: Candidate) -> bool:
         return self._mark is not None and self._mark.is_above(self._work_of(node), self._rules.behind_blocks)
 
-    def _work_of(self, node: _Node) -> TipWork:
+    def _work_of(self, node: Candidate) -> TipWork:
         return node.work._replace(chainwork=None) if self._is_work_doubted else node.work
 
     def _compare_work(self, item: TemplateReady, steps: list[Step]) -> None:
@@ -243,7 +211,7 @@ class NodeChoice:
         One of them is wrong. A wrong work that is too great would stay the mark when its node is gone, and no other
         node would be mined.
         """
-        told = {node.chainwork for node in self._nodes
+        told = {node.chainwork for node in self._nodes.values()
                 if node.template is not None and node.template.tip.prev_hash == item.template.tip.prev_hash}
         told = (told | {item.chainwork}) - {None}
         if self._is_work_doubted or len(told) < 2:
@@ -256,7 +224,7 @@ class NodeChoice:
 
     def _fresh_until_now(self, number: int, now: Now) -> float:
         node = self._nodes[number]
-        return now.monotonic if node.is_embedded else node.answered_at
+        return now.monotonic if node.is_embedded else node.fresh_at
 
     def _is_better(self, one: int, other: int, usable: Iterable[int]) -> bool:
         """True if the tip of `one` has more work. Where one usable node tells no work, heights decide for all."""
@@ -278,9 +246,7 @@ class NodeChoice:
             return best, "" if mined is None else self._why_not(mined, now)
         if self._is_better(best, mined, usable):
             return best, "its tip has more work"
-        for number in usable:
-            if number >= mined:
-                break
+        for number in usable[:usable.index(mined)]:         # those that stand before it in the file
             since = self._nodes[number].keeps_up_since
             is_steady = since is not None and now.monotonic - since >= self._rules.return_after_s
             if is_steady and not self._is_better(mined, number, usable):
@@ -288,11 +254,12 @@ class NodeChoice:
         return mined, ""
 
     def _waits_for_first(self, usable: list[int], now: Now) -> bool:
-        return self.node is None and 0 not in usable and now.monotonic - self._began_at < FIRST_NODE_S
+        first = next(iter(self._nodes))
+        return self.node is None and first not in usable and now.monotonic - self._began_at < FIRST_NODE_S
 
     def _why_not(self, number: int, now: Now) -> str:
         """Why that node may not be mined, in words for the log."""
-        node = self._nodes[number]
+        node = self._candidate(number)
         if node.is_lost:
             return node.reason
         if not self._is_live(node, now):
@@ -310,12 +277,12 @@ class NodeChoice:
         node = self._nodes[number]
         assert node.template is not None
         if number != self.node:
-            level = logging.WARNING if self.node is not None and self._nodes[self.node].is_lost else logging.INFO
+            level = logging.WARNING if self.node is not None and self._candidate(self.node).is_lost else logging.INFO
             fields = (("node", node.name), ("reason", reason)) if reason else (("node", node.name),)
             steps.append(Note(level, "template.source", fields))
         if number != self.node or node.template is not self.template or self.is_out_of_work:
             if self._mark is None or self._work_of(node).is_above(self._mark):
-                self._mark = self._work_of(node)
+                self._mark, self._marked_by = self._work_of(node), number
             if self.is_out_of_work:
                 steps.append(Note(logging.INFO, "work.back", (("node", node.name),)))
             self.node, self.template, self.is_out_of_work = number, node.template, False
@@ -328,7 +295,7 @@ class NodeChoice:
         if self.node is not None and not self._has_said_lost:
             self._has_said_lost = True
             steps.append(Note(logging.WARNING, "template.lost", (
-                ("node", self._nodes[self.node].name), ("reason", self._why_not(self.node, now)),
+                ("node", self._candidate(self.node).name), ("reason", self._why_not(self.node, now)),
                 ("meaning", "no node gives templates; miners go on with the last one"))))
         age_s = now.monotonic - self._fed_at
         limit_s = self._rules.work_max_age_s
@@ -342,7 +309,7 @@ class NodeChoice:
         if now.monotonic - self._said_at >= REPEAT_S:
             self._said_at = now.monotonic
             reasons = "; ".join(f"{node.name}: {self._why_not(number, now)}"
-                                for number, node in enumerate(self._nodes))
+                                for number, node in self._nodes.items())
             steps.append(Note(logging.ERROR, "work.missing", (
                 ("age_s", round(age_s)), ("reason", reasons),
                 ("meaning", "mining connections are closed, so that machines go to their other pools"))))
@@ -351,7 +318,7 @@ class NodeChoice:
 
     def _watch_standing(self, usable: list[int], now: Now) -> None:
         """Since when each node has had every new tip in time, of which its use again depends."""
-        for number, node in enumerate(self._nodes):
+        for number, node in self._nodes.items():
             if number not in usable:
                 node.keeps_up_since = node.fell_behind_at = None
             elif any(self._is_better(other, number, usable) for other in usable):
@@ -367,7 +334,7 @@ class NodeChoice:
 
     def _watch_lag(self, now: Now, steps: list[Step]) -> None:
         """Say which nodes answer and stay behind, and when one has caught up."""
-        for node in self._nodes:
+        for node in self._nodes.values():
             if self._mark is None or not self._is_live(node, now):
                 continue
             blocks = self._mark.blocks_above(self._work_of(node))
@@ -388,7 +355,7 @@ class NodeChoice:
     # --- clocks -------------------------------------------------------------------------------------------------------
 
     def _judge_clocks(self, now: Now, steps: list[Step]) -> None:
-        times = {number: node.time(now) for number, node in enumerate(self._nodes)
+        times = {number: node.time(now) for number, node in self._nodes.items()
                  if self._is_live(node, now) and node.curtime is not None and not self._is_too_low(node)}
         distrusted = refused_clocks(times, now.unix) if len(times) > 1 else frozenset()
         for number in sorted(distrusted - self._distrusted):
@@ -400,7 +367,7 @@ class NodeChoice:
                 ("meaning", "its templates are not used, since the clocks of the other nodes stand against its own"))))
         self._distrusted = distrusted
 
-    def _look_at_clock(self, node: _Node, now: Now, steps: list[Step]) -> None:
+    def _look_at_clock(self, node: Candidate, now: Now, steps: list[Step]) -> None:
         """Say how far a node's clock and ours are apart: once from two minutes on, each minute from two hours on."""
         if node.curtime is None:
             return

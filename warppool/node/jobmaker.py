@@ -69,7 +69,7 @@ class JobMaker:
         self._tell_best = best
         self._clock = clock
         self._unix = unix
-        self._choice = NodeChoice(names, rules or Rules(), self._now())
+        self._choice = NodeChoice(dict(enumerate(names)), rules or Rules(), self._now())
         self._best: int | None = None
         self._template: Template | None = None      # what the next job is made of
         self._job: Job | None = None
