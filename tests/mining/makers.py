@@ -12,9 +12,9 @@ from warppool.bitcoin.coinbase import (
     witness_commitment,
 )
 from warppool.bitcoin.target import target_from_nbits
+from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel, ChannelJob
 from warppool.mining.counter import CoinbaseCounters, Shuffle
-from warppool.mining.giving import Keys
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.share import Weight, weigh
 from warppool.mining.template import Template, Tip

@@ -15,9 +15,9 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import difficulty_from_target
 from warppool.events import Now
+from warppool.mining.assignment import MAX_KEY, Assignment
 from warppool.mining.channel import MAX_EASINGS, MAX_JOBS_PER_TIP, MAX_NTIME_AHEAD_S, credit
-from warppool.mining.counter import GIVEN_AGAIN
-from warppool.mining.giving import MAX_KEY, GivingOut
+from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.share import Reject, Weight, weigh
 
 NOW = Now(50.0, 1_700_000_100.0)
@@ -208,12 +208,12 @@ def test_a_job_is_stale_when_the_tip_moved_and_unknown_after_the_next():
     factory, channel = make_factory(), make_channel()
     first = offered(channel, make_tip(1), factory)
     fresh = offered(channel, make_tip(1), factory)
-    assert channel.find(first.given.key) is first and channel.find(fresh.given.key) is fresh
+    assert channel.find(first.assignment.key) is first and channel.find(fresh.assignment.key) is fresh
     offered(channel, make_tip(2), factory)
-    assert channel.find(first.given.key) is first
+    assert channel.find(first.assignment.key) is first
     assert ask(channel, first, Weight(b"a" * 32, 5, False)) is Reject.STALE
     offered(channel, make_tip(3), factory)
-    assert channel.find(first.given.key) is None
+    assert channel.find(first.assignment.key) is None
 
 
 # --- giving out -------------------------------------------------------------------------------------------------------
@@ -222,20 +222,20 @@ def test_a_job_that_goes_to_all_is_given_out_once_with_its_own_counter():
     factory, channel, other = make_factory(), make_channel(), make_channel(prefix=b"\0\0\0\x08")
     job = factory.make(make_template(), now=NOW.unix)
     mine, theirs = channel.offer(job, COUNTERS)[0], other.offer(job, COUNTERS)[0]
-    assert mine.given == GivingOut(1, job.counter, channel.target, job.ntime, 3)
-    assert mine.given.counter == theirs.given.counter and mine.coinbase(bytes(8)) != theirs.coinbase(bytes(8))
+    assert mine.assignment == Assignment(1, job.counter, channel.target, job.ntime, 3)
+    assert mine.assignment.counter == theirs.assignment.counter and mine.coinbase(bytes(8)) != theirs.coinbase(bytes(8))
     repeated = channel.offer(job, COUNTERS)[0]
-    assert repeated.given.key == 2 and repeated.given.counter & GIVEN_AGAIN
+    assert repeated.assignment.key == 2 and repeated.assignment.counter & ASSIGNED_AGAIN
 
 
-def test_every_giving_out_of_a_job_is_a_space_of_its_own():
+def test_every_assignment_of_a_job_is_a_space_of_its_own():
     for size in (0, 8):
         channel = make_channel(size=size)
         first = offered(channel)
         all_of_it = [first, *(again(channel, first) for _ in range(11))]
         headers = {mine.header(bytes(size), 1, first.ntime, 3) for mine in all_of_it}
-        assert len(headers) == len({mine.given.counter for mine in all_of_it}) == 12
-        assert [mine.given.key for mine in all_of_it] == list(range(1, 13))
+        assert len(headers) == len({mine.assignment.counter for mine in all_of_it}) == 12
+        assert [mine.assignment.key for mine in all_of_it] == list(range(1, 13))
         for mine in all_of_it:
             assert mine.coinbase_tx(bytes(size))[6:-38] == mine.coinbase(bytes(size))[4:-4]      # a block's is the same
 
@@ -245,35 +245,35 @@ def test_a_channel_gets_no_counter_of_all_for_a_job_that_others_had_before():
     channel = make_channel()
     job = make_factory().make(make_template(), now=NOW.unix)
     first, has_moved = channel.offer_alone(job, COUNTERS)
-    assert has_moved and first.given.counter & GIVEN_AGAIN
-    assert channel.offer(job, COUNTERS)[0].given.counter & GIVEN_AGAIN          # nor later
+    assert has_moved and first.assignment.counter & ASSIGNED_AGAIN
+    assert channel.offer(job, COUNTERS)[0].assignment.counter & ASSIGNED_AGAIN          # nor later
     older = make_factory()
     older.make(make_template(), now=NOW.unix)
     newer = older.make(make_template(), now=NOW.unix)
-    assert channel.offer(newer, COUNTERS)[0].given.counter == newer.counter
+    assert channel.offer(newer, COUNTERS)[0].assignment.counter == newer.counter
 
 
 def test_a_worker_that_is_behind_gives_no_counter_twice():
     """A session that is resumed on another worker may meet a job there that it has had long ago."""
     factory, channel = make_factory(), make_channel()
     jobs = [factory.make(make_template(), now=NOW.unix) for _ in range(3)]
-    given = [channel.offer(job, COUNTERS)[0].given.counter for job in (*jobs, jobs[1], jobs[2], jobs[0])]
+    given = [channel.offer(job, COUNTERS)[0].assignment.counter for job in (*jobs, jobs[1], jobs[2], jobs[0])]
     assert len(set(given)) == 6 and given[:3] == [job.counter for job in jobs]
-    assert all(counter & GIVEN_AGAIN for counter in given[3:])
+    assert all(counter & ASSIGNED_AGAIN for counter in given[3:])
 
 
 def test_job_ids_that_begin_anew_are_newer():
     factory, channel = make_factory(), make_channel()
     factory._next_id = 2**31 - 2
     jobs = [factory.make(make_template(), now=NOW.unix) for _ in range(4)]
-    assert [channel.offer(job, COUNTERS)[0].given.counter for job in jobs] == [job.counter for job in jobs]
+    assert [channel.offer(job, COUNTERS)[0].assignment.counter for job in jobs] == [job.counter for job in jobs]
 
 
 def test_keys_begin_anew_after_the_last_one():
     channel = make_channel()
     channel.keys.next = MAX_KEY
     first = offered(channel)
-    assert [first.given.key, again(channel, first).given.key] == [MAX_KEY, 1]
+    assert [first.assignment.key, again(channel, first).assignment.key] == [MAX_KEY, 1]
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------
@@ -286,9 +286,9 @@ def test_a_share_is_remembered_as_long_as_its_key_can_be_found():
     offered(channel, make_tip(1), factory)
     assert {ask(channel, job, share) for share in shares} == {Reject.DUPLICATE}
     offered(channel, make_tip(2), factory)
-    assert channel.remembered == 100 and channel.find(job.given.key) is job
+    assert channel.remembered == 100 and channel.find(job.assignment.key) is job
     offered(channel, make_tip(3), factory)
-    assert channel.remembered == 0 and channel.find(job.given.key) is None
+    assert channel.remembered == 0 and channel.find(job.assignment.key) is None
 
 
 def test_tips_that_flap_bring_back_their_keys_with_all_that_these_remember():
@@ -315,10 +315,10 @@ def test_a_key_that_is_dropped_takes_its_shares_along():
     for number in range(20):
         assert ask(channel, first, Weight(number.to_bytes(32, "big"), 5, False)) is None
     jobs = [offered(channel, make_tip(1), factory) for _ in range(MAX_JOBS_PER_TIP)]
-    assert channel.find(first.given.key) is None and channel.remembered == 0
-    assert channel.find(jobs[0].given.key) is jobs[0] and len(channel.jobs) == MAX_JOBS_PER_TIP
+    assert channel.find(first.assignment.key) is None and channel.remembered == 0
+    assert channel.find(jobs[0].assignment.key) is jobs[0] and len(channel.jobs) == MAX_JOBS_PER_TIP
     again(channel, jobs[0])
-    assert channel.find(jobs[0].given.key) is None and len(channel.jobs) == MAX_JOBS_PER_TIP
+    assert channel.find(jobs[0].assignment.key) is None and len(channel.jobs) == MAX_JOBS_PER_TIP
     channel.forget(first, (1).to_bytes(32, "big"))           # its record failed when the key was gone already
     assert channel.remembered == 0
 
@@ -329,7 +329,7 @@ def test_a_block_is_new_once_as_long_as_its_key_can_be_found():
     assert mine.is_new_block(b"a" * 32)
     assert not mine.is_new_block(b"a" * 32)
     offered(channel, make_tip(2), factory)
-    assert not channel.find(mine.given.key).is_new_block(b"a" * 32)
+    assert not channel.find(mine.assignment.key).is_new_block(b"a" * 32)
     assert mine.is_new_block(b"b" * 32)
     assert sum(mine.is_new_block(number.to_bytes(32, "big")) for number in [*range(50), *range(50)]) == 50
 

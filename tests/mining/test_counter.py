@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mining.makers import SHUFFLE, make_counters
-from warppool.mining.counter import COUNTERS, GIVEN_AGAIN, CoinbaseCounters, Shuffle
+from warppool.mining.counter import ASSIGNED_AGAIN, COUNTERS, CoinbaseCounters, Shuffle
 
 NUMBERS = st.integers(0, COUNTERS - 1)
 
@@ -41,7 +41,7 @@ def test_the_next_counter_cannot_be_foreseen_without_the_secret():
 def test_counters_of_its_own_tell_a_machine_nothing_of_jobs_to_come():
     """A machine that asks for work again and again has the numbers of all jobs of the next days."""
     taker = make_counters()
-    own = {taker.take() & ~GIVEN_AGAIN for _ in range(2000)}
+    own = {taker.take() & ~ASSIGNED_AGAIN for _ in range(2000)}
     assert len(own & {SHUFFLE(job_id) for job_id in range(2000)}) < 5
 
 
@@ -50,14 +50,14 @@ def test_workers_never_take_one_counter(workers, takes):
     taken = [counters.take() for counters in [make_counters(worker, workers) for worker in range(workers)]
              for _ in range(takes)]
     assert len(set(taken)) == workers * takes
-    assert all(GIVEN_AGAIN <= counter < 2 * GIVEN_AGAIN for counter in taken)
+    assert all(ASSIGNED_AGAIN <= counter < 2 * ASSIGNED_AGAIN for counter in taken)
 
 
 def test_counters_begin_anew_only_after_all_of_them():
     counters = make_counters(2, 3)
     first = counters.take()
     counters._next = last = (COUNTERS - 1) // 3 * 3 - 1     # the last one of this worker
-    assert counters.take() == GIVEN_AGAIN | SHUFFLE.for_one()(last)
+    assert counters.take() == ASSIGNED_AGAIN | SHUFFLE.for_one()(last)
     assert counters.take() == first
 
 

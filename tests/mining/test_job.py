@@ -9,9 +9,9 @@ from warppool.bitcoin.coinbase import MAX_SCRIPT_SIG, height_push
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
+from warppool.mining.assignment import Assignment
 from warppool.mining.channel import ChannelJob
-from warppool.mining.counter import GIVEN_AGAIN
-from warppool.mining.giving import GivingOut
+from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
 from warppool.mining.template import Template, Tip
 
@@ -28,7 +28,7 @@ def test_job_ids_begin_anew_below_the_bit_of_what_is_given_again(factory, templa
     jobs = [factory.make(template, now=0.0) for _ in range(3)]
     assert [job.job_id for job in jobs] == [2**31 - 1, 1, 2]
     assert [job.counter for job in jobs] == [SHUFFLE(2**31 - 1), SHUFFLE(1), SHUFFLE(2)]
-    assert all(job.counter < GIVEN_AGAIN for job in jobs)
+    assert all(job.counter < ASSIGNED_AGAIN for job in jobs)
 
 
 def test_versions_go_out_with_zeros_under_all_that_any_machine_rolls(factory):
@@ -104,8 +104,8 @@ def test_worked_share_of_the_vectors_holds_to_the_byte():
     job = make_factory().make(template, now=float(v["ntime"]))
     halves = (bytes.fromhex(v["coinbase_tx_prefix"]), bytes.fromhex(v["coinbase_tx_suffix"]))
     given = type(job)(**{**{name: getattr(job, name) for name in type(job).__slots__}, "halves": {8: halves}})
-    giving_out = GivingOut(1, given.counter, 1, v["ntime"], 1)
-    channel_job = ChannelJob(given, giving_out, bytes.fromhex(v["extranonce_prefix"]), 1.0, is_standard=False)
+    assignment = Assignment(1, given.counter, 1, v["ntime"], 1)
+    channel_job = ChannelJob(given, assignment, bytes.fromhex(v["extranonce_prefix"]), 1.0, is_standard=False)
     extranonce = bytes.fromhex(v["extranonce"])
     assert channel_job.coinbase(extranonce).hex() == v["coinbase_stripped"]
     assert channel_job.coinbase_tx(extranonce).hex() == v["coinbase_segwit"]

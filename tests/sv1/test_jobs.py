@@ -8,13 +8,13 @@ import pytest
 
 from tests.mining.makers import make_channel, make_counters, make_factory, make_template, make_tip
 from tests.sv1.pairs import Jobs
-from warppool.mining.giving import GivingOut
+from warppool.mining.assignment import Assignment
 from warppool.sv1.client import Work
 from warppool.sv1.jobs import ENCODING, EncodedNotify, encoded, encoder, key_of, swap_words
 
 
 def line_of(job, key=0x1F, counter=None, is_clean=True, ntime=None):
-    given = GivingOut(key, job.counter if counter is None else counter, 1, ntime or job.ntime, 1)
+    given = Assignment(key, job.counter if counter is None else counter, 1, ntime or job.ntime, 1)
     return job.encodings[ENCODING].line(given, is_clean=is_clean)
 
 
@@ -48,7 +48,7 @@ def test_the_miner_builds_the_header_that_the_pool_judges(size):
     job = Jobs(size).make()
     channel, counters = make_channel(size), make_counters()
     for mine, _ in (channel.offer(job, counters), channel.offer_alone(job, counters)):
-        params = json.loads(job.encodings[ENCODING].line(mine.given, is_clean=False))["params"]
+        params = json.loads(job.encodings[ENCODING].line(mine.assignment, is_clean=False))["params"]
         work = Work.of(params, b"\0\0\0\7", size, 1, 0)
         assert work.header(bytes(size), 5, 6, 7) == mine.header(bytes(size), 5, 6, 7)
 

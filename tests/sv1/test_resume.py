@@ -24,7 +24,7 @@ from warppool.sv1.resume import (
     Withdrawn,
 )
 from warppool.sv1.server import Surroundings
-from warppool.sv1.words import NO_WISH
+from warppool.sv1.words import NO_PREFERENCE
 
 
 class Workers:
@@ -244,7 +244,7 @@ def test_a_session_that_ends_where_its_home_is_behind_leaves_its_prefix_resting(
     pool.moved(old)
     channel = make_channel(prefix=prefix)
     channel.tip = new                           # it had a job of this tip at another worker
-    ResumableSessions(pool).keep(bytes(8), channel, NO_WISH, 0.0)       # without a share it is not kept
+    ResumableSessions(pool).keep(bytes(8), channel, NO_PREFERENCE, 0.0)       # without a share it is not kept
     pool.moved(new)
     assert pool.take() != prefix
     pool.moved(last)
@@ -508,7 +508,8 @@ def test_what_comes_home_is_bounded_like_what_is_dropped_there():
     first = workers.mined(0)
     channel = first.server._session.work.channel
     for number in range(MAX_RESUMABLE + 10):
-        workers.sessions(0).keep(b"\0" + number.to_bytes(7, "big"), channel, first.server._session.work.wish, 1000.0)
+        preference = first.server._session.work.preference
+        workers.sessions(0).keep(b"\0" + number.to_bytes(7, "big"), channel, preference, 1000.0)
     assert len(workers.sessions(0)) == MAX_RESUMABLE
 
 

@@ -10,40 +10,42 @@ from hypothesis import strategies as st
 
 from warppool.bitcoin.target import DIFF1, MAX_TARGET, difficulty_from_target, target_from_difficulty
 from warppool.sv1.messages import Number
-from warppool.sv1.words import NO_WISH, Wish, difficulty_text, hex_number, wanted_target
+from warppool.sv1.words import NO_PREFERENCE as NONE
+from warppool.sv1.words import Preference as P
+from warppool.sv1.words import difficulty_text, hex_number, wanted_target
 
 T1024, T2 = target_from_difficulty(1024), target_from_difficulty(2)
 
 
-@pytest.mark.parametrize(("password", "wish"), [
-    ("x", NO_WISH), ("", NO_WISH), ("d=1024", Wish(T1024, T1024)), ("fd=1024", Wish(T1024, T1024, is_fixed=True)),
-    ("x,d=1024", Wish(T1024, T1024)), ("a=b;d=1024;x", Wish(T1024, T1024)), ("x d=1024", Wish(T1024, T1024)),
-    ("d=2,fd=1024", Wish(T1024, T1024, is_fixed=True)), ("fd=2 d=1024", Wish(T1024, T1024)),
-    ("d=0", NO_WISH), ("d=-1", NO_WISH), ("d=", NO_WISH), ("d", NO_WISH), ("d=nan", NO_WISH), ("d=inf", NO_WISH),
-    ("md=5", NO_WISH), ("D=1024", Wish(T1024, T1024)), ("diff=1024", Wish(T1024, T1024)),
-    ("Diff=1024", Wish(T1024, T1024)), ("FD=1024", Wish(T1024, T1024, is_fixed=True)), ("difficulty=5", NO_WISH),
-    ("d=1023.5", Wish(T1024, T1024)), ("th=100", Wish(hash_rate=1e14)), ("TH=0.5", Wish(hash_rate=5e11)),
-    ("th=0", NO_WISH), ("th=-5", NO_WISH), ("th=x", NO_WISH), ("th=1e400", NO_WISH), ("th=", NO_WISH),
-    ("th=100,d=1024", Wish(T1024, T1024)), ("fd=1024,th=100", Wish(None, T1024, hash_rate=1e14)),
-    ("d=1024,d=zz", Wish(T1024, T1024)), ("d=1024.0", Wish(T1024, T1024)),
-    ("d=2=3", NO_WISH), ("d=" + "1" * 70, NO_WISH)])
-def test_passwords(password, wish):
-    assert NO_WISH.with_password(password) == wish
+@pytest.mark.parametrize(("password", "preference"), [
+    ("x", NONE), ("", NONE), ("d=1024", P(T1024, T1024)), ("fd=1024", P(T1024, T1024, is_fixed=True)),
+    ("x,d=1024", P(T1024, T1024)), ("a=b;d=1024;x", P(T1024, T1024)), ("x d=1024", P(T1024, T1024)),
+    ("d=2,fd=1024", P(T1024, T1024, is_fixed=True)), ("fd=2 d=1024", P(T1024, T1024)),
+    ("d=0", NONE), ("d=-1", NONE), ("d=", NONE), ("d", NONE), ("d=nan", NONE), ("d=inf", NONE),
+    ("md=5", NONE), ("D=1024", P(T1024, T1024)), ("diff=1024", P(T1024, T1024)),
+    ("Diff=1024", P(T1024, T1024)), ("FD=1024", P(T1024, T1024, is_fixed=True)), ("difficulty=5", NONE),
+    ("d=1023.5", P(T1024, T1024)), ("th=100", P(hash_rate=1e14)), ("TH=0.5", P(hash_rate=5e11)),
+    ("th=0", NONE), ("th=-5", NONE), ("th=x", NONE), ("th=1e400", NONE), ("th=", NONE),
+    ("th=100,d=1024", P(T1024, T1024)), ("fd=1024,th=100", P(None, T1024, hash_rate=1e14)),
+    ("d=1024,d=zz", P(T1024, T1024)), ("d=1024.0", P(T1024, T1024)),
+    ("d=2=3", NONE), ("d=" + "1" * 70, NONE)])
+def test_passwords(password, preference):
+    assert NONE.with_password(password) == preference
 
 
 def test_a_password_leaves_what_it_does_not_speak_of():
-    asked = Wish(minimum=T2)
-    assert asked.with_password("d=1024") == Wish(T1024, T1024, T2)
+    asked = P(minimum=T2)
+    assert asked.with_password("d=1024") == P(T1024, T1024, T2)
     assert asked.with_password("x") is asked
-    assert Wish(T2, T2, T1024).easiest == T1024
+    assert P(T2, T2, T1024).easiest == T1024
 
 
 def test_a_new_wish_over_an_older_one():
-    older = Wish(T2, T2, T1024, is_fixed=True)
-    assert NO_WISH.over(older) == older
-    assert Wish(minimum=T2).over(older) == Wish(T2, T2, T2, is_fixed=True)
-    assert Wish(T1024, T1024).over(older) == Wish(T1024, T1024, T1024)
-    assert Wish(hash_rate=1e14).over(older) == Wish(None, MAX_TARGET, T1024, hash_rate=1e14)
+    older = P(T2, T2, T1024, is_fixed=True)
+    assert NONE.over(older) == older
+    assert P(minimum=T2).over(older) == P(T2, T2, T2, is_fixed=True)
+    assert P(T1024, T1024).over(older) == P(T1024, T1024, T1024)
+    assert P(hash_rate=1e14).over(older) == P(None, MAX_TARGET, T1024, hash_rate=1e14)
 
 
 @pytest.mark.parametrize(("value", "target"), [

@@ -1,7 +1,7 @@
 """Channels: one machine's (or one farm's) share of the work, in V1 and V2 alike (architecture.md §4.2-4.5).
 
 A standard channel is one whose extranonce is its prefix alone (`extranonce_size` 0): it computes a merkle root for each
-giving-out. What judges and credits a share stands on the giving-out that it names, so nothing has to be kept in step.
+assignment. What judges and credits a share stands on the assignment that it names, so nothing has to be kept in step.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Now
+from warppool.mining.assignment import MAX_KEY, Assignment, Keys
 from warppool.mining.counter import COUNTER_SIZE, COUNTERS, CoinbaseCounters
 from warppool.mining.difficulty import difficulty_number, whole_below
-from warppool.mining.giving import MAX_KEY, GivingOut, Keys
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
@@ -32,7 +32,7 @@ MAX_NTIME_AHEAD_S = 7200
 """How far a header time may be ahead of our clock: the consensus rule that nodes apply."""
 
 MAX_JOBS_PER_TIP = 256
-"""Giving-outs kept of one tip, the oldest dropped first: at one every 10 s, more than 40 minutes of work."""
+"""Assignments kept of one tip, the oldest dropped first: at one every 10 s, more than 40 minutes of work."""
 
 MAX_SEEN = 1 << 18
 """Shares remembered on one channel. At 12 a minute no machine gets there in two weeks; past it, it is a flood."""
@@ -47,17 +47,17 @@ _FEW = 8
 class ChannelJob:
     """A job as it was given out to one channel. Nothing of it changes but what it remembers: the shares it has had."""
 
-    __slots__ = ("_blocks", "_head_end", "_last_root", "_seen", "difficulty", "extranonce_prefix", "given", "job",
+    __slots__ = ("_blocks", "_head_end", "_last_root", "_seen", "assignment", "difficulty", "extranonce_prefix", "job",
                  "merkle_root")
 
-    def __init__(self, job: Job, given: GivingOut, extranonce_prefix: bytes, difficulty: float,
+    def __init__(self, job: Job, assignment: Assignment, extranonce_prefix: bytes, difficulty: float,
                  is_standard: bool) -> None:
         self.job = job
-        self.given = given
+        self.assignment = assignment
         self.extranonce_prefix = extranonce_prefix
-        self.difficulty = difficulty            # that of `given.target`
+        self.difficulty = difficulty            # that of `assignment.target`
         # The job's halves hold the counter of what goes to all. A counter of the channel's own takes its place.
-        self._head_end = None if given.counter == job.counter else given.counter.to_bytes(COUNTER_SIZE, "big")
+        self._head_end = None if assignment.counter == job.counter else assignment.counter.to_bytes(COUNTER_SIZE, "big")
         self._last_root: tuple[bytes, bytes] | None = None      # of an extended one: extranonce, and its merkle root
         self._seen: list[bytes] | set[bytes] | None = None      # accepted share hashes
         self._blocks: list[bytes] | set[bytes] | None = None    # block hashes
@@ -66,12 +66,12 @@ class ChannelJob:
     @property
     def target(self) -> int:
         """What a share is held to, and credited for."""
-        return self.given.target
+        return self.assignment.target
 
     @property
     def ntime(self) -> int:
         """The header time (Unix seconds) that the channel was told to start from."""
-        return self.given.ntime
+        return self.assignment.ntime
 
     @property
     def remembered(self) -> int:
@@ -223,7 +223,7 @@ class Channel:
     # -- giving out ----------------------------------------------------------------------------------------------
 
     def offer(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:
-        """Take on `job`, which goes to all: (the giving-out, whether the tip moved).
+        """Take on `job`, which goes to all: (the assignment, whether the tip moved).
 
         The counter of all is used once by a channel, for a job newer than those that it has had. What it gets a second
         time, as after a resume, has a counter of its own.
@@ -232,10 +232,10 @@ class Channel:
         if has_moved:
             self._move(job.tip)
         counter = job.counter if self._is_newer(job) else counters.take()
-        return self._give(job, counter), has_moved
+        return self._assign(job, counter), has_moved
 
     def offer_alone(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:
-        """Take on `job`, which others may have had before: (the giving-out, whether the tip moved).
+        """Take on `job`, which others may have had before: (the assignment, whether the tip moved).
 
         The counter is the channel's own: that of all is known by now, and a machine could have hashed with it before it
         asked for this channel, or for this difficulty.
@@ -244,7 +244,7 @@ class Channel:
         if has_moved:
             self._move(job.tip)
         self._is_newer(job)
-        return self._give(job, counters.take()), has_moved
+        return self._assign(job, counters.take()), has_moved
 
     def _is_newer(self, job: Job) -> bool:
         """True if the channel has not had this job nor a later one; then it has had it now."""
@@ -268,15 +268,15 @@ class Channel:
         if self.remembered:
             self.remembered -= sum([mine.remembered for mine in older.values()])
 
-    def _give(self, job: Job, counter: int) -> ChannelJob:
+    def _assign(self, job: Job, counter: int) -> ChannelJob:
         if len(self.jobs) >= MAX_JOBS_PER_TIP:          # keys count up, so the first one in the dict is the oldest
             self.remembered -= self.jobs.pop(next(iter(self.jobs))).remembered
         keys = self.keys
         key = keys.next
         keys.next = key + 1 if key < MAX_KEY else 1     # without a call: this runs for all at every tip
-        # as GivingOut(...), which costs three times as much
-        given = tuple.__new__(GivingOut, (key, counter, self.target, job.ntime, self.channel_id))
-        mine = ChannelJob(job, given, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0)
+        # as Assignment(...), which costs three times as much
+        assignment = tuple.__new__(Assignment, (key, counter, self.target, job.ntime, self.channel_id))
+        mine = ChannelJob(job, assignment, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0)
         self.jobs[key] = mine
         return mine
 
@@ -293,45 +293,45 @@ class Channel:
         `min_ntime` is the job's where it has one of its own, else the tip's; `mask` has the version bits that the
         session granted. `is_old_sequence` is the word of the Sv2 session, whose rule it is.
         """
-        job, given = mine.job, mine.given
+        job, assignment = mine.job, mine.assignment
         if job.tip is not self.tip and job.tip != self.tip:
             return Reject.STALE
         if ntime < min_ntime or ntime > job.tip.max_ntime or (
-                ntime > given.ntime + MAX_NTIME_AHEAD_S and ntime > int(now.unix) + MAX_NTIME_AHEAD_S):
+                ntime > assignment.ntime + MAX_NTIME_AHEAD_S and ntime > int(now.unix) + MAX_NTIME_AHEAD_S):
             return Reject.NTIME_OUT_OF_RANGE
         mask &= job.version_mask
         if (version ^ job.version) & ~mask:
             return Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED
-        if weight.value > given.target and weight.value > self._easiest(given) and not weight.is_block:
+        if weight.value > assignment.target and weight.value > self._easiest(assignment) and not weight.is_block:
             return Reject.DIFFICULTY_TOO_LOW
-        if self._falls is not None and weight.value > self._allowed(given, now.monotonic) and not weight.is_block:
+        if self._falls is not None and weight.value > self._allowed(assignment, now.monotonic) and not weight.is_block:
             return Reject.DIFFICULTY_TOO_LOW
         if is_old_sequence or not mine.see(weight.share_hash):
             return Reject.DUPLICATE
         self.remembered += 1
         return None
 
-    def _easiest(self, given: GivingOut) -> int:
-        """The easiest target that the channel got after this giving-out; 0 where it got none that is easier."""
+    def _easiest(self, assignment: Assignment) -> int:
+        """The easiest target that the channel got after this assignment; 0 where it got none that is easier."""
         easings = self._easings
         if easings is None:
             return 0
-        at = bisect_right(easings, (given.key, MAX_TARGET))
+        at = bisect_right(easings, (assignment.key, MAX_TARGET))
         return easings[at][1] if at < len(easings) else 0
 
-    def _allowed(self, given: GivingOut, now: float) -> int:
+    def _allowed(self, assignment: Assignment, now: float) -> int:
         """What the throttle has left to shares on keys from before it made the channel harder."""
         falls = self._falls or []
         while len(falls) > 1 and falls[1][0] <= now:
             del falls[0]                                # the newest that is due counts for all older keys
         due_at, first_key, target = falls[0]
-        return target if due_at <= now and given.key < first_key else MAX_TARGET
+        return target if due_at <= now and assignment.key < first_key else MAX_TARGET
 
     def forget(self, mine: ChannelJob, share_hash: bytes) -> None:
         """The share could not be recorded: it may be sent again."""
         before = mine.remembered
         mine.forget(share_hash)
-        if self.find(mine.given.key) is mine:
+        if self.find(mine.assignment.key) is mine:
             self.remembered -= before - mine.remembered
 
     def trim(self, most: int) -> None:
@@ -350,7 +350,7 @@ def credit(weight: Weight, mine: ChannelJob) -> float:
     Hashes that meet only an easier target of later, or the network's, are paid for by those that meet the key's: one in
     so many does, and each is credited with as many. To credit the others too would pay that work twice.
     """
-    return mine.difficulty if weight.value <= mine.given.target else 0.0
+    return mine.difficulty if weight.value <= mine.assignment.target else 0.0
 
 
 def _with(hashes: list[bytes] | set[bytes] | None, share_hash: bytes) -> list[bytes] | set[bytes]:

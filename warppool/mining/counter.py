@@ -1,4 +1,4 @@
-"""The coinbase counter: 4 bytes in every coinbase that make each giving-out of a job a search space of its own.
+"""The coinbase counter: 4 bytes in every coinbase that make each assignment of a job a search space of its own.
 
 Without them a job that is given out a second time (after a change of difficulty, or to a session that is resumed) would
 have the same coinbase as before. One header would then be valid under several keys, and a machine could name, after
@@ -17,7 +17,7 @@ from hashlib import blake2s
 COUNTER_SIZE = 4
 """Bytes of the counter in the scriptSig, big-endian."""
 
-GIVEN_AGAIN = 1 << 31
+ASSIGNED_AGAIN = 1 << 31
 """The bit that is set in the counter of what goes to one channel, and clear in that of what goes to all."""
 
 COUNTERS = 1 << 31
@@ -84,7 +84,7 @@ class CoinbaseCounters:
         self._step = workers
 
     def take(self) -> int:
-        """A counter (U32) that no other giving-out of this start has."""
+        """A counter (U32) that no other assignment of this start has."""
         number = self._next
         self._next = number + self._step if number + self._step < COUNTERS else self._worker
-        return GIVEN_AGAIN | self._shuffle(number)
+        return ASSIGNED_AGAIN | self._shuffle(number)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from warppool.mining.assignment import Assignment
 from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.extranonce import PREFIX_SIZE
-from warppool.mining.giving import GivingOut
 from warppool.mining.job import Job
 
 ENCODING = "sv1"
@@ -33,17 +33,17 @@ class EncodedNotify:
         self._clean = _after_key(body, job.ntime, is_clean=True)
         self._further = _after_key(body, job.ntime, is_clean=False)
 
-    def line(self, given: GivingOut, *, is_clean: bool) -> bytes:
-        """The line of one giving-out of the job; `is_clean` tells a machine to drop what it has, else to go on."""
-        if given.counter == self._counter:
-            return _BEFORE_KEY + b"%x" % given.key + (self._clean if is_clean else self._further)
-        body = b"%b%08x%b" % (self._before_counter, given.counter, self._after_counter)
-        return notify_line(given.key, body, given.ntime, is_clean=is_clean)
+    def line(self, assignment: Assignment, *, is_clean: bool) -> bytes:
+        """The line of one assignment of the job; `is_clean` tells a machine to drop what it has, else to go on."""
+        if assignment.counter == self._counter:
+            return _BEFORE_KEY + b"%x" % assignment.key + (self._clean if is_clean else self._further)
+        body = b"%b%08x%b" % (self._before_counter, assignment.counter, self._after_counter)
+        return notify_line(assignment.key, body, assignment.ntime, is_clean=is_clean)
 
 
 def notify_body(prev_hash: bytes, coinbase_head: bytes, coinbase_tail: bytes, merkle_path: Sequence[bytes],
                 version: int, nbits: int) -> bytes:
-    """What of a notify does not change from one giving out to the next: all between its key and its time."""
+    """What of a notify does not change from one assignment to the next: all between its key and its time."""
     branches = ",".join([f'"{sibling.hex()}"' for sibling in merkle_path])
     return (f'","{swap_words(prev_hash).hex()}","{coinbase_head.hex()}","{coinbase_tail.hex()}",[{branches}],'
             f'"{version:08x}","{nbits:08x}","').encode()

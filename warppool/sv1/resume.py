@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from warppool.events import Nudge
 from warppool.mining.channel import Channel
 from warppool.mining.extranonce import PrefixPool
-from warppool.sv1.words import Wish
+from warppool.sv1.words import Preference
 
 SESSION_ID_SIZE = 8
 """Bytes of a session's id: the number of its home, and chance."""
@@ -49,7 +49,7 @@ class Dropped:
     """What is kept of a session. Whoever holds this owns the channel."""
 
     channel: Channel
-    wish: Wish
+    preference: Preference
     expires_at: float                   # monotonic seconds
 
 
@@ -112,7 +112,7 @@ class ResumableSessions:
         self._post = post
         self._kept: dict[bytes, Dropped] = {}               # at home and free, in the order in which they expire
         self._away: dict[bytes, Claim | None] = {}          # at home here, but lent or settling; and who waits for it
-        self._settling: dict[bytes, Dropped] = {}           # dropped here with shares in flight, by the time of that
+        self._awaiting: dict[bytes, Dropped] = {}           # dropped here with shares in flight, by the time of that
         self._asked: dict[int, bytes] = {}                  # sessions that connections here wait for
         self._answers: dict[int, Dropped | None] = {}       # ... and what was found, until they take it
 
@@ -128,7 +128,7 @@ class ResumableSessions:
     @property
     def held(self) -> int:
         """All entries of whatever kind, for those who count what strangers leave behind."""
-        return (len(self._kept) + len(self._away) + len(self._settling) + len(self._asked)
+        return (len(self._kept) + len(self._away) + len(self._awaiting) + len(self._asked)
                 + len(self._answers))
 
     def new_id(self, random_bytes: Callable[[int], bytes]) -> bytes:
@@ -194,21 +194,21 @@ class ResumableSessions:
 
     # -- a machine goes ------------------------------------------------------------------------------------------
 
-    def settle(self, session_id: bytes, channel: Channel, wish: Wish, now: float) -> None:
-        """The connection of this session is gone, with shares in flight: `settled` follows when they are through."""
-        self._settling[session_id] = Dropped(channel, wish, now + RESUMABLE_S)
+    def await_shares(self, session_id: bytes, channel: Channel, preference: Preference, now: float) -> None:
+        """The connection of this session is gone, with shares in flight: `shares_done` follows."""
+        self._awaiting[session_id] = Dropped(channel, preference, now + RESUMABLE_S)
         if session_id[0] == self._worker:
             self._away.setdefault(session_id, None)
 
-    def settled(self, session_id: bytes, now: float) -> list[Nudge]:
+    def shares_done(self, session_id: bytes, now: float) -> list[Nudge]:
         """Nothing of it is in flight any more, and its connection has let the channel go."""
-        dropped = self._settling.pop(session_id, None)
+        dropped = self._awaiting.pop(session_id, None)
         return [] if dropped is None else self._send_home(session_id, dropped, now)
 
-    def keep(self, session_id: bytes, channel: Channel, wish: Wish, now: float) -> list[Nudge]:
+    def keep(self, session_id: bytes, channel: Channel, preference: Preference, now: float) -> list[Nudge]:
         """The connection of this session is gone, with nothing in flight, and has let the channel go."""
         self.expire(now)
-        return self._send_home(session_id, Dropped(channel, wish, now + RESUMABLE_S), now)
+        return self._send_home(session_id, Dropped(channel, preference, now + RESUMABLE_S), now)
 
     def _send_home(self, session_id: bytes, dropped: Dropped, now: float) -> list[Nudge]:
         home = session_id[0]
@@ -281,11 +281,11 @@ class ResumableSessions:
             if self._kept[first].expires_at > now:
                 break
             self._give_up_kept(first)
-        while self._settling:
-            first = next(iter(self._settling))
-            if self._settling[first].expires_at > now:
+        while self._awaiting:
+            first = next(iter(self._awaiting))
+            if self._awaiting[first].expires_at > now:
                 break
-            self._send_home(first, self._settling.pop(first), now)      # too old to be kept there
+            self._send_home(first, self._awaiting.pop(first), now)      # too old to be kept there
 
     def _give_up_kept(self, session_id: bytes) -> None:
         self._release(self._kept.pop(session_id))

@@ -26,7 +26,7 @@ from warppool.sv1.messages import accepted, error, result
 from warppool.sv1.resume import CLAIM_S, Dropped, ResumableSessions
 from warppool.sv1.session import OTHER, MachineSession, texts
 from warppool.sv1.shares import BEYOND_ANY_MASK, Fields, Share
-from warppool.sv1.words import Wish
+from warppool.sv1.words import Preference
 from warppool.sv1.work import Work
 
 EXTRANONCE2_SIZES = (4, 8)
@@ -153,10 +153,10 @@ class MiningServerSession(MachineSession):
         if channel is None:
             return steps
         if self._validator.in_flight:
-            resumable.settle(self._session_id, channel, work.wish, now.monotonic)
+            resumable.await_shares(self._session_id, channel, work.preference, now.monotonic)
             return steps
         self._let_go()
-        return [*steps, *resumable.keep(self._session_id, channel, work.wish, now.monotonic)]
+        return [*steps, *resumable.keep(self._session_id, channel, work.preference, now.monotonic)]
 
     def _with_end(self, steps: list[Step]) -> list[Step]:
         """`steps`, and what follows if that was the last of a closed connection that was in flight."""
@@ -164,7 +164,7 @@ class MiningServerSession(MachineSession):
         if closed_at is None or self.work.channel is None or self._validator.in_flight:
             return steps
         self._let_go()
-        return [*steps, *self._surroundings.resumable.settled(self._session_id, closed_at)]
+        return [*steps, *self._surroundings.resumable.shares_done(self._session_id, closed_at)]
 
     def _let_go(self) -> None:
         """The channel is another session's from now on."""
@@ -174,11 +174,11 @@ class MiningServerSession(MachineSession):
     # -- set-up --------------------------------------------------------------------------------------------------
 
     @property
-    def _wish(self) -> Wish:
-        return self.work.wish
+    def _preference(self) -> Preference:
+        return self.work.preference
 
-    def _follow(self, wish: Wish, now: Now) -> list[Step]:
-        return self.work.follow(wish, now)
+    def _follow(self, preference: Preference, now: Now) -> list[Step]:
+        return self.work.follow(preference, now)
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space: that of the session it names, if that is kept, else a new one.
@@ -206,7 +206,7 @@ class MiningServerSession(MachineSession):
         return [] if dropped is None else self._take_up(dropped, now)
 
     def _take_up(self, dropped: Dropped, now: Now) -> list[Step]:
-        return self.work.resume(dropped.channel, dropped.wish, now)
+        return self.work.resume(dropped.channel, dropped.preference, now)
 
     def _answer_held(self, now: Now) -> list[Step]:
         """What a subscribe waited for is there, or it has waited long enough."""
@@ -251,9 +251,9 @@ class MiningServerSession(MachineSession):
         return True
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
-        wish = self.work.wish.with_password(password)
+        preference = self.work.preference.with_password(password)
         warning = [unpaid(self.conn_id, name)] if self._surroundings.is_unpaid(user_of(name), now.monotonic) else []
-        return [*self.answers.answer(accepted(request_id)), *warning, *self.work.follow(wish, now),
+        return [*self.answers.answer(accepted(request_id)), *warning, *self.work.follow(preference, now),
                 *([] if self.work.is_on else self._begin(now))]
 
     def _begin(self, now: Now) -> list[Step]:

@@ -18,7 +18,7 @@ from warppool.mining.share import Weight
 from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import Message, Response, accepted, encode_id, error, result
 from warppool.sv1.shares import Fields, read_submit
-from warppool.sv1.words import Wish, hex_number, wanted_target
+from warppool.sv1.words import Preference, hex_number, wanted_target
 
 MAX_WORKERS = 1000
 """Workers on one connection: more than any farm behind a proxy, and a bound on what one peer can make us hold."""
@@ -129,11 +129,11 @@ class MachineSession(ABC):
 
     @property
     @abstractmethod
-    def _wish(self) -> Wish:
+    def _preference(self) -> Preference:
         """What the machine wants, as far as it has said."""
 
     @abstractmethod
-    def _follow(self, wish: Wish, now: Now) -> list[Step]:
+    def _follow(self, preference: Preference, now: Now) -> list[Step]:
         """It wants this from now on, which may be what it wanted before."""
 
     @abstractmethod
@@ -155,14 +155,14 @@ class MachineSession(ABC):
         if not isinstance(names, list) or not isinstance(options, dict):
             return self.answers.answer(error(request_id, OTHER, "Malformed configure"))
         answer: dict[str, object] = {}
-        wish, steps = self._wish, []
+        preference, steps = self._preference, []
         for name in names:
             if name == "version-rolling":
                 answer.update(self._roll(options.get("version-rolling.mask", "ffffffff")))
             elif name == "minimum-difficulty":
                 target = wanted_target(options.get("minimum-difficulty.value"))
                 answer[name] = target is not None
-                wish = wish if target is None else replace(wish, minimum=target)
+                preference = preference if target is None else replace(preference, minimum=target)
             elif name == "subscribe-extranonce":
                 answer[name] = self.wants_extranonce = True
             elif name == "info":
@@ -170,7 +170,7 @@ class MachineSession(ABC):
                 steps.append(self._described(options))
             elif isinstance(name, str):
                 answer[name] = False
-        return [*self._answer_configure(result(request_id, answer)), *steps, *self._follow(wish, now)]
+        return [*self._answer_configure(result(request_id, answer)), *steps, *self._follow(preference, now)]
 
     def _answer_configure(self, line: bytes) -> list[Step]:
         """In its turn."""
@@ -247,10 +247,10 @@ class MachineSession(ABC):
     def _suggested(self, request_id: bytes, target: int | None, now: Now) -> list[Step]:
         """A hint where to start, as long as nothing better is known: a password's word, or shares."""
         answer = self.answers.answer(accepted(request_id))
-        wish = self._wish
-        if target is None or self.last_share_at is not None or wish.floor != MAX_TARGET or wish.hash_rate:
+        preference = self._preference
+        if target is None or self.last_share_at is not None or preference.floor != MAX_TARGET or preference.hash_rate:
             return answer
-        return [*answer, *self._follow(replace(wish, start=target), now)]
+        return [*answer, *self._follow(replace(preference, start=target), now)]
 
     def _ping(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         return self.answers.answer(result(request_id, "pong"))

@@ -21,8 +21,8 @@ _EXACT_FLOAT = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the machine wants: targets, of which `start` is None where it said nothing; with `is_fixed` the difficulty
+class Preference:
+    """What the machine prefers: targets, of which `start` is None where it said nothing; with `is_fixed` the difficulty
     stays there. Nothing is easier than `floor`, from a password, and `minimum`, from `mining.configure`. `hash_rate`,
     in hashes a second, says where to start if `start` is None; 0.0 where the machine did not say it.
     """
@@ -33,25 +33,26 @@ class Wish:
     is_fixed: bool = False
     hash_rate: float = 0.0
 
-    def with_password(self, password: str) -> Wish:
+    def with_password(self, password: str) -> Preference:
         """`d=1024` sets start and floor, `fd=1024` fixes them, `th=100` is a machine of 100 TH/s; `x` and unknown words
         mean nothing. The last one wins. Firmware and rentals write `D=` and `diff=` for `d=`.
         """
-        wish = self
+        preference = self
         for word in _SEPARATORS.split(password):
             name, _, value = word.partition("=")
             name = name.lower()
             if name == "th":
                 rate = _tera_hashes(value)
-                wish = wish if rate is None else replace(wish, start=None, is_fixed=False, hash_rate=rate)
+                if rate is not None:
+                    preference = replace(preference, start=None, is_fixed=False, hash_rate=rate)
                 continue
             target = wanted_target(value) if name in ("d", "diff", "fd") else None
             if target is not None:
-                wish = replace(self, start=target, floor=target, is_fixed=name == "fd", hash_rate=0.0)
-        return wish
+                preference = replace(self, start=target, floor=target, is_fixed=name == "fd", hash_rate=0.0)
+        return preference
 
-    def over(self, older: Wish) -> Wish:
-        """This wish, and of an older one what this does not speak of."""
+    def over(self, older: Preference) -> Preference:
+        """This preference, and of an older one what this does not speak of."""
         words = self if self.start is not None or self.hash_rate else older
         minimum = self.minimum if self.minimum != MAX_TARGET else older.minimum
         return replace(words, minimum=minimum)
@@ -62,7 +63,7 @@ class Wish:
         return min(self.floor, self.minimum)
 
 
-NO_WISH = Wish()
+NO_PREFERENCE = Preference()
 
 
 def wanted_target(value: object) -> int | None:

@@ -6,17 +6,17 @@ import math
 
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Happened, Now
+from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel, ChannelJob
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PREFIX_SIZE
-from warppool.mining.giving import Keys
 from warppool.mining.job import Job
 from warppool.mining.throttle import FLOOD
 from warppool.mining.vardiff import Vardiff
 from warppool.sv1.answers import Step
 from warppool.sv1.jobs import encoded
-from warppool.sv1.words import NO_WISH, Wish, difficulty_text
+from warppool.sv1.words import NO_PREFERENCE, Preference, difficulty_text
 
 CHANNEL_ID = 1
 """A V1 connection is one channel."""
@@ -30,11 +30,11 @@ class Work:
     """
 
     __slots__ = ("_announced", "_conn_id", "_counters", "_is_clean_due", "_policy", "channel", "is_on", "job",
-                 "wakes_at", "wish")
+                 "wakes_at", "preference")
 
     def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters) -> None:
         self.channel: Channel | None = None
-        self.wish = NO_WISH
+        self.preference = NO_PREFERENCE
         self.job: Job | None = None             # the newest, whether or not it was sent
         self.is_on = False
         self.wakes_at = math.inf                # monotonic: when vardiff is to be asked
@@ -48,14 +48,14 @@ class Work:
         """A new channel; its target is found when it begins."""
         self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET, Keys())
 
-    def resume(self, channel: Channel, wish: Wish, now: Now) -> list[Step]:
+    def resume(self, channel: Channel, preference: Preference, now: Now) -> list[Step]:
         """The channel of a session that was dropped, and what that one had wanted, where this one has not said more."""
         self.channel = channel
-        said, self.wish = self.wish, wish
+        said, self.preference = self.preference, preference
         channel.look_at_flood(now.monotonic)    # of shares that were judged when the connection was gone
         if channel.vardiff is not None:         # what it found before the drop is as good as a declaration
             channel.vardiff.restart(channel.target, now.monotonic, is_declared=True)
-        return self.follow(said.over(wish), now)
+        return self.follow(said.over(preference), now)
 
     def begin(self, user: str, now: Now) -> list[Step]:
         """The machine may have jobs: it starts, or goes on, or subscribed once more and gets its work anew."""
@@ -89,13 +89,13 @@ class Work:
 
     # -- difficulty ----------------------------------------------------------------------------------------------
 
-    def follow(self, wish: Wish, now: Now) -> list[Step]:
+    def follow(self, preference: Preference, now: Now) -> list[Step]:
         """The machine has said what it wants; nothing changes where it says the same again."""
-        if wish == self.wish:
+        if preference == self.preference:
             return []
-        is_start = ((wish.start is not None and wish.start != self.wish.start)
-                    or (wish.hash_rate > 0 and wish.hash_rate != self.wish.hash_rate))
-        self.wish = wish
+        is_start = ((preference.start is not None and preference.start != self.preference.start)
+                    or (preference.hash_rate > 0 and preference.hash_rate != self.preference.hash_rate))
+        self.preference = preference
         channel = self.channel
         if channel is None or not channel.user:         # it will begin with what it wants
             return []
@@ -119,18 +119,19 @@ class Work:
 
     def _start(self) -> int:
         """The target that a new channel wants, before any bounds."""
-        return self._policy.wanted_at_open(self.wish.hash_rate) if self.wish.start is None else self.wish.start
+        start = self.preference.start
+        return self._policy.wanted_at_open(self.preference.hash_rate) if start is None else start
 
     def _measure(self, channel: Channel, goal: int, now: Now) -> None:
         """Find out how fast the machine is, from `goal` on; or let its difficulty stand where `fd=` has put it."""
-        channel.vardiff = None if self.wish.is_fixed else Vardiff(
-            self._policy, goal, now.monotonic, easiest=self.wish.easiest, ceiling=channel.ceiling)
+        channel.vardiff = None if self.preference.is_fixed else Vardiff(
+            self._policy, goal, now.monotonic, easiest=self.preference.easiest, ceiling=channel.ceiling)
 
     def _granted(self, channel: Channel) -> int:
         """The target within the operator's bounds and the network's, as they are now."""
         network_target = self.job.tip.target if self.job is not None else 1
         if channel.vardiff is None:
-            target = self._policy.granted(min(self._start(), self.wish.easiest), MAX_TARGET, network_target,
+            target = self._policy.granted(min(self._start(), self.preference.easiest), MAX_TARGET, network_target,
                                           channel.ceiling)
         else:
             target = channel.vardiff.granted(MAX_TARGET, network_target)
@@ -169,9 +170,9 @@ class Work:
             channel.set_target(self._granted(channel))
 
     def _notify(self, channel: Channel, job: Job, mine: ChannelJob, has_moved: bool) -> list[Step]:
-        """The line that brings a giving-out, and right before it the difficulty, where the machine does not know it."""
+        """The line that brings an assignment, and before it the difficulty, where the machine does not know it."""
         is_clean, self._is_clean_due = has_moved or self._is_clean_due, False
-        line = encoded(job, PREFIX_SIZE + channel.extranonce_size).line(mine.given, is_clean=is_clean)
+        line = encoded(job, PREFIX_SIZE + channel.extranonce_size).line(mine.assignment, is_clean=is_clean)
         if self._announced == channel.target:
             return [line]
         self._announced = channel.target

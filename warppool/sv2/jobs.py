@@ -42,15 +42,15 @@ class EncodedJob:
 
         `extranonce_size` is the rollable part of the channel's extranonce, 0 for a standard channel.
         """
-        given = mine.given
-        ids = _IDS.pack(channel_id, given.key)
+        assignment = mine.assignment
+        ids = _IDS.pack(channel_id, assignment.key)
         if mine.merkle_root is not None:
             head, rest = self._standard[is_future]
             parts = [head, ids, rest[:-len(_NO_ROOT)], mine.merkle_root]
         else:
             total = len(mine.extranonce_prefix) + extranonce_size
             head, rest, after = self._extended.get((total, is_future)) or self._encode_extended(total, is_future)
-            parts = [head, ids, rest, _COUNTER.pack(given.counter), after]
+            parts = [head, ids, rest, _COUNTER.pack(assignment.counter), after]
         if is_future:
             head, rest = self._prev_hash
             parts += [head, ids, rest]

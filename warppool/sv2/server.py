@@ -14,11 +14,11 @@ from types import MappingProxyType
 
 from warppool.errors import UnexpectedMessage
 from warppool.events import Close, Happened, Now
+from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel, ChannelJob
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
-from warppool.mining.giving import Keys
 from warppool.mining.identity import MAX_BAD_NAMES, nobody_is_unpaid, read_identity, unpaid, user_of
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
@@ -345,7 +345,7 @@ class MiningServerSession:
         return self._retarget(channel, target, "network difficulty")
 
     def _give(self, channel: Channel, job: Job, mine: ChannelJob, has_moved: bool) -> Step:
-        """Send a giving-out of `job`: future and activated when the tip moved, else active at once."""
+        """Send an assignment of `job`: future and activated when the tip moved, else active at once."""
         return Frames(encoded(self._surroundings.profile, job).frames(
             channel.channel_id, mine, channel.extranonce_size, is_future=has_moved))
 

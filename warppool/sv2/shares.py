@@ -100,7 +100,7 @@ class ShareAnswers:
             return self._refuse(user, m.channel_id, sequence, Reject.INVALID_JOB)
         if len(extranonce) != mine.extranonce_size:
             return self._refuse(user, m.channel_id, sequence, Reject.BAD_EXTRANONCE_SIZE)
-        share = Share(mine, job, user, extranonce, m.version, self._mask, m.ntime, job.given.ntime,
+        share = Share(mine, job, user, extranonce, m.version, self._mask, m.ntime, job.assignment.ntime,
                       job.header(extranonce, m.version, m.ntime, m.nonce), None, is_old and self._checks_sequence)
         share.on, share.sequence, share.is_recorded = channel, sequence, False
         return [self.validator.submit(share)]

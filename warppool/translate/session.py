@@ -21,7 +21,7 @@ from warppool.sv1.messages import accepted
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
-from warppool.sv1.words import NO_WISH, Wish
+from warppool.sv1.words import NO_PREFERENCE, Preference
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.choice import UpstreamChoice
@@ -56,7 +56,7 @@ class TranslatorSession(MachineSession):
         self._surroundings = surroundings
         self._board = surroundings.board
         self._jobs = MachineJobs()
-        self._wanted = NO_WISH
+        self._wanted = NO_PREFERENCE
         self._session_id = b""
         self._held = HeldCalls(self._shares)        # calls that wait for a channel
         self._is_welcome = False                    # a worker was told that it may mine
@@ -175,11 +175,11 @@ class TranslatorSession(MachineSession):
     # -- the machine's calls -------------------------------------------------------------------------------------
 
     @property
-    def _wish(self) -> Wish:
+    def _preference(self) -> Preference:
         return self._wanted
 
-    def _follow(self, wish: Wish, now: Now) -> list[Step]:
-        self._wanted = wish
+    def _follow(self, preference: Preference, now: Now) -> list[Step]:
+        self._wanted = preference
         for channel in (self._current, self._next):
             if channel is not None:
                 self._bound(channel, now)

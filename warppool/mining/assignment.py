@@ -1,7 +1,7 @@
-"""Giving-outs: a job in the hands of a channel, under a key of its own.
+"""Assignments: a job in the hands of a channel, under a key of its own.
 
-Key, coinbase counter and target of a giving-out are fixed before anybody can hash it. The counter stands in the
-coinbase, so a header belongs to one giving-out and to no other. A share is therefore worth what its key says, whatever
+Key, coinbase counter and target of an assignment are fixed before anybody can hash it. The counter stands in the
+coinbase, so a header belongs to one assignment and to no other. A share is therefore worth what its key says, whatever
 the machine asks for later, and a machine cannot choose the key after it has hashed.
 """
 
@@ -13,8 +13,8 @@ MAX_KEY = 0xFFFF_FFFF
 """The last key: job ids are U32 in Sv2."""
 
 
-class GivingOut(NamedTuple):
-    """One giving-out of a job: to all who get the job as it is, or again to one channel."""
+class Assignment(NamedTuple):
+    """One assignment of a job: to all who get the job as it is, or again to one channel."""
 
     key: int                # the job's name on the wire, 1..MAX_KEY
     counter: int            # U32, the coinbase counter
