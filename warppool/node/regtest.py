@@ -73,7 +73,7 @@ class RegtestSource:
         self.is_misplaced = False
         self.trouble = ""                                   # why there is no template now
         self._node = node
-        self._job_maker = desk
+        self._job_maker = job_maker
         self._submitter = submitter
         self._flush_every = flush_every
         self._now = now

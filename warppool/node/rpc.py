@@ -75,7 +75,7 @@ class RpcSource:
         self._node = node
         self._network = network
         self._plan = plan
-        self._job_maker = desk
+        self._job_maker = job_maker
         self._clock = clock or SystemClock()
         self._refresh_s = min(refresh_s, max_age_s / ANSWERS_PER_AGE)
         self._call_timeout_s = call_timeout_s
