@@ -1,7 +1,7 @@
-"""Addresses to output scripts: where a coinbase pays.
+"""From an address to its output script: where a coinbase pays.
 
-Coins sent to a script nobody meant are gone, so the form, the checksum, the length and the network must all be right.
-An `AddressError` is a sentence about the address, for the operator who typed it.
+Coins that go to a wrong script are lost. So the form, the checksum, the length and the network must all be right. The
+text of an `AddressError` is a sentence about the address, for the operator who typed the address.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _BASE58_OPENINGS = "132mn"
 
 
 class AddressError(ValueError):
-    """Not an address, or not one for this network; the sentence says which and quotes it."""
+    """The text is no address, or an address of another network; the sentence says which, and quotes the text."""
 
 
 def script_of(address: str, network: str) -> bytes:
     """The output script of `address`, which must be for `network` (one of NETWORKS, else a plain ValueError).
 
-    Takes P2PKH, P2SH, P2WPKH, P2WSH, P2TR and witness versions to come (BIP173, BIP350), whose coins anyone can spend
-    until a rule for them exists. AddressError says what is wrong otherwise.
+    Takes P2PKH, P2SH, P2WPKH, P2WSH, P2TR, and future witness versions (BIP173, BIP350). Anyone can spend the coins of
+    a future version until a rule for the version exists: `is_guarded` tells. AddressError says what is wrong.
     """
     if network not in NETWORKS:
         raise ValueError(f"unknown network {network!r}")
@@ -56,7 +56,7 @@ def script_of(address: str, network: str) -> bytes:
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether people would take `text` for a Bitcoin address of any network; its checksum may be wrong."""
+    """Whether people would take `text` for a Bitcoin address of any network. The checksum may be wrong."""
     text = text[len(_URI):] if text[:len(_URI)].lower() == _URI else text
     if text.lower().startswith(_SEGWIT_OPENINGS):
         return _LEAST_SEGWIT <= len(text) <= _MOST_SEGWIT and text.isascii() and text.isalnum()
@@ -65,17 +65,19 @@ def looks_like_address(text: str) -> bool:
 
 
 def is_guarded(script: bytes) -> bool:
-    """Whether a rule guards what is paid to `script`, one that `script_of` made: anyone can spend it otherwise.
+    """Whether a rule guards the coins that are paid to `script`, which `script_of` made. Without one, anyone can spend.
 
-    So it is with witness versions to come, and with a version 1 program that is no P2TR of 32 bytes (BIP141, BIP341).
+    No rule guards future witness versions, nor a version 1 program of any length but 32 bytes (BIP141, BIP341).
     """
     version, size = script[0], script[1]
-    is_to_come = _OP_1 <= version < _OP_1 + _MAX_WITNESS_VERSION and len(script) == 2 + size
-    return not is_to_come or (version == _OP_1 and size == _TAPROOT_PROGRAM_SIZE)
+    is_version_1_up = _OP_1 <= version < _OP_1 + _MAX_WITNESS_VERSION and len(script) == 2 + size
+    return not is_version_1_up or (version == _OP_1 and size == _TAPROOT_PROGRAM_SIZE)
 
 
 def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
-    """The script, and the networks that write it so; the words of a ValueError go behind the address."""
+    """The script, and the networks that have such addresses. The text of a ValueError continues a sentence that begins
+    with the address.
+    """
     if not address:
         raise ValueError("is empty")
     if address.lower().startswith(_SEGWIT_OPENINGS):
@@ -85,7 +87,7 @@ def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
 
 def _decode_segwit(address: str) -> tuple[bytes, tuple[str, ...]]:
     human, values, encoding = decode_bech32(address)
-    if human not in _NETWORKS_OF_HUMAN_PART:        # a "1" among its data moved the separator
+    if human not in _NETWORKS_OF_HUMAN_PART:        # Bech32 separates at the last "1": this one has a later "1"
         raise ValueError("is no address of any Bitcoin network")
     if not values:
         raise ValueError("has no witness version")
@@ -112,7 +114,7 @@ def _decode_base58(address: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _quoted(address: str) -> str:
-    """The address as it may stand in a message: escaped, and cut if it is longer than any address."""
+    """The address as a message may show it: escaped, and cut where it is longer than any address."""
     return repr(address) if len(address) <= 100 else f"{address[:40]!r}..."
 
 

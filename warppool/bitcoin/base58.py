@@ -1,4 +1,4 @@
-"""Base58 with a checksum of four bytes: addresses before segwit, and keys as people copy them."""
+"""Base58 with a checksum of four bytes: the form of addresses before segwit, and of keys that people copy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from warppool.bitcoin.hashes import double_sha256
 CHECKSUM_SIZE = 4
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUE = {character: value for value, character in enumerate(_ALPHABET)}
-_MAX_LENGTH = 128       # characters; the work grows with the square, and nothing we read is longer than 60
+_MAX_LENGTH = 128       # characters: the work grows with the square of the length, and what we read has 60 at most
 
 
 def decode_base58check(text: str) -> bytes:
-    """The bytes that `text` stands for, without their checksum; ValueError for a foreign character or a wrong checksum.
+    """The bytes of `text`, without the checksum; ValueError for a character that Base58 lacks, or a wrong checksum.
 
-    Each leading "1" is a zero byte.
+    Each "1" at the beginning of the text is a zero byte.
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"is longer than {_MAX_LENGTH} characters")

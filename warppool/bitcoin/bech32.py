@@ -1,6 +1,7 @@
-"""Bech32 (BIP173) and Bech32m (BIP350): text that carries 5-bit values and a checksum of six of them.
+"""Bech32 (BIP173) and Bech32m (BIP350): text that carries 5-bit values, with a checksum of six such values.
 
-The two differ in one constant of the checksum. Which of them a text must use is for the reader of its values to say.
+The two encodings differ in one constant of the checksum. Which of the two is right depends on the values (for an
+address: on the witness version), so the caller checks that.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-MAX_LENGTH = 90             # characters; the checksum promises nothing for longer text
+MAX_LENGTH = 90             # characters: in longer text the checksum may miss errors
 _CHECKSUM_LENGTH = 6
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUE = {character: value for value, character in enumerate(_CHARSET)}
@@ -16,7 +17,7 @@ _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 
 class Encoding(Enum):
-    """Which checksum a text has; the value is the constant of its code."""
+    """Which checksum a text has; the value is the constant of that checksum."""
 
     BECH32 = 1
     BECH32M = 0x2BC830A3
@@ -25,8 +26,8 @@ class Encoding(Enum):
 def decode_bech32(text: str) -> tuple[str, tuple[int, ...], Encoding]:
     """(human-readable part in lower case, 5-bit values without the checksum, encoding).
 
-    ValueError for mixed case, a foreign character, a wrong length, a missing part or a wrong checksum; its words go
-    behind the name of the thing that was read.
+    ValueError for mixed case, a character that Bech32 lacks, a wrong length, a missing part or a wrong checksum. The
+    text of the error continues a sentence that begins with the text that was read.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH} characters")
@@ -52,7 +53,7 @@ def decode_bech32(text: str) -> tuple[str, tuple[int, ...], Encoding]:
 
 
 def bytes_of_values(values: Sequence[int]) -> bytes:
-    """Regroup 5-bit values into bytes; ValueError if the padding is not zeros or is five bits and more."""
+    """Regroup 5-bit values into bytes; ValueError if the padding is not zeros, or has five bits or more."""
     spare = len(values) * 5 % 8
     number = 0
     for value in values:
@@ -63,7 +64,7 @@ def bytes_of_values(values: Sequence[int]) -> bytes:
 
 
 def _expand(human: str) -> tuple[int, ...]:
-    """The human-readable part as the checksum sees it: high bits, a zero, low bits."""
+    """The human-readable part as the checksum takes it: the high bits of all characters, a zero, their low bits."""
     return (*(ord(character) >> 5 for character in human), 0, *(ord(character) & 31 for character in human))
 
 

@@ -1,4 +1,4 @@
-"""A whole block, put together from a header that meets the target; and what its coinbase may claim."""
+"""A whole block, assembled from its header, coinbase and transactions; and how many new coins it may claim."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def block_hash(header: bytes) -> bytes:
 
 
 def assemble_block(header: bytes, coinbase_tx: bytes, transactions: Sequence[bytes]) -> bytes:
-    """The serialized block: header, count, coinbase, then the raw transactions in the template's order.
+    """The serialized block: header, number of transactions, coinbase, then `transactions` in the template's order.
 
-    With witnesses in the block (or a commitment to them) the coinbase comes in its segwit form. ValueError unless the
-    header has 80 bytes.
+    The caller gives the coinbase in segwit form if the block has witnesses, or a commitment to witnesses. ValueError
+    unless the header has 80 bytes.
     """
     if len(header) != HEADER_SIZE:
         raise ValueError(f"a header has {HEADER_SIZE} bytes, not {len(header)}")
@@ -31,7 +31,7 @@ def assemble_block(header: bytes, coinbase_tx: bytes, transactions: Sequence[byt
 
 
 def block_subsidy(height: int, network: str) -> int:
-    """New coins of the block at `height`, in sat, without fees; ValueError for an unknown network or no height."""
+    """New coins of the block at `height`, in sat, without fees; ValueError for an unknown network or a bad height."""
     if network not in _HALVING_INTERVAL:
         raise ValueError(f"unknown network {network!r}")
     if height < 0:

@@ -1,7 +1,9 @@
 """The coinbase transaction: its halves around the extranonce, its two forms, and the commitment to witnesses.
 
-Work is handed out in the stripped form, whose hash is the txid; a block carries the segwit form. What stands in the
-scriptSig: the BIP34 height, the pool's tags, the opcode that pushes the extranonce, and the extranonce.
+Machines get the stripped form (without witness), because its hash is the txid. A block carries the segwit form. The
+scriptSig has the BIP34 height, the pool's tag, an opcode that pushes what follows, and at its end the extranonce.
+
+Source: docs/share-to-block.rst#coinbase-forms.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ MAX_SCRIPT_SIG = 100                    # bytes, consensus
 MAX_HEIGHT = 2**31 - 1                  # the node counts blocks in a signed 32-bit number
 
 INPUT_SEQUENCE = 0xFFFF_FFFE
-"""nSequence of a coinbase's input: not the final one, so that nLockTime is in force (BIP54)."""
+"""nSequence of a coinbase's input (BIP54): with 0xFFFFFFFF the node would ignore nLockTime, so it is one less."""
 
 _OP_1 = 0x51
 _OP_PUSHDATA1 = 0x4C
@@ -26,15 +28,16 @@ _MAX_DIRECT_PUSH = 75                   # bytes that one opcode pushes
 
 _ONE_INPUT = b"\x01"
 _NULL_OUTPOINT = b"\x00" * 32 + b"\xff\xff\xff\xff"
-_RESERVED_VALUE = b"\x00" * HASH_SIZE   # BIP141 leaves it free and the protocols assume zeros
+_RESERVED_VALUE = b"\x00" * HASH_SIZE   # BIP141 lets it be anything, and the mining protocols assume zeros
 _WITNESS = b"\x01\x20" + _RESERVED_VALUE
 _COMMITMENT_SCRIPT = b"\x6a\x24\xaa\x21\xa9\xed"    # OP_RETURN, 36 bytes, the mark of BIP141
 
 
 def height_push(height: int) -> bytes:
-    """The minimal push that BIP34 wants first in the scriptSig: 1 to 5 bytes; ValueError outside 0..2^31-1.
+    """The push that BIP34 wants at the beginning of the scriptSig: 1 to 5 bytes; ValueError outside 0..2^31-1.
 
-    0..16 are a single opcode. From 17 on the number is little-endian with room for a sign bit (128 takes two bytes).
+    The heights 0 to 16 are a single opcode, since BIP34 wants the shortest push. From 17 on the number is little-endian
+    and signed, so 128 takes two bytes.
     """
     if not 0 <= height <= MAX_HEIGHT:
         raise ValueError(f"{height} is not a block height")
@@ -47,9 +50,9 @@ def height_push(height: int) -> bytes:
 
 
 def height_of(coinbase_prefix: bytes) -> int:
-    """The height that a scriptSig begins with; ValueError unless it is a push that `height_push` makes.
+    """The height at the beginning of a scriptSig; ValueError unless `height_push` makes that push.
 
-    What follows the push (padding, tags) is of no concern here.
+    Whatever follows the push (padding, tags) is ignored.
     """
     if not coinbase_prefix:
         raise ValueError("an empty coinbase prefix holds no height")
@@ -65,7 +68,8 @@ def height_of(coinbase_prefix: bytes) -> int:
 def locktime_of(height: int) -> int:
     """nLockTime of the coinbase of the block at `height`: the height before it (BIP54).
 
-    The block is valid with it, since a lock of height n ends with block n. No coinbase of two heights is the same.
+    A transaction that is locked until height n may be in block n + 1, so the block is valid. And coinbases of two
+    different heights are never the same transaction.
     """
     if not 1 <= height <= MAX_HEIGHT:
         raise ValueError(f"no coinbase of ours stands at height {height}")
@@ -73,7 +77,7 @@ def locktime_of(height: int) -> int:
 
 
 def tag_push(tag: bytes) -> bytes:
-    """A push of `tag` for the scriptSig; nothing for an empty one. ValueError if the script cannot hold it."""
+    """A push of `tag` for the scriptSig; b"" for an empty tag. ValueError if the script cannot hold the push."""
     if not tag:
         return b""
     opcode = bytes((len(tag),)) if len(tag) <= _MAX_DIRECT_PUSH else bytes((_OP_PUSHDATA1, len(tag) & 0xFF))
@@ -94,9 +98,9 @@ def coinbase_halves(
 ) -> tuple[bytes, bytes]:
     """(prefix, suffix) of the stripped form: prefix ‖ extranonce of `extranonce_size` bytes ‖ suffix is the coinbase.
 
-    The scriptSig is `script_prefix`, which already ends with the opcode that pushes the extranonce, and the extranonce.
-    The numbers are U32, `outputs` are serialized without their count. ValueError if the scriptSig misses its 2..100
-    bytes or if the outputs are not as many as said: such a coinbase would spoil every block made with it.
+    The scriptSig is `script_prefix` and the extranonce; the opcode that pushes the extranonce is part of
+    `script_prefix`. The numbers are U32, `outputs` are serialized without their count. ValueError if the scriptSig has
+    not 2..100 bytes, or if there are not `outputs_count` outputs: every block with such a coinbase would be invalid.
     """
     if extranonce_size < 0:
         raise ValueError("an extranonce has no negative size")
@@ -114,7 +118,7 @@ def coinbase_halves(
 
 
 def restore_witness(stripped: bytes) -> bytes:
-    """The segwit form of a stripped coinbase, the reserved value being 32 zero bytes; ValueError for anything else."""
+    """The segwit form of a stripped coinbase, with 32 zero bytes as reserved value; ValueError for other bytes."""
     _check_stripped(stripped)
     return stripped[:4] + MARKER_AND_FLAG + stripped[4:-4] + _WITNESS + stripped[-4:]
 
@@ -122,7 +126,7 @@ def restore_witness(stripped: bytes) -> bytes:
 def strip_witness(segwit: bytes) -> bytes:
     """The stripped form of a segwit coinbase; ValueError unless its witness is the reserved value of 32 zero bytes.
 
-    No other value can be put back by `restore_witness`, and none is agreed on in any protocol we speak.
+    `restore_witness` could not put any other value back.
     """
     if segwit[4:6] != MARKER_AND_FLAG or segwit[-38:-4] != _WITNESS:
         raise ValueError("not a coinbase in segwit form with the usual reserved value")
@@ -134,22 +138,24 @@ def strip_witness(segwit: bytes) -> bytes:
 def witness_commitment(wtxids_without_coinbase: Sequence[bytes]) -> bytes:
     """The 32 bytes by which a coinbase commits to all witnesses of its block (BIP141).
 
-    The coinbase's own wtxid counts as zeros, so the commitment does not depend on the extranonce.
+    BIP141 takes 32 zero bytes for the wtxid of the coinbase. So the commitment does not depend on the extranonce, and
+    one commitment serves all machines.
     """
     return double_sha256(merkle_root([b"\x00" * HASH_SIZE, *wtxids_without_coinbase]) + _RESERVED_VALUE)
 
 
 def commitment_output(commitment: bytes) -> bytes:
-    """The serialized output (47 bytes, no value) that holds a commitment; ValueError unless that is 32 bytes."""
+    """The serialized output (47 bytes, value 0) that holds `commitment`; ValueError unless it has 32 bytes."""
     if len(commitment) != HASH_SIZE:
         raise ValueError(f"a commitment has {HASH_SIZE} bytes, not {len(commitment)}")
     return serialize_output(0, _COMMITMENT_SCRIPT + commitment)
 
 
 def find_commitment(outputs: bytes, count: int) -> bytes | None:
-    """The 32-byte commitment among serialized outputs, or None; of several the last counts (BIP141).
+    """The 32-byte commitment in serialized outputs, or None. Where several outputs hold one, the last counts (BIP141).
 
-    ValueError if the bytes are not exactly `count` outputs. A longer script that opens the same way counts too.
+    BIP141 looks at the beginning of a script alone, so a longer script may hold the commitment, too. ValueError if the
+    bytes are not exactly `count` outputs.
     """
     size = len(_COMMITMENT_SCRIPT) + HASH_SIZE
     for _, script in reversed(parse_outputs(outputs, count)):
@@ -165,7 +171,7 @@ def _u32(number: int) -> bytes:
 
 
 def _check_stripped(stripped: bytes) -> None:
-    """ValueError unless the bytes are one whole transaction without witness whose only input spends nothing."""
+    """ValueError unless the bytes are one whole transaction without witness, with one input that spends nothing."""
     if stripped[4:41] != _ONE_INPUT + _NULL_OUTPOINT:
         raise ValueError("not a coinbase in stripped form")
     whole_transaction(stripped)

@@ -1,7 +1,7 @@
-"""CompactSize, the variable-length count of Bitcoin's transactions and blocks.
+"""CompactSize: how transactions and blocks write a count, in 1 to 9 bytes.
 
-Below 0xfd one byte; else a mark and 2, 4 or 8 bytes, little-endian. Only the shortest form is a number: the node
-refuses any other, so we neither write nor read one.
+A number below 0xfd is one byte. Any other is a mark (0xfd, 0xfe, 0xff) and then 2, 4 or 8 bytes, little-endian. The
+node refuses a number that is not in its shortest form, so we neither write nor read one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def encode_compact_size(number: int) -> bytes:
 
 
 def decode_compact_size(data: bytes, offset: int = 0) -> tuple[int, int]:
-    """The number at `offset` and the offset behind it; ValueError if bytes are missing or a shorter form exists."""
+    """(the number at `offset`, the offset after it); ValueError if bytes are missing or a shorter form exists."""
     if not 0 <= offset < len(data):
         raise ValueError("the bytes end where a CompactSize should stand")
     mark = data[offset]

@@ -1,7 +1,8 @@
-"""SHA-256 as Bitcoin uses it, and the two ways a hash is written.
+"""SHA-256 as Bitcoin uses it, and the two orders in which a hash is written.
 
-Inside the program a hash is 32 bytes in header order, as SHA-256 returns it. People, block explorers and RPC write the
-same bytes reversed, in hex: display order.
+*Header order*: the 32 bytes as SHA-256 returns them and as they stand in a block header. A hash is kept in this order
+everywhere inside the program. *Display order*: the same bytes reversed, in hex, as people, block explorers and RPC
+write them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ def sha256(data: bytes) -> bytes:
 
 
 def double_sha256(data: bytes) -> bytes:
-    """SHA-256 of the SHA-256 of `data`, 32 bytes in header order: ids of blocks and transactions, nodes of trees."""
+    """SHA-256 of the SHA-256 of `data`, 32 bytes in header order: for ids of blocks and transactions, and in trees."""
     return hashlib.sha256(hashlib.sha256(data).digest()).digest()
 
 
 def to_display(header_order: bytes) -> str:
-    """The 64 hex digits that people read: the bytes reversed."""
+    """The 64 hex digits of a hash as people read it: the bytes reversed."""
     return header_order[::-1].hex()
 
 

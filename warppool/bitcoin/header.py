@@ -1,4 +1,4 @@
-"""The 80 bytes that are hashed: packed on every share, unpacked where a block is looked at again."""
+"""The block header, 80 bytes: packed for every share, and unpacked where a block is read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _pack = _LAYOUT.pack
 def pack_header(version: int, prev_hash: bytes, merkle_root: bytes, ntime: int, nbits: int, nonce: int) -> bytes:
     """The 80 bytes of a header; both hashes are 32 bytes in header order, the numbers are U32.
 
-    ValueError for a hash of another length, which struct would pad or cut without a word; struct.error for a number
-    that is no U32.
+    ValueError for a hash of another length: struct would pad or cut it and say nothing. struct.error for a number that
+    is no U32.
     """
     if len(prev_hash) != 32 or len(merkle_root) != 32:
         raise ValueError(f"hashes have 32 bytes, not {len(prev_hash)} and {len(merkle_root)}")
@@ -25,7 +25,7 @@ def pack_header(version: int, prev_hash: bytes, merkle_root: bytes, ntime: int, 
 class Header:
     """A block header, field by field in wire order."""
 
-    version: int            # U32; the node reads it as signed
+    version: int            # U32; nodes read the same four bytes as a signed number
     prev_hash: bytes        # 32 bytes, header order
     merkle_root: bytes      # 32 bytes, header order
     ntime: int              # Unix seconds

@@ -1,7 +1,7 @@
-"""Merkle trees: the root of a block's transactions, and the path that leads there from the coinbase.
+"""Merkle trees: the root over a block's transactions, and the path from the coinbase up to the root.
 
-A miner changes only the coinbase, which is always the leftmost leaf, so the right-hand neighbours on its way up are all
-that a job needs, however many transactions the block holds.
+A machine changes the coinbase alone, and the coinbase is always the first leaf. So a job needs one hash for each level
+of the tree, the neighbour on the right, and not the transactions: 12 hashes for a block of 4,000 transactions.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from warppool.bitcoin.hashes import double_sha256
 
 
 def merkle_root(hashes: Sequence[bytes]) -> bytes:
-    """The root over the hashes of a block in order, the coinbase's first; ValueError if there are none.
+    """The root over the transaction hashes of a block, the coinbase's first; ValueError if there are none.
 
-    A level of odd length repeats its last hash.
+    A level with an odd number of hashes repeats its last hash, as consensus does.
     """
     if not hashes:
         raise ValueError("a merkle tree has at least one leaf")
@@ -26,8 +26,8 @@ def merkle_root(hashes: Sequence[bytes]) -> bytes:
 
 
 def merkle_path(hashes_without_coinbase: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The coinbase's right-hand neighbours from the leaves up; empty for a block of the coinbase alone."""
-    level = [b"", *hashes_without_coinbase]         # its own place stays open on every level
+    """The neighbours on the right of the coinbase's branch, from the leaves up; () where the coinbase stands alone."""
+    level = [b"", *hashes_without_coinbase]         # b"" stands for the coinbase's own branch on every level
     path = []
     while len(level) > 1:
         path.append(level[1])
@@ -36,9 +36,9 @@ def merkle_path(hashes_without_coinbase: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def fold_merkle_path(coinbase_txid: bytes, path: Iterable[bytes]) -> bytes:
-    """The root that a coinbase gives: both are 32 bytes in header order.
+    """The merkle root for a coinbase with this txid. All hashes are 32 bytes in header order.
 
-    Runs once a share, so it calls hashlib itself.
+    This runs for every share. It calls hashlib and not `double_sha256`, which saves a call for each level.
     """
     root = coinbase_txid
     for neighbour in path:

@@ -1,8 +1,11 @@
-"""Signature operations, counted as consensus counts them in a script that is not run: what a coinbase costs a block."""
+"""Signature operations of a script, counted without running the script, as consensus counts those of a coinbase.
+
+A block may have a limited number of them, so a template has to leave room for those of the pool's outputs.
+"""
 
 from __future__ import annotations
 
-MAX_BARE_MULTISIG = 20      # a CHECKMULTISIG counts for as many, however many keys stand before it
+MAX_BARE_MULTISIG = 20      # a CHECKMULTISIG counts as 20, however many keys it has
 
 _OP_PUSHDATA1 = 0x4C
 _OP_PUSHDATA4 = 0x4E
@@ -13,8 +16,8 @@ _MULTISIGS = (0xAE, 0xAF)       # OP_CHECKMULTISIG, OP_CHECKMULTISIGVERIFY
 def legacy_sigops(script: bytes) -> int:
     """The signature operations of a scriptSig or scriptPubKey, without those of P2SH and witness programs.
 
-    One is 4 units of a block's sigop cost (BIP141). What a push holds does not count; from a push that goes past the
-    end on, nothing does.
+    Each is 4 units of a block's sigop cost (BIP141). The bytes that a push holds are no opcodes and do not count. Where
+    a push goes past the end of the script, counting ends.
     """
     count = position = 0
     while position < len(script):
@@ -30,7 +33,7 @@ def legacy_sigops(script: bytes) -> int:
 
 
 def _behind_push(script: bytes, opcode: int, position: int) -> int:
-    """The offset behind what a push brings; past the end where it is cut short."""
+    """The offset after the bytes that a push holds; past the end of the script where the push is cut short."""
     if opcode < _OP_PUSHDATA1:
         return position + opcode
     width = 1 << (opcode - _OP_PUSHDATA1)       # 1, 2 or 4 bytes of length, little-endian

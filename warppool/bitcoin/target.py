@@ -1,7 +1,8 @@
 """Targets, compact targets (nbits) and difficulties, in exact arithmetic.
 
-A target is an int: a hash, read as a little-endian number, meets it when it is not above. Difficulty is the "bdiff" of
-Stratum, `DIFF1 / target`. No float takes part, since a share just under its target must not be lost to rounding.
+A target is an int. A hash, read as a little-endian number, meets a target if the hash is not above the target.
+Difficulty is `DIFF1 / target`, which pool engineers call "bdiff". All is done in ints and fractions: with floats, a
+share just under its target could be lost to rounding.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ MAX_TARGET = 2**256 - 1             # met by every hash
 _SIGN_BIT = 0x0080_0000
 _MANTISSA = 0x007F_FFFF
 
-# Beyond these powers of ten the target is 1 or MAX_TARGET whatever the digits are (DIFF1 has 68 digits, and
-# MAX_TARGET / DIFF1 has 10), so an exponent of a million costs nothing.
+# Beyond these powers of ten the target is 1 or MAX_TARGET, whatever the digits are (DIFF1 has 68 digits, and
+# MAX_TARGET / DIFF1 has 10). Without this bound a peer could make us compute with numbers of a million digits.
 _HARDEST_EXPONENT = 70
 _EASIEST_EXPONENT = -12
 
 
 def target_from_nbits(nbits: int) -> int:
-    """Expand a compact target (U32 of the header); 0 if its mantissa is 0, which no block can meet.
+    """The target of `nbits` (the compact form, U32); 0 if the mantissa is 0, and no block can meet that.
 
-    ValueError for the sign bit and for what does not fit 256 bits, both of which the node refuses in a header.
+    ValueError if the sign bit is set or the target has more than 256 bits: the node refuses a header with either.
     """
     if not 0 <= nbits <= 0xFFFF_FFFF:
         raise ValueError(f"nbits {nbits} is not a U32")
@@ -41,10 +42,9 @@ def target_from_nbits(nbits: int) -> int:
 
 
 def nbits_from_target(target: int) -> int:
-    """The compact form of the highest 15 to 23 bits of `target`; what is below them is cut off, as the node does.
+    """The compact form of `target`. It keeps the highest 15 to 23 bits and cuts off the others, as the node does.
 
-    The form is normalised: the shortest exponent whose mantissa leaves the sign bit free. ValueError outside
-    0..MAX_TARGET.
+    Of all exponents it takes the smallest whose mantissa leaves the sign bit clear. ValueError outside 0..MAX_TARGET.
     """
     if not 0 <= target <= MAX_TARGET:
         raise ValueError("a target has 0..256 bits")
@@ -59,7 +59,7 @@ def nbits_from_target(target: int) -> int:
 def target_from_difficulty(difficulty: int | Decimal | Fraction | str) -> int:
     """The target of a difficulty, rounded down, 1..MAX_TARGET.
 
-    Text is read as a decimal number. A float has already lost the number that was meant, so it is a TypeError.
+    Text is read as a decimal number. A float is a TypeError, because it may not be the number that was meant any more.
     ValueError unless the difficulty is a finite number above 0.
     """
     if isinstance(difficulty, str):
@@ -87,10 +87,10 @@ def difficulty_from_target(target: int) -> Fraction:
 
 
 def target_from_hash_rate(rate_hps: float, shares_per_minute: Fraction | Decimal | float) -> int:
-    """The target under which `rate_hps` hashes a second find so many shares a minute, 1..MAX_TARGET.
+    """The target that a machine of `rate_hps` hashes a second meets `shares_per_minute` times a minute, 1..MAX_TARGET.
 
-    Source: the formula of the Stratum reference implementation, with the hashes a share takes cut to a whole number.
-    ValueError unless the rate is finite and at least 0, and the shares a minute are finite and above 0.
+    Source: the formula of the Stratum reference implementation, docs/share-to-block.rst#targets. ValueError unless the
+    rate is finite and at least 0, and the shares a minute are finite and above 0.
     """
     if not math.isfinite(rate_hps) or rate_hps < 0:
         raise ValueError(f"a hash rate is finite and at least 0, not {rate_hps}")

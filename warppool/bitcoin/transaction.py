@@ -1,8 +1,8 @@
-"""Serialized transactions, read as far as a pool needs it: ids, sizes and outputs.
+"""Serialized transactions, read as far as a pool needs them: ids, sizes and outputs.
 
-Scripts and values are the node's to judge. The structure is read strictly, since one wrong id makes a whole block
-worthless: every count is held against the bytes that are left before anything is made of it, only shortest forms are
-taken, and a segwit form must bring a witness.
+The node has checked scripts and values. The structure is read strictly, because one wrong id makes a whole block
+invalid: only the shortest form of a count is taken, and a segwit form must have a witness. Each count is compared with
+the bytes that are left before anything is read, so that a wrong count cannot keep us busy.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _LEAST_WITNESS_ITEM = 1                 # byte: an empty item
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What is known of one raw transaction. Ids are 32 bytes in header order."""
+    """The ids and sizes of one raw transaction. Ids are 32 bytes in header order."""
 
     txid: bytes             # of the stripped form
     wtxid: bytes            # of all its bytes; equal to txid without a witness
     size: int               # bytes, with witness
     stripped_size: int      # bytes, without
-    end: int                # offset behind it in the bytes it was read from
+    end: int                # where the transaction ends in the bytes that it was read from
 
     @property
     def weight(self) -> int:
-        """Weight units (BIP141): a byte of witness is one, any other four."""
+        """Weight units (BIP141): a byte of witness weighs one, any other byte four."""
         return 3 * self.stripped_size + self.size
 
 
 def parse_transaction(raw: bytes, offset: int = 0) -> Transaction:
-    """Read the one transaction at `offset`, legacy or segwit form; ValueError if it is not whole and well-formed."""
+    """Read one transaction at `offset`, in legacy or segwit form; ValueError if it is cut short or malformed."""
     has_witness = raw[offset + 4:offset + 6] == MARKER_AND_FLAG
     body = offset + (6 if has_witness else 4)
     inputs, position = _count(raw, body, _LEAST_INPUT, "inputs")
@@ -66,7 +66,7 @@ def parse_transaction(raw: bytes, offset: int = 0) -> Transaction:
 
 
 def whole_transaction(raw: bytes) -> Transaction:
-    """Read bytes that are one transaction and nothing else; ValueError otherwise."""
+    """Read bytes that are exactly one transaction; ValueError otherwise."""
     transaction = parse_transaction(raw)
     if transaction.end != len(raw):
         raise ValueError(f"{len(raw) - transaction.end} bytes follow the transaction")
@@ -111,7 +111,9 @@ def parse_outputs(outputs: bytes, count: int) -> tuple[tuple[int, bytes], ...]:
 
 
 def _count(raw: bytes, offset: int, least_size: int, what: str) -> tuple[int, int]:
-    """A CompactSize that counts things of at least `least_size` bytes each, and the offset behind it."""
+    """(a count of things that have at least `least_size` bytes each, the offset after the count); ValueError where the
+    bytes that are left cannot hold so many.
+    """
     count, position = decode_compact_size(raw, offset)
     if count * least_size > len(raw) - position:
         raise ValueError(f"{count} {what} do not fit the {len(raw) - position} bytes left")
@@ -119,7 +121,7 @@ def _count(raw: bytes, offset: int, least_size: int, what: str) -> tuple[int, in
 
 
 def _skip_bytes(raw: bytes, offset: int) -> int:
-    """The offset behind a byte string with its CompactSize; decode refuses an offset that is past the end."""
+    """The offset after a byte string that has its length before it. An `offset` past the end is a ValueError, too."""
     length, position = decode_compact_size(raw, offset)
     if length > len(raw) - position:
         raise ValueError(f"{length} bytes of script or witness, {len(raw) - position} left")
@@ -127,7 +129,7 @@ def _skip_bytes(raw: bytes, offset: int) -> int:
 
 
 def _skip_witnesses(raw: bytes, offset: int, inputs: int) -> int:
-    """The offset behind one stack for each input; ValueError if all are empty, which BIP144 writes in legacy form."""
+    """The offset after the witness of each input; ValueError if all are empty, since BIP144 wants legacy form then."""
     position, items_seen = offset, 0
     for _ in range(inputs):
         items, position = _count(raw, position, _LEAST_WITNESS_ITEM, "witness items")

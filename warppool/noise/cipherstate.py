@@ -1,4 +1,4 @@
-"""CipherState of the Noise paper (section 5.1): a key, and a nonce that counts the messages under it."""
+"""CipherState of the Noise paper (section 5.1): a key, and a nonce that counts the messages under that key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from warppool.errors import BadRecord, LocalProtocolError
 from warppool.noise.primitives import Buffer, open_sealed, seal
 
 RESERVED_NONCE: Final = 2**64 - 1
-"""Never used on a message: the paper keeps it for rekeying, which neither profile does."""
+"""No message is sealed with this nonce: the paper reserves it for rekeying. Neither profile rekeys."""
 
 _pack_nonce = Struct("<IQ").pack        # 4 zero bytes, then the counter (Noise paper, section 12.3)
 
@@ -17,8 +17,8 @@ _pack_nonce = Struct("<IQ").pack        # 4 zero bytes, then the counter (Noise 
 class CipherState:
     """One direction of a session under one key `k` (32 bytes); `n` is the next nonce.
 
-    A message that is refused does not count. The paper's CipherState without a key is None wherever one may be missing.
-    `buffer` is working memory of the calling thread.
+    A message that is refused does not count: `n` stays. The paper also has a CipherState without a key; here that is
+    None in its place. `buffer` is working memory of the calling thread.
     """
 
     __slots__ = ("k", "n")
@@ -28,7 +28,7 @@ class CipherState:
         self.n = n
 
     def encrypt_with_ad(self, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
-        """Seal `plaintext` (at most 65,519 bytes); LocalProtocolError once the nonces are used up."""
+        """Seal `plaintext` (at most 65,519 bytes); LocalProtocolError once all nonces have been used."""
         n = self.n
         if n >= RESERVED_NONCE:
             raise LocalProtocolError("no nonce is left to seal with")
@@ -37,7 +37,7 @@ class CipherState:
         return ciphertext
 
     def decrypt_with_ad(self, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
-        """Open `ciphertext`; BadRecord if it fails its tag, is too short or long for one, or the nonces are used up."""
+        """Open `ciphertext`; BadRecord if its tag is wrong, its length impossible, or all nonces have been used."""
         n = self.n
         if n >= RESERVED_NONCE:
             raise BadRecord("a message after the last nonce")

@@ -3,8 +3,8 @@
     -> e
     <- e, ee, s, es
 
-The prologue and the payload of act one are empty. A handshake that fails is over: each step runs once, in its turn,
-and a step out of turn, also after one that failed, is a LocalProtocolError.
+The prologue and the payload of act one are empty. Each step runs once, in this order. A handshake that fails is over.
+Any other step, and any step after one that failed, is a LocalProtocolError.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from warppool.noise.symmetricstate import KeyPair, Suite, SymmetricState
 
 
 class HandshakeState:
-    """What both roles have: the suite, its SymmetricState, and whose turn it is."""
+    """What both roles have: the suite, its SymmetricState, and which step comes next."""
 
     __slots__ = ("_turn", "suite", "symmetric")
 
@@ -30,7 +30,7 @@ class HandshakeState:
         if self._turn != step:
             state = f"waits for {self._turn}" if self._turn else "is over"
             raise LocalProtocolError(f"{step}: the handshake {state}")
-        self._turn = ""                                 # whatever goes wrong now, this was the last try
+        self._turn = ""                                 # if the step fails, no other may follow
 
 
 def _check_length(act: str, message: bytes, expected: int) -> None:
@@ -41,8 +41,8 @@ def _check_length(act: str, message: bytes, expected: int) -> None:
 class Initiator(HandshakeState):
     """The miner's side: `e` is its ephemeral key pair.
 
-    `rs`, known after act two, is the server's static key. The server has proved to own it; that it is the right one,
-    the caller has to see.
+    `rs` is the server's static key, known after act two. The server has proved that it owns the key. Whether that is
+    the right key, the caller has to check.
     """
 
     __slots__ = ("e", "rs")
@@ -66,7 +66,7 @@ class Initiator(HandshakeState):
         return self.e.public
 
     def read_act_two(self, message: bytes) -> tuple[bytes, CipherState, CipherState]:
-        """Read `<- e, ee, s, es`: (payload, receive cipher, send cipher); HandshakeFailed if a byte of it is wrong."""
+        """Read `<- e, ee, s, es`: (payload, receive cipher, send cipher); HandshakeFailed if any byte is wrong."""
         self._take_turn("read_act_two")
         _check_length("act two", message, self.message_len)
         end_of_e = self.suite.dh_len
@@ -98,7 +98,7 @@ class Responder(HandshakeState):
         return self.suite.act_one_len
 
     def read_act_one(self, message: bytes) -> None:
-        """Read `-> e`; HandshakeFailed if it is not `suite.act_one_len` bytes. A bad key is found out by act two."""
+        """Read `-> e`; HandshakeFailed if it has not `suite.act_one_len` bytes. `write_act_two` refuses a bad key."""
         self._take_turn("read_act_one")
         _check_length("act one", message, self.message_len)
         self.re = message
@@ -109,8 +109,8 @@ class Responder(HandshakeState):
     def write_act_two(self, payload: bytes) -> tuple[bytes, CipherState, CipherState]:
         """Answer `<- e, ee, s, es`: (message, receive cipher, send cipher).
 
-        `payload` has the length that the suite says; the message is `suite.act_two_len` bytes. HandshakeFailed if the
-        key of act one is of low order.
+        `payload` has `suite.act_two_payload_len` bytes, the message `suite.act_two_len`. HandshakeFailed if the key of
+        act one is of low order: the shared secret would then be zero for everybody.
         """
         self._take_turn("write_act_two")
         if len(payload) != self.suite.act_two_payload_len:

@@ -1,9 +1,11 @@
-"""libsodium as Noise needs it: ChaCha20-Poly1305 (RFC 8439) and X25519 (RFC 7748). No other module touches PyNaCl.
+"""libsodium as Noise needs it: ChaCha20-Poly1305 (RFC 8439) and X25519 (RFC 7748). No other module imports PyNaCl.
 
-The public binding costs 3 µs a record, of which 0.5 µs is cryptography. So the AEAD is called as the binding itself
-calls it, through `nacl._sodium`, and writes into memory that the caller brings: one buffer a worker. cffi lets go of
-the GIL inside the call, so two threads in one buffer would read each other's bytes, while a buffer for each connection
-would cost 64 KiB apiece. `nacl._sodium` is a private name; a PyNaCl without it is served by the public binding.
+PyNaCl's public binding takes 3 µs for a record, of which 0.5 µs is cryptography. So the AEAD is called in the way in
+which the binding itself calls it: through `nacl._sodium`, into memory that the caller brings. A PyNaCl without that
+private name is served by the public binding.
+
+Each worker has one such buffer. The call lets other threads run, so two threads in one buffer would read each other's
+bytes. A buffer for each connection would cost 64 KiB a connection.
 """
 
 from __future__ import annotations
@@ -28,17 +30,17 @@ except ImportError:                     # pragma: no cover - no PyNaCl of today 
 
 KEY_LEN: Final = 32             # of the AEAD, bytes
 NONCE_LEN: Final = 12
-TAG_LEN: Final = 16             # what sealing adds
+TAG_LEN: Final = 16             # bytes that sealing adds
 MAX_MESSAGE: Final = 65_535     # a Noise message, bytes (Noise paper, section 3)
 MAX_PLAINTEXT: Final = MAX_MESSAGE - TAG_LEN
 X25519_LEN: Final = 32          # secret, public and shared, each
 
 Buffer = NewType("Buffer", tuple[Any, Any])
-"""Working memory of one thread: 65,535 bytes as the C call takes them, and a view that copies out of them."""
+"""Working memory of one thread: (65,535 bytes for the C call to write to, a view to copy from them)."""
 
 
 class Aead(NamedTuple):
-    """One way to reach ChaCha20-Poly1305; `seal` and `open_sealed` of the module say what each does."""
+    """One way to call ChaCha20-Poly1305; the module's `seal` and `open_sealed` say what each function does."""
 
     new_buffer: Callable[[], Buffer]
     seal: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
@@ -54,9 +56,9 @@ def _unsealable(size: int) -> BadRecord:
 
 
 def direct(ffi: Any, lib: Any) -> Aead:
-    """The AEAD on cffi's bare functions; AttributeError if `lib` or `ffi` lacks one.
+    """The AEAD on cffi's own functions; AttributeError if `lib` or `ffi` lacks one of them.
 
-    The C side trusts every length, so each is checked here, before the call.
+    The C functions trust every length: a wrong one would read or write past the end. So each is checked before a call.
     """
     encrypt = lib.crypto_aead_chacha20poly1305_ietf_encrypt
     decrypt = lib.crypto_aead_chacha20poly1305_ietf_decrypt
@@ -71,7 +73,7 @@ def direct(ffi: Any, lib: Any) -> Aead:
         if size > MAX_PLAINTEXT or len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
             raise _misuse(key, nonce, size)
         memory, view = buffer
-        encrypt(memory, null, plaintext, size, ad, len(ad), null, nonce, key)      # cannot fail: it returns 0 always
+        encrypt(memory, null, plaintext, size, ad, len(ad), null, nonce, key)      # returns 0 always
         sealed: bytes = view[: size + TAG_LEN]
         return sealed
 
@@ -107,7 +109,7 @@ def _public_open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, 
         raise _unsealable(len(ciphertext))
     try:
         return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, key)
-    except TypeError:                   # also a CryptoError, yet a bug of ours
+    except TypeError:                   # PyNaCl's is a CryptoError, too; but a wrong type is a bug of ours
         raise
     except CryptoError as exc:
         raise BadRecord("failed tag") from exc
@@ -117,7 +119,7 @@ PUBLIC: Final = Aead(_public_new_buffer, _public_seal, _public_open_sealed)
 
 
 def choose(sodium: Any) -> Aead:
-    """The direct calls if the module `sodium` has what they need, else the public binding."""
+    """The direct calls if the module `sodium` has what the calls need, else the public binding."""
     try:
         return direct(sodium.ffi, sodium.lib)
     except AttributeError:
@@ -128,26 +130,26 @@ _aead = choose(_sodium)
 
 
 def new_buffer() -> Buffer:
-    """Working memory for `seal` and `open_sealed`: one for each thread, shared by all its connections."""
+    """Working memory for `seal` and `open_sealed`: one for each thread, used by all connections of that thread."""
     return _aead.new_buffer()
 
 
 seal = _aead.seal
 """seal(key, nonce, ad, plaintext, buffer): ciphertext and tag, 16 bytes longer than `plaintext` (at most 65,519 bytes).
 
-`key` has 32 bytes, `nonce` 12; another length is a LocalProtocolError. Only the thread that owns `buffer` may call it.
+`key` has 32 bytes, `nonce` 12; any other length is a LocalProtocolError. For the thread that owns `buffer` alone.
 """
 
 open_sealed = _aead.open_sealed
-"""open_sealed(key, nonce, ad, ciphertext, buffer): what was sealed; BadRecord if the tag, or a length, is wrong.
+"""open_sealed(key, nonce, ad, ciphertext, buffer): what was sealed; BadRecord if the tag or the length is wrong.
 
-Only the thread that owns `buffer` may call it.
+For the thread that owns `buffer` alone.
 """
 
 
 def public_key(secret: bytes) -> bytes:
     """The X25519 public key (32 bytes) of `secret` (32 bytes)."""
-    if len(secret) != X25519_LEN:       # the binding would read past the end
+    if len(secret) != X25519_LEN:       # the C function would read past the end
         raise LocalProtocolError(f"X25519 secret of {len(secret)} bytes")
     return crypto_scalarmult_base(secret)
 
@@ -155,7 +157,8 @@ def public_key(secret: bytes) -> bytes:
 def dh(secret: bytes, public: bytes) -> bytes:
     """The X25519 shared secret (32 bytes).
 
-    HandshakeFailed for a `public` of another length or of low order, with which the result would be zero for everybody.
+    HandshakeFailed for a `public` of another length, or of low order: with that one the secret would be zero, which
+    everybody knows.
     """
     if len(secret) != X25519_LEN:
         raise LocalProtocolError(f"X25519 secret of {len(secret)} bytes")

@@ -1,7 +1,8 @@
-"""SymmetricState of the Noise paper (section 5.2), and the suite of algorithms it stands on.
+"""SymmetricState of the Noise paper (section 5.2), and the suite of algorithms that it uses.
 
-A suite is data, since two exist: X25519 with BLAKE2s here, secp256k1 in EllSwift encoding with SHA-256 in the published
-Stratum V2. They differ in the DH function, the hash, and the lengths; everything above a suite asks it.
+A suite is data, because Stratum V2 has two: X25519 with BLAKE2s in the profile `warp`, and secp256k1 in EllSwift
+encoding with SHA-256 in the published one. The two differ in the DH function, the hash and the lengths. The handshake
+takes these from its suite.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from warppool.noise.primitives import KEY_LEN, TAG_LEN, X25519_LEN, Buffer, dh, 
 
 
 class KeyPair(NamedTuple):
-    """A secret and its public half as it goes over the wire.
+    """A secret, and its public half as that goes over the wire.
 
-    The two stay together because an EllSwift encoding cannot be computed again from the secret: several stand for one
-    key, and the DH hashes the very one that was sent.
+    The two are kept together. In EllSwift, several encodings stand for one public key, and the DH hashes the encoding
+    that was sent. So the encoding must not be computed a second time.
     """
 
     secret: bytes
@@ -30,18 +31,18 @@ class KeyPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What a Noise_NX handshake is made of; both have ChaCha20-Poly1305 for a cipher.
+    """The algorithms of a Noise_NX handshake; the cipher is ChaCha20-Poly1305 in every suite.
 
-    `shared(own, peer, is_initiator)` is the DH: `peer` the other side's public key as received, `is_initiator` the role
-    of the caller, since the ECDH of EllSwift hashes the initiator's encoding before the responder's. It raises
-    HandshakeFailed for a `peer` that is no good key.
+    `shared(own, peer, is_initiator)` is the DH. `peer` is the other side's public key as it was received.
+    `is_initiator` is the role of the caller: the DH of EllSwift hashes the initiator's encoding before the responder's.
+    It raises HandshakeFailed where `peer` is no usable key.
     """
 
     name: bytes                                         # the Noise protocol name
-    hash: Callable[..., Any]                             # of hashlib
+    hash: Callable[..., Any]                            # a constructor of hashlib
     dh_len: int                                         # a public key on the wire, bytes
-    act_two_payload_len: int                            # what the responder says of its key, bytes
-    public_key: Callable[[bytes], bytes]                # of a secret, as it goes over the wire
+    act_two_payload_len: int                            # what the responder says of its static key, bytes
+    public_key: Callable[[bytes], bytes]                # of a secret: the public key as it goes over the wire
     shared: Callable[[KeyPair, bytes, bool], bytes]
 
     def key_pair(self, secret: bytes) -> KeyPair:
@@ -74,9 +75,9 @@ WARP_SUITE: Final = Suite(
 
 
 class SymmetricState:
-    """The running hash `h` of a handshake, its chaining key `ck`, and once a key was mixed the cipher under it.
+    """The hash `h` over a handshake so far, its chaining key `ck`, and its cipher (None before the first `mix_key`).
 
-    Between `__init__` and `split` it lives for one handshake. `buffer` is working memory of the calling thread.
+    One for each handshake: `split` is the end of it. `buffer` is working memory of the calling thread.
     """
 
     __slots__ = ("_buffer", "_hash", "cipher", "ck", "h")
@@ -94,22 +95,22 @@ class SymmetricState:
         return digest
 
     def _hkdf(self, material: bytes) -> tuple[bytes, bytes]:
-        """Two outputs of the paper's HKDF (section 4.3): HMAC, also where the hash has a keyed mode of its own."""
+        """Two outputs of the paper's HKDF (section 4.3). It is HMAC, although BLAKE2s has a keyed mode of its own."""
         temp_key = hmac.digest(self.ck, material, self._hash)
         first = hmac.digest(temp_key, b"\x01", self._hash)
         return first, hmac.digest(temp_key, first + b"\x02", self._hash)
 
     def mix_hash(self, data: bytes) -> None:
-        """Let everything that follows depend on `data`."""
+        """Make everything that follows depend on `data`."""
         self.h = self._digest(self.h + data)
 
     def mix_key(self, material: bytes) -> None:
-        """Take the result of a DH into the chaining key, and encrypt under a fresh key from here on."""
+        """Mix the result of a DH into the chaining key, and encrypt under a new key from here on."""
         self.ck, temp_k = self._hkdf(material)
         self.cipher = CipherState(temp_k[:KEY_LEN])
 
     def encrypt_and_hash(self, plaintext: bytes) -> bytes:
-        """`plaintext` as it goes over the wire: sealed (16 bytes longer) once there is a key, before that as it is."""
+        """`plaintext` as it goes over the wire: as it is before the first `mix_key`, then sealed (16 bytes longer)."""
         ciphertext = plaintext
         if self.cipher is not None:
             ciphertext = self.cipher.encrypt_with_ad(self.h, plaintext, self._buffer)
@@ -117,7 +118,7 @@ class SymmetricState:
         return ciphertext
 
     def decrypt_and_hash(self, ciphertext: bytes) -> bytes:
-        """Undo the peer's `encrypt_and_hash`; HandshakeFailed if it fails its tag."""
+        """Undo the peer's `encrypt_and_hash`; HandshakeFailed if the tag is wrong."""
         plaintext = ciphertext
         if self.cipher is not None:
             try:
@@ -128,6 +129,6 @@ class SymmetricState:
         return plaintext
 
     def split(self) -> tuple[CipherState, CipherState]:
-        """The two ciphers of the session, the initiator's sending one first."""
+        """The two ciphers of the session; the first is the one that the initiator sends with."""
         first, second = self._hkdf(b"")
         return CipherState(first[:KEY_LEN]), CipherState(second[:KEY_LEN])
