@@ -37,16 +37,16 @@ from warppool.noise.primitives import new_buffer
 from warppool.sv1 import client as sv1
 from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import ResumableSessions
-from warppool.sv1.server import Surroundings as Sv1Surroundings
+from warppool.sv1.server import Context as Sv1Context
 from warppool.sv2 import client as sv2
 from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
-from warppool.sv2.server import Surroundings as Sv2Surroundings
+from warppool.sv2.server import Context as Sv2Context
 from warppool.threads import STOP
 from warppool.translate.connection import connect
+from warppool.translate.context import Mode, Times, TranslatorContext
 from warppool.translate.counters import Counters
-from warppool.translate.surroundings import Mode, Times, TranslatorSurroundings
 from warppool.translate.upstreams import UpstreamConfig
 
 MACHINES = 100
@@ -190,13 +190,13 @@ def pool(is_v1: bool) -> LoneWorker:
     """A worker of the pool, with work."""
     prefixes, counters, buffer = PrefixPool(1, 0, 1), CoinbaseCounters(SHUFFLE, 0, 1), new_buffer()
     if is_v1:
-        surroundings = Sv1Surroundings(policy=POLICY, prefixes=prefixes, counters=counters,
+        context = Sv1Context(policy=POLICY, prefixes=prefixes, counters=counters,
                                        resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
                                        extranonce2_size=8)
-        worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, surroundings, now=now,
+        worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, context, now=now,
                                                               idle_timeout_s=math.inf))
     else:
-        v2 = Sv2Surroundings(WARP, POLICY, prefixes, counters)
+        v2 = Sv2Context(WARP, POLICY, prefixes, counters)
         worker = LoneWorker(lambda opened, now: Sv2Connection(opened.conn_id, v2, static=STATIC, buffer=buffer, now=now,
                                                               ephemeral_secret=os.urandom(32), idle_timeout_s=math.inf))
     worker.turn(JobReady(make_job()))
@@ -222,10 +222,10 @@ class Translated:
     """V1 machines on a translator, and that on a pool."""
 
     def __init__(self, mode: Mode) -> None:
-        surroundings = TranslatorSurroundings(
+        context = TranslatorContext(
             mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, USER),),
             profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters())
-        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, surroundings, now, is_plain=True))
+        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, context, now, is_plain=True))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
         self._pool = pool(is_v1=False)
         self._uplinks = FIRST_UPLINK

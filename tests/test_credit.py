@@ -68,9 +68,9 @@ class Rig:
 class Sv1Rig(Rig):
     def __init__(self) -> None:
         super().__init__()
-        self.surroundings = sv1.make_surroundings(POLICY)
+        self.context = sv1.make_context(POLICY)
         self.jobs = sv1.Jobs(nbits=HARD_NBITS)
-        self.pair = sv1.Pair(self.surroundings, self.jobs)
+        self.pair = sv1.Pair(self.context, self.jobs)
         self.hear(self.pair.set_up())
 
     def hear(self, lines):
@@ -90,7 +90,7 @@ class Sv1Rig(Rig):
     def resume(self):
         session = self.pair.subscription[0][0][1]
         self.pair.drop()
-        before, self.pair = self.pair, sv1.Pair(self.surroundings, self.jobs)
+        before, self.pair = self.pair, sv1.Pair(self.context, self.jobs)
         self.pair.now, self.pair.job = before.now, before.job
         self.pair.deliver(self.pair.server.offer(before.job, before.now))
         self.hear(self.pair.call("mining.subscribe", "agent", session))
@@ -115,7 +115,7 @@ class Sv2Rig(Rig):
     def __init__(self) -> None:
         super().__init__()
         self.factory = make_factory({WARP.name: lambda job: EncodedJob(WARP, job)})
-        self.pair = sv2.Pair(sv2.make_surroundings(POLICY))
+        self.pair = sv2.Pair(sv2.make_context(POLICY))
         self.pair.talk()
         assert any(isinstance(event, SetUp) for event in self.pair.heard)
         self.offer(1)

@@ -19,7 +19,7 @@ POLICY = DifficultyPolicy(EASY, EASY, EASY, Fraction(12), Fraction(60))     # `m
 
 
 def machine(password="fd=0.001", policy=POLICY):
-    pair = sv1.Pair(sv1.make_surroundings(policy), nbits=HARD_NBITS)
+    pair = sv1.Pair(sv1.make_context(policy), nbits=HARD_NBITS)
     pair.set_up(password=password)
     return pair
 
@@ -69,7 +69,7 @@ def test_to_ask_once_more_or_to_come_back_is_no_way_out():
     session = pair.subscription[0][0][1]
     pair.settle()
     pair.drop()
-    again = sv1.Pair(pair.surroundings, pair.jobs)
+    again = sv1.Pair(pair.context, pair.jobs)
     again.now, again.job = pair.now, pair.job
     again.deliver(again.server.offer(pair.job, pair.now))
     again.call("mining.subscribe", "agent", session)
@@ -114,7 +114,7 @@ def test_a_burst_that_is_judged_after_a_drop_is_counted():
     pair.drop()
     pair.deliver(pair.server.judged([Weight(number.to_bytes(32, "big"), 5, False) for number in range(60)], pair.now))
     pair.settle()
-    again = sv1.Pair(pair.surroundings, pair.jobs)
+    again = sv1.Pair(pair.context, pair.jobs)
     again.now, again.job = pair.now, pair.job
     again.deliver(again.server.offer(pair.job, pair.now))
     again.call("mining.subscribe", "agent", pair.subscription[0][0][1])
@@ -138,7 +138,7 @@ def test_without_a_limit_nothing_happens():
 
 
 def test_the_networks_difficulty_is_never_passed():
-    pair = sv1.Pair(sv1.make_surroundings(POLICY))          # every second hash is a block
+    pair = sv1.Pair(sv1.make_context(POLICY))          # every second hash is a block
     pair.set_up(password="fd=0.001")
     before = pair.work.target
     assert [line["method"] for line in flood(pair, 200) if "method" in line] == [] and pair.work.target == before
@@ -146,7 +146,7 @@ def test_the_networks_difficulty_is_never_passed():
 
 def test_v2_hears_the_target_and_the_job_again_active_at_once():
     (job,) = sv2.make_jobs(1, nbits=HARD_NBITS)
-    session = ready_session(job=job, surroundings=sv2.make_surroundings(POLICY))
+    session = ready_session(job=job, context=sv2.make_context(POLICY))
     _, first, _ = messages(session.receive(open_extended(), sv2.START))
     easy = target_from_difficulty(EASY)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.garbage import EDGES, mutated, pieces
 from tests.mining.makers import EASY_NBITS
 from tests.noise.ends import miner, server, shaken
-from tests.sv2.pairs import MAX_TARGET, Pair, make_jobs, make_surroundings
+from tests.sv2.pairs import MAX_TARGET, Pair, make_context, make_jobs
 from tests.sv2.samples import CLASSES, SAMPLES
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import BadFrame, MalformedPayload, RemoteProtocolError, UnexpectedMessage
@@ -252,15 +252,15 @@ class Neighbour:
 
 def test_sessions() -> None:
     dice = random.Random(5)
-    surroundings = make_surroundings()
+    context = make_context()
     (job,) = make_jobs(1, nbits=EASY_NBITS)
-    neighbour = Neighbour(Pair(surroundings), job)
+    neighbour = Neighbour(Pair(context), job)
     madmen = 0
     seen: Counter[str] = Counter()
     madman: Madman | None = None
     for number in range(INPUTS):
         if madman is None:
-            madman, madmen = Madman(dice, Pair(surroundings), job), madmen + 1
+            madman, madmen = Madman(dice, Pair(context), job), madmen + 1
         came = madman.speak()
         seen += came
         if came["Close"]:

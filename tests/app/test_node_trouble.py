@@ -33,8 +33,8 @@ from warppool.app.wiring import Daemon
 from warppool.events import BlockFound
 from warppool.mining.job import Job
 from warppool.node import jobmaker, pace
-from warppool.node.jobmaker import FRESH_JOB_S, JobMaker
 from warppool.node.items import Verdict
+from warppool.node.jobmaker import FRESH_JOB_S, JobMaker
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter

@@ -9,8 +9,8 @@ import pytest
 
 from tests.mining.makers import make_factory, make_template, make_tip
 from warppool.node.choice import FIRST_NODE_S, Rules
-from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker
 from warppool.threads import STOP
 
 UNIX = 1_700_000_000

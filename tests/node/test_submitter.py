@@ -36,7 +36,7 @@ from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.kernel import ChainTip
 from warppool.node.regtest import make_template
-from warppool.node.submitter import NodeDoor, Submitter
+from warppool.node.submitter import NodeInbox, Submitter
 from warppool.threads import STOP
 
 PATIENCE_S = 30.0
@@ -63,13 +63,13 @@ class Rig:
 
     def __init__(self, data_dir: Path, embedded: tuple[bool, ...] = (False,)) -> None:
         self.is_disk_slow = False
-        self.doors = [NodeDoor(queue.Queue(), is_embedded) for is_embedded in embedded]
+        self.inboxes = [NodeInbox(queue.Queue(), is_embedded) for is_embedded in embedded]
         self.books = RecordingBooks()
         self.replies: queue.Queue[Any] = queue.Queue()
         self.clock = Clock()
         inbox: queue.Queue[Any] = queue.Queue()
         self.journal = JournalThread(Journal(data_dir / "blocks"), inbox, monotonic=self.clock)
-        self.submitter = Submitter(inbox, self.journal, self.doors, self.books,
+        self.submitter = Submitter(inbox, self.journal, self.inboxes, self.books,
                                    unix=lambda: 1_700_000_123.5, monotonic=self.clock)
         self.replayed = self.submitter.replay()
 
@@ -95,7 +95,7 @@ class Rig:
         self.turn(Outcome(block.block_hash, node, verdict, reason))
 
     def handed(self, node: int = 0) -> list[SubmitBlock]:
-        return _all_of(self.doors[node].inbox)
+        return _all_of(self.inboxes[node].inbox)
 
     def booked(self) -> list[tuple[Any, ...]]:
         """What the books heard since the last question, in short."""
@@ -147,8 +147,8 @@ def test_nodes_then_journal_and_what_is_said_waits_for_the_disk(
     rig.books.told = Steps()
     put = rig.journal.inbox.put
     monkeypatch.setattr(rig.journal.inbox, "put", lambda item: (steps.append("journal"), put(item)))
-    for number, door in enumerate(rig.doors):
-        monkeypatch.setattr(door.inbox, "put", lambda item, number=number: steps.append(f"node-{number}"))
+    for number, node_inbox in enumerate(rig.inboxes):
+        monkeypatch.setattr(node_inbox.inbox, "put", lambda item, number=number: steps.append(f"node-{number}"))
     rig.found(found(), found())
     assert steps == ["node-0", "node-1", "journal", "block.submitted"] * 2
     steps.clear()

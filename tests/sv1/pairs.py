@@ -29,7 +29,7 @@ from warppool.sv1.client import Work
 from warppool.sv1.connection import ServerConnection
 from warppool.sv1.jobs import ENCODING, encoder
 from warppool.sv1.resume import ResumableSessions
-from warppool.sv1.server import Surroundings
+from warppool.sv1.server import Context
 
 START = Now(1000.0, float(NTIME + 100))
 EASY = Fraction(1, 10**9)               # nearly every second hash meets it
@@ -47,9 +47,9 @@ class Chance:
         return self.calls.to_bytes(size, "big")
 
 
-def make_surroundings(policy: DifficultyPolicy = POLICY, extranonce2_size: int = 8) -> Surroundings:
+def make_context(policy: DifficultyPolicy = POLICY, extranonce2_size: int = 8) -> Context:
     prefixes = PrefixPool(0, 0, 1)
-    return Surroundings(policy, prefixes, make_counters(), ResumableSessions(prefixes), Chance(), extranonce2_size)
+    return Context(policy, prefixes, make_counters(), ResumableSessions(prefixes), Chance(), extranonce2_size)
 
 
 class Jobs:
@@ -67,11 +67,11 @@ class Jobs:
 class Pair:
     """A connection, and all that the worker would see of it; `said` has every line to the machine, read."""
 
-    def __init__(self, surroundings: Surroundings | None = None, jobs: Jobs | None = None, *, nbits: int = EASY_NBITS,
+    def __init__(self, context: Context | None = None, jobs: Jobs | None = None, *, nbits: int = EASY_NBITS,
                  idle_timeout_s: float = 600.0) -> None:
-        self.surroundings = surroundings or make_surroundings()
-        self.server = ServerConnection(7, self.surroundings, idle_timeout_s=idle_timeout_s, now=START)
-        self.jobs = jobs or Jobs(self.surroundings.extranonce2_size, nbits)
+        self.context = context or make_context()
+        self.server = ServerConnection(7, self.context, idle_timeout_s=idle_timeout_s, now=START)
+        self.jobs = jobs or Jobs(self.context.extranonce2_size, nbits)
         self.job: Job | None = None
         self.now = START
         self.events: list[Event] = []
@@ -205,5 +205,5 @@ class Pair:
         return [dict(event.fields) for event in self.events if isinstance(event, Happened) and event.name == name]
 
 
-def with_policy(**changes: Fraction) -> Surroundings:
-    return make_surroundings(replace(POLICY, **changes))
+def with_policy(**changes: Fraction) -> Context:
+    return make_context(replace(POLICY, **changes))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.mining.makers import HARD_NBITS
-from tests.sv1.pairs import START, Jobs, Pair, make_surroundings, with_policy
+from tests.sv1.pairs import START, Jobs, Pair, make_context, with_policy
 from warppool.events import BlockFound, Close, Happened, Holds, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import weigh
 from warppool.sv1.connection import AUTHORIZE_DEADLINE_S, FIRST_MESSAGE_DEADLINE_S, MAX_UNANSWERED
@@ -219,9 +219,9 @@ def test_a_machine_that_comes_back_has_its_time_anew(interval_s, patience_s):
     pair.submit(*pair.mine())
     pair.settle()
     pair.drop()
-    other = Pair(pair.surroundings, pair.jobs, idle_timeout_s=100.0)
+    other = Pair(pair.context, pair.jobs, idle_timeout_s=100.0)
     other.wait(interval_s + 500)
-    other.server = type(other.server)(7, pair.surroundings, idle_timeout_s=100.0, now=other.now)
+    other.server = type(other.server)(7, pair.context, idle_timeout_s=100.0, now=other.now)
     other.call("mining.subscribe", "test", pair.subscription[0][1][1])
     other.call("mining.authorize", "alice.rig1", "x")
     assert other.subscription == pair.subscription
@@ -306,11 +306,11 @@ def check(pair, events):
     assert pair.server.in_flight == 0
 
 
-SURROUNDINGS, JOBS = make_surroundings(), Jobs()
+CONTEXT, JOBS = make_context(), Jobs()
 
 
 def pair_for(is_ready):
-    pair = Pair(SURROUNDINGS, JOBS)
+    pair = Pair(CONTEXT, JOBS)
     if is_ready:
         pair.set_up()
     return pair

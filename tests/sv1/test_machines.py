@@ -45,7 +45,7 @@ class InMemory:
 
     def reconnect(self) -> None:
         self.pair.drop()
-        other = Pair(self.pair.surroundings, self.pair.jobs)
+        other = Pair(self.pair.context, self.pair.jobs)
         other.now, other.job = self.pair.now, self.pair.job
         other.deliver(other.server.offer(other.job, other.now))
         self.pair, self.lines = other, []

@@ -23,7 +23,7 @@ from warppool.sv1.resume import (
     Returned,
     Withdrawn,
 )
-from warppool.sv1.server import Surroundings
+from warppool.sv1.server import Context
 from warppool.sv1.words import NO_PREFERENCE
 
 
@@ -32,12 +32,12 @@ class Workers:
 
     def __init__(self, count: int = 2) -> None:
         self.inboxes: list[deque] = [deque() for _ in range(count)]
-        self.pools: list[Surroundings] = []
+        self.pools: list[Context] = []
         chance = Chance()
         for index in range(count):
             prefixes = PrefixPool(0, index, count)
             sessions = ResumableSessions(prefixes, index, count, lambda to, message: self.inboxes[to].append(message))
-            self.pools.append(Surroundings(with_policy().policy, prefixes, make_counters(), sessions, chance))
+            self.pools.append(Context(with_policy().policy, prefixes, make_counters(), sessions, chance))
         self.jobs = Jobs(nbits=HARD_NBITS)
         self.job = self.jobs.make()
         self.pairs: list[Pair] = []

@@ -10,14 +10,14 @@ from fractions import Fraction
 import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS, NTIME, PAYOUT, make_counters
-from tests.sv1.pairs import START, Jobs, Pair, make_surroundings, with_policy
+from tests.sv1.pairs import START, Jobs, Pair, make_context, with_policy
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
 from warppool.events import BlockFound, Happened, Nudge, ShareAccepted, ShareRefused
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.share import weigh
 from warppool.sv1.messages import dump
 from warppool.sv1.resume import MAX_RESUMABLE, RESUMABLE_S, ResumableSessions
-from warppool.sv1.server import Surroundings
+from warppool.sv1.server import Context
 from warppool.sv1.session import MAX_WORKERS
 
 MASK = 0x1FFFE000
@@ -95,12 +95,12 @@ def test_subscribe(params):
 @pytest.mark.parametrize("size", [3, 5, 6, 7, 9])
 def test_no_other_size_of_extranonce2(size):
     with pytest.raises(ValueError, match=f"an extranonce2 of {size} bytes"):
-        make_surroundings(extranonce2_size=size)
+        make_context(extranonce2_size=size)
 
 
 @pytest.mark.parametrize("size", [4, 8])
 def test_the_size_of_extranonce2_is_the_operators(size):
-    pair = Pair(make_surroundings(extranonce2_size=size))
+    pair = Pair(make_context(extranonce2_size=size))
     pair.set_up()
     assert pair.subscription[2] == size
     pair.submit(*pair.mine())
@@ -108,8 +108,8 @@ def test_the_size_of_extranonce2_is_the_operators(size):
 
 
 def test_each_connection_has_its_own_extranonce1():
-    surroundings = make_surroundings()
-    pairs = [Pair(surroundings) for _ in range(5)]
+    context = make_context()
+    pairs = [Pair(context) for _ in range(5)]
     for pair in pairs:
         pair.call("mining.subscribe")
     assert len({pair.subscription[1] for pair in pairs}) == 5
@@ -119,7 +119,7 @@ def test_each_connection_has_its_own_extranonce1():
 def test_no_prefix_left():
     prefixes = PrefixPool(0, 0, 1 << 24)
     prefixes.take()
-    pair = Pair(Surroundings(with_policy().policy, prefixes, make_counters(), ResumableSessions(prefixes), bytes))
+    pair = Pair(Context(with_policy().policy, prefixes, make_counters(), ResumableSessions(prefixes), bytes))
     assert answer(pair.call("mining.subscribe", request_id=1), 1) == [20, "No extranonce left", None]
     assert pair.happened("miner.refused")[0]["reason"] == "no-extranonce-prefix-left"
 
@@ -191,7 +191,7 @@ def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():
         asked.append((user, now))
         return len(asked) == 1
 
-    pair = Pair(replace(make_surroundings(), is_unpaid=is_unpaid))
+    pair = Pair(replace(make_context(), is_unpaid=is_unpaid))
     pair.set_up(user="bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig1")
     pair.call("mining.authorize", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig2", "x")
     (warning,) = [event for event in pair.events if isinstance(event, Happened) and event.name == "user.unpaid"]
@@ -349,8 +349,8 @@ def test_a_fresh_job_has_a_new_id_and_the_time_of_now():
 
 
 def test_what_goes_to_all_differs_by_its_key_alone():
-    surroundings, jobs = make_surroundings(), Jobs()
-    pairs = [Pair(surroundings, jobs) for _ in range(2)]
+    context, jobs = make_context(), Jobs()
+    pairs = [Pair(context, jobs) for _ in range(2)]
     for pair in pairs:
         pair.set_up()
     pairs[1].call("mining.subscribe", "agent")              # which brings it the job once more
@@ -776,7 +776,7 @@ def dropped(password="x", **options):
 
 
 def again(pair, session, password="x", wait=1.0):
-    other = Pair(pair.surroundings, pair.jobs)
+    other = Pair(pair.context, pair.jobs)
     other.now = pair.now
     other.wait(wait)
     other.job = pair.job
@@ -833,19 +833,19 @@ def test_a_session_without_an_accepted_share_is_not_kept():
     other.submit("1", "00" * 8, "00" * 4, "00" * 4)         # refused
     other.settle()
     other.drop()
-    assert len(pair.surroundings.resumable) == len(other.surroundings.resumable) == 0
+    assert len(pair.context.resumable) == len(other.context.resumable) == 0
 
 
 def test_a_storm_of_subscribes_pushes_out_nobody_who_mines():
     pair, session, _ = dropped(nbits=HARD_NBITS)
     for _ in range(MAX_RESUMABLE + 1):
-        stranger = Pair(pair.surroundings, pair.jobs)
+        stranger = Pair(pair.context, pair.jobs)
         stranger.server.offer(pair.job, pair.now)
         stranger.server.receive(b'{"id":1,"method":"mining.subscribe"}\n'
                                 b'{"id":1,"method":"mining.authorize","params":["a"]}\n', pair.now)
         stranger.server.closed(pair.now)
     assert again(pair, session).subscription == pair.subscription
-    assert len(pair.surroundings.resumable) == 0
+    assert len(pair.context.resumable) == 0
 
 
 def test_shares_in_flight_over_the_drop_count_once():
@@ -891,7 +891,7 @@ def test_after_ten_minutes_the_space_is_free_for_others():
     pair, session, _ = dropped(nbits=HARD_NBITS)
     other = again(pair, session, wait=RESUMABLE_S)
     assert other.subscription[1] != pair.subscription[1]
-    prefixes = pair.surroundings.prefixes
+    prefixes = pair.context.prefixes
     pair.offer(tip=3)
     assert prefixes.take() == bytes.fromhex(pair.subscription[1])
 
@@ -903,13 +903,13 @@ def test_a_session_that_is_nowhere_is_not_waited_for():
 
 
 def test_there_is_an_end_to_what_is_kept():
-    surroundings, jobs = make_surroundings(), Jobs()
+    context, jobs = make_context(), Jobs()
     job = jobs.make()
-    pairs = [Pair(surroundings, jobs) for _ in range(MAX_RESUMABLE + 1)]
+    pairs = [Pair(context, jobs) for _ in range(MAX_RESUMABLE + 1)]
     for pair in pairs:
         pair.server.offer(job, pair.now)
         pair.server.receive(b'{"id":1,"method":"mining.subscribe"}\n{"id":1,"method":"mining.authorize","params":["a"]}\n',
                             pair.now)
         pair.server._session.work.channel.accepted = 1
         pair.server.closed(pair.now)
-    assert len(surroundings.resumable) == MAX_RESUMABLE
+    assert len(context.resumable) == MAX_RESUMABLE

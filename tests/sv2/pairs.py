@@ -16,7 +16,7 @@ from warppool.sv2.connection import ServerConnection
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.profile import WARP
-from warppool.sv2.server import Surroundings
+from warppool.sv2.server import Context
 
 SECRET = bytes(range(32))
 PUBLIC = public_key(SECRET)
@@ -25,8 +25,8 @@ MAX_TARGET = 2**256 - 1
 POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12))
 
 
-def make_surroundings(policy: DifficultyPolicy = POLICY) -> Surroundings:
-    return Surroundings(WARP, policy, PrefixPool(0, 0, 1), make_counters())
+def make_context(policy: DifficultyPolicy = POLICY) -> Context:
+    return Context(WARP, policy, PrefixPool(0, 0, 1), make_counters())
 
 
 def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
@@ -36,9 +36,9 @@ def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
             for n, tip in enumerate(tips)]
 
 
-def make_server(surroundings: Surroundings | None = None, conn_id: int = 7) -> ServerConnection:
+def make_server(context: Context | None = None, conn_id: int = 7) -> ServerConnection:
     return ServerConnection(
-        conn_id, surroundings or make_surroundings(), static=WARP.suite.key_pair(SECRET),
+        conn_id, context or make_context(), static=WARP.suite.key_pair(SECRET),
         ephemeral_secret=bytes([9]) * 32,
         buffer=new_buffer(), idle_timeout_s=600.0, now=START)
 
@@ -46,8 +46,8 @@ def make_server(surroundings: Surroundings | None = None, conn_id: int = 7) -> S
 class Pair:
     """A miner that talks to a server connection; `events` is what the worker would see of the server."""
 
-    def __init__(self, surroundings: Surroundings | None = None, flags: int = 0) -> None:
-        self.server = make_server(surroundings)
+    def __init__(self, context: Context | None = None, flags: int = 0) -> None:
+        self.server = make_server(context)
         setup = MiningClientSession.setup(host="pool.test", port=34254, vendor="test", firmware="1", flags=flags)
         self.miner = DialledConnection(WARP, server_public=PUBLIC, ephemeral_secret=bytes([7]) * 32,
                                        buffer=new_buffer(), setup=setup)

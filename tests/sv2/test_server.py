@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
-from tests.sv2.pairs import MAX_TARGET, START, make_jobs, make_surroundings
+from tests.sv2.pairs import MAX_TARGET, START, make_context, make_jobs
 from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_nbits
 from warppool.errors import UnexpectedMessage
 from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareRefused, ShareSubmitted
@@ -36,8 +36,8 @@ def open_extended(request_id=1, user="alice.rig1", rate=0.0, max_target=MAX_TARG
     return mining.OpenExtendedMiningChannel(request_id, user, rate, max_target.to_bytes(32, "little"), size)
 
 
-def ready_session(flags=0, job=None, surroundings=None):
-    session = MiningServerSession(7, surroundings or make_surroundings())
+def ready_session(flags=0, job=None, context=None):
+    session = MiningServerSession(7, context or make_context())
     if job is not None:
         session.offer(job)
     session.receive(setup(flags=flags), START)
@@ -63,7 +63,7 @@ def only(steps):
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 def test_set_up_for_mining():
-    session = MiningServerSession(7, make_surroundings())
+    session = MiningServerSession(7, make_context())
     assert only(session.receive(setup(), START)) == common.SetupConnectionSuccess(2, 0)
     assert session.phase is Phase.MINING and session.subprotocol is Subprotocol.MINING
 
@@ -81,7 +81,7 @@ def test_set_up_for_mining():
     ({"flags": 8}, 0xFFFFFFFA, "unsupported-feature-flags"),
 ])
 def test_refused_set_up_names_its_reason_and_closes(changes, flags, code):
-    session = MiningServerSession(7, make_surroundings())
+    session = MiningServerSession(7, make_context())
     steps = session.receive(setup(**changes), START)
     assert steps == [common.SetupConnectionError(flags, code), Close(7, code, is_peers_fault=True)]
     with pytest.raises(UnexpectedMessage):
@@ -89,7 +89,7 @@ def test_refused_set_up_names_its_reason_and_closes(changes, flags, code):
 
 
 def test_wide_version_range_and_known_flags_are_fine():
-    session = MiningServerSession(7, make_surroundings())
+    session = MiningServerSession(7, make_context())
     assert only(session.receive(setup(min_version=0, max_version=9, flags=5), START)).used_version == 2
 
 
@@ -97,7 +97,7 @@ def test_wide_version_range_and_known_flags_are_fine():
     open_standard(), mining.CloseChannel(1, ""), common.SetupConnectionSuccess(2, 0),
     template.CoinbaseOutputConstraints(10, None), mining.SubmitSharesStandard(1, 1, 1, 1, 1, 1)])
 def test_nothing_comes_before_set_up(message):
-    session = MiningServerSession(7, make_surroundings())
+    session = MiningServerSession(7, make_context())
     with pytest.raises(UnexpectedMessage, match="AWAIT_SETUP"):
         session.receive(message, START)
     session.receive(setup(), START)                     # and nothing has changed
@@ -228,19 +228,19 @@ def test_channels_opened_and_closed_without_end_are_refused_in_the_end():
 
 
 def test_an_empty_prefix_space_is_a_clean_refusal(monkeypatch):
-    surroundings = make_surroundings()
-    monkeypatch.setattr(surroundings.prefixes, "take", lambda: None)
-    session = ready_session(surroundings=surroundings)
+    context = make_context()
+    monkeypatch.setattr(context.prefixes, "take", lambda: None)
+    session = ready_session(context=context)
     assert only(session.receive(open_standard(), START)).error_code == "no-extranonce-prefix-left"
 
 
 def test_prefixes_come_back_at_the_next_tip():
     first, second = make_jobs(1, 2)
-    surroundings = make_surroundings()
-    session = ready_session(job=first, surroundings=surroundings)
+    context = make_context()
+    session = ready_session(job=first, context=context)
     session.receive(open_standard(), START)
     session.closed()
-    later = ready_session(surroundings=surroundings)
+    later = ready_session(context=context)
     assert messages(later.receive(open_standard(), START))[0].extranonce_prefix == b"\0\0\0\1"
     later.offer(second)
     assert messages(later.receive(open_standard(2), START))[0].extranonce_prefix == bytes(4)
@@ -614,8 +614,8 @@ def test_a_thousand_idle_channels_are_one_line():
 
 
 def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():
-    surroundings = replace(make_surroundings(), is_unpaid=lambda user, now: user == "bc1qaddress")
-    session = ready_session(surroundings=surroundings)
+    context = replace(make_context(), is_unpaid=lambda user, now: user == "bc1qaddress")
+    session = ready_session(context=context)
     steps = [*session.receive(open_standard(user="bc1qaddress.rig1"), START),
              *session.receive(open_standard(user="alice.rig1"), START)]
     (warning,) = [step for step in steps if isinstance(step, Happened) and step.name == "user.unpaid"]

@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
-from tests.sv2.pairs import MAX_TARGET, START, Pair, make_jobs, make_surroundings
+from tests.sv2.pairs import MAX_TARGET, START, Pair, make_context, make_jobs
 from tests.sv2.test_server import Miner, messages, only, open_standard, ready_session, update
 from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_hash_rate, target_from_nbits
 from warppool.events import Happened, Now, Send, ShareAccepted, ShareRefused
@@ -178,7 +178,7 @@ def test_on_an_easy_network_nothing_gets_harder_whatever_comes():
 def test_a_fixed_minimum_never_ticks():
     (job,) = make_jobs(1, nbits=HARD_NBITS)
     policy = DifficultyPolicy(Fraction(1), Fraction(1), Fraction(0), Fraction(12))
-    session = ready_session(job=job, surroundings=make_surroundings(policy))
+    session = ready_session(job=job, context=make_context(policy))
     for n in range(1000):
         session.receive(open_standard(n), START)
     assert session.tick(later(10)) == []

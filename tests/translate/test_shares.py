@@ -303,7 +303,7 @@ def test_a_machine_that_leaves_does_not_wait_for_a_hung_upstream(mode):
     world.wait(2.01)
     assert world.counters.counts() == (3, 0, (), 0, 0, 3, 0, 0)
     assert machine.conn_id not in world.connections and other.is_open
-    assert len(world.surroundings.board._waiting) == 0
+    assert len(world.context.board._waiting) == 0
     pool.answer()
     other.mine(2, "bob")
     assert world.counters.counts() == (5, 2, (), 0, 0, 3, 0, 0)

@@ -46,11 +46,11 @@ from warppool.sv1.client import (
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.messages.mining import OpenExtendedMiningChannel, OpenMiningChannelError
 from warppool.sv2.profile import WARP
-from warppool.sv2.server import MiningServerSession, Surroundings
+from warppool.sv2.server import Context, MiningServerSession
 from warppool.sv2.types import Message
 from warppool.translate.connection import TranslatedConnection, connect
+from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
-from warppool.translate.surroundings import Times, TranslatorSurroundings
 from warppool.translate.upstreams import UpstreamConfig
 
 START = Now(1000.0, float(NTIME + 100))
@@ -76,7 +76,7 @@ class PoolSession(MiningServerSession):
     """The real one, but for the messages that the test answers in its place."""
 
     def __init__(self, pool: Pool, conn_id: int) -> None:
-        super().__init__(conn_id, pool.surroundings)
+        super().__init__(conn_id, pool.context)
         self._pool = pool
 
     def receive(self, message: Message, now: Now) -> list[Any]:
@@ -100,7 +100,7 @@ class Pool:
         self.withholds = False
         self.batch = 1
         self.secret = SECRET
-        self.surroundings = Surroundings(WARP, POLICY, PrefixPool(number, 0, 1), make_counters())
+        self.context = Context(WARP, POLICY, PrefixPool(number, 0, 1), make_counters())
         self.factory = make_factory({})
         self.nbits = nbits
         self.path: tuple[bytes, ...] = (b"\x11" * 32, b"\x22" * 32)
@@ -129,7 +129,7 @@ class Pool:
 
     def accept(self, conn_id: int) -> None:
         server = self.servers[conn_id] = ServerConnection(
-            conn_id, self.surroundings, static=WARP.suite.key_pair(self.secret), ephemeral_secret=self.world.chance(32),
+            conn_id, self.context, static=WARP.suite.key_pair(self.secret), ephemeral_secret=self.world.chance(32),
             buffer=new_buffer(), idle_timeout_s=600.0, now=self.world.now)
         server._session = PoolSession(self, conn_id)
         self.deliver(conn_id, server.offer(self.job, self.world.now))
@@ -336,13 +336,13 @@ class World:
         self.queue: deque[Callable[[], None]] = deque()
         self.pools = [Pool(self, f"pool-{number}", number, nbits) for number in range(pools)]
         self.counters = Counters()
-        self.surroundings = TranslatorSurroundings(
+        self.context = TranslatorContext(
             mode=mode, times=Times(**times),  # type: ignore[arg-type]
             upstreams=tuple(UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, f"farm.{number}", number in fallback)
                             for number, pool in enumerate(self.pools)),
             profile=WARP, buffer=new_buffer(), random_bytes=self.chance, counters=self.counters,
             user_identity_template=template)
-        self.board = self.surroundings.board
+        self.board = self.context.board
         self.addresses = {(pool.name, 34254): pool for pool in self.pools}
         self.machines: dict[int, Machine] = {}
         self.connections: dict[int, Any] = {}
@@ -364,7 +364,7 @@ class World:
         """One more; with `is_slow` nothing has followed from that yet."""
         conn_id = next(self._ids)
         machine = self.machines[conn_id] = Machine(self, conn_id)
-        self.connections[conn_id] = connect(conn_id, self.surroundings, self.now, is_plain=World.is_plain)
+        self.connections[conn_id] = connect(conn_id, self.context, self.now, is_plain=World.is_plain)
         self._look(conn_id)
         if not is_slow:
             self.run()

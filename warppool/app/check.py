@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from warppool.app.config import TAG_CUT, UNGUARDED, start_off_range, unserved
-from warppool.app.connector import doors_of
+from warppool.app.connector import listen_addresses
 from warppool.app.findings import Finding, clock, data_dir, differences, files, ports, tls
 from warppool.app.lock import holder
 from warppool.app.options import Config, NodeConfig, PoolConfig
@@ -100,7 +100,7 @@ def _machine(config: Config) -> Iterator[Finding]:
     folder = config.pool.data_dir
     owner = holder(folder)
     yield data_dir(folder, "pool.data_dir", owner)
-    yield from ports(doors_of(config.stratum), owner)
+    yield from ports(listen_addresses(config.stratum), owner)
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------

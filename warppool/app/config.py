@@ -28,7 +28,7 @@ from warppool.app.reading import (
     ENVIRONMENT_PREFIX,
     Given,
     Sections,
-    check_doors,
+    check_ports,
     default_data_dir,
     read_section,
     read_sections,
@@ -180,10 +180,10 @@ def _with_path(ledger: LedgerConfig, data_dir: Path, where: str) -> LedgerConfig
 
 
 def _check_listeners(stratum: StratumConfig, source: str) -> None:
-    doors = [(key, address) for key in ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen")
+    addresses = [(key, address) for key in ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen")
              for address in getattr(stratum, key)]
-    check_doors(doors, source)
-    if not doors:
+    check_ports(addresses, source)
+    if not addresses:
         raise ConfigError(f'{source}: stratum.sv2_listen holds []: without any listener nobody can mine; '
                           'write ["[::]:34254"]')
 

@@ -25,13 +25,13 @@ from warppool.net.tls import TlsConnection
 from warppool.noise.primitives import new_buffer
 from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import Message, ResumableSessions
-from warppool.sv1.server import Surroundings as Sv1Surroundings
+from warppool.sv1.server import Context as Sv1Context
 from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.profile import WARP
-from warppool.sv2.server import Surroundings as Sv2Surroundings
+from warppool.sv2.server import Context as Sv2Context
 from warppool.translate.connection import connect
+from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
-from warppool.translate.surroundings import Times, TranslatorSurroundings
 from warppool.translate.upstreams import UpstreamConfig
 
 SV1 = "sv1"
@@ -40,7 +40,7 @@ SV2 = "sv2"
 """The kinds of listeners, by the names in the log."""
 
 
-class Door(NamedTuple):
+class ListenAddress(NamedTuple):
     """One address to listen on, of one kind, and the key that says so."""
 
     kind: str
@@ -48,9 +48,9 @@ class Door(NamedTuple):
     key: str
 
 
-def doors_of(stratum: StratumConfig | MachinesConfig) -> list[Door]:
+def listen_addresses(stratum: StratumConfig | MachinesConfig) -> list[ListenAddress]:
     """Every address that is listened on."""
-    return [Door(kind, address, f"stratum.{key}")
+    return [ListenAddress(kind, address, f"stratum.{key}")
             for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"))
             for address in getattr(stratum, key, ())]
 
@@ -74,11 +74,11 @@ class Connector:
         secret = config.secrets.sv2_static_priv_key
         self._static = None if secret is None else WARP.suite.key_pair(secret)
         self._buffer = new_buffer()
-        self._sv1 = Sv1Surroundings(policy=policy, prefixes=prefixes, counters=counters,
+        self._sv1 = Sv1Context(policy=policy, prefixes=prefixes, counters=counters,
                                     resumable=ResumableSessions(prefixes, index, stratum.workers, post),
                                     random_bytes=os.urandom,
                                     extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
-        self._sv2 = Sv2Surroundings(WARP, policy, prefixes, counters, is_unpaid=unpaid.is_news)
+        self._sv2 = Sv2Context(WARP, policy, prefixes, counters, is_unpaid=unpaid.is_news)
 
     def hear(self, message: Message, now: Now) -> Sequence[Event]:
         """A message of another worker's V1 sessions."""
@@ -101,11 +101,11 @@ class TranslatorConnector:
     def __init__(self, config: TranslatorConfig, certificate: Certificate | None) -> None:
         self.counters = Counters()
         self._certificate = certificate
-        self._surroundings = surroundings_of(config, self.counters)
+        self._context = context_of(config, self.counters)
 
     def __call__(self, opened: Opened, now: Now) -> Connection:
         """The connection of one that was accepted."""
-        machine = connect(opened.conn_id, self._surroundings, now, is_plain=opened.listener == SV1)
+        machine = connect(opened.conn_id, self._context, now, is_plain=opened.listener == SV1)
         return _as_heard(opened, machine, self._certificate, now)
 
 
@@ -122,7 +122,7 @@ def fds_each(config: TranslatorConfig) -> int:
     return 2 if config.translator.mode == "connection" else 1
 
 
-def surroundings_of(config: TranslatorConfig, counters: Counters) -> TranslatorSurroundings:
+def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContext:
     """What the sessions of one of the translator's workers share."""
     given = config.translator
     times = Times(verdict_timeout_s=float(given.verdict_timeout_s), grace_s=float(given.grace_s),
@@ -130,7 +130,7 @@ def surroundings_of(config: TranslatorConfig, counters: Counters) -> TranslatorS
                   return_after_s=float(given.return_after_s), idle_timeout_s=float(config.stratum.idle_timeout_s))
     upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.public_key,
                                      each.user_identity, each.fallback_only) for each in config.upstreams)
-    return TranslatorSurroundings(
+    return TranslatorContext(
         mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams, profile=WARP,
         buffer=new_buffer(), random_bytes=os.urandom, counters=counters,
         user_identity_template=given.user_identity_template, firmware=__version__)

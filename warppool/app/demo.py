@@ -23,13 +23,13 @@ from pathlib import Path
 from warppool.app.config import config_of
 from warppool.app.connector import SV1, SV1_TLS, SV2
 from warppool.app.democert import self_signed
-from warppool.app.service import Service
 from warppool.app.link import EXTENDED, STANDARD, PoolUrl, tls_context
 from warppool.app.log import set_up
 from warppool.app.miner import CpuMiner
 from warppool.app.options import Config, Secrets
 from warppool.app.run import StopWish, catch_signals
 from warppool.app.screen import Display
+from warppool.app.service import Service
 from warppool.app.summary import human_rate
 from warppool.app.translator import Translator
 from warppool.app.translatorconfig import books_of, translator_config_of

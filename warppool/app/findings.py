@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from warppool.app.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.app.changes import changes_between
-from warppool.app.connector import Door
+from warppool.app.connector import ListenAddress
 from warppool.app.mounts import require_mount
 from warppool.app.options import Config, Effect
 from warppool.app.running import FILE_NAME, data_dir_of, read_running
@@ -63,9 +63,9 @@ def data_dir(data_dir: Path, key: str, owner: str | None) -> Finding:
     return Finding("ok", key, f"{data_dir} can be written" if nearest == data_dir else f"{data_dir} will be made")
 
 
-def ports(doors: Iterable[Door], owner: str | None) -> Iterator[Finding]:
+def ports(addresses: Iterable[ListenAddress], owner: str | None) -> Iterator[Finding]:
     """Whether each address can be listened on."""
-    for kind, address, key in doors:
+    for kind, address, key in addresses:
         if owner is not None:
             yield Finding("warn", key, f"{address} was not tried, since a warppool runs ({owner})")
             continue

@@ -149,16 +149,16 @@ def _default_data_dir(environ: Mapping[str, str], name: str) -> Path:
     return (Path(home) if home.startswith("/") else Path.home() / ".local/state") / name
 
 
-def check_doors(doors: list[tuple[str, Address]], source: str) -> None:
-    """No two listeners may want one port of one address; `doors` are (key of [stratum], address)."""
-    for number, (key, address) in enumerate(doors):
-        for other_key, other in doors[:number]:
-            if _is_same_door(address, other):
+def check_ports(addresses: list[tuple[str, Address]], source: str) -> None:
+    """No two listeners may want one port of one address; `addresses` are (key of [stratum], address)."""
+    for number, (key, address) in enumerate(addresses):
+        for other_key, other in addresses[:number]:
+            if _is_same_port(address, other):
                 raise ConfigError(f"{source}: stratum.{key} holds {shown(str(address))}: stratum.{other_key} "
                                   f"takes {shown(str(other))} already, and each needs a port of its own")
 
 
-def _is_same_door(one: Address, other: Address) -> bool:
+def _is_same_port(one: Address, other: Address) -> bool:
     """Whether the system would refuse the second; `[::]` takes all of IPv4 too."""
     if one.port != other.port or one.port == 0:
         return False

@@ -15,10 +15,10 @@ from contextlib import suppress
 from types import FrameType
 
 from warppool.app.config import TAG_CUT, UNGUARDED, read_config, start_off_range, unserved
-from warppool.app.service import Service
 from warppool.app.log import set_up
 from warppool.app.notify import Notifier
 from warppool.app.patience import Patience, Stopped
+from warppool.app.service import Service
 from warppool.app.summary import Summary
 from warppool.app.watch import Watch
 from warppool.app.wiring import Daemon

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from warppool.app.certificate import Certificate
-from warppool.app.connector import Door
+from warppool.app.connector import ListenAddress
 from warppool.app.lock import DataDirLock
 from warppool.app.options import StratumConfig
 from warppool.app.patience import Patience, impatient
@@ -86,11 +86,11 @@ class Service(ABC):
 
     @abstractmethod
     def _build(self) -> None:
-        """Make all objects: `_open_books`, then `_open_doors`, and what else there is."""
+        """Make all objects: `_open_books`, then `_open_listeners`, and what else there is."""
 
     @abstractmethod
     def _build_worker(self, index: int) -> Worker:
-        """Worker number `index` on its inbox; `_open_doors` asks for it once the reactor is there."""
+        """Worker number `index` on its inbox; `_open_listeners` asks for it once the reactor is there."""
 
     @abstractmethod
     def _start_behind(self) -> None:
@@ -148,11 +148,12 @@ class Service(ABC):
         books.close()                               # good; its thread opens it again, since SQLite is a thread's own
         self._ledger = LedgerThread(books, self._ledger_inbox, durability)
 
-    def _open_doors(self, doors: Iterable[Door], stratum: StratumConfig | MachinesConfig, fds_each: int = 1) -> None:
+    def _open_listeners(self, addresses: Iterable[ListenAddress], stratum: StratumConfig | MachinesConfig,
+                        fds_each: int = 1) -> None:
         """Ports, reactor, hasher and workers; `fds_each` is 2 where one is dialled for each that is accepted."""
         self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.tls_listen else None
-        for door in doors:
-            listener = self._patience.until_done(partial(listen, door.kind, str(door.address), door.key))
+        for listening in addresses:
+            listener = self._patience.until_done(partial(listen, listening.kind, str(listening.address), listening.key))
             self.listeners.append(listener)
             self._undo.append(listener.sock.close)
         self._inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]

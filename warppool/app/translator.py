@@ -9,13 +9,13 @@ import sys
 from collections import Counter
 
 from warppool import __version__
-from warppool.app.connector import TranslatorConnector, doors_of, fds_each
-from warppool.app.service import Service
+from warppool.app.connector import TranslatorConnector, fds_each, listen_addresses
 from warppool.app.link import PoolUrl
 from warppool.app.log import set_up
 from warppool.app.patience import Patience
 from warppool.app.run import serve
 from warppool.app.scout import PATIENCE_S, Scout
+from warppool.app.service import Service
 from warppool.app.summary import Summary
 from warppool.app.translatorconfig import LEDGER_URL, read_translator_config
 from warppool.app.translatoroptions import TranslatorConfig
@@ -59,7 +59,7 @@ class Translator(Service):
     def _build(self) -> None:
         config, translator = self.config, self.config.translator
         self._open_books(translator.data_dir, "translator.data_dir", LEDGER_URL, "none")
-        self._open_doors(doors_of(config.stratum), config.stratum, fds_each(config))
+        self._open_listeners(listen_addresses(config.stratum), config.stratum, fds_each(config))
         self._scout = Scout([upstream.url for upstream in config.upstreams], self._inboxes[0].put, self._scouted,
                             PATIENCE_S)
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(translator.data_dir),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from warppool.app.connector import doors_of, fds_each
+from warppool.app.connector import fds_each, listen_addresses
 from warppool.app.findings import Finding, clock, data_dir, files, ports, tls
 from warppool.app.greeting import greet
 from warppool.app.link import PoolGone
@@ -28,7 +28,7 @@ def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bo
     if has_network:
         owner = holder(translator.data_dir)
         yield data_dir(translator.data_dir, "translator.data_dir", owner)
-        yield from ports(doors_of(stratum), owner)
+        yield from ports(listen_addresses(stratum), owner)
     if stratum.tls_listen:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
     if not has_network:

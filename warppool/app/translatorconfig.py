@@ -13,7 +13,7 @@ from pathlib import Path
 from warppool.app.config import config_of as pool_config_of
 from warppool.app.config import read_secrets
 from warppool.app.options import TRANSLATOR_MARK, Config, Secrets
-from warppool.app.reading import Sections, check_doors, default_data_dir, read_sections, read_toml, shown
+from warppool.app.reading import Sections, check_ports, default_data_dir, read_sections, read_toml, shown
 from warppool.app.translatoroptions import TRANSLATOR_FORM, MachinesConfig, TranslatorConfig
 from warppool.errors import ConfigError
 
@@ -69,9 +69,9 @@ def translator_config_of(document: Mapping[str, object], *, folder: Path, enviro
 
 
 def _check_listeners(stratum: MachinesConfig, source: str) -> None:
-    doors = [(key, address) for key in ("listen", "tls_listen") for address in getattr(stratum, key)]
-    check_doors(doors, source)
-    if not doors:
+    addresses = [(key, address) for key in ("listen", "tls_listen") for address in getattr(stratum, key)]
+    check_ports(addresses, source)
+    if not addresses:
         raise ConfigError(f'{source}: stratum.listen holds []: without any listener no machine can come; '
                           'write ["[::]:34255"]')
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from warppool import __version__
-from warppool.app.connector import Connector, doors_of
-from warppool.app.service import JOIN_S, Service
+from warppool.app.connector import Connector, listen_addresses
 from warppool.app.options import Config, NodeConfig, PoolConfig
 from warppool.app.patience import Patience
+from warppool.app.service import JOIN_S, Service
 from warppool.app.summary import Summary
 from warppool.app.unpaid import UnpaidNames
 from warppool.app.watch import Beat, patient, prompt
@@ -30,9 +30,9 @@ from warppool.net.inbox import FromWorker, JobReady, NoWork
 from warppool.net.outbox import TurnAway
 from warppool.net.worker import Worker
 from warppool.node.choice import Rules
-from warppool.node.jobmaker import JobMaker
 from warppool.node.httpline import NodeAddress
 from warppool.node.items import BestNode, Found
+from warppool.node.jobmaker import JobMaker
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
@@ -41,7 +41,7 @@ from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.startids import StartIds
-from warppool.node.submitter import NodeDoor, Submitter
+from warppool.node.submitter import NodeInbox, Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
@@ -101,7 +101,7 @@ class Daemon(Service):
         config = self.config
         self._open_books(config.pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability)
         self._build_nodes()
-        self._open_doors(doors_of(config.stratum), config.stratum)
+        self._open_listeners(listen_addresses(config.stratum), config.stratum)
         self._submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(config.pool.data_dir),
             network=config.pool.network, address=config.pool.payout_address, python=sys.version.split()[0],
@@ -129,12 +129,12 @@ class Daemon(Service):
             end_work=self._end_work, best=lambda node: outcomes.put(BestNode(node)))
         self._sources: list[RpcSource | RegtestSource] = []
         self._submitters: list[RpcSubmitter] = []
-        doors: list[NodeDoor] = []
+        inboxes: list[NodeInbox] = []
         for number, node in enumerate(config.nodes):
-            doors.append(self._build_node(number, node, outcomes))
+            inboxes.append(self._build_node(number, node, outcomes))
         assert config.pool.data_dir is not None
         self._journal = JournalThread(Journal(config.pool.data_dir / "blocks"), outcomes)
-        self._submitter = Submitter(outcomes, self._journal, doors, LedgerBooks(self._ledger_inbox))
+        self._submitter = Submitter(outcomes, self._journal, inboxes, LedgerBooks(self._ledger_inbox))
         self._start_ids = StartIds(config.pool.data_dir)
         self._missing = self._build_missing(config.pool, config.ledger.url)
 
@@ -152,13 +152,13 @@ class Daemon(Service):
         return MissingBlocks(nodes, ours, LedgerBooks(self._ledger_inbox), may_begin=self.is_ready.is_set,
                              is_booked=is_booked)
 
-    def _build_node(self, number: int, node: NodeConfig, outcomes: queue.Queue[Any]) -> NodeDoor:
+    def _build_node(self, number: int, node: NodeConfig, outcomes: queue.Queue[Any]) -> NodeInbox:
         pool = self.config.pool
         if node.source == "regtest":
             assert pool.data_dir is not None
             embedded = RegtestSource(number, pool.data_dir, self._job_inbox, outcomes)
             self._sources.append(embedded)
-            return NodeDoor(embedded.inbox, is_embedded=True)
+            return NodeInbox(embedded.inbox, is_embedded=True)
         address, credentials = NodeAddress.parse(node.url), credentials_of(node)
         submitter = RpcSubmitter(number, address, credentials, outcomes)
         source = RpcSource(number, address, credentials, pool.network, self._job_inbox, plan=plan_of(pool),
@@ -166,7 +166,7 @@ class Daemon(Service):
         self._sources.append(source)
         self._undo.append(source.close)
         self._submitters.append(submitter)
-        return NodeDoor(submitter.inbox, is_embedded=False)
+        return NodeInbox(submitter.inbox, is_embedded=False)
 
     def _build_worker(self, index: int) -> Worker:
         inbox = self._inboxes[index]

@@ -21,9 +21,9 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from warppool.limits import UPSTREAM, V1
+from warppool.net.acceptor import Acceptor, Visitor
 from warppool.net.deadlines import Deadlines
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
-from warppool.net.acceptor import Acceptor, Visitor
 from warppool.net.inbox import (
     Connected,
     ConnectFailed,

@@ -58,7 +58,7 @@ class Books(Protocol):
         """What became of a block that `block` named; the last one said stands."""
 
 
-class NodeDoor(NamedTuple):
+class NodeInbox(NamedTuple):
     """Where a node's blocks go. What an embedded chain accepted dies with this process until it is buried."""
 
     inbox: queue.Queue[Any]             # takes SubmitBlock
@@ -84,7 +84,7 @@ class Submitter:
         self,
         inbox: queue.Queue[Any],
         journal: JournalThread,
-        nodes: Sequence[NodeDoor],
+        nodes: Sequence[NodeInbox],
         books: Books,
         *,
         unix: Callable[[], float] = time.time,

@@ -19,7 +19,7 @@ from warppool.mining.job import Job
 from warppool.sv1.answers import Step
 from warppool.sv1.lines import LineReader
 from warppool.sv1.messages import Request, parse
-from warppool.sv1.server import MiningServerSession, Surroundings
+from warppool.sv1.server import Context, MiningServerSession
 from warppool.sv1.session import MachineSession
 from warppool.sv1.strangers import stranger_by
 from warppool.sv1.submitline import read_submit_line
@@ -254,5 +254,5 @@ class ServerConnection(MachineConnection[MiningServerSession]):
 
     __slots__ = ()
 
-    def __init__(self, conn_id: int, surroundings: Surroundings, *, idle_timeout_s: float, now: Now) -> None:
-        super().__init__(MiningServerSession(conn_id, surroundings), idle_timeout_s=idle_timeout_s, now=now)
+    def __init__(self, conn_id: int, context: Context, *, idle_timeout_s: float, now: Now) -> None:
+        super().__init__(MiningServerSession(conn_id, context), idle_timeout_s=idle_timeout_s, now=now)

@@ -34,7 +34,7 @@ EXTRANONCE2_SIZES = (4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Context:
     """What the V1 sessions of one worker share. `random_bytes` makes so many bytes that nobody can guess."""
 
     policy: DifficultyPolicy
@@ -54,13 +54,13 @@ class Surroundings:
 class MiningServerSession(MachineSession):
     """One machine's conversation with a pool: the work is ours, and so are the verdicts."""
 
-    __slots__ = ("_claim_by", "_closed_at", "_held", "_session_id", "_surroundings", "_validator", "work")
+    __slots__ = ("_claim_by", "_closed_at", "_held", "_session_id", "_context", "_validator", "work")
 
-    def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
+    def __init__(self, conn_id: int, context: Context) -> None:
         super().__init__(conn_id, Answers())
         self._validator: ShareValidator[Share] = ShareValidator(conn_id, "sv1")
-        self.work = Work(conn_id, surroundings.policy, surroundings.counters)
-        self._surroundings = surroundings
+        self.work = Work(conn_id, context.policy, context.counters)
+        self._context = context
         self._session_id = b""
         self._held: list[Ticket] = []               # subscribes that wait for a session of another worker ...
         self._claim_by = math.inf                   # ... and until when, in monotonic seconds
@@ -93,8 +93,8 @@ class MiningServerSession(MachineSession):
 
     def offer(self, job: Job, now: Now) -> list[Step]:
         """A new job; it goes out if the machine is ready for work."""
-        self._surroundings.prefixes.moved(job.tip)
-        self._surroundings.resumable.expire(now.monotonic)
+        self._context.prefixes.moved(job.tip)
+        self._context.resumable.expire(now.monotonic)
         return self.work.offer(job)
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
@@ -143,7 +143,7 @@ class MiningServerSession(MachineSession):
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its session goes home as soon as nothing of it is in flight."""
-        work, resumable = self.work, self._surroundings.resumable
+        work, resumable = self.work, self._context.resumable
         self._closed_at = now.monotonic
         work.end()
         self._held.clear()
@@ -164,7 +164,7 @@ class MiningServerSession(MachineSession):
         if closed_at is None or self.work.channel is None or self._validator.in_flight:
             return steps
         self._let_go()
-        return [*steps, *self._surroundings.resumable.shares_done(self._session_id, closed_at)]
+        return [*steps, *self._context.resumable.shares_done(self._session_id, closed_at)]
 
     def _let_go(self) -> None:
         """The channel is another session's from now on."""
@@ -187,7 +187,7 @@ class MiningServerSession(MachineSession):
         """
         self.agent, named = texts(params or [], 2)
         steps = self._resume(named, now) if self.work.channel is None and not self._held else []
-        if self._surroundings.resumable.is_asked(self.conn_id):
+        if self._context.resumable.is_asked(self.conn_id):
             self._claim_by = min(self._claim_by, now.monotonic + CLAIM_S)
             ticket = Ticket(request_id)
             self.answers.hold(ticket)
@@ -201,7 +201,7 @@ class MiningServerSession(MachineSession):
             session_id = bytes.fromhex(named)
         except ValueError:
             return []
-        dropped = self._surroundings.resumable.claim(session_id, self.conn_id, now.monotonic)
+        dropped = self._context.resumable.claim(session_id, self.conn_id, now.monotonic)
         self._session_id = session_id               # `_open` makes another one, if this is not found
         return [] if dropped is None else self._take_up(dropped, now)
 
@@ -210,7 +210,7 @@ class MiningServerSession(MachineSession):
 
     def _answer_held(self, now: Now) -> list[Step]:
         """What a subscribe waited for is there, or it has waited long enough."""
-        resumable = self._surroundings.resumable
+        resumable = self._context.resumable
         steps: list[Step] = []
         resumed: list[Step] = []
         if resumable.has_answer(self.conn_id):
@@ -242,17 +242,17 @@ class MiningServerSession(MachineSession):
                                    channel.extranonce_prefix.hex(), channel.extranonce_size])
 
     def _open(self) -> bool:
-        surroundings = self._surroundings
-        prefix = surroundings.prefixes.take()
+        context = self._context
+        prefix = context.prefixes.take()
         if prefix is None:
             return False
-        self._session_id = surroundings.resumable.new_id(surroundings.random_bytes)
-        self.work.open(prefix, surroundings.extranonce2_size)
+        self._session_id = context.resumable.new_id(context.random_bytes)
+        self.work.open(prefix, context.extranonce2_size)
         return True
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         preference = self.work.preference.with_password(password)
-        warning = [unpaid(self.conn_id, name)] if self._surroundings.is_unpaid(user_of(name), now.monotonic) else []
+        warning = [unpaid(self.conn_id, name)] if self._context.is_unpaid(user_of(name), now.monotonic) else []
         return [*self.answers.answer(accepted(request_id)), *warning, *self.work.follow(preference, now),
                 *([] if self.work.is_on else self._begin(now))]
 

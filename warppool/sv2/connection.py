@@ -19,7 +19,7 @@ from warppool.noise.symmetricstate import KeyPair
 from warppool.noise.transport import ResponderTransport
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesStandard
-from warppool.sv2.server import IDLE, MiningServerSession, Phase, Surroundings
+from warppool.sv2.server import IDLE, Context, MiningServerSession, Phase
 from warppool.sv2.shares import Frames, Step
 from warppool.sv2.types import Message
 
@@ -51,13 +51,13 @@ class ServerConnection(JudgingConnection[Step]):
     limits = V2_MINING
     _session: MiningServerSession
 
-    def __init__(self, conn_id: int, surroundings: Surroundings, *, static: KeyPair, ephemeral_secret: bytes,
+    def __init__(self, conn_id: int, context: Context, *, static: KeyPair, ephemeral_secret: bytes,
                  buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
         super().__init__()
         self.conn_id = conn_id
         self.wakes_at = self._deadline = now.monotonic + SETUP_DEADLINE_S
-        profile = surroundings.profile
-        self._session = MiningServerSession(conn_id, surroundings)
+        profile = context.profile
+        self._session = MiningServerSession(conn_id, context)
         self._transport = ResponderTransport(profile.suite, static, ephemeral_secret, buffer)
         self._frames = FrameReader(profile.max_payload_before_setup)
         self._idle_timeout_s = idle_timeout_s

@@ -87,7 +87,7 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Context:
     """What the sessions of one worker share. `random_bytes` is not here: a session needs no chance."""
 
     profile: Profile
@@ -104,16 +104,16 @@ class MiningServerSession:
     """
 
     __slots__ = ("_bad_names", "_channels", "_has_refused", "_job", "_keys", "_next_channel_id", "_refused_opens",
-                 "_shares", "_surroundings", "_workers", "agent", "conn_id", "phase", "requires_standard_jobs",
+                 "_shares", "_context", "_workers", "agent", "conn_id", "phase", "requires_standard_jobs",
                  "wakes_at")
 
-    def __init__(self, conn_id: int, surroundings: Surroundings) -> None:
+    def __init__(self, conn_id: int, context: Context) -> None:
         self.conn_id = conn_id
         self.phase = Phase.AWAIT_SETUP
         self.agent = ""
         self.requires_standard_jobs = False
         self.wakes_at = math.inf                # monotonic seconds: the earliest of the channels' vardiff
-        self._surroundings = surroundings
+        self._context = context
         self._channels: dict[int, ServerChannel] = {}
         self._job: Job | None = None
         self._keys = Keys()                     # of all channels: a group and its members share one number space
@@ -121,7 +121,7 @@ class MiningServerSession:
         self._refused_opens = 0                 # those that count
         self._has_refused = False
         self._bad_names = 0                     # refused for their form
-        self._shares = ShareAnswers(conn_id, surroundings.profile)
+        self._shares = ShareAnswers(conn_id, context.profile)
         self._workers = WorkerNames()
 
     # -- what the worker asks ------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class MiningServerSession:
     @property
     def profile(self) -> Profile:
         """The dialect; a session asks it for what differs and never for its name."""
-        return self._surroundings.profile
+        return self._context.profile
 
     @property
     def subprotocol(self) -> Subprotocol:
@@ -174,12 +174,12 @@ class MiningServerSession:
     def offer(self, job: Job) -> list[Step]:
         """A new job for every channel."""
         self._job = job
-        self._surroundings.prefixes.moved(job.tip)
+        self._context.prefixes.moved(job.tip)
         steps: list[Step] = []
         for channel in self._channels.values():
             mine = channel.channel
             steps += self._follow_network(mine, job)
-            steps.append(self._give(mine, job, *mine.offer(job, self._surroundings.counters)))
+            steps.append(self._give(mine, job, *mine.offer(job, self._context.counters)))
         return steps
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
@@ -224,7 +224,7 @@ class MiningServerSession:
         self.wakes_at = math.inf
         for channel in self._channels.values():
             channel.is_open = False
-            self._surroundings.prefixes.release(channel.channel.extranonce_prefix)
+            self._context.prefixes.release(channel.channel.extranonce_prefix)
         self._channels.clear()
 
     # -- set-up --------------------------------------------------------------------------------------------------
@@ -277,10 +277,10 @@ class MiningServerSession:
             return self._refuse_open(m.request_id, "too-many-channels", is_counted=False)   # the others mine on
         if self._next_channel_id >= MAX_OPENS:
             return self._refuse_open(m.request_id, "too-many-channels")
-        prefix = self._surroundings.prefixes.take()
+        prefix = self._context.prefixes.take()
         if prefix is None:
             return self._refuse_open(m.request_id, "no-extranonce-prefix-left")
-        policy = self._surroundings.policy
+        policy = self._context.policy
         vardiff = Vardiff(policy, policy.wanted_at_open(m.nominal_hash_rate), now.monotonic,
                           is_declared=m.nominal_hash_rate > 0)
         target = vardiff.granted(max_target, self._network_target())
@@ -292,7 +292,7 @@ class MiningServerSession:
         self._next_channel_id += 1
         self._channels[channel.channel_id] = ServerChannel(channel)
         steps: list[Step] = [self._open_answer(m.request_id, channel), self._opened(channel)]
-        if self._surroundings.is_unpaid(user_of(user), now.monotonic):
+        if self._context.is_unpaid(user_of(user), now.monotonic):
             steps.append(unpaid(self.conn_id, user))
         return steps + self._give_alone(channel)
 
@@ -346,7 +346,7 @@ class MiningServerSession:
 
     def _give(self, channel: Channel, job: Job, mine: ChannelJob, has_moved: bool) -> Step:
         """Send an assignment of `job`: future and activated when the tip moved, else active at once."""
-        return Frames(encoded(self._surroundings.profile, job).frames(
+        return Frames(encoded(self._context.profile, job).frames(
             channel.channel_id, mine, channel.extranonce_size, is_future=has_moved))
 
     def _give_alone(self, channel: Channel) -> list[Step]:
@@ -359,7 +359,7 @@ class MiningServerSession:
         if job is None:
             return []
         return [*self._follow_network(channel, job),
-                self._give(channel, job, *channel.offer_alone(job, self._surroundings.counters))]
+                self._give(channel, job, *channel.offer_alone(job, self._context.counters))]
 
     # -- difficulty ----------------------------------------------------------------------------------------------
 
@@ -405,7 +405,7 @@ class MiningServerSession:
         vardiff = _vardiff(mine)
         mine.max_target = max_target
         if m.nominal_hash_rate > 0:
-            goal = self._surroundings.policy.target_for_hash_rate(m.nominal_hash_rate)
+            goal = self._context.policy.target_for_hash_rate(m.nominal_hash_rate)
             vardiff.restart(goal, now.monotonic, is_declared=True)
         return self._change(mine, vardiff.granted(max_target, self._network_target()), "update of the channel")
 
@@ -415,7 +415,7 @@ class MiningServerSession:
         if channel is None:
             return [Happened(self.conn_id, "debug", "message.ignored", (("message", "CloseChannel"), *fields))]
         channel.is_open = False
-        self._surroundings.prefixes.release(channel.channel.extranonce_prefix)
+        self._context.prefixes.release(channel.channel.extranonce_prefix)
         return [Happened(self.conn_id, "info", "miner.closed", (*fields, ("user", channel.channel.user)))]
 
     def close_idle(self, idle_timeout_s: float, now: Now) -> tuple[list[Step], float]:
@@ -431,7 +431,7 @@ class MiningServerSession:
                 continue
             del self._channels[channel.channel_id]
             each.is_open = False
-            self._surroundings.prefixes.release(channel.extranonce_prefix)
+            self._context.prefixes.release(channel.extranonce_prefix)
             steps.append(CloseChannel(channel_id=channel.channel_id, reason_code=IDLE))
             closed.append(channel)
         if closed:                                  # one line, however many they are

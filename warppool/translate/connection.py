@@ -14,8 +14,8 @@ from warppool.sv1.answers import Step
 from warppool.sv1.connection import MachineConnection
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel
+from warppool.translate.context import TranslatorContext
 from warppool.translate.session import TranslatorSession
-from warppool.translate.surroundings import TranslatorSurroundings
 
 
 class TranslatedConnection(MachineConnection[TranslatorSession]):
@@ -23,9 +23,9 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     __slots__ = ("_is_plain",)
 
-    def __init__(self, conn_id: int, surroundings: TranslatorSurroundings, now: Now, *, is_plain: bool) -> None:
-        session = TranslatorSession(self, conn_id, surroundings, now)
-        super().__init__(session, idle_timeout_s=surroundings.times.idle_timeout_s, now=now)
+    def __init__(self, conn_id: int, context: TranslatorContext, now: Now, *, is_plain: bool) -> None:
+        session = TranslatorSession(self, conn_id, context, now)
+        super().__init__(session, idle_timeout_s=context.times.idle_timeout_s, now=now)
         self._is_plain = is_plain
         self.wakes_at = now.monotonic
 
@@ -85,6 +85,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         return super()._finish(events)
 
 
-def connect(conn_id: int, surroundings: TranslatorSurroundings, now: Now, *, is_plain: bool) -> Connection:
+def connect(conn_id: int, context: TranslatorContext, now: Now, *, is_plain: bool) -> Connection:
     """The connection for a machine that was accepted under `conn_id`; not `is_plain`: inside TLS."""
-    return TranslatedConnection(conn_id, surroundings, now, is_plain=is_plain)
+    return TranslatedConnection(conn_id, context, now, is_plain=is_plain)

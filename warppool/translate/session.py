@@ -25,10 +25,10 @@ from warppool.sv1.words import NO_PREFERENCE, Preference
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.choice import UpstreamChoice
+from warppool.translate.context import TranslatorContext
 from warppool.translate.held import HeldCalls
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
 from warppool.translate.shares import Shares
-from warppool.translate.surroundings import TranslatorSurroundings
 from warppool.translate.upstreams import Upstream
 from warppool.translate.verdicts import LOST, rejection_of
 
@@ -46,15 +46,15 @@ class TranslatorSession(MachineSession):
 
     __slots__ = ("_again_at", "_board", "_choice", "_current", "_has_opened", "_has_rolled", "_held", "_is_moving",
                  "_is_welcome", "_jobs", "_leave_by", "_leave_why", "_lost_at", "_next", "_next_by", "_owner",
-                 "_ready_at", "_session_id", "_shares", "_surroundings", "_wanted", "_work")
+                 "_ready_at", "_session_id", "_shares", "_context", "_wanted", "_work")
 
-    def __init__(self, owner: TranslatedConnection, conn_id: int, surroundings: TranslatorSurroundings,
+    def __init__(self, owner: TranslatedConnection, conn_id: int, context: TranslatorContext,
                  now: Now) -> None:
-        self._shares = Shares(conn_id, surroundings.counters, surroundings.times.verdict_timeout_s)
+        self._shares = Shares(conn_id, context.counters, context.times.verdict_timeout_s)
         super().__init__(conn_id, self._shares)
         self._owner = owner
-        self._surroundings = surroundings
-        self._board = surroundings.board
+        self._context = context
+        self._board = context.board
         self._jobs = MachineJobs()
         self._wanted = NO_PREFERENCE
         self._session_id = b""
@@ -66,7 +66,7 @@ class TranslatorSession(MachineSession):
         self._next: Channel | None = None
         self._next_by = math.inf                    # ... by when it is to be open
         self._is_moving = False                     # the current channel shall be replaced
-        self._choice = UpstreamChoice(surroundings)         # of the next upstream
+        self._choice = UpstreamChoice(context)         # of the next upstream
         self._lost_at = now.monotonic               # since when there is no channel, by our fault or the upstream's
         self._ready_at = now.monotonic              # since when the next one could be asked for
         self._has_rolled = False                    # the configure at hand asks for version bits
@@ -111,7 +111,7 @@ class TranslatorSession(MachineSession):
     @property
     def wakes_at(self) -> float:
         """The earliest of all that this session waits for."""
-        times = self._surroundings.times
+        times = self._context.times
         current, following = self._current, self._next
         if current is not None and following is None and not self._is_moving and self._leave_by == math.inf:
             return min(current.first_sent_at + times.verdict_timeout_s,     # it mines; so it is at every share
@@ -156,7 +156,7 @@ class TranslatorSession(MachineSession):
         if self.is_leaving and (not self._shares.unanswered or now.monotonic >= self._leave_by):
             return [*steps, Close(self.conn_id, self._leave_why)]
         self._ask(now)
-        grace_s = self._surroundings.times.grace_s
+        grace_s = self._context.times.grace_s
         if current is None and not self._waits_for_name and now.monotonic >= self._lost_at + grace_s:
             return [*steps, Close(self.conn_id, f"no upstream for {grace_s:.0f} s")]
         if following is not None and now.monotonic >= self._next_by:
@@ -212,13 +212,13 @@ class TranslatorSession(MachineSession):
 
     def _is_fit(self, name: str) -> bool:
         """Whether the name can go upstream."""
-        return read_identity(self._surroundings.identity_of(name)) is not None
+        return read_identity(self._context.identity_of(name)) is not None
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
         self.agent = texts(params or [], 1)[0]
         if not self._session_id:
-            self._session_id = self._surroundings.random_bytes(SESSION_ID_SIZE)
+            self._session_id = self._context.random_bytes(SESSION_ID_SIZE)
         current = self._current
         if current is not None and current.stage is Stage.OPEN:
             self._jobs.tell_extranonce(current)
@@ -304,7 +304,7 @@ class TranslatorSession(MachineSession):
         channel = self._next
         if channel is not None and self._waits_for_name and now.monotonic >= self._held.may_open_at(self._user):
             user = self._user
-            identity = (self._surroundings.identity_of(user) if user is not None
+            identity = (self._context.identity_of(user) if user is not None
                         else channel.uplink.upstream.config.user_identity)
             channel.ask(identity, self._max_target(channel.uplink.upstream), is_named=user is not None)
             self._next_by = now.monotonic + OPEN_S
@@ -323,7 +323,7 @@ class TranslatorSession(MachineSession):
         """The machine cannot go on as it is: close it when it has its answers, so that it connects anew."""
         if self.is_leaving:
             return []
-        self._leave_by = now.monotonic + self._surroundings.times.verdict_timeout_s
+        self._leave_by = now.monotonic + self._context.times.verdict_timeout_s
         self._leave_why = reason
         self._board.stop_waiting(self._owner)
         channel, self._next = self._next, None
@@ -350,7 +350,7 @@ class TranslatorSession(MachineSession):
         """The next channel is open. Where there is a current one, it is replaced when the first work comes."""
         if channel is not self._next:
             return []
-        self._next_by = now.monotonic + self._surroundings.times.silence_s
+        self._next_by = now.monotonic + self._context.times.silence_s
         self._bound(channel, now)                   # its wish may have changed since the open
         if self._current is not None:
             return []

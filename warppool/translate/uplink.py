@@ -36,7 +36,7 @@ from warppool.translate.jobs import network_target_of
 from warppool.translate.standing import Standing
 
 if TYPE_CHECKING:
-    from warppool.translate.surroundings import TranslatorSurroundings
+    from warppool.translate.context import TranslatorContext
     from warppool.translate.upstreams import Upstream
 
 PLAIN_S = 600.0
@@ -55,11 +55,11 @@ class Uplink(WithoutShares):
     """One outgoing connection; the face of `events.Upstream`. A probe carries nothing and ends when it is set up."""
 
     __slots__ = ("_asked", "_asked_at", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at",
-                 "_looks_at", "_members", "_opened_at", "_retired", "_session", "_surroundings", "conn_id",
+                 "_looks_at", "_members", "_opened_at", "_retired", "_session", "_context", "conn_id",
                  "is_leaving", "is_over", "is_probe", "is_unfit", "is_up", "names_workers", "queued", "upstream",
                  "wakes_at")
 
-    def __init__(self, upstream: Upstream, surroundings: TranslatorSurroundings, *, is_probe: bool = False) -> None:
+    def __init__(self, upstream: Upstream, context: TranslatorContext, *, is_probe: bool = False) -> None:
         self.conn_id = 0
         self.wakes_at = math.inf
         self.upstream = upstream
@@ -69,8 +69,8 @@ class Uplink(WithoutShares):
         self.is_leaving = False                     # the pool asked us to: its end is no failure
         self.is_unfit = False                       # it ended because of what the pool does to those who mine on it
         self.names_workers = False                  # shares may bear the names of their workers
-        self._surroundings = surroundings
-        self._board = surroundings.board
+        self._context = context
+        self._board = context.board
         self._dialled: DialledConnection | None = None
         self._session: MiningClientSession          # from `opened` on, before which no channel needs it
         self._members: dict[Channel, None] = {}     # all that depend on it
@@ -98,11 +98,11 @@ class Uplink(WithoutShares):
 
     def queue(self, message: Message) -> None:
         """Send it with what else the step leads to."""
-        self.queued.append(self._surroundings.profile.encode(message))
+        self.queued.append(self._context.profile.encode(message))
 
     def identity_of(self, name: str) -> str:
         """What the pool is told of the worker `name` in an open."""
-        return self._surroundings.identity_of(name)
+        return self._context.identity_of(name)
 
     def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
         """Send a share; its sequence number. `tlvs` may name its worker."""
@@ -156,10 +156,10 @@ class Uplink(WithoutShares):
             return [Close(conn_id, "no machine needs it")]
         config = self.upstream.config
         setup = MiningClientSession.setup(host=self.upstream.host, port=self.upstream.port, vendor="warppool",
-                                          firmware=self._surroundings.firmware)
+                                          firmware=self._context.firmware)
         self._dialled = DialledConnection(
-            self._surroundings.profile, server_public=config.public_key,
-            ephemeral_secret=self._surroundings.random_bytes(32), buffer=self._surroundings.buffer, setup=setup)
+            self._context.profile, server_public=config.public_key,
+            ephemeral_secret=self._context.random_bytes(32), buffer=self._context.buffer, setup=setup)
         self._session = self._dialled.session
         self._opened_at = self._heard_at = now.monotonic
         self.wakes_at = self._deadline = now.monotonic + SETUP_S
@@ -209,7 +209,7 @@ class Uplink(WithoutShares):
             return events
         if now.monotonic >= self._deadline:
             return self._fail(f"not set up within {SETUP_S:.0f} s", now)
-        silence_s = self._surroundings.times.silence_s
+        silence_s = self._context.times.silence_s
         if self._channels and now.monotonic >= self._heard_at + silence_s:
             return self._fail(f"silent for {silence_s:.0f} s", now)
         for channel in list(self._retired):
@@ -235,7 +235,7 @@ class Uplink(WithoutShares):
             self.wakes_at = math.inf
             return
         due = min(self._deadline, self._looks_at)
-        times = self._surroundings.times
+        times = self._context.times
         if self._channels:                          # without one, the pool has nothing to say
             due = min(due, self._heard_at + times.silence_s)
         for channel in self._retired:

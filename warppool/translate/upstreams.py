@@ -19,7 +19,7 @@ from warppool.translate.standing import Standing
 from warppool.translate.uplink import Uplink
 
 if TYPE_CHECKING:
-    from warppool.translate.surroundings import TranslatorSurroundings
+    from warppool.translate.context import TranslatorContext
 
 FIRST_BACKOFF_S = 1.0
 
@@ -95,10 +95,10 @@ class Waiting(Protocol):
 class Upstreams:
     """Owned by one worker."""
 
-    def __init__(self, surroundings: TranslatorSurroundings) -> None:
-        self._surroundings = surroundings
-        times = surroundings.times
-        ordered = sorted(surroundings.upstreams, key=lambda config: config.fallback_only)       # keeps their order
+    def __init__(self, context: TranslatorContext) -> None:
+        self._context = context
+        times = context.times
+        ordered = sorted(context.upstreams, key=lambda config: config.fallback_only)       # keeps their order
         self.all = tuple(Upstream(config, rank) for rank, config in enumerate(ordered))
         self.probe_every_s = max(FIRST_BACKOFF_S / 10, min(times.backoff_max_s, times.return_after_s / 4))
         self._waiting: dict[int, Waiting] = {}
@@ -136,8 +136,8 @@ class Upstreams:
         """The connection for machine `conn_id`: its own, or that of all."""
         if upstream.shared is not None:
             return upstream.shared, []
-        uplink = Uplink(upstream, self._surroundings)
-        if self._surroundings.mode == "channels":
+        uplink = Uplink(upstream, self._context)
+        if self._context.mode == "channels":
             upstream.shared = uplink
         if upstream.standing is Standing.ANSWERING:
             upstream.standing = Standing.UP             # there is no other; it will do
@@ -147,8 +147,8 @@ class Upstreams:
 
     def backoff(self, failures: int) -> float:
         """Seconds to wait after so many failures: doubling, and spread so that not all come at once."""
-        longest = self._surroundings.times.backoff_max_s
-        spread = 0.75 + int.from_bytes(self._surroundings.random_bytes(2), "big") / 131_072
+        longest = self._context.times.backoff_max_s
+        spread = 0.75 + int.from_bytes(self._context.random_bytes(2), "big") / 131_072
         return min(longest, FIRST_BACKOFF_S * 2 ** min(failures, 20)) * spread
 
     # -- for connections to upstreams ----------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Upstreams:
         events: list[Event] = []
         for other in self.all[:upstream.rank]:
             if other.standing is not Standing.UP and other.trial is None and now.monotonic >= other.retry_at:
-                other.trial = Uplink(other, self._surroundings, is_probe=True)
+                other.trial = Uplink(other, self._context, is_probe=True)
                 events.append(Dial(conn_id, other.host, other.port, other.trial))
         return events
 
@@ -260,7 +260,7 @@ class Upstreams:
         if upstream.standing is Standing.UP:
             return []
         healthy_s = now.monotonic - upstream.healthy_since
-        if healthy_s < self._surroundings.times.return_after_s:
+        if healthy_s < self._context.times.return_after_s:
             upstream.standing = Standing.ANSWERING
             return self._nudge(now)
         upstream.standing = Standing.UP

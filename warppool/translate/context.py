@@ -28,7 +28,7 @@ class Times:
 
 
 @dataclass(frozen=True, eq=False)
-class TranslatorSurroundings:
+class TranslatorContext:
     """One for each worker, and used on its thread alone.
 
     `upstreams` stand in the order of preference. `user_identity_template` is what goes upstream as a machine's name,
