@@ -52,9 +52,10 @@ class Script:
     def __init__(self, nodes=1, **rules):
         self.clock, self.jobs, self.ends, self.best = Clock(), [], [], []
         self.offset = 0
-        self.job_maker = JobMaker(make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
-                         unix=lambda: self.clock.now + UNIX, names=[f"node-{n}" for n in range(nodes)],
-                         rules=Rules(**rules), end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
+        self.job_maker = JobMaker(
+            make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
+            unix=lambda: self.clock.now + UNIX, names=[f"node-{n}" for n in range(nodes)], rules=Rules(**rules),
+            end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
 
     def run(self, *items):
         self.job_maker._inbox = Inbox(self.clock, items)

@@ -103,9 +103,9 @@ class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
     Those that are accepted go round the workers. At most `max_connections` of them are held (`limits.connection_cap`),
-    and `max_per_ip` of one address (`acceptor.Acceptor` says what 0 and -1 mean). Those that are dialled belong to the worker
-    that asked. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The workers
-    end before it does.
+    and `max_per_ip` of one address (`acceptor.Acceptor` says what 0 and -1 mean). Those that are dialled belong to the
+    worker that asked. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The
+    workers end before it does.
     """
 
     def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *, max_connections: int,

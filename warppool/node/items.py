@@ -1,4 +1,4 @@
-"""What crosses threads around a node, all frozen: templates to the job maker, blocks to the nodes, and their fate back."""
+"""What crosses threads around a node, all frozen: templates to the job maker, blocks to the nodes, their fate back."""
 
 from __future__ import annotations
 
