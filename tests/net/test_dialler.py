@@ -132,10 +132,10 @@ def test_each_address_has_an_equal_share_of_the_time_that_is_left(alone: Dialler
         assert alone.begin(order(*[at(hole.port)] * 4), 0.0) is None
         for now, due in [(2.5, 5.0), (6.0, 8.0), (8.0, 10.0)]:
             assert list(alone.expire(now)) == []
-            assert alone.due == due
+            assert alone.deadlines.first == due
         missed, = alone.expire(10.0)
         assert missed.reason.count("timed out") == 4
-        assert alone.due == math.inf
+        assert alone.deadlines.first == math.inf
 
 
 def test_the_time_that_one_address_did_not_need_is_the_next_ones(alone: Dialler) -> None:
@@ -221,7 +221,7 @@ def test_what_is_dialled_is_no_visitor(scene: Scene) -> None:
 
 
 def test_a_slow_reader_is_dropped(scene: Scene, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warppool.net.reactor.STALLED_S", 0.3)
+    monkeypatch.setattr("warppool.net.slowpeers.STALLED_S", 0.3)
     with far() as end:
         _, conn_id = reach(scene, end)
         for _ in range(20):                     # of which the kernel takes a few

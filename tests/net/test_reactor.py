@@ -19,10 +19,12 @@ from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
 from warppool.limits import V1
 from warppool.net import reactor as module
+from warppool.net import slowpeers
 from warppool.net.inbox import Emptied, Ended, FromReactor, Full, Gone, Opened, Part, Received
 from warppool.net.listener import KERNEL_UNSENT, listen
 from warppool.net.outbox import FlushAndStop, Output, StopAccepting, TurnAway
-from warppool.net.reactor import UNREAD_LIMIT, UNSENT_BUDGET, Reactor
+from warppool.net.reactor import UNREAD_LIMIT, Reactor
+from warppool.net.slowpeers import UNSENT_BUDGET
 from warppool.threads import spawn
 
 
@@ -165,7 +167,7 @@ def test_a_peer_over_its_room_is_not_read_until_it_reads(scene: Scene) -> None:
     scene.post((conn_id, b"\n"))
     assert slow.line() == b"x" * 4 * V1.unsent
     assert [scene.part(), scene.part()] == [Emptied(conn_id), Received(conn_id, b"who reads this?")]
-    until(lambda: scene.reactor._unsent == 0 and scene.reactor._slow == {})
+    until(lambda: scene.reactor._slow.unsent == 0 and scene.reactor._slow.peers == {})
 
 
 def test_more_channels_give_more_room(scene: Scene) -> None:
@@ -181,7 +183,7 @@ def test_more_channels_give_more_room(scene: Scene) -> None:
 
 def test_a_peer_that_takes_nothing_for_a_while_is_dropped(scene: Scene, log_lines: LogLines,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STALLED_S", 3.0)
+    monkeypatch.setattr(slowpeers, "STALLED_S", 3.0)
     slow, conn_id = scene.open(is_narrow=True)
     fast, other_id = scene.open(is_narrow=True)
     scene.post((conn_id, b"x" * 900_000), (other_id, b"x" * 900_000 + b"\n"))
@@ -190,7 +192,8 @@ def test_a_peer_that_takes_nothing_for_a_while_is_dropped(scene: Scene, log_line
     assert parts[-1] == Gone(conn_id, "too slow") and Full(conn_id) in parts and Emptied(other_id) in parts
     assert f"event=miner.slow count=1 conn={conn_id} peer=127.0.0.1" in log_lines.wait_for("miner.slow")
     assert len(slow.rest()) < 900_000
-    assert scene.reactor._peers.keys() == {other_id} and scene.reactor._slow == {} and scene.reactor._unsent == 0
+    assert scene.reactor._peers.keys() == {other_id}
+    assert scene.reactor._slow.peers == {} and scene.reactor._slow.unsent == 0
 
 
 def test_a_peer_that_takes_a_little_now_and_then_stays(scene: Scene) -> None:
@@ -201,8 +204,8 @@ def test_a_peer_that_takes_a_little_now_and_then_stays(scene: Scene) -> None:
     began = peer.moved_at
     while peer.moved_at == began:
         assert slow.sock.recv(4096)
-    due, = {due for due, _ in scene.reactor._stalls._heap}
-    assert began + module.STALLED_S == due, "an entry that is found out of date when it comes, and renewed"
+    due, = {due for due, _ in scene.reactor._slow._stalls._heap}
+    assert began + slowpeers.STALLED_S == due, "an entry that is found out of date when it comes, and renewed"
 
 
 def test_all_together_have_a_budget_and_the_largest_go_first(log_lines: LogLines) -> None:
@@ -212,7 +215,7 @@ def test_all_together_have_a_budget_and_the_largest_go_first(log_lines: LogLines
         scene.reactor.mailbox.post(Output((), rooms=((large_id, 1_000_000),)))      # it has channels
         scene.post((large_id, b"x" * 800_000), (modest_id, b"x" * 100_000), (greedy_id, b"x" * 500_000))
         assert scene.part() == Full(greedy_id)
-        assert scene.reactor._unsent < 1_500_000
+        assert scene.reactor._slow.unsent < 1_500_000
         scene.post((modest_id, b"x" * 200_000))
         assert {scene.part(), scene.part()} == {Full(modest_id), Gone(greedy_id, "too slow")}
         assert scene.reactor._peers.keys() == {modest_id, large_id}
@@ -226,9 +229,9 @@ def test_of_those_within_their_room_the_longest_silent_goes() -> None:
     try:
         (_, first_id), (_, second_id) = [scene.open(is_narrow=True) for _ in range(2)]
         scene.post((first_id, b"x" * 100_000))
-        until(lambda: scene.reactor._unsent)
+        until(lambda: scene.reactor._slow.unsent)
         scene.post((second_id, b"x" * 90_000))
-        until(lambda: len(scene.reactor._slow) == 2)
+        until(lambda: len(scene.reactor._slow.peers) == 2)
         scene.post((second_id, b"x" * 30_000))
         assert scene.part() == Gone(first_id, "too slow")
     finally:

@@ -43,6 +43,8 @@ class Acceptor:
 
     def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, max_connections: int,
                  max_per_ip: int) -> None:
+        self.due = math.inf
+        """Monotonic seconds at which `turn` is wanted; `inf` for never."""
         self.resumes_at = math.inf
         """Monotonic seconds at which a paused acceptor accepts again; `inf` when it is not paused."""
         self.turns_away = False
@@ -99,12 +101,14 @@ class Acceptor:
             self._watch()
         for repeats in (self._full, self._crowded, self._exhausted):
             repeats.flush(now)
+        self._note_due()
 
     def close(self) -> None:
         """Close every listening socket, for good."""
         if self.resumes_at == math.inf:
             self._unwatch()
         self.resumes_at = math.inf
+        self._note_due()
         for listener in self._listeners:
             listener.sock.close()
         self._listeners = ()
@@ -112,11 +116,13 @@ class Acceptor:
     def _has_room(self, ip: str, now: float) -> bool:
         if self._inside >= self._max_connections:
             self._full.add(now, peer=ip, limit=self._max_connections, reason="max_connections or LimitNOFILE= reached")
+            self._note_due()
             return False
         if self._is_counted(ip):
             origin = origin_of(ip)
             if self._inside_per_ip.get(origin, 0) >= self._max_per_ip:
                 self._crowded.add(now, peer=origin, limit=self._max_per_ip, reason="max_per_ip reached")
+                self._note_due()
                 return False
         return True
 
@@ -126,7 +132,11 @@ class Acceptor:
     def _pause(self, error: OSError, now: float) -> None:
         self._exhausted.add(now, reason=error.strerror, seconds=PAUSE_S, inside=self._inside)
         self.resumes_at = now + PAUSE_S
+        self._note_due()
         self._unwatch()
+
+    def _note_due(self) -> None:
+        self.due = min(self.resumes_at, self._full.due, self._crowded.due, self._exhausted.due)
 
     def _watch(self) -> None:
         for listener in self._listeners:

@@ -18,21 +18,20 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int]] = []
-
-    @property
-    def first(self) -> float:
-        """The earliest entry; `inf` if there is none."""
-        return self._heap[0][0] if self._heap else math.inf
+        self.first = math.inf
+        """The earliest entry; `inf` if there is none. Every wake-up of a thread asks for it."""
 
     def enter(self, due: float, conn_id: int) -> None:
         """Wake `conn_id` at `due`."""
         heapq.heappush(self._heap, (due, conn_id))
+        self.first = self._heap[0][0]
 
     def take(self, now: float) -> list[tuple[float, int]]:
         """The entries that have come, earliest first; they are entries no longer."""
         taken = []
         while self._heap and self._heap[0][0] <= now:
             taken.append(heapq.heappop(self._heap))
+        self.first = self._heap[0][0] if self._heap else math.inf
         return taken
 
     def has_waste(self, live: int) -> bool:
@@ -43,3 +42,4 @@ class Deadlines:
         """Keep only `entries`."""
         self._heap = list(entries)
         heapq.heapify(self._heap)
+        self.first = self._heap[0][0] if self._heap else math.inf

@@ -60,13 +60,9 @@ class Dialler:
         self._selector = selector
         self._attempts: dict[int, Attempt] = {}
         self._numbers = itertools.count()
-        self._deadlines = Deadlines()
+        self.deadlines = Deadlines()
+        """`expire` is wanted at the first of them."""
         self._is_open = True
-
-    @property
-    def due(self) -> float:
-        """Monotonic seconds at which `expire` is wanted; `inf` for never."""
-        return self._deadlines.first
 
     def begin(self, order: ConnectTo, now: float) -> Missed | None:
         """Try the first address; after `give_up` nothing is tried."""
@@ -91,7 +87,7 @@ class Dialler:
 
     def expire(self, now: float) -> Iterator[Missed]:
         """Go on where an address has had its time; yields those for which it was the last."""
-        for due, number in self._deadlines.take(now):
+        for due, number in self.deadlines.take(now):
             attempt = self._attempts.get(number)
             if attempt is not None and attempt.due == due:
                 self._fail(attempt, "timed out")
@@ -128,7 +124,7 @@ class Dialler:
                 self._fail(attempt, getattr(exc, "strerror", None) or str(exc))
                 continue
             attempt.due = now + share_s
-            self._deadlines.enter(attempt.due, attempt.number)
+            self.deadlines.enter(attempt.due, attempt.number)
             return None
         self._attempts.pop(attempt.number, None)
         return Missed(attempt.order, "; ".join(attempt.reasons) or "no address")

@@ -20,9 +20,7 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
-from warppool.limits import UPSTREAM, V1
 from warppool.net.acceptor import Acceptor, Visitor
-from warppool.net.deadlines import Deadlines
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.inbox import (
     Connected,
@@ -39,8 +37,8 @@ from warppool.net.inbox import (
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting, TurnAway
-from warppool.net.repeats import Repeats
-from warppool.say import say
+from warppool.net.peers import DialledPeer, Peer
+from warppool.net.slowpeers import UNSENT_BUDGET, SlowPeers
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +48,6 @@ READ_SIZE = 64 * 1024
 UNREAD_LIMIT = 64 * 1024
 """A connection with more bytes than this waiting in its worker is not read until they are fewer."""
 
-STALLED_S = 20.0
-"""How long a peer may take nothing of what waits for it: work that is so late is worth nothing."""
-
-UNSENT_BUDGET = 256 * 1024 * 1024
-"""Bytes that may wait for all peers together; when they are more, some connections are dropped."""
-
 LINGER_S = 3.0
 """From a wanted close to the end: time for the last answers to arrive, and no more, since a peer may never hang up."""
 
@@ -63,40 +55,6 @@ MAX_WAIT_S = 5.0
 """The longest sleep, so that `beat` shows a living thread."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class _Peer:
-    """One connection's socket and buffers. There are thousands, most of them idle, so nothing is allocated ahead."""
-
-    __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "is_full", "is_timed", "moved_at", "room", "sock",
-                 "unread", "unsent", "watching")
-
-    is_dialled = False
-    limits = V1
-
-    def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Part]) -> None:
-        self.conn_id = conn_id
-        self.sock = sock
-        self.ip = ip
-        self.bag = bag                          # what its worker gets at the end of this wake-up
-        self.unread = 0                         # bytes given to the worker and not yet reported as consumed
-        self.unsent: bytearray | None = None    # None: all is out, as nearly always
-        self.room = self.limits.unsent          # bytes that may wait for the peer
-        self.moved_at = 0.0                     # monotonic: when the kernel took some of them last
-        self.is_full = False                    # more wait than that: it is not read, and its worker knows
-        self.is_timed = False                   # it has an entry among the deadlines
-        self.watching = 0                       # selector events; 0: not registered
-        self.is_closing = False                 # nothing more to send than `unsent`; what arrives is thrown away
-        self.is_ended = False                   # the peer will send no more
-
-
-class _DialledPeer(_Peer):
-    """One that a worker asked for: it does not count as a visitor, and is read as long as there are workers."""
-
-    __slots__ = ()
-
-    is_dialled = True
-    limits = UPSTREAM
 
 
 class Reactor:
@@ -117,15 +75,11 @@ class Reactor:
         self._acceptor = Acceptor(listeners, self._selector, max_connections, max_per_ip)
         self._dialler = Dialler(self._selector)
         self._bags: list[tuple[queue.Queue[Any], list[Part]]] = [(inbox, []) for inbox in inboxes]
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, Peer] = {}
         self._conn_ids = itertools.count(1)
         self._visits = itertools.count(1)       # apart from the ids, of which dialled ones take some
-        self._lingering: deque[tuple[float, _Peer]] = deque()       # by deadline; may have ended before
-        self._slow: dict[int, _Peer] = {}       # for whom bytes wait
-        self._unsent = 0                        # ... so many in all
-        self._unsent_budget = unsent_budget
-        self._stalls = Deadlines()              # when to look whether they have taken any
-        self._dropped = Repeats(log, "miner.slow")
+        self._lingering: deque[tuple[float, Peer]] = deque()       # by deadline; may have ended before
+        self._slow = SlowPeers(unsent_budget)
         self._is_reading = True
         self._stops_at: float | None = None
 
@@ -158,7 +112,7 @@ class Reactor:
         has_mail = False
         for key, events in ready:
             owner = key.data
-            if isinstance(owner, _Peer):
+            if isinstance(owner, Peer):
                 try:
                     if events & EVENT_WRITE:
                         self._flush(owner)
@@ -177,14 +131,15 @@ class Reactor:
         if has_mail:
             for item in self.mailbox.drain():
                 self._obey(item)
-        self._acceptor.turn(now)
-        if now >= self._dialler.due:
+        if now >= self._acceptor.due:
+            self._acceptor.turn(now)
+        if now >= self._dialler.deadlines.first:
             for missed in self._dialler.expire(now):
                 self._conclude(missed)
         self._end_lingering(now)
-        if now >= self._stalls.first:
-            self._end_stalled(now)
-        self._dropped.flush(now)
+        if now >= self._slow.due:
+            for peer, reason in self._slow.look(self._peers, now):
+                self._drop(peer, reason)
         for inbox, bag in self._bags:           # last, so that the reactor sleeps when the workers wake
             if bag:
                 inbox.put(FromReactor(tuple(bag)))
@@ -195,7 +150,7 @@ class Reactor:
         times = [self._lingering[0][0]] if self._lingering else []
         if self._stops_at is not None:
             times.append(self._stops_at)
-        until = min(*times, self._acceptor.resumes_at, self._dialler.due, self._stalls.first)
+        until = min(*times, self._acceptor.due, self._dialler.deadlines.first, self._slow.due)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -204,7 +159,7 @@ class Reactor:
         conn_id = next(self._conn_ids)
         _, bag = self._bags[next(self._visits) % len(self._bags)]
         bag.append(Opened(conn_id, kind, visitor.peer))
-        self._adopt(_Peer(conn_id, visitor.sock, visitor.ip, bag))
+        self._adopt(Peer(conn_id, visitor.sock, visitor.ip, bag))
 
     def _conclude(self, outcome: Reached | Missed | None) -> None:
         """Tell the worker what became of its dial, if that is known."""
@@ -216,16 +171,16 @@ class Reactor:
             return
         conn_id = next(self._conn_ids)
         bag.append(Connected(outcome.order.dial_id, conn_id, outcome.peer))
-        self._adopt(_DialledPeer(conn_id, outcome.sock, outcome.ip, bag))
+        self._adopt(DialledPeer(conn_id, outcome.sock, outcome.ip, bag))
 
-    def _adopt(self, peer: _Peer) -> None:
+    def _adopt(self, peer: Peer) -> None:
         self._peers[peer.conn_id] = peer
         try:
             self._watch(peer)
         except OSError as exc:                  # the kernel's own bound on what epoll watches
             self._lose(peer, exc.strerror or "cannot be watched")
 
-    def _read(self, peer: _Peer) -> None:
+    def _read(self, peer: Peer) -> None:
         try:
             data = peer.sock.recv(READ_SIZE)
         except BlockingIOError:
@@ -241,7 +196,7 @@ class Reactor:
             if peer.unread > UNREAD_LIMIT:
                 self._watch(peer)
 
-    def _ended(self, peer: _Peer) -> None:
+    def _ended(self, peer: Peer) -> None:
         """The peer sends no more.
 
         A machine that came to us may have shut down only its sending side, as health checks do: its worker closes once
@@ -260,12 +215,12 @@ class Reactor:
             self._close(peer)
         self._watch(peer)
 
-    def _lose(self, peer: _Peer, reason: str) -> None:
+    def _lose(self, peer: Peer, reason: str) -> None:
         """It is over: close first, tell its worker later, unless that knows."""
         if self._forget(peer) and not peer.is_closing:
             peer.bag.append(Gone(peer.conn_id, reason))
 
-    def _forget(self, peer: _Peer) -> bool:
+    def _forget(self, peer: Peer) -> bool:
         """Close the socket; False if that was done before."""
         if self._peers.pop(peer.conn_id, None) is None:
             return False
@@ -274,12 +229,12 @@ class Reactor:
                 self._selector.unregister(peer.sock)
         peer.sock.close()
         if peer.unsent is not None:
-            self._settle(peer, len(peer.unsent))
+            self._slow.settle(peer, len(peer.unsent))
         if not peer.is_dialled:
             self._acceptor.left(peer.ip)
         return True
 
-    def _watch(self, peer: _Peer) -> None:
+    def _watch(self, peer: Peer) -> None:
         """Bring the selector in line with what is wanted of `peer` now.
 
         A socket that nothing is wanted of is taken out: epoll would report its hang-up over and over.
@@ -337,11 +292,11 @@ class Reactor:
             if peer is not None and not peer.is_closing:
                 self._close(peer)
 
-    def _send(self, peer: _Peer, data: bytes) -> None:
+    def _send(self, peer: Peer, data: bytes) -> None:
         """Send what the kernel takes and keep the rest, in order."""
         if peer.unsent is not None:
             peer.unsent += data
-            self._unsent += len(data)
+            self._slow.unsent += len(data)
         else:
             try:
                 sent = peer.sock.send(data)
@@ -352,34 +307,17 @@ class Reactor:
                 return
             if sent == len(data):
                 return
-            self._wait_for(peer, data[sent:])
+            self._slow.add(peer, data[sent:], self.beat)
+            self._watch(peer)
         if len(peer.unsent or b"") > peer.room and not peer.is_full and not peer.is_closing:
             peer.is_full = True
             peer.bag.append(Full(peer.conn_id))
             self._watch(peer)
-        if self._unsent > self._unsent_budget:
-            self._relieve()
+        if self._slow.is_over_budget:
+            for slow, reason in self._slow.excess():
+                self._drop(slow, reason)
 
-    def _wait_for(self, peer: _Peer, rest: bytes) -> None:
-        """Bytes wait for a peer for whom none did."""
-        peer.unsent = bytearray(rest)
-        self._unsent += len(rest)
-        self._slow[peer.conn_id] = peer
-        peer.moved_at = self.beat
-        if not peer.is_timed:
-            peer.is_timed = True
-            self._stalls.enter(self.beat + STALLED_S, peer.conn_id)
-        self._watch(peer)
-
-    def _settle(self, peer: _Peer, count: int) -> None:
-        """So many of the bytes that waited for a peer do not wait any more."""
-        self._unsent -= count
-        unsent = peer.unsent
-        if unsent is not None and len(unsent) == count:
-            peer.unsent = None
-            del self._slow[peer.conn_id]
-
-    def _flush(self, peer: _Peer) -> None:
+    def _flush(self, peer: Peer) -> None:
         """There is room in the kernel again."""
         unsent = peer.unsent
         if unsent is None:
@@ -392,7 +330,7 @@ class Reactor:
             self._lose(peer, exc.strerror or "send failed")
             return
         peer.moved_at = self.beat
-        self._settle(peer, sent)
+        self._slow.settle(peer, sent)
         if peer.unsent is not None:
             del unsent[:sent]
         if peer.is_full and len(peer.unsent or b"") <= peer.room // 2:
@@ -406,39 +344,16 @@ class Reactor:
         else:
             self._watch(peer)
 
-    # --- peers that do not read ---------------------------------------------------------------------------------------
-
-    def _end_stalled(self, now: float) -> None:
-        """Drop those that have taken nothing for STALLED_S. A burst alone, however large, is no reason."""
-        for _, conn_id in self._stalls.take(now):
-            peer = self._peers.get(conn_id)
-            if peer is None:
-                continue
-            if peer.unsent is None:
-                peer.is_timed = False
-            elif now - peer.moved_at >= STALLED_S:
-                self._drop(peer, f"took nothing for {STALLED_S:.0f} s")
-            else:
-                self._stalls.enter(peer.moved_at + STALLED_S, conn_id)
-
-    def _relieve(self) -> None:
-        """Too many bytes wait in all. First go those that are most over their room, then those that stand longest."""
-        while self._slow and self._unsent > self._unsent_budget:
-            self._drop(max(self._slow.values(), key=_burden), "too many bytes wait for all peers together")
-
-    def _drop(self, peer: _Peer, reason: str) -> None:
-        unsent = len(peer.unsent or b"")
-        if peer.is_dialled:
-            say(log, logging.WARNING, "upstream.slow", conn=peer.conn_id, peer=peer.ip, unsent=unsent, reason=reason)
-        else:
-            self._dropped.add(self.beat, conn=peer.conn_id, peer=peer.ip, unsent=unsent, reason=reason)
+    def _drop(self, peer: Peer, reason: str) -> None:
+        """The peer does not read: an end without goodbye."""
+        self._slow.say_dropped(peer, reason, self.beat)
         with suppress(OSError):                 # the kernel too shall forget what it holds for this one
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._lose(peer, "too slow")
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _close(self, peer: _Peer) -> None:
+    def _close(self, peer: Peer) -> None:
         """Close once all is out, at the latest after LINGER_S."""
         peer.is_closing = True
         self._lingering.append((self.beat + LINGER_S, peer))
@@ -447,7 +362,7 @@ class Reactor:
         else:
             self._hang_up(peer)
 
-    def _hang_up(self, peer: _Peer) -> None:
+    def _hang_up(self, peer: Peer) -> None:
         """All is out: say goodbye and wait for the peer's.
 
         To close with bytes unread would be a reset, at which some systems throw the last answers away unread.
@@ -480,8 +395,3 @@ class Reactor:
         for peer in list(self._peers.values()):
             if not peer.is_closing:
                 self._close(peer)
-
-
-def _burden(peer: _Peer) -> tuple[int, float]:
-    """Who is dropped first: the larger, the sooner."""
-    return max(0, len(peer.unsent or b"") - peer.room), -peer.moved_at

@@ -23,16 +23,20 @@ class Repeats:
         self._count = 0
         self._fields: dict[str, object] = {}
         self._silent_until = -math.inf
+        self.due = math.inf
+        """When `flush` has something to say; `inf` for nothing."""
 
     def add(self, now: float, **fields: object) -> None:
         """It happened; of several that are said together, the last one's `fields` are shown."""
         self._count += 1
         self._fields = fields
+        self.due = self._silent_until
         self.flush(now)
 
     def flush(self, now: float) -> None:
         """Say what was counted, unless the last line is too fresh."""
-        if self._count and now >= self._silent_until:
+        if now >= self.due:
             say(self._log, logging.WARNING, self._event, count=self._count, **self._fields)
             self._count = 0
+            self.due = math.inf
             self._silent_until = now + REPEAT_S
