@@ -306,7 +306,7 @@ def test_a_v1_machine_is_turned_away_too(tmp_path, nodes):
 
 def test_every_thread_that_works_is_watched_and_those_that_wait_for_disk_or_node_are_given_time(tmp_path, nodes):
     with running(tmp_path, *nodes[:2]) as daemon:
-        limits = {beat.name: (beat.slow_s, beat.hangs_s) for beat in daemon.beats()}
+        limits = {thread.name: thread.limits for thread in daemon.watchdog.threads}
         threads = set(daemon._threads)
     assert {name for name, (_, hangs_s) in limits.items() if hangs_s >= 300} == {
         "ledger", "journal", "submit-0", "submit-1"}

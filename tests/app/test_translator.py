@@ -287,12 +287,13 @@ def test_shares_that_a_hanging_upstream_holds_are_answered_before_it_ends(tmp_pa
     assert (translator.counts().pending, translator.counts().unconfirmed) == (0, 32)
 
 
-def test_threads_have_names_and_those_that_hang_are_told(tmp_path):
+def test_threads_have_names_and_are_watched(tmp_path):
     before = {thread.name for thread in threading.enumerate()}
     with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
         names = {thread.name for thread in threading.enumerate()} - before
         assert {"resolver", "worker-1"} <= names
-        assert set(translator.hanging(1e12)) == {"reactor", "resolver", "worker-0", "worker-1", "ledger"}
+        assert {thread.name for thread in translator.watchdog.threads} == {
+            "reactor", "resolver", "worker-0", "worker-1", "ledger"}
 
 
 def test_a_second_translator_on_one_data_dir_is_refused(tmp_path):

@@ -20,7 +20,6 @@ from warppool.app.notify import Notifier
 from warppool.app.patience import Patience, Stopped
 from warppool.app.service import Service
 from warppool.app.summary import Summary
-from warppool.app.watch import Watch
 from warppool.app.wiring import Daemon
 from warppool.bitcoin.address import is_guarded
 from warppool.errors import ConfigError
@@ -181,7 +180,6 @@ def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
-    watch = Watch()
     fed_at, is_ready, waits_for, status = now, False, "", ""
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
     while not service.has_failed.is_set():
@@ -205,7 +203,7 @@ def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
         if wanted_stop.take_asking():
             service.ask_nodes()
         now = time.monotonic()
-        watch.look(service.beats(), now)
+        service.watchdog.look(now)
         service.relieve()
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from warppool.app.certificate import Certificate
 from warppool.app.connector import ListenAddress
@@ -27,9 +27,10 @@ from warppool.app.options import StratumConfig
 from warppool.app.patience import Patience, impatient
 from warppool.app.summary import Summary
 from warppool.app.translatoroptions import MachinesConfig
-from warppool.app.watch import Beat, hanging, patient, prompt
-from warppool.ledger.thread import PATIENCE_S, LedgerThread
+from warppool.app.watch import Watchdog
+from warppool.ledger.thread import LedgerThread
 from warppool.ledger.url import open_ledger
+from warppool.loop import Watched
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, WorkerStats
 from warppool.net.limits import connection_cap
@@ -54,6 +55,10 @@ STOP_S = 4.5
 """How long a stop takes at most, whatever hangs: what is left then ends with the process."""
 
 
+class Runs(Watched, Protocol):
+    """A thread that serves: its body, and what the watchdog sees of it."""
+
+    def run(self) -> None: ...
 
 class Service(ABC):
     """A program as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
@@ -72,6 +77,7 @@ class Service(ABC):
         self.listeners: list[Listener] = []
         self.certificate: Certificate | None = None
         self._undo: list[Callable[[], None]] = []   # what to close when the constructor fails or the program ends
+        self.watchdog = Watchdog()
         self._threads: dict[str, threading.Thread] = {}
         self._stop_by = math.inf                    # monotonic: a stop waits for no thread beyond it
         self.is_hanging = False                     # threads are left after `stop`
@@ -107,10 +113,6 @@ class Service(ABC):
     @abstractmethod
     def _stop_behind(self) -> None:
         """The workers are at their end; the books are still open."""
-
-    @abstractmethod
-    def _beats(self) -> list[Beat]:
-        """The last turns of the threads beside reactor, workers and ledger."""
 
     @property
     def ports(self) -> str:
@@ -170,11 +172,11 @@ class Service(ABC):
 
     def start(self) -> None:
         """Start every thread; `is_ready` follows."""
-        self._spawn("ledger", self._ledger.run)
+        self._start(self._ledger)
         self._start_behind()
         for worker in self._workers:
-            self._spawn(f"worker-{worker.index}", worker.run)
-        self._spawn("reactor", self._reactor.run)
+            self._start(worker)
+        self._start(self._reactor)
         self._start_before()
 
     def reload(self) -> None:
@@ -194,7 +196,13 @@ class Service(ABC):
         if self.certificate is not None:
             self.certificate.look(now)
 
+    def _start(self, thread: Runs) -> None:
+        """Start a thread that serves, under the eyes of the watchdog."""
+        self.watchdog.add(thread)
+        self._spawn(thread.name, thread.run)
+
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
+        """Start a thread that does one thing and ends."""
         self._threads[name] = spawn(name, run, self._died)
 
     def _died(self, name: str) -> None:
@@ -209,19 +217,13 @@ class Service(ABC):
             inbox.put(Ask(reply))
         return _collect(reply, len(self._inboxes), timeout_s)
 
-    def beats(self) -> list[Beat]:
-        """The last turn of every thread that is watched; for the main thread."""
-        return [prompt("reactor", self._reactor.beat), *self._beats(),
-                *(prompt(f"worker-{worker.index}", worker.beat) for worker in self._workers),
-                patient("ledger", self._ledger.beat, PATIENCE_S)]
-
     def relieve(self) -> None:
         """While a commit of the books hangs: refuse the shares that have waited too long; for the main thread."""
         self._ledger.relieve()
 
     def hanging(self, now: float) -> list[str]:
         """The names of threads that have not turned for too long, by the monotonic clock: they starve the watchdog."""
-        return hanging(self.beats(), now)
+        return self.watchdog.hanging(now)
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ from warppool.app.service import Service
 from warppool.app.summary import Summary
 from warppool.app.translatorconfig import LEDGER_URL, read_translator_config
 from warppool.app.translatoroptions import TranslatorConfig
-from warppool.app.watch import Beat, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Refusals, Shares
 from warppool.net.resolver import Resolver
@@ -89,7 +88,7 @@ class Translator(Service):
     # --- running ------------------------------------------------------------------------------------------------------
 
     def _start_behind(self) -> None:
-        self._spawn("resolver", self._resolver.run)
+        self._start(self._resolver)
 
     def _start_before(self) -> None:
         self._spawn("scout", self._scout.run)
@@ -101,9 +100,6 @@ class Translator(Service):
     def _stop_behind(self) -> None:
         self._resolver.stop()
         self._join(["resolver"])
-
-    def _beats(self) -> list[Beat]:
-        return [prompt("resolver", self._resolver.beat)]
 
     # --- what people read ---------------------------------------------------------------------------------------------
 

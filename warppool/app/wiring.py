@@ -18,7 +18,6 @@ from warppool.app.patience import Patience
 from warppool.app.service import JOIN_S, Service
 from warppool.app.summary import Summary
 from warppool.app.unpaid import UnpaidNames
-from warppool.app.watch import Beat, patient, prompt
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.url import open_reader
@@ -58,9 +57,6 @@ NODES_S = 2.0
 
 JOURNAL_S = 1.2
 """How long a stop waits for the disk of the block journal, which is given 1 s for its last fsyncs."""
-
-NODE_BEAT_LIMIT_S = 60.0
-"""The thread of a node may stand in a call of 20 s before it turns again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +197,13 @@ class Daemon(Service):
             say(log, logging.INFO, "key.loaded", public_key=public_key(self.config.secrets.sv2_static_priv_key))
 
     def _start_behind(self) -> None:
-        self._spawn("journal", self._journal.run)
-        self._spawn("submitter", self._submitter.run)
+        self._start(self._journal)
+        self._start(self._submitter)
 
     def _start_before(self) -> None:
-        self._spawn("jobs", self._job_maker.run)
-        for submitter in self._submitters:
-            self._spawn(_thread_of(submitter), submitter.run)
-        for source in self._sources:
-            self._spawn(source.name, source.run)
+        self._start(self._job_maker)
+        for thread in (*self._submitters, *self._sources):
+            self._start(thread)
         self._spawn("missing", self._missing.run)
 
     def _broadcast(self, job: Job) -> None:
@@ -233,12 +227,6 @@ class Daemon(Service):
         for source in self._sources:
             if isinstance(source, RpcSource):
                 source.ask_now()
-
-    def _beats(self) -> list[Beat]:
-        return [prompt("jobs", self._job_maker.beat), prompt("submitter", self._submitter.beat),
-                patient("journal", self._journal.beat, self._journal.timeout_s),
-                *(patient(_thread_of(each), each.beat, each.timeout_s) for each in self._submitters),
-                *(prompt(source.name, source.beat, NODE_BEAT_LIMIT_S) for source in self._sources)]
 
     # --- what people read ---------------------------------------------------------------------------------------------
 
@@ -301,7 +289,7 @@ class Daemon(Service):
         for source in self._sources:
             if isinstance(source, RegtestSource):
                 source.stop()
-        names = [_thread_of(submitter) for submitter in self._submitters]
+        names = [submitter.name for submitter in self._submitters]
         self._join(names)
         for submitter in self._submitters:
             submitter.stop()
@@ -311,10 +299,6 @@ class Daemon(Service):
 def plan_of(pool: PoolConfig) -> CoinbasePlan:
     """What the pool puts into its coinbases, by which templates are measured."""
     return CoinbasePlan(pool.payout_script, pool.coinbase_tag.encode())
-
-
-def _thread_of(submitter: RpcSubmitter) -> str:
-    return submitter.name.replace("node-", "submit-")
 
 
 def _age(since: float | None, now: float) -> object:

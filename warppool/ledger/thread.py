@@ -24,6 +24,7 @@ from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.sqlite import CommitInDoubt
+from warppool.loop import patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
 from warppool.threads import STOP
@@ -104,6 +105,8 @@ class LedgerThread:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.name = "ledger"
+        self.limits = patient(PATIENCE_S)
         self.beat = monotonic()
         self.rows = 0
         self.commits = 0

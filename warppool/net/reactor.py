@@ -20,6 +20,7 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
+from warppool.loop import prompt
 from warppool.net.acceptor import Acceptor, Visitor
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.inbox import (
@@ -69,6 +70,8 @@ class Reactor:
     def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *, max_connections: int,
                  max_per_ip: int = 0, unsent_budget: int = UNSENT_BUDGET) -> None:
         self.mailbox: Mailbox[ReactorItem] = Mailbox()
+        self.name = "reactor"
+        self.limits = prompt()
         self.beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.mailbox, EVENT_READ)

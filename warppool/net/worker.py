@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from warppool.events import BlockFound, Connection, Dial, Event, Now, ShareAccepted
+from warppool.loop import prompt
 from warppool.net.clients import Client, UpstreamClient
 from warppool.net.dials import STOPPING, Dials
 from warppool.net.hasher import Hasher
@@ -79,6 +80,8 @@ class Worker(ShareSteps):
         super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit()), hasher, inbox,
                          record, awaits_records=awaits_records)
         self.index = index
+        self.name = f"worker-{index}"
+        self.limits = prompt()
         self._connect = connect
         self._refused = refused
         self._hear = hear

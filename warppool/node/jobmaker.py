@@ -17,6 +17,7 @@ from typing import Any
 
 from warppool.bitcoin.hashes import to_display
 from warppool.events import Now
+from warppool.loop import prompt
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.template import Template
 from warppool.node.choice import EndWork, Mine, NodeChoice, Note, Rules, Step
@@ -57,6 +58,8 @@ class JobMaker:
                  names: Sequence[str] = ("node-0",), rules: Rules | None = None,
                  end_work: Callable[[], None] = _nothing, best: Callable[[int | None], None] = _nothing,
                  clock: Callable[[], float] = time.monotonic, unix: Callable[[], float] = time.time) -> None:
+        self.name = "jobs"
+        self.limits = prompt()
         self.beat = clock()
         self.answered_at: float | None = None
         self.template_at: float | None = None

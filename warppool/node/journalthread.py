@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
+from warppool.loop import patient
 from warppool.node.journal import Entry, Journal, Told
 from warppool.say import say
 from warppool.threads import STOP
@@ -76,10 +77,11 @@ class Unkept:
 class JournalThread:
     """Owns `journal` from `run` on. `inbox` takes Keep, Note, Forget, SetAside, STOP; answers go to `submitter`.
 
-    `beat` is the monotonic time of the last step, infinite while nothing is to be done; one step may take `timeout_s`.
+    `beat` is the monotonic time of the last step, infinite while nothing is to be done.
     """
 
-    timeout_s = DISK_TIMEOUT_S
+    name = "journal"
+    limits = patient(DISK_TIMEOUT_S)
 
     def __init__(self, journal: Journal, submitter: queue.Queue[Any], *,
                  monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -30,6 +30,7 @@ from warppool.bitcoin.coinbase import (
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import NodeError
 from warppool.events import Now
+from warppool.loop import prompt
 from warppool.mining.template import Template, Tip
 from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.kernel import ChainTip, Kernel
@@ -40,6 +41,7 @@ log = logging.getLogger("warppool")
 
 FLUSH_EVERY = 1000              # blocks that a killed process has to replay at most; a flush takes some 40 ms
 TEMPLATE_EVERY_S = 0.2          # regtest finds blocks faster than miners can be told of them
+TURN_LIMIT_S = 60.0             # for the watchdog: to open a kernel with many blocks, or to flush it, takes long
 LONGEST_WAIT_S = 5.0            # so that `beat` shows a living thread
 _FIRST_PAUSE_S = 0.5            # before the kernel is opened again, doubled up to LONGEST_WAIT_S
 STOP_PATIENCE_S = 1.0           # for the backlog at a stop; the journal keeps the rest for the next start
@@ -69,6 +71,7 @@ class RegtestSource:
     ) -> None:
         self.inbox: queue.Queue[Any] = queue.Queue()        # SubmitBlock, DropBlock (which it need not hear), STOP
         self.name = f"node-{node}"
+        self.limits = prompt(TURN_LIMIT_S)
         self.beat = now().monotonic                         # monotonic seconds; read by the watchdog
         self.is_misplaced = False
         self.trouble = ""                                   # why there is no template now

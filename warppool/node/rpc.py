@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
+from warppool.loop import prompt
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
 from warppool.mining.template import NTIME_MAX, Template, Tip
 from warppool.node.bell import Bell
@@ -31,6 +32,7 @@ log = logging.getLogger("warppool")
 REFRESH_S = 25.0            # how old a template may get; below 30 s, so that it comes before a fresh job is due
 ANSWERS_PER_AGE = 4         # answers of an idle node within the time after which it counts as silent
 CALL_TIMEOUT_S = 20.0       # a small machine needs seconds for its first template
+TURN_LIMIT_S = 60.0         # for the watchdog: the thread may stand in some calls before it turns again
 FACTS_TIMEOUT_S = 2.0       # for what a template does not tell of its tip: a new tip must not wait long for it
 AGAIN_S = 1.0               # until a node is asked again that is not up yet: it is found within 2 s
 SAME_TIP_TURN_S = 1.0       # the shortest time from template to template on one tip, whatever the node sends
@@ -72,6 +74,7 @@ class RpcSource:
         call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
         self.name = f"node-{node}"
+        self.limits = prompt(TURN_LIMIT_S)
         self._node = node
         self._network = network
         self._plan = plan

@@ -16,6 +16,7 @@ from typing import Any
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
+from warppool.loop import patient
 from warppool.node.chainview import ChainView
 from warppool.node.httpline import NodeHungUp
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock
@@ -43,8 +44,7 @@ class RpcSubmitter:
 
     STOP on the inbox lets every block before it have one try; `stop` ends a call that runs as well, and all tries.
     Outcomes go out when they are new: `BURIED` comes last, after `ACCEPTED` or `SIDE`, and nothing comes after it or
-    after `REFUSED`. `beat` is the monotonic time of the last step, infinite while nothing is to be done; one step may
-    take `timeout_s`.
+    after `REFUSED`. `beat` is the monotonic time of the last step, infinite while nothing is to be done.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class RpcSubmitter:
         submit_timeout_s: float = SUBMIT_TIMEOUT_S,
         lookup_timeout_s: float = LOOKUP_TIMEOUT_S,
     ) -> None:
-        self.name = f"node-{node}"
+        self.name = f"submit-{node}"
+        self.limits = patient(max(submit_timeout_s, lookup_timeout_s))
+        self._node_name = f"node-{node}"
         self.inbox: queue.Queue[Any] = queue.Queue()
         self.beat = math.inf
-        self.timeout_s = max(submit_timeout_s, lookup_timeout_s)
         self._node = node
         self._outcomes = outcomes
         self._clock = clock or SystemClock()
@@ -134,7 +135,7 @@ class RpcSubmitter:
                 case Step.ASK_PARENT:
                     self._ask_parent(case)
         except Exception:                       # unforeseen: this block is tried again, the others go on
-            log.exception("event=block.failed node=%s hash=%s", self.name, to_display(case.block.block_hash))
+            log.exception("event=block.failed node=%s hash=%s", self._node_name, to_display(case.block.block_hash))
             self._blocks.troubled(case, self._clock.monotonic())
 
     def _submit(self, case: Case) -> None:
@@ -226,7 +227,7 @@ class RpcSubmitter:
             self._outcomes.put(NodeHeard(self._node, self._view.height))
         if self._view.missing and now - self._said_missing_at >= SAY_MISSING_EVERY_S:
             self._said_missing_at = now
-            say(log, logging.WARNING, "node.unseen", node=self.name, missing=",".join(self._view.missing),
+            say(log, logging.WARNING, "node.unseen", node=self._node_name, missing=",".join(self._view.missing),
                 blocks=len(self._blocks), meaning="what becomes of our blocks at this node cannot be seen",
                 cure="let our user call these: see the node's rpcwhitelist")
 
@@ -241,7 +242,7 @@ class RpcSubmitter:
         is_old_news = case.has_complained or (case.is_taken and case.told is not None and not is_new)
         level = logging.DEBUG if is_old_news else logging.WARNING
         case.has_complained = case.has_complained or not is_old_news
-        say(log, level, "block.delayed", node=self.name, hash=to_display(case.block.block_hash), reason=reason)
+        say(log, level, "block.delayed", node=self._node_name, hash=to_display(case.block.block_hash), reason=reason)
 
 
 def _plain_word(answer: object) -> str:

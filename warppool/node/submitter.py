@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from warppool.bitcoin.hashes import to_display
 from warppool.events import ShareAccepted
+from warppool.loop import prompt
 from warppool.net.inbox import NotRecorded
 from warppool.node.items import (
     BestNode,
@@ -91,6 +92,8 @@ class Submitter:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inbox = inbox          # Found, Outcome, HasBlock, NodeHeard, BestNode, Kept, Unkept, Settle, STOP
+        self.name = "submitter"
+        self.limits = prompt()
         self.beat = monotonic()                             # monotonic seconds; read by the watchdog
         self._journal = journal
         self._nodes = tuple(nodes)
