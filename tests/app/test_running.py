@@ -11,7 +11,6 @@ import pytest
 
 from tests.app.otherkeys import POOL, TRANSLATOR
 from tests.app.test_changes import KEY, nodes, pool_of, rpc, translator_of
-from warppool.app import running as module
 from warppool.app.changes import changes_between
 from warppool.app.running import FILE_NAME, read_running, running_toml, write_running
 from warppool.errors import ConfigError
@@ -74,7 +73,7 @@ def test_a_disk_that_refuses_leaves_the_old_one(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(module.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="No space"):
         write_running(tmp_path, pool_of({"log": {"level": "debug"}}))
     assert (tmp_path / FILE_NAME).read_text() == before and os.listdir(tmp_path) == [FILE_NAME]

@@ -413,7 +413,7 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 data_dir, job_maker, inbox = Path(sys.argv[1]), queue.Queue(), queue.Queue()
 source = RegtestSource(0, data_dir, job_maker, inbox, flush_every=int(sys.argv[2]))
 journal = JournalThread(Journal(data_dir / "blocks"), inbox)
-submitter = Submitter(inbox, journal, [NodeInbox(source.inbox, True)], RecordingBooks())
+submitter = Submitter(inbox, journal, {0: NodeInbox(source.inbox, True)}, RecordingBooks())
 submitter.replay()
 threads = [threading.Thread(target=each, daemon=True) for each in (journal.run, submitter.run, source.run)]
 for thread in threads:
@@ -455,7 +455,7 @@ def test_a_killed_process_comes_back_to_the_same_chain(tmp_path: Path, flush_eve
     inbox: queue.Queue[Any] = queue.Queue()
     source = RegtestSource(0, tmp_path, job_maker, inbox)
     journal = JournalThread(Journal(tmp_path / "blocks"), inbox)
-    submitter = Submitter(inbox, journal, [NodeInbox(source.inbox, True)], RecordingBooks())
+    submitter = Submitter(inbox, journal, {0: NodeInbox(source.inbox, True)}, RecordingBooks())
     submitter.replay()
     threads = [threading.Thread(target=each) for each in (submitter.run, source.run, journal.run)]
     for thread in threads:

@@ -33,7 +33,7 @@ from warppool.node.items import (
     Verdict,
 )
 from warppool.node.journal import Journal
-from warppool.node.journalthread import JournalThread
+from warppool.node.journalthread import JournalThread, Kept
 from warppool.node.kernel import ChainTip
 from warppool.node.regtest import make_template
 from warppool.node.submitter import NodeInbox, Submitter
@@ -69,7 +69,7 @@ class Rig:
         self.clock = Clock()
         inbox: queue.Queue[Any] = queue.Queue()
         self.journal = JournalThread(Journal(data_dir / "blocks"), inbox, monotonic=self.clock)
-        self.submitter = Submitter(inbox, self.journal, self.inboxes, self.books,
+        self.submitter = Submitter(inbox, self.journal, dict(enumerate(self.inboxes)), self.books,
                                    unix=lambda: 1_700_000_123.5, monotonic=self.clock)
         self.replayed = self.submitter.replay()
 
@@ -534,7 +534,7 @@ def test_a_fault_in_one_turn_does_not_end_the_thread(rig: Rig, caplog: pytest.Lo
     block = found()
     with running(rig) as submitter:
         submitter.inbox.put(Found(block, None))
-        submitter.inbox.put(Outcome(block.block_hash, 99, Verdict.ACCEPTED, ""))        # of a node that is not there
+        submitter.inbox.put(Kept(None))         # type: ignore[arg-type]
         assert submitter.settle(PATIENCE_S)
         submitter.inbox.put(Outcome(block.block_hash, 0, Verdict.ACCEPTED, ""))
         assert submitter.settle(PATIENCE_S)
@@ -549,3 +549,83 @@ def test_a_stop_refuses_the_shares_that_are_not_safe(rig: Rig, monkeypatch: pyte
         submitter.inbox.put(Found(block, rig.replies))
         assert submitter.settle(PATIENCE_S)
     assert rig.replies.get_nowait() == NotRecorded(((block.share.conn_id, block.share.share_id),))
+
+
+# --- other nodes ------------------------------------------------------------------------------------------------------
+
+def reconfigure(rig: Rig, *numbers: int) -> None:
+    """From now on the nodes are those of these numbers."""
+    while len(rig.inboxes) <= max(numbers):
+        rig.inboxes.append(NodeInbox(queue.Queue(), False))
+    rig.submitter.reconfigure({number: rig.inboxes[number] for number in numbers})
+    rig.turn()
+
+
+def test_a_node_that_is_added_gets_every_block_that_waits(rig: Rig) -> None:
+    first, second = found(5), found(6)
+    rig.found(first, second)
+    rig.outcome(first, Verdict.ACCEPTED)
+    reconfigure(rig, 0, 1)
+    assert [(each.block_hash, each.is_replay, each.is_known) for each in rig.handed(1)] == [
+        (first.block_hash, True, False), (second.block_hash, True, False)]
+    rig.handed(0)
+    rig.found(third := found(7))
+    assert [each.block_hash for each in (*rig.handed(0), *rig.handed(1))] == [third.block_hash] * 2
+
+
+def test_a_node_that_is_gone_gets_no_block_and_is_not_waited_for(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, (False, False))
+    rig.found(block := found())
+    rig.handed(1)
+    rig.outcome(block, Verdict.ACCEPTED)
+    rig.outcome(block, Verdict.BURIED)
+    assert rig.submitter._open
+    reconfigure(rig, 0)
+    assert not rig.submitter._open, "the other one was all that the entry waited for"
+    rig.found(found(6))
+    assert rig.handed(1) == []
+
+
+def test_what_a_node_says_after_it_is_gone_is_not_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(tmp_path, (False, False))
+    rig.found(block := found())
+    reconfigure(rig, 0)
+    events(caplog)
+    rig.turn(Outcome(block.block_hash, 1, Verdict.BURIED, ""), HasBlock(block.block_hash, 1), NodeHeard(1, 99),
+             BestNode(1))
+    assert events(caplog) == [] and rig.submitter._open
+    assert rig.submitter._best_node is None
+
+
+def test_a_block_that_all_remaining_nodes_refuse_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(tmp_path, (False, False))
+    rig.found(block := found())
+    rig.outcome(block, Verdict.REFUSED, "high-hash", node=0)
+    assert rig.submitter._open
+    reconfigure(rig, 0)
+    assert not rig.submitter._open and "block.set_aside" in events(caplog)
+
+
+def test_no_order_of_reloads_loses_a_block_that_nobody_has_buried(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.found(block := found())
+    for numbers in ((1,), (2, 1), (2,), (0, 3), (0,)):
+        reconfigure(rig, *numbers)
+        assert block.block_hash in rig.submitter._open
+    assert len([each for each in rig.handed(0) if each.block_hash == block.block_hash]) == 2, "at first, and come back"
+    assert [entry.block_hash for entry in Journal(tmp_path / "blocks").load()] == [block.block_hash]
+
+
+def test_a_replay_tells_nothing_twice_whatever_place_a_node_has_now(tmp_path: Path, caplog: pytest.LogCaptureFixture
+                                                                    ) -> None:
+    rig = Rig(tmp_path)
+    reconfigure(rig, 0, 4)
+    rig.found(block := found())
+    rig.outcome(block, Verdict.ACCEPTED, node=4)
+    again = Rig(tmp_path)
+    reconfigure(again, 4, 0)
+    events(caplog)
+    again.outcome(block, Verdict.ACCEPTED, node=4)
+    assert "block.accepted" not in events(caplog)
+    again.outcome(block, Verdict.ACCEPTED, node=0)
+    assert "block.accepted" in events(caplog)

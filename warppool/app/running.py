@@ -6,8 +6,6 @@ the file at its start and after each SIGHUP, and reads it never.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +15,7 @@ from warppool.app.reading import read_toml
 from warppool.app.translatorconfig import either_of
 from warppool.app.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
-from warppool.files import open_own, sync_folder
+from warppool.files import replace_file
 
 FILE_NAME: Final = "running.toml"
 
@@ -54,19 +52,7 @@ def data_dir_of(config: Config | TranslatorConfig) -> Path:
 
 def write_running(data_dir: Path, config: Config | TranslatorConfig) -> None:
     """Put the document into `data_dir`, whole or not at all, and wait for the disk; OSError."""
-    path, new = data_dir / FILE_NAME, data_dir / (FILE_NAME + ".new")
-    try:
-        descriptor = open_own(new, os.O_WRONLY | os.O_TRUNC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(running_toml(config).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except OSError:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
-    sync_folder(data_dir)
+    replace_file(data_dir / FILE_NAME, running_toml(config).encode())
 
 
 def read_running(data_dir: Path) -> Config | TranslatorConfig | None:

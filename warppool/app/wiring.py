@@ -130,7 +130,7 @@ class Daemon(Service):
             inboxes.append(self._build_node(number, node, outcomes))
         assert config.pool.data_dir is not None
         self._journal = JournalThread(Journal(config.pool.data_dir / "blocks"), outcomes)
-        self._submitter = Submitter(outcomes, self._journal, inboxes, LedgerBooks(self._ledger_inbox))
+        self._submitter = Submitter(outcomes, self._journal, dict(enumerate(inboxes)), LedgerBooks(self._ledger_inbox))
         self._start_ids = StartIds(config.pool.data_dir)
         self._missing = self._build_missing(config.pool, config.ledger.url)
 

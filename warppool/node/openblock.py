@@ -6,6 +6,7 @@ It changes under the submitter's hands alone (node/submitter.py), which knows wh
 from __future__ import annotations
 
 import queue
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -64,9 +65,9 @@ class OpenBlock:
         """True if the node has told that it has the block."""
         return self.latest.get(node) in (Verdict.ACCEPTED, Verdict.SIDE)
 
-    def is_lost(self, nodes: int) -> bool:
-        """True if every one of so many nodes refuses it."""
-        return len(self.latest) == nodes and self.best is Verdict.REFUSED
+    def is_lost(self, nodes: Collection[int]) -> bool:
+        """True if every one of the nodes, by their numbers, refuses it, and no node that was there before took it."""
+        return self.best is Verdict.REFUSED and all(number in self.latest for number in nodes)
 
 
 def make_entry(block: BlockFound, unix: float) -> Entry:

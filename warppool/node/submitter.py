@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -74,7 +74,7 @@ class Settle:
 
 
 class Submitter:
-    """The thread's state and its inbox; `nodes` stand in the order of their numbers.
+    """The thread's state and its inbox; `nodes` are known by their numbers.
 
     `inbox` is also where `journal` answers. Stopping, in this order: the workers end; `settle` proves that their blocks
     are handed on; the nodes end and report what they have flushed; STOP goes to `inbox`; the journal ends after this
@@ -85,7 +85,7 @@ class Submitter:
         self,
         inbox: queue.Queue[Any],
         journal: JournalThread,
-        nodes: Sequence[NodeInbox],
+        nodes: Mapping[int, NodeInbox],
         books: Books,
         *,
         unix: Callable[[], float] = time.time,
@@ -96,7 +96,7 @@ class Submitter:
         self.limits = prompt()
         self.beat = monotonic()                             # monotonic seconds; read by the watchdog
         self._journal = journal
-        self._nodes = tuple(nodes)
+        self._nodes = dict(nodes)
         self._books = books
         self._unix = unix
         self._monotonic = monotonic
@@ -104,7 +104,7 @@ class Submitter:
         self._unsafe: dict[bytes, OpenBlock] = {}           # a part of `_open`, in the order of the finds
         self._unkept: set[bytes] = set()                    # blocks that the disk refused
         self._found_at = 0.0                                # Unix: of the newest entry; entries never share a time
-        self._states = tuple(NodeState(self.beat) for _ in self._nodes)
+        self._states = {number: NodeState(self.beat) for number in self._nodes}
         self._best_node: int | None = None                  # by its number; None while nobody has told
         self._sweep_at = self.beat + SWEEP_EVERY_S
 
@@ -126,6 +126,23 @@ class Submitter:
         if entries:
             say(log, logging.INFO, "journal.replayed", blocks=len(entries), directory=self._journal.directory)
         return len(entries)
+
+    def reconfigure(self, nodes: Mapping[int, NodeInbox]) -> None:
+        """From now on these are the nodes: a new one gets every open block, and one that is gone is not waited for."""
+        added = nodes.keys() - self._nodes.keys()
+        gone = self._nodes.keys() - nodes.keys()
+        self._nodes = dict(nodes)
+        now = self._monotonic()
+        self._states = {number: self._states.get(number) or NodeState(now) for number in nodes}
+        if self._best_node in gone:
+            self._best_node = None
+        for block in self._open.values():
+            for number in gone:
+                block.final.pop(number, None)       # should it come back, it is asked anew
+            if block.entry.is_whole:
+                for number in sorted(added):
+                    self._hand_to(number, block, is_replay=True)
+        self._sweep()
 
     def settle(self, timeout_s: float) -> bool:
         """Any thread: wait until all that was put before is handed on; False if that takes longer."""
@@ -195,11 +212,11 @@ class Submitter:
                 self._outcome(item)
             case HasBlock(block_hash, node):
                 self._node_has(block_hash, node)
-            case NodeHeard(node, height):
-                self._states[node].height = height if height is not None else self._states[node].height
-                self._states[node].heard_at = self._monotonic()
+            case NodeHeard(node, height) if self._has_heard(node):
+                if height is not None:
+                    self._states[node].height = height
             case BestNode(node):
-                self._best_node = node
+                self._best_node = node if node in self._nodes else None
                 self._sweep()
             case Kept(hashes):
                 self._kept(hashes)
@@ -262,9 +279,14 @@ class Submitter:
             say(log, logging.CRITICAL, "block.stranded", height=entry.height, hash=to_display(entry.block_hash),
                 template=entry.template_id, reason="only the node that made its template has its transactions")
             return False
-        for number, node in enumerate(self._nodes):
-            node.inbox.put(SubmitBlock(entry.block_hash, entry.height, entry.data, is_replay, block.is_at(number)))
+        for number in self._nodes:
+            self._hand_to(number, block, is_replay)
         return True
+
+    def _hand_to(self, number: int, block: OpenBlock, is_replay: bool) -> None:
+        entry = block.entry
+        self._nodes[number].inbox.put(
+            SubmitBlock(entry.block_hash, entry.height, entry.data, is_replay, block.is_at(number)))
 
     # What the journal says.
 
@@ -302,13 +324,21 @@ class Submitter:
 
     def _node_has(self, block_hash: bytes, node: int) -> None:
         """A node took the block. What an embedded chain has, it forgets with this process, until it has flushed."""
-        self._states[node].heard_at = self._monotonic()
-        if (block := self._open.get(block_hash)) is not None and not self._nodes[node].is_embedded:
+        block = self._open.get(block_hash)
+        if self._has_heard(node) and block is not None and not self._nodes[node].is_embedded:
             self._make_safe(block)
+
+    def _has_heard(self, node: int) -> bool:
+        """A node answered; False for the last words of one that was removed."""
+        if node not in self._nodes:
+            return False
+        self._states[node].heard_at = self._monotonic()
+        return True
 
     def _outcome(self, outcome: Outcome) -> None:
         block = self._open.get(outcome.block_hash)
-        self._states[outcome.node].heard_at = self._monotonic()
+        if not self._has_heard(outcome.node):
+            return
         if block is None:
             self._outcome_of_buried(outcome)
             return
@@ -335,7 +365,7 @@ class Submitter:
     def _tell(self, block: OpenBlock, told: Told) -> None:
         """Log what a node says of the block each time it changes, and let the journal hold it."""
         block.tell(told)
-        _say_outcome(told, block.entry.block_hash, block.is_lost(len(self._nodes)), height=block.entry.height)
+        _say_outcome(told, block.entry.block_hash, block.is_lost(self._nodes), height=block.entry.height)
         self._journal.inbox.put(Note(block.entry.block_hash, told))
 
     def _outcome_of_buried(self, outcome: Outcome) -> None:
@@ -354,13 +384,13 @@ class Submitter:
     def _close_if_final(self, block: OpenBlock) -> None:
         """Let the entry go if the rule of node/retention.py lets it; set aside what every node refused."""
         block_hash, height = block.entry.block_hash, block.entry.height
-        if is_lost(block.final, len(self._nodes)):
+        if is_lost(block.final, self._nodes):
             self._give_up(block)
             self._journal.inbox.put(SetAside(block.entry))
         elif may_leave(height, block.final, self._states, self._best_node, self._monotonic()):
             self._give_up(block)
             self._journal.inbox.put(Forget(block_hash))
-            for number, node in enumerate(self._nodes):
+            for number, node in self._nodes.items():
                 if number not in block.final:
                     node.inbox.put(DropBlock(block_hash))
 
