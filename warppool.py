@@ -7,7 +7,7 @@ name in the same folder, so the import below finds the package even though this 
 
 import sys
 
-from warppool.app.cli import main
+from warppool.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from warppool.app.cli import main
+from warppool.commands.cli import main
 from warppool.sv1.resume import ResumableSessions
 
 KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSession", "ServerChannel",

@@ -66,7 +66,7 @@ def profile_threads(folder: Path) -> None:
 
 def run_inside(folder: Path, arguments: list[str]) -> int:
     """The daemon's own process: note the names of its threads, or profile them."""
-    from warppool.app.cli import main as warppool
+    from warppool.commands.cli import main as warppool
 
     if (folder / "calls").exists():
         profile_threads(folder)

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from warppool.app.shares import write_shares
+from warppool.commands.shares import write_shares
 from warppool.events import ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.reader import Reader

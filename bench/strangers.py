@@ -2,7 +2,7 @@
 
     python -m bench.strangers --flood subscribe --v1-port 3333 --v2-port 34254 --key HEX --seconds 60
 
-`bench.floods` starts it as a process of its own; `tests/app/test_floods.py` uses the floods within a test.
+`bench.floods` starts it as a process of its own; `tests/service/test_floods.py` uses the floods within a test.
 """
 
 from __future__ import annotations

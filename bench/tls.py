@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from warppool.app.democert import self_signed
+from warppool.commands.democert import self_signed
 from warppool.events import Event, Now, Send
 from warppool.net.tls import TlsConnection, new_context
 

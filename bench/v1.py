@@ -30,7 +30,7 @@ from typing import Any
 from bench.command import choose, print_medians
 from bench.node import TRANSACTIONS
 from bench.server import PYTHON, BenchFailed, Server
-from warppool.app.democert import self_signed
+from warppool.commands.democert import self_signed
 
 Figures = dict[str, float]
 

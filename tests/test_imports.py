@@ -18,7 +18,8 @@ CORE = {"errors", "limits", "transport", "events", "bitcoin", "mining", "noise",
 RANKS = {name: rank for rank, names in enumerate((
     ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"], ["bitcoin"],
     ["mining"], ["noise"], ["sv1", "sv2"],
-    ["translate"], ["net"], ["node"], ["ledger"], ["app"])) for name in names}
+    ["translate"], ["net"], ["node"], ["ledger"], ["miner"], ["config"],
+    ["service"], ["commands"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 
 NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "time", "os", "random", "secrets",
@@ -26,7 +27,7 @@ NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "ti
                "say", "threads", "loop", "files"}
 NOT_IN_NET = {"sv1", "sv2", "translate"}        # net moves bytes and knows no message
 DOORS = {"nacl": {"warppool/noise/primitives.py"}, "pbk": {"warppool/node/kernel.py"},
-         "cryptography": {"warppool/app/democert.py"}}
+         "cryptography": {"warppool/commands/democert.py"}}
 
 
 class Import(NamedTuple):
@@ -100,7 +101,7 @@ def test_the_house_keeps_its_rules():
 
 @pytest.mark.parametrize(("path", "source", "words"), [
     ("sv2/server.py", "import asyncio\n", "asyncio"),
-    ("app/run.py", "from asyncio import run\n", "asyncio"),
+    ("service/run.py", "from asyncio import run\n", "asyncio"),
     ("bitcoin/hashes.py", "import socket\n", "the core imports socket"),
     ("mining/job.py", "def f():\n    from time import time\n", "the core imports time"),
     ("noise/transport.py", "import os.path\n", "the core imports os"),
@@ -114,12 +115,13 @@ def test_the_house_keeps_its_rules():
     ("sv2/messages/common.py", "from ...net import worker\n", "sv2 imports net, which stands below it"),
     ("sv2/server.py", "import warppool.sv1.server\n", "sv2 imports sv1, which stands below it"),
     ("net/worker.py", "from warppool.sv2.connection import Sv2Connection\n", "net imports sv2"),
-    ("ledger/sqlite.py", "from warppool.app.config import Config\n", "ledger imports app, which stands below it"),
+    ("ledger/sqlite.py", "from warppool.config.pool import Config\n", "ledger imports config, which stands below it"),
     ("threads.py", "from warppool.bitcoin import hashes\n", "threads imports bitcoin, which stands below it"),
     ("noise/cipherstate.py", "import nacl.bindings\n", "nacl has one door, warppool/noise/primitives.py"),
-    ("app/demo.py", "import pbk\n", "pbk has one door, warppool/node/kernel.py"),
-    ("app/certificate.py", "from cryptography import x509\n", "cryptography has one door, warppool/app/democert.py"),
-    ("app/check.py", "import requests\n", "requests is no dependency"),
+    ("commands/demo.py", "import pbk\n", "pbk has one door, warppool/node/kernel.py"),
+    ("service/certificate.py", "from cryptography import x509\n",
+     "cryptography has one door, warppool/commands/democert.py"),
+    ("commands/check.py", "import requests\n", "requests is no dependency"),
 ])
 def test_a_planted_violation_is_found(tmp_path, path, source, words):
     planted = tmp_path / "warppool" / path
@@ -134,7 +136,7 @@ def test_a_planted_violation_is_found(tmp_path, path, source, words):
     ("sv2/server.py", "from warppool.mining import channel\nfrom .codec import decode\nfrom .. import errors\n"),
     ("noise/primitives.py", "import nacl.bindings\n"),
     ("node/kernel.py", "def f():\n    import pbk\n"),
-    ("app/wiring.py", "import os, queue\nfrom warppool.net import reactor\nfrom warppool.sv2 import connection\n"),
+    ("service/pool.py", "import os, queue\nfrom warppool.net import reactor\nfrom warppool.sv2 import connection\n"),
 ])
 def test_what_the_rules_allow_passes(tmp_path, path, source):
     planted = tmp_path / "warppool" / path

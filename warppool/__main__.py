@@ -2,7 +2,7 @@
 
 import sys
 
-from warppool.app.cli import main
+from warppool.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

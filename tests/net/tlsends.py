@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.net.lines import LineConnection
-from warppool.app.democert import self_signed
+from warppool.commands.democert import self_signed
 from warppool.events import Close, Event, Now, Send
 from warppool.net.tls import TlsConnection, new_context
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "warppool"
 def called() -> set[str]:
     """The methods in `rpc.call("METHOD", ...)` and `rpc.ask("METHOD", ...)`, and all that a look-up may use."""
     found = set()
-    for path in [*(PACKAGE / "node").glob("*.py"), PACKAGE / "app/check.py"]:
+    for path in [*(PACKAGE / "node").glob("*.py"), PACKAGE / "commands/check.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
                     and node.func.attr in ("call", "ask") and node.args and isinstance(node.args[0], ast.Constant)):

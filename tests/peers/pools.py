@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.app.byhand import HandMiner
-from tests.app.process import WARPPOOL, PoolProcess, environ
 from tests.peers.bitcoind import Bitcoind
 from tests.peers.foreign_v1 import Machine
-from warppool.app.link import PoolUrl
-from warppool.app.miner import CpuMiner
+from tests.service.byhand import HandMiner
+from tests.service.process import WARPPOOL, PoolProcess, environ
 from warppool.bitcoin.hashes import to_display
+from warppool.miner.cpu import CpuMiner
+from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import public_key
 
 SECRET = bytes(range(1, 33))

@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-from tests.app.byhand import HandMiner
-from tests.app.process import ADDRESS, PoolProcess
 from tests.peers.bcoin_node import (
     MATURE,
     OP_TRUE_ADDRESS,
@@ -26,10 +24,12 @@ from tests.peers.bcoin_node import (
     judge_by_kernel,
     skip_unless_installed,
 )
-from warppool.app.link import PoolUrl
-from warppool.app.miner import CpuMiner
+from tests.service.byhand import HandMiner
+from tests.service.process import ADDRESS, PoolProcess
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.transaction import whole_transaction
+from warppool.miner.cpu import CpuMiner
+from warppool.miner.link import PoolUrl
 from warppool.node.rpc import REFRESH_S
 from warppool.noise.primitives import public_key
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.process import PoolProcess
 from tests.peers.bitcoind import Bitcoind, RpcError, skip_unless_installed, until
 from tests.peers.pools import by_hand, write_config
+from tests.service.process import PoolProcess
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.ledger.url import open_reader
 

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from tests.app.process import PoolProcess
 from tests.peers.bitcoind import Bitcoind, is_same_tip, skip_unless_installed
 from tests.peers.pools import accepted, by_hand, ports, until, when_mined, write_config
+from tests.service.process import PoolProcess
 from warppool.bitcoin.hashes import from_display, to_display
 
 pytestmark = pytest.mark.peer

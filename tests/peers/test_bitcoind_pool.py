@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.app.process import PoolProcess
 from tests.peers.bcoin_node import MATURE
 from tests.peers.bitcoind import PRIVATE_SIGNET, Bitcoind, skip_unless_installed
 from tests.peers.pools import accepted, by_hand, machine, mining, run_check, until, when_mined, write_config
+from tests.service.process import PoolProcess
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.node.calls import METHODS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.app.process import PoolProcess
 from tests.peers.bitcoind import OP_TRUE_ADDRESSES, Bitcoind, is_same_tip, skip_unless_installed
 from tests.peers.pools import FOREIGN, accepted, by_hand, until, write_config
+from tests.service.process import PoolProcess
 from warppool.bitcoin.hashes import from_display, to_display
 
 pytestmark = pytest.mark.peer

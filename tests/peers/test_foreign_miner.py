@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.process import PATIENCE_S, WARPPOOL, PoolProcess, environ, write_config
 from tests.peers import foreign_miner
 from tests.peers.foreign_miner import ROLLABLE, Channel, Connection, Share, dsha, target_of
+from tests.service.process import PATIENCE_S, WARPPOOL, PoolProcess, environ, write_config
 
 pytestmark = pytest.mark.peer
 pbk = pytest.importorskip("pbk", reason="libbitcoinkernel is not installed: pip install 'warppool[regtest]'")
 
-KEYGEN = f'(umask 077; "{sys.executable}" -c "from warppool.app.cli import keygen; raise SystemExit(keygen())"'
+KEYGEN = f'(umask 077; "{sys.executable}" -c "from warppool.commands.cli import keygen; raise SystemExit(keygen())"'
 PAYOUT = bytes.fromhex("0014751e76e8199196d454941c45d1b3a323f1433bd6")      # the script of BIP173's example key
 SUBSIDY = 50 * 10**8
 BLOCKS = 10

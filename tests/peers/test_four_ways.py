@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.app.process import ADDRESS, PATIENCE_S, WARPPOOL, PoolProcess, environ
 from tests.peers import foreign_miner, foreign_v1
 from tests.peers.bcoin_node import (
     MATURE,
@@ -27,9 +26,10 @@ from tests.peers.bcoin_node import (
     judge_by_kernel,
     skip_unless_installed,
 )
-from warppool.app.democert import self_signed
+from tests.service.process import ADDRESS, PATIENCE_S, WARPPOOL, PoolProcess, environ
 from warppool.bitcoin.hashes import to_display
 from warppool.bitcoin.transaction import whole_transaction
+from warppool.commands.democert import self_signed
 from warppool.noise.primitives import public_key
 
 pytestmark = pytest.mark.peer

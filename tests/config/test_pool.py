@@ -1,0 +1,417 @@
+"""Configuration: every way to get it wrong has one line that says so, and what is right comes out typed."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from warppool.bitcoin.address import script_of
+from warppool.config.options import Address, Config
+from warppool.config.pool import read_config, unserved
+from warppool.config.reading import default_data_dir
+from warppool.errors import ConfigError
+from warppool.mining.job import MAX_TAG_SIZE
+
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+POOL = f'[pool]\nnetwork = "regtest"\npayout_address = "{ADDRESS}"\ndata_dir = "data"\n'
+KEY = "07" * 32
+SECRETS = f'sv2_static_priv_key_hex = "{KEY}"\n'
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write both files, read them as the daemon would."""
+
+    def write_and_read(text: str = POOL, secrets: str | None = SECRETS, environ: dict[str, str] | None = None,
+                       mode: int = 0o600, with_secrets: bool = True) -> Config:
+        (tmp_path / "warppool.toml").write_text(text, encoding="utf-8")
+        if secrets is not None:
+            path = tmp_path / "secrets.toml"
+            path.write_text(secrets, encoding="utf-8")
+            path.chmod(mode)
+        return read_config(tmp_path / "warppool.toml", environ or {}, with_secrets=with_secrets)
+
+    return write_and_read
+
+
+def words_of(error: pytest.ExceptionInfo[ConfigError], tmp_path: Path) -> str:
+    words = str(error.value)
+    assert words.isprintable(), "one line, and nothing that a terminal would obey"
+    return words.replace(f"{tmp_path}/", "")
+
+
+# --- what is right ----------------------------------------------------------------------------------------------------
+
+def test_the_least_file_gives_every_default(read, tmp_path):
+    config = read()
+    assert config.pool.network == "regtest"
+    assert config.pool.payout_script == script_of(ADDRESS, "regtest")
+    assert config.pool.coinbase_tag == "/warppool/"
+    assert config.pool.data_dir == tmp_path / "data"
+    assert config.pool.server_id == 0
+    assert config.stratum.listen == (Address("::", 3333),)
+    assert config.stratum.tls_listen == ()
+    assert config.stratum.tls_cert == tmp_path / "fullchain.pem"
+    assert config.stratum.tls_key == tmp_path / "privkey.pem"
+    assert config.stratum.sv2_listen == (Address("::", 34254),)
+    assert config.stratum.sv2_spec_listen == ()
+    assert (config.stratum.extranonce2_size, config.stratum.workers) == (8, 1)
+    assert (config.stratum.max_connections, config.stratum.max_per_ip, config.stratum.idle_timeout_s) == (0, -1, 600)
+    assert config.difficulty.start == Decimal(1024)
+    assert (config.difficulty.min, config.difficulty.max) == (Decimal("0.001"), 0)
+    assert config.difficulty.shares_per_minute == Decimal(12)
+    (node,) = config.nodes
+    assert (node.source, node.url, node.user, node.password) == ("rpc", "http://127.0.0.1:8332", "", "")
+    assert node.cookie_file == Path("/var/lib/bitcoind/.cookie")
+    assert (config.ledger.url, config.ledger.durability) == ("sqlite:///shares.db", "commit")
+    assert config.ledger.path == tmp_path / "data/shares.db"
+    assert config.log.level == "info"
+    assert config.secrets.sv2_static_priv_key == bytes.fromhex(KEY)
+
+
+def test_what_the_file_says_is_taken(read, tmp_path):
+    config = read(POOL + """
+        coinbase_tag = "äö"
+        server_id = 255
+        [stratum]
+        listen = []
+        tls_listen = ["127.0.0.1:4333", "[::1]:4333"]
+        tls_cert = "/etc/ssl/chain.pem"
+        sv2_listen = ["0.0.0.0:0", "0.0.0.0:0"]
+        workers = 3
+        [difficulty]
+        start = 1e-9
+        min = 4.6e-10
+        max = 7
+        [[node]]
+        source = "regtest"
+        [[node]]
+        url = "http://[::1]:18443/"
+        user = "alice"
+        [[node]]
+        url = "http://node:18443"
+        cookie_file = "cookie"
+        [ledger]
+        url = "sqlite:////srv/books.db"
+        durability = "none"
+        [log]
+        level = "debug"
+    """, SECRETS + 'node_passwords = ["hunter2"]')
+    assert config.pool.coinbase_tag == "äö"
+    assert config.stratum.listen == ()
+    assert config.stratum.tls_listen == (Address("127.0.0.1", 4333), Address("::1", 4333))
+    assert config.stratum.tls_cert == Path("/etc/ssl/chain.pem")
+    assert config.stratum.sv2_listen == (Address("0.0.0.0", 0), Address("0.0.0.0", 0))
+    assert config.difficulty.start == Decimal("1e-9"), "exactly as written, through no float"
+    assert config.difficulty.max == Decimal(7)
+    assert [node.source for node in config.nodes] == ["regtest", "rpc", "rpc"]
+    assert [node.password for node in config.nodes] == ["", "hunter2", ""]
+    assert config.nodes[2].cookie_file == tmp_path / "cookie"
+    assert config.ledger.path == Path("/srv/books.db")
+    assert config.log.level == "debug"
+
+
+def test_addresses_print_as_they_are_written():
+    assert str(Address("::", 3333)) == "[::]:3333"
+    assert str(Address("0.0.0.0", 80)) == "0.0.0.0:80"
+
+
+def test_secrets_are_not_in_what_a_traceback_would_print(read):
+    config = read(POOL + '[[node]]\nuser = "alice"', SECRETS + 'node_passwords = ["hunter2"]')
+    assert "hunter2" not in repr(config)
+    assert KEY not in repr(config)
+    assert repr(bytes.fromhex(KEY)) not in repr(config)
+
+
+@pytest.mark.parametrize(("text", "keys"), [
+    ("", ()),
+    ('[stratum]\ntls_listen = ["[::]:1"]\nsv2_spec_listen = ["[::]:2"]', ("stratum.sv2_spec_listen",)),
+])
+def test_a_listener_that_nothing_serves_yet_is_named(read, text, keys):
+    assert unserved(read(POOL + text)) == keys
+
+
+@pytest.mark.parametrize(("lines", "limit"), [
+    ("", 600), ("shares_per_minute = 200", 600), ("shares_per_minute = 1000", 3000), ("max_shares_per_minute = 0", 0),
+    ("max_shares_per_minute = 36", 36), ("shares_per_minute = 1000\nmax_shares_per_minute = 0", 0)])
+def test_the_limit_on_shares_follows_the_wanted_ones_where_it_is_not_set(read, lines, limit):
+    assert read(POOL + f"[difficulty]\n{lines}").difficulty.max_shares_per_minute == limit
+
+
+@pytest.mark.parametrize(("tag", "used", "is_cut"), [
+    ("t" * 50, "t" * 50, False), ("t" * 51, "t" * 50, True), ("é" * 27, "é" * 25, True),
+    ("t" * 49 + "é", "t" * 49, True)])
+def test_a_tag_of_the_release_before_is_cut_between_two_characters(read, tag, used, is_cut):
+    pool = read(POOL + f"coinbase_tag = '{tag}'").pool
+    assert (pool.coinbase_tag, pool.is_tag_cut) == (used, is_cut)
+
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+def test_the_environment_wins_over_the_file(read, tmp_path):
+    config = read(POOL, environ={
+        "WARPPOOL__POOL__COINBASE_TAG": "7", "WARPPOOL__POOL__SERVER_ID": "9", "WARPPOOL__POOL__DATA_DIR": "other",
+        "WARPPOOL__STRATUM__SV2_LISTEN": '["127.0.0.1:1"]', "WARPPOOL__DIFFICULTY__START": "0.5",
+        "WARPPOOL__NODE__URL": "http://n:1", "WARPPOOL": "x", "WARPPOOL_REQUIRE_PEERS": "1",
+    })
+    assert (config.pool.coinbase_tag, config.pool.server_id) == ("7", 9)
+    assert config.pool.data_dir == tmp_path / "other"
+    assert config.ledger.path == tmp_path / "other/shares.db"
+    assert config.stratum.sv2_listen == (Address("127.0.0.1", 1),)
+    assert config.difficulty.start == Decimal("0.5")
+    assert config.nodes[0].url == "http://n:1"
+
+
+@pytest.mark.parametrize(("variable", "value", "words"), [
+    ("WARPPOOL__POOL__NETWORK", "mainnet", 'holds "mainnet": it takes main, testnet4, signet or regtest'),
+    ("WARPPOOL__STRATUM__WORKERS", "two", 'holds "two": it takes a whole number, 1 to 32, written as in TOML'),
+    ("WARPPOOL__STRATUM__WORKERS", "2\nx = 3", r'holds "2\nx = 3": it takes a whole number, 1 to 32, written'),
+    ("WARPPOOL__STRATUM__WORKERS", "0", "holds 0: it takes a whole number, 1 to 32"),
+    ("WARPPOOL__DIFFICULTY__MIN", "1e99999999999999999999",
+     'holds "1e99999999999999999999": it takes a number, 1e-10 to 1e30, written as in TOML'),
+    ("WARPPOOL__POOL__PAYOUT_ADDRESS", MAIN_ADDRESS, f": '{MAIN_ADDRESS}' is an address for main, not for regtest: "
+     "give an address for regtest"),
+    ("WARPPOOL__STRATUM__WORKER", "1", "is not known: did you mean workers?"),
+    ("WARPPOOL__STRATUMS__WORKERS", "1", "is not known: did you mean [stratum]?"),
+    ("WARPPOOL__POOL", "1", "is not known: did you mean"),
+    ("WARPPOOL__SECRETS__NODE_PASSWORDS", "[]", "is not known: secrets do not go into the environment: put it into a "
+     "file, and name that by WARPPOOL__SECRETS__NODE_PASSWORDS_FILE"),
+    ("WARPPOOL__SECRETS__PASSWORD_FILE", "/x", "did you mean WARPPOOL__SECRETS__NODE_PASSWORDS_FILE?"),
+    ("WARPPOOL__POOL__NETWORK_FILE", "/none/x", "/none/x: cannot be read: No such file or directory: name a file"),
+    ("WARPPOOL__SECRETS__NODE_PASSWORDS_FILE", "", "is empty: it takes the path of a file"),
+])
+def test_a_wrong_variable_is_named(read, tmp_path, variable, value, words):
+    with pytest.raises(ConfigError) as error:
+        read(environ={variable: value})
+    said = words_of(error, tmp_path)
+    assert said.startswith(variable)
+    assert words in said
+
+
+def test_a_variable_that_could_mean_several_nodes_is_refused(read):
+    with pytest.raises(ConfigError, match=r"WARPPOOL__NODE__URL could mean any of 2 \[\[node\]\]"):
+        read(POOL + "[[node]]\n[[node]]\n", environ={"WARPPOOL__NODE__URL": "http://n:1"})
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("text", "words"), [
+    # not a file of ours
+    ("[pool", "warppool.toml: is not TOML: "),
+    ("x = 0x" + "f" * 9999, "warppool.toml: x is not known: "),
+    ("x = " + "[" * 9999, "warppool.toml: is not TOML: "),
+    # unknown
+    ("[pol]\n", "warppool.toml: pol is not known: did you mean [pool]?"),
+    ("coinbase_tag = 1", "warppool.toml: coinbase_tag is not known: did you mean pool.coinbase_tag?"),
+    (POOL + 'payout_adress = "x"', "warppool.toml: pool.payout_adress is not known: did you mean payout_address?"),
+    (POOL + 'listen = ["[::]:1"]', "warppool.toml: pool.listen is not known: did you mean stratum.listen?"),
+    (POOL + 'cookie_file = "x"', "warppool.toml: pool.cookie_file is not known: did you mean cookie_file in [[node]]?"),
+    (POOL + '"\\u001b[31m" = 1', r'warppool.toml: pool."\u001b[31m" is not known: did you mean '),
+    (POOL + f'sv2_static_priv_key_hex = "{KEY}"',
+     "warppool.toml: pool.sv2_static_priv_key_hex is not known: it belongs into secrets.toml"),
+    (f'node_passwords = ["{KEY}"]', "warppool.toml: node_passwords is not known: it belongs into secrets.toml"),
+    ("[[upstream]]\n" + POOL, "warppool.toml: has an [[upstream]], so it is for `warppool translate`"),
+    # wrong shape
+    ("pool = 3", "warppool.toml: pool holds 3: it takes a table, headed [pool]"),
+    (POOL + "[node]\n", "warppool.toml: node holds a table: it takes tables, each headed [[node]]"),
+    ("node = []\n" + POOL, "warppool.toml: node holds []: it takes tables, each headed [[node]]"),
+    ("node = [1]\n" + POOL, "warppool.toml: node holds [1]: it takes tables, each headed [[node]]"),
+    # missing
+    ("", "warppool.toml: pool.payout_address is missing: it takes an address of the network"),
+    # [pool]
+    ('[pool]\nnetwork = "mainnet"', 'warppool.toml: pool.network holds "mainnet": it takes main, testnet4, signet or'),
+    ("[pool]\nnetwork = 1", "warppool.toml: pool.network holds 1: it takes main, testnet4, signet or regtest"),
+    ("[pool]\npayout_address = ''", 'pool.payout_address holds "": it takes an address of the network'),
+    ("[pool]\npayout_address = 'foo'", "toml: pool.payout_address: 'foo' has a wrong checksum: give an address"),
+    (f"[pool]\npayout_address = '{ADDRESS}'", "is an address for regtest, not for main: give an address for main"),
+    (POOL + f"coinbase_tag = '{'é' * 28}'", f"it takes text of at most {MAX_TAG_SIZE} bytes"),
+    (POOL + r'coinbase_tag = "a\nb"', r'pool.coinbase_tag holds "a\nb": it takes text of at most 50 bytes'),
+    (POOL + "server_id = 256", "pool.server_id holds 256: it takes a whole number, 0 to 255"),
+    (POOL + "server_id = -1", "pool.server_id holds -1: it takes a whole number, 0 to 255"),
+    (POOL + "server_id = true", "pool.server_id holds true: it takes a whole number, 0 to 255"),
+    (POOL + "server_id = 1.0", "pool.server_id holds 1.0: it takes a whole number, 0 to 255"),
+    (POOL + "server_id = 0x" + "f" * 5000, "it takes a whole number, 0 to 255"),
+    (POOL.replace('"data"', '""'), 'pool.data_dir holds "": it takes a path'),
+    (POOL.replace('"data"', "7"), "pool.data_dir holds 7: it takes a path"),
+    # [stratum]
+    (POOL + "[stratum]\nlisten = '[::]:1'", 'stratum.listen holds "[::]:1": it takes a list of addresses'),
+    (POOL + "[stratum]\nlisten = [3333]", "stratum.listen holds [3333]: it takes a list of addresses"),
+    (POOL + "[stratum]\nlisten = ['3333']", 'stratum.listen holds ["3333"]: one item holds \'3333\': it takes an'),
+    (POOL + "[stratum]\nlisten = ['[::]:65536']", 'holds \'[::]:65536\': it takes an address with a port of 0 to'),
+    (POOL + f"[stratum]\nlisten = ['[::]:{'1' * 5000}']", "it takes a list of addresses"),
+    (POOL + "[stratum]\nlisten = ['[::]:-1']", "it takes an address with a port of 0 to 65535"),
+    (POOL + "[stratum]\nlisten = ['localhost:3333']", 'holds \'localhost:3333\': it takes an IP address and no name'),
+    (POOL + "[stratum]\nlisten = [':3333']", "it takes an IP address and no name"),
+    (POOL + "[stratum]\nlisten = [':::3333']", "an IPv6 address stands in brackets"),
+    (POOL + "[stratum]\nlisten = ['[127.0.0.1]:3333']", "an IPv6 address stands in brackets, and no other does"),
+    (POOL + "[stratum]\nextranonce2_size = 3", "extranonce2_size holds 3: it takes 4 or 8"),
+    (POOL + "[stratum]\nextranonce2_size = 6", "extranonce2_size holds 6: it takes 4 or 8"),
+    (POOL + "[stratum]\nextranonce2_size = true", "extranonce2_size holds true: it takes 4 or 8"),
+    (POOL + "[stratum]\nextranonce2_size = 9", "extranonce2_size holds 9: it takes 4 or 8"),
+    (POOL + "[stratum]\nworkers = 0", "stratum.workers holds 0: it takes a whole number, 1 to 32"),
+    (POOL + "[stratum]\nworkers = '2'", 'stratum.workers holds "2": it takes a whole number, 1 to 32'),
+    (POOL + "[stratum]\nmax_connections = -1", "stratum.max_connections holds -1: it takes a whole number, 0 to"),
+    (POOL + "[stratum]\nmax_per_ip = 0.5", "stratum.max_per_ip holds 0.5: it takes a whole number, -1 to"),
+    (POOL + "[stratum]\nidle_timeout_s = 0", "stratum.idle_timeout_s holds 0: it takes a whole number, 1 to 86400"),
+    (POOL + "[stratum]\ntls_cert = []", "stratum.tls_cert holds []: it takes a path"),
+    (POOL + "[stratum]\nlisten = ['[::]:34254']",
+     'stratum.sv2_listen holds "[::]:34254": stratum.listen takes "[::]:34254" already, and each needs a port of its'),
+    (POOL + "[stratum]\nsv2_listen = ['0.0.0.0:3333']", 'stratum.listen takes "[::]:3333" already'),
+    (POOL + "[stratum]\nlisten=[]\nsv2_listen = ['127.0.0.1:1', '0.0.0.0:1']", 'takes "127.0.0.1:1" already'),
+    (POOL + "[stratum]\nlisten=[]\nsv2_listen = ['[::1]:1', '[0:0::1]:1']", 'takes "[::1]:1" already'),
+    (POOL + "[stratum]\nlisten = []\nsv2_listen = []", "stratum.sv2_listen holds []: without any listener nobody can"),
+    # [difficulty]
+    (POOL + "[difficulty]\nstart = 0", "difficulty.start holds 0: it takes a number, 1e-10 to 1e30"),
+    (POOL + "[difficulty]\nstart = inf", "difficulty.start holds Infinity: it takes a number, 1e-10 to 1e30"),
+    (POOL + "[difficulty]\nmin = nan", "difficulty.min holds NaN: it takes a number, 1e-10 to 1e30"),
+    (POOL + "[difficulty]\nmin = false", "difficulty.min holds false: it takes a number, 1e-10 to 1e30"),
+    (POOL + "[difficulty]\nmin = '1'", 'difficulty.min holds "1": it takes a number, 1e-10 to 1e30'),
+    (POOL + "[difficulty]\nmax = -1", "difficulty.max holds -1: it takes a number, 1e-10 to 1e30, or 0"),
+    (POOL + "[difficulty]\nmax_shares_per_minute = 35", "difficulty.max_shares_per_minute holds 35: it takes 0, for no "
+     "limit, or at least 3 x difficulty.shares_per_minute, 36.0: fewer are chance"),
+    (POOL + "[difficulty]\nmin = 2\nmax = 1", "difficulty.max holds 1: it takes 0, for no limit, or at least"),
+    (POOL + "[difficulty]\nshares_per_minute = 0", "shares_per_minute holds 0: it takes a number, 0.01 to 6000"),
+    # [[node]]
+    (POOL + "[[node]]\nsource = 'tdp'", 'node.source holds "tdp": tdp comes with a later version; until then it takes'),
+    (POOL + "[[node]]\nsource = 'core'", 'node.source holds "core": it takes rpc or regtest'),
+    (POOL + "[[node]]\n[[node]]\nsource = 1", "node[1].source holds 1: it takes rpc or regtest"),
+    (POOL + "[[node]]\nurl = 'https://n:1'", 'node.url holds "https://n:1": it takes http://HOST:PORT'),
+    (POOL + "[[node]]\nurl = 'http://n'", 'node.url holds "http://n": it takes http://HOST:PORT'),
+    (POOL + "[[node]]\nurl = 'http://n:0'", 'node.url holds "http://n:0": it takes http://HOST:PORT'),
+    (POOL + "[[node]]\nurl = 'http://n:x'", 'node.url holds "http://n:x": it takes http://HOST:PORT'),
+    (POOL + "[[node]]\nurl = 'http://n:1/a b'", 'node.url holds "http://n:1/a b": it takes http://HOST:PORT'),
+    (POOL + "[[node]]\nurl = 1", "node.url holds 1: it takes http://HOST:PORT"),
+    (POOL + "[[node]]\nuser = 1", "node.user holds 1: it takes text"),
+    (POOL + "[[node]]\nuser = 'a'\ncookie_file = '/c'", 'node.cookie_file holds "/c": it takes either cookie_file or'),
+    (POOL + "[[node]]\nurl = 'http://A:1'\n[[node]]\nurl = 'http://a:1/'", 'node[1].url holds "http://a:1/": that node '
+     "stands there twice, and nodes are known by their URL: remove one of the two"),
+    (POOL + "[[node]]\nsource = 'regtest'\n[[node]]\nsource = 'regtest'",
+     'node[1].source holds "regtest": one embedded chain is all that data_dir holds'),
+    (f"[pool]\npayout_address = '{MAIN_ADDRESS}'\n[[node]]\nsource = 'regtest'",
+     'node.source holds "regtest": the embedded chain mines only network = "regtest", and pool.network is main'),
+    # [ledger], [log]
+    (POOL + "[ledger]\nurl = 'postgresql://u:p@x/y'", "which this version cannot use yet: it may be sqlite:///"),
+    (POOL + "[ledger]\nurl = 'shares.db'", "warppool.toml: ledger.url is 'shares.db': it may be sqlite:///shares.db"),
+    (POOL + "[ledger]\nurl = 'sqlite:///'", "ledger.url is 'sqlite:///': it may be sqlite:///shares.db"),
+    (POOL + "[ledger]\nurl = 1", "warppool.toml: ledger.url holds 1: it takes sqlite:///FILE"),
+    (POOL + "[ledger]\ndurability = 'some'", 'ledger.durability holds "some": it takes commit or none'),
+    (POOL + "[log]\nlevel = 'loud'", 'log.level holds "loud": it takes debug, info, warning or error'),
+    (POOL + f"[log]\nlevel = '{'x' * 500}'", f'log.level holds "{"x" * 79}...: it takes debug'),
+    (POOL + "[log]\nlevel = 1979-05-27", "log.level holds 1979-05-27: it takes debug, info, warning or error"),
+])
+def test_each_mistake_has_its_own_line(read, tmp_path, text, words):
+    with pytest.raises(ConfigError) as error:
+        read(text)
+    assert words in words_of(error, tmp_path)
+
+
+def test_a_password_in_a_url_is_not_repeated(read):
+    with pytest.raises(ConfigError, match=r"node\.url holds something else: .* secrets\.toml") as error:
+        read(POOL + "[[node]]\nurl = 'http://alice:hunter2@n:1'")
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/none.toml: cannot be read: No such file")):
+        read_config(tmp_path / "none.toml", {})
+    (tmp_path / "latin.toml").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/latin.toml: is not UTF-8 at byte 5")):
+        read_config(tmp_path / "latin.toml", {})
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("secrets", "words"), [
+    (None, "secrets.toml: sv2_static_priv_key_hex is missing: make one by (umask 077; warppool-keygen >> "),
+    ("", "secrets.toml: sv2_static_priv_key_hex is missing"),
+    ("sv2_static_priv_key_hex = 'zz'", "secrets.toml: sv2_static_priv_key_hex holds something else: it takes 64 hex"),
+    (f"sv2_static_priv_key_hex = '{'z' * 64}'", "it takes 64 hex digits, as warppool-keygen makes them"),
+    (f"sv2_static_priv_key_hex = '{'0 ' * 32}'", "it takes 64 hex digits, as warppool-keygen makes them"),
+    (f"sv2_static_priv_key_hex = '{'00' * 32}'", "it takes 64 hex digits, as warppool-keygen makes them"),
+    ("sv2_static_priv_key_hex = 7", "it takes 64 hex digits, as warppool-keygen makes them"),
+    ("sv2_static_priv_key = 'x'", "toml: sv2_static_priv_key is not known: did you mean sv2_static_priv_key_hex?"),
+    (SECRETS + "node_passwords = 'x'", "secrets.toml: node_passwords holds something else: it takes a list of texts"),
+    (SECRETS + "node_passwords = ['']", "secrets.toml: node_passwords holds something else: it takes a list of texts"),
+    (SECRETS + "node_passwords = ['a']",
+     "secrets.toml: node_passwords holds 1: it takes one for each [[node]] with a user, and there are 0"),
+    ("x = [", "secrets.toml: is not TOML"),
+])
+def test_each_mistake_in_the_secrets_has_its_own_line(read, tmp_path, secrets, words):
+    with pytest.raises(ConfigError) as error:
+        read(POOL, secrets)
+    assert words in words_of(error, tmp_path)
+
+
+def test_a_user_without_its_password_is_refused(read):
+    with pytest.raises(ConfigError, match=r"node_passwords holds 1: .* there are 2"):
+        read(POOL + "[[node]]\nuser = 'a'\n[[node]]\nuser = 'b'\n", SECRETS + "node_passwords = ['x']")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+def test_secrets_that_others_may_read_are_refused(read, tmp_path, mode):
+    with pytest.raises(ConfigError) as error:
+        read(mode=mode)
+    assert words_of(error, tmp_path) == (f"secrets.toml: others may read it (mode {mode:04o}): chmod 600 secrets.toml, "
+                                          "or, where a container engine made it so, name the folder that it is in by "
+                                          "CREDENTIALS_DIRECTORY")
+
+
+def test_tighter_secrets_are_taken(read):
+    assert read(mode=0o400).secrets.sv2_static_priv_key == bytes.fromhex(KEY)
+
+
+def test_the_credential_of_systemd_comes_first_and_may_have_its_mode(read, tmp_path):
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    assert read(environ=environ).secrets.sv2_static_priv_key == bytes.fromhex(KEY), "none there yet"
+    (credentials / "secrets.toml").write_text(f'sv2_static_priv_key_hex = "{"08" * 32}"')
+    (credentials / "secrets.toml").chmod(0o444)
+    assert read(environ=environ, mode=0o644).secrets.sv2_static_priv_key == bytes.fromhex("08" * 32)
+
+
+def test_secrets_may_come_from_files_that_the_environment_names(read, tmp_path):
+    """As container engines mount them: one file for each, 0444; a variable wins over secrets.toml."""
+    for name, text in (("key", "09" * 32 + "\n"), ("passwords", "hunter2\ncorrect horse\n"), ("network", "regtest\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o444)
+    nodes = "[[node]]\nuser = 'a'\n[[node]]\nurl = 'http://b:1'\nuser = 'b'\n"
+    config = read(POOL.replace("regtest", "signet", 1) + nodes, environ={
+        "WARPPOOL__SECRETS__SV2_STATIC_PRIV_KEY_HEX_FILE": str(tmp_path / "key"),
+        "WARPPOOL__SECRETS__NODE_PASSWORDS_FILE": str(tmp_path / "passwords"),
+        "WARPPOOL__POOL__NETWORK_FILE": str(tmp_path / "network")})
+    assert config.secrets.sv2_static_priv_key == bytes.fromhex("09" * 32)
+    assert [node.password for node in config.nodes] == ["hunter2", "correct horse"]
+    assert config.pool.network == "regtest"
+
+
+def test_no_key_is_needed_without_stratum_v2(read):
+    assert read(POOL + "[stratum]\nsv2_listen = []", None).secrets.sv2_static_priv_key is None
+
+
+def test_without_secrets_nothing_that_needs_them_is_asked(read):
+    config = read(POOL + "[[node]]\nuser = 'a'", "not TOML", mode=0o644, with_secrets=False)
+    assert config.secrets.sv2_static_priv_key is None
+    assert config.nodes[0].password == ""
+
+
+# --- data_dir ---------------------------------------------------------------------------------------------------------
+
+def test_data_dir_is_systemds_where_the_file_does_not_say(read):
+    text = POOL.replace('data_dir = "data"\n', "")
+    config = read(text, environ={"STATE_DIRECTORY": "/var/lib/one:/var/lib/two"})
+    assert config.pool.data_dir == Path("/var/lib/one")
+    assert config.ledger.path == Path("/var/lib/one/shares.db")
+
+
+def test_data_dir_without_systemd_is_the_first_that_can_be_written(monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    assert default_data_dir({}) == Path("/var/lib/warppool")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert default_data_dir({"XDG_STATE_HOME": "/home/a/state"}) == Path("/home/a/state/warppool")
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/a"))
+    assert default_data_dir({"XDG_STATE_HOME": "relative"}) == Path("/home/a/.local/state/warppool")

@@ -1,0 +1,81 @@
+"""The example files and the README say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.config.test_pool import MAIN_ADDRESS, SECRETS
+from warppool.config.options import Secrets, options_of
+from warppool.config.pool import config_of, read_config
+from warppool.config.reference import PLACEHOLDERS, README, REFERENCES
+from warppool.config.translator import read_translator_config, translator_config_of
+
+CHECKOUT = Path(__file__).parents[2]
+ANEW = "write it anew by `python3 -m warppool.config.reference`"
+UPSTREAM_URL = f"stratum2+tcp://pool.example:34254/{'07' * 32}"
+
+POOL, TRANSLATOR = REFERENCES
+each_reference = pytest.mark.parametrize("reference", REFERENCES, ids=[item.form.file for item in REFERENCES])
+
+
+def all_shown(example):
+    """The example with every # taken off that stands before a default."""
+    return re.sub(r"(?m)^#(?=\w+ = )", "", example)
+
+
+@each_reference
+def test_the_example_file_is_in_step(reference):
+    assert (CHECKOUT / reference.path).read_text(encoding="utf-8") == reference.example(), ANEW
+
+
+@each_reference
+def test_the_table_of_the_readme_is_in_step(reference):
+    readme = (CHECKOUT / README).read_text(encoding="utf-8")
+    assert reference.table() in readme, ANEW
+    assert readme == reference.with_table(readme), ANEW
+
+
+@each_reference
+def test_the_table_has_every_key(reference):
+    for name, section in reference.form.sections.items():
+        for key, _, _ in options_of(section):
+            assert f"``{name}.{key}``" in reference.table()
+
+
+def test_the_table_of_the_pool_has_every_secret():
+    for key, _, _ in options_of(Secrets):
+        assert f"``secrets.toml: {key}``" in POOL.table()
+
+
+@pytest.mark.parametrize("text", [POOL.example(), all_shown(POOL.example())],
+                         ids=["as it stands", "every # taken off"])
+def test_the_example_is_read_and_means_the_defaults(tmp_path, text):
+    (tmp_path / "warppool.toml").write_text(text.replace(PLACEHOLDERS["pool.payout_address"], MAIN_ADDRESS))
+    (tmp_path / "secrets.toml").write_text(SECRETS)
+    (tmp_path / "secrets.toml").chmod(0o600)
+    state = {"STATE_DIRECTORY": "/var/lib/warppool"}
+    config = read_config(tmp_path / "warppool.toml", state)
+    least = config_of({"pool": {"payout_address": MAIN_ADDRESS}}, folder=tmp_path, secrets=config.secrets,
+                      environ=state, source="")
+    assert config == least
+
+
+@pytest.mark.parametrize("text", [TRANSLATOR.example(), all_shown(TRANSLATOR.example())],
+                         ids=["as it stands", "every # taken off"])
+def test_the_translators_example_is_read_and_means_the_defaults(tmp_path, text):
+    (tmp_path / "translator.toml").write_text(text.replace(PLACEHOLDERS["upstream.url"], UPSTREAM_URL))
+    state = {"STATE_DIRECTORY": "/var/lib/warppool-translator"}
+    config = read_translator_config(tmp_path / "translator.toml", state)
+    least = translator_config_of({"upstream": [{"url": UPSTREAM_URL, "user_identity": "farm.unnamed"}]},
+                                 folder=tmp_path, environ=state, source="")
+    assert config == least
+
+
+def test_the_quick_start_is_one_line_for_each_job():
+    lines = (CHECKOUT / README).read_text(encoding="utf-8").splitlines()
+    make = "    python3 -m venv .venv && .venv/bin/pip install "
+    assert lines.count(make + "'.[regtest]' && .venv/bin/warppool demo") == 1
+    assert lines.count(make + "'.[regtest,test]' && .venv/bin/python -m pytest") == 1

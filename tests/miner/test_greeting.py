@@ -1,0 +1,226 @@
+"""The first words with an upstream: over a socket of their own, and in a worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.service.test_daemon import until
+from warppool.errors import RemoteProtocolError, WrongServerKey
+from warppool.events import Close, Dial, Now, Send
+from warppool.miner.greeting import GREETING_S, Probe, greet
+from warppool.miner.link import PoolGone, PoolUrl
+from warppool.noise.primitives import new_buffer, public_key
+from warppool.noise.transport import ResponderTransport
+from warppool.service.scout import Scout
+from warppool.sv2.frame import FrameReader
+from warppool.sv2.messages.common import SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.profile import WARP
+
+SECRET = bytes(range(1, 33))
+NOW = Now(100.0, 1_790_000_000.0)
+WELL = SetupConnectionSuccess(used_version=2, flags=0)
+
+
+class Pool:
+    """The pool's end of a greeting, bytes in and bytes out; `answer` is what it says to SetupConnection."""
+
+    def __init__(self, answer: object = WELL, secret: bytes = SECRET) -> None:
+        self._transport = ResponderTransport(WARP.suite, WARP.suite.key_pair(secret), os.urandom(32), new_buffer())
+        self._frames = FrameReader(4096)
+        self._answer = answer
+
+    def hear(self, data: bytes) -> bytes:
+        out = b""
+        for plaintext in self._transport.open(data):
+            for _ in self._frames.feed(plaintext):
+                out += self._transport.seal(WARP.encode(self._answer))
+        return self._transport.take_handshake() + out
+
+
+def url(port: int = 34254, secret: bytes = SECRET, host: str = "127.0.0.1") -> PoolUrl:
+    return PoolUrl(host, port, public_key(secret))
+
+
+@contextmanager
+def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port whose first visitor is given to `talk`."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        def serve() -> None:
+            sock, _ = door.accept()
+            with sock:
+                talk(sock)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield door.getsockname()[1]
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def talking(pool: Pool) -> Callable[[socket.socket], None]:
+    def talk(sock: socket.socket) -> None:
+        while data := sock.recv(4096):
+            sock.sendall(pool.hear(data))
+
+    return talk
+
+
+# --- over a socket ----------------------------------------------------------------------------------------------------
+
+def test_a_pool_that_takes_us_is_named_by_its_address():
+    with listening(talking(Pool())) as port:
+        assert greet(url(port)) == "127.0.0.1"
+
+
+def test_a_pool_with_another_key_is_found_out():
+    with listening(talking(Pool(secret=bytes(31) + b"\x09"))) as port, pytest.raises(WrongServerKey):
+        greet(url(port))
+
+
+def test_a_pool_that_refuses_says_why():
+    refusal = SetupConnectionError(flags=0, error_code="protocol-version-mismatch")
+    with listening(talking(Pool(refusal))) as port, pytest.raises(PoolGone, match="protocol-version-mismatch"):
+        greet(url(port))
+
+
+def after_hearing(answer: bytes) -> Callable[[socket.socket], None]:
+    """Read what we say, so that the end is no reset, then say this and hang up."""
+    return lambda sock: sock.sendall(answer) if sock.recv(4096) else None
+
+
+def test_what_is_no_pool_is_found_out():
+    with listening(after_hearing(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9)) as port, pytest.raises(RemoteProtocolError):
+        greet(url(port))
+    with listening(after_hearing(b"")) as port, pytest.raises(PoolGone, match="closed the connection"):
+        greet(url(port))
+
+
+def test_a_pool_that_is_silent_or_not_there_is_given_up():
+    def say_nothing(sock: socket.socket) -> None:
+        while sock.recv(4096):
+            pass
+
+    with listening(say_nothing) as port, pytest.raises(PoolGone, match="no answer within 0 s"):
+        greet(url(port), 0.05)
+    with pytest.raises(PoolGone, match="refused"):
+        greet(url(port))
+    with pytest.raises(PoolGone):
+        greet(url(port, host="\udcff.example"))
+
+
+# --- in a worker ------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def told() -> list[object]:
+    return []
+
+
+@pytest.fixture
+def probe(told):
+    return Probe(url(), told.append)
+
+
+def play(probe: Probe, pool: Pool) -> list[object]:
+    """Open it, and let the two talk until one has nothing to say."""
+    probe.conn_id = 7
+    events = probe.opened(7, "127.0.0.1:34254", NOW)
+    assert probe.wakes_at == NOW.monotonic + GREETING_S
+    while len(events) == 1 and isinstance(events[0], Send):
+        events = probe.receive(pool.hear(events[0].data), NOW)
+    return events
+
+
+def test_a_probe_that_is_taken_says_so_once_and_leaves(probe, told):
+    assert play(probe, Pool()) == [Close(7, "the probe is over")]
+    assert told == [None]
+    assert probe.closed(NOW) == [] and probe.receive(b"more", NOW) == []
+    assert told == [None] and probe.wakes_at == float("inf")
+
+
+def test_a_probe_tells_of_each_way_to_fail(told):
+    probe = Probe(url(), told.append)
+    assert probe.failed("127.0.0.1:34254: Connection refused", NOW) == []
+    assert isinstance(told[-1], PoolGone) and "refused" in str(told[-1])
+    assert isinstance(play(Probe(url(), told.append), Pool(secret=bytes(31) + b"\x09"))[0], Close)
+    assert isinstance(told[-1], WrongServerKey)
+    play(Probe(url(), told.append), Pool(SetupConnectionError(flags=0, error_code="no")))
+    assert isinstance(told[-1], PoolGone) and "no" in str(told[-1])
+    silent = Probe(url(), told.append)
+    silent.conn_id = 8
+    silent.opened(8, "", NOW)
+    assert silent.tick(NOW) == [Close(8, "the probe is over")]
+    assert "no answer within 10 s" in str(told[-1])
+    gone = Probe(url(), told.append)
+    gone.opened(9, "", NOW)
+    assert gone.closed(NOW) == [] and "closed the connection" in str(told[-1])
+    assert len(told) == 5
+
+
+# --- the scout --------------------------------------------------------------------------------------------------------
+
+class Scouting:
+    """A scout whose dials the test answers."""
+
+    def __init__(self, *urls: PoolUrl, patience_s: float = 30.0) -> None:
+        self.dials: list[Dial] = []
+        self.reports: list[PoolUrl | None] = []
+        self.scout = Scout(urls, self.dials.append, self.reports.append, patience_s)
+        self.thread = threading.Thread(target=self.scout.run)
+        self.thread.start()
+
+    def wait_for_dials(self, count: int) -> None:
+        until(lambda: len(self.dials) >= count)
+
+    def end(self) -> None:
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+FIRST, SECOND = url(1), url(2)
+
+
+def test_all_upstreams_are_asked_and_the_first_that_answers_counts():
+    scouting = Scouting(FIRST, SECOND)
+    scouting.wait_for_dials(2)
+    assert [(dial.host, dial.port) for dial in scouting.dials] == [("127.0.0.1", 1), ("127.0.0.1", 2)]
+    play(scouting.dials[1].upstream, Pool())
+    scouting.end()
+    assert scouting.reports == [SECOND]
+
+
+def test_one_that_fails_is_asked_again_unless_its_key_is_another(monkeypatch, caplog):
+    monkeypatch.setattr("warppool.service.scout.AGAIN_S", 0.01)
+    scouting = Scouting(FIRST, SECOND)
+    scouting.wait_for_dials(2)
+    play(scouting.dials[0].upstream, Pool(secret=bytes(31) + b"\x09"))
+    scouting.dials[1].upstream.failed("no route", NOW)
+    scouting.wait_for_dials(3)
+    scouting.dials[2].upstream.failed("no route", NOW)
+    scouting.wait_for_dials(4)
+    assert [dial.port for dial in scouting.dials] == [1, 2, 2, 2]
+    play(scouting.dials[3].upstream, Pool())
+    scouting.end()
+    assert scouting.reports == [SECOND]
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("event=upstream.refused upstream=127.0.0.1:1 " in line and "key" in line for line in said) == 1
+    assert sum("event=upstream.failed upstream=127.0.0.1:2 " in line and "no route" in line for line in said) == 2
+
+
+def test_without_an_answer_the_patience_ends():
+    scouting = Scouting(FIRST, patience_s=0.05)
+    scouting.end()
+    assert scouting.reports == [None]
+
+
+def test_a_stop_ends_it_without_a_report():
+    scouting = Scouting(FIRST)
+    scouting.wait_for_dials(1)
+    scouting.scout.stop()
+    scouting.end()
+    assert scouting.reports == []

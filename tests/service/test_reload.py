@@ -1,0 +1,126 @@
+"""SIGHUP: the certificate is read anew, and nothing else happens to anybody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.node.stub import Mood, StubNode
+from tests.service.process import PoolProcess, write_config
+from tests.service.test_run import NO_NODE, SECRET, ServiceManager, assert_refused, start
+from warppool.commands.democert import SelfSigned, self_signed
+from warppool.service.run import StopWish, catch_signals
+
+TLS = {"tls_listen": ["127.0.0.1:0"], "tls_cert": "fullchain.pem", "tls_key": "privkey.pem"}
+
+
+def fingerprint(pair: SelfSigned) -> str:
+    return sha256(ssl.PEM_cert_to_DER_cert(pair.certificate.decode())).hexdigest()
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[StubNode]:
+    with StubNode(cookie=tmp_path / "cookie") as stub:
+        yield stub
+
+
+@pytest.fixture
+def manager() -> Iterator[ServiceManager]:
+    manager = ServiceManager()
+    yield manager
+    manager.door.close()
+
+
+def config_of(tmp_path: Path, stub: StubNode, **stratum: object) -> Path:
+    return write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": "cookie"}, stratum=stratum)
+
+
+def test_a_renewed_pair_is_loaded_a_bad_one_is_refused_and_systemd_hears_of_both(tmp_path, stub, manager):
+    first, second = self_signed(), self_signed()
+    first.write(tmp_path)
+    with PoolProcess(config_of(tmp_path, stub, **TLS), NOTIFY_SOCKET=f"@{manager.name}") as pool:
+        ready = manager.hear_until("READY=1")
+        assert [line["fingerprint"] for line in pool.events("tls.loaded")] == [fingerprint(first)]
+        second.write(tmp_path)
+        os.kill(pool.pid, signal.SIGHUP)
+        word, stamp = manager.hear_until("RELOADING=1").splitlines()
+        assert stamp.startswith("MONOTONIC_USEC=") and int(stamp.partition("=")[2]) > 0
+        assert manager.hear() == ready
+        pool.wait_for("tls.loaded", lambda line: line["fingerprint"] == fingerprint(second))
+        (tmp_path / "privkey.pem").unlink()
+        os.kill(pool.pid, signal.SIGHUP)
+        manager.hear_until("RELOADING=1")
+        assert manager.hear() == ready
+        refused = pool.wait_for("tls.refused")
+        assert refused["fingerprint"] == fingerprint(second) and "privkey.pem does not exist" in refused["reason"]
+        assert len(pool.events("tls.loaded")) == 2
+        pool.terminate()
+        assert pool.wait() == 0
+
+
+def test_without_tls_there_is_nothing_to_reload(tmp_path, stub, manager):
+    with PoolProcess(config_of(tmp_path, stub), NOTIFY_SOCKET=f"@{manager.name}") as pool:
+        manager.hear_until("READY=1")
+        os.kill(pool.pid, signal.SIGHUP)
+        manager.hear_until("RELOADING=1")
+        manager.hear_until("READY=1")
+        assert "restart" in pool.wait_for("reload.ignored")["meaning"]
+        pool.terminate()
+        assert pool.wait() == 0
+
+
+def test_a_reload_before_the_first_template_does_not_say_ready(tmp_path, stub, manager):
+    stub.mood = Mood.WARM_UP
+    self_signed().write(tmp_path)
+    with PoolProcess(config_of(tmp_path, stub, **TLS), NOTIFY_SOCKET=f"@{manager.name}") as pool:
+        stub.wait_until(lambda: bool(stub.calls))
+        renewed = self_signed()
+        renewed.write(tmp_path)
+        os.kill(pool.pid, signal.SIGHUP)
+        pool.wait_for("tls.loaded", lambda line: line["fingerprint"] == fingerprint(renewed))
+        pool.terminate()
+        assert pool.wait() == 0
+    manager.hear_the_rest()
+    assert [words for words in manager.words if not words.startswith("STATUS=")] == ["STOPPING=1"]
+
+
+@pytest.mark.parametrize(("name", "content", "key", "words"), [
+    ("fullchain.pem", None, "stratum.tls_cert", "does not exist"),
+    ("privkey.pem", None, "stratum.tls_key", "does not exist"),
+    ("privkey.pem", b"junk", "stratum.tls_key", "holds no private key"),
+    ("privkey.pem", self_signed, "stratum.tls_key", "is not the key of the certificate"),
+])
+def test_a_bad_pair_at_start_is_one_line_and_status_2(tmp_path, name, content, key, words):
+    self_signed().write(tmp_path)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content().key)
+    config = write_config(tmp_path, secret=SECRET, node=NO_NODE, stratum=TLS)
+    done = start(config)
+    *log, line = done.stderr.splitlines()
+    done.stderr = f"{line}\n"
+    assert_refused(done, key, words)
+    assert all("event=" in said for said in log), "what was logged before, and no traceback"
+
+
+def test_a_wish_for_a_reload_wakes_is_taken_once_and_is_no_wish_to_stop():
+    wish = StopWish()
+    assert not wish.take_reload()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        catch_signals(wish)
+        signal.raise_signal(signal.SIGHUP)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert wish.wait(3600) is False             # at once, or the test would never end
+    assert wish.take_reload() and not wish.take_reload() and not wish.is_set()
+    wish.set()
+    assert wish.wait(3600) is True

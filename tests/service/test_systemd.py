@@ -1,0 +1,105 @@
+"""The unit files: what each daemon promises systemd, and what systemd says of them where it is installed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from warppool.commands.cli import USAGE
+from warppool.service.scout import PATIENCE_S
+
+UNITS = Path(__file__).parents[2] / "systemd"
+POOL, TRANSLATOR = "warppool.service", "warppool-translator.service"
+MAX_EXPOSURE = 1.5
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+each_unit = pytest.mark.parametrize("name", [POOL, TRANSLATOR])
+
+LIKE_NO_OTHER = {"Description", "After", "ExecStart", "TimeoutStartSec", "StateDirectory", "LoadCredential"}
+"""What the two units do not have in common."""
+
+
+def settings(name: str) -> dict[str, list[str]]:
+    """Every `Key=value` of the unit, comments left out."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in (UNITS / name).read_text(encoding="utf-8").splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found[key].append(value)
+    return found
+
+
+@pytest.fixture
+def rendered(tmp_path, name):
+    """The unit with a program that exists on this machine."""
+    path = tmp_path / name
+    text = (UNITS / name).read_text(encoding="utf-8")
+    program = settings(name)["ExecStart"][0].split()[0]
+    assert text.count(f"ExecStart={program} ") == 1
+    path.write_text(text.replace(f"ExecStart={program} ", f"ExecStart={sys.executable} "))
+    return path
+
+
+def test_the_unit_says_what_the_pool_does():
+    found = settings(POOL)
+    assert found["TimeoutStartSec"] == ["infinity"], "a node may sync for hours before READY=1"
+    assert found["ExecStart"] == ["/opt/warppool/bin/warppool run -c /etc/warppool/warppool.toml"]
+    assert found["LoadCredential"] == ["secrets.toml:/etc/warppool/secrets.toml"]
+    assert found["StateDirectory"] == ["warppool"]
+    assert "\n#SupplementaryGroups=bitcoin\n" in (UNITS / POOL).read_text(encoding="utf-8")
+
+
+def test_the_unit_says_what_the_translator_does():
+    found = settings(TRANSLATOR)
+    assert int(found["TimeoutStartSec"][0]) > 2 * PATIENCE_S, "READY=1 comes without an upstream, too"
+    assert found["ExecStart"] == ["/opt/warppool/bin/warppool-translator -c /etc/warppool/translator.toml"]
+    assert found["LoadCredential"] == [], "it has no secrets"
+    assert found["StateDirectory"] == ["warppool-translator"]
+
+
+def test_the_translator_is_locked_in_like_the_pool():
+    pool, translator = settings(POOL), settings(TRANSLATOR)
+    assert {key for key in pool.keys() | translator.keys() if pool[key] != translator[key]} == LIKE_NO_OTHER
+
+
+@each_unit
+def test_the_unit_says_what_every_daemon_does(name):
+    found = settings(name)
+    assert found["Type"] == ["notify"]
+    assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert found["RestartPreventExitStatus"] == [str(USAGE)]
+    assert int(found["WatchdogSec"][0]) >= 30
+    assert int(found["TimeoutStopSec"][0]) > 5, "more than a graceful stop takes"
+
+
+@needs_systemd
+@each_unit
+def test_systemd_understands_every_line(rendered):
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(rendered)], capture_output=True, text=True,
+                          timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), "it says unknown keys on stderr and still ends with 0"
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", [POOL])
+def test_the_check_above_would_see_a_wrong_line(rendered):
+    rendered.write_text(rendered.read_text().replace("Restart=on-failure", "Restrat=on-failure"))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(rendered)], capture_output=True, text=True,
+                          timeout=60)
+    assert "Restrat" in done.stderr
+
+
+@needs_systemd
+@each_unit
+def test_the_service_is_locked_in(rendered):
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--json=short",
+                           f"--threshold={round(MAX_EXPOSURE * 10)}", str(rendered)],
+                          capture_output=True, text=True, timeout=60)
+    open_doors = [f"{row['name']} {row['exposure']}" for row in json.loads(done.stdout) if row["exposure"]]
+    assert done.returncode == 0, f"exposure above {MAX_EXPOSURE}: {open_doors}"

@@ -1,1 +1,0 @@
-"""The only place that knows all: configuration, commands, logs and wiring."""

@@ -1,0 +1,1 @@
+"""The command line: one function from arguments to exit status for each command."""

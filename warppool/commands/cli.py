@@ -1,0 +1,256 @@
+"""The command line: `warppool COMMAND ...`, `warppool-keygen` and `warppool-translator`.
+
+A command is a function from arguments to exit status: 0 done, 1 failed, 2 wrong usage or configuration. Each is
+imported when it is called, so that `warppool-keygen` does not pay for the daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from warppool import __version__
+from warppool.commands import terminal
+from warppool.errors import ConfigError, WarppoolError
+from warppool.service import log
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+"""What a shell reports of a program that SIGINT ended: 128 + 2."""
+
+DEFAULT_CONFIG = Path("/etc/warppool/warppool.toml")
+DEFAULT_TRANSLATOR_CONFIG = Path("/etc/warppool/translator.toml")
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`warppool`: run one command and return its exit status."""
+    parser = _Parser(prog="warppool", description="A Bitcoin mining pool server for Stratum V1 and V2.")
+    parser.add_argument("--version", action="version", version=f"warppool {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    for add in (_add_run, _add_translate, _add_demo, _add_check, _add_mine, _add_shares):
+        add(commands)
+    _keygen_arguments(_add(commands, "gen-sv2-key", "make the pool's static key (also: warppool-keygen)", gen_sv2_key))
+    return _run(parser, argv)
+
+
+def keygen(argv: Sequence[str] | None = None) -> int:
+    """`warppool-keygen`: `warppool gen-sv2-key` under the name that the README uses."""
+    parser = _Parser(prog="warppool-keygen", description="Make the pool's static key.")
+    parser.add_argument("--version", action="version", version=f"warppool-keygen {__version__}")
+    parser.set_defaults(call=gen_sv2_key)
+    _keygen_arguments(parser)
+    return _run(parser, argv)
+
+
+def translator(argv: Sequence[str] | None = None) -> int:
+    """`warppool-translator`: `warppool translate` under a name of its own."""
+    parser = _Parser(prog="warppool-translator", description="Let Stratum V1 machines mine on a Stratum V2 pool, "
+                     "until SIGTERM.")
+    parser.add_argument("--version", action="version", version=f"warppool-translator {__version__}")
+    parser.set_defaults(call=_translate)
+    _with_translator_config(parser)
+    return _run(parser, argv)
+
+
+def gen_sv2_key(args: argparse.Namespace) -> int:
+    """Make the pool's static key: secret half to stdout, public half to stderr.
+
+    So `(umask 077; warppool-keygen >> secrets.toml)` keeps the secret and shows the half that miners configure.
+    """
+    from warppool.commands import keys
+
+    key = keys.generate()
+    if args.output is None:
+        print(keys.secret_line(key), flush=True)
+    else:
+        keys.write_new(args.output, key)
+    print(f"public key: {key.public.hex()}", file=sys.stderr)
+    return 0
+
+
+def shares(args: argparse.Namespace) -> int:
+    """Print the books; the secrets stay closed, since who reads the books need not be the daemon."""
+    from warppool.commands.shares import write_shares
+    from warppool.config.translator import books_of, read_either
+    from warppool.ledger.url import open_reader
+
+    with open_reader(*books_of(read_either(args.config, with_secrets=False))) as books:
+        write_shares(books, sys.stdout, args.format, args.since, args.user)
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong on one line; the usage is for those who ask by -h."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)         # argparse's own swallows the error of a full disk
+
+    def error(self, message: str) -> None:      # type: ignore[override]
+        raise ConfigError(f"{' '.join(message.split())} ({self.prog} -h shows the usage)")
+
+
+def _run(parser: _Parser, argv: Sequence[str] | None) -> int:
+    """Parse, call, and turn what goes wrong into one line and an exit status."""
+    terminal.prepare()
+    try:
+        return _call(parser, argv)
+    except ConfigError as exc:
+        return _fail(parser.prog, exc, USAGE)
+    except WarppoolError as exc:
+        return _fail(parser.prog, exc, FAILED)
+    except BrokenPipeError:     # whoever read us has enough
+        terminal.abandon_stdout()
+        return FAILED
+    except OSError as exc:
+        terminal.abandon_stdout()
+        return _fail(parser.prog, WarppoolError(terminal.words_of(exc)), FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _call(parser: _Parser, argv: Sequence[str] | None) -> int:
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit:          # after -h or --version
+        sys.stdout.flush()
+        raise
+    if getattr(args, "config", None) is None and hasattr(args, "default_config"):
+        args.config = _found(args.default_config)
+    call: Command = args.call
+    status = call(args)
+    sys.stdout.flush()          # here, where a closed pipe can still be told from a crash
+    return status
+
+
+def _found(default: Path) -> Path:
+    """The file that is meant where none is named, if it is there."""
+    if not os.path.exists(default):
+        raise ConfigError(f"-c FILE is missing, and there is no {default}: name the configuration")
+    return default
+
+
+def _fail(prog: str, exc: WarppoolError, status: int) -> int:
+    log.catch_up()              # the last line of a failed start is the one that names the cure
+    with suppress(OSError):     # stderr cannot be written either: the status is all that is left to say
+        print(f"{prog}: error: {' '.join(str(exc).split())}", file=sys.stderr)
+    return status
+
+
+# --- the commands' arguments ------------------------------------------------------------------------------------------
+
+Commands = argparse._SubParsersAction
+"""What argparse calls the place that commands are added to; it has no public name."""
+
+
+def _late(name: str, module: str = "") -> Command:
+    """The function `name` of `module`, by default the one in this folder that is called the same, imported late."""
+
+    def call(args: argparse.Namespace) -> int:
+        status: int = getattr(import_module(f"warppool.{module or f'commands.{name}'}"), name)(args)
+        return status
+
+    return call
+
+
+_translate = _late("translate", "service.translator")
+
+
+def _add(commands: Commands[_Parser], name: str, sentence: str, call: Command) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=sentence, description=sentence[0].upper() + sentence[1:] + ".")
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _with_config(parser: argparse.ArgumentParser, holds: str = "warppool.toml; secrets.toml is looked for beside it",
+                 default: Path | None = None) -> argparse.ArgumentParser:
+    default = default or DEFAULT_CONFIG
+    parser.set_defaults(default_config=default)
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"{holds} (default: {default}, if it exists)")
+    return parser
+
+
+def _with_translator_config(parser: argparse.ArgumentParser) -> None:
+    _with_config(parser, "translator.toml", DEFAULT_TRANSLATOR_CONFIG)
+
+
+def _add_run(commands: Commands[_Parser]) -> None:
+    _with_config(_add(commands, "run", "run the pool until SIGTERM", _late("run", "service.run")))
+
+
+def _add_translate(commands: Commands[_Parser]) -> None:
+    _with_translator_config(_add(
+        commands, "translate", "let V1 machines mine on a V2 pool (also: warppool-translator)", _translate))
+
+
+def _add_demo(commands: Commands[_Parser]) -> None:
+    parser = _add(commands, "demo", "show the whole pool on an embedded regtest chain, no node needed", _late("demo"))
+    parser.add_argument("--blocks", type=_whole(1, 1000), default=10, metavar="N",
+                        help="end after N accepted blocks, 1 to 1000 (default: 10)")
+    parser.add_argument("--translator", action="store_true",
+                        help="have V1 miners mine through a translator on the pool's V2 port")
+    parser.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
+
+
+def _add_check(commands: Commands[_Parser]) -> None:
+    sentence = "read the configuration, ask node or upstreams, ports, certificate, clock and limits"
+    parser = _with_config(_add(commands, "check", sentence, _late("check")),
+                          "warppool.toml, with secrets.toml beside it, or translator.toml")
+    parser.add_argument("--diff", action="store_true",
+                        help="say of each key that differs from what runs when a reload makes it count")
+    parser.add_argument("--no-network", action="store_true",
+                        help="read files only: try no port, no lock, no node and no upstream")
+
+
+def _add_mine(commands: Commands[_Parser]) -> None:
+    parser = _add(commands, "mine", "mine on a pool with the CPU, for trying things out", _late("mine"))
+    parser.add_argument("url", metavar="URL", help="stratum2+tcp://HOST:PORT/PUBLIC-KEY, stratum+tcp://HOST:PORT or "
+                        "stratum+tls://HOST:PORT (also stratum+ssl)")
+    parser.add_argument("-u", "--user", required=True, metavar="NAME", help="name to mine under, such as alice.rig1")
+    parser.add_argument("--channel", choices=("standard", "extended"), default="extended",
+                        help="kind of channel to open, V2 (default: extended)")
+    parser.add_argument("--trust", type=Path, metavar="FILE",
+                        help="PEM file of the certificate to trust, V1 over TLS (default: the system's authorities)")
+    parser.add_argument("--hashrate", type=_positive, metavar="H/S",
+                        help="hash rate to declare (default: what this machine does)")
+
+
+def _add_shares(commands: Commands[_Parser]) -> None:
+    parser = _with_config(_add(commands, "shares", "print the books: every accepted share", shares),
+                          "warppool.toml or translator.toml")
+    parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
+    parser.add_argument("--since", metavar="TIME", help="only from TIME on, such as 2026-11-22T10:00:00Z")
+    parser.add_argument("--user", metavar="NAME", help="only of this user, whatever the worker")
+
+
+def _keygen_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
+                        help="create FILE, 0600, for the secret half instead of stdout; never overwrites")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or len(text) > 12 or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value

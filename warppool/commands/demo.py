@@ -1,0 +1,295 @@
+"""`warppool demo`: the whole pool on one screen, no node needed.
+
+An embedded regtest chain, the daemon with all its threads, and four CPU miners over real sockets: on a standard and an
+extended channel of Stratum V2 over Noise, on Stratum V1, and on V1 over TLS with a certificate made for it. With
+`--translator` all miners speak V1, plain and over TLS, to a translator that mines for them on the pool's V2 port. All
+files are in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0 only
+if every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from warppool.commands.democert import self_signed
+from warppool.commands.screen import Display
+from warppool.config.options import Config, Secrets
+from warppool.config.pool import config_of
+from warppool.config.translator import books_of, translator_config_of
+from warppool.config.translatoroptions import TranslatorConfig
+from warppool.errors import WarppoolError
+from warppool.ledger.reader import Totals
+from warppool.ledger.url import open_reader
+from warppool.miner.cpu import CpuMiner
+from warppool.miner.link import EXTENDED, STANDARD, PoolUrl, tls_context
+from warppool.noise.primitives import public_key
+from warppool.service.connector import SV1, SV1_TLS, SV2
+from warppool.service.log import set_up
+from warppool.service.pool import Daemon
+from warppool.service.run import StopWish, catch_signals
+from warppool.service.service import Service
+from warppool.service.summary import human_rate
+from warppool.service.translator import Translator
+from warppool.threads import spawn
+
+DEADLINE_S = 25.0
+"""The demo promises to end within 30 s: 25 to find the blocks, the rest to stop."""
+
+SHOW_EVERY_S = 0.2
+DEMO_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+"""The regtest address of BIP173's example key: nobody's money."""
+
+log = logging.getLogger("warppool")
+
+
+class BlockWatch(logging.Handler):
+    """Hears what the daemon says of its blocks, as an operator would who greps the journal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.counts = dict.fromkeys(("found", "accepted", "side", "refused"), 0)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one `event=block.NAME` line."""
+        words = record.getMessage().split()
+        event = words[0].removeprefix("event=block.") if words else ""
+        if event in self.counts:
+            self.counts[event] += 1
+            if event == "accepted":
+                self.last = " ".join(words[1:])
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Mine `args.blocks` blocks with a few miners; 0 only if the kernel accepted every block."""
+    wanted_stop = StopWish()
+    catch_signals(wanted_stop)
+    set_up("error")
+    logging.getLogger("warppool").setLevel(logging.INFO)
+    _only_errors_to_stderr()
+    watch = BlockWatch()
+    log.addHandler(watch)
+    try:
+        with tempfile.TemporaryDirectory(prefix="warppool-demo-") as folder:
+            return _show(Path(folder), watch, args, wanted_stop)
+    finally:
+        log.removeHandler(watch)
+
+
+def _only_errors_to_stderr() -> None:
+    """The screen is the demo's; of the journal it wants only what went wrong."""
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.ERROR)
+
+
+def demo_config(folder: Path, key: bytes) -> Config:
+    """The configuration of a pool that anyone can start: regtest, loopback, free ports, all files in `folder`.
+
+    The certificate of its TLS port is made here, for 127.0.0.1.
+    """
+    certificate, private_key = self_signed().write(folder)
+    document = {
+        "pool": {"network": "regtest", "payout_address": DEMO_ADDRESS, "data_dir": str(folder)},
+        "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"], "sv2_listen": ["127.0.0.1:0"],
+                    "tls_cert": str(certificate), "tls_key": str(private_key), "workers": 2},
+        "node": [{"source": "regtest"}],
+    }
+    return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")
+
+
+def demo_translator_config(folder: Path, config: Config, upstream: PoolUrl) -> TranslatorConfig:
+    """The configuration of a translator for the pool of `config`, with its certificate, all files in `folder`."""
+    document = {
+        "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"],
+                    "tls_cert": str(config.stratum.tls_cert), "tls_key": str(config.stratum.tls_key)},
+        "translator": {"data_dir": str(folder)},
+        "upstream": [{"url": str(upstream), "user_identity": "demo.unnamed"}],
+    }
+    return translator_config_of(document, folder=folder, environ={}, source="demo")
+
+
+def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop: StopWish) -> int:
+    key = os.urandom(32)
+    config = demo_config(folder, key)
+    translator = None
+    display = Display(sys.stdout, sys.stdout.isatty() and not args.plain)
+    with ExitStack() as running:
+        daemon = Daemon(config)
+        running.callback(daemon.stop)
+        _start(daemon)
+        display.line("warppool demo: a pool on an embedded regtest chain"
+                     f"{', and a translator before it' if args.translator else ''}")
+        if args.translator:
+            translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(daemon, key)))
+            running.callback(translator.stop)
+            _start(translator)
+        miners = demo_miners(config, daemon, key) if translator is None else v1_miners(config, translator)
+        for url in dict.fromkeys(str(miner.url) for miner in miners.values()):
+            display.line(f"listening: {url}")
+        services: list[Service] = [daemon] if translator is None else [daemon, translator]
+        with _mining(miners) as failures:
+            _wait_for_blocks(services, miners, failures, watch, args.blocks, wanted_stop, display)
+        _settle(watch)
+    if translator is not None:
+        failures += _problems_of(translator, display)
+    is_stopped = wanted_stop.is_set() and watch.counts["accepted"] < args.blocks
+    problems = failures + _summary(config, miners, watch, args.blocks, display, is_stopped)
+    if display.error is not None:
+        raise display.error
+    if is_stopped and not failures:
+        display.line("stopped")
+        return 128 + wanted_stop.signal
+    for problem in problems:
+        display.line(f"failed: {problem}")
+    display.line("demo failed" if problems else "demo succeeded: every part worked")
+    return 1 if problems else 0
+
+
+def _start(service: Service) -> None:
+    service.start()
+    service.is_ready.wait(DEADLINE_S)
+
+
+def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMiner]:
+    """One miner for each way to mine, by its name on the screen."""
+    v2 = _v2_url(daemon, key)
+    return {
+        "v2-standard": CpuMiner(v2, "demo.v2-standard", STANDARD),
+        "v2-extended": CpuMiner(v2, "demo.v2-extended", EXTENDED),
+        **v1_miners(config, daemon),
+    }
+
+
+def v1_miners(config: Config, service: Service) -> dict[str, CpuMiner]:
+    """One V1 miner for each of a pool's or a translator's V1 ports, which have the pool's certificate."""
+    ports = _ports(service)
+    v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
+    return {
+        "v1": CpuMiner(v1, "demo.v1"),
+        "v1-tls": CpuMiner(tls, "demo.v1-tls", context=tls_context(config.stratum.tls_cert)),
+    }
+
+
+def _v2_url(daemon: Daemon, key: bytes) -> PoolUrl:
+    return PoolUrl("127.0.0.1", _ports(daemon)[SV2], public_key(key))
+
+
+def _ports(service: Service) -> dict[str, int]:
+    return {listener.kind: listener.port for listener in service.listeners}
+
+
+@contextmanager
+def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
+    """Run the miners, each on a thread of its own; what made one end is in the list."""
+    failures: list[str] = []
+
+    def body(kind: str, miner: CpuMiner) -> None:
+        try:
+            miner.run()
+        except WarppoolError as exc:
+            failures.append(f"{kind} miner: {exc}")
+
+    threads = [spawn(f"miner-{kind}", partial(body, kind, miner), failures.append) for kind, miner in miners.items()]
+    try:
+        yield failures
+    finally:
+        for miner in miners.values():
+            miner.stop()
+        for thread in threads:
+            thread.join()
+
+
+def _wait_for_blocks(services: Sequence[Service], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
+                     blocks: int, wanted_stop: StopWish, display: Display) -> None:
+    """Until enough blocks stand on the chain and each miner has found one, or time is up."""
+    began = time.monotonic()
+    shown = 0
+    while not (failures or display.is_gone or any(service.has_failed.is_set() for service in services)
+               or time.monotonic() - began > DEADLINE_S):
+        is_done = watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
+        if display.is_terminal:
+            display.draw(_progress(miners, watch, blocks, time.monotonic() - began))
+        elif watch.counts["accepted"] > shown:
+            shown = watch.counts["accepted"]
+            display.line(f"block {shown}/{blocks} accepted: {watch.last}")
+        if is_done or wanted_stop.wait(SHOW_EVERY_S):
+            break
+    if display.is_terminal:
+        display.line(_progress(miners, watch, blocks, time.monotonic() - began)[2])
+
+
+def _progress(miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, elapsed_s: float) -> list[str]:
+    """Progress, hash rate and shares as one line, from the longest form to the shortest."""
+    done = min(blocks, watch.counts["accepted"])
+    width = 20
+    bar = "#" * (width * done // blocks)
+    rate = human_rate(sum(miner.tally.hashes for miner in miners.values()) / max(elapsed_s, 1e-9))
+    shares = "  ".join(f"{kind} {miner.tally.accepted}" for kind, miner in miners.items())
+    total = sum(miner.tally.accepted for miner in miners.values())
+    head, tail = f"{done}/{blocks} blocks", f"{elapsed_s:.0f} s"
+    return [f"[{bar:<{width}}] {head}  {rate}  shares: {shares}  {tail}", f"{head}  {rate}  shares: {shares}  {tail}",
+            f"{head}  {rate}  {total} shares  {tail}", f"{head}  {tail}", head]
+
+
+def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
+    """Let the node say what became of the last blocks."""
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until and sum(watch.counts[name] for name in ("accepted", "side", "refused")) < (
+            watch.counts["found"]):
+        time.sleep(0.02)
+
+
+def _problems_of(translator: Translator, display: Display) -> list[str]:
+    """Say where the translator's shares are, and what is wrong with that."""
+    counts = translator.counts()
+    with open_reader(*books_of(translator.config)) as reader:
+        booked = reader.totals().shares
+    display.line(f"translator: {counts.received} received, {counts.accepted} accepted, "
+                 f"{sum(count for _, count in counts.rejected)} rejected, {counts.filtered} filtered, "
+                 f"{counts.pending} pending, {counts.unconfirmed} unconfirmed; books: {booked} shares")
+    problems = []
+    if not counts.is_balanced or counts.pending:
+        problems.append(f"the translator's counters do not balance: {counts}")
+    if booked != counts.accepted:
+        problems.append(f"the translator counted {counts.accepted} accepted shares and booked {booked}")
+    return problems
+
+
+def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, display: Display,
+             is_stopped: bool) -> list[str]:
+    """Say how it went, part by part; what went wrong. Every share that a miner has sent is in one of its counts."""
+    assert config.pool.data_dir is not None
+    with open_reader(config.ledger.url, config.pool.data_dir) as reader:
+        totals: Totals = reader.totals()
+    counts = watch.counts
+    answered = sum(miner.tally.accepted for miner in miners.values())
+    problems = []
+    if counts["accepted"] < blocks and not is_stopped:
+        problems.append(f"only {counts['accepted']} of {blocks} blocks were accepted in time")
+    if counts["refused"]:
+        problems.append(f"{counts['refused']} blocks were refused")
+    if counts["found"] != counts["accepted"] + counts["side"] + counts["refused"]:
+        problems.append(f"{counts['found']} blocks were found, and not all were answered")
+    if totals.shares < answered:
+        problems.append(f"{answered} shares were acknowledged and {totals.shares} are in the books")
+    for kind, miner in miners.items():
+        tally = miner.tally
+        display.line(f"{kind}: {tally.submitted} shares sent, {tally.accepted} accepted, {tally.rejected} refused"
+                     + (f" (the last: {tally.last_reject})" if tally.rejected else "")
+                     + (f", {tally.unanswered} unanswered" if tally.unanswered else ""))
+        if not tally.accepted and not is_stopped:
+            problems.append(f"the {kind} miner had no share accepted")
+    display.line(f"blocks: {counts['found']} found, {counts['accepted']} accepted, {counts['side']} side, "
+                 f"{counts['refused']} refused; books: {totals.shares} shares")
+    if counts["side"]:
+        display.line("a side block is valid, too: two were found at one height, and the other one was there first")
+    return problems

@@ -1,0 +1,56 @@
+"""`warppool check` for the translator: the machine around it, and each upstream, which is greeted and left again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from warppool.commands.findings import Finding, clock, data_dir, files, ports, tls
+from warppool.config.translatoroptions import TranslatorConfig, UpstreamSection
+from warppool.errors import RemoteProtocolError, WrongServerKey
+from warppool.miner.greeting import greet
+from warppool.miner.link import PoolGone
+from warppool.service.connector import fds_each, listen_addresses
+from warppool.service.lock import holder
+
+SHORT_SILENCE_S = 60
+"""Pools have something to say every 30 s or so, since machines drop them after 60 s."""
+
+
+def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bool = True) -> Iterator[Finding]:
+    """What there is to say about the configuration at `path` and the machine around it; without network, of files."""
+    stratum, translator = config.stratum, config.translator
+    yield Finding("ok", "config", f"{path} is read, a translator's, with mode = \"{translator.mode}\"")
+    if translator.silence_s < SHORT_SILENCE_S:
+        yield Finding("warn", "translator.silence_s", f"{translator.silence_s} s is short: a pool that has no new work "
+                      f"for so long would be left; {SHORT_SILENCE_S} or more is safe")
+    if has_network:
+        owner = holder(translator.data_dir)
+        yield data_dir(translator.data_dir, "translator.data_dir", owner)
+        yield from ports(listen_addresses(stratum), owner)
+    if stratum.tls_listen:
+        yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
+    if not has_network:
+        return
+    yield files(stratum.max_connections, fds_each(config))
+    yield clock(time.time())
+    for index, upstream in enumerate(config.upstreams):
+        yield _upstream(f"upstream[{index}]", upstream)
+
+
+def _upstream(key: str, upstream: UpstreamSection) -> Finding:
+    place = upstream.url.place
+    try:
+        address = greet(upstream.url)
+    except WrongServerKey:
+        return Finding("error", key, f"{place} proves another key than the one in its url: ask its operator for the "
+                       "public key, which warppool check prints there")
+    except RemoteProtocolError as exc:
+        return Finding("error", key, f"{place} answers, and not as a Stratum V2 pool of this kind ({exc}): is it the "
+                       "right port?")
+    except PoolGone as exc:
+        return Finding("error", key, f"{place}: {exc}")
+    used = "is used while no other is there" if upstream.fallback_only else "is used"
+    return Finding("ok", key, f"{place} has the right key, takes us at {address}, and {used}, as "
+                   f"{upstream.user_identity} for machines without a name")

@@ -1,0 +1,233 @@
+"""The pool's configuration: from warppool.toml, secrets.toml and the environment to one frozen `Config`.
+
+What one key may hold is declared in `options.py` and read by `reading.py`; what keys ask of each other is checked here.
+All that is wrong is one ConfigError.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from warppool.bitcoin.address import AddressError, script_of
+from warppool.config.options import (
+    POOL_FORM,
+    TRANSLATOR_MARK,
+    UNSERVED_LISTENERS,
+    Config,
+    DifficultyConfig,
+    LedgerConfig,
+    NodeConfig,
+    PoolConfig,
+    Secrets,
+    StratumConfig,
+    options_of,
+)
+from warppool.config.reading import (
+    ENVIRONMENT_PREFIX,
+    Given,
+    Sections,
+    check_ports,
+    default_data_dir,
+    read_section,
+    read_sections,
+    read_toml,
+    shown,
+    text_of_file,
+)
+from warppool.errors import ConfigError
+from warppool.ledger.url import database_path
+from warppool.mining.job import MAX_TAG_SIZE
+from warppool.node.httpline import NodeAddress
+
+
+def read_config(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True) -> Config:
+    """Read the file at `path` and what belongs to it; ConfigError.
+
+    Without secrets, for those who may not read them (`warppool shares`), nothing that needs one is checked.
+    """
+    document = read_toml(path)
+    if TRANSLATOR_MARK in document:
+        raise ConfigError(f"{path}: has an [[{TRANSLATOR_MARK}]], so it is for `warppool translate`")
+    folder = path.absolute().parent
+    secrets = read_secrets(folder, environ) if with_secrets else None
+    return config_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
+
+
+def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets | None,
+              environ: Mapping[str, str], source: str) -> Config:
+    """Check a document (as TOML gives it) and make it a Config; relative paths are taken from `folder`."""
+    sections = read_sections(POOL_FORM, document, folder=folder, environ=environ, source=source)
+    pool = _with_tag(_with_script(sections.one("pool"), sections.where("pool", "payout_address")))
+    if pool.data_dir is None:
+        pool = replace(pool, data_dir=default_data_dir(environ))
+    stratum, difficulty, nodes = sections.one("stratum"), sections.one("difficulty"), sections.values["node"]
+    _check_listeners(stratum, source)
+    difficulty = _with_flood_limit(difficulty, sections)
+    _check_difficulty(difficulty, source)
+    _check_nodes(nodes, sections, pool)
+    if secrets is not None:
+        if stratum.sv2_listen and secrets.sv2_static_priv_key is None:
+            raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by "
+                              f"(umask 077; warppool-keygen >> {folder / 'secrets.toml'}), "
+                              "or switch Stratum V2 off by sv2_listen = []")
+        nodes = _with_passwords(nodes, secrets)
+    _check_urls(nodes, sections)
+    ledger = _with_path(sections.one("ledger"), pool.data_dir, sections.where("ledger", "url"))
+    return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
+                  ledger=ledger, log=sections.one("log"), secrets=secrets or Secrets())
+
+
+FLOOD_FACTOR = 3
+"""`max_shares_per_minute` is at least so many times `shares_per_minute`; vardiff alone gets near to twice."""
+
+TAG_CUT = f"more than {MAX_TAG_SIZE} bytes: it is cut, and the next release will refuse it"
+UNGUARDED = "anyone can spend what a block pays there, since no rule guards that kind of address yet"
+
+
+def start_off_range(config: Config) -> str:
+    """What is odd about difficulty.start; "" for nothing. It is no mistake: the bounds win."""
+    given = config.difficulty
+    if given.start < given.min:
+        return f"it holds {given.start}, and machines start at difficulty.min, {given.min}: raise it, or lower min"
+    if given.max and given.start > given.max:
+        return f"it holds {given.start}, and machines start at difficulty.max, {given.max}: lower it, or raise max"
+    return ""
+
+
+def unserved(config: Config) -> tuple[str, ...]:
+    """Keys of listeners that are asked for and that nothing serves yet; each is worth one warning."""
+    return tuple(f"stratum.{key}" for key in UNSERVED_LISTENERS if getattr(config.stratum, key))
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+def read_secrets(folder: Path, environ: Mapping[str, str]) -> Secrets:
+    """The first secrets.toml there is: systemd's credential, else that in `folder`, which must be 0600 or tighter."""
+    path = _secrets_file(folder, environ)
+    document = {} if path is None else read_toml(path)
+    given = {key: Given(value, f"{path}: {key}") for key, value in document.items()}
+    given |= _secrets_of_environment(environ)
+    secrets: Secrets = read_section(POOL_FORM, "", Secrets, given, folder, str(path or folder / "secrets.toml"))
+    return secrets
+
+
+def _secrets_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
+    """The secrets.toml that counts, None if there is none. $CREDENTIALS_DIRECTORY is guarded by whoever made it."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+    if credentials and os.path.exists(Path(credentials) / "secrets.toml"):
+        return Path(credentials) / "secrets.toml"
+    path = folder / "secrets.toml"
+    try:
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}: chown it to the user that runs this") from exc
+    if mode & 0o077 and not path.is_dir():
+        raise ConfigError(f"{path}: others may read it (mode {mode:04o}): chmod 600 {path}, or, where a container "
+                          "engine made it so, name the folder that it is in by CREDENTIALS_DIRECTORY")
+    return path
+
+
+def _secrets_of_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    """What `WARPPOOL__SECRETS__KEY_FILE` names: the value alone, of node_passwords one a line."""
+    given = {}
+    for key, _, _ in options_of(Secrets):
+        variable = f"{ENVIRONMENT_PREFIX}SECRETS__{key.upper()}_FILE"
+        if variable in environ:
+            text = text_of_file(variable, environ[variable])
+            given[key] = Given(text.splitlines() if key == "node_passwords" else text.strip(), variable)
+    return given
+
+
+def _with_passwords(nodes: Iterable[NodeConfig], secrets: Secrets) -> list[NodeConfig]:
+    """Hand each node that has a user the next password."""
+    nodes = list(nodes)
+    wanted = sum(1 for node in nodes if node.user)
+    if wanted != len(secrets.node_passwords):
+        raise ConfigError(f"secrets.toml: node_passwords holds {len(secrets.node_passwords)}: "
+                          f"it takes one for each [[node]] with a user, and there are {wanted}")
+    passwords = iter(secrets.node_passwords)
+    return [replace(node, password=next(passwords)) if node.user else node for node in nodes]
+
+
+# --- what keys ask of each other --------------------------------------------------------------------------------------
+
+def _with_script(pool: PoolConfig, where: str) -> PoolConfig:
+    try:
+        script = script_of(pool.payout_address, pool.network)
+    except AddressError as exc:
+        raise ConfigError(f"{where}: {exc}: give an address for {pool.network}") from exc
+    return replace(pool, payout_script=script)
+
+
+def _with_tag(pool: PoolConfig) -> PoolConfig:
+    """The tag within its bound, cut between two characters."""
+    tag = pool.coinbase_tag.encode()
+    if len(tag) <= MAX_TAG_SIZE:
+        return pool
+    return replace(pool, coinbase_tag=tag[:MAX_TAG_SIZE].decode(errors="ignore"), is_tag_cut=True)
+
+
+def _with_path(ledger: LedgerConfig, data_dir: Path, where: str) -> LedgerConfig:
+    try:
+        return replace(ledger, path=database_path(ledger.url, data_dir))
+    except ConfigError as exc:
+        raise ConfigError(f"{where.removesuffix(': ledger.url')}: {exc}") from exc     # it names the key itself
+
+
+def _check_listeners(stratum: StratumConfig, source: str) -> None:
+    addresses = [(key, address) for key in ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen")
+             for address in getattr(stratum, key)]
+    check_ports(addresses, source)
+    if not addresses:
+        raise ConfigError(f'{source}: stratum.sv2_listen holds []: without any listener nobody can mine; '
+                          'write ["[::]:34254"]')
+
+
+def _with_flood_limit(difficulty: DifficultyConfig, sections: Sections) -> DifficultyConfig:
+    """The limit on a channel's shares, by default far above what vardiff aims at."""
+    limit, least = difficulty.max_shares_per_minute, FLOOD_FACTOR * difficulty.shares_per_minute
+    if not sections.is_given("difficulty", "max_shares_per_minute"):
+        return replace(difficulty, max_shares_per_minute=max(limit, least))
+    if 0 < limit < least:
+        where = sections.where("difficulty", "max_shares_per_minute")
+        raise ConfigError(f"{where} holds {limit}: it takes 0, for no limit, or at least {FLOOD_FACTOR} x "
+                          f"difficulty.shares_per_minute, {least}: fewer are chance")
+    return difficulty
+
+
+def _check_difficulty(difficulty: DifficultyConfig, source: str) -> None:
+    if difficulty.max and difficulty.max < difficulty.min:
+        raise ConfigError(f"{source}: difficulty.max holds {difficulty.max}: it takes 0, for no limit, or at least "
+                          f"difficulty.min, {difficulty.min}")
+
+
+def _check_nodes(nodes: list[NodeConfig], sections: Sections, pool: PoolConfig) -> None:
+    embedded = [index for index, node in enumerate(nodes) if node.source == "regtest"]
+    for index, node in enumerate(nodes):
+        if node.source == "regtest" and pool.network != "regtest":
+            raise ConfigError(f'{sections.where("node", "source", index)} holds "regtest": the embedded chain mines '
+                              f'only network = "regtest", and pool.network is {pool.network}')
+        if index in embedded[1:]:
+            raise ConfigError(f'{sections.where("node", "source", index)} holds "regtest": one embedded chain is all '
+                              "that data_dir holds")
+        if node.user and sections.is_given("node", "cookie_file", index):
+            raise ConfigError(f"{sections.where('node', 'cookie_file', index)} holds {shown(str(node.cookie_file))}: "
+                              "it takes either cookie_file or user, not both")
+
+
+def _check_urls(nodes: list[NodeConfig], sections: Sections) -> None:
+    """Journal and log know a node by a number, and the number by the URL: no URL twice."""
+    seen: set[NodeAddress] = set()
+    for index, node in enumerate(nodes):
+        if node.source != "rpc":
+            continue
+        address = NodeAddress.parse(node.url)
+        if address in seen:
+            raise ConfigError(f"{sections.where('node', 'url', index)} holds {shown(node.url)}: that node stands there "
+                              "twice, and nodes are known by their URL: remove one of the two")
+        seen.add(address)

@@ -1,0 +1,86 @@
+"""The translator's configuration: from translator.toml and the environment to one frozen `TranslatorConfig`.
+
+It has no secrets: what it pins is public, and miners' names are no keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from warppool.config.options import TRANSLATOR_MARK, Config, Secrets
+from warppool.config.pool import config_of as pool_config_of
+from warppool.config.pool import read_secrets
+from warppool.config.reading import Sections, check_ports, default_data_dir, read_sections, read_toml, shown
+from warppool.config.translatoroptions import TRANSLATOR_FORM, MachinesConfig, TranslatorConfig
+from warppool.errors import ConfigError
+
+PROGRAM = "warppool-translator"
+LEDGER_URL = "sqlite:///shares.db"
+"""The books, in `translator.data_dir`."""
+
+EXAMPLE_UPSTREAM = '[[upstream]] with url = "stratum2+tcp://HOST:PORT/PUBLIC_KEY" and user_identity = "NAME"'
+
+
+def read_translator_config(path: Path, environ: Mapping[str, str] = os.environ) -> TranslatorConfig:
+    """Read the file at `path`; ConfigError."""
+    return translator_config_of(read_toml(path), folder=path.absolute().parent, environ=environ, source=str(path))
+
+
+def read_either(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True
+                ) -> Config | TranslatorConfig:
+    """Read the pool's file or the translator's, which is known by its [[upstream]]; ConfigError."""
+    document, folder = read_toml(path), path.absolute().parent
+    secrets = read_secrets(folder, environ) if with_secrets and TRANSLATOR_MARK not in document else None
+    return either_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
+
+
+def either_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets | None, environ: Mapping[str, str],
+              source: str) -> Config | TranslatorConfig:
+    """Check a document of the pool's or of the translator's, which has no secrets; ConfigError."""
+    if TRANSLATOR_MARK in document:
+        return translator_config_of(document, folder=folder, environ=environ, source=source)
+    return pool_config_of(document, folder=folder, secrets=secrets, environ=environ, source=source)
+
+
+def books_of(config: Config | TranslatorConfig) -> tuple[str, Path]:
+    """The URL of the ledger, and the folder that it is relative to."""
+    if isinstance(config, TranslatorConfig):
+        return LEDGER_URL, config.translator.data_dir
+    return config.ledger.url, config.pool.data_dir
+
+
+def translator_config_of(document: Mapping[str, object], *, folder: Path, environ: Mapping[str, str],
+                         source: str) -> TranslatorConfig:
+    """Check a document (as TOML gives it) and make it a TranslatorConfig; relative paths are taken from `folder`."""
+    if TRANSLATOR_MARK not in document:
+        hint = "it looks like a pool's, for `warppool run`" if "pool" in document else f"it takes {EXAMPLE_UPSTREAM}"
+        raise ConfigError(f"{source}: {TRANSLATOR_MARK} is missing: {hint}")
+    sections = read_sections(TRANSLATOR_FORM, document, folder=folder, environ=environ, source=source)
+    translator = sections.one("translator")
+    if translator.data_dir is None:
+        translator = replace(translator, data_dir=default_data_dir(environ, PROGRAM))
+    _check_listeners(sections.one("stratum"), source)
+    _check_upstreams(sections)
+    return TranslatorConfig(stratum=sections.one("stratum"), translator=translator,
+                            upstreams=tuple(sections.values[TRANSLATOR_MARK]), log=sections.one("log"))
+
+
+def _check_listeners(stratum: MachinesConfig, source: str) -> None:
+    addresses = [(key, address) for key in ("listen", "tls_listen") for address in getattr(stratum, key)]
+    check_ports(addresses, source)
+    if not addresses:
+        raise ConfigError(f'{source}: stratum.listen holds []: without any listener no machine can come; '
+                          'write ["[::]:34255"]')
+
+
+def _check_upstreams(sections: Sections) -> None:
+    """No pool twice: what one of the two says of it would be wrong for the other."""
+    upstreams = sections.values[TRANSLATOR_MARK]
+    for index, upstream in enumerate(upstreams):
+        for other in upstreams[:index]:
+            if (upstream.url.host, upstream.url.port) == (other.url.host, other.url.port):
+                raise ConfigError(f"{sections.where(TRANSLATOR_MARK, 'url', index)} holds {shown(str(upstream.url))}: "
+                                  "that pool stands there twice")

@@ -1,0 +1,144 @@
+"""Makes the connections of one worker, by the listener that they came in on.
+
+Each worker has a connector of its own, since what its sessions share (extranonce prefixes, the cipher's buffer, dropped
+V1 sessions) is that worker's alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from warppool import __version__
+from warppool.config.options import Address, Config, StratumConfig
+from warppool.config.translatoroptions import MachinesConfig, TranslatorConfig
+from warppool.events import Connection, Event, Now
+from warppool.mining.counter import CoinbaseCounters, Shuffle
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.extranonce import PrefixPool
+from warppool.net.inbox import Opened
+from warppool.net.tls import TlsConnection
+from warppool.noise.primitives import new_buffer
+from warppool.service.certificate import Certificate
+from warppool.service.unpaid import UnpaidNames
+from warppool.sv1.connection import ServerConnection as Sv1Connection
+from warppool.sv1.resume import Message, ResumableSessions
+from warppool.sv1.server import Context as Sv1Context
+from warppool.sv2.connection import ServerConnection as Sv2Connection
+from warppool.sv2.profile import WARP
+from warppool.sv2.server import Context as Sv2Context
+from warppool.translate.connection import connect
+from warppool.translate.context import Times, TranslatorContext
+from warppool.translate.counters import Counters
+from warppool.translate.upstreams import UpstreamConfig
+
+SV1 = "sv1"
+SV1_TLS = "sv1-tls"
+SV2 = "sv2"
+"""The kinds of listeners, by the names in the log."""
+
+
+class ListenAddress(NamedTuple):
+    """One address to listen on, of one kind, and the key that says so."""
+
+    kind: str
+    address: Address
+    key: str
+
+
+def listen_addresses(stratum: StratumConfig | MachinesConfig) -> list[ListenAddress]:
+    """Every address that is listened on."""
+    return [ListenAddress(kind, address, f"stratum.{key}")
+            for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"))
+            for address in getattr(stratum, key, ())]
+
+
+class Connector:
+    """Called by worker number `index` for every connection that was accepted.
+
+    `certificate` is asked for its context at each connection, so that a reload counts from the next one on. `shuffle`
+    is the one that the job factory has, too. `post` leaves a message for another worker, whose connector gets it by
+    `hear`.
+    """
+
+    def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
+                 post: Callable[[int, Message], None], unpaid: UnpaidNames) -> None:
+        stratum = config.stratum
+        policy = policy_of(config)
+        prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
+        counters = CoinbaseCounters(shuffle, index, stratum.workers)
+        self._certificate = certificate
+        self._idle_timeout_s = float(stratum.idle_timeout_s)
+        secret = config.secrets.sv2_static_priv_key
+        self._static = None if secret is None else WARP.suite.key_pair(secret)
+        self._buffer = new_buffer()
+        self._sv1 = Sv1Context(policy=policy, prefixes=prefixes, counters=counters,
+                                    resumable=ResumableSessions(prefixes, index, stratum.workers, post),
+                                    random_bytes=os.urandom,
+                                    extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
+        self._sv2 = Sv2Context(WARP, policy, prefixes, counters, is_unpaid=unpaid.is_news)
+
+    def hear(self, message: Message, now: Now) -> Sequence[Event]:
+        """A message of another worker's V1 sessions."""
+        return self._sv1.resumable.receive(message, now.monotonic)
+
+    def __call__(self, opened: Opened, now: Now) -> Connection:
+        """The connection of one that was accepted."""
+        if opened.listener == SV2:
+            assert self._static is not None, "a V2 listener without a key"
+            return Sv2Connection(opened.conn_id, self._sv2, static=self._static,
+                                 ephemeral_secret=os.urandom(32), buffer=self._buffer,
+                                 idle_timeout_s=self._idle_timeout_s, now=now)
+        plain = Sv1Connection(opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now)
+        return _as_heard(opened, plain, self._certificate, now)
+
+
+class TranslatorConnector:
+    """The same for a worker of the translator, all of whose machines count in `counters`."""
+
+    def __init__(self, config: TranslatorConfig, certificate: Certificate | None) -> None:
+        self.counters = Counters()
+        self._certificate = certificate
+        self._context = context_of(config, self.counters)
+
+    def __call__(self, opened: Opened, now: Now) -> Connection:
+        """The connection of one that was accepted."""
+        machine = connect(opened.conn_id, self._context, now, is_plain=opened.listener == SV1)
+        return _as_heard(opened, machine, self._certificate, now)
+
+
+def _as_heard(opened: Opened, plain: Connection, certificate: Certificate | None, now: Now) -> Connection:
+    """A V1 connection within TLS, where it came in on such a listener."""
+    if opened.listener == SV1:
+        return plain
+    assert certificate is not None, "a TLS listener without a certificate"
+    return TlsConnection(opened.conn_id, certificate.context, plain, now)
+
+
+def fds_each(config: TranslatorConfig) -> int:
+    """Connections that each machine takes: its own, and where none is shared, one to an upstream."""
+    return 2 if config.translator.mode == "connection" else 1
+
+
+def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContext:
+    """What the sessions of one of the translator's workers share."""
+    given = config.translator
+    times = Times(verdict_timeout_s=float(given.verdict_timeout_s), grace_s=float(given.grace_s),
+                  silence_s=float(given.silence_s), backoff_max_s=float(given.backoff_max_s),
+                  return_after_s=float(given.return_after_s), idle_timeout_s=float(config.stratum.idle_timeout_s))
+    upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.public_key,
+                                     each.user_identity, each.fallback_only) for each in config.upstreams)
+    return TranslatorContext(
+        mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams, profile=WARP,
+        buffer=new_buffer(), random_bytes=os.urandom, counters=counters,
+        user_identity_template=given.user_identity_template, firmware=__version__)
+
+
+def policy_of(config: Config) -> DifficultyPolicy:
+    """The `[difficulty]` section as exact numbers."""
+    given = config.difficulty
+    return DifficultyPolicy(start=Fraction(given.start), minimum=Fraction(given.min), maximum=Fraction(given.max),
+                            shares_per_minute=Fraction(given.shares_per_minute),
+                            max_shares_per_minute=Fraction(given.max_shares_per_minute))

@@ -1,0 +1,227 @@
+"""`warppool run`: a daemon under systemd or in a terminal, from its configuration to its last answer."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from warppool.bitcoin.address import is_guarded
+from warppool.config.pool import TAG_CUT, UNGUARDED, read_config, start_off_range, unserved
+from warppool.errors import ConfigError
+from warppool.say import say
+from warppool.service.log import set_up
+from warppool.service.notify import Notifier
+from warppool.service.patience import Patience, Stopped
+from warppool.service.pool import Daemon
+from warppool.service.service import Service
+from warppool.service.summary import Summary
+
+log = logging.getLogger("warppool")
+
+UMASK = 0o027
+"""For what libraries make on our behalf: files 0640 and folders 0750, as our own (files.py)."""
+
+SWITCH_INTERVAL_S = 0.001
+"""After so long a thread that computes gives the interpreter's lock to one that waits; Python's own value is 5 ms.
+A share needs the lock in reactor, worker and ledger, and in each again after every system call: some ten times. Under a
+flood one of the others has it every time, so ten times 5 ms were most of a share's answer."""
+SUMMARY_EVERY_S = 60.0
+LOOK_EVERY_S = 1.0
+"""How often the main thread looks whether all is well; signals wake it at once."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the pool until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
+    config = read_config(args.config)
+    set_up(config.log.level)
+    if not is_guarded(config.pool.payout_script):
+        say(log, logging.WARNING, "config.unguarded", key="pool.payout_address", meaning=UNGUARDED)
+    if config.pool.is_tag_cut:
+        say(log, logging.WARNING, "config.tag_cut", key="pool.coinbase_tag", used=config.pool.coinbase_tag,
+            meaning=TAG_CUT)
+    if odd := start_off_range(config):
+        say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
+    for key in unserved(config):
+        say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
+    return serve(lambda patience: Daemon(config, patience))
+
+
+def serve(build: Callable[[Patience], Service]) -> int:
+    """Run what `build` makes until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died.
+
+    What `build` finds in its way it may wait for, by the Patience that it is given; systemd hears of it.
+    """
+    os.umask(UMASK)
+    wanted_stop = StopWish()
+    catch_signals(wanted_stop)
+    notifier = Notifier()
+    notifier.status("starting")
+    try:
+        service = build(Patience(wanted_stop.wait, notifier.status))
+    except Stopped:
+        say(log, logging.INFO, "service.stopping")
+        return 0
+    service.start()
+    settle_memory()
+    try:
+        _watch(service, notifier, wanted_stop)
+    finally:
+        notifier.stopping()
+        service.stop()
+        ignore_signals()
+    status = 1 if service.has_failed.is_set() else 0
+    if service.is_hanging:            # Python would wait for such a thread; a disk may hold it up for minutes
+        logging.shutdown()
+        os._exit(status)
+    return status
+
+
+class StopWish:
+    """Somebody wants us to end, or to read things anew; told by signal handlers, heard by the main thread alone.
+
+    A handler runs between any two steps of the main thread, so it may not take a lock that the main thread takes, too:
+    with a threading.Event it would at times wait for itself, for ever. SimpleQueue.put is made for this.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._is_set = False
+        self._is_reload_wished = False
+        self._is_asking_wished = False
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self, number: int = 0) -> None:
+        """Wish it, at any moment; `number` is the signal that says so."""
+        self.signal = number
+        self._is_set = True
+        self._wake.put(None)
+
+    def is_set(self) -> bool:
+        """Whether it was ever wished."""
+        return self._is_set
+
+    def wish_reload(self) -> None:
+        """Wish that what can change while we run is read anew, at any moment."""
+        self._is_reload_wished = True
+        self._wake.put(None)
+
+    def take_reload(self) -> bool:
+        """Whether a reload was wished since the last call; a wish that comes now is met by the reload that follows."""
+        if not self._is_reload_wished:
+            return False
+        self._is_reload_wished = False
+        return True
+
+    def wish_asking(self) -> None:
+        """Wish that the nodes are asked for work at once, at any moment."""
+        self._is_asking_wished = True
+        self._wake.put(None)
+
+    def take_asking(self) -> bool:
+        """Whether that was wished since the last call."""
+        if not self._is_asking_wished:
+            return False
+        self._is_asking_wished = False
+        return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the end is wished before so many seconds are over; a wish for a reload ends the wait, too."""
+        if not self._is_set:
+            with suppress(queue.Empty):
+                self._wake.get(timeout=timeout_s)
+        return self._is_set
+
+
+def catch_signals(wanted_stop: StopWish) -> None:
+    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP wishes a reload, and SIGUSR1 that the nodes are asked at once.
+
+    Nodes send the last one by `blocknotify`, a habit from other pools; a program that has nothing to ask ignores it.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        wanted_stop.set(number)
+
+    def reload(number: int, frame: FrameType | None) -> None:
+        wanted_stop.wish_reload()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        wanted_stop.wish_asking()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, reload)
+    signal.signal(signal.SIGUSR1, ask)
+
+
+def ignore_signals() -> None:
+    """All is done: an impatient second SIGTERM cannot find Python's own handlers, which come back at its end."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def settle_memory() -> None:
+    """What is there now stays: the collector need not look at it again, nor wake up for every few hundred miners."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
+    """What the main thread does while the others work: readiness, watchdog, summaries."""
+    now = time.monotonic()
+    summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
+    fed_at, is_ready, waits_for, status = now, False, "", ""
+    step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
+    while not service.has_failed.is_set():
+        if not is_ready and service.is_ready.is_set():
+            is_ready, status = True, service.status()
+            notifier.ready(status)
+            say(log, logging.INFO, "service.ready", listen=service.ports, **service.ready_fields())
+        elif not is_ready and (mistake := service.mistake()):
+            raise ConfigError(mistake)
+        elif not is_ready and service.waits_for() != waits_for:
+            waits_for = service.waits_for()
+            notifier.status(waits_for)
+        elif is_ready and service.status() != status:
+            status = service.status()
+            notifier.status(status)
+        if wanted_stop.wait(step if is_ready else 0.05):
+            say(log, logging.INFO, "service.stopping")
+            return
+        if wanted_stop.take_reload():
+            _reload(service, notifier, is_ready)
+        if wanted_stop.take_asking():
+            service.ask_nodes()
+        now = time.monotonic()
+        service.watchdog.look(now)
+        service.relieve()
+        if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
+            fed_at = now
+            hanging = service.hanging(now)
+            if hanging:
+                say(log, logging.ERROR, "watchdog.unfed", hanging=",".join(hanging))
+            else:
+                notifier.alive()
+        if now >= summary_at:
+            summary_at = now + SUMMARY_EVERY_S
+            service.say_summary(summary, now)
+            service.look(time.time())
+
+
+def _reload(service: Service, notifier: Notifier, is_ready: bool) -> None:
+    """Read anew what can change while miners stay. systemd hears READY=1 of it, but not before it is true."""
+    if is_ready:
+        notifier.reloading()
+    service.reload()
+    if is_ready:
+        notifier.ready(service.status())
