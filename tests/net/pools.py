@@ -14,6 +14,7 @@ from tests.net.lines import LineConnection
 from warppool.events import BlockFound, Connection, Now, ShareAccepted
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, NotRecorded, Opened, Recorded, WorkerStats
+from warppool.net.limits import AcceptLimits
 from warppool.net.listener import Listener, listen
 from warppool.net.outbox import FlushAndStop, StopAccepting
 from warppool.net.reactor import Reactor
@@ -97,7 +98,7 @@ class Pool:
         self.found: list[BlockFound] = []
         self.refusals: list[tuple[str, str, int, int]] = []
         self.is_recording = True
-        self.reactor = Reactor(listeners, self.inboxes, max_connections=max_connections, max_per_ip=max_per_ip)
+        self.reactor = Reactor(listeners, self.inboxes, accept_limits=AcceptLimits(max_connections, max_per_ip))
         self.resolver = Resolver(self.reactor.mailbox, self.inboxes)
         self.hasher = Hasher(workers)
         self._connect = connect

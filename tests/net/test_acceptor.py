@@ -13,16 +13,18 @@ import pytest
 
 from tests.net.conftest import LogLines
 from warppool.net.acceptor import ACCEPTS_PER_TURN, PAUSE_S, Acceptor, Visitor
+from warppool.net.limits import MAX_UNANNOUNCED, AcceptLimits, Net, parse_net
 from warppool.net.listener import Listener, listen
 
 
 class Scene:
     """An acceptor without a reactor."""
 
-    def __init__(self, max_connections: int, max_per_ip: int) -> None:
+    def __init__(self, max_connections: int, max_per_ip: int, proxy_from: tuple[Net, ...] = ()) -> None:
         self.selector = selectors.DefaultSelector()
         self.listener = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
-        self.acceptor = Acceptor([self.listener], self.selector, max_connections, max_per_ip)
+        self.acceptor = Acceptor([self.listener], self.selector,
+                                 AcceptLimits(max_connections, max_per_ip, proxy_from))
         self._clients: list[socket.socket] = []
         self._visitors: list[Visitor] = []
 
@@ -51,8 +53,9 @@ def scenes() -> Iterator[list[Scene]]:
         scene.close()
 
 
-def make(scenes: list[Scene], max_connections: int = 1000, max_per_ip: int = 0) -> Scene:
-    scenes.append(Scene(max_connections, max_per_ip))
+def make(scenes: list[Scene], max_connections: int = 1000, max_per_ip: int = 0,
+         proxy_from: tuple[Net, ...] = ()) -> Scene:
+    scenes.append(Scene(max_connections, max_per_ip, proxy_from))
     return scenes[-1]
 
 
@@ -78,7 +81,7 @@ def test_those_over_the_cap_are_closed_at_once_and_said_once(scenes: list[Scene]
     line, = log_lines.having("event=connection.refused")
     assert "count=1" in line and "limit=3" in line
     visitors[0].sock.close()
-    scene.acceptor.left(visitors[0].ip)
+    scene.acceptor.left(visitors[0].origin)
     scene.knock(2)
     assert len(scene.let_in(now=101.0)) == 1                    # one left, one comes in
     scene.acceptor.turn(200.0)
@@ -92,6 +95,7 @@ def test_one_address_has_its_share(scenes: list[Scene], log_lines: LogLines) -> 
     assert [visitor.ip for visitor in visitors] == ["127.0.0.1"] * 2 + ["127.0.0.2"]
     assert [is_closed(client) for client in crowd + other] == [False, False, True, True, False]
     assert "peer=127.0.0.1 limit=2" in log_lines.having("event=address.refused")[0]
+    assert [visitor.origin for visitor in visitors] == [visitor.ip for visitor in visitors]
     scene.acceptor.left("127.0.0.1")
     scene.knock(2)
     assert len(scene.let_in()) == 1
@@ -164,3 +168,95 @@ def test_an_acceptor_may_be_closed_in_its_pause(scenes: list[Scene]) -> None:
     scene.acceptor.close()
     scene.acceptor.turn(1e9)
     assert scene.listener.sock.fileno() == -1 and not scene.selector.get_map()
+
+
+# --- proxies ----------------------------------------------------------------------------------------------------------
+
+PROXY = (parse_net("127.0.0.2"),)
+
+
+def test_what_comes_from_a_proxy_is_nobodys_until_its_header_is_read(scenes: list[Scene]) -> None:
+    scene = make(scenes, max_per_ip=1, proxy_from=PROXY)
+    scene.knock(3, source="127.0.0.2")
+    scene.knock(1)
+    visitors = scene.let_in()
+    assert [visitor.origin for visitor in visitors] == [None, None, None, "127.0.0.1"]
+    assert dict(scene.acceptor._inside_per_ip) == {"127.0.0.1": 1}
+    assert scene.acceptor.announce("192.0.2.1", 0.0) == "192.0.2.1"
+    assert scene.acceptor.announce("2001:db8::1", 0.0) == "2001:db8::/64"
+    assert scene.acceptor.announce("", 0.0) == ""               # a health check
+    for origin in ("192.0.2.1", "2001:db8::/64", "", "127.0.0.1"):
+        scene.acceptor.left(origin)
+    assert not scene.acceptor._inside_per_ip and not scene.acceptor._inside and not scene.acceptor._unannounced
+
+
+def test_the_announced_address_has_its_share_with_whatever_came_straight_from_it(scenes: list[Scene],
+                                                                                 log_lines: LogLines) -> None:
+    scene = make(scenes, max_per_ip=2, proxy_from=PROXY)
+    scene.knock(1)
+    scene.knock(3, source="127.0.0.2")
+    scene.let_in()
+    announced = [scene.acceptor.announce("127.0.0.1", 5.0) for _ in range(3)]
+    assert announced == ["127.0.0.1", None, None]
+    assert "peer=127.0.0.1 limit=2" in log_lines.having("event=address.refused")[0]
+    assert scene.knock(1) and scene.let_in() == []              # straight, too
+    for origin in ("127.0.0.1", "127.0.0.1", "", ""):
+        scene.acceptor.left(origin)
+    assert not scene.acceptor._inside_per_ip and not scene.acceptor._inside
+
+
+def test_addresses_of_one_net_count_together_whoever_announces_them(scenes: list[Scene]) -> None:
+    scene = make(scenes, max_per_ip=1, proxy_from=PROXY)
+    scene.knock(2, source="127.0.0.2")
+    scene.let_in()
+    assert scene.acceptor.announce("2001:db8::1", 0.0) == "2001:db8::/64"
+    assert scene.acceptor.announce("2001:db8::2", 0.0) is None
+
+
+def test_a_proxy_that_announces_an_address_of_proxies_is_counted_all_the_same(scenes: list[Scene]) -> None:
+    """Where everybody is a proxy (0.0.0.0/0), the limit per address holds nevertheless."""
+    scene = make(scenes, max_per_ip=1, proxy_from=(parse_net("0.0.0.0/0"),))
+    scene.knock(2)
+    scene.let_in()
+    assert [scene.acceptor.announce("192.0.2.1", 0.0) for _ in range(2)] == ["192.0.2.1", None]
+
+
+def test_at_most_so_many_are_before_their_header(scenes: list[Scene], log_lines: LogLines,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_UNANNOUNCED == 1000
+    monkeypatch.setattr("warppool.net.acceptor.MAX_UNANNOUNCED", 2)
+    scene = make(scenes, proxy_from=PROXY)
+    clients = scene.knock(4, source="127.0.0.2")
+    assert len(scene.let_in()) == 2
+    assert [is_closed(client) for client in clients] == [False, False, True, True]
+    assert "count=1 peer=127.0.0.2 limit=2" in log_lines.having("event=proxy.refused")[0]
+    scene.knock(1)
+    assert len(scene.let_in()) == 1                             # others come in
+    scene.acceptor.announce("192.0.2.1", 0.0)
+    scene.acceptor.left(None)                                   # one gave up before its header
+    scene.knock(3, source="127.0.0.2")
+    assert len(scene.let_in()) == 2
+    scene.acceptor.turn(100.0)
+    assert "count=2" in log_lines.having("event=proxy.refused")[1]
+
+
+def test_proxies_connections_count_towards_all(scenes: list[Scene]) -> None:
+    scene = make(scenes, max_connections=2, proxy_from=PROXY)
+    scene.knock(3, source="127.0.0.2")
+    assert len(scene.let_in()) == 2
+
+
+def test_other_limits_are_for_those_who_come_from_then_on(scenes: list[Scene]) -> None:
+    scene = make(scenes, max_per_ip=1)
+    scene.knock(2)
+    visitors = scene.let_in()
+    assert len(visitors) == 1
+    scene.acceptor.limit(AcceptLimits(1000, 0, PROXY))
+    scene.knock(2)
+    scene.knock(1, source="127.0.0.2")
+    visitors += scene.let_in()
+    assert [visitor.origin for visitor in visitors] == ["127.0.0.1", "", "", None]
+    scene.acceptor.limit(AcceptLimits(1000, 2))
+    for visitor in visitors:
+        scene.acceptor.left(visitor.origin)
+    assert not scene.acceptor._inside_per_ip and not scene.acceptor._inside and not scene.acceptor._unannounced

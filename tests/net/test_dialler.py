@@ -23,6 +23,7 @@ from warppool.limits import UPSTREAM
 from warppool.net import dialler as module
 from warppool.net.dialler import Dialler
 from warppool.net.inbox import Connected, ConnectFailed, Ended, Full, Gone, Received
+from warppool.net.limits import AcceptLimits
 from warppool.net.outbox import Address, ConnectTo, StopAccepting
 from warppool.net.reactor import MAX_WAIT_S, UNREAD_LIMIT, Reactor
 
@@ -150,7 +151,7 @@ def test_the_time_that_one_address_did_not_need_is_the_next_ones(alone: Dialler)
 
 
 def test_a_reactor_wakes_for_its_dials_and_closes_them_when_it_dies() -> None:
-    reactor = Reactor([], [queue.Queue()], max_connections=1)
+    reactor = Reactor([], [queue.Queue()], accept_limits=AcceptLimits(1))
     try:
         with silent() as hole:
             reactor._obey(ConnectTo(0, 7, (at(hole.port),), time.monotonic() + 1.0))

@@ -7,7 +7,8 @@ import resource
 import pytest
 
 from tests.net.conftest import LogLines
-from warppool.net.limits import RESERVED_FDS, connection_cap, is_loopback, origin_of, per_ip_cap
+from warppool.errors import ConfigError
+from warppool.net.limits import RESERVED_FDS, connection_cap, is_loopback, origin_of, parse_net, per_ip_cap
 
 
 @pytest.mark.parametrize(("soft", "configured", "cap"), [
@@ -49,3 +50,22 @@ def test_of_ipv6_the_network_counts(ip: str, origin: str) -> None:
 def test_loopback_is_known() -> None:
     assert [is_loopback(ip) for ip in ("127.0.0.1", "127.8.8.8", "::1", "192.0.2.127", "::2")] == [
         True, True, True, False, False]
+
+
+@pytest.mark.parametrize(("text", "net"), [
+    ("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.7", "192.0.2.7/32"), ("2001:db8::/32", "2001:db8::/32"), ("::1", "::1/128"),
+    ("0.0.0.0/0", "0.0.0.0/0"), ("10.0.0.0/255.0.0.0", "10.0.0.0/8"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+    ("::ffff:192.0.2.7", "192.0.2.7/32"), ("::/0", "::/0")])
+def test_nets(text: str, net: str) -> None:
+    assert str(parse_net(text)) == net
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("10.0.0.1/8", "'10.0.0.1/8' names an address within a net: write \"10.0.0.0/8\" for the net, or \"10.0.0.1\" for"),
+    ("2001:db8::1/32", 'write "2001:db8::/32" for the net'),
+    ("10.0.0.0/33", "'10.0.0.0/33' is no net: write one such as \"10.0.0.0/8\""),
+    ("proxy.example", "is no net"), ("", "is no net"), ("10.0.0.0/8 ", "is no net"), ("[::1]", "is no net")])
+def test_what_is_no_net_is_refused_with_the_cure(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_net(text)
+    assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -21,6 +21,7 @@ from warppool.limits import V1
 from warppool.net import reactor as module
 from warppool.net import slowpeers
 from warppool.net.inbox import Emptied, Ended, FromReactor, Full, Gone, Opened, Part, Received
+from warppool.net.limits import AcceptLimits, Net, parse_net
 from warppool.net.listener import KERNEL_UNSENT, listen
 from warppool.net.outbox import FlushAndStop, Output, StopAccepting, TurnAway
 from warppool.net.reactor import UNREAD_LIMIT, Reactor
@@ -32,10 +33,11 @@ class Scene:
     """A running reactor with one inbox, which the test reads part by part."""
 
     def __init__(self, addresses: tuple[str, ...] = ("127.0.0.1:0",), max_connections: int = 100,
-                 max_per_ip: int = 0, unsent_budget: int = UNSENT_BUDGET) -> None:
+                 max_per_ip: int = 0, unsent_budget: int = UNSENT_BUDGET, proxy_from: tuple[Net, ...] = ()) -> None:
         self.listeners = [listen(f"kind-{number}", text, "stratum.listen") for number, text in enumerate(addresses)]
         self.inbox: queue.Queue[Any] = queue.Queue()
-        self.reactor = Reactor(self.listeners, [self.inbox], max_connections=max_connections, max_per_ip=max_per_ip,
+        self.reactor = Reactor(self.listeners, [self.inbox],
+                               accept_limits=AcceptLimits(max_connections, max_per_ip, proxy_from),
                                unsent_budget=unsent_budget)
         self.died: list[str] = []
         self._parts: list[Part] = []
@@ -369,7 +371,7 @@ def test_several_listeners_of_both_families() -> None:
             client = scene.client(host, listener)
             opened = scene.part()
             assert isinstance(opened, Opened)
-            assert opened[1:] == (f"kind-{listener}", f"{name}:{client.sock.getsockname()[1]}")
+            assert opened[1:3] == (f"kind-{listener}", f"{name}:{client.sock.getsockname()[1]}")
             scene.post((opened.conn_id, b"welcome\n"))
             assert client.line() == b"welcome"
     finally:
@@ -434,7 +436,7 @@ def test_a_bug_in_one_order_costs_that_one(scene: Scene, log_lines: LogLines) ->
 
 def test_a_reactor_that_never_ran_can_be_closed_and_again() -> None:
     opened = listen("sv2", "127.0.0.1:0", "stratum.sv2_listen")
-    reactor = Reactor([opened], [queue.Queue()], max_connections=10)
+    reactor = Reactor([opened], [queue.Queue()], accept_limits=AcceptLimits(10))
     reactor.close()
     reactor.close()
     assert opened.sock.fileno() == -1
@@ -454,3 +456,69 @@ def test_those_who_come_while_there_is_no_work_are_closed_without_a_byte(scene: 
     until(lambda: not scene.reactor._acceptor.turns_away)
     scene.client()
     assert isinstance(scene.part(), Opened)     # of those in between nobody heard
+
+
+# --- proxies ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def proxied() -> Iterator[Scene]:
+    """A reactor for which this machine is a proxy."""
+    running = Scene(max_per_ip=1, proxy_from=(parse_net("127.0.0.0/8"),))
+    yield running
+    running.stop()
+
+
+def announce(scene: Scene, *announced: tuple[int, str], sends: tuple[tuple[int, bytes], ...] = ()) -> None:
+    scene.reactor.mailbox.post(Output(sends, announced=announced))
+
+
+def test_the_worker_is_told_that_a_header_comes(proxied: Scene) -> None:
+    client = proxied.client()
+    assert proxied.part() == Opened(1, "kind-0", f"127.0.0.1:{client.sock.getsockname()[1]}", is_proxied=True)
+    client.send(b"PROXY ")
+    assert proxied.part() == Received(1, b"PROXY ")             # the reactor does not read it
+
+
+def test_an_announced_address_that_has_too_many_is_closed_without_a_byte(proxied: Scene) -> None:
+    (first, one), (second, other), (third, local) = proxied.open(), proxied.open(), proxied.open()
+    announce(proxied, (one, "192.0.2.1"), sends=((one, b"hello\n"),))
+    assert first.line() == b"hello"
+    announce(proxied, (local, ""), (other, "192.0.2.1"), sends=((other, b"secret"), (local, b"well\n")))
+    assert proxied.part() == Gone(other, "max_per_ip reached")
+    assert second.rest() == b"" and third.line() == b"well"
+    first.close()
+    assert proxied.part() == Ended(one)
+    proxied.post(closes=(one,))
+    until(lambda: one not in proxied.reactor._peers)
+    fourth, last = proxied.open()
+    announce(proxied, (last, "192.0.2.1"), sends=((last, b"now\n"),))
+    assert fourth.line() == b"now"
+
+
+def test_an_address_is_announced_once_and_for_proxies_alone(scene: Scene, proxied: Scene) -> None:
+    _, conn_id = proxied.open()
+    announce(proxied, (conn_id, "192.0.2.1"), (conn_id, "192.0.2.2"), (99, "192.0.2.3"))
+    until(lambda: proxied.reactor._peers[conn_id].origin)
+    assert proxied.reactor._peers[conn_id].origin == proxied.reactor._peers[conn_id].ip == "192.0.2.1"
+    client, plain = scene.open()
+    announce(scene, (plain, "192.0.2.1"), sends=((plain, b"x\n"),))
+    assert client.line() == b"x" and scene.reactor._peers[plain].ip == "127.0.0.1"
+
+
+def test_lines_about_a_slow_peer_name_the_announced_address(proxied: Scene, log_lines: LogLines,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slowpeers, "STALLED_S", 0.3)
+    _, conn_id = proxied.open(is_narrow=True)
+    announce(proxied, (conn_id, "192.0.2.1"), sends=((conn_id, b"x" * 900_000),))
+    assert "peer=192.0.2.1" in log_lines.wait_for("miner.slow")
+
+
+def test_nothing_is_left_in_the_counts(proxied: Scene) -> None:
+    pairs = [proxied.open() for _ in range(4)]
+    announce(proxied, (pairs[0][1], "192.0.2.1"), (pairs[1][1], ""), (pairs[2][1], "192.0.2.1"))
+    for client, conn_id in pairs:
+        client.close()
+        proxied.post(closes=(conn_id,))
+    acceptor = proxied.reactor._acceptor
+    until(lambda: not proxied.reactor._peers)
+    assert (acceptor._inside, acceptor._unannounced, dict(acceptor._inside_per_ip)) == (0, 0, {})

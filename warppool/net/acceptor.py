@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import math
 import selectors
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from warppool.net.limits import is_loopback, origin_of, per_ip_cap
+from warppool.net.limits import MAX_UNANNOUNCED, AcceptLimits, is_loopback, origin_of, per_ip_cap
 from warppool.net.listener import Listener, format_address, plain_ip
 from warppool.net.repeats import Repeats
 
@@ -27,22 +28,25 @@ _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Visitor(NamedTuple):
-    """An accepted, non-blocking socket; `ip` counts towards the limit per address, `peer` is for the log."""
+    """An accepted, non-blocking socket; `ip` and `peer` (with the port) are for the log.
+
+    `origin` is what counts towards the limit per address, "" where nothing does. It is None for a proxy's connection,
+    whose header will tell: then `Acceptor.announce` is to be asked.
+    """
 
     sock: socket.socket
     ip: str
     peer: str
+    origin: str | None
 
 
 class Acceptor:
     """Owns the listening sockets and counts who is inside; used by the reactor's thread alone.
 
-    `max_per_ip` bounds the connections of one IPv4 address or one IPv6 /64; 0 is no limit, and -1 half of
-    `max_connections` but at least 1,000, where loopback is not counted.
+    What comes from `limits.proxy_from` belongs to the address that its PROXY header announces, and to none before that.
     """
 
-    def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, max_connections: int,
-                 max_per_ip: int) -> None:
+    def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, limits: AcceptLimits) -> None:
         self.due = math.inf
         """Monotonic seconds at which `turn` is wanted; `inf` for never."""
         self.resumes_at = math.inf
@@ -51,13 +55,14 @@ class Acceptor:
         """Whether those who come are closed at once, without a byte: there is no work for them."""
         self._listeners = tuple(listeners)
         self._selector = selector
-        self._max_connections = max_connections
-        self._max_per_ip = per_ip_cap(max_per_ip, max_connections)
-        self._counts_loopback = max_per_ip > 0
+        self._limits = limits
+        self._max_per_ip = per_ip_cap(limits.max_per_ip, limits.max_connections)
         self._inside = 0
+        self._unannounced = 0                   # of those inside: proxies' connections before their header
         self._inside_per_ip: Counter[str] = Counter()
         self._full = Repeats(log, "connection.refused")
         self._crowded = Repeats(log, "address.refused")
+        self._headless = Repeats(log, "proxy.refused")
         self._exhausted = Repeats(log, "accept.paused")
         self._watch()
 
@@ -74,32 +79,53 @@ class Acceptor:
                     return
                 continue            # ECONNABORTED and its kin: this one left while it waited, the next may be well
             ip = plain_ip(address[0])
-            if self.turns_away:
+            origin = None if self._is_proxy(ip) else self._origin(ip)
+            if self.turns_away or not self._has_room(ip, origin, now):
                 sock.close()
-            elif self._has_room(ip, now):
-                sock.setblocking(False)
-                self._inside += 1
-                if self._is_counted(ip):
-                    self._inside_per_ip[origin_of(ip)] += 1
-                yield Visitor(sock, ip, format_address(ip, address[1]))
-            else:
-                sock.close()
+                continue
+            sock.setblocking(False)
+            self._inside += 1
+            if origin is None:
+                self._unannounced += 1
+            elif origin:
+                self._inside_per_ip[origin] += 1
+            yield Visitor(sock, ip, format_address(ip, address[1]), origin)
 
-    def left(self, ip: str) -> None:
-        """A visitor's socket is closed."""
+    def announce(self, ip: str, now: float) -> str | None:
+        """The header of a proxy's connection has named `ip`, or nobody (""): what counts for it from now on.
+
+        None if that address has as many connections as it may have, and this one is to be closed; it then counts for
+        none.
+        """
+        self._unannounced -= 1
+        origin = self._origin(ip) if ip else ""
+        if self._is_crowded(origin, now):
+            return None
+        if origin:
+            self._inside_per_ip[origin] += 1
+        return origin
+
+    def left(self, origin: str | None) -> None:
+        """A visitor's socket is closed; `origin` is what counted for it last."""
         self._inside -= 1
-        if self._is_counted(ip):
-            origin = origin_of(ip)
+        if origin is None:
+            self._unannounced -= 1
+        elif origin:
             self._inside_per_ip[origin] -= 1
             if not self._inside_per_ip[origin]:
                 del self._inside_per_ip[origin]
+
+    def limit(self, limits: AcceptLimits) -> None:
+        """Other limits, for those who come from now on."""
+        self._limits = limits
+        self._max_per_ip = per_ip_cap(limits.max_per_ip, limits.max_connections)
 
     def turn(self, now: float) -> None:
         """Open again after a pause, and say what was only counted so far."""
         if now >= self.resumes_at:
             self.resumes_at = math.inf
             self._watch()
-        for repeats in (self._full, self._crowded, self._exhausted):
+        for repeats in (self._full, self._crowded, self._headless, self._exhausted):
             repeats.flush(now)
         self._note_due()
 
@@ -113,21 +139,37 @@ class Acceptor:
             listener.sock.close()
         self._listeners = ()
 
-    def _has_room(self, ip: str, now: float) -> bool:
-        if self._inside >= self._max_connections:
-            self._full.add(now, peer=ip, limit=self._max_connections, reason="max_connections or LimitNOFILE= reached")
-            self._note_due()
+    def _has_room(self, ip: str, origin: str | None, now: float) -> bool:
+        most = self._limits.max_connections
+        if self._inside >= most:
+            self._full.add(now, peer=ip, limit=most, reason="max_connections or LimitNOFILE= reached")
+        elif origin is None and self._unannounced >= MAX_UNANNOUNCED:
+            self._headless.add(now, peer=ip, limit=MAX_UNANNOUNCED, reason="so many wait for a PROXY header")
+        else:
+            return not (origin and self._is_crowded(origin, now))
+        self._note_due()
+        return False
+
+    def _is_crowded(self, origin: str, now: float) -> bool:
+        """Whether one more of `origin` would be one too many; the log says so."""
+        if not origin or self._inside_per_ip.get(origin, 0) < self._max_per_ip:
             return False
-        if self._is_counted(ip):
-            origin = origin_of(ip)
-            if self._inside_per_ip.get(origin, 0) >= self._max_per_ip:
-                self._crowded.add(now, peer=origin, limit=self._max_per_ip, reason="max_per_ip reached")
-                self._note_due()
-                return False
+        self._crowded.add(now, peer=origin, limit=self._max_per_ip, reason="max_per_ip reached")
+        self._note_due()
         return True
 
-    def _is_counted(self, ip: str) -> bool:
-        return bool(self._max_per_ip) and (self._counts_loopback or not is_loopback(ip))
+    def _origin(self, ip: str) -> str:
+        """What counts for one address; "" where there is no limit for it."""
+        if not self._max_per_ip or (self._limits.max_per_ip < 0 and is_loopback(ip)):
+            return ""
+        return origin_of(ip)
+
+    def _is_proxy(self, ip: str) -> bool:
+        nets = self._limits.proxy_from
+        if not nets:
+            return False
+        address = ipaddress.ip_address(ip)
+        return any(address in net for net in nets)
 
     def _pause(self, error: OSError, now: float) -> None:
         self._exhausted.add(now, reason=error.strerror, seconds=PAUSE_S, inside=self._inside)
@@ -136,7 +178,8 @@ class Acceptor:
         self._unwatch()
 
     def _note_due(self) -> None:
-        self.due = min(self.resumes_at, self._full.due, self._crowded.due, self._exhausted.due)
+        self.due = min(self.resumes_at, self._full.due, self._crowded.due, self._headless.due,
+                       self._exhausted.due)
 
     def _watch(self) -> None:
         for listener in self._listeners:

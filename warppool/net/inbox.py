@@ -11,11 +11,15 @@ from warppool.mining.share import Weight
 
 
 class Opened(NamedTuple):
-    """The reactor accepted a connection on `listener` (its kind, as `sv2`); `peer` is the address for the log."""
+    """The reactor accepted a connection on `listener` (its kind, as `sv2`); `peer` is the address for the log.
+
+    `is_proxied`: it comes from a proxy that we trust, and a PROXY header stands in front of all else.
+    """
 
     conn_id: int
     listener: str
     peer: str
+    is_proxied: bool = False
 
 
 class Received(NamedTuple):

@@ -12,13 +12,16 @@ class Output(NamedTuple):
     """All that one wake-up of a worker has for the wire, at most one send a connection.
 
     `consumed` is how many received bytes of a connection no longer wait in the worker, and `rooms` how many bytes may
-    wait for its peer from now on. What is sent goes out before what is closed is closed.
+    wait for its peer from now on. `announced` is the IP address that a connection's PROXY header named, "" where it
+    named none; where that address has too many, the connection is closed before anything is sent. What is sent goes
+    out before what is closed is closed.
     """
 
     sends: tuple[tuple[int, bytes], ...]
     closes: tuple[int, ...] = ()
     consumed: tuple[tuple[int, int], ...] = ()
     rooms: tuple[tuple[int, int], ...] = ()
+    announced: tuple[tuple[int, str], ...] = ()
 
 
 class Address(NamedTuple):
@@ -67,6 +70,7 @@ class Outgoing:
         self._closes: list[int] = []
         self._consumed: list[tuple[int, int]] = []
         self._rooms: dict[int, int] = {}
+        self._announced: list[tuple[int, str]] = []
 
     def send(self, event: Send) -> None:
         """After all that was sent to this connection before."""
@@ -88,14 +92,19 @@ class Outgoing:
         """So many bytes may wait for its peer."""
         self._rooms[conn_id] = room
 
+    def announce(self, conn_id: int, ip: str) -> None:
+        """The PROXY header of this connection is read, and named `ip`, or "" for nobody."""
+        self._announced.append((conn_id, ip))
+
     def take(self) -> Output | None:
         """All of it, one send a connection; None if there is nothing."""
-        if not (self._sends or self._closes or self._consumed or self._rooms):
+        if not (self._sends or self._closes or self._consumed or self._rooms or self._announced):
             return None
         sends = tuple([(conn_id, parts[0] if len(parts) == 1 else b"".join(parts))
                        for conn_id, parts in self._sends.items()])
-        output = Output(sends, tuple(self._closes), tuple(self._consumed), tuple(self._rooms.items()))
-        self._sends, self._closes, self._consumed, self._rooms = {}, [], [], {}
+        output = Output(sends, tuple(self._closes), tuple(self._consumed), tuple(self._rooms.items()),
+                        tuple(self._announced))
+        self._sends, self._closes, self._consumed, self._rooms, self._announced = {}, [], [], {}, []
         return output
 
 

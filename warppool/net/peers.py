@@ -11,16 +11,18 @@ from warppool.net.inbox import Part
 class Peer:
     """One connection's socket and buffers. There are thousands, most of them idle, so nothing is allocated ahead."""
 
-    __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "is_full", "is_timed", "moved_at", "room", "sock",
-                 "unread", "unsent", "watching")
+    __slots__ = ("bag", "conn_id", "ip", "is_closing", "is_ended", "is_full", "is_timed", "moved_at", "origin", "room",
+                 "sock", "unread", "unsent", "watching")
 
     is_dialled = False
     limits = V1
 
-    def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Part]) -> None:
+    def __init__(self, conn_id: int, sock: socket.socket, ip: str, bag: list[Part],
+                 origin: str | None = "") -> None:
         self.conn_id = conn_id
         self.sock = sock
         self.ip = ip
+        self.origin = origin                    # as in `acceptor.Visitor`
         self.bag = bag                          # what its worker gets at the end of this wake-up
         self.unread = 0                         # bytes given to the worker and not yet reported as consumed
         self.unsent: bytearray | None = None    # None: all is out, as nearly always

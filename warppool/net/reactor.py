@@ -35,6 +35,7 @@ from warppool.net.inbox import (
     Part,
     Received,
 )
+from warppool.net.limits import AcceptLimits
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting, TurnAway
@@ -61,21 +62,20 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
-    Those that are accepted go round the workers. At most `max_connections` of them are held (`limits.connection_cap`),
-    and `max_per_ip` of one address (`acceptor.Acceptor` says what 0 and -1 mean). Those that are dialled belong to the
-    worker that asked. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The
-    workers end before it does.
+    Those that are accepted, within `accept_limits`, go round the workers. Those that are dialled belong to the worker
+    that asked. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The workers
+    end before it does.
     """
 
-    def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *, max_connections: int,
-                 max_per_ip: int = 0, unsent_budget: int = UNSENT_BUDGET) -> None:
+    def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *,
+                 accept_limits: AcceptLimits, unsent_budget: int = UNSENT_BUDGET) -> None:
         self.mailbox: Mailbox[ReactorItem] = Mailbox()
         self.name = "reactor"
         self.limits = prompt()
         self.beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.mailbox, EVENT_READ)
-        self._acceptor = Acceptor(listeners, self._selector, max_connections, max_per_ip)
+        self._acceptor = Acceptor(listeners, self._selector, accept_limits)
         self._dialler = Dialler(self._selector)
         self._bags: list[tuple[queue.Queue[Any], list[Part]]] = [(inbox, []) for inbox in inboxes]
         self._peers: dict[int, Peer] = {}
@@ -161,8 +161,8 @@ class Reactor:
     def _welcome(self, visitor: Visitor, kind: str) -> None:
         conn_id = next(self._conn_ids)
         _, bag = self._bags[next(self._visits) % len(self._bags)]
-        bag.append(Opened(conn_id, kind, visitor.peer))
-        self._adopt(Peer(conn_id, visitor.sock, visitor.ip, bag))
+        bag.append(Opened(conn_id, kind, visitor.peer, visitor.origin is None))
+        self._adopt(Peer(conn_id, visitor.sock, visitor.ip, bag, visitor.origin))
 
     def _conclude(self, outcome: Reached | Missed | None) -> None:
         """Tell the worker what became of its dial, if that is known."""
@@ -234,7 +234,7 @@ class Reactor:
         if peer.unsent is not None:
             self._slow.settle(peer, len(peer.unsent))
         if not peer.is_dialled:
-            self._acceptor.left(peer.ip)
+            self._acceptor.left(peer.origin)
         return True
 
     def _watch(self, peer: Peer) -> None:
@@ -277,6 +277,10 @@ class Reactor:
 
     def _put_out(self, output: Output) -> None:
         peers = self._peers
+        for conn_id, ip in output.announced:
+            peer = peers.get(conn_id)
+            if peer is not None and peer.origin is None:
+                self._announce(peer, ip)
         for conn_id, data in output.sends:
             peer = peers.get(conn_id)
             if peer is not None and not peer.is_closing:
@@ -294,6 +298,14 @@ class Reactor:
             peer = peers.get(conn_id)
             if peer is not None and not peer.is_closing:
                 self._close(peer)
+
+    def _announce(self, peer: Peer, ip: str) -> None:
+        """The connection is that of `ip`, for whom a proxy made it; "" where it is the proxy's own."""
+        origin = self._acceptor.announce(ip, self.beat)
+        peer.origin = origin or ""
+        peer.ip = ip or peer.ip
+        if origin is None:
+            self._lose(peer, "max_per_ip reached")
 
     def _send(self, peer: Peer, data: bytes) -> None:
         """Send what the kernel takes and keep the rest, in order."""

@@ -27,7 +27,7 @@ from warppool.ledger.url import open_ledger
 from warppool.loop import Watched
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, WorkerStats
-from warppool.net.limits import connection_cap
+from warppool.net.limits import AcceptLimits, connection_cap
 from warppool.net.listener import Listener, listen
 from warppool.net.loglimit import LogLimit
 from warppool.net.outbox import FlushAndStop, StopAccepting
@@ -159,8 +159,8 @@ class Service(ABC):
             self.listeners.append(listener)
             self._undo.append(listener.sock.close)
         self._inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]
-        self._reactor = Reactor(self.listeners, self._inboxes, max_per_ip=stratum.max_per_ip,
-                                max_connections=connection_cap(stratum.max_connections, fds_each))
+        self._reactor = Reactor(self.listeners, self._inboxes, accept_limits=AcceptLimits(
+            connection_cap(stratum.max_connections, fds_each), stratum.max_per_ip))
         self._undo.append(self._reactor.close)
         self._log_limit = LogLimit()
         self._undo.append(self._log_limit.close)
