@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.mining.makers import make_factory, make_template, make_tip
+from warppool.loop import ask_all
 from warppool.node.choice import FIRST_NODE_S, Rules
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker
@@ -22,6 +23,9 @@ class Inbox:
     def __init__(self, clock, items):
         self.clock = clock
         self.items = list(items)
+
+    def qsize(self):
+        return 0                                    # each item is a turn of its own
 
     def get(self, timeout):
         if not self.items:
@@ -58,7 +62,7 @@ class Script:
             end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
 
     def run(self, *items):
-        self.job_maker._inbox = Inbox(self.clock, items)
+        self.job_maker.inbox = Inbox(self.clock, items)
         self.job_maker.run()
         return self.jobs
 
@@ -186,3 +190,31 @@ def test_the_thread_ends_by_stop():
     inbox.put(STOP)
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_items_that_come_together_are_heard_one_by_one():
+    """Two tips in one turn are two jobs, and a fault in one item costs the other nothing."""
+    script = Script()
+    first, second = make_template(make_tip(1)), make_template(make_tip(2), template_id=2)
+    script.job_maker.turn([TemplateReady(0, first), TemplateReady(7, first), TemplateReady(0, second)])
+    assert [job.template for _, job in script.jobs] == [first, second]
+
+
+def test_a_job_that_cannot_be_made_is_tried_again_and_does_not_spin(caplog):
+    script = Script()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script.job_maker._factory, "make", lambda *_: 1 / 0)
+        script.run(script.ready(0, make_template()), 4.5)
+    faults = [record for record in caplog.records if "event=thread.failed thread=jobs" in record.getMessage()]
+    assert 4 <= len(faults) <= 6 and script.jobs == []
+    script.run(1.5)
+    assert len(script.jobs) == 1
+
+
+def test_it_reports_what_is_mined():
+    script = Script()
+    assert (script.job_maker.report().jobs, script.job_maker.report().node) == (0, "")
+    script.run(script.ready(0, make_template(make_tip(1, height=7))), 5.0)
+    report, = ask_all([script.job_maker], 1.0)
+    assert (report.name, report.jobs, report.height, report.node) == ("jobs", 1, 7, script.jobs[0][1].template.source)
+    assert (report.answered_at, report.lagging, report.is_out_of_work) == (1000.0, (), False)

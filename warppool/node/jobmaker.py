@@ -13,17 +13,17 @@ import math
 import queue
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
 from warppool.events import Now
-from warppool.loop import prompt
+from warppool.loop import Loop, Report
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.template import Template
 from warppool.node.choice import EndWork, Mine, NodeChoice, Note, Rules, Step
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.say import say
-from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
@@ -34,20 +34,33 @@ SAME_TIP_JOB_S = 1.0
 """The least time between two jobs of one tip: every job costs each machine some work, and a new template on the same
 tip is worth only what its fees are more. So a fresh job and a refreshed template do not go out together."""
 
-BEAT_S = 1.0
-"""The longest wait: the choice of node hears of the time so often, and `beat` shows a thread that lives."""
+TICK_S = 1.0
+"""The longest sleep: the choice of node hears of the time so often."""
 
 
 def _nothing(*_: object) -> None:
     """For who wants to hear nothing."""
 
 
-class JobMaker:
-    """Owns the job factory and the choice of node. `run` is the body of thread `jobs`; its queue is `inbox`.
+@dataclass(frozen=True, slots=True)
+class JobMakerReport(Report):
+    """What is mined, and how fresh it is; times are monotonic seconds, None before the first."""
+
+    jobs: int                           # made since the start
+    height: int                         # of the blocks that are mined; 0 before the first job
+    node: str                           # whose template is mined; empty while there is no work
+    answered_at: float | None           # infinite for the embedded chain, which is always fresh
+    template_at: float | None
+    lagging: tuple[str, ...]
+    is_out_of_work: bool
+
+
+class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
+    """Owns the job factory and the choice of node: the thread `jobs`.
 
     `names` are the nodes' names in the log, in their order. `broadcast` gets every job; `end_work` is told when no work
     is to be done until the next job; `best` hears which node has the best tip, None while none answers. `clock` and
-    `unix` are the monotonic and the wall clock, in seconds. `beat` is the monotonic time of the last turn.
+    `unix` are the monotonic and the wall clock, in seconds.
 
     For others to read: `answered_at` and `template_at` are the monotonic times of the last answer of the node that is
     mined and of its template, None before the first (`answered_at` is inf for the embedded chain, which is always
@@ -58,53 +71,51 @@ class JobMaker:
                  names: Sequence[str] = ("node-0",), rules: Rules | None = None,
                  end_work: Callable[[], None] = _nothing, best: Callable[[int | None], None] = _nothing,
                  clock: Callable[[], float] = time.monotonic, unix: Callable[[], float] = time.time) -> None:
-        self.name = "jobs"
-        self.limits = prompt()
-        self.beat = clock()
+        super().__init__("jobs", inbox, clock)
         self.answered_at: float | None = None
         self.template_at: float | None = None
         self.lagging: tuple[str, ...] = ()
         self.is_out_of_work = False
         self._factory = factory
-        self._inbox = inbox
         self._broadcast = broadcast
         self._end_work = end_work
         self._tell_best = best
-        self._clock = clock
         self._unix = unix
         self._choice = NodeChoice(dict(enumerate(names)), rules or Rules(), self._now())
         self._best: int | None = None
         self._template: Template | None = None      # what the next job is made of
         self._job: Job | None = None
+        self._jobs = 0
         self._job_at = -math.inf                    # monotonic, of the last job
         self._due_at = math.inf                     # monotonic, of the next one
 
-    def run(self) -> None:
-        """Serve until STOP."""
-        while (item := self._next()) is not STOP:
-            now = self._now()
-            if isinstance(item, TemplateReady | NodeAnswered | NodeLost):
-                self._follow(self._choice.hear(item, now), now)
-            else:
-                self._follow(self._choice.tick(now), now)
-            self._show()
-            if isinstance(item, TemplateReady):
-                tip = item.template.tip
-                say(log, logging.DEBUG, "template.received", node=item.template.source, height=tip.height,
-                    prev_hash=to_display(tip.prev_hash))
-            if self._template is not None and now.monotonic >= self._due_at:
-                self._give_out(self._template, now)
+    def turn(self, items: list[TemplateReady | NodeAnswered | NodeLost]) -> float:
+        """A job that is due goes out after each item: a tip that is heard of first is mined at once."""
+        for item in items or (None,):
+            self.guard(self._hear, item)
+        return min(self._monotonic() + TICK_S, self._due_at)
+
+    def report(self) -> JobMakerReport:
+        """What is mined, and how fresh it is."""
+        return JobMakerReport(
+            *self.vitals(), jobs=self._jobs, height=0 if self._job is None else self._job.tip.height,
+            node="" if self._template is None else self._template.source, answered_at=self.answered_at,
+            template_at=self.template_at, lagging=self.lagging, is_out_of_work=self.is_out_of_work)
+
+    def _hear(self, item: TemplateReady | NodeAnswered | NodeLost | None) -> None:
+        """What a node says; None where only time has passed."""
+        now = self._now()
+        self._follow(self._choice.tick(now) if item is None else self._choice.hear(item, now), now)
+        self._show()
+        if isinstance(item, TemplateReady):
+            tip = item.template.tip
+            say(log, logging.DEBUG, "template.received", node=item.template.source, height=tip.height,
+                prev_hash=to_display(tip.prev_hash))
+        if self._template is not None and now.monotonic >= self._due_at:
+            self._give_out(self._template, now)
 
     def _now(self) -> Now:
-        return Now(self._clock(), self._unix())
-
-    def _next(self) -> object:
-        """The next item, or None after a while without one."""
-        self.beat = now = self._clock()
-        try:
-            return self._inbox.get(timeout=max(0.0, min(BEAT_S, self._due_at - now)))
-        except queue.Empty:
-            return None
+        return Now(self._monotonic(), self._unix())
 
     def _follow(self, steps: Sequence[Step], now: Now) -> None:
         for step in steps:
@@ -137,7 +148,9 @@ class JobMaker:
 
     def _give_out(self, template: Template, now: Now) -> None:
         old = self._job
+        self._due_at = now.monotonic + TICK_S       # tried again then, if this fails
         self._job = job = self._factory.make(template, self._choice.job_time(now))
+        self._jobs += 1
         self._broadcast(job)                        # the job first, everything else later
         self._job_at = now.monotonic
         self._due_at = now.monotonic + FRESH_JOB_S
