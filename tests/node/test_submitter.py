@@ -19,6 +19,7 @@ from tests.node.books import RecordingBooks
 from tests.node.chainblocks import mine, raw, submission
 from warppool.bitcoin.hashes import to_display
 from warppool.events import BlockFound
+from warppool.loop import ask_all
 from warppool.net.inbox import NotRecorded
 from warppool.node import journalthread
 from warppool.node import submitter as module
@@ -74,7 +75,7 @@ class Rig:
         self.replayed = self.submitter.replay()
 
     def turn(self, *items: object) -> None:
-        self.submitter._turn(items)
+        self.submitter.turn(list(items))
         if not self.is_disk_slow:
             self.let_disk_work()
 
@@ -85,7 +86,7 @@ class Rig:
             for _ in range(3):                              # a file, its directory, and what came meanwhile
                 self.journal._turn(_all_of(self.journal.inbox))
             answers = _all_of(self.submitter.inbox)
-            self.submitter._turn(answers)
+            self.submitter.turn(answers)
             is_idle = not answers and self.journal.inbox.empty() and self.journal._wait_s() != 0.0
 
     def found(self, *blocks: BlockFound) -> None:
@@ -419,11 +420,11 @@ def test_a_disk_that_needs_eight_seconds_delays_no_node_and_a_nodes_word_records
     try:
         with running(rig) as submitter:
             submitter.inbox.put(Found(block, rig.replies))
-            assert entered.wait(PATIENCE_S) and submitter.settle(PATIENCE_S)
+            assert entered.wait(PATIENCE_S) and ask_all([submitter], PATIENCE_S)
             assert rig.handed(0) == rig.handed(1) == [submission(block)]
             assert rig.booked() == [] and events(caplog) == ["block.submitted"]
             submitter.inbox.put(HasBlock(block.block_hash, 1))
-            assert submitter.settle(PATIENCE_S)
+            assert ask_all([submitter], PATIENCE_S)
             assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
             assert events(caplog) == ["block.found"]
             assert [each.block_hash for each in Journal(tmp_path / "blocks").load()] == [block.block_hash]
@@ -511,14 +512,15 @@ def running(rig: Rig) -> Iterator[Submitter]:
     assert threading.active_count() == before
 
 
-def test_settle_proves_that_all_before_it_is_handed_on(rig: Rig) -> None:
+def test_an_answer_proves_that_all_before_it_is_handed_on(rig: Rig) -> None:
     blocks = [found(5) for _ in range(300)]             # more than one turn takes
     with running(rig) as submitter:
         for block in blocks:
             submitter.inbox.put(Found(block, rig.replies))
-        assert submitter.settle(PATIENCE_S)
+        assert ask_all([submitter], PATIENCE_S)
         assert rig.handed() == [submission(block) for block in blocks]
-    assert not submitter.settle(0.001)
+    report, = ask_all([submitter], PATIENCE_S)
+    assert (report.name, report.blocks, report.open, report.unsafe) == ("submitter", 300, 300, 300)
 
 
 def test_a_block_that_cannot_be_assembled_costs_only_its_own_share(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -535,10 +537,10 @@ def test_a_fault_in_one_turn_does_not_end_the_thread(rig: Rig, caplog: pytest.Lo
     with running(rig) as submitter:
         submitter.inbox.put(Found(block, None))
         submitter.inbox.put(Kept(None))         # type: ignore[arg-type]
-        assert submitter.settle(PATIENCE_S)
+        assert ask_all([submitter], PATIENCE_S)
         submitter.inbox.put(Outcome(block.block_hash, 0, Verdict.ACCEPTED, ""))
-        assert submitter.settle(PATIENCE_S)
-    assert "event=submitter.failed" in caplog.text and "event=block.accepted" in caplog.text
+        assert ask_all([submitter], PATIENCE_S)
+    assert "event=thread.failed thread=submitter" in caplog.text and "event=block.accepted" in caplog.text
 
 
 def test_a_stop_refuses_the_shares_that_are_not_safe(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,7 +549,7 @@ def test_a_stop_refuses_the_shares_that_are_not_safe(rig: Rig, monkeypatch: pyte
     full_disk(monkeypatch)
     with running(rig) as submitter:
         submitter.inbox.put(Found(block, rig.replies))
-        assert submitter.settle(PATIENCE_S)
+        assert ask_all([submitter], PATIENCE_S)
     assert rig.replies.get_nowait() == NotRecorded(((block.share.conn_id, block.share.share_id),))
 
 

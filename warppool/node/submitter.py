@@ -9,6 +9,7 @@ that was said: the journal keeps the block, or the node does, and `replay` hands
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from warppool.bitcoin.hashes import to_display
 from warppool.events import ShareAccepted
-from warppool.loop import prompt
+from warppool.loop import Loop, Report
 from warppool.net.inbox import NotRecorded
 from warppool.node.items import (
     BestNode,
@@ -34,16 +35,17 @@ from warppool.node.journalthread import CURE, Forget, JournalThread, Keep, Kept,
 from warppool.node.openblock import OpenBlock, WaitingShare, make_entry
 from warppool.node.retention import NodeState, is_lost, may_leave
 from warppool.say import say
-from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
 SHARE_PATIENCE_S = 10.0         # a share whose block is not safe by then is refused, as the ledger does
-LONGEST_WAIT_S = 5.0            # so that `beat` shows a living thread
 SWEEP_EVERY_S = 60.0            # between two looks for entries that may go because a node has been silent for long
 _LEVELS = {Verdict.ACCEPTED: logging.INFO, Verdict.SIDE: logging.WARNING, Verdict.REFUSED: logging.ERROR}
 _TICK_S = 1e-6                  # between two entries at least, so that a replay keeps their order
-_BATCH = 256                    # items of one turn
+
+
+SubmitterItem = Found | Outcome | HasBlock | NodeHeard | BestNode | Kept | Unkept
+"""From workers, nodes, the job maker and the journal."""
 
 
 class Books(Protocol):
@@ -67,19 +69,25 @@ class NodeInbox(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
-    """Answer once all that was put before this is on its way to the nodes and to the journal."""
+class SubmitterReport(Report):
+    """Blocks since the start, the replayed ones too; `open` ones are still watched, `unsafe` ones can be lost yet."""
 
-    reply: queue.SimpleQueue[None]
+    blocks: int
+    open: int
+    unsafe: int
+    unkept: int                         # the disk refuses them
+    best_node: int | None
 
 
-class Submitter:
-    """The thread's state and its inbox; `nodes` are known by their numbers.
+class Submitter(Loop[SubmitterItem]):
+    """The thread `submitter`; `nodes` are known by their numbers.
 
-    `inbox` is also where `journal` answers. Stopping, in this order: the workers end; `settle` proves that their blocks
-    are handed on; the nodes end and report what they have flushed; STOP goes to `inbox`; the journal ends after this
-    thread, and the ledger last.
+    `inbox` is also where `journal` answers. Stopping, in this order: the workers end; an answer to Ask proves that
+    their blocks are handed on to the nodes and to the journal; the nodes end and report what they have flushed; STOP
+    goes to `inbox`; the journal ends after this thread, and the ledger last.
     """
+
+    most_items = 256
 
     def __init__(
         self,
@@ -91,22 +99,20 @@ class Submitter:
         unix: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.inbox = inbox          # Found, Outcome, HasBlock, NodeHeard, BestNode, Kept, Unkept, Settle, STOP
-        self.name = "submitter"
-        self.limits = prompt()
-        self.beat = monotonic()                             # monotonic seconds; read by the watchdog
+        super().__init__("submitter", inbox, monotonic)
+        now = monotonic()
         self._journal = journal
         self._nodes = dict(nodes)
         self._books = books
         self._unix = unix
-        self._monotonic = monotonic
+        self._blocks = 0
         self._open: dict[bytes, OpenBlock] = {}
         self._unsafe: dict[bytes, OpenBlock] = {}           # a part of `_open`, in the order of the finds
         self._unkept: set[bytes] = set()                    # blocks that the disk refused
         self._found_at = 0.0                                # Unix: of the newest entry; entries never share a time
-        self._states = {number: NodeState(self.beat) for number in self._nodes}
+        self._states = {number: NodeState(now) for number in self._nodes}
         self._best_node: int | None = None                  # by its number; None while nobody has told
-        self._sweep_at = self.beat + SWEEP_EVERY_S
+        self._sweep_at = now + SWEEP_EVERY_S
 
     def replay(self) -> int:
         """Hand every entry of the journal to every node and name it to the books again; how many there are.
@@ -119,6 +125,7 @@ class Submitter:
             block = OpenBlock(entry, is_safe=True)
             block.latest.update((told.node, told.verdict) for told in entry.told)
             self._open[entry.block_hash] = block
+            self._blocks += 1
             self._book_block(block)
             self._book_outcome(block, entry.told[-1].reason if entry.told else "")
             self._hand_over(block, is_replay=True)
@@ -144,69 +151,39 @@ class Submitter:
                     self._hand_to(number, block, is_replay=True)
         self._sweep()
 
-    def settle(self, timeout_s: float) -> bool:
-        """Any thread: wait until all that was put before is handed on; False if that takes longer."""
-        reply: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.inbox.put(Settle(reply))
-        try:
-            reply.get(timeout=timeout_s)
-        except queue.Empty:
-            return False
-        return True
+    def report(self) -> SubmitterReport:
+        """How many blocks there were, and where those stand that are open."""
+        return SubmitterReport(*self.vitals(), blocks=self._blocks, open=len(self._open), unsafe=len(self._unsafe),
+                               unkept=len(self._unkept), best_node=self._best_node)
 
-    def run(self) -> None:
-        """The thread: until STOP, and all that stands before it."""
-        is_stopping = False
-        while not is_stopping:
-            self.beat = self._monotonic()
-            items = self._take()
-            is_stopping = STOP in items
-            self._turn(items)
-        self._give_up_shares(at_latest=float("inf"))
+    def finish(self) -> None:
+        """Refuse the shares whose blocks are not safe."""
+        self._give_up_shares(at_latest=math.inf)
 
-    def _take(self) -> list[object]:
-        """All items that wait, up to a batch or a STOP; empty if none comes before something is due."""
-        items: list[object] = []
-        try:
-            items.append(self.inbox.get(timeout=self._wait_s()))
-            while len(items) < _BATCH and items[-1] is not STOP:
-                items.append(self.inbox.get_nowait())
-        except queue.Empty:
-            pass
-        return items
-
-    def _wait_s(self) -> float:
-        """Until the first share is to be given up."""
-        until = next((block.shares[0].until for block in self._unsafe.values() if block.shares), float("inf"))
-        return min(max(until - self._monotonic(), 0.001), LONGEST_WAIT_S)
-
-    def _turn(self, items: Iterable[object]) -> None:
+    def turn(self, items: list[SubmitterItem]) -> float:
         """Blocks first, as one group: what the others say can only be of earlier ones."""
         found: list[Found] = []
-        rest: list[object] = []
+        rest: list[SubmitterItem] = []
         for item in items:
             if isinstance(item, Found):
                 found.append(item)
             else:
                 rest.append(item)
         if found:
-            self._guarded(lambda: self._found(found))
+            self.guard(self._found, found)
         for item in rest:
-            self._guarded(lambda item=item: self._hear(item))       # type: ignore[misc]
-        self._guarded(lambda: self._give_up_shares(at_latest=self._monotonic()))
+            self.guard(self._hear, item)
+        self.guard(self._give_up_shares, self._monotonic())
         if self._monotonic() >= self._sweep_at:
-            self._guarded(self._sweep)
-        for item in rest:
-            if isinstance(item, Settle):
-                item.reply.put(None)
+            self.guard(self._sweep)
+        return self._due()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception:       # unforeseen: the next item may do better
-            log.exception("event=submitter.failed")
+    def _due(self) -> float:
+        """When the first share is to be given up, or the next sweep. A step that failed is not tried at once again."""
+        until = next((block.shares[0].until for block in self._unsafe.values() if block.shares), math.inf)
+        return max(min(until, self._sweep_at), self._monotonic() + 0.001)
 
-    def _hear(self, item: object) -> None:
+    def _hear(self, item: SubmitterItem) -> None:
         match item:
             case Outcome():
                 self._outcome(item)
@@ -249,6 +226,7 @@ class Submitter:
             log.exception("event=block.unmade hash=%s", to_display(item.block.block_hash))
             _refuse(item.block.share, item.reply_to)
             return None
+        self._blocks += 1
         self._open[item.block.block_hash] = self._unsafe[item.block.block_hash] = block
         return block
 
@@ -376,7 +354,7 @@ class Submitter:
 
     def _sweep(self) -> None:
         """Let go of what may leave by now, for another node has the best tip or one has been silent for long."""
-        self._sweep_at = self._monotonic() + SWEEP_EVERY_S
+        self._sweep_at = self._monotonic() + SWEEP_EVERY_S      # first, so that a fault below does not repeat at once
         for block in list(self._open.values()):
             if block.final:
                 self._close_if_final(block)

@@ -16,6 +16,7 @@ from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.url import open_reader
+from warppool.loop import ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
@@ -283,7 +284,7 @@ class Daemon(Service):
 
     def _stop_nodes(self) -> None:
         """Blocks go to the nodes first; what no node took is in the journal and comes again at the next start."""
-        self._submitter.settle(JOIN_S)
+        ask_all([self._submitter], JOIN_S)
         for submitter in self._submitters:
             submitter.inbox.put(STOP)
         for source in self._sources:
