@@ -85,3 +85,17 @@ def test_whatever_is_asked_the_grant_is_whole_and_within_max_target(wanted, max_
 @given(st.integers(1, 2**32 - 1))
 def test_whole_difficulties_are_granted_as_they_are(difficulty):
     assert POLICY.granted(target(difficulty), MAX_TARGET, HARD) == DIFF1 // difficulty
+
+
+def test_a_policy_follows_another_and_says_so_once():
+    policy = DifficultyPolicy(Fraction(1024), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
+    other = DifficultyPolicy(Fraction(1), Fraction(2), Fraction(4), Fraction(6), Fraction(0))
+    before = policy.wanted_at_open(0.0), policy.shares_per_second, policy.granted(1, MAX_TARGET, 1)
+    policy.follow(other)
+    assert policy == other and policy.version == 1
+    after = policy.wanted_at_open(0.0), policy.shares_per_second, policy.granted(1, MAX_TARGET, 1)
+    assert after == (other.wanted_at_open(0.0), other.shares_per_second, other.granted(1, MAX_TARGET, 1)) != before
+    assert policy.granted(MAX_TARGET, MAX_TARGET, 1) == target_from_difficulty(2)
+    assert policy.throttle(0.0) is None
+    policy.follow(DifficultyPolicy(Fraction(1), Fraction(2), Fraction(4), Fraction(6), Fraction(0)))
+    assert policy.version == 1, "the same numbers are no change"

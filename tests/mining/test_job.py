@@ -133,3 +133,14 @@ def test_halves_are_made_once_for_the_sizes_that_channels_have(template):
     assert sorted(job.halves) == [4, 8]
     assert job.coinbase_halves(8) is job.coinbase_halves(8)
     assert job.coinbase_halves(12) is not job.coinbase_halves(12)
+
+
+def test_another_tag_stands_in_later_jobs_alone():
+    factory = JobFactory(payout_script=PAYOUT, tag=b"/old/", start_id=bytes(4), shuffle=SHUFFLE, encoders={})
+    before = factory.make(make_template(make_tip()), 0)
+    factory.set_tag(b"/new/")
+    after = factory.make(make_template(make_tip()), 0)
+    assert b"/old/" in before.coinbase_halves(12)[0] and b"/new/" in after.coinbase_halves(12)[0]
+    with pytest.raises(ValueError, match="tag of 51 bytes"):
+        factory.set_tag(b"t" * (MAX_TAG_SIZE + 1))
+    assert b"/new/" in factory.make(make_template(make_tip()), 0).coinbase_halves(12)[0]

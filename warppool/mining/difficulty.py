@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
@@ -28,11 +28,13 @@ def whole_below(target: int) -> int:
     return DIFF1 // (DIFF1 // target) if target < DIFF1 else target
 
 
-@dataclass(frozen=True)
+@dataclass
 class DifficultyPolicy:
     """The operator's `[difficulty]` section. `maximum` of 0 means none but the network's.
 
-    Its targets are worked out once: every channel asks for them several times as it opens.
+    Its targets are worked out once: every channel asks for them several times as it opens. Each worker has one of its
+    own, which all its channels share. `follow` gives it other numbers, and then `version` says to channels that their
+    targets were granted under earlier ones.
     """
 
     start: Fraction
@@ -40,6 +42,17 @@ class DifficultyPolicy:
     maximum: Fraction
     shares_per_minute: Fraction
     max_shares_per_minute: Fraction = Fraction(0)       # accepted ones of a channel; 0: no limit
+    version: int = field(default=0, compare=False)
+
+    def follow(self, other: DifficultyPolicy) -> None:
+        """Take over the numbers of `other`; nothing happens where they are the same."""
+        if other == self:
+            return
+        self.start, self.minimum, self.maximum = other.start, other.minimum, other.maximum
+        self.shares_per_minute, self.max_shares_per_minute = other.shares_per_minute, other.max_shares_per_minute
+        for name in ("shares_per_second", "_start_target", "_easiest_target", "_hardest_target"):
+            self.__dict__.pop(name, None)               # worked out anew
+        self.version += 1
 
     def throttle(self, now: float) -> Throttle | None:
         """What bounds the shares of a new channel; None where nothing does. `now` is monotonic seconds."""

@@ -97,16 +97,22 @@ class JobFactory:
     def __init__(self, *, payout_script: bytes, tag: bytes, start_id: bytes, shuffle: Shuffle,
                  encoders: Mapping[str, Callable[[Job], object]],
                  extranonce_sizes: Iterable[int] = COMMON_EXTRANONCE_SIZES) -> None:
-        if len(tag) > MAX_TAG_SIZE or len(start_id) != START_ID_SIZE:
-            raise ValueError(f"a tag of {len(tag)} bytes and a start id of {len(start_id)} do not fit the scriptSig")
+        if len(start_id) != START_ID_SIZE:
+            raise ValueError(f"a start id of {len(start_id)} bytes does not fit the scriptSig")
         self._payout_script = payout_script
-        self._tag_push = tag_push(tag) if tag else b""
+        self.set_tag(tag)
         self._start_id = start_id
         self._shuffle = shuffle
         self._encoders = encoders
         self._extranonce_sizes = tuple(sorted(set(extranonce_sizes)))
         self._next_id = 1
         self._tip: Tip | None = None
+
+    def set_tag(self, tag: bytes) -> None:
+        """What stands in the coinbases of later jobs; ValueError if it is too long."""
+        if len(tag) > MAX_TAG_SIZE:
+            raise ValueError(f"a tag of {len(tag)} bytes does not fit the scriptSig")
+        self._tag_push = tag_push(tag) if tag else b""
 
     def make(self, template: Template, now: float) -> Job:
         """A fresh job: a new id, header time `now` (Unix seconds) or the tip's first usable one if that is later."""
