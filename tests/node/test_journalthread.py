@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import queue
 import threading
@@ -33,11 +34,11 @@ class Rig:
         self.thread.load()
 
     def turn(self, *items: object) -> None:
-        self.thread._turn(list(items))
+        self.thread.turn(list(items))
 
     def finish(self) -> None:
         """As many turns as the disk has something to do."""
-        while self.thread._wait_s() == 0.0:
+        while self.thread._due() == -math.inf:
             self.turn()
 
     def heard(self) -> list[object]:
@@ -269,3 +270,12 @@ def test_its_beat_shows_a_step_that_hangs_and_nothing_while_it_waits(tmp_path: P
 @pytest.fixture(autouse=True)
 def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "warppool")
+
+
+def test_a_fault_in_one_item_costs_the_blocks_beside_it_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = entry(5), entry(6)
+    rig.turn(Keep(first), Keep(None), Note(None, None), Keep(second))       # type: ignore[arg-type]
+    rig.finish()
+    assert rig.heard() == [Kept((first.block_hash, second.block_hash))]
+    assert "event=thread.failed thread=journal step=_do" in caplog.text
+    assert (rig.thread.report().kept, rig.thread.report().unsynced, rig.thread.report().unwritten) == (2, 0, 0)

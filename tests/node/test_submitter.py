@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import queue
 import threading
@@ -84,10 +85,10 @@ class Rig:
         is_idle = False
         while not is_idle:
             for _ in range(3):                              # a file, its directory, and what came meanwhile
-                self.journal._turn(_all_of(self.journal.inbox))
+                self.journal.turn(_all_of(self.journal.inbox))
             answers = _all_of(self.submitter.inbox)
             self.submitter.turn(answers)
-            is_idle = not answers and self.journal.inbox.empty() and self.journal._wait_s() != 0.0
+            is_idle = not answers and self.journal.inbox.empty() and self.journal._due() > -math.inf
 
     def found(self, *blocks: BlockFound) -> None:
         self.turn(*(Found(block, self.replies) for block in blocks))

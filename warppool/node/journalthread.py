@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
-from warppool.loop import patient
+from warppool.loop import Loop, Report, patient
 from warppool.node.journal import Entry, Journal, Told
 from warppool.say import say
-from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
@@ -74,22 +73,28 @@ class Unkept:
     reason: str
 
 
-class JournalThread:
-    """Owns `journal` from `run` on. `inbox` takes Keep, Note, Forget, SetAside, STOP; answers go to `submitter`.
-
-    `beat` is the monotonic time of the last step, infinite while nothing is to be done.
+@dataclass(frozen=True, slots=True)
+class JournalReport(Report):
+    """Blocks: `kept` since the start by the disk for good, `unsynced` ones wait for their fsync, `unwritten` ones are
+    refused by the disk.
     """
 
-    name = "journal"
+    kept: int
+    unsynced: int
+    unwritten: int
+
+
+class JournalThread(Loop[Keep | Note | Forget | SetAside]):
+    """Owns `journal` from `run` on; answers go to `submitter`."""
+
     limits = patient(DISK_TIMEOUT_S)
 
     def __init__(self, journal: Journal, submitter: queue.Queue[Any], *,
                  monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.inbox: queue.Queue[Any] = queue.Queue()
-        self.beat = math.inf
+        super().__init__("journal", monotonic=monotonic)
         self._journal = journal
         self._submitter = submitter
-        self._monotonic = monotonic
+        self._kept = 0
         self._entries: dict[bytes, Entry] = {}          # not kept yet, in the order of the finds
         self._unwritten: dict[bytes, None] = {}         # of these: those that the disk refused
         self._unsynced: deque[bytes] = deque()          # this round: files that wait for their fsync
@@ -114,49 +119,36 @@ class JournalThread:
         """Where the entries lie."""
         return str(self._journal.directory)
 
-    def run(self) -> None:
-        """The thread: until STOP, and what the disk does within a second after it."""
-        while not self._is_done():
-            self._turn(self._take())
-        self.beat = math.inf
-
-    def _is_done(self) -> bool:
-        if self._stop_at == math.inf:
-            return False
-        return self._monotonic() >= self._stop_at or not (self._unsynced or self._next_round or self._unnamed)
-
-    def _take(self) -> list[object]:
-        """All that waits; empty if the disk has something to do, or a try is due."""
-        items: list[object] = []
-        wait_s = self._wait_s()
-        if wait_s is None:
-            self.beat = math.inf
-        try:
-            items.append(self.inbox.get(block=wait_s != 0.0, timeout=wait_s))
-            while items[-1] is not STOP:
-                items.append(self.inbox.get_nowait())
-        except queue.Empty:
-            pass
-        self.beat = self._monotonic()
-        return items
-
-    def _wait_s(self) -> float | None:
-        if self._unsynced or self._next_round or self._unnamed or self._stop_at < math.inf:
-            return 0.0
-        return max(self._retry_at - self._monotonic(), 0.001) if self._unwritten else None
-
-    def _turn(self, items: list[object]) -> None:
+    def turn(self, items: list[Keep | Note | Forget | SetAside]) -> float:
         """Do what came, and then one step that waits for the disk."""
-        try:
-            for item in items:
-                self._do(item)
-            if self._unwritten and (self._monotonic() >= self._retry_at or self._stop_at < math.inf):
-                self._write_again()
-            self._sync_one()
-        except Exception:       # unforeseen: the next turn may do better
-            log.exception("event=journal.failed")
+        for item in items:
+            self.guard(self._do, item)
+        if self.is_stopping and self._stop_at == math.inf:
+            self._stop_at = self._monotonic() + STOP_PATIENCE_S
+        if self._unwritten and (self._monotonic() >= self._retry_at or self.is_stopping):
+            self.guard(self._write_again)
+        self.guard(self._sync_one)
+        return self._due()
 
-    def _do(self, item: object) -> None:
+    def is_done(self) -> bool:
+        """What the disk has not done within a second after STOP is left to the next start."""
+        return self._monotonic() >= self._stop_at or not self._has_unsynced()
+
+    def report(self) -> JournalReport:
+        """What the disk has, and what it still has to do."""
+        return JournalReport(*self.vitals(), kept=self._kept, unwritten=len(self._unwritten),
+                             unsynced=len(self._unsynced) + len(self._next_round) + len(self._unnamed))
+
+    def _has_unsynced(self) -> bool:
+        return bool(self._unsynced or self._next_round or self._unnamed)
+
+    def _due(self) -> float:
+        """At once while the disk has something to do; else at the next try of what it refused."""
+        if self._has_unsynced() or self.is_stopping:
+            return -math.inf
+        return max(self._retry_at, self._monotonic() + 0.001) if self._unwritten else math.inf
+
+    def _do(self, item: Keep | Note | Forget | SetAside) -> None:
         match item:
             case Keep(entry):
                 self._entries[entry.block_hash] = entry
@@ -169,8 +161,6 @@ class JournalThread:
             case SetAside(entry):
                 self._give_up(entry.block_hash)
                 self._try_on_disk(lambda: self._set_aside(entry))
-            case _ if item is STOP:
-                self._stop_at = self._monotonic() + STOP_PATIENCE_S
 
     # Blocks that are to be kept.
 
@@ -217,6 +207,7 @@ class JournalThread:
                 self._refuse(block_hash, exc)
             return
         kept = tuple(block_hash for block_hash in named if self._entries.pop(block_hash, None) is not None)
+        self._kept += len(kept)
         if kept:
             self._submitter.put(Kept(kept))
 
