@@ -47,7 +47,8 @@ from warppool.threads import STOP
 from warppool.translate.connection import connect
 from warppool.translate.context import Mode, Times, TranslatorContext
 from warppool.translate.counters import Counters
-from warppool.translate.upstreams import UpstreamConfig
+from warppool.translate.failover import Failover
+from warppool.translate.upstream import UpstreamConfig
 
 MACHINES = 100
 TOGETHER = 10               # shares of one turn
@@ -222,10 +223,10 @@ class Translated:
     """V1 machines on a translator, and that on a pool."""
 
     def __init__(self, mode: Mode) -> None:
-        context = TranslatorContext(
+        failover = Failover(TranslatorContext(
             mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, USER),),
-            profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters())
-        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, context, now, is_plain=True))
+            profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters()))
+        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, failover, now, is_plain=True))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
         self._pool = pool(is_v1=False)
         self._uplinks = FIRST_UPLINK

@@ -6,8 +6,8 @@ import pytest
 
 from tests.translate.world import World
 from warppool.sv2.messages.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesSuccess
-from warppool.translate.channel import MUTE_S, MUTE_SHARES, MUTE_SHARES_S
 from warppool.translate.promptness import Promptness
+from warppool.translate.sent import MUTE_S, MUTE_SHARES, MUTE_SHARES_S
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
 
@@ -18,7 +18,7 @@ def scene(mode="connection", pools=1, **times):
 
 
 def is_batching(world, rank=0):
-    return world.board.all[rank].promptness.is_batching
+    return world.failover.all[rank].promptness.is_batching
 
 
 def pace(world, machine, shares, every_s, name="alice.rig1"):
@@ -87,11 +87,11 @@ def test_all_machines_of_the_upstream_profit_and_none_of_another(mode):
 def test_shares_that_wait_when_it_is_noticed_are_answered_with_the_next():
     world, machine, pool = scene()
     pool.instead[SubmitSharesExtended] = lambda m: []
-    world.board.all[0].promptness.answered(9.0, 2, 2.0)
-    world.board.all[0].promptness.is_batching = False
+    world.failover.all[0].promptness.answered(9.0, 2, 2.0)
+    world.failover.all[0].promptness.is_batching = False
     machine.mine(3)
     assert machine.answers() == []
-    world.board.all[0].promptness.is_batching = True
+    world.failover.all[0].promptness.is_batching = True
     machine.mine(1)
     assert [answer.is_accepted for answer in machine.answers()] == [True] * 4
     assert world.counters.counts() == (4, 0, (), 0, 0, 4, 0, 0)
@@ -120,7 +120,7 @@ def test_its_verdicts_are_waited_for_again_once_it_answers_in_time():
 def test_a_refusal_after_our_own_word_is_counted_and_said_once_a_minute():
     world, machine, pool = scene()
     pool.instead[SubmitSharesExtended] = lambda m: []
-    world.board.all[0].promptness.is_batching = True
+    world.failover.all[0].promptness.is_batching = True
     machine.mine(50)
     channel_id = pool.seen[-1].channel_id
     pool.say(*[SubmitSharesError(channel_id, number, "stale-share") for number in range(50)])

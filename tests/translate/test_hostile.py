@@ -19,11 +19,11 @@ from warppool.sv2.messages.mining import (
     SubmitSharesExtended,
     UpdateChannel,
 )
-from warppool.translate import channel as channel_module
+from warppool.translate import sent as sent_module
 from warppool.translate.channel import TIPS_AT_ONCE
-from warppool.translate.hush import Hush
 from warppool.translate.jobs import JOBS_AT_ONCE, MAX_KEPT_SIZE
 from warppool.translate.pace import Pace
+from warppool.translate.upstreamlog import UpstreamLog
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
 
@@ -56,12 +56,12 @@ def test_pace():
     assert sum(among.take(5.0, 10) for _ in range(50)) == 11
 
 
-def test_hush_says_a_thing_once_a_minute_with_the_count():
-    hush = Hush()
-    said = [hush.say(1, "warning", "it.happened", (("n", n),), Now(1000.0 + n, 0.0)) for n in range(130)]
+def test_the_log_says_a_thing_once_a_minute_with_the_count():
+    log = UpstreamLog()
+    said = [log.say(1, "warning", "it.happened", (("n", n),), Now(1000.0 + n, 0.0)) for n in range(130)]
     loud = [dict(event.fields) for event in said if event.level == "warning"]
     assert loud == [{"n": 0}, {"n": 60, "count": 60}, {"n": 120, "count": 60}]
-    assert hush.say(1, "info", "other.happened", (), Now(1130.0, 0.0)).level == "info"
+    assert log.say(1, "info", "other.happened", (), Now(1130.0, 0.0)).level == "info"
 
 
 # -- jobs --------------------------------------------------------------------------------------------------------------
@@ -191,14 +191,14 @@ def test_jobs_kept_for_a_machine_are_bounded_by_their_size():
 
 
 def test_shares_that_are_remembered_are_bounded_though_the_tip_never_moves(monkeypatch):
-    monkeypatch.setattr(channel_module, "MAX_SEEN", 20)
+    monkeypatch.setattr(sent_module, "MAX_SEEN", 20)
     world = World()
     machine = world.machine().start()
     first = machine.find()
     machine.client.submit("alice.rig1", *first)
     machine.mine(30)
     session = world.connections[machine.conn_id]._session
-    assert len(session._current.seen) == 20
+    assert len(session._route.current.sent.seen) == 20
     machine.client.submit("alice.rig1", *first)             # forgotten here, and the pool is the judge
     machine.say()
     assert machine.refusals() == [(22, "Duplicate share")] and world.pools[0].refused == {"duplicate-share": 1}

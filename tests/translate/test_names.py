@@ -43,8 +43,8 @@ def test_a_machine_whose_channel_bears_its_name_needs_no_tlv():
     world = World()
     machine = world.machine().start("alice.rig1")
     machine.mine(3)
-    session = world.connections[machine.conn_id]._session
-    assert session._current.tlvs_of("alice.rig1") == b"" and world.pools[0].accepted == {"alice.rig1": 3}
+    channel = world.connections[machine.conn_id]._session._route.current
+    assert channel.tlvs_of("alice.rig1", "alice.rig1") == b"" and world.pools[0].accepted == {"alice.rig1": 3}
 
 
 def test_the_template_of_names_counts_here_too():

@@ -214,8 +214,8 @@ class Life(RuleBasedStateMachine):
         world.time_out_dials()
         assert world.connections == {} and world.due == {}
         assert world.counters.pending == 0
-        for upstream in world.board.all:
-            assert (upstream.trial, upstream.shared, upstream.alive) == (None, None, 0)
+        assert (world.failover._trials, world.failover._shared) == ({}, {})
+        assert all(upstream.alive == 0 for upstream in world.failover.all)
 
 
 Life.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True,

@@ -8,7 +8,7 @@ from tests.translate.world import MASK, World
 from warppool.mining.share import weigh
 from warppool.sv1.connection import MAX_UNANSWERED
 from warppool.sv2.messages.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesSuccess
-from warppool.translate import channel as channel_module
+from warppool.translate import sent as sent_module
 from warppool.translate.shares import fitted
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
@@ -271,7 +271,7 @@ def test_late_verdicts_count_and_the_answer_stands():
 
 
 def test_late_verdicts_are_awaited_for_so_many_shares_and_no_more(monkeypatch):
-    monkeypatch.setattr(channel_module, "MAX_UNCONFIRMED", 5)
+    monkeypatch.setattr(sent_module, "MAX_UNCONFIRMED", 5)
     world, machine, pool = scene()
     pool.instead[SubmitSharesExtended] = lambda m: []
     machine.mine(8)
@@ -303,7 +303,7 @@ def test_a_machine_that_leaves_does_not_wait_for_a_hung_upstream(mode):
     world.wait(2.01)
     assert world.counters.counts() == (3, 0, (), 0, 0, 3, 0, 0)
     assert machine.conn_id not in world.connections and other.is_open
-    assert len(world.context.board._waiting) == 0
+    assert len(world.failover._waiting) == 0
     pool.answer()
     other.mine(2, "bob")
     assert world.counters.counts() == (5, 2, (), 0, 0, 3, 0, 0)

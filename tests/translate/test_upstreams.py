@@ -9,13 +9,15 @@ from itertools import pairwise
 
 import pytest
 
+from tests.translate.test_jobs import job, prev_hash
 from tests.translate.world import GARBAGE, World
 from warppool.errors import HandshakeFailed, WrongServerKey
-from warppool.sv1.client import Authorized, WorkReady
+from warppool.sv1.client import Authorized, Subscribed, WorkReady
 from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError
-from warppool.sv2.messages.mining import CloseChannel, OpenExtendedMiningChannel
-from warppool.translate.uplink import SETUP_S
-from warppool.translate.upstreams import RECONNECT_EVERY_S, WRONG_KEY_RETRY_S, Standing
+from warppool.sv2.messages.mining import CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess
+from warppool.translate.failover import RECONNECT_EVERY_S, WRONG_KEY_RETRY_S
+from warppool.translate.liveness import SETUP_S
+from warppool.translate.upstream import Health
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
 
@@ -287,10 +289,10 @@ def test_a_kill_under_many_machines_costs_one_failure(takes_extranonce):
     world = World(pools=2)
     machines = [world.machine().start(f"m{number}", takes_extranonce=takes_extranonce) for number in range(20)]
     world.pools[0].die()
-    assert world.board.all[0].failures == 1
+    assert world.failover.all[0].failures == 1
     assert sum(event.level == "warning" for event in world.said) == 1
     world.wait(5)
-    assert world.board.all[0].standing is not Standing.UP
+    assert world.failover.all[0].health is not Health.UP
     assert len(world.pools[1].servers) == (20 if takes_extranonce else 0)
     assert [machine.is_open for machine in machines] == [takes_extranonce] * 20
 
@@ -301,7 +303,7 @@ def test_a_single_lost_connection_is_not_a_lost_upstream():
     pool = world.pools[0]
     pool.hang_up(next(iter(pool.servers)))
     world.run()
-    assert len(pool.servers) == 2 and world.board.all[0].standing is Standing.UP
+    assert len(pool.servers) == 2 and world.failover.all[0].health is Health.UP
     world.wait(2)
     assert len(pool.servers) == 3 and world.pools[1].dials == 0
     for number, machine in enumerate(machines):
@@ -361,7 +363,7 @@ def test_probes_carry_no_name():
 def test_a_fallback_comes_after_all_others_and_is_left_for_any():
     world = World(pools=3, fallback=(0,), return_after_s=50.0)
     last, first, second = world.pools
-    assert [upstream.config.name for upstream in world.board.all] == ["pool-1", "pool-2", "pool-0"]
+    assert [upstream.config.name for upstream in world.failover.all] == ["pool-1", "pool-2", "pool-0"]
     machine = world.machine().start(takes_extranonce=True)
     assert len(first.servers) == 1
     second.manner = "refuses"
@@ -382,6 +384,27 @@ def test_the_better_upstream_fails_as_soon_as_it_is_used_again():
         world.wait(10)
         machine.mine(1)
     assert second.total == 30 and machine.is_open and len(second.servers) == 1
+
+
+@MODES
+def test_a_call_that_came_amid_a_switch_is_answered_with_the_channel_that_follows(mode):
+    """The better upstream has granted its channel and gives no work; meanwhile the other one dies."""
+    world, machine, (first, second) = scene(mode, pools=2, return_after_s=50.0)
+    first.die()
+    first.manner = "well"
+    first.instead[OpenExtendedMiningChannel] = lambda m: [
+        OpenExtendedMiningChannelSuccess(m.request_id, 1, bytes(28) + b"\xff" * 4, 8, b"\x99\x99")]
+    world.wait(120)
+    machine.mine(1)
+    assert second.total == 1 and len(first.opens()) == 2
+    second.die()
+    before = len(machine.of(Subscribed))
+    machine.client.subscribe()
+    machine.say()
+    assert len(machine.of(Subscribed)) == before
+    first.say(job(7), prev_hash(7))
+    assert [said.extranonce1 for said in machine.of(Subscribed)[before:]] == [b"\x99\x99"]
+    assert machine.work.job_id is not None and machine.is_open
 
 
 # -- the pool asks us to move ------------------------------------------------------------------------------------------
@@ -460,8 +483,8 @@ def test_a_machine_that_leaves_at_any_moment_leaves_nothing(mode, moment):
     world.run()
     world.wait(5)
     assert world.connections == {} and world.pools[0].servers == {}
-    upstream = world.board.all[0]
-    assert (upstream.trial, upstream.shared, upstream.alive, world.board._waiting) == (None, None, 0, {})
+    upstream = world.failover.all[0]
+    assert (world.failover._trials, world.failover._shared, upstream.alive, world.failover._waiting) == ({}, {}, 0, {})
 
 
 @MODES

@@ -51,7 +51,8 @@ from warppool.sv2.types import Message
 from warppool.translate.connection import TranslatedConnection, connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
-from warppool.translate.upstreams import UpstreamConfig
+from warppool.translate.failover import Failover
+from warppool.translate.upstream import UpstreamConfig
 
 START = Now(1000.0, float(NTIME + 100))
 GARBAGE = (b"\x20\x00" + bytes(32)) * 3      # records that nobody sealed
@@ -336,13 +337,12 @@ class World:
         self.queue: deque[Callable[[], None]] = deque()
         self.pools = [Pool(self, f"pool-{number}", number, nbits) for number in range(pools)]
         self.counters = Counters()
-        self.context = TranslatorContext(
+        self.failover = Failover(TranslatorContext(
             mode=mode, times=Times(**times),  # type: ignore[arg-type]
             upstreams=tuple(UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, f"farm.{number}", number in fallback)
                             for number, pool in enumerate(self.pools)),
             profile=WARP, buffer=new_buffer(), random_bytes=self.chance, counters=self.counters,
-            user_identity_template=template)
-        self.board = self.context.board
+            user_identity_template=template))
         self.addresses = {(pool.name, 34254): pool for pool in self.pools}
         self.machines: dict[int, Machine] = {}
         self.connections: dict[int, Any] = {}
@@ -364,7 +364,7 @@ class World:
         """One more; with `is_slow` nothing has followed from that yet."""
         conn_id = next(self._ids)
         machine = self.machines[conn_id] = Machine(self, conn_id)
-        self.connections[conn_id] = connect(conn_id, self.context, self.now, is_plain=World.is_plain)
+        self.connections[conn_id] = connect(conn_id, self.failover, self.now, is_plain=World.is_plain)
         self._look(conn_id)
         if not is_slow:
             self.run()

@@ -32,7 +32,8 @@ from warppool.sv2.server import Context as Sv2Context
 from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
-from warppool.translate.upstreams import UpstreamConfig
+from warppool.translate.failover import Failover
+from warppool.translate.upstream import UpstreamConfig
 
 SV1 = "sv1"
 SV1_TLS = "sv1-tls"
@@ -101,11 +102,11 @@ class TranslatorConnector:
     def __init__(self, config: TranslatorConfig, certificate: Certificate | None) -> None:
         self.counters = Counters()
         self._certificate = certificate
-        self._context = context_of(config, self.counters)
+        self._failover = Failover(context_of(config, self.counters))
 
     def __call__(self, opened: Opened, now: Now) -> Connection:
         """The connection of one that was accepted."""
-        machine = connect(opened.conn_id, self._context, now, is_plain=opened.listener == SV1)
+        machine = connect(opened.conn_id, self._failover, now, is_plain=opened.listener == SV1)
         return _as_heard(opened, machine, self._certificate, now)
 
 

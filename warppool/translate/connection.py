@@ -7,14 +7,10 @@ that an upstream has to say, go out with its step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from warppool.events import Connection, Event, Now, Nudge
 from warppool.sv1.answers import Step
 from warppool.sv1.connection import MachineConnection
-from warppool.sv2.client import Work
-from warppool.translate.channel import Channel
-from warppool.translate.context import TranslatorContext
+from warppool.translate.failover import Failover
 from warppool.translate.session import TranslatorSession
 
 
@@ -23,36 +19,16 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     __slots__ = ("_is_plain",)
 
-    def __init__(self, conn_id: int, context: TranslatorContext, now: Now, *, is_plain: bool) -> None:
-        session = TranslatorSession(self, conn_id, context, now)
-        super().__init__(session, idle_timeout_s=context.times.idle_timeout_s, now=now)
+    def __init__(self, conn_id: int, failover: Failover, now: Now, *, is_plain: bool) -> None:
+        session = TranslatorSession(self, conn_id, failover, now)
+        super().__init__(session, idle_timeout_s=failover.context.times.idle_timeout_s, now=now)
         self._is_plain = is_plain
         self.wakes_at = now.monotonic
 
-    def leave(self, step: Callable[[TranslatorSession], list[Step]], now: Now) -> list[Event]:
-        """Let an upstream's step do something to the session: what is for others, and a nudge for this one."""
-        return self._left(step(self._session), now)
+    # -- what an upstream's step leaves here (session.Outlet) ----------------------------------------------------
 
-    def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
-        """`leave` for what an upstream says most: it took all shares up to this one.
-
-        On a plain connection the answers go out here and now, and nobody need look at it again: no deadline has come
-        nearer by that. Where it is closed, on its way there, or has bytes held back, somebody must.
-        """
-        session = self._session
-        steps = session.accepted(channel, last_sequence, now)
-        if not self._is_plain or self._is_closed or session.is_leaving or self._lines.pending:
-            return self._left(steps, now)
-        events: list[Event] = []
-        self._apply(steps, events)
-        self._put_out(events)
-        return events
-
-    def replace_work(self, channel: Channel, work: Work) -> bool:
-        """Put newer work in the place of work that waits to be given out; False where none does."""
-        return self._session.replace_work(channel, work)
-
-    def _left(self, steps: list[Step], now: Now) -> list[Event]:
+    def pass_on(self, steps: list[Step], now: Now) -> list[Event]:
+        """Whatever came of that step: events for others at once, and a nudge for this connection."""
         events: list[Event] = []
         self._apply(steps, events)
         self._session.flush(events)
@@ -63,9 +39,21 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
         return events
 
-    def seek_again(self, now: Now) -> None:
-        """An upstream has come or gone; the nudge is the caller's."""
-        self._session.seek_again(now)
+    def pass_answers(self, steps: list[Step], now: Now) -> list[Event]:
+        """Answers to shares alone.
+
+        On a plain connection the answers go out here and now, and nobody need look at it again: no deadline has come
+        nearer by that. Where it is closed, on its way there, or has bytes held back, somebody must.
+        """
+        if not self._is_plain or self._is_closed or self._session.is_leaving or self._lines.pending:
+            return self.pass_on(steps, now)
+        events: list[Event] = []
+        self._apply(steps, events)
+        self._put_out(events)
+        return events
+
+    def wake(self, now: Now) -> None:
+        """The session has something to do in the next tick; the nudge is the caller's."""
         self.wakes_at = now.monotonic
 
     def tick(self, now: Now) -> list[Event]:
@@ -85,6 +73,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         return super()._finish(events)
 
 
-def connect(conn_id: int, context: TranslatorContext, now: Now, *, is_plain: bool) -> Connection:
+def connect(conn_id: int, failover: Failover, now: Now, *, is_plain: bool) -> Connection:
     """The connection for a machine that was accepted under `conn_id`; not `is_plain`: inside TLS."""
-    return TranslatedConnection(conn_id, context, now, is_plain=is_plain)
+    return TranslatedConnection(conn_id, failover, now, is_plain=is_plain)

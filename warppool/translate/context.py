@@ -1,15 +1,15 @@
-"""What the translator sessions of one worker share."""
+"""What all translator sessions of one worker are handed: values, and the worker's own buffer and counters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from warppool.noise.primitives import Buffer
 from warppool.sv2.profile import Profile
 from warppool.translate.counters import Counters
-from warppool.translate.upstreams import UpstreamConfig, Upstreams
+from warppool.translate.upstream import UpstreamConfig
 
 Mode = Literal["connection", "channels"]
 """One upstream connection for each machine, or one for all machines of a worker with a channel for each."""
@@ -27,7 +27,7 @@ class Times:
     idle_timeout_s: float = 600.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class TranslatorContext:
     """One for each worker, and used on its thread alone.
 
@@ -45,11 +45,6 @@ class TranslatorContext:
     counters: Counters
     user_identity_template: str = "{name}"
     firmware: str = ""
-    board: Upstreams = field(init=False, repr=False)        # how the upstreams stand, as this worker knows it
-
-    def __post_init__(self) -> None:
-        """The board begins with nothing known."""
-        object.__setattr__(self, "board", Upstreams(self))
 
     def identity_of(self, name: str) -> str:
         """What goes upstream as the name of the worker `name`."""

@@ -7,15 +7,12 @@ both wait until the channel is open, or its name is refused.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Answers, Ticket
 from warppool.sv1.messages import accepted, error, result
-
-if TYPE_CHECKING:
-    from warppool.translate.channel import Channel
-    from warppool.translate.jobs import MachineJobs
+from warppool.translate.channel import Channel
+from warppool.translate.jobs import MachineJobs
 
 UNNAMED_S = 0.25
 """How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from warppool.bitcoin.coinbase import height_of
-from warppool.bitcoin.target import difficulty_from_target, target_from_difficulty, target_from_nbits
+from warppool.bitcoin.target import difficulty_from_target, target_from_difficulty
 from warppool.events import Now
 from warppool.mining.channel import MAX_JOBS_PER_TIP
 from warppool.mining.job import VERSION_MASK
@@ -20,10 +20,9 @@ from warppool.sv1.jobs import notify_body, notify_line
 from warppool.sv1.messages import notification, result
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.client import Work
+from warppool.translate.channel import Channel
 from warppool.translate.pace import Pace
-
-if TYPE_CHECKING:
-    from warppool.translate.channel import Channel
+from warppool.translate.upstream import network_target_of
 
 KEEP_ALIVE_S = 30.0
 """Silence after which a machine gets its job once more: firmware hangs up after 60 s without a notify."""
@@ -235,12 +234,6 @@ def space_of(prefix: bytes, size: int) -> tuple[bytes, int]:
     """
     rolled = next(each for each in EXTRANONCE2_SIZES if each <= size)
     return prefix + bytes(size - rolled), rolled
-
-
-@lru_cache(maxsize=16)
-def network_target_of(nbits: int) -> int:
-    """The target of compact `nbits`; ValueError if that is none."""
-    return target_from_nbits(nbits)
 
 
 @lru_cache(maxsize=64)

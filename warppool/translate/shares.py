@@ -9,32 +9,32 @@ goes upstream whatever is wrong with the share, unless it went there before.
 
 from __future__ import annotations
 
-import math
-
 from warppool.events import Event, Happened, Now, ShareAccepted, ShareRefused
 from warppool.mining.share import Reject, weigh
 from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import accepted, error
 from warppool.sv1.shares import Fields
-from warppool.translate.channel import Channel, Sent, Stage
-from warppool.translate.counters import Counters
+from warppool.translate.channel import Channel, Stage
+from warppool.translate.context import TranslatorContext
 from warppool.translate.jobs import EXTRANONCE2_SIZES, Given, space_of
+from warppool.translate.sent import Sent
 from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejection_of
 
 
 class Shares(Answers):
     """The answers of one connection in their order, and what becomes of its shares."""
 
-    __slots__ = ("_conn_id", "_counters", "_next_id", "_timeout_s", "good", "good_at", "in_flight")
+    __slots__ = ("_conn_id", "_context", "_counters", "_next_id", "_timeout_s", "good", "good_at", "in_flight")
 
-    def __init__(self, conn_id: int, counters: Counters, timeout_s: float) -> None:
+    def __init__(self, conn_id: int, context: TranslatorContext) -> None:
         super().__init__()
         self.good = 0                           # shares that were good by our own verdict ...
         self.good_at = 0.0                      # ... and when the last one was, in monotonic seconds
         self.in_flight = 0                      # shares that the machine has no answer to yet
         self._conn_id = conn_id
-        self._counters = counters
-        self._timeout_s = timeout_s
+        self._context = context
+        self._counters = context.counters
+        self._timeout_s = context.times.verdict_timeout_s
         self._next_id = 1
 
     # -- from the machine ----------------------------------------------------------------------------------------
@@ -68,29 +68,29 @@ class Shares(Answers):
                 fault = fault or (Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED)
         weight = weigh(work.header(extranonce, version, ntime, nonce), given.network_target)
         reject = None if weight.is_block else _judge(given, fault, ntime, weight.value, bar)
-        if reject is None and channel.seen is not None and weight.share_hash in channel.seen:
+        if reject is None and channel.sent.seen is not None and weight.share_hash in channel.sent.seen:
             reject = Reject.DUPLICATE
         if reject is not None:
             return self.refuse(request_id, booked, rejection_of(reject))
         self.good, self.good_at = self.good + 1, now.monotonic
         is_worth_it = weight.value <= work.target
         if not is_worth_it and not weight.is_block:
-            channel.remember(weight.share_hash)
+            channel.sent.remember(weight.share_hash)
             self._counters.filter()
             return self.answer(accepted(request_id))
         is_answered = channel.uplink.upstream.promptness.is_batching
-        sent = Sent(request_id, user, given, given.difficulty if is_worth_it else 0.0, weight.share_hash, now.monotonic,
-                    is_answered)
+        sent = Sent(request_id, user, work.job_id, given.height, given.difficulty if is_worth_it else 0.0,
+                    weight.share_hash, now.monotonic, is_answered)
         steps = self._answer_at_once(channel, request_id) if is_answered else self._await(sent)
         tlvs = channel.tlvs.get(user)
         if tlvs is None:
             tlvs = self._tlvs(channel, user, fault)
-        channel.submit(given, extranonce, version, ntime, nonce, sent, tlvs)
+        sequence = channel.uplink.submit(work, extranonce, version, ntime, nonce, tlvs)
+        channel.sent.add(sequence, sent)
         if weight.is_block:
-            upstream = channel.uplink.upstream
-            steps.append(upstream.hush.say(self._conn_id, "info", "block.sent", (
-                ("upstream", upstream.config.name), ("height", given.height), ("user", user),
-                ("hash", weight.share_hash[::-1])), now))
+            steps.append(channel.uplink.upstream.say(
+                self._conn_id, "info", "block.sent", now, ("height", given.height), ("user", user),
+                ("hash", weight.share_hash[::-1])))
         return steps
 
     def _await(self, sent: Sent) -> list[Step]:
@@ -102,14 +102,15 @@ class Shares(Answers):
 
     def _answer_at_once(self, channel: Channel, request_id: bytes) -> list[Step]:
         """The upstream acknowledges in batches: our own verdict, also for those that came before that was known."""
-        steps = self._give_up(channel.take_waiting(), "the upstream acknowledges in batches") if channel.pending else []
+        waiting = channel.sent.take_waiting()
+        steps = self._give_up(waiting, "the upstream acknowledges in batches") if waiting else []
         self._counters.send_answered()
         return [*steps, *self.answer(accepted(request_id))]
 
     def _tlvs(self, channel: Channel, user: str, fault: Reject | None) -> bytes:
         if fault is Reject.UNAUTHORIZED:
             return b""
-        tlvs = channel.tlvs_of(user)
+        tlvs = channel.tlvs_of(user, self._context.identity_of(user))
         if tlvs is None:
             self._counters.unnamed += 1
         return tlvs or b""
@@ -119,8 +120,8 @@ class Shares(Answers):
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Step]:
         """All shares of `channel` up to this one are good, but for those that were refused."""
         steps: list[Step] = []
-        late = channel.take_late(last_sequence) if channel.unconfirmed else []
-        taken = channel.take_accepted(last_sequence)
+        late = channel.sent.take_late(last_sequence)
+        taken = channel.sent.take_accepted(last_sequence)
         if late:
             self._heard(channel, late[0], len(late) + len(taken), steps, now)
         elif taken:
@@ -140,21 +141,21 @@ class Shares(Answers):
 
     def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Step]:
         """One share is refused."""
-        sent, is_late = channel.take_rejected(sequence)
+        sent, is_late = channel.sent.take_rejected(sequence)
         if sent is None:
             return []
         steps: list[Step] = []
         self._heard(channel, sent, 1, steps, now)
         rejection = rejection_for(code)
         if rejection.reason == Reject.NOT_RECORDED.sv2_code:
-            channel.forget(sent.share_hash)                 # it may be sent again
+            channel.sent.forget(sent.share_hash)                 # it may be sent again
         self._counters.reject(rejection.reason, is_late)
         steps.append(ShareRefused(self._conn_id, sent.user, rejection.reason))
         if rejection.reason != code:
             steps.append(Happened(self._conn_id, "debug", "verdict.unknown", (("code", code),)))
         if is_late:                                         # the machine has heard "accepted"
             said = self._was_late(sent, rejection.reason, now)
-            return [*steps, channel.uplink.upstream.hush.say(self._conn_id, "info", said.name, said.fields, now)]
+            return [*steps, channel.uplink.upstream.log.say(self._conn_id, "info", said.name, said.fields, now)]
         self.in_flight -= 1
         sent.line = error(sent.request_id, rejection.v1_code, rejection.v1_words)
         self.send(steps)
@@ -162,24 +163,22 @@ class Shares(Answers):
 
     def _heard(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
         """The upstream has said its word on so many shares, of which `first` has waited longest."""
-        channel.unanswered = 0
-        channel.fails_at = math.inf
+        channel.sent.heard()
         upstream = channel.uplink.upstream
         promptness, waited_s = upstream.promptness, now.monotonic - first.at
         if waited_s <= self._timeout_s and promptness.is_prompt:
             return                                          # as nearly always
         if promptness.answered(waited_s, shares, self._timeout_s):
-            is_batching = promptness.is_batching
-            steps.append(upstream.hush.say(self._conn_id, "info", "upstream.batches" if is_batching else
-                                           "upstream.prompt", (("upstream", upstream.config.name),), now))
+            name = "upstream.batches" if promptness.is_batching else "upstream.prompt"
+            steps.append(upstream.say(self._conn_id, "info", name, now))
 
     def expire(self, channel: Channel, now: Now) -> list[Step]:
         """Answer what has waited for too long."""
-        return self._give_up(channel.take_overdue(now.monotonic, self._timeout_s), "no verdict in time")
+        return self._give_up(channel.sent.take_overdue(now.monotonic, self._timeout_s), "no verdict in time")
 
     def lose(self, channel: Channel) -> list[Step]:
         """No verdict can come any more."""
-        return self._give_up(channel.take_all(), "upstream lost")
+        return self._give_up(channel.end(), "upstream lost")
 
     def _give_up(self, given_up: list[Sent], reason: str) -> list[Step]:
         """Our own verdict stands in the place of the upstream's: it was found good before it was sent."""

@@ -1,110 +1,123 @@
 """A connection to an upstream, as a worker sees it: it carries the channels of one machine, or of all.
 
-What it hears for a machine it leaves with that machine's connection (`TranslatedConnection.leave`, `accepted`), which
-knows when it may be said. Whatever ends it, each of its channels hears that it is lost.
+What the pool says of a channel goes to the channel's owner (`channel.ChannelOwner`), what it says of itself to the
+owner of this connection (`UplinkOwner`). Whatever ends the connection, the owner of each of its channels hears that the
+channel is lost.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Event, Happened, Now, Nudge, Send, WithoutShares
-from warppool.sv2.client import (
-    ChannelClosed,
-    ChannelOpened,
-    ExtensionsAgreed,
-    MiningClientSession,
-    OpenRefused,
-    ReconnectAsked,
-    SetUp,
-    SetupRefused,
-    ShareRejected,
-    SharesAccepted,
-    TargetChanged,
-    Work,
-    WorkReady,
-)
+from warppool.sv2 import client as sv2
+from warppool.sv2.client import MiningClientSession, SharesAccepted
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
 from warppool.translate.channel import Channel, Stage
-from warppool.translate.jobs import network_target_of
-from warppool.translate.standing import Standing
-
-if TYPE_CHECKING:
-    from warppool.translate.context import TranslatorContext
-    from warppool.translate.upstreams import Upstream
+from warppool.translate.context import TranslatorContext
+from warppool.translate.liveness import SETUP_S, Liveness
+from warppool.translate.members import Members
+from warppool.translate.upstream import Health, Unfit, Upstream
 
 PLAIN_S = 600.0
 """How long a pool is not asked for extensions that broke the connection behind our question, as some do."""
 
+_WRONG_KEY = ("meaning", "this upstream is not used: its URL has another key than the server; compare it with what the "
+              "pool publishes")
 
-class Unfit(RemoteProtocolError):
-    """The upstream does what no pool does that wants to be mined on: for a while others are better."""
+
+class UplinkPhase(Enum):
+    """How far a connection has come."""
+
+    DIALLED = auto()
+    SETTING_UP = auto()         # it stands, and the pool has to accept it
+    UP = auto()
+    LEAVING = auto()            # the pool asked to connect anew: the end of the connection is no failure
+    OVER = auto()
 
 
-SETUP_S = 10.0
-"""From the connection to a SetupConnection.Success, handshake included; the pool's own deadline for us."""
+_OVER = UplinkPhase.OVER        # an enum's member is a function call away on Python 3.11
+
+
+class UplinkOwner(Protocol):
+    """Who made the connection, and hears what the connection shows of the upstream."""
+
+    check_every_s: float        # seconds between two looks for a better upstream
+
+    def is_set_up(self, uplink: Uplink, now: Now) -> list[Event]:
+        """The pool accepted the connection."""
+
+    def has_worked(self, uplink: Uplink, now: Now) -> list[Event]:
+        """The pool gave work."""
+
+    def has_failed(self, uplink: Uplink, now: Now, *, is_wrong_key: bool = False) -> list[Event]:
+        """The connection could not be made, or broke."""
+
+    def has_left(self, uplink: Uplink, now: Now) -> list[Event]:
+        """The connection is no longer needed, which says nothing about the upstream."""
+
+    def asks_to_move(self, uplink: Uplink, host: str, port: int, age_s: float) -> bool:
+        """The pool wants to be connected anew, there or here; False where that is too soon."""
+
+    def look_for_better(self, uplink: Uplink, now: Now) -> tuple[bool, list[Event]]:
+        """Whether a better upstream is up."""
 
 
 class Uplink(WithoutShares):
-    """One outgoing connection; the face of `events.Upstream`. A probe carries nothing and ends when it is set up."""
+    """One outgoing connection; the face of `events.Upstream`. A health check (`is_check`) carries nothing and ends when
+    the pool has accepted it.
+    """
 
-    __slots__ = ("_asked", "_asked_at", "_board", "_channels", "_deadline", "_dialled", "_heard", "_heard_at",
-                 "_looks_at", "_members", "_opened_at", "_retired", "_session", "_context", "conn_id",
-                 "is_leaving", "is_over", "is_probe", "is_unfit", "is_up", "names_workers", "queued", "upstream",
-                 "wakes_at")
+    __slots__ = ("_context", "_dialled", "_live", "_members", "_owner", "_phase", "_session", "conn_id", "is_check",
+                 "is_unfit", "is_up", "names_workers", "queued", "upstream", "wakes_at")
 
-    def __init__(self, upstream: Upstream, context: TranslatorContext, *, is_probe: bool = False) -> None:
+    def __init__(self, upstream: Upstream, context: TranslatorContext, owner: UplinkOwner, *,
+                 is_check: bool = False) -> None:
         self.conn_id = 0
         self.wakes_at = math.inf
         self.upstream = upstream
-        self.is_probe = is_probe
+        self.is_check = is_check
         self.is_up = False                          # set up, whether or not it is over
-        self.is_over = False
-        self.is_leaving = False                     # the pool asked us to: its end is no failure
         self.is_unfit = False                       # it ended because of what the pool does to those who mine on it
         self.names_workers = False                  # shares may bear the names of their workers
+        self.queued: list[bytes] = []               # frames to be sealed together
+        self._phase = UplinkPhase.DIALLED
         self._context = context
-        self._board = context.board
+        self._owner = owner
         self._dialled: DialledConnection | None = None
         self._session: MiningClientSession          # from `opened` on, before which no channel needs it
-        self._members: dict[Channel, None] = {}     # all that depend on it
-        self._asked: dict[int, Channel] = {}        # by request_id
-        self._channels: dict[int, Channel] = {}     # by channel_id
-        self._retired: dict[Channel, None] = {}     # members whose last shares are awaited
-        self.queued: list[bytes] = []               # frames to be sealed together
-        self._deadline = math.inf                   # of the set-up
-        self._opened_at = self._heard_at = -math.inf
-        self._heard = 0                             # messages, until `_heard_at`
-        self._asked_at = 0                          # messages when it was asked for extensions; 0: it was not
-        self._looks_at = math.inf                   # for a better upstream
+        self._members = Members()
+        self._live = Liveness()
+
+    @property
+    def is_leaving(self) -> bool:
+        """The pool asked to connect anew: machines go as soon as they have another connection."""
+        return self._phase is UplinkPhase.LEAVING
 
     # -- for machines --------------------------------------------------------------------------------------------
 
     def join(self, channel: Channel) -> None:
         """One more machine; it hears when the connection is set up."""
-        self._members[channel] = None
+        self._members.all[channel] = None
 
     def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> None:
         """Ask the pool for `channel`."""
         message = self._session.open_extended(identity, 0.0, max_target, min_extranonce_size)
-        self._asked[message.request_id] = channel
+        self._members.asked[message.request_id] = channel
         self.queue(message)
 
     def queue(self, message: Message) -> None:
         """Send it with what else the step leads to."""
         self.queued.append(self._context.profile.encode(message))
 
-    def identity_of(self, name: str) -> str:
-        """What the pool is told of the worker `name` in an open."""
-        return self._context.identity_of(name)
-
-    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
+    def submit(self, work: sv2.Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
         """Send a share; its sequence number. `tlvs` may name its worker."""
         sequence, frame = self._session.frame_share(work, extranonce, version, ntime, nonce, tlvs)
         self.queued.append(frame)
@@ -113,38 +126,39 @@ class Uplink(WithoutShares):
     def flush(self, events: list[Event]) -> None:
         """Seal what was queued; everyone who took a step that may have queued something asks for it."""
         queue, self.queued = self.queued, []
-        if queue and not self.is_over and self._dialled is not None:
+        if queue and self._phase is not _OVER and self._dialled is not None:
             events.append(Send(self.conn_id, self._dialled.seal(b"".join(queue))))
 
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
-        channel.is_retired = True
         events: list[Event] = []
-        if channel in self._members and not channel.pending:
-            events += self._drop(channel, now)
-        elif channel in self._members:
-            self._retired[channel] = None
-        if self._retired:                           # shares of machines that are gone are ours to look after
+        members = self._members
+        if channel in members.all:
+            if channel.sent.pending:
+                channel.retire()
+                members.retired[channel] = None
+            else:
+                events += self._drop(channel, now)
+        if members.retired:                         # shares of machines that are gone are ours to look after
             self.wakes_at = now.monotonic
             events.append(Nudge(self.conn_id))
         return events
 
     def _drop_if_done(self, channel: Channel, now: Now) -> list[Event]:
-        return self._drop(channel, now) if channel in self._retired and not channel.pending else []
+        return self._drop(channel, now) if channel.stage is Stage.RETIRED and not channel.sent.pending else []
 
     def _drop(self, channel: Channel, now: Now) -> list[Event]:
         """One machine less; the connection ends with the last."""
-        self._retired.pop(channel, None)
-        self._members.pop(channel, None)
+        is_open = channel.stage in (Stage.OPEN, Stage.RETIRED)
+        self._members.drop(channel)
+        channel.end()
         events: list[Event] = []
-        if not self._members:
-            if not self.is_over:
-                events += self._end("no machine needs it", self._board.has_left(self, now))
-        elif channel.stage is Stage.OPEN:
-            self._channels.pop(channel.channel_id, None)
+        if not self._members.all:
+            if self._phase is not _OVER:
+                events += self._end("no machine needs it", self._owner.has_left(self, now))
+        elif is_open:
             self.queue(self._session.close_channel(channel.channel_id, "machine left"))
             self.flush(events)
-        channel.stage = Stage.OVER
         return events
 
     # -- face ----------------------------------------------------------------------------------------------------
@@ -152,45 +166,46 @@ class Uplink(WithoutShares):
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: shake hands."""
         self.conn_id = conn_id
-        if self.is_over:
+        if self._phase is _OVER:
             return [Close(conn_id, "no machine needs it")]
-        config = self.upstream.config
         setup = MiningClientSession.setup(host=self.upstream.host, port=self.upstream.port, vendor="warppool",
                                           firmware=self._context.firmware)
         self._dialled = DialledConnection(
-            self._context.profile, server_public=config.public_key,
+            self._context.profile, server_public=self.upstream.config.public_key,
             ephemeral_secret=self._context.random_bytes(32), buffer=self._context.buffer, setup=setup)
         self._session = self._dialled.session
-        self._opened_at = self._heard_at = now.monotonic
-        self.wakes_at = self._deadline = now.monotonic + SETUP_S
+        self._phase = UplinkPhase.SETTING_UP
+        self._live.opened(now.monotonic)
+        self.wakes_at = self._live.set_up_by
         return [Send(conn_id, self._dialled.outgoing())]
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection."""
-        return [] if self.is_over else self._fail(reason, now)
+        return self.fail(reason, now)
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Bytes from the pool."""
         events: list[Event] = []
         dialled = self._dialled
-        if self.is_over or dialled is None:
+        if self._phase is _OVER or dialled is None:
             return events
         is_reckoned = True                          # verdicts bring no deadline nearer
         try:
             for heard in dialled.hear(data):
                 kind = type(heard)
                 self._STEPS[kind](self, heard, now, events)
-                if self.is_over:
+                if self._phase is _OVER:
                     return events
                 is_reckoned = is_reckoned and kind is SharesAccepted
         except WrongServerKey as exc:
-            return events + self._fail(str(exc), now, is_wrong_key=True)
+            return events + self.fail(str(exc), now, is_wrong_key=True)
         except Unfit as exc:
-            return events + self._fail(str(exc), now, is_unfit=True)
+            return events + self.fail(str(exc), now, is_unfit=True)
         except RemoteProtocolError as exc:
-            return events + self._fail(f"{type(exc).__name__}: {exc}", now)
-        if dialled.messages != self._heard:
-            self._heard, self._heard_at = dialled.messages, now.monotonic
+            return events + self.fail(f"{type(exc).__name__}: {exc}", now)
+        live = self._live
+        if dialled.messages != live.messages:
+            live.messages, live.heard_at = dialled.messages, now.monotonic
         if not self.is_up:
             out = dialled.outgoing()
             if out:
@@ -204,243 +219,194 @@ class Uplink(WithoutShares):
     def tick(self, now: Now) -> list[Event]:
         """A deadline, or something left by a machine."""
         events: list[Event] = []
-        if self.is_over:
-            self.wakes_at = math.inf
+        if self._phase is _OVER:
             return events
-        if now.monotonic >= self._deadline:
-            return self._fail(f"not set up within {SETUP_S:.0f} s", now)
+        live, members = self._live, self._members
+        if now.monotonic >= live.set_up_by:
+            return self.fail(f"not set up within {SETUP_S:.0f} s", now)
         silence_s = self._context.times.silence_s
-        if self._channels and now.monotonic >= self._heard_at + silence_s:
-            return self._fail(f"silent for {silence_s:.0f} s", now)
-        for channel in list(self._retired):
-            events += _expire(channel, now)
+        if members.by_id and now.monotonic >= live.heard_at + silence_s:
+            return self.fail(f"silent for {silence_s:.0f} s", now)
+        for channel in list(members.retired):
+            events += channel.owner.expire(channel, now)
             events += self._drop_if_done(channel, now)
-        if now.monotonic >= self._looks_at and not self.is_over:
-            self._look(now, events)
+        if now.monotonic >= live.looks_at and self._phase is not _OVER:
+            self._look_for_better(now, events)
         self.flush(events)
         self._reckon()
         return events
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone."""
-        if self.is_over:
-            return []
         if self.is_leaving:
-            return self._lose("the pool has closed it, as it had said", now, self._board.has_left(self, now))
-        return self._fail("the connection is gone", now)
+            return self._lose("the pool has closed it, as it had said", now, self._owner.has_left(self, now))
+        return self.fail("the connection is gone", now)
 
     def _reckon(self) -> None:
         """When the next tick is wanted."""
-        if self.is_over:
-            self.wakes_at = math.inf
-            return
-        due = min(self._deadline, self._looks_at)
-        times = self._context.times
-        if self._channels:                          # without one, the pool has nothing to say
-            due = min(due, self._heard_at + times.silence_s)
-        for channel in self._retired:
-            due = min(due, channel.first_sent_at + times.verdict_timeout_s)
-        self.wakes_at = due
+        if self._phase is not _OVER:
+            members = self._members
+            self.wakes_at = self._live.due(self._context.times, members.retired, has_channels=bool(members.by_id))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def fail(self, reason: str, now: Now, *, is_unfit: bool = False) -> list[Event]:
-        """A machine has found out that the pool does not do its part."""
-        return [] if self.is_over else self._fail(reason, now, is_unfit=is_unfit)
-
-    def _fail(self, reason: str, now: Now, *, is_wrong_key: bool = False, is_unfit: bool = False) -> list[Event]:
-        was_down = self.upstream.standing is Standing.DOWN
+    def fail(self, reason: str, now: Now, *, is_wrong_key: bool = False, is_unfit: bool = False) -> list[Event]:
+        """The connection cannot be made, breaks, or is worth nothing, as a machine may be the one to find out."""
+        if self._phase is _OVER:
+            return []
+        upstream = self.upstream
+        was_down = upstream.health is Health.DOWN
         self.is_unfit = is_unfit
-        if self._asked_at and self._dialled is not None and self._dialled.messages == self._asked_at:
-            self.upstream.plain_until = now.monotonic + PLAIN_S         # it may have hung up on our question
-        nudges = self._board.has_failed(self, now, is_wrong_key=is_wrong_key, is_unfit=is_unfit)
-        is_news = self.upstream.standing is Standing.DOWN and not was_down
-        fields: tuple[tuple[str, object], ...] = (("upstream", self.upstream.config.name), ("reason", reason))
+        if self._live.is_question_open:
+            upstream.plain_until = now.monotonic + PLAIN_S          # it may have hung up on our question
+        nudges = self._owner.has_failed(self, now, is_wrong_key=is_wrong_key)
+        is_news = upstream.health is Health.DOWN and not was_down   # all machines' ends are one news
+        name = "upstream.refused" if is_wrong_key else "upstream.lost" if self.is_up else "upstream.failed"
         if is_wrong_key:
-            fields += (("meaning", "this upstream is not used: its URL has another key than the server; compare it "
-                        "with what the pool publishes"),)
-        level = "error" if is_wrong_key else "warning" if is_news else "debug"     # all machines' ends are one news
-        said = self.upstream.hush.say(self.conn_id, level, "upstream.refused" if is_wrong_key else "upstream.lost"
-                                      if self.is_up else "upstream.failed", fields, now) if level != "debug" else (
-            Happened(self.conn_id, level, "upstream.lost" if self.is_up else "upstream.failed", fields))
+            said = upstream.say(self.conn_id, "error", name, now, ("reason", reason), _WRONG_KEY)
+        elif is_news:
+            said = upstream.say(self.conn_id, "warning", name, now, ("reason", reason))
+        else:
+            said = Happened(self.conn_id, "debug", name, (("upstream", upstream.config.name), ("reason", reason)))
         return [said, *self._lose(reason, now, nudges)]
 
     def _lose(self, reason: str, now: Now, nudges: list[Event]) -> list[Event]:
         """End, and tell every machine."""
-        members, self._members = self._members, {}
-        self._retired.clear()
+        channels = self._members.take_all()
         events = self._end(reason, nudges)
-        for channel in members:
-            events += _lost(channel, now)
+        for channel in channels:
+            events += channel.owner.lost(channel, now)
         return events
 
     def _end(self, reason: str, nudges: list[Event]) -> list[Event]:
-        self.is_over = True
+        self._phase = _OVER
         self.wakes_at = math.inf
         self.queued.clear()
         return [*nudges, *([Close(self.conn_id, reason)] if self.conn_id else [])]
 
     # -- what the pool says --------------------------------------------------------------------------------------
 
-    def _set_up(self, m: SetUp, now: Now, events: list[Event]) -> None:
-        self._deadline = math.inf
-        if self.is_probe:
-            events += self._board.has_answered(self, now)
+    def _set_up(self, m: sv2.SetUp, now: Now, events: list[Event]) -> None:
+        live = self._live
+        live.is_set_up(now.monotonic)
+        events += self._owner.is_set_up(self, now)
+        if self.is_check:
             events += self._end("it answers", [])
             return
-        events += self._board.is_set_up(self, now)
+        self._phase = UplinkPhase.UP
         self.is_up = True
-        self._heard_at = now.monotonic
         if self.upstream.rank:
-            self._looks_at = now.monotonic + self._board.probe_every_s
+            live.looks_at = now.monotonic + self._owner.check_every_s
         request = self._session.request_extensions() if now.monotonic >= self.upstream.plain_until else None
         if request is not None and self._dialled is not None:
             self.queue(request)                     # whoever knows no extensions throws it away
-            self._asked_at = self._dialled.messages
-        for channel in list(self._members):
-            events += _ready(channel, now)
+            live.asked_at_message = self._dialled.messages
+        for channel in list(self._members.all):
+            events += channel.owner.ready(channel, now)
 
-    def _agreed(self, m: ExtensionsAgreed, now: Now, events: list[Event]) -> None:
+    def _agreed(self, m: sv2.ExtensionsAgreed, now: Now, events: list[Event]) -> None:
         self.names_workers = WORKER_NAMES in m.extensions
 
-    def _setup_refused(self, m: SetupRefused, now: Now, events: list[Event]) -> None:
-        events += self._fail(f"set-up refused: {m.error_code}", now)
+    def _setup_refused(self, m: sv2.SetupRefused, now: Now, events: list[Event]) -> None:
+        events += self.fail(f"set-up refused: {m.error_code}", now)
 
-    def _opened(self, m: ChannelOpened, now: Now, events: list[Event]) -> None:
-        channel = self._asked.pop(m.request_id)
-        if channel.stage is not Stage.ASKED:                    # the machine has gone meanwhile
+    def _opened(self, m: sv2.ChannelOpened, now: Now, events: list[Event]) -> None:
+        channel = self._members.take_asked(m.request_id)
+        if channel is None:
             self.queue(self._session.close_channel(m.channel_id, "machine left"))
             return
         if m.target == 0:
             raise RemoteProtocolError("a channel with a target of 0")
-        self._channels[m.channel_id] = channel
-        channel.channel_id, channel.stage = m.channel_id, Stage.OPEN
-        channel.extranonce_prefix, channel.extranonce_size = m.extranonce_prefix, m.extranonce_size
-        channel.target = m.target
-        events += channel.owner.leave(lambda session: session.granted(channel, now), now)
+        self._members.by_id[m.channel_id] = channel
+        channel.open(m)
+        events += channel.owner.granted(channel, now)
 
-    def _open_refused(self, m: OpenRefused, now: Now, events: list[Event]) -> None:
-        channel = self._asked.pop(m.request_id, None)
-        if channel is None or channel.stage is not Stage.ASKED:
-            return
-        events.append(self.upstream.hush.say(self.conn_id, "warning", "channel.refused", (
-            ("upstream", self.upstream.config.name), ("reason", m.error_code)), now))
-        events += channel.owner.leave(lambda session: session.refused(channel, m.error_code, now), now)
-        if channel.is_over and not self.is_over:
-            self._members.pop(channel, None)
-            if not self._members:
-                events += self._fail(f"it refused the only channel: {m.error_code}", now)
-
-    def _work(self, m: WorkReady, now: Now, events: list[Event]) -> None:
-        channel = self._channels.get(m.work.channel_id)
+    def _open_refused(self, m: sv2.OpenRefused, now: Now, events: list[Event]) -> None:
+        channel = self._members.take_asked(m.request_id)
         if channel is None:
             return
-        self._check(m.work, channel, now)
-        if m.is_new_tip and not channel.move_tip(now.monotonic):
-            raise Unfit("its tips come faster than any chain makes them")
-        events += self._board.has_worked(self, now)
-        channel.has_worked = True
-        channel.extranonce_prefix = m.work.extranonce_prefix
-        if m.is_new_tip or not channel.owner.replace_work(channel, m.work):
-            events += channel.owner.leave(lambda session: session.give(channel, m.work, now), now)
+        events.append(self.upstream.say(self.conn_id, "warning", "channel.refused", now, ("reason", m.error_code)))
+        events += channel.owner.refused(channel, m.error_code, now)
+        if channel.is_over and self._phase is not _OVER:
+            self._members.drop(channel)
+            if not self._members.all:
+                events += self.fail(f"it refused the only channel: {m.error_code}", now)
 
-    def _check(self, work: Work, channel: Channel, now: Now) -> None:
-        """RemoteProtocolError for work that no machine could mine, or that would drive it away."""
-        try:
-            self.upstream.network_target = network_target_of(work.nbits)
-        except ValueError as exc:
-            raise RemoteProtocolError(f"a job with unreadable nbits: {exc}") from exc
-        if work.target == 0:
-            raise RemoteProtocolError("a job with a target of 0")
-        if channel.has_worked and channel.extranonce_prefix != work.extranonce_prefix and not (
-                self.upstream.changes_extranonce(now.monotonic, len(self._channels))):
-            raise Unfit("it changes extranonces all the time, for which machines must connect anew")
+    def _work(self, m: sv2.WorkReady, now: Now, events: list[Event]) -> None:
+        channel = self._members.by_id.get(m.work.channel_id)
+        if channel is None:
+            return
+        channel.take_work(m.work, now.monotonic, len(self._members.by_id), is_new_tip=m.is_new_tip)
+        events += self._owner.has_worked(self, now)
+        events += channel.owner.give(channel, m.work, now, is_new_tip=m.is_new_tip)
 
-    def _target(self, m: TargetChanged, now: Now, events: list[Event]) -> None:
-        channel = self._channels.get(m.channel_id)
+    def _target(self, m: sv2.TargetChanged, now: Now, events: list[Event]) -> None:
+        channel = self._members.by_id.get(m.channel_id)
         if channel is not None and m.target:
             channel.target = m.target               # the machine hears of it with its next job
 
     def _accepted(self, m: SharesAccepted, now: Now, events: list[Event]) -> None:
-        channel = self._channels.get(m.channel_id)
+        members = self._members
+        channel = members.by_id.get(m.channel_id)
         if channel is not None:
             events += channel.owner.accepted(channel, m.last_sequence, now)
-            if self._retired:
+            if members.retired:
                 events += self._drop_if_done(channel, now)
 
-    def _rejected(self, m: ShareRejected, now: Now, events: list[Event]) -> None:
-        channel = self._channels.get(m.channel_id)
-        if channel is not None and channel.awaits(m.sequence):
-            events += channel.owner.leave(
-                lambda session: session.rejected(channel, m.sequence, m.error_code, now), now)
+    def _rejected(self, m: sv2.ShareRejected, now: Now, events: list[Event]) -> None:
+        channel = self._members.by_id.get(m.channel_id)
+        if channel is not None and channel.sent.awaits(m.sequence):
+            events += channel.owner.rejected(channel, m.sequence, m.error_code, now)
             events += self._drop_if_done(channel, now)
 
-    def _channel_closed(self, m: ChannelClosed, now: Now, events: list[Event]) -> None:
-        channel = self._channels.pop(m.channel_id, None)
+    def _channel_closed(self, m: sv2.ChannelClosed, now: Now, events: list[Event]) -> None:
+        channel = self._members.by_id.get(m.channel_id)
         if channel is None:
             return
-        events.append(self.upstream.hush.say(self.conn_id, "warning", "channel.lost", (
-            ("upstream", self.upstream.config.name), ("reason", m.reason)), now))
-        self._members.pop(channel, None)
-        self._retired.pop(channel, None)
-        events += _lost(channel, now)
-        if not self._members and not self.is_over:
-            events += self._fail(f"it closed the only channel: {m.reason}", now)
+        events.append(self.upstream.say(self.conn_id, "warning", "channel.lost", now, ("reason", m.reason)))
+        self._members.drop(channel)
+        events += channel.owner.lost(channel, now)
+        if not self._members.all and self._phase is not _OVER:
+            events += self.fail(f"it closed the only channel: {m.reason}", now)
 
-    def _reconnect(self, m: ReconnectAsked, now: Now, events: list[Event]) -> None:
+    def _reconnect(self, m: sv2.ReconnectAsked, now: Now, events: list[Event]) -> None:
         """Move: machines get a new connection, and this one lasts until they have it, or until the pool ends it."""
-        fields = (("upstream", self.upstream.config.name), ("host", m.host or self.upstream.host),
-                  ("port", m.port or self.upstream.port))
-        if not self._board.asks_to_move(self, m.host, m.port, now.monotonic - self._opened_at):
-            events.append(self.upstream.hush.say(self.conn_id, "warning", "reconnect.ignored", fields, now))
+        upstream = self.upstream
+        fields = (("host", m.host or upstream.host), ("port", m.port or upstream.port))
+        if not self._owner.asks_to_move(self, m.host, m.port, now.monotonic - self._live.opened_at):
+            events.append(upstream.say(self.conn_id, "warning", "reconnect.ignored", now, *fields))
             return
-        if not self.upstream.changes_extranonce(now.monotonic, len(self._channels)):
+        if not upstream.changes_extranonce(now.monotonic, len(self._members.by_id)):
             raise Unfit("it asks its machines to connect anew all the time")
-        events.append(self.upstream.hush.say(self.conn_id, "info", "reconnect.asked", fields, now))
-        self.is_leaving = True
+        events.append(upstream.say(self.conn_id, "info", "reconnect.asked", now, *fields))
+        self._phase = UplinkPhase.LEAVING
         self._move("the pool asks to connect anew", now, events)
 
     # -- a better upstream ---------------------------------------------------------------------------------------
 
-    def _look(self, now: Now, events: list[Event]) -> None:
-        """Go to a better upstream if one is there, else ask whether one is."""
-        self._looks_at = now.monotonic + self._board.probe_every_s
-        if self._board.has_better(self.upstream):
+    def _look_for_better(self, now: Now, events: list[Event]) -> None:
+        """Go to a better upstream if one is up, else have the health of the better ones checked."""
+        self._live.looks_at = now.monotonic + self._owner.check_every_s
+        is_there, checks = self._owner.look_for_better(self, now)
+        events += checks
+        if is_there:
             self._move("a better upstream is back", now, events)
-        else:
-            events += self._board.probe(self.upstream, self.conn_id, now)
 
     def _move(self, reason: str, now: Now, events: list[Event]) -> None:
-        for channel in list(self._members):
-            if not channel.is_retired:
-                events += _move(channel, reason, now)
+        for channel in list(self._members.all):
+            if channel.stage is not Stage.RETIRED:
+                events += channel.owner.move(channel, reason, now)
 
     _STEPS: Mapping[type, Callable[[Uplink, Any, Now, list[Event]], None]] = MappingProxyType({
-        SetUp: _set_up,
-        SetupRefused: _setup_refused,
-        ExtensionsAgreed: _agreed,
-        ChannelOpened: _opened,
-        OpenRefused: _open_refused,
-        WorkReady: _work,
-        TargetChanged: _target,
+        sv2.SetUp: _set_up,
+        sv2.SetupRefused: _setup_refused,
+        sv2.ExtensionsAgreed: _agreed,
+        sv2.ChannelOpened: _opened,
+        sv2.OpenRefused: _open_refused,
+        sv2.WorkReady: _work,
+        sv2.TargetChanged: _target,
         SharesAccepted: _accepted,
-        ShareRejected: _rejected,
-        ChannelClosed: _channel_closed,
-        ReconnectAsked: _reconnect,
+        sv2.ShareRejected: _rejected,
+        sv2.ChannelClosed: _channel_closed,
+        sv2.ReconnectAsked: _reconnect,
     })
-
-
-def _ready(channel: Channel, now: Now) -> list[Event]:
-    return channel.owner.leave(lambda session: session.ready(channel, now), now)
-
-
-def _lost(channel: Channel, now: Now) -> list[Event]:
-    return channel.owner.leave(lambda session: session.lost(channel, now), now)
-
-
-def _expire(channel: Channel, now: Now) -> list[Event]:
-    return channel.owner.leave(lambda session: session.expire(channel, now), now)
-
-
-def _move(channel: Channel, reason: str, now: Now) -> list[Event]:
-    return channel.owner.leave(lambda session: session.move(channel, reason, now), now)

@@ -8,7 +8,7 @@ SAID_EVERY_S = 60.0
 """The least time between two lines of one kind; those between are counted, and stand in the log at DEBUG."""
 
 
-class Hush:
+class UpstreamLog:
     """Owned by one worker; one for each upstream, so that one does not silence another. Kinds are the names of events,
     of which there are few."""
 

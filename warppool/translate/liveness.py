@@ -1,0 +1,49 @@
+"""Whether the pool behind one connection is alive: when it was last heard, and whether a question of ours ended it."""
+
+from __future__ import annotations
+
+import math
+
+from warppool.translate.channel import Channel
+from warppool.translate.context import Times
+
+SETUP_S = 10.0
+"""From the connection to a SetupConnection.Success, handshake included; the pool's own deadline for us."""
+
+
+class Liveness:
+    """Owned by one connection to an upstream; all times are monotonic seconds."""
+
+    __slots__ = ("asked_at_message", "heard_at", "looks_at", "messages", "opened_at", "set_up_by")
+
+    def __init__(self) -> None:
+        self.opened_at = -math.inf                  # when the connection stood
+        self.set_up_by = math.inf
+        self.heard_at = -math.inf                   # when the pool's last whole message came
+        self.messages = 0                           # whole messages of the pool
+        self.asked_at_message = 0                   # `messages` when it was asked for extensions; 0: it was not
+        self.looks_at = math.inf                    # when to look for a better upstream
+
+    def opened(self, now: float) -> None:
+        """The connection stands: the pool has to set it up in time."""
+        self.opened_at = self.heard_at = now
+        self.set_up_by = now + SETUP_S
+
+    def is_set_up(self, now: float) -> None:
+        """The pool has set the connection up."""
+        self.set_up_by = math.inf
+        self.heard_at = now
+
+    @property
+    def is_question_open(self) -> bool:
+        """The pool has said nothing since it was asked for extensions."""
+        return self.asked_at_message != 0 and self.messages == self.asked_at_message
+
+    def due(self, times: Times, retired: dict[Channel, None], *, has_channels: bool) -> float:
+        """The next deadline, `inf` for none. Without a channel the pool has nothing to say, and may be silent."""
+        due = min(self.set_up_by, self.looks_at)
+        if has_channels:
+            due = min(due, self.heard_at + times.silence_s)
+        for channel in retired:
+            due = min(due, channel.sent.first_sent_at + times.verdict_timeout_s)
+        return due

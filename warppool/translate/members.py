@@ -1,0 +1,38 @@
+"""The channels of one connection to an upstream, by all that they are looked up by."""
+
+from __future__ import annotations
+
+from warppool.translate.channel import Channel, Stage
+
+
+class Members:
+    """Owned by one connection; `all` has every channel that depends on it, the retired among them."""
+
+    __slots__ = ("all", "asked", "by_id", "retired")
+
+    def __init__(self) -> None:
+        self.all: dict[Channel, None] = {}          # sets that keep their order
+        self.asked: dict[int, Channel] = {}         # by request_id, until the pool has answered
+        self.by_id: dict[int, Channel] = {}         # by channel_id: open or retired
+        self.retired: dict[Channel, None] = {}      # their last shares are awaited
+
+    def take_asked(self, request_id: int) -> Channel | None:
+        """The channel that was asked for so, None where its machine has gone meanwhile."""
+        channel = self.asked.pop(request_id, None)
+        return channel if channel is not None and channel.stage is Stage.ASKED else None
+
+    def drop(self, channel: Channel) -> None:
+        """It is over."""
+        self.all.pop(channel, None)
+        self.retired.pop(channel, None)
+        if self.by_id.get(channel.channel_id) is channel:
+            del self.by_id[channel.channel_id]
+
+    def take_all(self) -> list[Channel]:
+        """All of them, none of which is left."""
+        channels = list(self.all)
+        self.all.clear()
+        self.asked.clear()
+        self.by_id.clear()
+        self.retired.clear()
+        return channels

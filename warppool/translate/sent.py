@@ -1,0 +1,158 @@
+"""Shares of one channel that went upstream and wait for a verdict, and the hashes that must not go there twice.
+
+A share waits in `pending`, in the order of the sequence numbers, until the upstream's verdict comes or our patience
+ends. After that our own verdict has been given, and the share waits in `unconfirmed`: a late verdict still counts.
+"""
+
+from __future__ import annotations
+
+import math
+
+from warppool.sv1.answers import Ticket
+
+MAX_UNCONFIRMED = 4096
+"""Shares of one channel whose late verdict is still awaited; of those before them none is remembered."""
+
+MAX_SEEN = 1 << 14
+"""Hashes of one channel and tip that are remembered, so that none goes upstream twice; of those before them the
+upstream is the judge. A pool whose target is far too easy, and whose tip never moves, must not fill our memory."""
+
+MUTE_SHARES, MUTE_SHARES_S, MUTE_S = 100, 60.0, 600.0
+"""An upstream has failed that has left so many shares of a channel, and so many seconds, without a word; or the seconds
+of the last number, however few shares it were. Batches of ten are usual; a machine finds a share every few seconds."""
+
+LAST_ANSWER_S = 2.0
+"""Time for the answer to the last of those shares: a batch may have just so many."""
+
+
+class Sent(Ticket):
+    """A share that went upstream, and its place among the answers."""
+
+    __slots__ = ("at", "difficulty", "height", "is_answered", "job_id", "share_hash", "user")
+
+    def __init__(self, request_id: bytes, user: str, job_id: int, height: int, difficulty: float, share_hash: bytes,
+                 at: float, is_answered: bool) -> None:
+        self.request_id = request_id
+        self.line = None
+        self.is_answered = is_answered          # by our own verdict, as soon as the share came
+        self.user = user
+        self.job_id = job_id                    # the upstream's
+        self.height = height
+        self.difficulty = difficulty
+        self.share_hash = share_hash
+        self.at = at                            # monotonic seconds
+
+
+class SentShares:
+    """Owned by one channel; times are monotonic seconds."""
+
+    __slots__ = ("fails_at", "pending", "seen", "unanswered", "unconfirmed")
+
+    def __init__(self) -> None:
+        self.pending: dict[int, Sent] = {}      # by sequence number, in its order
+        self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
+        self.unanswered = 0                     # shares since the upstream's last word on any
+        self.fails_at = math.inf                # when the upstream has failed, unless a word comes
+        self.seen: dict[bytes, None] | None = None              # hashes sent on this tip, or filtered, in their order
+
+    @property
+    def first_sent_at(self) -> float:
+        """When the oldest share that waits was sent; `inf` for none."""
+        return next(iter(self.pending.values())).at if self.pending else math.inf
+
+    def add(self, sequence: int, sent: Sent) -> None:
+        """A share was sent under this number."""
+        if sent.is_answered:
+            self._await_late(sequence, sent)
+        else:
+            self.pending[sequence] = sent
+        self.remember(sent.share_hash)
+        self.unanswered += 1
+        if self.unanswered == 1:
+            self.fails_at = sent.at + MUTE_S
+        elif self.unanswered == MUTE_SHARES:
+            first_at = self.fails_at - MUTE_S
+            self.fails_at = min(self.fails_at, max(first_at + MUTE_SHARES_S, sent.at + LAST_ANSWER_S))
+
+    def remember(self, share_hash: bytes) -> None:
+        """The hash is a duplicate from now on."""
+        if self.seen is None:
+            self.seen = {}
+        elif len(self.seen) >= MAX_SEEN:
+            del self.seen[next(iter(self.seen))]
+        self.seen[share_hash] = None
+
+    def forget(self, share_hash: bytes) -> None:
+        """The hash may be sent again."""
+        if self.seen is not None:
+            self.seen.pop(share_hash, None)
+
+    # -- the upstream's word -------------------------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """The upstream has said its word on a share."""
+        self.unanswered = 0
+        self.fails_at = math.inf
+
+    def take_accepted(self, last_sequence: int) -> list[Sent]:
+        """The shares up to `last_sequence` that wait, all of which the upstream took."""
+        return _take(self.pending, last_sequence)
+
+    def take_late(self, last_sequence: int) -> list[Sent]:
+        """Those whose time was over before."""
+        return _take(self.unconfirmed, last_sequence) if self.unconfirmed else []
+
+    def awaits(self, sequence: int) -> bool:
+        """A verdict on the share of that number is still awaited."""
+        return sequence in self.pending or (self.unconfirmed is not None and sequence in self.unconfirmed)
+
+    def take_rejected(self, sequence: int) -> tuple[Sent | None, bool]:
+        """The share of that number, if its verdict is awaited; True if it is late."""
+        sent = self.pending.pop(sequence, None)
+        if sent is None and self.unconfirmed:
+            return self.unconfirmed.pop(sequence, None), True
+        return sent, False
+
+    # -- no word of the upstream ---------------------------------------------------------------------------------
+
+    def take_overdue(self, now: float, timeout_s: float) -> list[Sent]:
+        """The shares that have waited for `timeout_s` at monotonic `now`; a verdict on them is late from now on."""
+        overdue: list[Sent] = []
+        for sequence, sent in self.pending.items():
+            if sent.at + timeout_s > now:
+                break
+            self._await_late(sequence, sent)
+            overdue.append(sent)
+        for _ in overdue:
+            del self.pending[next(iter(self.pending))]
+        return overdue
+
+    def take_waiting(self) -> list[Sent]:
+        """All shares that wait, whose verdict is late from now on."""
+        return self.take_overdue(math.inf, 0.0)
+
+    def take_all(self) -> list[Sent]:
+        """The shares that waited, where no verdict can come any more."""
+        lost = list(self.pending.values())
+        self.pending.clear()
+        self.unconfirmed = None
+        self.fails_at = math.inf
+        return lost
+
+    def _await_late(self, sequence: int, sent: Sent) -> None:
+        if self.unconfirmed is None:
+            self.unconfirmed = {}
+        self.unconfirmed[sequence] = sent
+        if len(self.unconfirmed) > MAX_UNCONFIRMED:
+            del self.unconfirmed[next(iter(self.unconfirmed))]
+
+
+def _take(waiting: dict[int, Sent], last_sequence: int) -> list[Sent]:
+    taken: list[Sent] = []
+    for sequence, sent in waiting.items():
+        if sequence > last_sequence:
+            break
+        taken.append(sent)
+    for _ in taken:
+        del waiting[next(iter(waiting))]
+    return taken
