@@ -9,7 +9,7 @@ from warppool.bitcoin.target import DIFF1, MAX_TARGET, target_from_difficulty
 from warppool.events import Now
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
-from warppool.mining.throttle import GRACE_S, LOOK_S, Throttle
+from warppool.mining.throttle import GRACE_S, REVIEW_S, Throttle
 
 PER_MINUTE = 600
 EASY = 1 << 250
@@ -25,7 +25,7 @@ def run(throttle, rate, seconds, target=EASY, wish=EASY, start=0.0, step_s=0.1, 
         shares += count
         is_due = [throttle.shared(DIFF1 / target) for _ in range(count)]
         if any(is_due) or now >= throttle.wakes_at:
-            throttle.look(target, now)
+            throttle.review(target, now)
             target = min(wish, throttle.ceiling)
     return shares, target
 
@@ -47,8 +47,8 @@ def test_who_stays_below_the_bound_is_never_touched():
 def test_a_burst_that_was_held_back_costs_minutes_and_not_hours():
     throttle = Throttle(PER_MINUTE, 0.0)
     assert [throttle.shared(DIFF1 / EASY) for _ in range(PER_MINUTE + 200)].count(True) == 1
-    assert throttle.look(EASY, 1.0) and throttle.ceiling == EASY >> 4
-    _, target = run(throttle, 1.0, 3 * LOOK_S, EASY >> 4, start=1.0)
+    assert throttle.review(EASY, 1.0) and throttle.ceiling == EASY >> 4
+    _, target = run(throttle, 1.0, 3 * REVIEW_S, EASY >> 4, start=1.0)
     assert target == EASY
 
 
@@ -57,10 +57,10 @@ def test_a_flood_under_an_easier_target_than_the_channels_is_measured_by_that_on
     throttle = Throttle(PER_MINUTE, 0.0)
     for _ in range(PER_MINUTE):
         throttle.shared(DIFF1 / EASY)
-    assert throttle.look(own, 1.0) and throttle.ceiling == EASY >> 4
+    assert throttle.review(own, 1.0) and throttle.ceiling == EASY >> 4
     for _ in range(PER_MINUTE):                         # in the time of grace: no reason to fall again, or to rise
         throttle.shared(DIFF1 / EASY)
-    assert not throttle.look(own, 2.0) and throttle.ceiling == EASY >> 4
+    assert not throttle.review(own, 2.0) and throttle.ceiling == EASY >> 4
 
 
 def test_a_flood_on_an_old_key_raises_no_ceiling_that_later_ones_have_lowered():
@@ -68,7 +68,7 @@ def test_a_flood_on_an_old_key_raises_no_ceiling_that_later_ones_have_lowered():
     for now, target in ((1.0, EASY), (2.0, EASY >> 4), (3.0, EASY)):
         for _ in range(PER_MINUTE):
             throttle.shared(DIFF1 / target)
-        throttle.look(min(EASY, throttle.ceiling), now)
+        throttle.review(min(EASY, throttle.ceiling), now)
     assert throttle.ceiling == EASY >> 8
 
 
@@ -77,16 +77,16 @@ def test_a_flood_that_is_credited_nothing_is_a_flood():
     throttle = Throttle(PER_MINUTE, 0.0)
     for _ in range(PER_MINUTE):
         throttle.shared(0.0)
-    assert throttle.look(EASY, 1.0) and throttle.ceiling == EASY >> 4
+    assert throttle.review(EASY, 1.0) and throttle.ceiling == EASY >> 4
 
 
 def test_where_the_machine_itself_got_harder_the_throttle_lets_go():
     throttle = Throttle(PER_MINUTE, 0.0)
     for _ in range(PER_MINUTE):
         throttle.shared(DIFF1 / EASY)
-    assert throttle.look(EASY, 1.0)
-    assert throttle.wakes_at == 1.0 + LOOK_S
-    assert throttle.look(EASY >> 10, 1.0 + LOOK_S) and throttle.ceiling == MAX_TARGET
+    assert throttle.review(EASY, 1.0)
+    assert throttle.wakes_at == 1.0 + REVIEW_S
+    assert throttle.review(EASY >> 10, 1.0 + REVIEW_S) and throttle.ceiling == MAX_TARGET
     assert throttle.wakes_at == math.inf
 
 

@@ -188,18 +188,18 @@ def test_a_session_with_too_many_shares_on_one_key_is_kept_without_them(monkeypa
     assert second.subscription == first.subscription
     assert second.submit(*fields)[-1]["error"] == [21, "Job not found", None]
     workers.mine(second)
-    assert second.server._session.work.channel.remembered == 1
+    assert second.server._session.machine.channel.remembered == 1
 
 
 def test_the_old_owner_has_let_the_channel_go():
     workers = Workers()
     first = workers.mined(0)
-    channel = first.server._session.work.channel
+    channel = first.server._session.machine.channel
     first.drop()
     second = workers.begin(1, session_of(first))
     workers.hear_all()
-    assert second.server._session.work.channel is channel
-    assert first.server._session.work.channel is None
+    assert second.server._session.machine.channel is channel
+    assert first.server._session.machine.channel is None
     target, jobs = channel.target, dict(channel.jobs)
     first.wait(3600)
     for step in (first.server.tick(first.now), first.server.offer(workers.jobs.make(2), first.now),
@@ -345,12 +345,12 @@ def test_a_claim_waits_for_shares_in_flight_at_home():
     first.drop()
     second = workers.begin(1, session_of(first))
     workers.hear_all()
-    assert not is_answered(second) and first.server._session.work.channel is not None
+    assert not is_answered(second) and first.server._session.machine.channel is not None
     first.judge()
     workers.hear_all()
     assert not is_answered(second), "weighed, and not yet in the books"
     first.record()
-    assert first.server._session.work.channel is None
+    assert first.server._session.machine.channel is None
     workers.hear_all()
     assert second.subscription == first.subscription
     second.submit(*fields)
@@ -506,9 +506,9 @@ def test_no_prefix_left_after_a_claim_in_vain(monkeypatch):
 def test_what_comes_home_is_bounded_like_what_is_dropped_there():
     workers = Workers()
     first = workers.mined(0)
-    channel = first.server._session.work.channel
+    channel = first.server._session.machine.channel
     for number in range(MAX_RESUMABLE + 10):
-        preference = first.server._session.work.preference
+        preference = first.server._session.machine.preference
         workers.sessions(0).keep(b"\0" + number.to_bytes(7, "big"), channel, preference, 1000.0)
     assert len(workers.sessions(0)) == MAX_RESUMABLE
 
@@ -526,7 +526,7 @@ def test_there_are_no_more_homes_than_a_byte_can_name():
 def test_whatever_the_order_a_channel_has_one_owner_and_comes_home(steps):
     workers = Workers(3)
     first = workers.mined(0)
-    channel, session = first.server._session.work.channel, session_of(first)
+    channel, session = first.server._session.machine.channel, session_of(first)
     first.drop()
     live: list[Pair] = []
     for step, which in steps:
@@ -549,7 +549,7 @@ def test_whatever_the_order_a_channel_has_one_owner_and_comes_home(steps):
         for each in workers.pairs:
             workers.nudge(each.events)
             each.events = [event for event in each.events if not isinstance(event, Nudge)]
-        owners = [each for each in workers.pairs if each.server._session.work.channel is channel]
+        owners = [each for each in workers.pairs if each.server._session.machine.channel is channel]
         messages = [message for inbox in workers.inboxes for message in inbox]
         carried = [message for message in messages if isinstance(message, Handed | Returned)
                    and message.dropped is not None and message.dropped.channel is channel]

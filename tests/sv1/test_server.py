@@ -878,12 +878,12 @@ def test_a_flood_in_flight_over_the_drop_does_not_touch_the_new_connection():
         fields = pair.mine(start=start)
         start = int(fields[3], 16) + 1
         pair.submit(*fields)
-    target = pair.server._session.work.channel.target
+    target = pair.server._session.machine.channel.target
     pair.drop()
     other = again(pair, pair.subscription[0][1][1])
     pair.settle()
     other.tick()
-    assert other.server._session.work.channel.target == target
+    assert other.server._session.machine.channel.target == target
     assert pair.happened("difficulty.changed") == []
 
 
@@ -910,6 +910,6 @@ def test_there_is_an_end_to_what_is_kept():
         pair.server.offer(job, pair.now)
         pair.server.receive(b'{"id":1,"method":"mining.subscribe"}\n{"id":1,"method":"mining.authorize","params":["a"]}\n',
                             pair.now)
-        pair.server._session.work.channel.accepted = 1
+        pair.server._session.machine.channel.accepted = 1
         pair.server.closed(pair.now)
     assert len(context.resumable) == MAX_RESUMABLE

@@ -15,10 +15,11 @@ from warppool.errors import UnexpectedMessage
 from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import Weight, weigh
 from warppool.sv2.frame import FrameReader
+from warppool.sv2.jobs import Frames
 from warppool.sv2.messages import common, mining, template
+from warppool.sv2.opening import MAX_CHANNELS, MAX_OPENS
 from warppool.sv2.profile import WARP, Subprotocol
-from warppool.sv2.server import MAX_CHANNELS, MAX_OPENS, MiningServerSession, Phase
-from warppool.sv2.shares import Frames
+from warppool.sv2.server import MiningServerSession, Phase
 from warppool.sv2.types import Message
 
 

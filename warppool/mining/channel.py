@@ -149,8 +149,8 @@ class Channel:
     """
 
     __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
-                 "difficulty", "extranonce_prefix", "extranonce_size", "jobs", "keys", "max_target", "old_jobs",
-                 "remembered", "target", "throttle", "tip", "user", "vardiff")
+                 "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_open", "jobs", "keys",
+                 "max_target", "old_jobs", "remembered", "target", "throttle", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int, keys: Keys) -> None:
@@ -160,10 +160,12 @@ class Channel:
         self.extranonce_size = extranonce_size
         self.max_target = max_target
         self.keys = keys
+        self.is_open = True                             # its machine may have jobs
         self.began_at = 0.0                             # monotonic seconds of its first work
         self.accepted = 0                               # shares, in its whole life
         self.accepted_at = 0.0                          # monotonic seconds of the last one
-        self.vardiff: Vardiff | None = None             # None: its difficulty is fixed
+        self.vardiff: Vardiff | None = None             # None: its difficulty is fixed ...
+        self.fixed_target = target                      # ... to this, before any bounds
         self.throttle: Throttle | None = None           # None: its shares are not bounded
         self.target = target
         self.difficulty = difficulty_number(target)
@@ -209,10 +211,10 @@ class Channel:
         return min(self.vardiff.wakes_at if self.vardiff is not None else math.inf,
                    self.throttle.wakes_at if self.throttle is not None else math.inf)
 
-    def look_at_flood(self, now: float) -> bool:
+    def review_flood(self, now: float) -> bool:
         """Ask the throttle; True if its ceiling has changed, so that the target is to be granted anew."""
         before = self.ceiling
-        if self.throttle is None or not self.throttle.look(self.target, now):
+        if self.throttle is None or not self.throttle.review(self.target, now):
             return False
         if self.ceiling < before:
             self.flood(whole_below(self.ceiling), now)

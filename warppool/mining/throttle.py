@@ -16,7 +16,7 @@ from warppool.bitcoin.target import DIFF1, MAX_TARGET
 FLOOD = "max_shares_per_minute"
 """The reason of a change by the throttle, for the log."""
 
-LOOK_S = 60.0
+REVIEW_S = 60.0
 """The time in which the bound's number of shares may come, and the least one before the ceiling rises."""
 
 MAX_OCTAVES = 4
@@ -34,7 +34,7 @@ GRACE_S = 30.0
 class Throttle:
     """The bound on one channel; `per_minute` is how many accepted shares it may bring.
 
-    `wakes_at` (monotonic seconds) is when to ask `look` without a share; `inf` while the ceiling is none.
+    `wakes_at` (monotonic seconds) is when to ask `review` without a share; `inf` while the ceiling is none.
     """
 
     __slots__ = ("_credited", "_left", "_per_minute", "_since", "ceiling", "wakes_at")
@@ -48,18 +48,18 @@ class Throttle:
         self._left = self._per_minute
         self._credited = 0.0                            # difficulty, of the shares since then
         self._since = now
-        self.wakes_at = math.inf if self.ceiling == MAX_TARGET else now + LOOK_S
+        self.wakes_at = math.inf if self.ceiling == MAX_TARGET else now + REVIEW_S
 
     def shared(self, difficulty: float) -> bool:
-        """Count an accepted share, which is credited with `difficulty`; True, once, when `look` is to be asked."""
+        """Count an accepted share, which is credited with `difficulty`; True, once, when `review` is to be asked."""
         self._credited += difficulty
         self._left -= 1
         return self._left == 0
 
-    def look(self, target: int, now: float) -> bool:
+    def review(self, target: int, now: float) -> bool:
         """True if the ceiling has changed; `target` is the channel's."""
         before, count = self.ceiling, self._per_minute - self._left
-        rate = count / max(now - self._since, LEAST_SPAN_S) * LOOK_S        # shares a minute
+        rate = count / max(now - self._since, LEAST_SPAN_S) * REVIEW_S        # shares a minute
         if self._left <= 0 and rate > self._per_minute:
             easiest = target << self._easier_octaves(target, count)
             self.ceiling = max(1, min(self.ceiling, easiest >> _octaves(2 * rate / self._per_minute)))

@@ -1,13 +1,16 @@
-"""Jobs in V1's words: each notify is encoded once, and all connections share its bytes."""
+"""Jobs and targets in V1's words: each notify is encoded once, and all connections share its bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from warppool.mining.assignment import Assignment
 from warppool.mining.counter import COUNTER_SIZE
+from warppool.mining.course import Change, NewJob, NewTarget
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import Job
+from warppool.sv1.answers import Step
+from warppool.sv1.words import difficulty_text
 
 ENCODING = "sv1"
 """The name of these encodings among a job's."""
@@ -39,6 +42,44 @@ class EncodedNotify:
             return _BEFORE_KEY + b"%x" % assignment.key + (self._clean if is_clean else self._further)
         body = b"%b%08x%b" % (self._before_counter, assignment.counter, self._after_counter)
         return notify_line(assignment.key, body, assignment.ntime, is_clean=is_clean)
+
+
+class Notifier:
+    """Brings one machine the changes of its course.
+
+    A difficulty stands right before the job that it counts from, since machines count it from the next notify.
+    """
+
+    __slots__ = ("_announced", "_is_clean_due")
+
+    def __init__(self) -> None:
+        self._announced = 0                     # the target of the last set_difficulty, 0 for none yet
+        self._is_clean_due = True               # the next notify tells the machine to drop what it has
+
+    def begin(self) -> None:
+        """The machine begins, or begins anew: it knows no difficulty, and what it has is not ours."""
+        self._announced = 0
+        self._is_clean_due = True
+
+    def encode(self, changes: Iterable[Change]) -> list[Step]:
+        """The lines that bring `changes`, and the events among those."""
+        steps: list[Step] = []
+        for change in changes:
+            if isinstance(change, NewJob):
+                self._notify(change, steps)
+            elif not isinstance(change, NewTarget):
+                steps.append(change)
+        return steps
+
+    def _notify(self, change: NewJob, steps: list[Step]) -> None:
+        channel, mine = change.channel, change.job
+        if self._announced != channel.target:
+            self._announced = channel.target
+            steps.append(b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(
+                channel.target).encode())
+        is_clean = change.is_new_tip or change.is_clean or self._is_clean_due
+        self._is_clean_due = False
+        steps.append(encoded(mine.job, PREFIX_SIZE + channel.extranonce_size).line(mine.assignment, is_clean=is_clean))
 
 
 def notify_body(prev_hash: bytes, coinbase_head: bytes, coinbase_tail: bytes, merkle_path: Sequence[bytes],

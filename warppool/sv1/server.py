@@ -22,12 +22,12 @@ from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator
 from warppool.sv1.answers import Answers, Step, Ticket
-from warppool.sv1.messages import accepted, error, result
+from warppool.sv1.channel import MachineChannel
+from warppool.sv1.messages import Message, accepted, error, result
 from warppool.sv1.resume import CLAIM_S, Dropped, ResumableSessions
 from warppool.sv1.session import OTHER, MachineSession, texts
 from warppool.sv1.shares import BEYOND_ANY_MASK, Fields, Share
 from warppool.sv1.words import Preference
-from warppool.sv1.work import Work
 
 EXTRANONCE2_SIZES = (4, 8)
 """Rentals need 4 bytes, Braiins and cgminer take no more than 8, and NerdMiner computes garbage with 5 to 7."""
@@ -54,17 +54,22 @@ class Context:
 class MiningServerSession(MachineSession):
     """One machine's conversation with a pool: the work is ours, and so are the verdicts."""
 
-    __slots__ = ("_claim_by", "_closed_at", "_held", "_session_id", "_context", "_validator", "work")
+    __slots__ = ("_claim_by", "_closed_at", "_context", "_held", "_session_id", "_validator", "machine",
+                 "wakes_at")
+
+    wakes_at: float
+    """Monotonic seconds of when vardiff is to be asked, or a subscribe has waited long enough."""
 
     def __init__(self, conn_id: int, context: Context) -> None:
         super().__init__(conn_id, Answers())
         self._validator: ShareValidator[Share] = ShareValidator(conn_id, "sv1")
-        self.work = Work(conn_id, context.policy, context.counters)
+        self.machine = MachineChannel(conn_id, context.policy, context.counters)
         self._context = context
         self._session_id = b""
         self._held: list[Ticket] = []               # subscribes that wait for a session of another worker ...
         self._claim_by = math.inf                   # ... and until when, in monotonic seconds
         self._closed_at: float | None = None        # monotonic
+        self.wakes_at = math.inf
 
     # -- what the connection asks --------------------------------------------------------------------------------
 
@@ -76,26 +81,24 @@ class MiningServerSession(MachineSession):
     @property
     def has_work(self) -> bool:
         """The machine has a job to mine on."""
-        return self.work.is_on and self.work.job is not None
-
-    @property
-    def wakes_at(self) -> float:
-        """When vardiff is to be asked, or a subscribe has waited long enough."""
-        due, claim_by = self.work.wakes_at, self._claim_by
-        return due if due < claim_by else claim_by          # `min` costs twice as much, at every step of a connection
+        return self.machine.has_work
 
     def idle_by(self, since: float, idle_timeout_s: float) -> float:
         """When it is idle, by its channel."""
-        work = self.work
-        if work.channel is None:
+        channel = self.machine.channel
+        if channel is None:
             return since + idle_timeout_s
-        return idle_by(work.channel, since, idle_timeout_s, 1 if work.job is None else work.job.tip.target)
+        return idle_by(channel, since, idle_timeout_s, self.machine.network_target)
+
+    def receive(self, message: Message, now: Now) -> list[Step]:
+        """Apply one message and return what follows from it, in order."""
+        return self._scheduled(super().receive(message, now))
 
     def offer(self, job: Job, now: Now) -> list[Step]:
         """A new job; it goes out if the machine is ready for work."""
         self._context.prefixes.moved(job.tip)
         self._context.resumable.expire(now.monotonic)
-        return self.work.offer(job)
+        return self._scheduled(self.machine.offer(job))
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first; block before verdict, verdict before answer."""
@@ -112,13 +115,20 @@ class MiningServerSession(MachineSession):
         self.answers.send(steps)
         if validator.due is not None:
             validator.due = None
-            steps += self.work.look(now)
+            steps += self._scheduled(self.machine.review(now))
         return steps if self._closed_at is None else self._with_end(steps)
 
     def tick(self, now: Now) -> list[Step]:
         """Ask vardiff if its time has come, and answer a subscribe that waited."""
         steps = self._answer_held(now) if self._held else []
-        return [*steps, *self.work.look(now)] if now.monotonic >= self.work.wakes_at else steps
+        if now.monotonic >= self.machine.wakes_at:
+            steps += self.machine.review(now)
+        return self._scheduled(steps)
+
+    def _scheduled(self, steps: list[Step]) -> list[Step]:
+        """`steps`, after which the time of the next tick may be another."""
+        self.wakes_at = min(self.machine.wakes_at, self._claim_by)
+        return steps
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares are in the books."""
@@ -143,42 +153,42 @@ class MiningServerSession(MachineSession):
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its session goes home as soon as nothing of it is in flight."""
-        work, resumable = self.work, self._context.resumable
+        machine, resumable = self.machine, self._context.resumable
         self._closed_at = now.monotonic
-        work.end()
+        machine.end()
         self._held.clear()
-        self._claim_by = math.inf
+        self.wakes_at = self._claim_by = math.inf
         steps: list[Step] = [*resumable.give_up(self.conn_id, now.monotonic)]
-        channel = work.channel
+        channel = machine.channel
         if channel is None:
             return steps
         if self._validator.in_flight:
-            resumable.await_shares(self._session_id, channel, work.preference, now.monotonic)
+            resumable.await_shares(self._session_id, channel, machine.preference, now.monotonic)
             return steps
         self._let_go()
-        return [*steps, *resumable.keep(self._session_id, channel, work.preference, now.monotonic)]
+        return [*steps, *resumable.keep(self._session_id, channel, machine.preference, now.monotonic)]
 
     def _with_end(self, steps: list[Step]) -> list[Step]:
         """`steps`, and what follows if that was the last of a closed connection that was in flight."""
         closed_at = self._closed_at
-        if closed_at is None or self.work.channel is None or self._validator.in_flight:
+        if closed_at is None or self.machine.channel is None or self._validator.in_flight:
             return steps
         self._let_go()
         return [*steps, *self._context.resumable.shares_done(self._session_id, closed_at)]
 
     def _let_go(self) -> None:
         """The channel is another session's from now on."""
-        self.work.channel = None
+        self.machine.channel = None
         self._validator.let_go()
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
     @property
     def _preference(self) -> Preference:
-        return self.work.preference
+        return self.machine.preference
 
     def _follow(self, preference: Preference, now: Now) -> list[Step]:
-        return self.work.follow(preference, now)
+        return self.machine.follow(preference, now)
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space: that of the session it names, if that is kept, else a new one.
@@ -186,7 +196,7 @@ class MiningServerSession(MachineSession):
         A second subscribe brings the same again, and the work anew.
         """
         self.agent, named = texts(params or [], 2)
-        steps = self._resume(named, now) if self.work.channel is None and not self._held else []
+        steps = self._resume(named, now) if self.machine.channel is None and not self._held else []
         if self._context.resumable.is_asked(self.conn_id):
             self._claim_by = min(self._claim_by, now.monotonic + CLAIM_S)
             ticket = Ticket(request_id)
@@ -206,7 +216,7 @@ class MiningServerSession(MachineSession):
         return [] if dropped is None else self._take_up(dropped, now)
 
     def _take_up(self, dropped: Dropped, now: Now) -> list[Step]:
-        return self.work.resume(dropped.channel, dropped.preference, now)
+        return self.machine.resume(dropped.channel, dropped.preference, now)
 
     def _answer_held(self, now: Now) -> list[Step]:
         """What a subscribe waited for is there, or it has waited long enough."""
@@ -231,11 +241,11 @@ class MiningServerSession(MachineSession):
 
     def _refused_space(self) -> list[Step]:
         """See that there is a channel; what is said in the log if there is none left."""
-        return [] if self.work.channel is not None or self._open() else [self._refused("no-extranonce-prefix-left")]
+        return [] if self.machine.channel is not None or self._open() else [self._refused("no-extranonce-prefix-left")]
 
     def _space(self, request_id: bytes) -> bytes:
         """The answer to a subscribe."""
-        channel, session = self.work.channel, self._session_id.hex()
+        channel, session = self.machine.channel, self._session_id.hex()
         if channel is None:
             return error(request_id, OTHER, "No extranonce left")
         return result(request_id, [[["mining.set_difficulty", session], ["mining.notify", session]],
@@ -247,22 +257,22 @@ class MiningServerSession(MachineSession):
         if prefix is None:
             return False
         self._session_id = context.resumable.new_id(context.random_bytes)
-        self.work.open(prefix, context.extranonce2_size)
+        self.machine.open(prefix, context.extranonce2_size)
         return True
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
-        preference = self.work.preference.with_password(password)
+        preference = self.machine.preference.with_password(password)
         warning = [unpaid(self.conn_id, name)] if self._context.is_unpaid(user_of(name), now.monotonic) else []
-        return [*self.answers.answer(accepted(request_id)), *warning, *self.work.follow(preference, now),
-                *([] if self.work.is_on else self._begin(now))]
+        return [*self.answers.answer(accepted(request_id)), *warning, *self.machine.follow(preference, now),
+                *([] if self.machine.is_on else self._begin(now))]
 
     def _begin(self, now: Now) -> list[Step]:
         """Work for a machine that has both subscribed and authorized; once more after each subscribe."""
-        work, channel = self.work, self.work.channel
+        machine, channel = self.machine, self.machine.channel
         if channel is None or self._user is None:
             return []
-        is_new, is_first = not channel.user, not work.is_on
-        steps = work.begin(self._user, now)
+        is_new, is_first = not channel.user, not machine.is_on
+        steps = machine.begin(self._user, now)
         if not is_first:
             return steps
         return [Happened(self.conn_id, "info", "miner.opened" if is_new else "miner.resumed", (
@@ -272,7 +282,7 @@ class MiningServerSession(MachineSession):
     # -- shares --------------------------------------------------------------------------------------------------
 
     def _malformed(self, request_id: bytes) -> list[Step]:
-        if self.work.channel is None:
+        if self.machine.channel is None:
             return self._refuse_unweighed(request_id, "", Reject.INVALID_CHANNEL)
         return self._refuse_unweighed(request_id, self._user or "", Reject.MALFORMED)
 
@@ -281,7 +291,7 @@ class MiningServerSession(MachineSession):
 
         Block first: whoever sends it, a share on a known job is weighed before anything is held against it.
         """
-        channel = self.work.channel
+        channel = self.machine.channel
         if channel is None:
             return self._refuse_unweighed(request_id, "", Reject.INVALID_CHANNEL)
         self.last_share_at = now.monotonic

@@ -18,9 +18,9 @@ from warppool.noise.primitives import Buffer
 from warppool.noise.symmetricstate import KeyPair
 from warppool.noise.transport import ResponderTransport
 from warppool.sv2.frame import FrameReader
+from warppool.sv2.jobs import Frames, Step
 from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesStandard
 from warppool.sv2.server import IDLE, Context, MiningServerSession, Phase
-from warppool.sv2.shares import Frames, Step
 from warppool.sv2.types import Message
 
 # An enum's member is a function call away on Python 3.11, and every share asks.

@@ -1,21 +1,38 @@
-"""Jobs in Sv2's words: each frame is encoded once for all channels; channel_id, job_id and counter are patched in."""
+"""Jobs and targets in Sv2's words: each frame of a job is encoded once for all channels; channel_id, job_id and counter
+are patched in.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from warppool.events import Event
 from warppool.mining.channel import ChannelJob
 from warppool.mining.counter import COUNTER_SIZE
+from warppool.mining.course import Change, NewJob, NewTarget
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, Job
 from warppool.sv2.frame import HEADER_SIZE
-from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
+from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash, SetTarget
 from warppool.sv2.profile import Profile
+from warppool.sv2.types import Message
 
 _IDS = struct.Struct("<II")             # channel_id and job_id, the first two fields of all three messages
 _AFTER_IDS = HEADER_SIZE + _IDS.size
 _COUNTER = struct.Struct(">I")          # the last bytes of coinbase_tx_prefix
 _LENGTH_SIZE = 2                        # bytes before a coinbase half, that say how long it is
 _NO_ROOT = bytes(32)
+
+
+class Frames(NamedTuple):
+    """Frames that are encoded already, to be sent as they are."""
+
+    data: bytes
+
+
+Step = Message | Frames | Event
+"""What a step of the session leads to: a message or frames to send, or an event for the worker."""
 
 
 class EncodedJob:
@@ -80,3 +97,19 @@ def encoded(profile: Profile, job: Job) -> EncodedJob:
     """The job's frames as the factory made them once, or made here for a job that came without."""
     found = job.encodings.get(profile.name)
     return found if isinstance(found, EncodedJob) else EncodedJob(profile, job)
+
+
+def encode_changes(profile: Profile, changes: Iterable[Change], steps: list[Step]) -> None:
+    """Add what tells a peer of `changes`, and the events among those. A job is future where its tip is new, and then
+    activated by the `SetNewPrevHash` behind it, else active at once.
+    """
+    for change in changes:
+        if isinstance(change, NewJob):
+            channel, mine = change.channel, change.job
+            steps.append(Frames(encoded(profile, mine.job).frames(
+                channel.channel_id, mine, channel.extranonce_size, is_future=change.is_new_tip)))
+        elif isinstance(change, NewTarget):
+            steps.append(SetTarget(channel_id=change.channel.channel_id,
+                                   maximum_target=change.target.to_bytes(32, "little")))
+        else:
+            steps.append(change)

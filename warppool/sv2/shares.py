@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
-from warppool.events import Event, Now
+from warppool.events import Now
 from warppool.mining.channel import Channel
 from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator, Submission
 from warppool.sv2.codec import layout_of
+from warppool.sv2.jobs import Step
 from warppool.sv2.messages.mining import (
     SubmitSharesError,
     SubmitSharesExtended,
@@ -22,19 +22,8 @@ from warppool.sv2.messages.mining import (
     SubmitSharesSuccess,
 )
 from warppool.sv2.profile import Profile
-from warppool.sv2.types import Message
-
-
-class Frames(NamedTuple):
-    """Frames that are encoded already, to be sent as they are."""
-
-    data: bytes
-
 
 _success = layout_of(SubmitSharesSuccess).make
-
-Step = Message | Frames | Event
-"""What a step of the session leads to: a message or frames to send, or an event for the worker."""
 
 
 class Share(Submission):
@@ -50,12 +39,11 @@ class Share(Submission):
 class ServerChannel:
     """A mining channel and what Sv2 adds to it: the sequence rule and the acknowledgements still owed."""
 
-    __slots__ = ("channel", "highest_sequence", "is_open", "waiting")
+    __slots__ = ("channel", "highest_sequence", "waiting")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.highest_sequence = -1                          # none yet: the first share may carry any number, 0 too
-        self.is_open = True
         self.waiting: deque[Share] | None = None            # accepted, in the order of their sequence numbers
 
     def acknowledge(self) -> SubmitSharesSuccess | None:
@@ -153,10 +141,9 @@ class ShareAnswers:
         return steps + self._acknowledge(touched)
 
     def _refuse_share(self, share: Share, reject: Reject) -> list[Step]:
-        channel = share.on
-        if not channel.is_open:
+        if not share.channel.is_open:
             return [self.validator.refused(share.user, reject)]
-        return self._refuse(share.user, channel.channel.channel_id, share.sequence, reject)
+        return self._refuse(share.user, share.channel.channel_id, share.sequence, reject)
 
     def _refuse(self, user: str, channel_id: int, sequence: int, reject: Reject) -> list[Step]:
         return [SubmitSharesError(channel_id=channel_id, sequence_number=sequence, error_code=reject.sv2_code),
@@ -164,4 +151,4 @@ class ShareAnswers:
 
     def _acknowledge(self, channels: Iterable[ServerChannel]) -> list[Step]:
         answers = [(channel, channel.acknowledge()) for channel in channels]
-        return [answer for channel, answer in answers if answer is not None and channel.is_open]
+        return [answer for channel, answer in answers if answer is not None and channel.channel.is_open]
