@@ -1,0 +1,221 @@
+"""The course of a channel, and what both protocols make of it: the same keys, counters, targets and credits."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.mining.makers import HARD_NBITS, NTIME, make_channel, make_counters, make_factory, make_template, make_tip
+from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
+from warppool.events import Happened, Now
+from warppool.mining.channel import credit
+from warppool.mining.counter import ASSIGNED_AGAIN
+from warppool.mining.course import NETWORK, Course, NewJob, NewTarget
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.share import Reject, Weight
+from warppool.mining.throttle import FLOOD
+from warppool.sv1.jobs import ENCODING, Notifier, encoder
+from warppool.sv1.words import difficulty_text
+from warppool.sv2.frame import FrameReader
+from warppool.sv2.jobs import EncodedJob, Frames, encode_changes
+from warppool.sv2.messages.mining import NewExtendedMiningJob, SetNewPrevHash, SetTarget
+from warppool.sv2.profile import WARP, Subprotocol
+
+POLICY = DifficultyPolicy(Fraction(64), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
+START = Now(1000.0, float(NTIME + 100))
+LADDER = [target_from_difficulty(difficulty) for difficulty in (1, 16, 64, 1024, 65536)]
+NBITS = (HARD_NBITS, 0x1C00FFFF)        # of which the second is as easy as a difficulty of 256
+
+
+def make_course(policy=POLICY, target=LADDER[2]):
+    """A course with one channel that is measured, and has no job yet."""
+    course, channel = Course(7, policy, make_counters()), make_channel(target=target)
+    course.begin(channel, START)
+    course.measure(channel, target, START)
+    channel.set_target(course.granted(channel))
+    return course, channel
+
+
+def make_jobs():
+    return make_factory({ENCODING: encoder(8), WARP.name: lambda job: EncodedJob(WARP, job)})
+
+
+class Told:
+    """One protocol's machine: what it was told, by key, as (key, counter, target, whether it drops what it has)."""
+
+    def __init__(self):
+        self.course, self.channel = make_course()
+        self.target = self.channel.target
+        self.jobs = []
+        self.lines = []
+
+    def hear(self, changes):
+        self.lines += [change for change in changes if isinstance(change, Happened)]
+        self.read(changes)
+
+
+class ToldByV1(Told):
+    def __init__(self):
+        super().__init__()
+        self.notifier = Notifier()
+
+    def read(self, changes):
+        for line in self.notifier.encode(changes):
+            if isinstance(line, bytes):
+                message = json.loads(line, parse_float=str)
+                if message["method"] == "mining.set_difficulty":
+                    assert str(message["params"][0]) == difficulty_text(self.channel.target)
+                    self.target = self.channel.target
+                else:
+                    key, _, head, *_, is_clean = message["params"]
+                    self.jobs.append((int(key, 16), int(head[-8:], 16), self.target, is_clean))
+
+
+class ToldByV2(Told):
+    def read(self, changes):
+        steps = []
+        encode_changes(WARP, changes, steps)
+        frames = b"".join(step.data if isinstance(step, Frames) else WARP.encode(step) for step in steps
+                          if not isinstance(step, Happened))
+        for frame in FrameReader(1 << 20).feed(frames):
+            message = WARP.decode(Subprotocol.MINING, frame)
+            if isinstance(message, SetTarget):
+                self.target = int.from_bytes(message.maximum_target, "little")
+            elif isinstance(message, NewExtendedMiningJob):
+                counter = int.from_bytes(message.coinbase_tx_prefix[-4:], "big")
+                self.jobs.append((message.job_id, counter, self.target, message.min_ntime is None))
+            else:
+                assert isinstance(message, SetNewPrevHash) and message.job_id == self.jobs[-1][0]
+
+
+def submit(told, key, share_hash, value, now):
+    """(whether it is found, why it is refused, what it is credited with)."""
+    mine = told.channel.find(key)
+    if mine is None:
+        return False, None, None
+    weight = Weight(share_hash, value, False)
+    reject = told.channel.judge(weight, mine, min_ntime=mine.ntime, ntime=mine.ntime, version=mine.job.version,
+                                mask=0, now=now)
+    if reject is not None:
+        return True, reject, None
+    credited = credit(weight, mine)
+    told.channel.vardiff.shared(value)
+    told.channel.throttle.shared(credited)
+    return True, None, credited
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("offer"), st.integers(1, 3), st.sampled_from(NBITS)),
+    st.tuples(st.just("ask"), st.sampled_from(LADDER), st.booleans()),
+    st.tuples(st.just("bound"), st.sampled_from(LADDER), st.none()),
+    st.tuples(st.just("wait"), st.sampled_from([0.5, 11.0, 70.0, 400.0]), st.none()),
+    st.tuples(st.just("again"), st.none(), st.none()),
+    st.tuples(st.just("shares"), st.integers(1, 700), st.sampled_from([*LADDER, LADDER[0] * 4])))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEPS, max_size=25))
+def test_both_protocols_tell_the_same_of_any_history(steps):
+    both, factory, now, number = (ToldByV1(), ToldByV2()), make_jobs(), START, 0
+    for step, one, other in steps:
+        job = factory.make(make_template(make_tip(one, other)), now.unix) if step == "offer" else None
+        if step == "wait":
+            now = Now(now.monotonic + one, now.unix + one)
+        for told in both:
+            course, channel = told.course, told.channel
+            if step == "offer":
+                course.job = job
+                told.hear(course.assign(channel))
+            elif step == "ask":
+                course.measure(channel, one, now, is_declared=other)
+                told.hear(course.regrant(channel, "asked"))
+            elif step == "bound":
+                channel.max_target = one
+                told.hear(course.regrant(channel, "bound"))
+            elif step == "again":
+                told.hear(course.assign_again(channel))
+            elif step == "wait":
+                told.hear(course.review(channel, now))
+        if step == "shares":
+            keys = [key for key, *_ in both[0].jobs[-4:]]
+            for _ in range(one if keys else 0):
+                number += 1
+                key, share_hash = keys[number % len(keys)], number.to_bytes(32, "big")
+                first, second = (submit(told, key, share_hash, other, now) for told in both)
+                assert first == second
+            for told in both:
+                told.hear(told.course.review(told.channel, now))
+        first, second = both
+        # A V1 machine's first job is clean, whatever its tip. V2 has no word for a clean job on the tip that it knows.
+        assert [job[:3] for job in first.jobs] == [job[:3] for job in second.jobs]
+        assert all(v1 or not v2 for (*_, v1), (*_, v2) in zip(first.jobs, second.jobs, strict=True))
+        assert first.lines == second.lines and first.channel.target == second.channel.target
+    for key, counter, target, _ in both[0].jobs[-2:]:
+        mine = both[0].channel.find(key)
+        assert mine is None or (mine.assignment.counter, mine.target) == (counter, target)
+
+
+def test_a_change_of_the_target_brings_the_job_again_under_a_key_and_counter_of_its_own():
+    course, channel = make_course()
+    course.job = make_jobs().make(make_template(), START.unix)
+    (first,) = course.assign(channel)
+    course.measure(channel, LADDER[3], START)
+    target, line, again = course.regrant(channel, "asked")
+    assert target == NewTarget(channel, LADDER[3]) and line.fields[-1] == ("reason", "asked")
+    assert not again.is_new_tip and not again.is_clean and again.job.job is first.job.job
+    assert again.job.assignment.key == first.job.assignment.key + 1
+    assert again.job.assignment.counter & ASSIGNED_AGAIN and not first.job.assignment.counter & ASSIGNED_AGAIN
+    assert (first.job.target, again.job.target) == (LADDER[2], LADDER[3])
+    assert course.regrant(channel, "asked") == []
+
+
+def test_a_tip_with_other_nbits_changes_the_target_before_its_job():
+    course, channel = make_course(target=LADDER[3])
+    factory = make_jobs()
+    course.job = factory.make(make_template(make_tip(1)), START.unix)
+    course.assign(channel)
+    course.job = factory.make(make_template(make_tip(2, NBITS[1])), START.unix)
+    target, line, job = course.assign(channel)
+    assert target.target == target_from_nbits(NBITS[1]) and dict(line.fields)["reason"] == NETWORK
+    assert isinstance(job, NewJob) and job.is_new_tip and job.job.target == target.target
+
+
+def test_a_closed_channel_and_one_without_a_job_get_nothing():
+    course, channel = make_course()
+    assert course.assign(channel) == course.assign_again(channel) == []
+    assert course.review(channel, Now(1e6, START.unix)) == [], "silence without a job says nothing"
+    course.job = make_jobs().make(make_template(), START.unix)
+    channel.is_open = False
+    assert course.assign(channel) == course.assign_again(channel) == course.review(channel, Now(1e6, 1e9)) == []
+    course.measure(channel, LADDER[4], START)
+    assert [type(change) for change in course.regrant(channel, "asked")] == [NewTarget, Happened], "and no job"
+
+
+def test_a_fixed_difficulty_stands_where_its_machine_put_it():
+    course, channel = make_course()
+    course.job = make_jobs().make(make_template(), START.unix)
+    course.measure(channel, LADDER[1], START, easiest=LADDER[3], is_fixed=True)
+    assert course.granted(channel) == LADDER[3] and channel.vardiff is None
+    course.regrant(channel, "asked")
+    assert course.review(channel, Now(1e6, START.unix)) == []
+
+
+@pytest.mark.parametrize("is_fixed", [False, True])
+def test_a_flood_makes_the_channel_harder_and_its_machine_drops_what_it_has(is_fixed):
+    course, channel = make_course()
+    course.job = make_jobs().make(make_template(), START.unix)
+    course.measure(channel, LADDER[0], START, is_fixed=is_fixed)
+    course.regrant(channel, "asked")
+    for _ in range(600):
+        channel.throttle.shared(1.0)
+    _, line, job, *_ = course.review(channel, Now(START.monotonic + 1.0, START.unix))
+    assert dict(line.fields)["reason"] == FLOOD and job.is_clean and job.job.target < LADDER[0]
+    mine = channel.find(job.job.assignment.key - 1)
+    later = Now(START.monotonic + 40.0, START.unix)
+    assert channel.judge(Weight(b"a" * 32, LADDER[0], False), mine, min_ntime=0, ntime=mine.ntime,
+                         version=mine.job.version, mask=0, now=later) is Reject.DIFFICULTY_TOO_LOW
+    assert channel.target <= MAX_TARGET
