@@ -190,7 +190,7 @@ class Loop(ABC, Generic[Item]):
                     log.exception("event=thread.failed thread=%s", self.name)
                     due = monotonic() + AFTER_FAULT_S
                 if self._asked:
-                    self.guard(self._answer)
+                    self.answer()
         finally:
             self.finish()
             self._end()
@@ -235,8 +235,12 @@ class Loop(ABC, Generic[Item]):
                 others.append(item)
         return others
 
+    def answer(self) -> None:
+        """Answer those who asked: at the end of each turn, and amid one that takes long, if it likes."""
+        if self._asked:
+            self.guard(self._answer)
+
     def _answer(self) -> None:
-        """Answer those who asked, now that the turn is done."""
         asked, self._asked = self._asked, []
         report = self.report()
         for reply in asked:
@@ -247,7 +251,7 @@ class Loop(ABC, Generic[Item]):
         self.beat = math.inf
         self.is_over = True
         self.drain()
-        self.guard(self._answer)
+        self.answer()
 
 
 _ORDERS = frozenset({Stop, Ask, Reconfigure})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import queue
 import socket
 import threading
 import time
@@ -449,13 +450,33 @@ class FakeClock:
         time.sleep(0)                   # the stub's threads get their turn
         return self._stopped.is_set()
 
-    def take(self, inbox: Any, seconds: float | None) -> Any:
-        if seconds is None:
-            return inbox.get()
-        if inbox.empty():
+    def take(self, inbox: ClockInbox, seconds: float | None) -> Any:
+        """The next item, or None once the time has gone by."""
+        if seconds is None or not inbox.empty():
+            return inbox.wait_for_item()
+        if seconds:
             self.wait(seconds)
-            return None
-        return inbox.get_nowait()
+        return None
+
+    def inbox(self) -> ClockInbox:
+        return ClockInbox(self)
 
     def stop(self) -> None:
         self._stopped.set()
+
+
+class ClockInbox(queue.Queue[Any]):
+    """An inbox whose owner sleeps by a clock of ours."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if block and (item := self._clock.take(self, timeout)) is not None:
+            return item
+        return super().get(block=False)
+
+    def wait_for_item(self) -> Any:
+        """As long as it takes."""
+        return super().get()

@@ -13,6 +13,8 @@ import pytest
 
 from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha
+from warppool.loop import ask_all
+from warppool.node import rpcsubmit
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock, Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
 from warppool.node.rpcsubmit import RpcSubmitter
@@ -633,3 +635,38 @@ def test_stop_while_it_waits_for_work(stub, tmp_path):
     submitter.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+# What others ask.
+
+@pytest.fixture
+def looking(stub, tmp_path, monkeypatch) -> Iterator[tuple[RpcSubmitter, SubmitBlock]]:
+    """One that stands in a look-up, for which a new block would not wait."""
+    monkeypatch.setattr(rpcsubmit, "LOOKUP_PATIENCE_S", 0.1)
+    stub.moods["getblockheader"] = Mood.HANG
+    submitter = RpcSubmitter(0, NodeAddress.parse(stub.url), Cookie(tmp_path / ".cookie"), queue.Queue(),
+                             lookup_timeout_s=600.0)
+    thread = threading.Thread(target=submitter.run)
+    thread.start()
+    submitter.inbox.put(first := block_on(stub.chain[-1], 1))
+    stub.wait_until(lambda: stub.count("getblockheader") == 1)
+    yield submitter, first
+    submitter.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_who_asks_during_a_look_up_is_answered_and_ends_nothing(stub, looking):
+    submitter, _ = looking
+    for _ in range(3):
+        report, = ask_all([submitter], PATIENCE_S)
+        assert (report.name, report.handed, report.blocks) == ("submit-0", 1, 1)
+    assert stub.count("getblockheader") == 1
+
+
+def test_a_stop_during_a_look_up_gives_the_blocks_that_came_meanwhile_their_try(stub, looking):
+    submitter, first = looking
+    submitter.inbox.put(second := block_on(first.block_hash, 2))
+    submitter.inbox.put(STOP)
+    await_true(lambda: submitter.is_over)
+    assert stub.submitted == [first.raw_block, second.raw_block]

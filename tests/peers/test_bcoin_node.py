@@ -51,8 +51,15 @@ class HastyClock(SystemClock):
     def monotonic(self) -> float:
         return time.monotonic() * self.SPEED
 
-    def take(self, inbox: queue.Queue[Any], seconds: float | None) -> Any:
-        return super().take(inbox, None if seconds is None else seconds / self.SPEED)
+    def inbox(self) -> queue.Queue[Any]:
+        return HastyInbox()
+
+
+class HastyInbox(queue.Queue[Any]):
+    """Its owner sleeps by that clock."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        return super().get(block, None if timeout is None else timeout / HastyClock.SPEED)
 
 
 class Pool:

@@ -375,6 +375,9 @@ class MinuteClock:
         self._wait(math.inf if seconds is None else self.now + seconds, lambda: not inbox.empty())
         return None if inbox.empty() else inbox.get_nowait()
 
+    def inbox(self) -> Inbox:
+        return Inbox(self)
+
     def stop(self) -> None:
         self._is_stopped = True
         self.nudge()
@@ -407,7 +410,7 @@ class MinuteClock:
 
 
 class Inbox(queue.Queue[Any]):
-    """The job maker's queue, which waits by the clock."""
+    """A queue that waits by the clock."""
 
     def __init__(self, clock: MinuteClock) -> None:
         super().__init__()

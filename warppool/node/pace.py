@@ -15,7 +15,7 @@ JITTER = 0.25               # a pause is stretched by up to this part of it, so 
 
 
 class Clock(Protocol):
-    """The time, and the three ways to let it pass."""
+    """The time, and the ways to let it pass."""
 
     def monotonic(self) -> float:
         """Seconds on a clock that never jumps."""
@@ -23,8 +23,8 @@ class Clock(Protocol):
     def wait(self, seconds: float) -> bool:
         """Let `seconds` go by; True at once when `stop` is or was called."""
 
-    def take(self, inbox: queue.Queue[Any], seconds: float | None) -> Any:
-        """The next item of `inbox`, or None if none comes within `seconds`; None waits for ever."""
+    def inbox(self) -> queue.Queue[Any]:
+        """A new inbox, whose owner sleeps on it by this clock."""
 
     def stop(self) -> None:
         """Any thread: end the `wait` that runs and all later ones."""
@@ -42,11 +42,8 @@ class SystemClock:
     def wait(self, seconds: float) -> bool:
         return self._stopped.wait(seconds)
 
-    def take(self, inbox: queue.Queue[Any], seconds: float | None) -> Any:
-        try:
-            return inbox.get(timeout=seconds)
-        except queue.Empty:
-            return None
+    def inbox(self) -> queue.Queue[Any]:
+        return queue.Queue()
 
     def stop(self) -> None:
         self._stopped.set()

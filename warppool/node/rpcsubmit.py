@@ -12,11 +12,12 @@ from __future__ import annotations
 import logging
 import math
 import queue
+from dataclasses import dataclass
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
-from warppool.loop import patient
+from warppool.loop import Loop, Report, patient
 from warppool.node.chainview import ChainView
 from warppool.node.httpline import NodeHungUp
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock
@@ -24,7 +25,6 @@ from warppool.node.jsonrpc import WARMING_UP, Credentials, JsonRpc, NodeAddress,
 from warppool.node.nodeblocks import Case, NodeBlocks, Said, Step
 from warppool.node.pace import Clock, SystemClock
 from warppool.say import say
-from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
@@ -39,12 +39,21 @@ _DECODE_FAILED = -22        # RPC error: the node cannot read the block
 _KNOWN_TO_BTCD = "already have block"       # and the hash
 
 
-class RpcSubmitter:
-    """Hands blocks to one node. `run` is the body of its thread; `inbox` takes `SubmitBlock`, `DropBlock` and STOP.
+@dataclass(frozen=True, slots=True)
+class SubmitReport(Report):
+    """Of one node: `handed` hand-ins since the start, the repeated ones too, and `blocks` that are watched now."""
+
+    handed: int
+    blocks: int
+    height: int | None                  # of the node's best tip, as it said last
+
+
+class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
+    """Hands blocks to one node.
 
     STOP on the inbox lets every block before it have one try; `stop` ends a call that runs as well, and all tries.
     Outcomes go out when they are new: `BURIED` comes last, after `ACCEPTED` or `SIDE`, and nothing comes after it or
-    after `REFUSED`. `beat` is the monotonic time of the last step, infinite while nothing is to be done.
+    after `REFUSED`.
     """
 
     def __init__(
@@ -58,69 +67,70 @@ class RpcSubmitter:
         submit_timeout_s: float = SUBMIT_TIMEOUT_S,
         lookup_timeout_s: float = LOOKUP_TIMEOUT_S,
     ) -> None:
-        self.name = f"submit-{node}"
+        clock = clock or SystemClock()
+        super().__init__(f"submit-{node}", clock.inbox(), clock.monotonic)
         self.limits = patient(max(submit_timeout_s, lookup_timeout_s))
         self._node_name = f"node-{node}"
-        self.inbox: queue.Queue[Any] = queue.Queue()
-        self.beat = math.inf
         self._node = node
         self._outcomes = outcomes
-        self._clock = clock or SystemClock()
         self._submit_timeout_s = submit_timeout_s
         self._lookup_timeout_s = lookup_timeout_s
         self._rpc = JsonRpc(address, credentials)           # for blocks
         self._look_rpc = JsonRpc(address, credentials)
-        self._view = ChainView(self._ask, self._clock.monotonic)
+        self._view = ChainView(self._ask, self._monotonic)
         self._blocks = NodeBlocks()
         self._heard_at = -math.inf                          # when the submitter was last told that the node answers
         self._said_missing_at = -math.inf
         self._looked_s = 0.0                                # for the calls of this look-up the node was waited for
-        self._is_closing = False                            # STOP came: one try for each block, then the end
-        self._is_stopping = False
+        self._early: list[SubmitBlock | DropBlock] = []     # came during a look-up
+        self._handed = 0
+        self._is_cut_short = False                          # by `stop`: no try for what waits
 
-    def run(self) -> None:
-        """Serve until STOP; nothing that the node does ends it."""
-        try:
-            while not self._is_stopping:
-                self._hear()
-                case = self._blocks.untried() if self._is_closing else self._blocks.next(self._clock.monotonic())
-                if case is not None and not self._is_stopping:
-                    self._step(case)
-                if self._is_closing:
-                    if case is None:
-                        break
-                    self._blocks.drop(case.block.block_hash, self._clock.monotonic())
-        finally:
-            self.beat = math.inf
-            self._rpc.hang_up()
-            self._look_rpc.hang_up()
+    def turn(self, items: list[SubmitBlock | DropBlock]) -> float:
+        """One step with the block that comes first. After STOP each block has one try, and is let go."""
+        early, self._early = self._early, []
+        for item in early + items:
+            self.guard(self._take, item)
+        is_closing = self.is_stopping
+        case = self._blocks.untried() if is_closing else self._blocks.next(self._monotonic())
+        if case is not None and not self._is_cut_short:
+            self._step(case)
+            if is_closing:
+                self._blocks.drop(case.block.block_hash, self._monotonic())
+        return self._due()
+
+    def is_done(self) -> bool:
+        """After STOP: every block has had its try."""
+        return self._is_cut_short or (not self._early and self._blocks.untried() is None)
+
+    def finish(self) -> None:
+        """Leave the node alone."""
+        self._rpc.hang_up()
+        self._look_rpc.hang_up()
+
+    def report(self) -> SubmitReport:
+        """What the node was handed."""
+        return SubmitReport(*self.vitals(), handed=self._handed, blocks=len(self._blocks), height=self._view.height)
 
     def stop(self) -> None:
         """Any thread: end `run` now. What is not handed in stays in the journal."""
-        self._is_stopping = True
-        self.inbox.put(STOP)
+        self._is_cut_short = True
+        super().stop()
         self._rpc.close()
         self._look_rpc.close()
 
-    def _hear(self) -> None:
-        """Take all that is in the inbox; wait for it as long as nothing is due."""
-        wait_s = 0.0 if self._is_closing else self._blocks.until_due(self._clock.monotonic())
-        if wait_s is None:
-            self.beat = math.inf
-        item = self._clock.take(self.inbox, wait_s) if wait_s != 0.0 or not self.inbox.empty() else None
-        self.beat = now = self._clock.monotonic()
-        while item is not None:
-            match item:
-                case SubmitBlock():
-                    self._blocks.add(item, now)
-                case DropBlock(block_hash):
-                    self._blocks.drop(block_hash, now)
-                case _ if item is STOP:
-                    self._is_closing = True
-            try:
-                item = self.inbox.get_nowait()
-            except queue.Empty:
-                item = None
+    def _take(self, item: SubmitBlock | DropBlock) -> None:
+        if isinstance(item, SubmitBlock):
+            self._blocks.add(item, self._monotonic())
+        else:
+            self._blocks.drop(item.block_hash, self._monotonic())
+
+    def _due(self) -> float:
+        if self._early or self.is_stopping:
+            return -math.inf
+        now = self._monotonic()
+        wait_s = self._blocks.until_due(now)
+        return math.inf if wait_s is None else now + wait_s
 
     # The steps.
 
@@ -136,33 +146,34 @@ class RpcSubmitter:
                     self._ask_parent(case)
         except Exception:                       # unforeseen: this block is tried again, the others go on
             log.exception("event=block.failed node=%s hash=%s", self._node_name, to_display(case.block.block_hash))
-            self._blocks.troubled(case, self._clock.monotonic())
+            self._blocks.troubled(case, self._monotonic())
 
     def _submit(self, case: Case) -> None:
         try:
             word = self._hand_in(case.block)
         except RpcRefusal as exc:
             if exc.code == WARMING_UP:
-                self._blocks.unreached(case, False, self._clock.monotonic())
+                self._blocks.unreached(case, False, self._monotonic())
             else:
-                self._blocks.troubled(case, self._clock.monotonic())
+                self._blocks.troubled(case, self._monotonic())
             self._complain(case, str(exc))
             return
         except NodeError as exc:
-            self._blocks.unreached(case, isinstance(exc, NodeSilent | NodeHungUp), self._clock.monotonic())
+            self._blocks.unreached(case, isinstance(exc, NodeSilent | NodeHungUp), self._monotonic())
             self._complain(case, str(exc))
             return
-        said = self._blocks.answered(case, word, self._clock.monotonic())
+        said = self._blocks.answered(case, word, self._monotonic())
         if self._blocks.has_kept(case):
             self._outcomes.put(HasBlock(case.block.block_hash, self._node))
         elif not case.is_taken and not said:
             self._complain(case, word)
         self._heard(said)
-        if self._is_closing and case.is_taken:
+        if self.is_stopping and case.is_taken:
             self._look_up(case)
 
     def _hand_in(self, block: SubmitBlock) -> str:
         """The node's word on the block; NodeError."""
+        self._handed += 1
         try:
             return _plain_word(self._rpc.call("submitblock", block.raw_block.hex(), timeout_s=self._submit_timeout_s))
         except RpcRefusal as exc:
@@ -175,11 +186,11 @@ class RpcSubmitter:
         try:
             standing = self._view.look(case.block)
         except NodeError as exc:
-            self._blocks.not_seen(case, self._clock.monotonic())
+            self._blocks.not_seen(case, self._monotonic())
             self._complain(case, str(exc))
             return
         was_in_doubt = case.is_in_doubt
-        said = self._blocks.looked_up(case, standing, self._clock.monotonic())
+        said = self._blocks.looked_up(case, standing, self._monotonic())
         if standing.is_known and case.is_taken:
             self._outcomes.put(HasBlock(case.block.block_hash, self._node))
         elif standing.is_known is False and not was_in_doubt:
@@ -191,14 +202,14 @@ class RpcSubmitter:
         try:
             is_known = self._view.has(case.block.parent, case.block.height - 1)
         except NodeError as exc:
-            self._blocks.not_seen(case, self._clock.monotonic())
+            self._blocks.not_seen(case, self._monotonic())
             self._complain(case, str(exc))
             return
-        self._heard(self._blocks.parent_answered(case, is_known, self._clock.monotonic()))
+        self._heard(self._blocks.parent_answered(case, is_known, self._monotonic()))
 
     def _ask(self, method: str, *params: object) -> Any:
         """One call of a look-up; NodeError, also when a new block comes while the node does not answer."""
-        self.beat = self._clock.monotonic()
+        self.beat = self._monotonic()
         try:
             return self._ask_once(method, params)
         except NodeHungUp:                      # the node tired of a connection that idled
@@ -210,10 +221,16 @@ class RpcSubmitter:
         while not self._look_rpc.is_answered(step_s):
             waited_s += step_s
             self._looked_s += step_s
-            if waited_s >= self._lookup_timeout_s or (self._looked_s >= LOOKUP_PATIENCE_S and not self.inbox.empty()):
+            if waited_s >= self._lookup_timeout_s or (self._looked_s >= LOOKUP_PATIENCE_S and self._has_new_block()):
                 self._look_rpc.hang_up()
                 raise NodeSilent(f"{method}: no answer from {self._look_rpc.address} in time")
         return self._look_rpc.answer(self._lookup_timeout_s)
+
+    def _has_new_block(self) -> bool:
+        """In the middle of a look-up: whether there is something better to do. Who only asks is answered meanwhile."""
+        self._early += self.drain()
+        self.answer()
+        return bool(self._early) or self.is_stopping
 
     # What others hear.
 
@@ -221,7 +238,7 @@ class RpcSubmitter:
         """The node answered: tell the submitter what is new, and now and then that the node is there."""
         for block_hash, verdict, reason in said:
             self._outcomes.put(Outcome(block_hash, self._node, verdict, reason))
-        now = self._clock.monotonic()
+        now = self._monotonic()
         if now - self._heard_at >= HEARD_EVERY_S:
             self._heard_at = now
             self._outcomes.put(NodeHeard(self._node, self._view.height))
@@ -237,7 +254,7 @@ class RpcSubmitter:
         A node that goes away while a block of its chain is being watched is the template source's news, not ours;
         that it lost the block (`is_new`) is.
         """
-        if self._is_stopping:
+        if self._is_cut_short:
             return
         is_old_news = case.has_complained or (case.is_taken and case.told is not None and not is_new)
         level = logging.DEBUG if is_old_news else logging.WARNING
