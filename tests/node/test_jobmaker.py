@@ -58,7 +58,7 @@ class Script:
         self.offset = 0
         self.job_maker = JobMaker(
             make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
-            unix=lambda: self.clock.now + UNIX, names=[f"node-{n}" for n in range(nodes)], rules=Rules(**rules),
+            unix=lambda: self.clock.now + UNIX, nodes={n: f"node-{n}" for n in range(nodes)}, rules=Rules(**rules),
             end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
 
     def run(self, *items):

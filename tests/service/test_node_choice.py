@@ -22,7 +22,8 @@ from tests.service.process import PoolProcess, TranslatorProcess, fields_of, wri
 from tests.service.test_node_trouble import SECRET, config_for
 from warppool.mining.reserve import LARGEST_PLAN
 from warppool.noise.primitives import public_key
-from warppool.service.pool import Daemon, plan_of
+from warppool.service.nodes import plan_of
+from warppool.service.pool import Daemon
 from warppool.service.summary import Summary
 
 
@@ -325,5 +326,5 @@ def test_the_submitter_hears_which_node_has_the_best_tip(tmp_path, nodes):
 
 def test_templates_are_measured_by_the_coinbase_that_the_pool_really_makes(tmp_path, nodes):
     with running(tmp_path, nodes[0]) as daemon:
-        (source,) = daemon._sources
+        (source,) = daemon._nodes.sources
         assert source._plan == plan_of(daemon.config.pool) != LARGEST_PLAN

@@ -27,7 +27,7 @@ from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
 from warppool.service.connector import listen_addresses
 from warppool.service.lock import holder
-from warppool.service.pool import credentials_of, plan_of
+from warppool.service.nodes import credentials_of, plan_of
 
 NODE_TIMEOUT_S = 10.0
 _TRIED = ("getblockchaininfo", "getblocktemplate")

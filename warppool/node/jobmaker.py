@@ -12,8 +12,9 @@ import logging
 import math
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
@@ -58,9 +59,9 @@ class JobMakerReport(Report):
 class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
     """Owns the job factory and the choice of node: the thread `jobs`.
 
-    `names` are the nodes' names in the log, in their order. `broadcast` gets every job; `end_work` is told when no work
-    is to be done until the next job; `best` hears which node has the best tip, None while none answers. `clock` and
-    `unix` are the monotonic and the wall clock, in seconds.
+    `nodes` are the nodes' names in the log by their numbers, in the order of the file. `broadcast` gets every job;
+    `end_work` is told when no work is to be done until the next job; `best` hears which node has the best tip, None
+    while none answers. `clock` and `unix` are the monotonic and the wall clock, in seconds.
 
     For others to read: `answered_at` and `template_at` are the monotonic times of the last answer of the node that is
     mined and of its template, None before the first (`answered_at` is inf for the embedded chain, which is always
@@ -68,7 +69,7 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
     """
 
     def __init__(self, factory: JobFactory, inbox: queue.Queue[Any], broadcast: Callable[[Job], None], *,
-                 names: Sequence[str] = ("node-0",), rules: Rules | None = None,
+                 nodes: Mapping[int, str] = MappingProxyType({0: "node-0"}), rules: Rules | None = None,
                  end_work: Callable[[], None] = _nothing, best: Callable[[int | None], None] = _nothing,
                  clock: Callable[[], float] = time.monotonic, unix: Callable[[], float] = time.time) -> None:
         super().__init__("jobs", inbox, clock)
@@ -81,7 +82,7 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
         self._end_work = end_work
         self._tell_best = best
         self._unix = unix
-        self._choice = NodeChoice(dict(enumerate(names)), rules or Rules(), self._now())
+        self._choice = NodeChoice(nodes, rules or Rules(), self._now())
         self._best: int | None = None
         self._template: Template | None = None      # what the next job is made of
         self._job: Job | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from warppool import __version__
-from warppool.config.options import Config, NodeConfig, PoolConfig
+from warppool.config.options import Config, PoolConfig
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.url import open_reader
@@ -20,7 +20,6 @@ from warppool.loop import ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
-from warppool.mining.reserve import CoinbasePlan
 from warppool.net.inbox import FromWorker, JobReady, NoWork
 from warppool.net.outbox import TurnAway
 from warppool.net.worker import Worker
@@ -30,16 +29,15 @@ from warppool.node.items import BestNode, Found
 from warppool.node.jobmaker import JobMaker
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
-from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
 from warppool.node.missing import MissingBlocks, Ours
 from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import RpcSource
-from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.startids import StartIds
-from warppool.node.submitter import NodeInbox, Submitter
+from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
 from warppool.service.connector import Connector, listen_addresses
+from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.patience import Patience
 from warppool.service.service import JOIN_S, Service
 from warppool.service.summary import Summary
@@ -119,19 +117,15 @@ class Daemon(Service):
             }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
         pool = config.pool
         outcomes: queue.Queue[Any] = queue.Queue()
+        self._nodes = Nodes(config, self._job_inbox, outcomes)
+        self._undo.append(self._nodes.close)
         self._job_maker = JobMaker(
             factory, self._job_inbox, self._broadcast,
-            names=[f"node-{number}" for number in range(len(config.nodes))],
+            nodes=self._nodes.names,
             rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
             end_work=self._end_work, best=lambda node: outcomes.put(BestNode(node)))
-        self._sources: list[RpcSource | RegtestSource] = []
-        self._submitters: list[RpcSubmitter] = []
-        inboxes: list[NodeInbox] = []
-        for number, node in enumerate(config.nodes):
-            inboxes.append(self._build_node(number, node, outcomes))
-        assert config.pool.data_dir is not None
         self._journal = JournalThread(Journal(config.pool.data_dir / "blocks"), outcomes)
-        self._submitter = Submitter(outcomes, self._journal, dict(enumerate(inboxes)), LedgerBooks(self._ledger_inbox))
+        self._submitter = Submitter(outcomes, self._journal, self._nodes.inboxes, LedgerBooks(self._ledger_inbox))
         self._start_ids = StartIds(config.pool.data_dir)
         self._missing = self._build_missing(config.pool, config.ledger.url)
 
@@ -148,22 +142,6 @@ class Daemon(Service):
         ours = Ours(pool.coinbase_tag.encode(), self._start_ids.read(), pool.server_id)
         return MissingBlocks(nodes, ours, LedgerBooks(self._ledger_inbox), may_begin=self.is_ready.is_set,
                              is_booked=is_booked)
-
-    def _build_node(self, number: int, node: NodeConfig, outcomes: queue.Queue[Any]) -> NodeInbox:
-        pool = self.config.pool
-        if node.source == "regtest":
-            assert pool.data_dir is not None
-            embedded = RegtestSource(number, pool.data_dir, self._job_inbox, outcomes)
-            self._sources.append(embedded)
-            return NodeInbox(embedded.inbox, is_embedded=True)
-        address, credentials = NodeAddress.parse(node.url), credentials_of(node)
-        submitter = RpcSubmitter(number, address, credentials, outcomes)
-        source = RpcSource(number, address, credentials, pool.network, self._job_inbox, plan=plan_of(pool),
-                           max_age_s=pool.work_max_age_s)
-        self._sources.append(source)
-        self._undo.append(source.close)
-        self._submitters.append(submitter)
-        return NodeInbox(submitter.inbox, is_embedded=False)
 
     def _build_worker(self, index: int) -> Worker:
         inbox = self._inboxes[index]
@@ -203,8 +181,7 @@ class Daemon(Service):
 
     def _start_before(self) -> None:
         self._start(self._job_maker)
-        for thread in (*self._submitters, *self._sources):
-            self._start(thread)
+        self._nodes.start(self._start)
         self._spawn("missing", self._missing.run)
 
     def _broadcast(self, job: Job) -> None:
@@ -225,7 +202,7 @@ class Daemon(Service):
 
     def ask_nodes(self) -> None:
         """Ask every node for a template at once, as when somebody knows of a new tip."""
-        for source in self._sources:
+        for source in self._nodes.sources:
             if isinstance(source, RpcSource):
                 source.ask_now()
 
@@ -245,13 +222,13 @@ class Daemon(Service):
 
     def mistake(self) -> str:
         """Every node is on another network, and has been since the start: no waiting mends that."""
-        if self.is_ready.is_set() or not all(source.is_misplaced for source in self._sources):
+        if self.is_ready.is_set() or not all(source.is_misplaced for source in self._nodes.sources):
             return ""
-        return "; ".join(f"{source.name}: {source.trouble}" for source in self._sources)
+        return "; ".join(f"{source.name}: {source.trouble}" for source in self._nodes.sources)
 
     def waits_for(self) -> str:
         """The first template, and why it does not come."""
-        troubles = [f"{source.name}: {source.trouble}" for source in self._sources if source.trouble]
+        troubles = [f"{source.name}: {source.trouble}" for source in self._nodes.sources if source.trouble]
         return "waiting for the node: " + ("; ".join(troubles) or "no template yet")
 
     def say_summary(self, summary: Summary, now: float) -> None:
@@ -270,7 +247,7 @@ class Daemon(Service):
 
     def _stop_before(self) -> None:
         self._missing.stop()
-        for source in self._sources:
+        for source in self._nodes.sources:
             if isinstance(source, RpcSource):
                 source.stop()
         self._job_inbox.put(STOP)
@@ -285,28 +262,18 @@ class Daemon(Service):
     def _stop_nodes(self) -> None:
         """Blocks go to the nodes first; what no node took is in the journal and comes again at the next start."""
         ask_all([self._submitter], JOIN_S)
-        for submitter in self._submitters:
+        for submitter in self._nodes.submitters:
             submitter.inbox.put(STOP)
-        for source in self._sources:
+        for source in self._nodes.sources:
             if isinstance(source, RegtestSource):
                 source.stop()
-        names = [submitter.name for submitter in self._submitters]
+        names = [submitter.name for submitter in self._nodes.submitters]
         self._join(names)
-        for submitter in self._submitters:
+        for submitter in self._nodes.submitters:
             submitter.stop()
-        self._join([*names, "missing", *(source.name for source in self._sources)], NODES_S)
-
-
-def plan_of(pool: PoolConfig) -> CoinbasePlan:
-    """What the pool puts into its coinbases, by which templates are measured."""
-    return CoinbasePlan(pool.payout_script, pool.coinbase_tag.encode())
+        self._join([*names, "missing", *(source.name for source in self._nodes.sources)], NODES_S)
 
 
 def _age(since: float | None, now: float) -> object:
     """Whole seconds from `since` to `now` (monotonic), `none` where there is nothing yet."""
     return "none" if since is None else max(0, round(now - min(since, now)))
-
-
-def credentials_of(node: NodeConfig) -> Credentials:
-    """How we log in at a node: by its user, where one is given, else by its cookie."""
-    return UserPassword(node.user, node.password) if node.user else Cookie(node.cookie_file)

@@ -1,0 +1,168 @@
+"""The nodes of the pool: for each one the thread that asks it for templates, and the one that hands it blocks.
+
+A node is known by its URL (`config/changes.py`), and in threads, journal and log by a number that no other URL ever
+gets (`node/numbers.py`). So its place in the file may change, and nodes may come and go, while the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from warppool.config.changes import identity_of
+from warppool.config.options import Config, NodeConfig, PoolConfig
+from warppool.errors import ConfigError
+from warppool.mining.job import MAX_TAG_SIZE
+from warppool.mining.reserve import CoinbasePlan
+from warppool.node.httpline import NodeAddress
+from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
+from warppool.node.numbers import NodeNumbers
+from warppool.node.regtest import RegtestSource
+from warppool.node.rpc import RpcSource
+from warppool.node.rpcsubmit import RpcSubmitter
+from warppool.node.submitter import NodeInbox
+from warppool.say import say
+from warppool.service.service import Runs
+
+log = logging.getLogger("warppool")
+
+
+class Node(NamedTuple):
+    """One node. The embedded chain makes templates and takes blocks on one thread."""
+
+    table: NodeConfig
+    source: RpcSource | RegtestSource
+    submitter: RpcSubmitter | None
+
+    @property
+    def inbox(self) -> NodeInbox:
+        """Where its blocks go."""
+        if self.submitter is None:
+            assert isinstance(self.source, RegtestSource)
+            return NodeInbox(self.source.inbox, is_embedded=True)
+        return NodeInbox(self.submitter.inbox, is_embedded=False)
+
+    @property
+    def threads(self) -> list[Runs]:
+        """What takes blocks, and what makes templates."""
+        return [self.source] if self.submitter is None else [self.submitter, self.source]
+
+
+class Nodes:
+    """Owned by the main thread. `by_number` has the nodes that are in the file, in its order.
+
+    `job_maker` gets templates, `outcomes` what becomes of blocks.
+    """
+
+    def __init__(self, config: Config, job_maker: queue.Queue[Any], outcomes: queue.Queue[Any]) -> None:
+        self.by_number: dict[int, Node] = {}
+        self._job_maker = job_maker
+        self._outcomes = outcomes
+        self._numbers = NodeNumbers(config.pool.data_dir)
+        identities = [identity_of(table) for table in config.nodes]
+        try:
+            numbers = self._numbers.of(identities)
+        except OSError as exc:
+            say(log, logging.WARNING, "node.unnumbered", reason=exc.strerror, consequence="the next start may know "
+                "other nodes by these numbers", cure="free space on the disk of data_dir, then restart")
+            numbers = self._numbers.of_this_run(identities)
+        for table in config.nodes:
+            number = numbers[identity_of(table)]
+            self.by_number[number] = self._made(number, table, config.pool)
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """The names in the log."""
+        return {number: node.source.name for number, node in self.by_number.items()}
+
+    @property
+    def inboxes(self) -> Mapping[int, NodeInbox]:
+        """Where blocks go."""
+        return {number: node.inbox for number, node in self.by_number.items()}
+
+    @property
+    def sources(self) -> Sequence[RpcSource | RegtestSource]:
+        """What makes templates."""
+        return [node.source for node in self.by_number.values()]
+
+    @property
+    def submitters(self) -> Sequence[RpcSubmitter]:
+        """What hands blocks to real nodes."""
+        return [node.submitter for node in self.by_number.values() if node.submitter is not None]
+
+    def start(self, start: Callable[[Runs], None]) -> None:
+        """Start every thread by `start`, those that take blocks first."""
+        for number, node in self.by_number.items():
+            say(log, logging.INFO, "node.configured", node=node.source.name, url=identity_of(node.table),
+                number=number)
+        for thread in (*self.submitters, *self.sources):
+            start(thread)
+
+    def close(self) -> None:
+        """Free what a node that was never started holds."""
+        for source in self.sources:
+            if isinstance(source, RpcSource):
+                source.close()
+
+    def _made(self, number: int, table: NodeConfig, pool: PoolConfig) -> Node:
+        if table.source == "regtest":
+            return Node(table, RegtestSource(number, pool.data_dir, self._job_maker, self._outcomes), None)
+        address, credentials = NodeAddress.parse(table.url), credentials_of(table)
+        submitter = RpcSubmitter(number, address, credentials, self._outcomes)
+        source = RpcSource(number, address, credentials, pool.network, self._job_maker, plan=plan_of(pool),
+                           max_age_s=pool.work_max_age_s)
+        return Node(table, source, submitter)
+
+    # --- another configuration ----------------------------------------------------------------------------------------
+
+    def numbers_of(self, config: Config) -> Mapping[str, int]:
+        """The numbers of the nodes in `config`; ConfigError where the disk does not take those of new ones."""
+        try:
+            return self._numbers.of(identity_of(table) for table in config.nodes)
+        except OSError as exc:
+            raise ConfigError(f"node.url: the number of a new node cannot be written to data_dir ({exc.strerror}): "
+                              "free space on its disk") from exc
+
+    def change(self, config: Config, numbers: Mapping[str, int]) -> tuple[list[Node], list[Node]]:
+        """From now on `by_number` has the nodes of `config`: (those that are new, those that are gone).
+
+        The caller tells job maker and submitter, then starts the new ones and stops those that are gone. One that
+        stays is told of another login.
+        """
+        before, self.by_number, new = self.by_number, {}, []
+        for table in config.nodes:
+            number = numbers[identity_of(table)]
+            node = before.pop(number, None)
+            if node is None:
+                node = self._made(number, table, config.pool)
+                new.append(node)
+                say(log, logging.INFO, "node.configured", node=node.source.name, url=identity_of(table), number=number)
+            elif node.submitter is not None:
+                self._reconfigure(node, table, config.pool)
+            self.by_number[number] = node._replace(table=table)
+        for node in before.values():
+            say(log, logging.INFO, "node.removed", node=node.source.name, url=identity_of(node.table))
+        return new, list(before.values())
+
+    def _reconfigure(self, node: Node, table: NodeConfig, pool: PoolConfig) -> None:
+        """Tell a node's threads of another login, or of another patience."""
+
+
+def stop_node(node: Node) -> None:
+    """End its threads at once, whatever they wait for."""
+    if isinstance(node.source, RpcSource):
+        node.source.stop()
+    if node.submitter is not None:
+        node.submitter.stop()
+
+
+def plan_of(pool: PoolConfig) -> CoinbasePlan:
+    """What the pool puts into its coinbases, by which templates are measured: a reload may make the tag longer."""
+    return CoinbasePlan(pool.payout_script, b" " * MAX_TAG_SIZE)
+
+
+def credentials_of(table: NodeConfig) -> Credentials:
+    """How we log in at a node: by its user, where one is given, else by its cookie."""
+    return UserPassword(table.user, table.password) if table.user else Cookie(table.cookie_file)
