@@ -1,4 +1,4 @@
-"""Jobs of an upstream in a machine's words: which were given out, under which key, difficulty and version mask.
+"""Jobs of an upstream in a machine's words: which it was told, under which key, difficulty and version mask.
 
 A difficulty and a version mask go out right before the notify from which on they count. Machines of one worker hold
 equal parts of their jobs once.
@@ -47,7 +47,7 @@ _SCRIPT_AT = 42
 T = TypeVar("T")
 
 
-class Given:
+class MachineJob:
     """A job as a machine has it; `size` is what it takes of our memory at most."""
 
     __slots__ = ("channel", "difficulty", "height", "network_target", "ntime", "received_at", "size", "tip", "work")
@@ -72,30 +72,35 @@ class Given:
 class MachineJobs:
     """What one machine was told: its jobs, and what it searches them with."""
 
-    __slots__ = ("_is_clean_due", "_jobs", "_kept_size", "_next_key", "_old_jobs", "_pace", "announced", "easiest",
-                 "extranonce", "mask", "newest", "notified_at")
+    __slots__ = ("_has_asked", "_is_clean_due", "_jobs", "_kept_size", "_next_key", "_old_jobs", "_pace", "again_at",
+                 "announced", "easiest", "extranonce", "mask", "newest", "notified_at", "waiting")
 
     def __init__(self) -> None:
         self.extranonce: tuple[bytes, int] | None = None    # extranonce1 and the size of extranonce2, as it was told
         self.announced = 0                      # the target of the last set_difficulty, 0 for none yet
         self.easiest = 0                        # the easiest of those that it may believe in, on any job of this tip
         self.mask: int | None = None            # the version bits that it believes it may roll, if it has asked
-        self.newest: Given | None = None        # the last job that it was given
+        self.newest: MachineJob | None = None   # the last job that it got
         self.notified_at = math.inf             # monotonic seconds
+        self.waiting: Work | None = None        # the upstream's newest, until the machine gets it
+        self.again_at = math.inf                # when to go on with what came too fast: jobs, preferences
+        self._has_asked = False                 # the configure at hand asks for version bits
         self._is_clean_due = True               # the next notify tells it to drop what it has
         self._next_key = 1
-        self._jobs: dict[int, Given] = {}       # of this tip
-        self._old_jobs: dict[int, Given] = {}   # of the one before: known, and stale
+        self._jobs: dict[int, MachineJob] = {}       # of this tip
+        self._old_jobs: dict[int, MachineJob] = {}   # of the one before: known, and stale
         self._kept_size = 0                     # of those of this tip
         self._pace = Pace(JOBS_AT_ONCE, JOB_EVERY_S)
 
-    def find(self, key: int) -> Given | None:
+    def find(self, key: int) -> MachineJob | None:
         """The job of that key, of this tip or of the one before."""
         return self._jobs.get(key) or self._old_jobs.get(key)
 
     def forget(self) -> None:
         """The work is worth nothing any more, nor is what the machine holds of it."""
         self.newest = None
+        self.waiting = None
+        self.again_at = math.inf
         self.notified_at = math.inf
         self._is_clean_due = True
 
@@ -112,19 +117,31 @@ class MachineJobs:
         return result(request_id, [[["mining.set_difficulty", session], ["mining.notify", session]],
                                    extranonce1.hex(), size])
 
-    def fits(self, prefix: bytes, size: int) -> bool:
-        """The machine searches there already."""
-        return self.extranonce == space_of(prefix, size)
+    def fits(self) -> bool:
+        """The machine searches already where the work that waits is to be searched."""
+        work = self.waiting
+        return work is None or self.extranonce == space_of(work.extranonce_prefix, work.extranonce_size)
 
-    def next_at(self, channel: Channel, now: float) -> float:
-        """When the machine may have the next job of `channel`, at once for that of a new tip: monotonic seconds."""
+    def is_too_soon(self, channel: Channel, now: float) -> bool:
+        """The work that waits follows others of its tip too fast: it gets its turn at `again_at`."""
         newest = self.newest
-        if newest is None or newest.channel is not channel or newest.is_stale or not self.announced:
-            return now
-        return self._pace.next_at(now)
+        if self.waiting is None or newest is None or newest.channel is not channel or newest.is_stale or (
+                not self.announced):
+            return False
+        next_at = self._pace.next_at(now)
+        if next_at <= now:
+            return False
+        self.again_at = min(self.again_at, next_at)
+        return True
 
-    def give(self, channel: Channel, work: Work, mask: int, now: Now) -> list[bytes]:
-        """The lines that bring `work`; `mask` has the version bits that the machine asked for."""
+    def deliver(self, channel: Channel, mask: int, now: Now) -> list[bytes]:
+        """The lines that bring the work that waits; without any, the newest job again where the machine searches anew.
+
+        `mask` has the version bits that the machine asked for.
+        """
+        work, self.waiting = self.waiting, None
+        if work is None:
+            return [] if self.announced else self.again(mask, now)
         if self.newest is None or self.newest.channel is not channel or self.newest.is_stale:
             self._old_jobs, self._jobs = self._jobs, {}
             self._kept_size = 0
@@ -132,11 +149,12 @@ class MachineJobs:
             self._is_clean_due = True
         self._pace.take(now.monotonic)
         lines = []
-        if not self.fits(work.extranonce_prefix, work.extranonce_size):
-            extranonce1, size = self.extranonce = space_of(work.extranonce_prefix, work.extranonce_size)
+        space = space_of(work.extranonce_prefix, work.extranonce_size)
+        if self.extranonce != space:
+            extranonce1, size = self.extranonce = space
             lines.append(notification("mining.set_extranonce", extranonce1.hex(), size))
             self._is_clean_due = True
-        return [*lines, *self._notify(Given(channel, _lean(work), now.monotonic), mask, now)]
+        return [*lines, *self._notify(MachineJob(channel, _lean(work), now.monotonic), mask, now)]
 
     def again(self, mask: int, now: Now) -> list[bytes]:
         """The lines that bring the newest job once more, under a new key and a time of its own.
@@ -146,13 +164,20 @@ class MachineJobs:
         last = self.newest
         if last is None:
             return []
-        given = Given(last.channel, last.work, last.received_at)
+        job = MachineJob(last.channel, last.work, last.received_at)
         elapsed_s = int(now.monotonic - last.received_at)
-        given.ntime = min(max(last.ntime + 1, last.work.min_ntime + elapsed_s), MAX_NTIME)
-        return self._notify(given, mask, now)
+        job.ntime = min(max(last.ntime + 1, last.work.min_ntime + elapsed_s), MAX_NTIME)
+        return self._notify(job, mask, now)
+
+    def ask_for_bits(self) -> None:
+        """The configure at hand asks for version bits."""
+        self._has_asked = True
 
     def roll(self, mask: int) -> list[bytes]:
-        """The machine asked for these version bits and believes it has them: put it right if its job allows fewer."""
+        """The machine believes that it has the version bits that it asked for: say so if its job allows fewer."""
+        if not self._has_asked:
+            return []
+        self._has_asked = False
         self.mask = mask if mask else None
         return self._set_mask(self.newest.work, mask) if self.newest is not None else []
 
@@ -176,19 +201,19 @@ class MachineJobs:
         self.mask = allowed
         return [notification("mining.set_version_mask", f"{allowed:08x}")]
 
-    def _notify(self, given: Given, mask: int, now: Now) -> list[bytes]:
+    def _notify(self, job: MachineJob, mask: int, now: Now) -> list[bytes]:
         key, self._next_key = self._next_key, self._next_key + 1
-        self._kept_size += given.size
+        self._kept_size += job.size
         while self._jobs and (len(self._jobs) >= MAX_JOBS_PER_TIP or self._kept_size > MAX_KEPT_SIZE):
             self._kept_size -= self._jobs.pop(next(iter(self._jobs))).size
-        self._jobs[key] = self.newest = given
+        self._jobs[key] = self.newest = job
         self.notified_at = now.monotonic
         is_clean, self._is_clean_due = self._is_clean_due, False
-        work = given.work
+        work = job.work
         body = _body(work.prev_hash, work.coinbase_tx_prefix, work.coinbase_tx_suffix, work.merkle_path, work.version,
                      work.nbits)
-        return [*self._set_mask(work, mask), *self.difficulty(work.target, given.network_target),
-                notify_line(key, body, given.ntime, is_clean=is_clean)]
+        return [*self._set_mask(work, mask), *self.difficulty(work.target, job.network_target),
+                notify_line(key, body, job.ntime, is_clean=is_clean)]
 
 
 @lru_cache(maxsize=64)

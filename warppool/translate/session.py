@@ -14,7 +14,6 @@ from typing import Protocol
 
 from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import read_identity
-from warppool.mining.idle import patience_s
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step
 from warppool.sv1.messages import accepted
@@ -24,11 +23,11 @@ from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_PREFERENCE, Preference
 from warppool.sv2.client import Work
 from warppool.translate.channel import Channel, Stage
+from warppool.translate.entry import Entry
 from warppool.translate.failover import Failover
-from warppool.translate.held import HeldCalls
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
 from warppool.translate.route import Change, Route, RoutePhase
-from warppool.translate.shares import Shares
+from warppool.translate.shares import ShareForwarder
 from warppool.translate.upstream import Upstream
 from warppool.translate.verdicts import LOST, rejection_of
 
@@ -53,44 +52,36 @@ class Outlet(Protocol):
 class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its jobs."""
 
-    __slots__ = ("_again_at", "_context", "_has_opened", "_has_rolled", "_held", "_is_welcome", "_jobs", "_outlet",
-                 "_route", "_session_id", "_shares", "_wants", "_work")
+    __slots__ = ("_context", "_entry", "_jobs", "_outlet", "_route", "_wants")
+
+    answers: ShareForwarder
 
     def __init__(self, outlet: Outlet, conn_id: int, failover: Failover, now: Now) -> None:
         context = failover.context
-        self._shares = Shares(conn_id, context)
-        super().__init__(conn_id, self._shares)
+        answers = ShareForwarder(conn_id, context)
+        super().__init__(conn_id, answers)
         self._outlet = outlet
         self._context = context
+        self._entry = Entry(answers)
         self._route = Route(self, failover, now.monotonic)
         self._jobs = MachineJobs()
         self._wants = NO_PREFERENCE
-        self._session_id = b""
-        self._held = HeldCalls(self._shares)        # calls that wait for a channel
-        self._is_welcome = False                    # a worker was told that it may mine
-        self._work: Work | None = None              # the newest of the current channel, until it is given out
-        self._again_at = math.inf                   # when to go on with what came too fast: jobs, preferences
-        self._has_rolled = False                    # the configure at hand asks for version bits
-        self._has_opened = False                    # it has had a channel
 
     # -- what the connection asks --------------------------------------------------------------------------------
 
     @property
     def in_flight(self) -> int:
         """Shares that wait for the upstream's word, or for the end of our patience."""
-        return self._shares.in_flight
+        return self.answers.in_flight
 
     def idle_by(self, since: float, idle_timeout_s: float) -> float:
         """When it is idle; what counts is our own verdict, since an upstream may be long with its own."""
-        shares = self._shares
-        if not shares.good or shares.good_at <= since:
-            return since + idle_timeout_s
-        return shares.good_at + patience_s(idle_timeout_s, shares.good, shares.good_at - since)
+        return self.answers.idle_by(since, idle_timeout_s)
 
     @property
     def is_authorized(self) -> bool:
         """A worker has been let in."""
-        return self._is_welcome
+        return self._entry.is_welcome
 
     @property
     def has_work(self) -> bool:
@@ -100,7 +91,7 @@ class TranslatorSession(MachineSession):
     @property
     def is_held(self) -> bool:
         """The machine waits for an upstream, which waits for nothing that the machine could say."""
-        return bool(self._held) and not self._route.waits_for_name
+        return self._entry.has_calls and not self._route.waits_for_name
 
     @property
     def is_leaving(self) -> bool:
@@ -111,18 +102,18 @@ class TranslatorSession(MachineSession):
     def wakes_at(self) -> float:
         """The earliest of all that this session waits for."""
         route = self._route
-        current = route.current
+        current, jobs = route.current, self._jobs
         if route.phase is _MINING and current is not None:      # as at every share
             sent = current.sent
             return min(sent.first_sent_at + self._context.times.verdict_timeout_s,
-                       self._jobs.notified_at + KEEP_ALIVE_S, self._again_at, sent.fails_at)
-        if route.is_leaving and not self._shares.unanswered:
+                       jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, sent.fails_at)
+        if route.is_leaving and not self.answers.unanswered:
             return -math.inf
-        due = min(route.leave_by, route.due(self._held.may_open_at(self._user)))
+        due = min(route.leave_by, route.due(self._entry.may_open_at(self._user)))
         if current is not None:
             due = min(due, current.sent.first_sent_at + self._context.times.verdict_timeout_s)
             if not route.is_leaving:
-                due = min(due, self._jobs.notified_at + KEEP_ALIVE_S, self._again_at, current.sent.fails_at)
+                due = min(due, jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, current.sent.fails_at)
         return due
 
     def flush(self, events: list[Event]) -> None:
@@ -138,7 +129,7 @@ class TranslatorSession(MachineSession):
         route = self._route
         if route.current is not None:
             steps += self._tick_mining(route.current, now)
-        if route.is_leaving and (not self._shares.unanswered or now.monotonic >= route.leave_by):
+        if route.is_leaving and (not self.answers.unanswered or now.monotonic >= route.leave_by):
             return [*steps, Close(self.conn_id, route.leave_why)]
         self._ask(now)
         if route.is_grace_over(now.monotonic):
@@ -148,9 +139,9 @@ class TranslatorSession(MachineSession):
         return [*steps, *self._seek(now)]
 
     def _tick_mining(self, current: Channel, now: Now) -> list[Step]:
-        steps = self._shares.expire(current, now)
-        if now.monotonic >= self._again_at:
-            self._again_at = math.inf
+        steps = self.answers.expire(current, now)
+        if now.monotonic >= self._jobs.again_at:
+            self._jobs.again_at = math.inf
             self._bound(current, now)
             steps += self._begin(now)
         if self.is_leaving:
@@ -164,7 +155,7 @@ class TranslatorSession(MachineSession):
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its channels go too, as soon as their last shares are answered or given up."""
-        self._held.drop()
+        self._entry.drop()
         return [*self._route.close(now)]
 
     # -- the machine's calls -------------------------------------------------------------------------------------
@@ -182,8 +173,8 @@ class TranslatorSession(MachineSession):
 
     def _bound(self, channel: Channel, now: Now) -> None:
         """Keep the upstream told of what the machine takes."""
-        again_at = channel.bound(self._max_target(channel.uplink.upstream), now.monotonic)
-        self._again_at = min(self._again_at, again_at)
+        jobs = self._jobs
+        jobs.again_at = min(jobs.again_at, channel.bound(self._max_target(channel.uplink.upstream), now.monotonic))
 
     def _max_target(self, upstream: Upstream) -> int:
         """The easiest target that the machine wants. The network's wins over it, where that is known, as in the pool:
@@ -192,18 +183,16 @@ class TranslatorSession(MachineSession):
         return max(self._wants.easiest, upstream.network_target)
 
     def _configure_rolling(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
-        """The machine gets what it and we allow; if its job allows less, it hears of that right behind."""
-        self._has_rolled = False
-        steps = self._configure(request_id, params, now)
-        return [*steps, *self._jobs.roll(self._mask)] if self._has_rolled else steps
+        """The machine gets what it and we allow; if its job allows less, the machine hears of that right behind."""
+        return [*self._configure(request_id, params, now), *self._jobs.roll(self._mask)]
 
     def _roll(self, wanted: object) -> dict[str, object]:
-        self._has_rolled = True
+        self._jobs.ask_for_bits()
         return super()._roll(wanted)
 
     def _answer_configure(self, line: bytes) -> list[Step]:
         """Out of turn, where what stands before it waits for an upstream: that may be long."""
-        return [line] if self._held and line else super()._answer_configure(line)
+        return [line] if self._entry.has_calls and line else super()._answer_configure(line)
 
     def _is_fit(self, name: str) -> bool:
         """Whether the name can go upstream."""
@@ -212,36 +201,37 @@ class TranslatorSession(MachineSession):
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
         self.agent = texts(params or [], 1)[0]
-        if not self._session_id:
-            self._session_id = self._context.random_bytes(SESSION_ID_SIZE)
+        if not self._entry.session_id:
+            self._entry.session_id = self._context.random_bytes(SESSION_ID_SIZE)
         current = self._route.current
         if current is not None and current.stage is Stage.OPEN:
             self._jobs.tell_extranonce(current)
-            return [*self._shares.answer(self._jobs.subscription(request_id, self._session_id)), *self._begin(now)]
+            answer = self._jobs.subscription(request_id, self._entry.session_id)
+            return [*self.answers.answer(answer), *self._begin(now)]
         self._jobs.extranonce = None                # that of an upstream that is lost, if there was one
-        self._held.subscribe(request_id, now.monotonic)
+        self._entry.subscribe(request_id, now.monotonic)
         self._ask(now)
         return []
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         """A worker that we let in: the upstream has the last word on the first one's name."""
         steps = self._follow(self._wants.with_password(password), now)
-        if self._is_welcome or self._route.current is not None:
-            self._is_welcome = True
-            return [*self._shares.answer(accepted(request_id)), *steps, *self._begin(now)]
-        self._held.authorize(request_id, name)
+        if self._entry.is_welcome or self._route.current is not None:
+            self._entry.is_welcome = True
+            return [*self.answers.answer(accepted(request_id)), *steps, *self._begin(now)]
+        self._entry.authorize(request_id, name)
         self._ask(now)
         return steps
 
     def _malformed(self, request_id: bytes) -> list[Step]:
         if self._jobs.extranonce is None:
-            return self._shares.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
-        return self._shares.refuse(request_id, self._user or "", rejection_of(Reject.MALFORMED))
+            return self.answers.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
+        return self.answers.refuse(request_id, self._user or "", rejection_of(Reject.MALFORMED))
 
     def submit(self, request_id: bytes, fields: Fields, now: Now) -> list[Step]:
         """Judge a share, and send it upstream if it is good."""
         if self._jobs.extranonce is None:
-            return self._shares.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
+            return self.answers.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
         self.last_share_at = now.monotonic
         current = self._route.current
         name, key = fields[0], fields[1]
@@ -249,12 +239,12 @@ class TranslatorSession(MachineSession):
         if not may_mine:
             name = read_identity(name) or ""
             may_mine = self._may_mine(name)
-        given = self._jobs.find(key)
-        if given is None:
+        job = self._jobs.find(key)
+        if job is None:
             rejection = LOST if current is None else rejection_of(Reject.INVALID_JOB)
-            return self._shares.refuse(request_id, name if may_mine else "", rejection)
-        return self._shares.submit(
-            request_id, fields, given, current, self._mask, self._jobs.easiest,
+            return self.answers.refuse(request_id, name if may_mine else "", rejection)
+        return self.answers.submit(
+            request_id, fields, job, current, self._mask, self._jobs.easiest,
             None if may_mine else Reject.UNAUTHORIZED, name, now)
 
     # -- to an upstream ------------------------------------------------------------------------------------------
@@ -273,7 +263,7 @@ class TranslatorSession(MachineSession):
         """Ask for the next channel as soon as it can be asked for."""
         route, user = self._route, self._user
         channel = route.next
-        if channel is not None and route.waits_for_name and now.monotonic >= self._held.may_open_at(user):
+        if channel is not None and route.waits_for_name and now.monotonic >= self._entry.may_open_at(user):
             upstream = channel.uplink.upstream
             identity = upstream.config.user_identity if user is None else self._context.identity_of(user)
             route.ask(identity, self._max_target(upstream), now, is_named=user is not None)
@@ -307,43 +297,37 @@ class TranslatorSession(MachineSession):
 
     def _begin_channel(self, channel: Channel, now: Now) -> list[Step]:
         """The machine has a channel, and did not have one: answer what waited for that."""
-        self._forget_work()
+        self._jobs.forget()
         upstream = channel.uplink.upstream
-        fields: tuple[tuple[str, object], ...] = (
-            ("upstream", upstream.config.name), ("channel", channel.channel_id), ("user", self._user or ""),
-            ("kind", "v1"), ("prefix", channel.extranonce_prefix), ("agent", self.agent))
-        steps: list[Step] = [upstream.log.say(self.conn_id, "info", "miner.reopened", fields, now) if self._has_opened
-                             else Happened(self.conn_id, "info", "miner.opened", fields)]
-        self._has_opened = True
-        self._is_welcome |= self._held.grant(channel, self._jobs, self._session_id, has_name=self._user is not None)
-        self._shares.send(steps)
+        fields = (("channel", channel.channel_id), ("user", self._user or ""), ("kind", "v1"),
+                  ("prefix", channel.extranonce_prefix), ("agent", self.agent))
+        steps: list[Step] = [
+            upstream.say(self.conn_id, "info", "miner.reopened", now, *fields) if self._entry.has_opened
+            else Happened(self.conn_id, "info", "miner.opened", (("upstream", upstream.config.name), *fields))]
+        self._entry.grant(channel, self._jobs, has_name=self._user is not None)
+        self.answers.send(steps)
         return steps
 
     def refused(self, channel: Channel, code: str, now: Now) -> list[Event]:
         """The upstream does not open the next channel."""
         steps: list[Step] = []
         if channel is self._route.next:
-            if channel.is_named and not self._is_welcome and code in _NAME_REFUSALS:
+            if channel.is_named and not self._entry.is_welcome and code in _NAME_REFUSALS:
                 self._route.await_name(now)
-                steps += self._refuse_held(code)
+                self._user, self._others = None, None
+                self._entry.refuse()                # the machine is told, and may try another name
+                steps.append(self._refused(code))
+                self.answers.send(steps)
             else:
                 channel.end()
                 self._route.give_up(now, is_shunned=True)
         return self._outlet.pass_on(steps, now)
 
-    def _refuse_held(self, code: str) -> list[Step]:
-        """The upstream does not know the name: the machine is told, and may try another."""
-        self._user, self._others = None, None
-        self._held.refuse()
-        steps: list[Step] = [self._refused(code)]
-        self._shares.send(steps)
-        return steps
-
     def give(self, channel: Channel, work: Work, now: Now, *, is_new_tip: bool) -> list[Event]:
         """New work of a channel of this machine; other work of the same tip that waits to be given out is forgotten."""
-        route = self._route
-        if channel is route.current and self._work is not None and not is_new_tip:
-            self._work = work
+        route, jobs = self._route, self._jobs
+        if channel is route.current and jobs.waiting is not None and not is_new_tip:
+            jobs.waiting = work
             return []
         steps: list[Step] = []
         if channel is route.next:
@@ -351,20 +335,14 @@ class TranslatorSession(MachineSession):
             if before is None:
                 steps += self._begin_channel(channel, now)
             else:
-                self._forget_work()
+                jobs.forget()
                 steps += before.uplink.retire(before, now)
         if channel is route.current:
             route.has_worked()
-            self._work = work
+            jobs.waiting = work
             self._bound(channel, now)
             steps += self._begin(now)
         return self._outlet.pass_on(steps, now)
-
-    def _forget_work(self) -> None:
-        """Jobs of another channel are worth nothing any more."""
-        self._work = None
-        self._again_at = math.inf
-        self._jobs.forget()
 
     def _begin(self, now: Now) -> list[Step]:
         """Give the newest work to a machine that is ready for it; once more after each subscribe.
@@ -374,39 +352,33 @@ class TranslatorSession(MachineSession):
         channel, jobs = self._route.current, self._jobs
         if channel is None or self._user is None or jobs.extranonce is None or self.is_leaving:
             return []
-        work = self._work
-        if work is None:
-            return [] if jobs.announced else [*jobs.again(self._mask, now)]
-        give_at = jobs.next_at(channel, now.monotonic)
-        if give_at > now.monotonic:
-            self._again_at = min(self._again_at, give_at)
+        if jobs.is_too_soon(channel, now.monotonic):
             return []
-        self._work = None
-        if not self.wants_extranonce and not jobs.fits(work.extranonce_prefix, work.extranonce_size):
+        if not self.wants_extranonce and not jobs.fits():
             return [*self._route.leave("the upstream has changed its extranonce", now)]
-        return [*jobs.give(channel, work, self._mask, now)]
+        return [*jobs.deliver(channel, self._mask, now)]
 
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
         """The upstream took all shares up to this one."""
-        return self._outlet.pass_answers(self._shares.accepted(channel, last_sequence, now), now)
+        return self._outlet.pass_answers(self.answers.accepted(channel, last_sequence, now), now)
 
     def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Event]:
         """The upstream refused one."""
-        return self._outlet.pass_on(self._shares.rejected(channel, sequence, code, now), now)
+        return self._outlet.pass_on(self.answers.rejected(channel, sequence, code, now), now)
 
     def expire(self, channel: Channel, now: Now) -> list[Event]:
         """Answer what a channel that is no longer mined on has left for too long."""
-        return self._outlet.pass_on(self._shares.expire(channel, now), now)
+        return self._outlet.pass_on(self.answers.expire(channel, now), now)
 
     def lost(self, channel: Channel, now: Now) -> list[Event]:
         """A channel is gone, with all that waits for it."""
-        steps = self._shares.lose(channel)
+        steps = self.answers.lose(channel)
         uplink, route = channel.uplink, self._route
         if channel is route.next:
             route.give_up(now, is_shunned=uplink.is_unfit or not uplink.is_up)
         elif channel is route.current:
             route.lose(now)
-            self._forget_work()
+            self._jobs.forget()
         return self._outlet.pass_on(steps, now)
 
     def move(self, channel: Channel, reason: str, now: Now) -> list[Event]:

@@ -10,18 +10,19 @@ goes upstream whatever is wrong with the share, unless it went there before.
 from __future__ import annotations
 
 from warppool.events import Event, Happened, Now, ShareAccepted, ShareRefused
+from warppool.mining.idle import patience_s
 from warppool.mining.share import Reject, weigh
 from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import accepted, error
 from warppool.sv1.shares import Fields
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.context import TranslatorContext
-from warppool.translate.jobs import EXTRANONCE2_SIZES, Given, space_of
+from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, space_of
 from warppool.translate.sent import Sent
 from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejection_of
 
 
-class Shares(Answers):
+class ShareForwarder(Answers):
     """The answers of one connection in their order, and what becomes of its shares."""
 
     __slots__ = ("_conn_id", "_context", "_counters", "_next_id", "_timeout_s", "good", "good_at", "in_flight")
@@ -37,6 +38,12 @@ class Shares(Answers):
         self._timeout_s = context.times.verdict_timeout_s
         self._next_id = 1
 
+    def idle_by(self, since: float, idle_timeout_s: float) -> float:
+        """When a machine that works since `since` is idle, unless another of its shares is good before."""
+        if not self.good or self.good_at <= since:
+            return since + idle_timeout_s
+        return self.good_at + patience_s(idle_timeout_s, self.good, self.good_at - since)
+
     # -- from the machine ----------------------------------------------------------------------------------------
 
     def refuse(self, request_id: bytes, user: str, rejection: Rejection) -> list[Step]:
@@ -45,7 +52,7 @@ class Shares(Answers):
         return [*self.answer(error(request_id, rejection.v1_code, rejection.v1_words)),
                 ShareRefused(self._conn_id, user, rejection.reason)]
 
-    def submit(self, request_id: bytes, fields: Fields, given: Given, current: Channel | None, mask: int, bar: int,
+    def submit(self, request_id: bytes, fields: Fields, job: MachineJob, current: Channel | None, mask: int, bar: int,
                fault: Reject | None, user: str, now: Now) -> list[Step]:
         """Judge a share, and send it if it is good.
 
@@ -53,7 +60,7 @@ class Shares(Answers):
         easiest target that it may believe in, `fault` what is wrong with the share already.
         """
         _, _, extranonce2, ntime, nonce, bits = fields
-        channel, work = given.channel, given.work
+        channel, work = job.channel, job.work
         booked = "" if fault is Reject.UNAUTHORIZED else user
         if channel is not current or channel.stage is not Stage.OPEN:
             return self.refuse(request_id, booked, LOST if current is None else rejection_of(Reject.STALE))
@@ -66,8 +73,8 @@ class Shares(Answers):
             version = (version & ~mask) | (bits & mask)
             if not mask or bits & ~mask:
                 fault = fault or (Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED)
-        weight = weigh(work.header(extranonce, version, ntime, nonce), given.network_target)
-        reject = None if weight.is_block else _judge(given, fault, ntime, weight.value, bar)
+        weight = weigh(work.header(extranonce, version, ntime, nonce), job.network_target)
+        reject = None if weight.is_block else _judge(job, fault, ntime, weight.value, bar)
         if reject is None and channel.sent.seen is not None and weight.share_hash in channel.sent.seen:
             reject = Reject.DUPLICATE
         if reject is not None:
@@ -79,7 +86,7 @@ class Shares(Answers):
             self._counters.filter()
             return self.answer(accepted(request_id))
         is_answered = channel.uplink.upstream.promptness.is_batching
-        sent = Sent(request_id, user, work.job_id, given.height, given.difficulty if is_worth_it else 0.0,
+        sent = Sent(request_id, user, work.job_id, job.height, job.difficulty if is_worth_it else 0.0,
                     weight.share_hash, now.monotonic, is_answered)
         steps = self._answer_at_once(channel, request_id) if is_answered else self._await(sent)
         tlvs = channel.tlvs.get(user)
@@ -89,7 +96,7 @@ class Shares(Answers):
         channel.sent.add(sequence, sent)
         if weight.is_block:
             steps.append(channel.uplink.upstream.say(
-                self._conn_id, "info", "block.sent", now, ("height", given.height), ("user", user),
+                self._conn_id, "info", "block.sent", now, ("height", job.height), ("user", user),
                 ("hash", weight.share_hash[::-1])))
         return steps
 
@@ -202,17 +209,17 @@ class Shares(Answers):
             ("verdict", verdict), ("user", sent.user), ("late", round(now.monotonic - sent.at, 3))))
 
 
-def _judge(given: Given, fault: Reject | None, ntime: int, value: int, bar: int) -> Reject | None:
+def _judge(job: MachineJob, fault: Reject | None, ntime: int, value: int, bar: int) -> Reject | None:
     """Why the upstream would refuse the share, as far as we know it. Its clock decides what lies too far ahead."""
     if fault is not None and fault is Reject.UNAUTHORIZED:
         return fault
-    if given.is_stale:
+    if job.is_stale:
         return Reject.STALE
-    if ntime < given.work.min_ntime:
+    if ntime < job.work.min_ntime:
         return Reject.NTIME_OUT_OF_RANGE
     if fault is not None:
         return fault
-    if value > given.work.target and value > bar:
+    if value > job.work.target and value > bar:
         return Reject.DIFFICULTY_TOO_LOW
     return None
 

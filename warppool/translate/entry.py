@@ -1,4 +1,4 @@
-"""A machine's subscribe and authorize calls that wait for a channel, and how long the channel waits for a name.
+"""A machine's first calls: its subscribe and authorize wait for a channel, and the channel waits for a name.
 
 The answer to a subscribe is the channel's extranonce, and the upstream has the last word on the first worker's name. So
 both wait until the channel is open, or its name is refused.
@@ -18,18 +18,22 @@ UNNAMED_S = 0.25
 """How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""
 
 
-class HeldCalls:
+class Entry:
     """Owned by one machine's session, whose answers leave by `answers`; times are monotonic seconds."""
 
-    __slots__ = ("_answers", "_calls", "_is_refused", "_subscribed_at")
+    __slots__ = ("_answers", "_calls", "_is_refused", "_subscribed_at", "has_opened", "is_welcome", "session_id")
 
     def __init__(self, answers: Answers) -> None:
+        self.session_id = b""                       # from the first subscribe on
+        self.is_welcome = False                     # a worker was told that it may mine
+        self.has_opened = False                     # the machine has had a channel
         self._answers = answers
         self._calls: list[tuple[Ticket, str | None]] = []       # with the name of each authorize; None is a subscribe
         self._subscribed_at = math.inf              # the first subscribe that waits
         self._is_refused = False                    # the upstream did not take a name: the machine is to say another
 
-    def __bool__(self) -> bool:
+    @property
+    def has_calls(self) -> bool:
         """Whether a call waits."""
         return bool(self._calls)
 
@@ -53,24 +57,23 @@ class HeldCalls:
             return -math.inf
         return math.inf if self._is_refused else self._subscribed_at + UNNAMED_S
 
-    def grant(self, channel: Channel, jobs: MachineJobs, session_id: bytes, *, has_name: bool) -> bool:
+    def grant(self, channel: Channel, jobs: MachineJobs, *, has_name: bool) -> None:
         """Answer with the search space of `channel`, and with its difficulty where the machine has a name.
 
-        True if a worker was let in. The answers leave with the next step of the session's answers.
+        The answers leave with the next step of the session's answers.
         """
-        is_welcome = False
+        self.has_opened = True
         for ticket, name in self._calls:
             if name is not None:
                 ticket.line = accepted(ticket.request_id)
-                is_welcome = True
+                self.is_welcome = True
                 continue
             jobs.tell_extranonce(channel)
-            lines = [jobs.subscription(ticket.request_id, session_id)]
+            lines = [jobs.subscription(ticket.request_id, self.session_id)]
             if has_name:
                 lines += jobs.difficulty(channel.target)
             ticket.line = b"".join(lines)
         self._calls.clear()
-        return is_welcome
 
     def refuse(self) -> None:
         """The upstream does not know the name: the machine is told, and may try another."""
