@@ -250,7 +250,8 @@ class Loop(ABC, Generic[Item]):
         """Nothing turns any more. Who asked in the last moment is answered."""
         self.beat = math.inf
         self.is_over = True
-        self.drain()
+        for item in self.drain():
+            self.inbox.put(item)                # nobody takes it any more, and it stays where it was
         self.answer()
 
 

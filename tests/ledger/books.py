@@ -1,5 +1,6 @@
 """What the tests of the ledger share: shares to book, and a queue with a clock of its own."""
 
+import math
 import queue
 from collections.abc import Callable
 from contextlib import closing
@@ -69,9 +70,12 @@ class Simulation:
     def get_nowait(self) -> object:
         return self.get(timeout=0.0)
 
-    def get(self, timeout: float) -> object:
-        assert 0 <= timeout <= 5.0
-        until = self.now + timeout
+    def put(self, item: object) -> None:
+        self._arrivals.append((self.now, item))
+
+    def get(self, timeout: float | None) -> object:
+        assert timeout is None or timeout >= 0
+        until = math.inf if timeout is None else self.now + timeout
         while self._arrivals and self._arrivals[0][0] <= until:
             moment, item = self._arrivals.pop(0)
             self.now = max(self.now, moment)

@@ -12,22 +12,23 @@ the books again, and `NotRecorded` follows.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.sqlite import CommitInDoubt
-from warppool.loop import patient
+from warppool.loop import Loop, Report, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
-from warppool.threads import STOP
 
 GATHER_S: Final = 0.005                 # a commit waits so long for more, since it costs 0.3 ms however many it holds
 UNHURRIED_S: Final = 0.1                # ... and so long where no answer waits for it, as in the translator
@@ -35,7 +36,6 @@ GATHERED_ENOUGH: Final = 256            # shares that are worth a commit at once
 PATIENCE_S: Final = 10.0                # how long a share waits for books that cannot be written
 RETRY_FIRST_S: Final = 0.1              # after the first failure, then doubled ...
 RETRY_MAX_S: Final = 2.0                # ... up to this, so that every share sees several tries
-MAX_WAIT_S: Final = 5.0                 # the longest sleep, so that the watchdog sees the thread turn
 STOP_PATIENCE_S: Final = 1.0            # the daemon has 5 s to end in
 MAX_REFUSALS_KEPT: Final = 100_000      # (worker, reason, minute) rows held through trouble, some 20 MiB
 MAX_BLOCKS_KEPT: Final = 10_000
@@ -90,12 +90,26 @@ class _Trouble:
         self.said: set[str] = set()
 
 
-class LedgerThread:
-    """Owns the database from `run` on; hears by `inbox`, answers each `Shares` to its `reply_to`.
+@dataclass(frozen=True, slots=True)
+class LedgerReport(Report):
+    """`rows` and `commits` are what was written since the start; shares and rows of the present trouble are lost."""
+
+    rows: int
+    commits: int
+    waiting_shares: int                 # for their record
+    is_troubled: bool                   # the books cannot be written
+    shares_lost: int
+    rows_lost: int
+
+
+class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
+    """Owns the database from `run` on; answers each `Shares` to its `reply_to`.
 
     `durability` is `commit` (answer after the commit) or `none` (answer at once). `monotonic` and `sleep` can be given
-    by a test. `beat` is the monotonic time of the last turn; `rows` and `commits` count what was written.
+    by a test. `rows` and `commits` count what was written.
     """
+
+    limits = patient(PATIENCE_S)
 
     def __init__(
         self,
@@ -105,17 +119,12 @@ class LedgerThread:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.name = "ledger"
-        self.limits = patient(PATIENCE_S)
-        self.beat = monotonic()
+        super().__init__("ledger", inbox, monotonic)
         self.rows = 0
         self.commits = 0
         self._database = database
-        self._inbox = inbox
         self._answers_at_once = durability == "none"
-        self._monotonic = monotonic
         self._sleep = sleep
-        self._is_stopping = False
         self._is_at_disk = False                            # the thread stands in a call of the database
         self._lock = threading.Lock()                       # of `relieve` against the end of such a call
         self._waiting: deque[_Waiting] = deque()            # by deadline
@@ -130,51 +139,58 @@ class LedgerThread:
     def relieve(self) -> None:
         """Another thread: while a commit hangs, take what comes, and give up what has waited too long.
 
-        Called once a second or so. Without a call of the database under way it does nothing.
+        Called once a second or so. Without a call of the database under way it does nothing. Who asks for a report is
+        answered, too: the thread's state stands still.
         """
         with self._lock:
             if self._is_at_disk:
-                self._drain()
+                self._take_all(self.drain())
                 self._give_up(self._monotonic())
+                self.answer()
 
-    def run(self) -> None:
-        """Book what comes until STOP; then what is left, within a second, and close the database."""
-        while not self._is_stopping:
-            self.beat = self._monotonic()
-            self._gather()
-            self._give_up(self._monotonic())        # first: what is over must not be committed any more
-            if self._has_work() and (self._trouble is None or self._monotonic() >= self._retry_at):
-                self._commit()
-                self._give_up(self._monotonic())
-        self._finish()
+    def turn(self, items: list[Shares | Refusals | BlockRow | BlockOutcome]) -> float:
+        """Book what has come."""
+        if items:
+            self._gather(items)
+        self._give_up(self._monotonic())            # first: what is over must not be committed any more
+        if self._has_work() and (self._trouble is None or self._monotonic() >= self._retry_at):
+            self._commit()
+            self._give_up(self._monotonic())
+        return self._due()
+
+    def report(self) -> LedgerReport:
+        """What was written, and what cannot be written now."""
+        trouble = self._trouble
+        return LedgerReport(
+            *self.vitals(), rows=self.rows, commits=self.commits, waiting_shares=self._waiting_shares,
+            is_troubled=trouble is not None, shares_lost=trouble.shares_lost if trouble else 0,
+            rows_lost=trouble.rows_lost if trouble else 0)
+
+    def _due(self) -> float:
+        if not self._has_work():
+            return math.inf
+        if self._trouble is None:
+            return -math.inf                        # `relieve` took it from the queue during the last commit
+        return min(self._retry_at, self._waiting[0].deadline) if self._waiting else self._retry_at
 
     # What comes in
 
-    def _gather(self) -> None:
-        """Wait for an item, then a little for those that come with it."""
-        try:
-            first = self._inbox.get(timeout=self._may_sleep())
-        except queue.Empty:
-            return
-        self._take(first)
-        self._drain()
-        if self._trouble is None and not self._is_stopping and self._waiting_shares < GATHERED_ENOUGH:
+    def _gather(self, items: list[Shares | Refusals | BlockRow | BlockOutcome]) -> None:
+        """Take `items`, then wait a little for those that come with them."""
+        self._take_all(items)
+        if self._trouble is None and not self.is_stopping and self._waiting_shares < GATHERED_ENOUGH:
             # One wake-up for all of them, where waiting on the queue takes one for each.
+            first = items[0]
             is_awaited = not isinstance(first, Shares) or first.reply_to is not None
             self._sleep(GATHER_S if is_awaited else UNHURRIED_S)
-            self._drain()
+            self._take_all(self.drain())
 
-    def _may_sleep(self) -> float:
-        if not self._has_work():
-            return MAX_WAIT_S
-        if self._trouble is None:
-            return 0.0                              # `relieve` took it from the queue during the last commit
-        next_thing = min(self._retry_at, self._waiting[0].deadline) if self._waiting else self._retry_at
-        return min(MAX_WAIT_S, max(0.0, next_thing - self._monotonic()))
-
-    def _drain(self) -> None:
-        for _ in range(self._inbox.qsize()):
-            self._take(self._inbox.get_nowait())
+    def _take_all(self, items: Iterable[object]) -> None:
+        for item in items:
+            try:
+                self._take(item)
+            except Exception:               # the others are shares, which shall not be lost with it
+                log.exception("event=thread.failed thread=%s step=_take", self.name)
 
     def _take(self, item: object) -> None:
         if isinstance(item, Shares):
@@ -192,8 +208,6 @@ class LedgerThread:
         elif isinstance(item, BlockRow | BlockOutcome):
             self._blocks.append(item)
             self._keep_bounded()
-        elif item is STOP:
-            self._is_stopping = True
         else:
             say(log, logging.ERROR, "ledger.misaddressed", item=type(item).__name__)
 
@@ -371,7 +385,7 @@ class LedgerThread:
                 failures=trouble.failures, shares_lost=trouble.shares_lost, rows_lost=trouble.rows_lost,
             )
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Book what is left, trying for a second; what cannot be booked then is lost and answered so."""
         deadline = self._monotonic() + STOP_PATIENCE_S
         while self._has_work():
