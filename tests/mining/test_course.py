@@ -14,7 +14,7 @@ from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_f
 from warppool.events import Happened, Now
 from warppool.mining.channel import credit
 from warppool.mining.counter import ASSIGNED_AGAIN
-from warppool.mining.course import NETWORK, Course, NewJob, NewTarget
+from warppool.mining.course import CONFIGURATION, NETWORK, Course, NewJob, NewTarget
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
 from warppool.mining.throttle import FLOOD
@@ -219,3 +219,65 @@ def test_a_flood_makes_the_channel_harder_and_its_machine_drops_what_it_has(is_f
     assert channel.judge(Weight(b"a" * 32, LADDER[0], False), mine, min_ntime=0, ntime=mine.ntime,
                          version=mine.job.version, mask=0, now=later) is Reject.DIFFICULTY_TOO_LOW
     assert channel.target <= MAX_TARGET
+
+
+# --- another policy ---------------------------------------------------------------------------------------------------
+
+def policy_of(*, start=64, least=Fraction(1, 1000), most=0, shares=12, bound=600):
+    return DifficultyPolicy(Fraction(start), Fraction(least), Fraction(most), Fraction(shares), Fraction(bound))
+
+
+def configured(course, channel, **numbers):
+    """The course's policy gets other numbers, and the next job comes: what follows from both."""
+    course.policy.follow(policy_of(**numbers))
+    course.job = make_jobs().make(make_template(make_tip()), NTIME)
+    return course.assign(channel)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_other_bounds_count_for_a_channel_with_its_next_job(fixed):
+    policy = policy_of()
+    course, channel = make_course(policy)
+    if fixed:
+        course.measure(channel, LADDER[2], START, is_fixed=True)
+    course.job = make_jobs().make(make_template(make_tip()), NTIME)
+    course.assign(channel)
+    target, said, job = configured(course, channel, least=1024)
+    assert target == NewTarget(channel, LADDER[3]) and dict(said.fields)["reason"] == CONFIGURATION
+    assert isinstance(job, NewJob) and job.job.target == LADDER[3]
+    assert [type(change) for change in configured(course, channel, least=1024)] == [NewJob], "once"
+    assert configured(course, channel, most=16)[0] == NewTarget(channel, LADDER[1])
+    assert configured(course, channel)[0] == NewTarget(channel, LADDER[2]), "what it has found is not forgotten"
+
+
+def test_a_share_on_a_job_from_before_is_worth_what_it_was_given_out_for():
+    course, channel = make_course(policy_of())
+    (before,) = configured(course, channel)
+    after = configured(course, channel, least=65536)[-1]
+    assert (before.job.target, after.job.target) == (LADDER[2], LADDER[4])
+    assert credit(Weight(b"", LADDER[2], False), before.job) == 64
+
+
+def test_the_limit_on_shares_counts_for_channels_that_are_there():
+    course, channel = make_course(policy_of(bound=0))
+    assert channel.throttle is None
+    configured(course, channel, bound=60)
+    channel.accepted_at = START.monotonic
+    assert [channel.throttle.shared(1.0) for _ in range(60)] == [False] * 59 + [True]
+    configured(course, channel, bound=6)
+    assert channel.throttle.shared(1.0), "more than six have come already: it is asked with the next"
+    throttle = channel.throttle
+    configured(course, channel, bound=600)
+    assert channel.throttle is throttle and not throttle.shared(1.0)
+    configured(course, channel, bound=0)
+    assert channel.throttle is None and channel.ceiling == MAX_TARGET
+
+
+def test_the_wanted_shares_a_minute_count_at_once():
+    course, channel = make_course(policy_of(shares=12))
+    configured(course, channel)
+    for _ in range(12):
+        channel.vardiff.shared(channel.target)
+    course.policy.follow(policy_of(shares=6000))
+    later = Now(START.monotonic + 60, START.unix + 60)
+    assert any(isinstance(change, NewTarget) and change.target > LADDER[2] for change in course.review(channel, later))

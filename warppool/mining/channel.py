@@ -150,7 +150,8 @@ class Channel:
 
     __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
                  "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_open", "jobs", "keys",
-                 "max_target", "old_jobs", "remembered", "target", "throttle", "tip", "user", "vardiff")
+                 "max_target", "old_jobs", "policy_version", "remembered", "target", "throttle", "tip", "user",
+                 "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int, keys: Keys) -> None:
@@ -167,6 +168,7 @@ class Channel:
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed ...
         self.fixed_target = target                      # ... to this, before any bounds
         self.throttle: Throttle | None = None           # None: its shares are not bounded
+        self.policy_version = 0                         # of the policy under which its target was granted
         self.target = target
         self.difficulty = difficulty_number(target)
         self.tip: Tip | None = None

@@ -28,6 +28,9 @@ from warppool.mining.vardiff import Vardiff
 NETWORK = "network difficulty"
 """The reason of a change by a tip with other nbits, for the log."""
 
+CONFIGURATION = "configuration"
+"""The reason of a change by other bounds of the operator, for the log."""
+
 
 class NewTarget(NamedTuple):
     """What is assigned to the channel from now on has this target."""
@@ -74,6 +77,7 @@ class Course:
         """The channel's first work is to come. Its machine is measured next."""
         channel.began_at = now.monotonic
         channel.throttle = self.policy.throttle(now.monotonic)
+        channel.policy_version = self.policy.version
 
     def measure(self, channel: Channel, goal: int, now: Now, *, is_declared: bool = False, easiest: int = MAX_TARGET,
                 is_fixed: bool = False) -> None:
@@ -84,6 +88,13 @@ class Course:
         channel.fixed_target = min(goal, easiest)
         channel.vardiff = None if is_fixed else Vardiff(self.policy, goal, now.monotonic, is_declared=is_declared,
                                                         easiest=easiest, ceiling=channel.ceiling)
+
+    def follow_policy(self, channel: Channel) -> None:
+        """The policy has other numbers, or the channel comes from another worker; its target is `granted` next."""
+        channel.policy_version = self.policy.version
+        channel.throttle = self.policy.throttle(channel.accepted_at, channel.throttle)
+        if channel.vardiff is not None:
+            channel.vardiff.follow(self.policy, channel.ceiling)
 
     def granted(self, channel: Channel) -> int:
         """The target that the channel is to have, within the bounds as they are now."""
@@ -133,7 +144,7 @@ class Course:
         job = self.job
         if job is None or not channel.is_open:
             return []
-        changes = self._follow_network(channel, job)
+        changes = self._follow_bounds(channel, job)
         changes.append(NewJob(channel, *channel.offer(job, self._counters), False))
         return changes
 
@@ -142,12 +153,15 @@ class Course:
         job = self.job
         if job is None or not channel.is_open:
             return []
-        changes = self._follow_network(channel, job)
+        changes = self._follow_bounds(channel, job)
         changes.append(NewJob(channel, *channel.offer_alone(job, self._counters), is_clean))
         return changes
 
-    def _follow_network(self, channel: Channel, job: Job) -> list[Change]:
-        """Where the network's difficulty has changed, the channel's may change with it."""
+    def _follow_bounds(self, channel: Channel, job: Job) -> list[Change]:
+        """Where the network's difficulty or the operator's bounds have changed, the channel's may change with them."""
+        if channel.policy_version != self.policy.version:
+            self.follow_policy(channel)
+            return self._retarget(channel, self.granted(channel), CONFIGURATION)
         tip = channel.tip
         if tip is not None and (tip is job.tip or tip.target == job.tip.target):
             return []                               # None: no job was there when the channel began

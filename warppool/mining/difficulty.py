@@ -54,9 +54,18 @@ class DifficultyPolicy:
             self.__dict__.pop(name, None)               # worked out anew
         self.version += 1
 
-    def throttle(self, now: float) -> Throttle | None:
-        """What bounds the shares of a new channel; None where nothing does. `now` is monotonic seconds."""
-        return Throttle(math.ceil(self.max_shares_per_minute), now) if self.max_shares_per_minute else None
+    def throttle(self, now: float, before: Throttle | None = None) -> Throttle | None:
+        """What bounds the shares of a channel; None where nothing does. `now` is monotonic seconds.
+
+        `before` is what bounded the channel until now: it goes on, under the bound as it is now.
+        """
+        if not self.max_shares_per_minute:
+            return None
+        most = math.ceil(self.max_shares_per_minute)
+        if before is None:
+            return Throttle(most, now)
+        before.bound(most)
+        return before
 
     @cached_property
     def shares_per_second(self) -> float:

@@ -50,6 +50,11 @@ class Throttle:
         self._since = now
         self.wakes_at = math.inf if self.ceiling == MAX_TARGET else now + REVIEW_S
 
+    def bound(self, per_minute: int) -> None:
+        """Another bound from now on; the shares that it has counted since the last review count on."""
+        self._left = max(1, self._left + per_minute - self._per_minute)
+        self._per_minute = per_minute
+
     def shared(self, difficulty: float) -> bool:
         """Count an accepted share, which is credited with `difficulty`; True, once, when `review` is to be asked."""
         self._credited += difficulty

@@ -76,6 +76,11 @@ class Vardiff:
         self._count = 0                         # shares that met the target of their time
         self._begin(now)
 
+    def follow(self, policy: DifficultyPolicy, ceiling: int) -> None:
+        """Other bounds, or another worker's policy: what was measured stays. Ask `granted` next."""
+        self._policy = policy
+        self.ceiling = ceiling
+
     def _begin(self, now: float) -> None:
         """A new window."""
         self._base: float = self._count         # the count at its start; a fraction once it is trimmed
