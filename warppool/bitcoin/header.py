@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 HEADER_SIZE = 80
 _LAYOUT = struct.Struct("<I32s32sIII")
-_pack = _LAYOUT.pack
+
+pack_checked = _LAYOUT.pack
+"""`pack_header` for hashes that are known to have 32 bytes: every share asks, and this is no call of Python's."""
 
 
 def pack_header(version: int, prev_hash: bytes, merkle_root: bytes, ntime: int, nbits: int, nonce: int) -> bytes:
@@ -18,7 +20,7 @@ def pack_header(version: int, prev_hash: bytes, merkle_root: bytes, ntime: int, 
     """
     if len(prev_hash) != 32 or len(merkle_root) != 32:
         raise ValueError(f"hashes have 32 bytes, not {len(prev_hash)} and {len(merkle_root)}")
-    return _pack(version, prev_hash, merkle_root, ntime, nbits, nonce)
+    return pack_checked(version, prev_hash, merkle_root, ntime, nbits, nonce)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from warppool.bitcoin.coinbase import restore_witness
-from warppool.bitcoin.header import pack_header
-from warppool.bitcoin.merkle import fold_merkle_path
+from warppool.bitcoin.header import pack_checked
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Now
 from warppool.mining.assignment import MAX_KEY, Assignment, Keys
@@ -47,7 +46,7 @@ _FEW = 8
 class ChannelJob:
     """A job as it was given out to one channel. Nothing of it changes but what it remembers: the shares it has had."""
 
-    __slots__ = ("_blocks", "_head_end", "_last_root", "_seen", "assignment", "difficulty", "extranonce_prefix", "job",
+    __slots__ = ("_blocks", "_halves", "_last_root", "_seen", "assignment", "difficulty", "extranonce_prefix", "job",
                  "merkle_root")
 
     def __init__(self, job: Job, assignment: Assignment, extranonce_prefix: bytes, difficulty: float,
@@ -56,12 +55,14 @@ class ChannelJob:
         self.assignment = assignment
         self.extranonce_prefix = extranonce_prefix
         self.difficulty = difficulty            # that of `assignment.target`
-        # The job's halves hold the counter of what goes to all. A counter of the channel's own takes its place.
-        self._head_end = None if assignment.counter == job.counter else assignment.counter.to_bytes(COUNTER_SIZE, "big")
+        self._halves: tuple[int, bytes, bytes] | None = None    # of an extended one, from its first share on
         self._last_root: tuple[bytes, bytes] | None = None      # of an extended one: extranonce, and its merkle root
         self._seen: list[bytes] | set[bytes] | None = None      # accepted share hashes
-        self._blocks: list[bytes] | set[bytes] | None = None    # block hashes
-        self.merkle_root = self._root(b"") if is_standard else None     # 32 bytes, header order
+        self._blocks: set[bytes] | None = None          # block hashes
+        self.merkle_root: bytes | None = None           # of a standard one: 32 bytes, header order
+        if is_standard:
+            self.merkle_root = self._root(b"")
+            self._halves = self._last_root = None
 
     @property
     def target(self) -> int:
@@ -80,11 +81,8 @@ class ChannelJob:
 
     def coinbase(self, extranonce: bytes) -> bytes:
         """The stripped coinbase with `extranonce` (the rollable part) in it."""
-        prefix = self.extranonce_prefix
-        head, tail = self.job.coinbase_halves(len(prefix) + len(extranonce))
-        if self._head_end is not None:
-            return b"".join((head[:-COUNTER_SIZE], self._head_end, prefix, extranonce, tail))
-        return b"".join((head, prefix, extranonce, tail))
+        _, head, tail = self._halves_for(len(extranonce))
+        return b"".join((head, extranonce, tail))
 
     def coinbase_tx(self, extranonce: bytes) -> bytes:
         """The coinbase as it goes into a block: with marker, flag and witness where the template commits to one."""
@@ -93,34 +91,41 @@ class ChannelJob:
 
     def header(self, extranonce: bytes, version: int, ntime: int, nonce: int) -> bytes:
         """The 80-byte header that a share stands for."""
-        job = self.job
         root = self.merkle_root
         if root is None:
-            root = self._root_with(extranonce)
-        tip = job.tip
-        return pack_header(version, tip.prev_hash, root, ntime, tip.nbits, nonce)
+            last = self._last_root
+            # A slow machine goes through the nonces of one extranonce.
+            root = last[1] if last is not None and last[0] == extranonce else self._root(extranonce)
+        tip = self.job.tip
+        return pack_checked(version, tip.prev_hash, root, ntime, tip.nbits, nonce)
 
-    def _root_with(self, extranonce: bytes) -> bytes:
-        """The merkle root: half of what a share costs, unless the one before had the same extranonce, as where a slow
-        machine goes through the nonces.
-        """
-        last = self._last_root
-        if last is not None and last[0] == extranonce:
-            return last[1]
-        txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()      # as `_root`, without its call
-        root = fold_merkle_path(txid, self.job.template.merkle_path)
+    def _root(self, extranonce: bytes) -> bytes:
+        """The merkle root with `extranonce`: half of what a share costs, so nothing is called but hashlib."""
+        halves = self._halves
+        if halves is None or halves[0] != len(extranonce):
+            halves = self._halves = self._halves_for(len(extranonce))
+        root = sha256(sha256(b"".join((halves[1], extranonce, halves[2]))).digest()).digest()
+        for sibling in self.job.template.merkle_path:           # `fold_merkle_path`
+            root = sha256(sha256(root + sibling).digest()).digest()
         self._last_root = extranonce, root
         return root
 
-    def _root(self, extranonce: bytes) -> bytes:
-        txid = sha256(sha256(self.coinbase(extranonce)).digest()).digest()
-        return fold_merkle_path(txid, self.job.template.merkle_path)
+    def _halves_for(self, size: int) -> tuple[int, bytes, bytes]:
+        """`size`, and the coinbase before and after a rollable extranonce of so many bytes."""
+        prefix = self.extranonce_prefix
+        head, tail = self.job.coinbase_halves(len(prefix) + size)
+        counter = self.assignment.counter
+        if counter != self.job.counter:     # the job's halves hold the counter of all: this is a channel's own
+            head = head[:-COUNTER_SIZE] + counter.to_bytes(COUNTER_SIZE, "big")
+        return size, head + prefix, tail
 
     def is_new_block(self, share_hash: bytes) -> bool:
         """True once for each block hash: the block is to be submitted, whatever becomes of its share."""
-        if self._blocks is not None and share_hash in self._blocks:
+        if self._blocks is None:
+            self._blocks = set()
+        elif share_hash in self._blocks:
             return False
-        self._blocks = _with(self._blocks, share_hash)
+        self._blocks.add(share_hash)
         return True
 
     def see(self, share_hash: bytes) -> bool:
@@ -129,9 +134,16 @@ class ChannelJob:
         It cannot have come under another key: its header belongs to this one.
         """
         seen = self._seen
-        if seen is not None and share_hash in seen:
+        if seen is None:
+            self._seen = [share_hash]
+        elif share_hash in seen:
             return False
-        self._seen = _with(seen, share_hash)
+        elif isinstance(seen, set):
+            seen.add(share_hash)
+        elif len(seen) < _FEW:
+            seen.append(share_hash)
+        else:
+            self._seen = {*seen, share_hash}
         return True
 
     def forget(self, share_hash: bytes) -> None:
@@ -355,15 +367,3 @@ def credit(weight: Weight, mine: ChannelJob) -> float:
     so many does, and each is credited with as many. To credit the others too would pay that work twice.
     """
     return mine.difficulty if weight.value <= mine.assignment.target else 0.0
-
-
-def _with(hashes: list[bytes] | set[bytes] | None, share_hash: bytes) -> list[bytes] | set[bytes]:
-    if hashes is None:
-        return [share_hash]
-    if isinstance(hashes, set):
-        hashes.add(share_hash)
-    elif len(hashes) < _FEW:
-        hashes.append(share_hash)
-    else:
-        return {*hashes, share_hash}
-    return hashes

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
+
+from warppool.events import ShareSubmitted
 
 
 class Reject(Enum):
@@ -54,3 +57,13 @@ def weigh(header: bytes, network_target: int) -> Weight:
     share_hash = sha256(sha256(header).digest()).digest()
     value = int.from_bytes(share_hash, "little")
     return Weight(share_hash, value, value <= network_target)
+
+
+def weigh_all(shares: Iterable[ShareSubmitted]) -> tuple[Weight, ...]:
+    """`weigh` for a batch, in its order; without a call for each, since nearly every share comes this way."""
+    weights = []
+    for _, header, network_target in shares:
+        share_hash = sha256(sha256(header).digest()).digest()
+        value = int.from_bytes(share_hash, "little")
+        weights.append(Weight(share_hash, value, value <= network_target))
+    return tuple(weights)

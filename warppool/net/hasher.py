@@ -5,23 +5,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from warppool.events import ShareSubmitted
-from warppool.mining.share import Weight, weigh
+from warppool.mining.share import Weight, weigh_all
 from warppool.net.inbox import Weighed
 
 log = logging.getLogger(__name__)
 
 EXECUTOR_MIN_BATCH = 32
 """A hop to another thread costs as much as some thirty hashes, so a worker weighs smaller batches itself."""
-
-
-def weigh_all(batch: Sequence[ShareSubmitted]) -> tuple[Weight, ...]:
-    """The weight of every share, in order."""
-    return tuple([weigh(share.header, share.network_target) for share in batch])
 
 
 class Hasher:

@@ -140,9 +140,13 @@ def encode_id(request_id: object) -> bytes:
     return text.encode()
 
 
+ACCEPTED = b'{"id":%b,"result":true,"error":null}\n'
+"""`accepted`, for shares: without a call for each."""
+
+
 def accepted(request_id: bytes) -> bytes:
     """`true`, to a request whose id is encoded already; b"" to a notification."""
-    return b"" if not request_id else b'{"id":%b,"result":true,"error":null}\n' % request_id
+    return request_id and ACCEPTED % request_id
 
 
 def result(request_id: bytes, value: object) -> bytes:

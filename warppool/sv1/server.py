@@ -23,7 +23,7 @@ from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator
 from warppool.sv1.answers import Answers, Step, Ticket
 from warppool.sv1.channel import MachineChannel
-from warppool.sv1.messages import Message, accepted, error, result
+from warppool.sv1.messages import ACCEPTED, Message, accepted, error, result
 from warppool.sv1.resume import CLAIM_S, Dropped, ResumableSessions
 from warppool.sv1.session import OTHER, MachineSession, texts
 from warppool.sv1.shares import BEYOND_ANY_MASK, Fields, Share
@@ -110,9 +110,9 @@ class MiningServerSession(MachineSession):
                 steps.append(event)
             if share.reject is not None:
                 steps.append(self._refuse(share, share.reject))
+                self.answers.send(steps)                # an accepted share has no answer before its record
         if validator.flood is not None:
             steps.append(validator.flood)
-        self.answers.send(steps)
         if validator.due is not None:
             validator.due = None
             steps += self._scheduled(self.machine.review(now))
@@ -134,7 +134,7 @@ class MiningServerSession(MachineSession):
         """These shares are in the books."""
         steps: list[Step] = []
         for share in self._validator.recorded(ids):
-            share.line = accepted(share.request_id)
+            share.line = share.request_id and ACCEPTED % share.request_id       # b"": a notification gets no answer
         self.answers.send(steps)
         return steps if self._closed_at is None else self._with_end(steps)
 
@@ -301,7 +301,7 @@ class MiningServerSession(MachineSession):
             name = read_identity(name) or ""
             if not self._may_mine(name):
                 fault = Reject.UNAUTHORIZED
-        mine = channel.find(key)
+        mine = channel.jobs.get(key) or channel.old_jobs.get(key)       # `find`
         if mine is None:
             return self._refuse_unweighed(request_id, "" if fault else name, Reject.INVALID_JOB)
         if len(extranonce2) != channel.extranonce_size:

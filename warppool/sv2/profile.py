@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any
 
 from warppool.errors import LocalProtocolError, UnexpectedMessage
@@ -40,6 +41,22 @@ ExtensionTable = Mapping[int, Mapping[type[Message], int]]
 """By the number of an extension: its messages, which belong to every subprotocol, and their numbers in it."""
 
 
+Packer = tuple[Callable[..., bytes], int, int, Callable[[Any], tuple[int, ...]]]
+"""How `struct` makes the whole frame of a message of numbers: the packing, what stands in its header (the extension;
+number and length), and what takes the values out of the message."""
+
+
+def _packer(extension_type: int, msg_type: int, layout: Layout[Any]) -> Packer | None:
+    """None for a message that has more than numbers."""
+    kinds = layout.kinds.values()
+    codes = [kind.code for kind in kinds if isinstance(kind, UInt)]
+    if len(codes) < len(kinds) or len(codes) < 2:       # of a single one `attrgetter` makes no tuple
+        return None
+    size = sum(kind.min_size for kind in kinds)
+    return (struct.Struct(HEADER_FORMAT + "".join(codes)).pack, extension_type, msg_type | size << 8,
+            attrgetter(*layout.kinds))
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """One dialect; immutable, shared by all threads.
@@ -64,6 +81,7 @@ class Profile:
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
     _framers: Mapping[type[Message], Callable[..., bytes]] = field(init=False, repr=False)
+    _packers: Mapping[type[Message], Packer] = field(init=False, repr=False)
     _extended: Mapping[tuple[int, int], Layout[Any]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +105,8 @@ class Profile:
         object.__setattr__(self, "_extended", extended)
         object.__setattr__(self, "_outgoing", outgoing)
         object.__setattr__(self, "_incoming", incoming)
+        object.__setattr__(self, "_packers", {cls: packer for cls, route in outgoing.items()
+                                              if (packer := _packer(*route)) is not None})
         object.__setattr__(self, "_framers", {cls: self._make_framer(cls) for cls in outgoing})
 
     @property
@@ -106,6 +126,13 @@ class Profile:
 
     def encode(self, message: Message) -> bytes:
         """The whole frame of `message`; LocalProtocolError if this dialect lacks it or its payload is too long."""
+        packer = self._packers.get(type(message))
+        if packer is not None:
+            pack, extension_type, number_and_length, values_of = packer
+            try:
+                return pack(extension_type, number_and_length, *values_of(message))
+            except struct.error:
+                pass                            # the layout names the field that its type cannot hold
         extension_type, msg_type, layout = self._route(type(message))
         payload = layout.encode(message)
         if len(payload) > self.max_payload:
@@ -163,7 +190,11 @@ class Profile:
                 raise UnexpectedMessage(f"extension 0x{frame.extension_type:04x} before the set-up")
             layout = self._extended.get((frame.extension_type, frame.msg_type))
             return (None, b"") if layout is None else layout.decode(frame.payload)
-        return self._layout(subprotocol, frame.msg_type).decode(frame.payload)
+        try:
+            layout = self._incoming[subprotocol][frame.msg_type]    # `_layout`: this comes with every share
+        except KeyError:
+            layout = self._layout(subprotocol, frame.msg_type)      # which says what is wrong
+        return layout.decode(frame.payload)
 
     def _route(self, cls: type[Message]) -> tuple[int, int, Layout[Any]]:
         try:
