@@ -30,6 +30,7 @@ from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.template import Template, Tip
+from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Connected, FromReactor, JobReady, Opened, Part, Received, Recorded
 from warppool.net.worker import Worker
@@ -49,6 +50,7 @@ from warppool.translate.context import Mode, Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
 from warppool.translate.upstream import UpstreamConfig
+from warppool.transport import PLAIN
 
 MACHINES = 100
 TOGETHER = 10               # shares of one turn
@@ -85,7 +87,8 @@ class LoneWorker:
         self.dialled: list[Any] = []
         self._posted: list[Any] = []
         self._inbox: queue.Queue[Any] = queue.Queue()
-        self._worker = Worker(0, self._inbox, self, Hasher(1), make,  # type: ignore[arg-type]
+        self._worker = Worker(0, self._inbox, self, Hasher(1),  # type: ignore[arg-type]
+                              lambda opened, now: Stack(PLAIN, make(opened, now)),
                               record=self._record, refused=_ignore, found=_ignore, dial=self.dialled.append)
         self._worker._turns.length_s = math.inf         # what is given to a turn is done in it, on a busy machine too
 
@@ -226,7 +229,7 @@ class Translated:
         failover = Failover(TranslatorContext(
             mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, USER),),
             profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters()))
-        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, failover, now, is_plain=True))
+        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, failover, now))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
         self._pool = pool(is_v1=False)
         self._uplinks = FIRST_UPLINK

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from warppool.limits import UPSTREAM, Limits
+from warppool.transport import Transport, TransportEnd
 
 if TYPE_CHECKING:
     from warppool.mining.job import Job
@@ -30,7 +31,7 @@ class Now(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Put `data` on the wire of `conn_id`, after all that was sent before."""
+    """Tell the peer of `conn_id` so, after all that it was told before: plaintext, which its transport seals."""
 
     conn_id: int
     data: bytes
@@ -131,11 +132,9 @@ class Dial(NamedTuple):
 class Nudge(NamedTuple):
     """A step of another connection leaves `conn_id` something to do: it gets its `tick` at once.
 
-    For two connections that share a session. A worker looks at `wakes_at`, `backlog` and `in_flight` only of the
-    connection whose step it took; and what is sent on an accepted one must come out of a step of its own where TLS
-    stands around it, or it would go around that. So the step that has something for the other leaves it there, makes
-    the other's `wakes_at` its `now` and says `Nudge`. One that is closed gets no tick, but is forgotten if nothing of
-    it is in flight any more.
+    For two connections that share a session. A worker looks at `wakes_at`, `held` and `in_flight` only of the
+    connection whose step it took. So the step that changes one of these of the other makes the other's `wakes_at` its
+    `now` and says `Nudge`. One that is closed gets no tick, but is forgotten if nothing of it is in flight any more.
     """
 
     conn_id: int
@@ -190,14 +189,14 @@ class Connection(Protocol):
 
     @property
     def backlog(self) -> int:
-        """Received bytes that are not processed: what is held, and the front of a message that is not whole."""
+        """Plaintext that is not processed: what is held, and the front of a message that is not whole."""
 
     @property
     def machines(self) -> int:
         """How many machines, or channels, have work here: 0 or 1 on a V1 connection."""
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Bytes arrived; empty `data` asks to go on with the backlog. One call does the work of one turn at most."""
+        """Plaintext arrived; empty `data` asks to go on with the backlog. One call does one turn's work at most."""
 
     def abandon(self) -> None:
         """The peer is gone, and messages of it are still held. Of those only the shares are taken from now on, since
@@ -233,8 +232,14 @@ class Upstream(Connection, Protocol):
     except that it is still read while the daemon drains, since what the pool answers is what a drain waits for.
     """
 
+    def transport(self, now: Now) -> Transport:
+        """What is to stand between the wire and `receive`; asked for once, just before `opened`."""
+
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands; `peer` is the address that answered, for the log."""
+
+    def broken(self, end: TransportEnd, now: Now) -> list[Event]:
+        """Its transport takes in nothing more. The worker closes the connection where this does not."""
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection from this `Dial`, and no other call; `reason` is for the log."""

@@ -33,12 +33,14 @@ class Recognised(NamedTuple):
 
     The worker connects the peer anew, as one that was accepted on a listener of this `kind` (`Opened.listener`). That
     connection's transport gets `received`: bytes from the wire that this transport has not used up. `peer` is the
-    address that was announced for the log, None where the one of the socket stays.
+    address for the log that a proxy announced, None where the one of the socket stays. `announced` is the IP address in
+    the proxy's header, "" where the header names none, and None where there was no header.
     """
 
     kind: str
     received: bytes
     peer: str | None = None
+    announced: str | None = None
 
 
 class Transport(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.net.lines import LineConnection
 from warppool.events import BlockFound, Connection, Now, ShareAccepted
+from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, NotRecorded, Opened, Recorded, WorkerStats
 from warppool.net.limits import AcceptLimits
@@ -21,6 +22,7 @@ from warppool.net.reactor import Reactor
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.threads import STOP, spawn
+from warppool.transport import PLAIN, Transport
 
 PATIENCE_S = 10.0
 
@@ -87,12 +89,13 @@ class Client:
 class Pool:
     """The threads and what came out of them. `is_recording` off holds every share until `answer` is called."""
 
-    def __init__(self, listeners: Sequence[Listener], workers: int, connect: Callable[[Opened, Now], Connection],
+    def __init__(self, listeners: Sequence[Listener], workers: int, connect: Callable[[Opened, Now], Stack],
                  max_connections: int, max_per_ip: int) -> None:
         self.listeners = listeners
         self.died: list[str] = []
         self.inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(workers)]
         self.connections: dict[int, Connection] = {}
+        self.transports: dict[int, Transport] = {}
         self.owners: dict[int, str] = {}
         self.booked: list[tuple[ShareAccepted, ...]] = []
         self.found: list[BlockFound] = []
@@ -110,10 +113,11 @@ class Pool:
     def _start_worker(self, index: int) -> Worker:
         inbox = self.inboxes[index]
 
-        def connect(opened: Opened, now: Now) -> Connection:
-            connection = self.connections[opened.conn_id] = self._connect(opened, now)
+        def connect(opened: Opened, now: Now) -> Stack:
+            stack = self._connect(opened, now)
+            self.connections[opened.conn_id], self.transports[opened.conn_id] = stack.connection, stack.transport
             self.owners[opened.conn_id] = threading.current_thread().name
-            return connection
+            return stack
 
         def record(shares: tuple[ShareAccepted, ...]) -> None:
             self.booked.append(shares)
@@ -187,10 +191,12 @@ class Pool:
 @contextmanager
 def pool(addresses: Sequence[str] = ("127.0.0.1:0",), workers: int = 2, max_connections: int = 10_000,
          max_per_ip: int = 0, max_unanswered: int = 1024,
-         connect: Callable[[Opened, Now], Connection] | None = None) -> Iterator[Pool]:
-    """A running shell, stopped at the end unless the test has done that."""
+         connect: Callable[[Opened, Now], Connection] | None = None,
+         serve: Callable[[Opened, Now], Stack] | None = None) -> Iterator[Pool]:
+    """A running shell, stopped at the end unless the test has done that; `connect` makes plain connections."""
     listeners = [listen(f"kind-{number}", address, "stratum.listen") for number, address in enumerate(addresses)]
-    running = Pool(listeners, workers, connect or (lambda opened, now: LineConnection(opened.conn_id, max_unanswered)),
+    made = connect or (lambda opened, now: LineConnection(opened.conn_id, max_unanswered))
+    running = Pool(listeners, workers, serve or (lambda opened, now: Stack(PLAIN, made(opened, now))),
                    max_connections, max_per_ip)
     try:
         yield running

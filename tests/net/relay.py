@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from warppool.events import Close, Dial, Event, Held, Now, Nudge, Send
 from warppool.limits import UPSTREAM
 from warppool.mining.share import Weight
+from warppool.transport import PLAIN, Transport, TransportEnd
 
 
 class _Face:
@@ -119,6 +120,12 @@ class Above(_Face):
         super().__init__(0)
         self.below = below
         self.threads: set[str] = set()
+
+    def transport(self, now: Now) -> Transport:
+        return PLAIN
+
+    def broken(self, end: TransportEnd, now: Now) -> list[Event]:
+        raise AssertionError("a plain transport does not break")
 
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         self._note(f"opened {peer}")

@@ -25,10 +25,12 @@ from tests.net.tlsends import client_context, server_context
 from warppool.errors import LocalProtocolError
 from warppool.events import Close, Connection, Dial, Event, Now, Nudge, Send
 from warppool.net import dials as module
+from warppool.net.clients import Stack
 from warppool.net.inbox import Connected, ConnectFailed, Drain, FromReactor, Gone, JobReady, Opened, Received
 from warppool.net.resolver import Connect
-from warppool.net.tls import TlsConnection
+from warppool.net.tls import Tls
 from warppool.net.worker import Worker
+from warppool.transport import PLAIN
 
 RELAY, ECHO = "kind-0", "kind-1"
 
@@ -178,11 +180,10 @@ def test_what_is_held_back_goes_on_when_the_upstream_answers() -> None:
 def test_what_comes_from_above_goes_through_the_tls_below() -> None:
     """A session's other connection has no way around it, neither for answers nor for the goodbye."""
     with far() as end:
-        def connect(opened: Opened, now: Now) -> Connection:
-            made = Downstream(opened.conn_id, end.host, end.port, now)
-            return TlsConnection(opened.conn_id, server_context(), made, now)
+        def serve(opened: Opened, now: Now) -> Stack:
+            return Stack(Tls(server_context(), now.monotonic), Downstream(opened.conn_id, end.host, end.port, now))
 
-        with pool(connect=connect) as running:
+        with pool(serve=serve) as running:
             client = running.client()
             there = end.take()
             there.send(b"early\n")              # before the handshake below
@@ -287,10 +288,10 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     made.mailbox.close()
 
 
-def _relay(scene: Scene, opened: Opened, now: Now) -> Connection:
+def _relay(scene: Scene, opened: Opened, now: Now) -> Stack:
     made = Downstream(opened.conn_id, "pool.example", 3333, now)
     scene.connections[opened.conn_id] = made    # type: ignore[assignment]
-    return made
+    return Stack(PLAIN, made)
 
 
 def _of(scene: Scene, conn_id: int = 1) -> Downstream:

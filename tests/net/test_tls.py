@@ -24,6 +24,7 @@ from tests.net.tlsends import (
     CONN_ID,
     START,
     Ends,
+    Served,
     client_context,
     closes,
     established,
@@ -34,9 +35,10 @@ from tests.net.tlsends import (
 )
 from warppool.events import BlockFound, Close, Happened, Now, Send, ShareAccepted, ShareSubmitted
 from warppool.mining.share import weigh
+from warppool.net.clients import Stack
 from warppool.net.inbox import JobReady, Opened
 from warppool.net.reactor import UNREAD_LIMIT
-from warppool.net.tls import HANDSHAKE_DEADLINE_S, MAX_HANDSHAKE, RECORD_SIZE, TlsConnection, new_context
+from warppool.net.tls import HANDSHAKE_DEADLINE_S, MAX_HANDSHAKE, RECORD_SIZE, Tls, new_context
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 both_versions = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
@@ -49,7 +51,7 @@ def test_a_handshake_and_lines_both_ways(version):
     ends = established(client_context(version))
     assert ends.miner.tls.version() == version.name.replace("_", ".")
     assert ends.miner.open(sent(ends.pool.receive(ends.miner.seal(b"echo a\n"), START))) == b"a\n"
-    assert ends.inner.calls == [("receive", 7)]
+    assert ends.heard == [("receive", 7)]
 
 
 @both_versions
@@ -102,7 +104,7 @@ def test_what_is_older_than_tls_1_2_is_refused(old):
     assert closes(events) == [Close(CONN_ID, "TLS: unsupported protocol", is_peers_fault=True)]
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
         ends.miner.shake(sent(events))
-    assert ends.inner.calls == []
+    assert ends.heard == []
 
 
 def test_a_client_that_asks_for_a_certificate_it_can_verify_refuses_and_the_pool_hears_why():
@@ -127,7 +129,7 @@ def test_a_handshake_that_stalls_is_dropped_after_ten_seconds():
         assert ends.pool.tick(later(9.99)) == []
         assert ends.pool.tick(later(10)) == [Close(CONN_ID, "no TLS handshake within 10 s", is_peers_fault=True)]
         assert ends.pool.wakes_at == math.inf
-        assert ends.inner.calls == []
+        assert ends.heard == []
 
 
 def test_a_drop_of_bytes_now_and_then_does_not_prolong_the_handshake():
@@ -173,7 +175,7 @@ def test_who_speaks_no_tls_is_told_nothing_and_closed(flight):
     ends = Ends()
     assert ends.pool.receive(flight, START) == [
         Close(CONN_ID, "no TLS: plain text or junk on a TLS port", is_peers_fault=True)]
-    assert ends.pool.receive(flight, START) == [] and ends.inner.calls == []
+    assert ends.pool.receive(flight, START) == [] and ends.heard == []
 
 
 # --- established ------------------------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def test_lines_in_one_record_and_a_line_in_many_records(version):
     assert len(events) == 1 and ends.miner.open(sent(events)) == b"a\nb\nc\n"
     events = ends.pool.receive(ends.miner.seal(*(bytes([byte]) for byte in b"echo abc\n")), START)
     assert len(events) == 1 and ends.miner.open(sent(events)) == b"abc\n"
-    assert ends.inner.calls == [("receive", 21), ("receive", 9)], "one call for one read, however many records"
+    assert ends.heard == [("receive", 21), ("receive", 9)], "one call for one read, however many records"
 
 
 @both_versions
@@ -261,14 +263,14 @@ def test_deadlines_of_the_inner_connection_are_kept():
 def test_a_nudge_of_the_inner_connection_comes_through_before_anything_is_due():
     ends = established()
     assert ends.pool.wakes_at == math.inf
-    assert ends.miner.open(sent(ends.pool.tick(later(1)))) == b"tick\n"
+    assert ends.miner.open(sent(ends.pool.nudge(later(1)))) == b"tick\n"
 
 
 @pytest.mark.parametrize(("inner_s", "due_s"), [(5.0, 5.0), (15.0, 10.0)])
 def test_of_two_deadlines_the_earlier_one_counts(inner_s, due_s):
     inner = LineConnection(CONN_ID)
     inner.wakes_at = START.monotonic + inner_s
-    connection = TlsConnection(CONN_ID, server_context(), inner, START)
+    connection = Served(Tls(server_context(), START.monotonic), inner)
     assert connection.wakes_at == START.monotonic + due_s
     assert connection.tick(later(5)) == []                      # "tick" waits for the handshake
     assert len(closes(connection.tick(later(10)))) == 1
@@ -306,7 +308,7 @@ def test_shares_before_a_bad_record_are_judged_and_recorded_mutely():
     wire[-1] ^= 1
     share, *rest = ends.pool.receive(bytes(wire), START)
     assert isinstance(share, ShareSubmitted) and isinstance(rest[-1], Close)
-    assert ends.pool.closed(START) == [Happened(CONN_ID, "debug", "line.ended", (("in_flight", 1),))]
+    assert ends.pool.ended == [Happened(CONN_ID, "debug", "line.ended", (("in_flight", 1),))]
     [accepted] = ends.pool.judged([weigh(share.header, 0)], START)
     assert isinstance(accepted, ShareAccepted) and ends.pool.in_flight == 1
     assert ends.pool.recorded([1], START) == [] and ends.pool.in_flight == 0
@@ -325,7 +327,7 @@ def test_a_closed_connection_is_mute_and_wants_nothing():
 
 def test_openssls_memory_is_given_back_though_shares_are_in_flight():
     ends = established()
-    session = weakref.ref(ends.pool._tls)
+    session = weakref.ref(ends.pool.client.transport._tls)
     assert closes(ends.pool.receive(ends.miner.seal(b"share 1\nquit\n"), START))
     assert ends.pool.in_flight == 1
     assert session() is None
@@ -351,7 +353,7 @@ def test_ten_thousand_kinds_of_junk_close_and_do_nothing_else(inputs):
                   *ends.pool.tick(later(20))]
         assert isinstance(events[-1], Close) and events[-1].is_peers_fault and len(closes(events)) == 1
         assert sent(events)[:1] in (b"", b"\x15"), "an alert at most"
-        assert ends.inner.calls == []
+        assert ends.heard == []
 
 
 @both_versions
@@ -363,7 +365,7 @@ def test_no_flipped_bit_reaches_the_inner_connection(version):
         is_longer = at in (3, 4) and not wire[at] & 1 << bit        # a record of more bytes is waited for, if it may be
         wire[at] ^= 1 << bit
         events = ends.pool.receive(bytes(wire), START)
-        assert ends.inner.calls == []
+        assert ends.heard == []
         assert len(closes(events)) == 1 or is_longer, (at, bit)
 
 
@@ -380,7 +382,7 @@ def test_renegotiation_is_refused(tls_pool):
                           input="R\n", capture_output=True, text=True, timeout=PATIENCE_S)
     assert "RENEGOTIATING" in done.stdout + done.stderr
     assert "no renegotiation" in done.stderr
-    assert [connection.is_established for connection in tls_pool.connections.values()] == [True]
+    assert [transport.is_established for transport in tls_pool.transports.values()] == [True]
     client = tls_client(tls_pool)
     client.send(b"echo still here\n")
     assert client.line() == b"still here"
@@ -401,8 +403,8 @@ class Holder:
     def __init__(self) -> None:
         self.context = server_context()
 
-    def connect(self, opened: Opened, now: Now) -> TlsConnection:
-        return TlsConnection(opened.conn_id, self.context, LineConnection(opened.conn_id), now)
+    def serve(self, opened: Opened, now: Now) -> Stack:
+        return Stack(Tls(self.context, now.monotonic), LineConnection(opened.conn_id))
 
 
 @pytest.fixture
@@ -412,7 +414,7 @@ def holder() -> Holder:
 
 @pytest.fixture
 def tls_pool(holder):
-    with pool(connect=holder.connect) as running:
+    with pool(serve=holder.serve) as running:
         yield running
 
 
@@ -458,7 +460,7 @@ def test_back_pressure_reaches_the_reactor(holder, tls_pool):
     client.send(b"share 1\n")
     until(lambda: tls_pool.booked)
     [connection] = tls_pool.connections.values()
-    connection._inner._max_unanswered = 1                       # type: ignore[attr-defined]
+    connection._max_unanswered = 1                              # type: ignore[attr-defined]
     client.sock.setblocking(False)
     wire = b"".join(b"share %d\n" % number for number in range(2, shares))
     taken = 0
@@ -467,7 +469,7 @@ def test_back_pressure_reaches_the_reactor(holder, tls_pool):
         with suppress(ssl.SSLWantWriteError):
             taken += client.sock.send(wire[taken:taken + 8192])
     assert connection.backlog <= 3 * UNREAD_LIMIT
-    connection._inner._max_unanswered = 1 << 30                 # type: ignore[attr-defined]
+    connection._max_unanswered = 1 << 30                        # type: ignore[attr-defined]
     client.sock.settimeout(PATIENCE_S)
     tls_pool.answer()
     client.send(wire[taken:])

@@ -15,6 +15,7 @@ from tests.net.lines import LineConnection
 from warppool.events import Close, Event, Happened, Now, Send, ShareAccepted
 from warppool.mining.share import Weight, weigh
 from warppool.net import clientsteps as module
+from warppool.net.clients import Stack
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher
 from warppool.net.inbox import (
     Ask,
@@ -40,6 +41,7 @@ from warppool.net.resolver import Connect
 from warppool.net.serving import REPORT_AT
 from warppool.net.worker import Worker
 from warppool.threads import STOP
+from warppool.transport import PLAIN
 
 PARTS = (Opened, Received, Gone, Connected, Full, Emptied)
 
@@ -65,11 +67,14 @@ class Scene:
         self.log: list[tuple[str, Any]] = []
         self.asked: list[Connect] = []
         self._max_unanswered = max_unanswered
-        self.worker = Worker(4, self.inbox, self.mailbox, self.hasher, self.connect,
+        self.worker = Worker(4, self.inbox, self.mailbox, self.hasher, self.serve,
                              record=lambda shares: self.log.append(("record", [share.share_id for share in shares])),
                              refused=lambda counts: self.log.append(("refused", counts)),
                              found=lambda block: self.log.append(("found", block.user)), dial=self.asked.append)
         self.worker._turns.length_s = math.inf              # a busy machine ends no turn early
+
+    def serve(self, opened: Opened, now: Now) -> Stack:
+        return Stack(PLAIN, self.connect(opened, now))
 
     def connect(self, opened: Opened, now: Now) -> LineConnection:
         connection = self.connections[opened.conn_id] = LineConnection(opened.conn_id, self._max_unanswered)
@@ -298,7 +303,7 @@ class _Restless(LineConnection):
 
 def test_a_connection_that_wants_the_past_does_not_spin(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     restless = _Restless(1)
-    monkeypatch.setattr(scene.worker, "_connect", lambda *_: restless)
+    monkeypatch.setattr(scene.worker, "_connect", lambda *_: Stack(PLAIN, restless))
     scene.open(1)
     assert restless.ticks == 1
     assert scene.worker._deadlines.first > scene.worker._now.monotonic

@@ -61,9 +61,8 @@ messages = st.one_of(
 class Life(RuleBasedStateMachine):
     """A translator, its machines and two upstreams, of which each may do anything."""
 
-    @initialize(mode=st.sampled_from(["connection", "channels"]), fallback=st.booleans(), is_plain=st.booleans())
-    def begin(self, mode, fallback, is_plain):
-        World.is_plain = is_plain
+    @initialize(mode=st.sampled_from(["connection", "channels"]), fallback=st.booleans())
+    def begin(self, mode, fallback):
         self.world = World(mode, 2, fallback=(0,) if fallback else (), grace_s=9.0, silence_s=40.0, backoff_max_s=4.0,
                            return_after_s=6.0)
         self.alive = []

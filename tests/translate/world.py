@@ -1,8 +1,8 @@
 """Machines, the translator and pools in memory; the test plays the worker, its clock and the network.
 
 The worker's rules are held as `net/worker.py` has them: it looks at `wakes_at` and `in_flight` only of the connection
-whose step it took, what goes to a machine inside TLS must come out of a step of that machine's connection, and a closed
-one is forgotten once nothing of it is in flight. After every step the counters must agree with what is really pending.
+whose step it took, and a closed one is forgotten once nothing of it is in flight. After every step the counters must
+agree with what is really pending.
 """
 
 from __future__ import annotations
@@ -328,8 +328,6 @@ class Machine:
 class World:
     """The worker, the clock and the network between machines, one translator and its upstreams."""
 
-    is_plain = True             # no TLS stands around the machines' connections; conftest.py has both
-
     def __init__(self, mode: str = "connection", pools: int = 1, *, fallback: tuple[int, ...] = (),
                  nbits: int = HARD_NBITS, template: str = "{name}", **times: float) -> None:
         self.now = START
@@ -356,7 +354,6 @@ class World:
         self.closes: list[Close] = []
         self.dials: list[tuple[float, str]] = []
         self._ids = count(1)
-        self._stepping = 0                      # whose step it is
 
     # -- machines ------------------------------------------------------------------------------------------------
 
@@ -364,7 +361,7 @@ class World:
         """One more; with `is_slow` nothing has followed from that yet."""
         conn_id = next(self._ids)
         machine = self.machines[conn_id] = Machine(self, conn_id)
-        self.connections[conn_id] = connect(conn_id, self.failover, self.now, is_plain=World.is_plain)
+        self.connections[conn_id] = connect(conn_id, self.failover, self.now)
         self._look(conn_id)
         if not is_slow:
             self.run()
@@ -378,10 +375,8 @@ class World:
 
     def step(self, conn_id: int, method: str, *args: Any) -> None:
         connection = self.connections[conn_id]
-        before, self._stepping = self._stepping, conn_id
         events = getattr(connection, method)(*args, self.now)
         self.gather(events)
-        self._stepping = before
         self._look(conn_id)
         self.check()
 
@@ -424,7 +419,6 @@ class World:
     def _sent(self, event: Send) -> None:
         assert event.data and event.conn_id in self.connections
         if event.conn_id in self.machines:
-            assert World.is_plain or event.conn_id == self._stepping, "it would go around the TLS of that connection"
             machine = self.machines[event.conn_id]
             if machine.is_open:
                 self.queue.append(lambda: machine.receive(event.data))

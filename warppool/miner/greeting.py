@@ -19,6 +19,7 @@ from warppool.noise.primitives import new_buffer
 from warppool.sv2.client import ClientEvent, MiningClientSession, SetUp, SetupRefused
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
+from warppool.transport import PLAIN, Transport, TransportEnd
 
 GREETING_S = 10.0
 """The longest that a pool may take for it, from the connection on."""
@@ -83,6 +84,14 @@ class Probe(WithoutShares):
         self._tell = tell
         self._greeting: Greeting | None = None
         self._is_over = False
+
+    def transport(self, now: Now) -> Transport:
+        """The greeting seals for itself."""
+        return PLAIN
+
+    def broken(self, end: TransportEnd, now: Now) -> list[Event]:
+        """It does not break."""
+        return []
 
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: greet."""

@@ -1,27 +1,61 @@
-"""What a worker keeps beside a connection: when it is due, what waits for it, and what the reactor knows of that."""
+"""What a worker keeps beside a connection: its transport, when it is due, what waits for it and what it has to say."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from warppool.events import Connection
+from warppool.events import Connection, Event, Now, Upstream, WithoutShares
+from warppool.transport import Transport
+
+
+class Stack(NamedTuple):
+    """What serves one socket: a transport, and the connection that gets its plaintext."""
+
+    transport: Transport
+    connection: Connection
+
+
+class Undecided(WithoutShares):
+    """In the place of a connection while its transport finds out which one it will be."""
+
+    __slots__ = ("conn_id",)
+
+    wakes_at = math.inf
+
+    def __init__(self, conn_id: int) -> None:
+        self.conn_id = conn_id
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        """A transport that decides gives no plaintext."""
+        return []
+
+    def tick(self, now: Now) -> list[Event]:
+        """The deadline is the transport's."""
+        return []
+
+    def closed(self, now: Now) -> list[Event]:
+        """Nobody was here yet."""
+        return []
 
 
 class Client:
-    """One connection and its account with the worker."""
+    """One connection, its transport and its account with the worker."""
 
-    __slots__ = ("connection", "due", "holders", "is_full", "is_leaving", "is_mute", "is_parting", "is_queued",
-                 "owes_job", "peer", "said", "turn", "unreported", "waiting")
+    __slots__ = ("connection", "due", "holders", "is_closing", "is_full", "is_leaving", "is_mute", "is_parting",
+                 "is_queued", "owes_job", "peer", "said", "transport", "turn", "unreported", "unsealed", "waiting")
 
     is_upstream = False
 
-    def __init__(self, connection: Connection, peer: str) -> None:
-        self.connection = connection
+    def __init__(self, stack: Stack, peer: str) -> None:
+        self.transport, self.connection = stack
         self.peer = peer
+        self.unsealed: list[bytes] | None = None    # plaintext to be sealed at the end of the wake-up, if any is
+        self.is_closing = False                 # it is closed behind that
         self.due = math.inf                     # monotonic seconds of the one entry that stands
         self.said = 0                           # the kinds of lines in the journal that it had, a bit each
-        self.unreported = 0                     # bytes received and not yet reported as consumed
-        self.waiting: bytearray | None = None   # bytes received that the connection has not been given
+        self.unreported = 0                     # bytes from the wire not yet reported as consumed
+        self.waiting: bytearray | None = None   # bytes from the wire that the transport has not been given
         self.turn = -1                          # number of the worker's turn in which it was given some last
         self.holders = 0                        # its open channels or authorized workers
         self.is_queued = False                  # it stands in the ring, for its part of a later turn
@@ -52,19 +86,25 @@ class Client:
 
     @property
     def unread(self) -> int:
-        """Bytes that wait for us, and not for the peer.
+        """Bytes that wait for us, and not for the peer; plaintext is never more than the ciphertext was.
 
-        Where nothing is held and no share is in flight, what a connection has is the front of a message, whose rest
-        must be let in.
+        Where nothing is held and no share is in flight, what transport and connection have is the front of a record
+        or of a message, whose rest must be let in.
         """
         connection = self.connection
         waiting = len(self.waiting) if self.waiting is not None else 0
-        return waiting + (connection.backlog if connection.held or connection.in_flight else 0)
+        if connection.held or connection.in_flight:
+            waiting += connection.backlog + self.transport.pending
+        return waiting
 
 
 class UpstreamClient(Client):
     """One that a session here asked for; a drain waits for what it says."""
 
-    __slots__ = ()
+    __slots__ = ("upstream",)
 
     is_upstream = True
+
+    def __init__(self, transport: Transport, upstream: Upstream, peer: str) -> None:
+        super().__init__(Stack(transport, upstream), peer)
+        self.upstream = upstream

@@ -1,4 +1,7 @@
-"""The steps of a worker's connections, and what follows from them: this is gathered until the wake-up ends."""
+"""The steps of a worker's connections, and what follows from them: this is gathered until the wake-up ends.
+
+What a connection has to say is kept as plaintext until then, whoever's step said it, and sealed at one stroke.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,11 @@ from warppool.net.counts import Counts
 from warppool.net.deadlines import Deadlines
 from warppool.net.dials import Dials
 from warppool.net.mailbox import Mailbox
-from warppool.net.outbox import Outgoing, ReactorItem
+from warppool.net.outbox import Output, ReactorItem
 from warppool.net.peerlines import PeerLines
 from warppool.net.turns import Turns
 from warppool.say import clip, say
+from warppool.transport import SHUT, Sealed
 
 # An enum's member is a function call away on Python 3.11, and every share asks.
 _TURN = Held.TURN
@@ -67,7 +71,12 @@ class ClientSteps:
         # gathered, until the wake-up ends:
         self._submitted: list[ShareSubmitted] = []          # ... or until the batch that is out comes back
         self._accepted: list[ShareAccepted] = []
-        self._outgoing = Outgoing()
+        self._speaking: list[Client] = []                   # those that have something to be sealed
+        self._sends: list[tuple[int, Sealed]] = []
+        self._closes: list[int] = []
+        self._consumed: list[tuple[int, int]] = []          # (conn_id, bytes from the wire)
+        self._rooms: dict[int, int] = {}                    # by conn_id: how many bytes may wait for its peer
+        self._announced: list[tuple[int, str]] = []         # (conn_id, address in its PROXY header)
         self._nudged: dict[int, None] = {}                  # a set that keeps its order
 
     def _guard_client(self, act: Callable[..., None], client: Client, *args: Any) -> None:
@@ -79,7 +88,7 @@ class ClientSteps:
             if self._lines.may_say_failure(client.peer, self._now.monotonic):
                 log.exception("event=conn.failed conn=%d peer=%s", conn_id, client.peer)
             if not client.is_mute:
-                self._outgoing.close(conn_id)
+                self._close(client)
                 self._mute(client)
 
     def _step(self, client: Client, step: Callable[..., list[Event]], *args: Any) -> None:
@@ -103,19 +112,24 @@ class ClientSteps:
             del self._clients[connection.conn_id]
             return
         client.due = -math.inf                  # so that the step enters nothing
-        if connection.wakes_at <= now:
+        if client.transport.wakes_at <= now:
+            client.transport.tick(now)
+            self._attend(client)
+            connection = client.connection      # a transport that decides may have brought another
+        if connection.wakes_at <= now and not client.is_mute:
             self._step(client, connection.tick)
         if not client.is_mute:
             client.due = math.inf
-            if connection.wakes_at < math.inf:
-                self._schedule(client, max(connection.wakes_at, now + MIN_TICK_S))
+            wakes_at = min(connection.wakes_at, client.transport.wakes_at)
+            if wakes_at < math.inf:
+                self._schedule(client, max(wakes_at, now + MIN_TICK_S))
 
     def _gather(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, ShareSubmitted):
                 self._submitted.append(event)
             elif isinstance(event, Send):
-                self._outgoing.send(event)
+                self._say(event)
             elif isinstance(event, ShareAccepted):
                 self._accepted.append(event)
             elif isinstance(event, BlockFound):
@@ -141,7 +155,7 @@ class ClientSteps:
         if client is not None and not client.is_mute:
             client.holders = holds.holders
             limits = client.connection.limits
-            self._outgoing.allow(holds.conn_id, limits.unsent + limits.unsent_each * holds.holders + holds.extra)
+            self._rooms[holds.conn_id] = limits.unsent + limits.unsent_each * holds.holders + holds.extra
 
     def _find_block(self, block: BlockFound) -> None:
         self._found(block)                      # before anything that waits for the end of the wake-up
@@ -154,13 +168,22 @@ class ClientSteps:
         if client is None or client.is_mute:
             return
         self._lines.closed(close, client, self._now.monotonic)
-        self._outgoing.close(close.conn_id)
+        self._close(client)
         self._mute(client)
+
+    def _close(self, client: Client) -> None:
+        """Close the socket of a connection behind all that it has said."""
+        if not client.is_closing:
+            client.is_closing = True
+            self._speak(client)
+            self._closes.append(client.connection.conn_id)
 
     def _mute(self, client: Client) -> None:
         """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
         client.is_mute = True
         client.waiting = None
+        if not client.is_closing:
+            client.transport = SHUT             # shares in flight may keep the client for a while: give memory back
         self._schedule(client, self._now.monotonic + MUTE_S)
         self._guard_client(self._end, client)
 
@@ -175,7 +198,52 @@ class ClientSteps:
                 self._deadlines.renew((client.due, conn_id) for conn_id, client in self._clients.items()
                                       if client.due < math.inf)
 
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def _say(self, send: Send) -> None:
+        """Keep what is said to a peer, by whatever step, until it is sealed."""
+        client = self._clients.get(send.conn_id)
+        if client is None:
+            return
+        if client.unsealed is None:
+            client.unsealed = [send.data]
+            self._speaking.append(client)
+        else:
+            client.unsealed.append(send.data)
+
+    def _speak(self, client: Client) -> None:
+        """Have a transport asked for what it has to say itself."""
+        if client.unsealed is None:
+            client.unsealed = []
+            self._speaking.append(client)
+
     def _emit(self) -> None:
-        output = self._outgoing.take()
-        if output is not None:
+        """Seal what each connection has to say, and tell the reactor everything of this wake-up."""
+        while self._speaking:                   # more than once where a transport fails at this
+            speaking, self._speaking = self._speaking, []
+            for client in speaking:
+                self._guard_client(self._seal, client)
+        if self._sends or self._closes or self._consumed or self._rooms or self._announced:
+            output = Output(tuple(self._sends), tuple(self._closes), tuple(self._consumed), tuple(self._rooms.items()),
+                            tuple(self._announced))
+            self._sends, self._closes, self._consumed, self._rooms, self._announced = [], [], [], {}, []
             self._mailbox.post(output)
+
+    def _seal(self, client: Client) -> None:
+        parts, client.unsealed, transport = client.unsealed or (), None, client.transport
+        try:
+            data = transport.seal(parts[0] if len(parts) == 1 else b"".join(parts))
+            if client.is_closing:
+                data = Sealed(data + transport.shut())
+                client.transport = SHUT
+        except Exception:
+            client.transport = SHUT             # it is not to be asked again
+            raise
+        if data:
+            self._sends.append((client.connection.conn_id, data))
+        if transport.end is not None and not (client.is_mute or client.is_parting or client.is_leaving):
+            self._attend(client)
+
+    def _attend(self, client: Client) -> None:
+        """Do what a transport wants beside passing plaintext on."""
+        raise NotImplementedError

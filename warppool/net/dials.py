@@ -27,7 +27,7 @@ class Dials:
     """
 
     def __init__(self, worker: int, resolve: Callable[[Connect], None] | None) -> None:
-        self._worker = worker
+        self.worker = worker
         self._resolve = resolve
         self._ids = itertools.count(1)
         self._pending: dict[int, Upstream] = {}
@@ -39,7 +39,7 @@ class Dials:
         dial_id = next(self._ids)
         self._pending[dial_id] = dial.upstream
         say(log, logging.DEBUG, "dial.started", conn=dial.conn_id, dial=dial_id, host=dial.host, port=dial.port)
-        self._resolve(Connect(self._worker, dial_id, dial.host, dial.port, now + DIAL_S))
+        self._resolve(Connect(self.worker, dial_id, dial.host, dial.port, now + DIAL_S))
 
     def take(self, dial_id: int) -> Upstream | None:
         """Who waits for this outcome; None if it was given up."""

@@ -88,7 +88,7 @@ class ProxyHeader:
         announced = self._announced
         if announced is not None and (len(self._held) > announced.size or not announced.is_local):
             peer = format_address(announced.host, announced.port) if announced.host else None
-            self.recognised = Recognised(self._kind, self._held[announced.size:], peer)
+            self.recognised = Recognised(self._kind, self._held[announced.size:], peer, announced.host)
             self.wakes_at = math.inf
         return b""
 

@@ -10,10 +10,10 @@ from typing import Any
 from warppool.events import BlockFound, Event, Held, ShareSubmitted
 from warppool.net.clients import Client
 from warppool.net.dials import Dials
-from warppool.net.joboffers import JobOffers
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
+from warppool.net.transportsteps import Connect, TransportSteps
 from warppool.net.turns import LITTLE
 from warppool.say import say
 
@@ -35,12 +35,12 @@ LEFT_BEHIND = 1 << 20
 """Bytes of a connection whose peer is gone that are looked through in one turn: all of them."""
 
 
-class Serving(JobOffers):
+class Serving(TransportSteps):
     """`turns.Turns` says whose turn it is; this gives it to them."""
 
     def __init__(self, mailbox: Mailbox[ReactorItem], found: Callable[[BlockFound], None], dials: Dials,
-                 lines: PeerLines) -> None:
-        super().__init__(mailbox, found, dials, lines)
+                 lines: PeerLines, connect: Connect) -> None:
+        super().__init__(mailbox, found, dials, lines, connect)
         self._weighing: tuple[ShareSubmitted, ...] = ()     # the batch that the executor has
         self._unrecorded = 0                                # accepted shares whose record is awaited
 
@@ -59,22 +59,16 @@ class Serving(JobOffers):
             client.turn = turns.number
             if self._offers:
                 self._offer_first(client)
-            self._step(client, connection.receive, data)
+            self._take_in(client, data)
             if client.unreported >= REPORT_AT:
                 self._report(client)
-
-    def _feed(self, client: Client, data: bytes) -> None:
-        """Give a connection bytes, or with none let it go on with what it held back."""
-        self._step(client, client.connection.receive, data)
-        if client.unreported >= REPORT_AT:
-            self._report(client)
 
     def _report(self, client: Client) -> None:
         """Tell the reactor how much no longer waits here."""
         consumed = client.unreported - client.unread
         if consumed >= REPORT_AT:
             client.unreported -= consumed
-            self._outgoing.report(client.connection.conn_id, consumed)
+            self._consumed.append((client.connection.conn_id, consumed))
 
     def _go_round(self) -> None:
         """Serve those who came too late in the last turn, and then those who have more to do than a turn allows, unless
@@ -105,8 +99,14 @@ class Serving(JobOffers):
             return
         if self._offers:
             self._offer_first(client)
-        self._feed(client, client.take(most))
-        if client.waiting is not None and connection.held == _NOTHING and not client.is_mute:
+        data = client.take(most)
+        if data:
+            self._take_in(client, data)
+        else:
+            self._step(client, connection.receive, b"")         # it goes on with what it held back
+        if client.unreported >= REPORT_AT:
+            self._report(client)
+        if client.waiting is not None and client.connection.held == _NOTHING and not client.is_mute:
             self._turns.queue(client)
         self._end_if_done(client)
 
@@ -154,29 +154,7 @@ class Serving(JobOffers):
         if (client.waiting is None and not connection.held) or self._is_draining:
             self._mute(client)
             return
-        client.is_leaving = True
-        client.is_full = False
-        connection.abandon()
-        if connection.held <= _TURN:
-            self._turns.leave(client)
-
-    def _part(self, client: Client) -> None:
-        """Close a connection whose peer sends no more, once all that it asked is answered."""
-        connection = client.connection
-        if connection.in_flight == 0 and not connection.held and client.waiting is None:
-            # then bytes that it holds are the front of what never came whole
-            self._outgoing.close(connection.conn_id)
-            say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer,
-                reason="closed by the peer")
-            self._mute(client)
-
-    def _end_if_done(self, client: Client) -> None:
-        """A connection whose peer is gone, or sends no more, ends once all that it sent is through."""
-        if not client.is_mute and not client.connection.held and client.waiting is None:
-            if client.is_leaving:
-                self._mute(client)
-            elif client.is_parting:
-                self._part(client)
+        self._leave(client)
 
     def _heed_nudges(self) -> None:
         """Turn to those whom the step of another one has left something; what that leaves for others waits a turn."""

@@ -16,6 +16,7 @@ from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
 from warppool.net.serving import Serving
+from warppool.net.transportsteps import Connect
 from warppool.say import clip, say
 
 log = logging.getLogger("warppool.net.worker")
@@ -25,9 +26,9 @@ class ShareSteps(Serving):
     """`hasher` weighs larger batches and answers to `inbox`; `record` takes the accepted shares of one wake-up."""
 
     def __init__(self, mailbox: Mailbox[ReactorItem], found: Callable[[BlockFound], None], dials: Dials,
-                 lines: PeerLines, hasher: Hasher, inbox: queue.Queue[Any],
+                 lines: PeerLines, connect: Connect, hasher: Hasher, inbox: queue.Queue[Any],
                  record: Callable[[tuple[ShareAccepted, ...]], None], *, awaits_records: bool) -> None:
-        super().__init__(mailbox, found, dials, lines)
+        super().__init__(mailbox, found, dials, lines, connect)
         self._hasher = hasher
         self._inbox = inbox
         self._record = record

@@ -1,19 +1,17 @@
-"""TLS around a connection, in the worker that owns it: ciphertext in, ciphertext out, and the reactor none the wiser.
+"""TLS as a connection's transport (`warppool.transport`).
 
-It stands where V2 has Noise (architecture.md §4.11). OpenSSL works on two buffers in memory (`ssl.MemoryBIO`), so that
-a stalled handshake holds nobody up; what OpenSSL complains of is the peer's fault and closes that connection alone.
+OpenSSL works on two buffers in memory (`ssl.MemoryBIO`), so that a handshake that stalls holds nobody up. What OpenSSL
+complains of is the peer's fault and closes that connection alone.
 """
 
 from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
 
-from warppool.events import Close, Connection, Event, Held, Now, Send
-from warppool.limits import Limits
-from warppool.mining.job import Job
-from warppool.mining.share import Weight
+from warppool.transport import Sealed, TransportEnd
 
 HANDSHAKE_DEADLINE_S = 10.0
 """From the accepted connection to the end of the handshake."""
@@ -41,182 +39,100 @@ def new_context() -> ssl.SSLContext:
     return context
 
 
-class TlsConnection:
-    """One accepted TLS connection around `inner`, which sees plaintext; the face of `events.Connection`.
+class Tls:
+    """One accepted connection's TLS; a `warppool.transport.Transport`.
 
-    What one call leads to is sealed together and leaves in one `Send`. Nothing decrypted is held here: what `inner`
-    holds back is all the backlog there is.
+    All that is whole is decrypted at once: no plaintext is held here.
     """
 
-    __slots__ = ("_deadline", "_handshake_room", "_inbound", "_inner", "_outbound", "_tls", "_unsealed", "conn_id",
-                 "wakes_at")
+    __slots__ = ("_handshake_room", "_inbound", "_outbound", "_tls", "_unsealed", "end", "has_news",
+                 "is_established", "wakes_at")
 
-    def __init__(self, conn_id: int, context: ssl.SSLContext, inner: Connection, now: Now) -> None:
-        self.conn_id = conn_id
-        self._inner = inner
+    recognised: Final = None
+    peer_key: Final = None                      # machines have no certificates
+
+    def __init__(self, context: ssl.SSLContext, now: float) -> None:
         self._inbound = ssl.MemoryBIO()         # ciphertext from the peer
         self._outbound = ssl.MemoryBIO()        # ciphertext for the peer
-        self._tls: ssl.SSLObject | None = context.wrap_bio(self._inbound, self._outbound, server_side=True)
+        self._tls = context.wrap_bio(self._inbound, self._outbound, server_side=True)
         self._handshake_room = MAX_HANDSHAKE
-        self._unsealed = b""                    # what `inner` said before the handshake was done
-        self._deadline = now.monotonic + HANDSHAKE_DEADLINE_S       # of the handshake; inf once it is done
-        self.wakes_at = min(self._deadline, inner.wakes_at)
+        self._unsealed = b""                    # what is to be sealed once the handshake is done
+        self.wakes_at = now + HANDSHAKE_DEADLINE_S      # inf once it is
+        self.is_established = False             # the handshake is done
+        self.has_news = False
+        self.end: TransportEnd | None = None
 
     @property
-    def is_established(self) -> bool:
-        """The handshake is done."""
-        return self._deadline == math.inf
+    def pending(self) -> int:
+        """Bytes that OpenSSL has not looked at; those of a record that is not whole it keeps itself."""
+        return self._inbound.pending
 
-    @property
-    def limits(self) -> Limits:
-        """Those of what is inside."""
-        return self._inner.limits
-
-    @property
-    def held(self) -> Held:
-        """Why `inner` has stopped; all that came is decrypted already."""
-        return self._inner.held
-
-    def abandon(self) -> None:
-        """The peer is gone, and `inner` still holds messages of it."""
-        self._inner.abandon()
-
-    @property
-    def in_flight(self) -> int:
-        """Shares whose weight or record is still awaited."""
-        return self._inner.in_flight
-
-    @property
-    def backlog(self) -> int:
-        """Received bytes held back unprocessed; plaintext, which is never more than the ciphertext was."""
-        return self._inner.backlog
-
-    @property
-    def machines(self) -> int:
-        """How many machines have work here."""
-        return self._inner.machines
-
-    def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Ciphertext from the peer, or empty to let `inner` go on with its backlog."""
-        tls = self._tls
-        if tls is None:
-            return []
-        if not data:
-            return self._finish(self._inner.receive(b"", now))
+    def open(self, data: bytes, now: float) -> bytes:
+        """Decrypt what is whole; what ends the connection, if anything does, comes after that."""
+        if self.end is not None:
+            return b""
         if self._handshake_room == MAX_HANDSHAKE and data[0] != _HANDSHAKE_RECORD:
-            return self._finish([], self._fault("no TLS: plain text or junk on a TLS port"))
-        self._inbound.write(data)
+            self._finish("no TLS: plain text or junk on a TLS port")
+            return b""
+        inbound, tls = self._inbound, self._tls
+        inbound.write(data)
         pieces: list[bytes] = []
-        close = self._open(tls, len(data), pieces)
-        return self._finish(self._inner.receive(b"".join(pieces), now) if pieces else [], close)
-
-    def _open(self, tls: ssl.SSLObject, size: int, pieces: list[bytes]) -> Close | None:
-        """Decrypt what is there into `pieces`; what ends the connection, if anything does, comes after them."""
         try:
             if not self.is_established:
-                self._shake(tls, size)
-            while self._inbound.pending or tls.pending():
+                self._shake(len(data))
+            while inbound.pending or tls.pending():
                 piece = tls.read(RECORD_SIZE)
-                if not piece:
-                    return Close(self.conn_id, "closed by the peer")        # its close_notify
+                if not piece:                   # its close_notify
+                    self._finish("closed by the peer", is_peers_fault=False)
+                    break
                 pieces.append(piece)
         except ssl.SSLWantReadError:
-            if self._handshake_room <= 0 and not self.is_established:
-                return self._fault(f"no end of the TLS handshake within {MAX_HANDSHAKE} bytes")
+            if not self.is_established and self._handshake_room <= 0:
+                self._finish(f"no end of the TLS handshake within {MAX_HANDSHAKE} bytes")
         except ssl.SSLError as exc:
-            return self._fault(_words(exc))
-        return None
+            self._finish(_words(exc))
+        self.has_news = (not self.is_established or self._unsealed != b"" or self._outbound.pending > 0
+                         or self.end is not None)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _shake(self, tls: ssl.SSLObject, size: int) -> None:
+    def _shake(self, size: int) -> None:
         self._handshake_room -= size
-        tls.do_handshake()
-        self._deadline = math.inf
+        self._tls.do_handshake()
+        self.is_established = True
+        self.wakes_at = math.inf
 
-    def offer(self, job: Job, now: Now) -> list[Event]:
-        """A new job."""
-        return self._finish(self._inner.offer(job, now))
-
-    def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
-        """The next weights, in the order of the shares."""
-        return self._finish(self._inner.judged(weights, now))
-
-    def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares are committed."""
-        return self._finish(self._inner.recorded(ids, now))
-
-    def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares will never be committed."""
-        return self._finish(self._inner.not_recorded(ids, now))
-
-    def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares are refused, and may be committed all the same."""
-        return self._finish(self._inner.given_up(ids, now))
-
-    def tick(self, now: Now) -> list[Event]:
-        """A deadline has come: the handshake's or one of `inner`."""
-        if self._tls is None:
-            return []
-        if now.monotonic >= self._deadline:
-            return self._finish([], self._fault(f"no TLS handshake within {HANDSHAKE_DEADLINE_S:.0f} s"))
-        return self._finish(self._inner.tick(now))      # it may not be due: a nudge comes as a tick
-
-    def closed(self, now: Now) -> list[Event]:
-        """The connection is gone; shares in flight are still judged and recorded, mutely."""
-        self._forget()
-        return self._finish(self._inner.closed(now))
-
-    # --- out ----------------------------------------------------------------------------------------------------------
-
-    def _finish(self, events: list[Event], close: Close | None = None) -> list[Event]:
-        """Seal what `inner` wants sent into one Send, and put its Close, or else ours, behind it."""
-        plaintext: list[bytes] = []
-        result: list[Event] = []
-        for event in events:
-            if not isinstance(event, Send | Close) or event.conn_id != self.conn_id:
-                result.append(event)
-            elif isinstance(event, Send):
-                plaintext.append(event.data)
-            else:
-                close = event
-        if self._tls is not None:
-            close = self._seal(self._tls, b"".join(plaintext), close)
-            if self._outbound.pending:
-                result.append(Send(self.conn_id, self._outbound.read()))
-            if close is not None:
-                result.append(close)
-                self._forget()
-        self.wakes_at = math.inf if self._tls is None else min(self._deadline, self._inner.wakes_at)
-        return result
-
-    def _seal(self, tls: ssl.SSLObject, plaintext: bytes, close: Close | None) -> Close | None:
-        """Write `plaintext`, and close_notify before a Close; a Close if OpenSSL refuses what it did not refuse yet."""
-        if not self.is_established:
-            self._unsealed += plaintext
-            return close
+    def seal(self, plaintext: bytes) -> Sealed:
+        """What OpenSSL has to say, and `plaintext` in as few records as hold it."""
         if self._unsealed:
             plaintext, self._unsealed = self._unsealed + plaintext, b""
-        try:
-            if plaintext:
-                tls.write(plaintext)
-            if close is not None:
-                tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass                                # the peer's close_notify, which nobody waits for
-        except ssl.SSLError as exc:
-            return close or self._fault(_words(exc))
-        return close
+        if plaintext and not self.is_established:
+            self._unsealed, plaintext = plaintext, b""
+        if plaintext:
+            try:
+                self._tls.write(plaintext)
+            except ssl.SSLError as exc:         # it refuses what it did not refuse yet
+                self._finish(_words(exc))
+        return Sealed(self._outbound.read())
 
-    def _forget(self) -> None:
-        """Give OpenSSL's memory back at once: shares in flight may keep this object for a while."""
-        self._tls = None
-        self._inbound = self._outbound = _NOTHING
+    def shut(self) -> Sealed:
+        """close_notify; that of the peer is awaited by nobody."""
+        if self.is_established:
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
+        return Sealed(self._outbound.read())
+
+    def tick(self, now: float) -> None:
+        """The handshake takes too long."""
+        if now >= self.wakes_at:
+            self._finish(f"no TLS handshake within {HANDSHAKE_DEADLINE_S:.0f} s")
+
+    def _finish(self, reason: str, *, is_peers_fault: bool = True) -> None:
+        """Take in nothing more; the first reason is the one to report."""
+        if self.end is None:
+            self.end = TransportEnd(reason, is_peers_fault)
+            self.has_news = True
+        self.wakes_at = math.inf
         self._unsealed = b""
-
-    def _fault(self, reason: str) -> Close:
-        return Close(self.conn_id, reason, is_peers_fault=True)
-
-
-_NOTHING = ssl.MemoryBIO()
 
 
 def _words(error: ssl.SSLError) -> str:

@@ -4,7 +4,8 @@ Whatever comes in through the inbox is a step of some connection; what the steps
 then told in one item to each neighbour: shares to be weighed, accepted ones to the books, bytes to the reactor.
 
 The worker's parts are classes, each built on the one before: `clientsteps` (the steps of connections and what follows),
-`joboffers` (new jobs), `serving` (turns), `sharesteps` (weighed, judged, booked). Here are inbox and clock.
+`joboffers` (new jobs), `transportsteps` (how connections begin, and their transports), `serving` (turns), `sharesteps`
+(weighed, judged, booked). Here are inbox and clock.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from warppool.events import BlockFound, Connection, Dial, Event, Now, ShareAccepted
+from warppool.events import BlockFound, Dial, Event, Now, ShareAccepted
 from warppool.loop import prompt
-from warppool.net.clients import Client, UpstreamClient
+from warppool.net import resolver
 from warppool.net.dials import STOPPING, Dials
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import (
@@ -47,9 +48,8 @@ from warppool.net.loglimit import LogLimit
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
-from warppool.net.resolver import Connect
 from warppool.net.sharesteps import ShareSteps
-from warppool.say import say
+from warppool.net.transportsteps import Connect
 from warppool.threads import STOP
 
 log = logging.getLogger(__name__)
@@ -61,28 +61,27 @@ MAX_WAIT_S = 5.0
 class Worker(ShareSteps):
     """Serves the connections that the reactor gives it; `run` is the body of its thread.
 
-    `connect` makes the connection of one that was accepted. Of what leaves, `record` takes the accepted shares of one
-    wake-up, to be answered with `Recorded` or `NotRecorded`; `refused` takes counts (user, reason, Unix time of the
-    minute, count); `found` takes a block, whose share is answered in the same way; `dial` takes what is to be dialled,
-    to be answered with `Connected` or `ConnectFailed` (None where no session dials). `hear` takes the
-    messages of other workers' sessions (None where sessions send none). All of them are called on this thread and must
-    not block. `beat` is the monotonic time of the last wake-up.
+    All callables are called on this thread and must not block. `connect` makes transport and connection of a socket
+    that was accepted. `record` takes the accepted shares of one wake-up, to be answered with `Recorded` or
+    `NotRecorded`; `found` takes a block, whose share is answered in the same way. `refused` takes counts (user, reason,
+    Unix time of the minute, count). `dial` takes what is to be dialled, to be answered with `Connected` or
+    `ConnectFailed` (None where no session dials). `hear` takes the messages of other workers' sessions (None where
+    sessions send none). `beat` is the monotonic time of the last wake-up.
     """
 
     def __init__(self, index: int, inbox: queue.Queue[Any], mailbox: Mailbox[ReactorItem], hasher: Hasher,
-                 connect: Callable[[Opened, Now], Connection], *,
+                 connect: Connect, *,
                  record: Callable[[tuple[ShareAccepted, ...]], None],
                  refused: Callable[[tuple[tuple[str, str, int, int], ...]], None],
                  found: Callable[[BlockFound], None],
-                 dial: Callable[[Connect], None] | None = None,
+                 dial: Callable[[resolver.Connect], None] | None = None,
                  hear: Callable[[Any, Now], Sequence[Event]] | None = None,
                  log_limit: LogLimit | None = None, awaits_records: bool = True) -> None:
-        super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit()), hasher, inbox,
+        super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit()), connect, hasher, inbox,
                          record, awaits_records=awaits_records)
         self.index = index
         self.name = f"worker-{index}"
         self.limits = prompt()
-        self._connect = connect
         self._refused = refused
         self._hear = hear
         self._asks: list[queue.SimpleQueue[WorkerStats]] = []
@@ -194,48 +193,6 @@ class Worker(ShareSteps):
             self._set_full(part.conn_id, is_full=False)
         else:
             self._fail_dial(part)
-
-    # --- connections come -----------------------------------------------------------------------------------------
-
-    def _open(self, opened: Opened) -> None:
-        if self._is_draining:
-            return
-        if self._is_out_of_work:                            # let in just before the reactor heard of it
-            self._outgoing.close(opened.conn_id)
-            return
-        say(log, logging.DEBUG, "conn.opened", conn=opened.conn_id, listener=opened.listener, peer=opened.peer)
-        try:
-            connection = self._connect(opened, self._now)
-        except Exception:
-            if self._lines.may_say_failure(opened.peer, self._now.monotonic):
-                log.exception("event=conn.failed conn=%d peer=%s", opened.conn_id, opened.peer)
-            self._outgoing.close(opened.conn_id)
-            return
-        client = self._clients[opened.conn_id] = Client(connection, opened.peer)
-        if connection.wakes_at < math.inf:
-            self._schedule(client, connection.wakes_at)
-        if self._latest is not None:
-            self._guard_client(self._step, client, connection.offer, self._latest)
-
-    def _open_upstream(self, connected: Connected) -> None:
-        upstream = self._dials.take(connected.dial_id)
-        if upstream is None:                                # a drain has given it up
-            self._outgoing.close(connected.conn_id)
-            return
-        say(log, logging.DEBUG, "conn.dialled", conn=connected.conn_id, peer=connected.peer)
-        upstream.conn_id = connected.conn_id
-        client = self._clients[connected.conn_id] = UpstreamClient(upstream, connected.peer)
-        self._guard_client(self._step, client, upstream.opened, connected.conn_id, connected.peer)
-
-    def _fail_dial(self, failed: ConnectFailed) -> None:
-        upstream = self._dials.take(failed.dial_id)
-        if upstream is None:                                # a drain has given it up
-            return
-        say(log, logging.DEBUG, "dial.failed", worker=self.index, dial=failed.dial_id, reason=failed.reason)
-        try:
-            self._gather(upstream.failed(failed.reason, self._now))
-        except Exception:
-            log.exception("event=dial.broken worker=%d dial=%d", self.index, failed.dial_id)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

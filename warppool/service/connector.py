@@ -14,12 +14,13 @@ from typing import NamedTuple
 from warppool import __version__
 from warppool.config.options import Address, Config, StratumConfig
 from warppool.config.translatoroptions import MachinesConfig, TranslatorConfig
-from warppool.events import Connection, Event, Now
+from warppool.events import Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
+from warppool.net.clients import Stack
 from warppool.net.inbox import Opened
-from warppool.net.tls import TlsConnection
+from warppool.net.tls import Tls
 from warppool.noise.primitives import new_buffer
 from warppool.service.certificate import Certificate
 from warppool.service.unpaid import UnpaidNames
@@ -34,6 +35,7 @@ from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
 from warppool.translate.upstream import UpstreamConfig
+from warppool.transport import PLAIN, Transport
 
 SV1 = "sv1"
 SV1_TLS = "sv1-tls"
@@ -85,15 +87,15 @@ class Connector:
         """A message of another worker's V1 sessions."""
         return self._sv1.resumable.receive(message, now.monotonic)
 
-    def __call__(self, opened: Opened, now: Now) -> Connection:
-        """The connection of one that was accepted."""
+    def __call__(self, opened: Opened, now: Now) -> Stack:
+        """Transport and connection of one that was accepted."""
         if opened.listener == SV2:
             assert self._static is not None, "a V2 listener without a key"
-            return Sv2Connection(opened.conn_id, self._sv2, static=self._static,
-                                 ephemeral_secret=os.urandom(32), buffer=self._buffer,
-                                 idle_timeout_s=self._idle_timeout_s, now=now)
-        plain = Sv1Connection(opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now)
-        return _as_heard(opened, plain, self._certificate, now)
+            return Stack(PLAIN, Sv2Connection(opened.conn_id, self._sv2, static=self._static,
+                                              ephemeral_secret=os.urandom(32), buffer=self._buffer,
+                                              idle_timeout_s=self._idle_timeout_s, now=now))
+        return Stack(v1_transport(opened, self._certificate, now), Sv1Connection(
+            opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now))
 
 
 class TranslatorConnector:
@@ -104,18 +106,17 @@ class TranslatorConnector:
         self._certificate = certificate
         self._failover = Failover(context_of(config, self.counters))
 
-    def __call__(self, opened: Opened, now: Now) -> Connection:
-        """The connection of one that was accepted."""
-        machine = connect(opened.conn_id, self._failover, now, is_plain=opened.listener == SV1)
-        return _as_heard(opened, machine, self._certificate, now)
+    def __call__(self, opened: Opened, now: Now) -> Stack:
+        """Transport and connection of one that was accepted."""
+        return Stack(v1_transport(opened, self._certificate, now), connect(opened.conn_id, self._failover, now))
 
 
-def _as_heard(opened: Opened, plain: Connection, certificate: Certificate | None, now: Now) -> Connection:
-    """A V1 connection within TLS, where it came in on such a listener."""
+def v1_transport(opened: Opened, certificate: Certificate | None, now: Now) -> Transport:
+    """What a V1 connection stands on, by the listener that it came in on."""
     if opened.listener == SV1:
-        return plain
+        return PLAIN
     assert certificate is not None, "a TLS listener without a certificate"
-    return TlsConnection(opened.conn_id, certificate.context, plain, now)
+    return Tls(certificate.context, now.monotonic)
 
 
 def fds_each(config: TranslatorConfig) -> int:

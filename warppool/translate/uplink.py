@@ -25,6 +25,7 @@ from warppool.translate.context import TranslatorContext
 from warppool.translate.liveness import SETUP_S, Liveness
 from warppool.translate.members import Members
 from warppool.translate.upstream import Health, Unfit, Upstream
+from warppool.transport import PLAIN, Transport, TransportEnd
 
 PLAIN_S = 600.0
 """How long a pool is not asked for extensions that broke the connection behind our question, as some do."""
@@ -162,6 +163,14 @@ class Uplink(WithoutShares):
         return events
 
     # -- face ----------------------------------------------------------------------------------------------------
+
+    def transport(self, now: Now) -> Transport:
+        """The connection seals for itself."""
+        return PLAIN
+
+    def broken(self, end: TransportEnd, now: Now) -> list[Event]:
+        """It does not break."""
+        return []
 
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: shake hands."""
