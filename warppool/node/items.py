@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from warppool.events import BlockFound
+from warppool.loop import Report
 from warppool.mining.template import Template
 
 
@@ -78,6 +79,16 @@ class DropBlock:
 
 
 _PARENT = slice(4, 36)              # of a header
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport(Report):
+    """What the thread of a template source says of itself and its node."""
+
+    trouble: str                        # why the node gives no template now; empty while it does
+    is_misplaced: bool                  # it is on another network than the pool
+    templates: int                      # with something new to mine, since the start
+    height: int                         # of the blocks that are mined on its last template; 0 before the first
 
 
 class Verdict(Enum):

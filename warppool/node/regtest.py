@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import queue
 import time
 from collections import deque
@@ -30,20 +31,19 @@ from warppool.bitcoin.coinbase import (
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import NodeError
 from warppool.events import Now
-from warppool.loop import prompt
+from warppool.loop import Loop, prompt
 from warppool.mining.template import Template, Tip
-from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
+from warppool.node.items import DropBlock, NodeLost, NodeReport, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.kernel import ChainTip, Kernel
 from warppool.say import say
-from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
 FLUSH_EVERY = 1000              # blocks that a killed process has to replay at most; a flush takes some 40 ms
 TEMPLATE_EVERY_S = 0.2          # regtest finds blocks faster than miners can be told of them
 TURN_LIMIT_S = 60.0             # for the watchdog: to open a kernel with many blocks, or to flush it, takes long
-LONGEST_WAIT_S = 5.0            # so that `beat` shows a living thread
-_FIRST_PAUSE_S = 0.5            # before the kernel is opened again, doubled up to LONGEST_WAIT_S
+_FIRST_PAUSE_S = 0.5            # before the kernel is opened again, doubled up to ...
+_LONGEST_PAUSE_S = 5.0
 STOP_PATIENCE_S = 1.0           # for the backlog at a stop; the journal keeps the rest for the next start
 _TURN_S = 0.02                  # of blocks, then a look at inbox and clock
 _PREV_HASH = slice(4, 36)       # of a header
@@ -56,8 +56,10 @@ def _read_clocks() -> Now:
     return Now(time.monotonic(), time.time())
 
 
-class RegtestSource:
+class RegtestSource(Loop[SubmitBlock | DropBlock]):
     """Node number `node` on a chain of its own in `data_dir/regtest/`; MissingExtra if the kernel is not installed."""
+
+    limits = prompt(TURN_LIMIT_S)
 
     def __init__(
         self,
@@ -69,10 +71,7 @@ class RegtestSource:
         flush_every: int = FLUSH_EVERY,
         now: Callable[[], Now] = _read_clocks,
     ) -> None:
-        self.inbox: queue.Queue[Any] = queue.Queue()        # SubmitBlock, DropBlock (which it need not hear), STOP
-        self.name = f"node-{node}"
-        self.limits = prompt(TURN_LIMIT_S)
-        self.beat = now().monotonic                         # monotonic seconds; read by the watchdog
+        super().__init__(f"node-{node}", monotonic=lambda: now().monotonic)
         self.is_misplaced = False
         self.trouble = ""                                   # why there is no template now
         self._node = node
@@ -86,70 +85,72 @@ class RegtestSource:
         self._held: dict[bytes, SubmitBlock] = {}           # in the order they came; not on the kernel's disk yet
         self._since_flush = 0
         self._offered: bytes | None = None                  # the parent of the newest template
+        self._height = 0                                    # ... and that of its block
+        self._templates = 0
         self._offer_at = 0.0                                # monotonic: no template before
         self._pause_s = 0.0                                 # the last wait for a kernel; 0.0 while it works
+        self._open_at = 0.0                                 # monotonic: the kernel is not opened before
+        self._is_open = False
         self._is_restored = False                           # what the journal held is in the chain
-        self._is_stopping = False
-        self._stop_at = 0.0                                 # monotonic: the backlog is left alone
+        self._stop_at = math.inf                            # monotonic: the backlog is left alone
+        self._has_ended = False                             # the last flush is done
 
-    def stop(self) -> None:
-        """Any thread: end after what is in the inbox, or a second of it, with a last flush that is told."""
-        self.inbox.put(STOP)
-
-    def run(self) -> None:
-        """The thread: serve while the kernel works, else say so once and open it again, later each time."""
+    def turn(self, items: list[SubmitBlock | DropBlock]) -> float:
+        """Serve while the kernel works, else say so once and open it again, later each time."""
+        for item in items:
+            if isinstance(item, SubmitBlock):
+                self._backlog.add(item)
+        self._is_restored = self._is_restored or not self._backlog
+        if self.is_stopping and self._stop_at == math.inf:
+            self._stop_at = self._monotonic() + STOP_PATIENCE_S
         try:
-            while not self._is_stopping:
-                try:
-                    self._kernel.open()
-                    self._submit_again()
-                    self._serve()
-                except NodeError as exc:
-                    self._lose(str(exc))
-                except Exception:       # the chain is in the journal, so it can begin again
-                    log.exception("event=node.failed node=%s", self.name)
-                    self._lose("the embedded chain failed by a fault of ours; the traceback is in the log")
-        finally:
-            self._kernel.close()
+            return self._serve()
+        except NodeError as exc:
+            self._lose(str(exc))
+        except Exception:               # the chain is in the journal, so it can begin again
+            log.exception("event=node.failed node=%s", self.name)
+            self._lose("the embedded chain failed by a fault of ours; the traceback is in the log")
+        return self._open_at
 
-    def _serve(self) -> None:
-        while True:
-            self.beat = self._now().monotonic
-            self._hear(self._wait_s())
-            if self._is_stopping and (not self._backlog or self._now().monotonic >= self._stop_at):
-                break
-            self._submit_some()
-            if self._since_flush >= self._flush_every:
-                self._flush()
-            self._offer_if_due()
-        self._flush()
+    def is_done(self) -> bool:
+        """After STOP: what was in the inbox, or a second of it, is in the chain and flushed, and that is told."""
+        return self._has_ended or not self._is_open
 
-    def _wait_s(self) -> float:
-        if self._backlog or not self._is_restored:
-            return 0.0
-        if self._kernel.tip_hash() == self._offered:
-            return LONGEST_WAIT_S
-        return min(max(self._offer_at - self._now().monotonic, 0.0), LONGEST_WAIT_S)
+    def finish(self) -> None:
+        """Leave the chain to others."""
+        self._kernel.close()
 
-    def _hear(self, wait_s: float) -> None:
-        """Move what is in the inbox to the backlog, and wait up to `wait_s` if that is nothing."""
-        try:
-            item = self.inbox.get(timeout=wait_s) if wait_s > 0 else self.inbox.get_nowait()
-            while True:
-                if item is STOP:
-                    self._is_stopping, self._stop_at = True, self._now().monotonic + STOP_PATIENCE_S
-                elif isinstance(item, SubmitBlock):
-                    self._backlog.add(item)
-                item = self.inbox.get_nowait()
-        except queue.Empty:
-            self._is_restored = self._is_restored or not self._backlog
+    def report(self) -> NodeReport:
+        """Whether there is a chain, and how high it is."""
+        return NodeReport(*self.vitals(), trouble=self.trouble, is_misplaced=False, templates=self._templates,
+                          height=self._height)
+
+    def _serve(self) -> float:
+        """Some blocks, and a template if one is due; when to go on."""
+        if not self._is_open:
+            if self._monotonic() < self._open_at:
+                return self._open_at
+            self._kernel.open()
+            self._is_open = True
+            self._submit_again()
+        if self.is_stopping and (not self._backlog or self._monotonic() >= self._stop_at):
+            self._flush()
+            self._has_ended = True
+            return -math.inf
+        self._submit_some()
+        if self._since_flush >= self._flush_every:
+            self._flush()
+        self._offer_if_due()
+        if self._backlog or not self._is_restored or self.is_stopping:
+            return -math.inf
+        return math.inf if self._kernel.tip_hash() == self._offered else self._offer_at
 
     def _submit_some(self) -> None:
         """Submit for a while: what stands on the tip first, so that a flood of rivals delays no template."""
-        until = self._now().monotonic + _TURN_S
+        until = self._monotonic() + _TURN_S
         while self._backlog and self._since_flush < self._flush_every:
             self._submit(self._backlog.take(self._kernel.tip_hash()))
-            if self._now().monotonic >= until:
+            if self._monotonic() >= until:
                 break
 
     def _submit(self, block: SubmitBlock) -> None:
@@ -186,19 +187,21 @@ class RegtestSource:
             self._offered, self._offer_at = tip.block_hash, now.monotonic + TEMPLATE_EVERY_S
             template = make_template(next(self._template_ids), tip, int(now.unix), self.name)
             self._job_maker.put(TemplateReady(self._node, template))
+            self._height = tip.height + 1
+            self._templates += 1
             self._pause_s = 0.0
+            self.trouble = ""
 
     def _lose(self, reason: str) -> None:
-        """Say once that no templates come, and wait before the kernel is opened again; the next template ends it."""
+        """Say once that no templates come, and have the kernel opened again later; the next template ends it."""
         if not self._pause_s:
             self._job_maker.put(NodeLost(self._node, reason))
+        self.trouble = reason
         self._kernel.close()
+        self._is_open = False
         self._offered = None
-        self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, LONGEST_WAIT_S)
-        until = self._now().monotonic + self._pause_s
-        while not self._is_stopping and (left := until - self._now().monotonic) > 0:
-            self.beat = self._now().monotonic
-            self._hear(left)
+        self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._open_at = self._monotonic() + self._pause_s
 
 
 class Backlog:
