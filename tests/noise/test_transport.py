@@ -338,6 +338,7 @@ def test_garbage_is_refused_or_awaited_and_nothing_else(make: Callable[[], Trans
             assert list(transport.open(piece)) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=5), st.data())
 def test_a_mutated_stream_delivers_a_prefix_of_what_was_sent(texts: list[bytes], data: st.DataObject) -> None:

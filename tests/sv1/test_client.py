@@ -207,6 +207,7 @@ def test_a_job_before_the_subscription_and_a_configuration_that_is_none():
 ODD = st.sampled_from([None, True, 0, 1, -1, 1.5, "", "00", "zz", "00" * 32, [], ["00"], {}, [[]], [20, "x"]])
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(st.sampled_from(["mining.notify", "mining.set_difficulty", "mining.set_extranonce", "mining.set_version_mask",
                         "client.reconnect", "client.get_version", "mining.ping", ""]), ODD, st.lists(ODD, max_size=9))

@@ -316,6 +316,7 @@ def pair_for(is_ready):
     return pair
 
 
+@pytest.mark.slow
 @settings(max_examples=2500, deadline=None)
 @given(st.binary(max_size=300), st.booleans(), st.booleans())
 def test_random_bytes(data, is_ready, is_line):
@@ -323,6 +324,7 @@ def test_random_bytes(data, is_ready, is_line):
     check(pair, pair.server.receive(data + b"\n" * is_line, START))
 
 
+@pytest.mark.slow
 @settings(max_examples=4000, deadline=None)
 @given(st.lists(REQUESTS, min_size=1, max_size=3), st.booleans())
 def test_random_requests_are_answered_in_their_order(requests, is_ready):
@@ -339,6 +341,7 @@ def test_random_requests_are_answered_in_their_order(requests, is_ready):
 SUBMIT = b'{"id":4,"method":"mining.submit","params":["alice.rig1","1","0000000000000000","6553f164","00000000"]}\n'
 
 
+@pytest.mark.slow
 @settings(max_examples=2500, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(SUBMIT)), st.integers(0, 6), st.binary(max_size=6)), min_size=1,
                 max_size=4))

@@ -108,6 +108,7 @@ def test_dump_is_what_json_says(value):
     assert json.loads(dump(value)) == value
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ntrue0123.eE-+idmethodparams', max_size=80).map(str.encode))
 def test_garbage_is_refused_and_nothing_else(line):

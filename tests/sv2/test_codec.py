@@ -81,6 +81,7 @@ def test_garbage_is_malformed_or_a_message(cls, payload):
     assert_sound(cls, payload)
 
 
+@pytest.mark.slow
 @settings(max_examples=1_000, deadline=None)
 @given(ANY_CLASS, st.data())
 def test_a_mutated_sample_is_malformed_or_a_message(cls, data):

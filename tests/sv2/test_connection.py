@@ -311,6 +311,7 @@ def test_random_bytes_before_the_handshake(data):
     check_refusal(make_server().receive(data, START))
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=4))
 def test_random_records_after_the_handshake(records):
@@ -320,6 +321,7 @@ def test_random_records_after_the_handshake(records):
         check_refusal(pair.server.receive(len(record).to_bytes(2, "little") + record, START))
 
 
+@pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=120)), min_size=1, max_size=4), st.booleans())
 def test_random_messages_in_good_records(frames, is_set_up):
@@ -339,6 +341,7 @@ _GOOD = [
     lambda s: CloseChannel(1, "x"), lambda s: SetTarget(1, bytes(32))]
 
 
+@pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @given(st.lists(st.integers(0, len(_GOOD) - 1), min_size=1, max_size=4), st.integers(0, 10_000), st.integers(0, 255))
 def test_mutated_messages(choices, where, value):
@@ -354,6 +357,7 @@ def test_mutated_messages(choices, where, value):
     assert isinstance(neighbour.talk()[0], ChannelOpened)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=120)), min_size=1, max_size=4))
 def test_a_miner_survives_a_mad_pool(frames):

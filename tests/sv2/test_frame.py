@@ -164,6 +164,7 @@ def test_a_payload_that_no_header_can_announce_is_our_fault():
         encode_frame(1, bytes(MAX_U24 + 1))
 
 
+@pytest.mark.slow
 @settings(max_examples=1_000, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_garbage_is_refused_or_awaited_and_nothing_else(pieces):

@@ -9,6 +9,7 @@ import pytest
 from tests.translate.world import MASK, World
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["connection", "channels"])
 def test_pool_and_translator_agree_to_the_share(mode):
     world = World(mode)

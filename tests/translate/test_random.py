@@ -219,7 +219,7 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True,
                                   suppress_health_check=list(HealthCheck))
-TestLife = Life.TestCase
+TestLife = pytest.mark.slow(Life.TestCase)
 
 
 @pytest.mark.parametrize("mode", ["connection", "channels"])

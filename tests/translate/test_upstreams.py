@@ -487,6 +487,7 @@ def test_a_machine_that_leaves_at_any_moment_leaves_nothing(mode, moment):
     assert (world.failover._trials, world.failover._shared, upstream.alive, world.failover._waiting) == ({}, {}, 0, {})
 
 
+@pytest.mark.slow
 @MODES
 def test_a_hundred_flips_with_two_upstreams(mode):
     """Done when 3: times shortened by their keys; each share ends in exactly one counter, and nobody ends."""
