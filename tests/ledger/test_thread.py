@@ -15,6 +15,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.reader import Reader
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, UNHURRIED_S, LedgerThread
+from warppool.loop import Reconfigure
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.threads import STOP, spawn
 
@@ -128,6 +129,19 @@ def test_durability_none_answers_at_once_and_books_in_groups_all_the_same(path):
     both = [share(1).share_hash, share(2).share_hash]
     assert taken(answers) == [(Recorded(ids(share(1))), []), (Recorded(ids(share(2))), []), ("meanwhile", both)]
     assert ledger.commits == 1
+
+
+def test_another_durability_counts_for_the_shares_that_come_after_it(path):
+    class Listening(queue.Queue):
+        def put(self, item, *rest):
+            super().put((item, len(booked(path))), *rest)
+
+    answers = Listening()
+    arrivals = [(1.0, Shares((share(1),), answers)), (1.001, Reconfigure("none")),
+                (1.002, Shares((share(2),), answers)), (3.0, Reconfigure("commit")),
+                (3.001, Shares((share(3),), answers))]
+    simulate(opened(path), arrivals, 5.0)
+    assert taken(answers) == [(Recorded(ids(share(2))), 0), (Recorded(ids(share(1))), 2), (Recorded(ids(share(3))), 3)]
 
 
 def test_durability_none_answers_once_even_where_the_books_fail(path, answers, caplog):

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.mining.makers import make_factory, make_template, make_tip
-from warppool.loop import ask_all
+from warppool.loop import Reconfigure, ask_all
 from warppool.node.choice import FIRST_NODE_S, Rules
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
-from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker
+from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker, JobMakerSettings
 from warppool.threads import STOP
 
 UNIX = 1_700_000_000
@@ -218,3 +218,37 @@ def test_it_reports_what_is_mined():
     report, = ask_all([script.job_maker], 1.0)
     assert (report.name, report.jobs, report.height, report.node) == ("jobs", 1, 7, script.jobs[0][1].template.source)
     assert (report.answered_at, report.lagging, report.is_out_of_work) == (1000.0, (), False)
+
+
+# --- another configuration --------------------------------------------------------------------------------------------
+
+def settings(*nodes, tag=b"/warppool/", **rules):
+    return Reconfigure(JobMakerSettings(Rules(**rules), {number: f"node-{number}" for number in nodes}, tag))
+
+
+def test_another_tag_stands_in_the_next_job_which_comes_no_sooner():
+    script = Script()
+    script.run(script.ready(0, make_template()), 10.0, settings(0, tag=b"/other/"), 25.0)
+    assert [when for when, _ in script.jobs] == pytest.approx([1000.0, 1030.0])
+    assert [b"/other/" in job.coinbase_halves(12)[0] for _, job in script.jobs] == [False, True]
+
+
+def test_a_node_that_goes_is_replaced_at_once_and_the_submitter_hears_of_it():
+    script = Script(nodes=2)
+    first, second = make_template(make_tip(1)), make_template(make_tip(1), template_id=2, path=())
+    script.run(script.ready(0, first), script.ready(1, second), 5.0, settings(1), 1.0)
+    assert script.jobs[-1][1].template is second and script.best == [0, 1]
+    assert script.ends == []
+
+
+def test_a_node_that_comes_is_mined_when_it_has_the_better_tip():
+    script = Script()
+    better = make_template(make_tip(2, height=make_tip().height + 1))
+    script.run(script.ready(0, make_template()), settings(0, 5), 1.0, script.ready(5, better), 1.0)
+    assert script.jobs[-1][1].template is better and script.best == [0, 5]
+
+
+def test_a_shorter_patience_sends_nobody_away_by_itself():
+    script = Script()
+    script.run(script.ready(0, make_template()), 20.0, settings(0, work_max_age_s=5), 4.0, script.again(0), 4.0)
+    assert script.ends == []

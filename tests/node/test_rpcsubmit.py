@@ -13,7 +13,7 @@ import pytest
 
 from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha
-from warppool.loop import ask_all
+from warppool.loop import Reconfigure, ask_all
 from warppool.node import rpcsubmit
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock, Verdict
 from warppool.node.jsonrpc import Cookie, NodeAddress
@@ -217,6 +217,16 @@ def test_a_block_waits_for_an_ill_node(stub, run, block, caplog, mood):
     assert run.outcome() == (block.block_hash, Verdict.ACCEPTED, "")
     assert stub.chain[-1] == block.block_hash
     assert caplog.text.count("block.delayed") == 1
+
+
+def test_with_another_login_the_block_that_waited_for_it_goes_out(stub, run, block, tmp_path):
+    (tmp_path / "other").write_bytes(stub.login)
+    (tmp_path / ".cookie").write_bytes(b"__cookie__:wrong")
+    run.put(block)
+    stub.wait_until(lambda: stub.count("submitblock") >= 2)
+    assert run.outcomes.empty()
+    run.submitter.inbox.put(Reconfigure(Cookie(tmp_path / "other")))
+    assert run.outcome() == (block.block_hash, Verdict.ACCEPTED, "")
 
 
 def test_a_block_found_while_the_node_is_away_for_a_minute_arrives(stub, run, block, caplog):

@@ -136,6 +136,10 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         self._trouble: _Trouble | None = None
         self._retry_at = 0.0
 
+    def reconfigure(self, durability: str) -> None:
+        """Answer shares that come from now on after their commit, or at once."""
+        self._answers_at_once = durability == "none"
+
     def relieve(self) -> None:
         """Another thread: while a commit hangs, take what comes, and give up what has waited too long.
 

@@ -56,6 +56,15 @@ class JobMakerReport(Report):
     is_out_of_work: bool
 
 
+@dataclass(frozen=True, slots=True)
+class JobMakerSettings:
+    """What a reload may change: the rules, the nodes' names by their numbers in the order of the file, and the tag."""
+
+    rules: Rules
+    nodes: Mapping[int, str]
+    tag: bytes
+
+
 class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
     """Owns the job factory and the choice of node: the thread `jobs`.
 
@@ -95,6 +104,13 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
         for item in items or (None,):
             self.guard(self._hear, item)
         return min(self._monotonic() + TICK_S, self._due_at)
+
+    def reconfigure(self, settings: JobMakerSettings) -> None:
+        """Other nodes and rules count at once; the tag stands in the jobs that are made from now on."""
+        self._factory.set_tag(settings.tag)
+        now = self._now()
+        self._follow(self._choice.reconfigure(settings.nodes, settings.rules, now), now)
+        self._show()
 
     def report(self) -> JobMakerReport:
         """What is mined, and how fresh it is."""

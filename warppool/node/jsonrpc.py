@@ -120,6 +120,11 @@ class JsonRpc:
         self._ask(method, params, deadline)
         return self._answer(deadline)
 
+    def log_in_as(self, credentials: Credentials) -> None:
+        """Use other credentials from the next call on."""
+        if credentials != self._credentials:
+            self._credentials, self._login = credentials, None
+
     @property
     def endings(self) -> int:
         """How often the node ended the connection, as it does when it is restarted."""

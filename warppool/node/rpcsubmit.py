@@ -108,6 +108,11 @@ class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
         self._rpc.hang_up()
         self._look_rpc.hang_up()
 
+    def reconfigure(self, credentials: Credentials) -> None:
+        """Log in so from the next call on; the blocks that wait are not touched."""
+        self._rpc.log_in_as(credentials)
+        self._look_rpc.log_in_as(credentials)
+
     def report(self) -> SubmitReport:
         """What the node was handed."""
         return SubmitReport(*self.vitals(), handed=self._handed, blocks=len(self._blocks), height=self._view.height)
