@@ -17,7 +17,7 @@ from warppool.commands.demo import demo_config, demo_miners
 from warppool.commands.democert import self_signed
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import PoolGone, PoolUrl
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 
 
 def started(*arguments):
@@ -114,10 +114,10 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_a_hint(tmp_path):
 
 def test_it_mines_on_every_kind_of_pool_and_shows_what_happens(tmp_path):
     config = demo_config(tmp_path, KEY)
-    daemon = Daemon(config)
-    daemon.start()
+    daemon = Pool(config)
+    daemon.service.start()
     try:
-        assert daemon.is_ready.wait(10)
+        assert daemon.service.is_ready.wait(10)
         urls = {name: str(miner.url) for name, miner in demo_miners(config, daemon, KEY).items()}
         for name, first, extra in (
                 ("v2-standard", "channel 1 opened: difficulty", ("--channel", "standard")),
@@ -128,4 +128,4 @@ def test_it_mines_on_every_kind_of_pool_and_shows_what_happens(tmp_path):
             heard(process, first, "new tip: job")
             ended(process)
     finally:
-        daemon.stop()
+        daemon.service.stop()

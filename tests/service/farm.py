@@ -21,7 +21,7 @@ from warppool.ledger.reader import BookedShare
 from warppool.ledger.url import open_reader
 from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import public_key
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 from warppool.service.translator import Translator
 from warppool.sv1.client import Authorized, MiningClient, ReconnectAsked, ShareAnswered, Subscribed, Work, WorkReady
 
@@ -46,19 +46,19 @@ class LivePool:
         self.url = PoolUrl("127.0.0.1", closed_port(), public_key(secret))
         self.config = read_config(write_config(folder, secret=secret, node=node, difficulty=difficulty,
                                                stratum={"sv2_listen": [self.url.place], "workers": 1}), {})
-        self.daemon: Daemon | None = None
+        self.daemon: Pool | None = None
 
     def start(self) -> LivePool:
-        self.daemon = Daemon(self.config)
-        self.daemon.start()
-        assert self.daemon.is_ready.wait(PATIENCE_S)
+        self.daemon = Pool(self.config)
+        self.daemon.service.start()
+        assert self.daemon.service.is_ready.wait(PATIENCE_S)
         return self
 
     def stop(self) -> None:
         daemon, self.daemon = self.daemon, None
         if daemon is not None:
-            daemon.stop()
-            assert not daemon.has_failed.is_set()
+            daemon.service.stop()
+            assert not daemon.service.has_failed.is_set()
 
     def booked(self) -> list[BookedShare]:
         with open_reader(self.config.ledger.url, self.config.pool.data_dir) as reader:
@@ -66,8 +66,8 @@ class LivePool:
 
     @property
     def height(self) -> int:
-        assert self.daemon is not None and self.daemon.latest is not None
-        return self.daemon.latest.tip.height
+        assert self.daemon is not None and self.daemon.work.latest is not None
+        return self.daemon.work.latest.tip.height
 
 
 @contextmanager
@@ -103,17 +103,17 @@ def translating(folder: Path, *pools: LivePool, stratum: dict[str, object] | Non
                                                    for key, value in translator.items()}},
         "upstream": [{"url": str(pool.url), "user_identity": "farm.unnamed"} for pool in pools],
     }, folder=folder, environ={}, source="test"))
-    running.start()
+    running.service.start()
     try:
-        assert running.is_ready.wait(PATIENCE_S)
+        assert running.service.is_ready.wait(PATIENCE_S)
         yield running
-        assert running.hanging(time.monotonic()) == []
+        assert running.service.hanging(time.monotonic()) == []
     finally:
-        running.stop()
-    assert not running.has_failed.is_set()
+        running.service.stop()
+    assert not running.service.has_failed.is_set()
     assert running.counts().is_balanced
-    left = {thread for thread in running._threads.values() if thread.is_alive()}
-    assert left | {thread for thread in threading.enumerate() if thread.name == "lookup"} == set()
+    assert running.service.threads.alive() == []
+    assert [thread for thread in threading.enumerate() if thread.name == "lookup"] == []
 
 
 def booked_by(translator: Translator) -> list[BookedShare]:

@@ -20,7 +20,7 @@ from warppool.config.pool import read_config
 from warppool.ledger.reader import BookedShare
 from warppool.ledger.url import open_reader
 from warppool.service.connector import SV1, SV1_TLS
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 from warppool.sv1.connection import ServerConnection
 
 PATIENCE_S = 30.0
@@ -50,8 +50,8 @@ class LivePool:
     def __init__(self, config: Config, stub: StubNode) -> None:
         self.config = config
         self.stub = stub
-        self.daemon = Daemon(config)
-        self.ports = {listener.kind: listener.port for listener in self.daemon.listeners}
+        self.daemon = Pool(config)
+        self.ports = {listener.kind: listener.port for listener in self.daemon.ports.listeners}
 
     def tls(self) -> ssl.SSLContext:
         """Trusts the certificate that lies there now, and nothing else."""
@@ -61,7 +61,7 @@ class LivePool:
         return Machine(self.ports[way], worker, tls=self.tls() if way == SV1_TLS else None)
 
     def connections(self) -> int:
-        return sum(stats.connections for stats in self.daemon.stats(PATIENCE_S))
+        return sum(stats.connections for stats in self.daemon.ports.stats(PATIENCE_S))
 
     @staticmethod
     def held() -> int:
@@ -80,12 +80,12 @@ def live(folder: Path, stub: StubNode, **given: Any) -> Iterator[LivePool]:
     """Run one; when the test is through, no thread of it has failed or hangs."""
     pool = LivePool(v1_config(folder, stub, **given), stub)
     try:
-        pool.daemon.start()
-        assert pool.daemon.is_ready.wait(PATIENCE_S)
+        pool.daemon.service.start()
+        assert pool.daemon.service.is_ready.wait(PATIENCE_S)
         yield pool
-        assert not pool.daemon.has_failed.is_set() and pool.daemon.hanging(time.monotonic()) == []
+        assert not pool.daemon.service.has_failed.is_set() and pool.daemon.service.hanging(time.monotonic()) == []
     finally:
-        pool.daemon.stop()
+        pool.daemon.service.stop()
 
 
 def tells_of_transactions(stub: StubNode) -> None:

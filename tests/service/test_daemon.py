@@ -18,7 +18,7 @@ from warppool.ledger.url import open_reader
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import PoolGone, PoolUrl
 from warppool.noise.primitives import public_key
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 
 KEY = bytes(range(1, 33))
 
@@ -39,18 +39,18 @@ def config(tmp_path):
 @pytest.fixture
 def daemon(config):
     before = set(threading.enumerate())
-    daemon = Daemon(config)
-    daemon.start()
-    assert daemon.is_ready.wait(10)
+    daemon = Pool(config)
+    daemon.service.start()
+    assert daemon.service.is_ready.wait(10)
     yield daemon
-    daemon.stop()
-    assert not daemon.has_failed.is_set()
+    daemon.service.stop()
+    assert not daemon.service.has_failed.is_set()
     assert [thread for thread in threading.enumerate() if thread not in before] == []
 
 
 @pytest.fixture
 def url(daemon):
-    return PoolUrl("127.0.0.1", daemon.listeners[0].port, public_key(KEY))
+    return PoolUrl("127.0.0.1", daemon.ports.listeners[0].port, public_key(KEY))
 
 
 def mine_until(miner, is_enough):
@@ -95,14 +95,14 @@ def test_all_ways_to_mine_at_once(daemon, config):
 def test_no_thread_outlives_a_stopped_daemon_and_its_data_dir_is_free_again(config):
     before = set(threading.enumerate())
     for _ in range(2):
-        daemon = Daemon(config)
-        daemon.start()
-        assert daemon.is_ready.wait(10)
+        daemon = Pool(config)
+        daemon.service.start()
+        assert daemon.service.is_ready.wait(10)
         names = {thread.name for thread in threading.enumerate() if thread not in before}
         assert {"reactor", "worker-0", "worker-1", "ledger", "submitter", "jobs", "node-0"} <= names
-        idle = socket.create_connection(("127.0.0.1", daemon.listeners[0].port))
+        idle = socket.create_connection(("127.0.0.1", daemon.ports.listeners[0].port))
         began = time.monotonic()
-        daemon.stop()
+        daemon.service.stop()
         assert time.monotonic() - began < 5
         assert [thread for thread in threading.enumerate() if thread not in before] == []
         assert idle.recv(1) == b""
@@ -110,33 +110,33 @@ def test_no_thread_outlives_a_stopped_daemon_and_its_data_dir_is_free_again(conf
 
 
 def test_a_daemon_that_was_never_started_leaves_nothing_open(config):
-    daemon = Daemon(config)
+    daemon = Pool(config)
     with pytest.raises(NotNow, match="in use by another warppool"):
-        Daemon(config)
-    daemon._close_all()
-    Daemon(config)._close_all()
+        Pool(config)
+    daemon.service.close()
+    Pool(config).service.close()
 
 
 def test_a_taken_port_is_one_clear_line(config):
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = config.stratum.sv2_listen[0]._replace(port=other.getsockname()[1])
         with pytest.raises(NotNow, match=r"stratum\.sv2_listen"):
-            Daemon(replace(config, stratum=replace(config.stratum, sv2_listen=(taken,))))
-    Daemon(config)._close_all()                         # and nothing was left locked
+            Pool(replace(config, stratum=replace(config.stratum, sv2_listen=(taken,))))
+    Pool(config).service.close()                         # and nothing was left locked
 
 
 def test_a_bad_certificate_is_one_clear_line(config, tmp_path):
     tls = {"tls_listen": (config.stratum.sv2_listen[0],), "tls_cert": tmp_path / "cert", "tls_key": tmp_path / "key"}
     with pytest.raises(ConfigError, match=r"stratum\.tls_cert: .*cert does not exist"):
-        Daemon(replace(config, stratum=replace(config.stratum, **tls)))
-    Daemon(config)._close_all()                         # and nothing was left locked
+        Pool(replace(config, stratum=replace(config.stratum, **tls)))
+    Pool(config).service.close()                         # and nothing was left locked
 
 
 def test_broken_books_are_one_clear_line(config):
     config.pool.data_dir.mkdir(exist_ok=True)
     (config.pool.data_dir / "shares.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(LedgerError, match=r"shares\.db"):
-        Daemon(config)
+        Pool(config)
 
 
 def test_the_wrong_key_is_the_miners_error(daemon, url):
@@ -155,16 +155,16 @@ def test_a_pool_that_is_not_there_is_a_clear_error():
 def test_the_chain_comes_back_after_a_restart(config):
     heights = []
     for _ in range(2):
-        daemon = Daemon(config)
-        daemon.start()
-        assert daemon.is_ready.wait(10)
-        heights.append(daemon.latest.tip.height)
-        url = PoolUrl("127.0.0.1", daemon.listeners[0].port, public_key(KEY))
+        daemon = Pool(config)
+        daemon.service.start()
+        assert daemon.service.is_ready.wait(10)
+        heights.append(daemon.work.latest.tip.height)
+        url = PoolUrl("127.0.0.1", daemon.ports.listeners[0].port, public_key(KEY))
         miner = CpuMiner(url, "alice", "extended")
-        start = daemon.latest.tip.height
-        mine_until(miner, lambda daemon=daemon, start=start: daemon.latest.tip.height >= start + 3)
-        top = daemon.latest.tip.height
-        daemon.stop()
+        start = daemon.work.latest.tip.height
+        mine_until(miner, lambda daemon=daemon, start=start: daemon.work.latest.tip.height >= start + 3)
+        top = daemon.work.latest.tip.height
+        daemon.service.stop()
     assert heights[0] == 1 and heights[1] >= 4 and top >= heights[1] + 3
 
 
@@ -184,8 +184,8 @@ def test_junk_connections_do_not_disturb_an_honest_miner(daemon, url):
 
 
 def test_every_thread_that_serves_is_watched(daemon):
-    assert daemon.hanging(time.monotonic()) == []
-    assert {thread.name for thread in daemon.watchdog.threads} == {
+    assert daemon.service.hanging(time.monotonic()) == []
+    assert {thread.name for thread in daemon.service.threads.watchdog.threads} == {
         "reactor", "jobs", "submitter", "journal", "worker-0", "worker-1", "node-0", "ledger"}
 
 

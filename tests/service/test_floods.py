@@ -19,7 +19,7 @@ from tests.service.process import write_config
 from warppool.config.pool import read_config
 from warppool.net.loglimit import LINES
 from warppool.noise.primitives import public_key
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 
 SECRET = bytes(range(1, 33))
 PATIENCE_S = 60.0
@@ -39,11 +39,11 @@ def test_a_neighbour_mines_on_and_nothing_is_left(flood: str, tmp_path: Path, ca
         config = read_config(write_config(
             tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": str(stub.cookie)},
             stratum={"listen": ["127.0.0.1:0"]}, difficulty={"start": 1e-10, "min": 1e-10, "max": 1e-10}), {})
-        daemon = Daemon(config)
+        daemon = Pool(config)
         try:
-            daemon.start()
-            assert daemon.is_ready.wait(PATIENCE_S)
-            ports = {listener.kind: listener.port for listener in daemon.listeners}
+            daemon.service.start()
+            assert daemon.service.is_ready.wait(PATIENCE_S)
+            ports = {listener.kind: listener.port for listener in daemon.ports.listeners}
             neighbour = floods.Neighbour(ports["sv1"])
             before = held()
             crowd = Crowd(flood, Target(ports["sv1"], ports["sv2"], public_key(SECRET)), STRANGERS)
@@ -65,9 +65,9 @@ def test_a_neighbour_mines_on_and_nothing_is_left(flood: str, tmp_path: Path, ca
                 assert time.monotonic() < deadline, left
                 time.sleep(0.05)
             neighbour.close()
-            assert not daemon.has_failed.is_set() and daemon.hanging(time.monotonic()) == []
+            assert not daemon.service.has_failed.is_set() and daemon.service.hanging(time.monotonic()) == []
         finally:
-            daemon.stop()
+            daemon.service.stop()
     events = [record.getMessage().split()[0] for record in caplog.records]
     assert max(events.count(event) for event in set(events)) <= 2 * LINES
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -30,7 +30,7 @@ from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import Buffer, new_buffer, public_key
 from warppool.noise.transport import InitiatorTransport
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 from warppool.sv2.client import MiningClientSession
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.frame import encode_frame
@@ -266,8 +266,8 @@ class Honest:
         self.load.close()
 
 
-def connections(daemon: Daemon) -> int:
-    return sum(stats.connections for stats in daemon.stats(PATIENCE_S))
+def connections(daemon: Pool) -> int:
+    return sum(stats.connections for stats in daemon.ports.stats(PATIENCE_S))
 
 
 def held() -> int:
@@ -287,11 +287,11 @@ def test_miners_do_not_notice_a_thousand_hostile_connections(
     monkeypatch.setattr("warppool.net.loglimit.LINES", 10_000)     # what closed each of them is asked below
     caplog.set_level(logging.INFO, logger="warppool")
     with ExitStack() as stack:
-        daemon = Daemon(config)
-        stack.callback(daemon.stop)
-        daemon.start()
-        assert daemon.is_ready.wait(PATIENCE_S)
-        port = daemon.listeners[0].port
+        daemon = Pool(config)
+        stack.callback(daemon.service.stop)
+        daemon.service.start()
+        assert daemon.service.is_ready.wait(PATIENCE_S)
+        port = daemon.ports.listeners[0].port
         honest = Honest(port)
         stack.callback(honest.stop)
         honest.mine_on()
@@ -313,9 +313,9 @@ def test_miners_do_not_notice_a_thousand_hostile_connections(
         assert set(honest.load.codes()) <= {"invalid-share"}
 
         stub.grow()                                         # and a new tip still reaches them
-        until(lambda: daemon.latest is not None and daemon.latest.tip.height == 2)
+        until(lambda: daemon.work.latest is not None and daemon.work.latest.tip.height == 2)
         honest.mine_on()
-        assert not daemon.has_failed.is_set() and daemon.hanging(time.monotonic()) == []
+        assert not daemon.service.has_failed.is_set() and daemon.service.hanging(time.monotonic()) == []
         honest.stop()
         assert honest.failures == []
         until(lambda: connections(daemon) == 0)

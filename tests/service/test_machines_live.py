@@ -51,7 +51,7 @@ class BySocket:
             self._pool.stub.grow()
         else:
             add_transaction(self._pool.stub, make_transaction(next(self._transactions)))
-            self._pool.daemon.ask_nodes()
+            self._pool.daemon.service.parts.ask_nodes()
 
     def reconnect(self) -> None:
         self.close()

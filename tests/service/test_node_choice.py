@@ -23,7 +23,7 @@ from tests.service.test_node_trouble import SECRET, config_for
 from warppool.mining.reserve import LARGEST_PLAN
 from warppool.noise.primitives import public_key
 from warppool.service.nodes import plan_of
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 from warppool.service.summary import Summary
 
 
@@ -34,20 +34,20 @@ def nodes(tmp_path: Path) -> Iterator[list[StubNode]]:
 
 
 @contextmanager
-def running(folder: Path, *nodes: StubNode, is_awaited: bool = True, **pool: Any) -> Iterator[Daemon]:
+def running(folder: Path, *nodes: StubNode, is_awaited: bool = True, **pool: Any) -> Iterator[Pool]:
     config = config_for(folder, *nodes)
-    daemon = Daemon(replace(config, pool=replace(config.pool, **pool)))
-    daemon.start()
+    daemon = Pool(replace(config, pool=replace(config.pool, **pool)))
+    daemon.service.start()
     try:
-        assert not is_awaited or daemon.is_ready.wait(PATIENCE_S)
+        assert not is_awaited or daemon.service.is_ready.wait(PATIENCE_S)
         yield daemon
     finally:
-        daemon.stop()
-    assert not daemon.has_failed.is_set()
+        daemon.service.stop()
+    assert not daemon.service.has_failed.is_set()
 
 
-def miner_of(daemon: Daemon) -> HandMiner:
-    return HandMiner(daemon.listeners[0].port, public_key(SECRET))
+def miner_of(daemon: Pool) -> HandMiner:
+    return HandMiner(daemon.ports.listeners[0].port, public_key(SECRET))
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, str]]:
@@ -55,8 +55,8 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, str]]:
     return [fields for fields in found if fields.get("event") == name]
 
 
-def tip_of(daemon: Daemon) -> bytes | None:
-    return None if daemon.latest is None else daemon.latest.tip.prev_hash
+def tip_of(daemon: Pool) -> bytes | None:
+    return None if daemon.work.latest is None else daemon.work.latest.tip.prev_hash
 
 
 def grow_together(*nodes: StubNode, count: int = 1) -> bytes:
@@ -74,15 +74,15 @@ def test_the_pool_follows_the_node_that_moves_on_and_not_the_one_without_peers(t
     first, second = nodes[:2]
     grow_together(first, second, count=5)
     with running(tmp_path, first, second, behind_s=1) as daemon, miner_of(daemon) as miner:
-        assert daemon.latest is not None and daemon.latest.template.source == "node-0"
+        assert daemon.work.latest is not None and daemon.work.latest.template.source == "node-0"
         for _ in range(3):                              # the first is cut off, and answers as ever
             tip = second.grow()
             miner.until(lambda: miner.work.prev_hash == tip)    # noqa: B023 - called at once
         miner.share()
-        assert daemon.latest.template.source == "node-1"
+        assert daemon.work.latest.template.source == "node-1"
         miner.until(lambda: bool(events(caplog, "node.lagging")))
         assert {fields["node"] for fields in events(caplog, "node.lagging")} == {"node-0"}
-        miner.until(lambda: daemon.status().endswith("; behind: node-0"))
+        miner.until(lambda: daemon.service.status.line().endswith("; behind: node-0"))
 
         second.stop()                                   # "from height 31 to 20"
         miner.until(lambda: any(fields["node"] == "node-1" for fields in events(caplog, "node.lost")))
@@ -102,7 +102,7 @@ def test_a_reorganisation_of_the_only_node_is_obeyed_at_once(tmp_path, nodes):
     grow_together(node, count=9)
     with running(tmp_path, node) as daemon, miner_of(daemon) as miner:
         node.reorganise(dsha(b"another"), drop=6)
-        daemon.ask_nodes()
+        daemon.service.parts.ask_nodes()
         miner.until(lambda: miner.work.prev_hash == dsha(b"another"))
         miner.share()
         tip = node.grow()
@@ -133,14 +133,14 @@ def test_two_nodes_of_three_win_against_a_clock_that_lies(tmp_path, nodes, caplo
     grow_together(*nodes, count=3)
     nodes[0].clock_offset_s = 86_400
     with running(tmp_path, *nodes) as daemon:
-        await_true(lambda: daemon.latest is not None and daemon.latest.template.source != "node-0")
+        await_true(lambda: daemon.work.latest is not None and daemon.work.latest.template.source != "node-0")
         await_true(lambda: bool(events(caplog, "node.refused")))
         nodes[0].grow()
         nodes[0].grow()
         tip = grow_together(nodes[1], nodes[2])
         await_true(lambda: tip_of(daemon) == tip)
-        assert daemon.latest is not None
-        assert abs(daemon.latest.ntime - time.time()) < 600
+        assert daemon.work.latest is not None
+        assert abs(daemon.work.latest.ntime - time.time()) < 600
     assert {fields["node"] for fields in events(caplog, "clock.off")} == {"node-0"}
     assert {fields["node"] for fields in events(caplog, "node.refused")} == {"node-0"}
 
@@ -149,8 +149,8 @@ def test_the_time_of_the_only_node_is_used_whatever_our_own_clock_says(tmp_path,
     caplog.set_level(logging.INFO)
     nodes[0].clock_offset_s = -90_000                   # our own clock is a day ahead
     with running(tmp_path, nodes[0]) as daemon, miner_of(daemon) as miner:
-        assert daemon.latest is not None
-        assert abs(daemon.latest.ntime - (time.time() - 90_000)) < 600
+        assert daemon.work.latest is not None
+        assert abs(daemon.work.latest.ntime - (time.time() - 90_000)) < 600
         block = miner.share(is_block=True)
         miner.until(lambda: nodes[0].chain[1:] == [block])
     assert [fields["event"] for fields in events(caplog, "clock.off")]
@@ -178,16 +178,16 @@ def test_machines_are_sent_away_when_no_node_answers_and_served_when_one_does(tm
     caplog.set_level(logging.INFO)
     node = nodes[0]
     with running(tmp_path, node, work_max_age_s=3) as daemon:
-        port = daemon.listeners[0].port
+        port = daemon.ports.listeners[0].port
         with miner_of(daemon) as miner:
             miner.share()
             end(node)
             with pytest.raises((ConnectionError, AssertionError)):
                 mine_on(miner)
-        await_true(lambda: daemon.stats()[0].connections == 0)
+        await_true(lambda: daemon.ports.stats()[0].connections == 0)
         assert is_turned_away(port) and is_turned_away(port)
-        assert daemon.status().startswith("no work, since no node answers")
-        assert daemon.listeners[0].sock.fileno() >= 0   # the port stays bound
+        assert daemon.service.status.line().startswith("no work, since no node answers")
+        assert daemon.ports.listeners[0].sock.fileno() >= 0   # the port stays bound
         node.mood = Mood.WELL
         if node._listener is None:
             node.start()
@@ -227,12 +227,12 @@ def test_before_the_first_template_too(tmp_path, nodes, caplog):
     node = nodes[0]
     node.stop()
     with running(tmp_path, node, is_awaited=False, work_max_age_s=1) as daemon:
-        port = daemon.listeners[0].port
+        port = daemon.ports.listeners[0].port
         await_true(lambda: bool(events(caplog, "work.missing")))
         await_true(lambda: is_turned_away(port))
-        assert not daemon.is_ready.is_set()
+        assert not daemon.service.is_ready.is_set()
         node.start()
-        assert daemon.is_ready.wait(PATIENCE_S)
+        assert daemon.service.is_ready.wait(PATIENCE_S)
         await_true(lambda: not is_open_refused(port))
         with miner_of(daemon) as miner:
             miner.share()
@@ -246,14 +246,14 @@ def test_the_ages_and_the_machines_of_the_summary(tmp_path, nodes, caplog):
     node.stop()
     with running(tmp_path, node, is_awaited=False) as daemon:
         summary = Summary(time.monotonic())
-        daemon.say_summary(summary, time.monotonic())
+        daemon.service.status.say_summary(summary, time.monotonic())
         node.start()
-        assert daemon.is_ready.wait(PATIENCE_S)
-        await_true(lambda: daemon._job_maker.answered_at is not None)
-        idle = socket.create_connection(("127.0.0.1", daemon.listeners[0].port))
+        assert daemon.service.is_ready.wait(PATIENCE_S)
+        await_true(lambda: daemon.job_maker.answered_at is not None)
+        idle = socket.create_connection(("127.0.0.1", daemon.ports.listeners[0].port))
         with idle, miner_of(daemon) as miner:
             miner.share()
-            daemon.say_summary(summary, time.monotonic() + 40)
+            daemon.service.status.say_summary(summary, time.monotonic() + 40)
     before, after = events(caplog, "pool.summary")
     assert (before["template_age"], before["work_age"], before["miners"]) == ("none", "none", "0")
     assert 40 <= int(after["template_age"]) < 70 and 40 <= int(after["work_age"]) < 70
@@ -290,25 +290,25 @@ def test_the_translator_ignores_it(tmp_path):
 def test_a_v1_machine_is_turned_away_too(tmp_path, nodes):
     node = nodes[0]
     config = v1_config(tmp_path, node)
-    daemon = Daemon(replace(config, pool=replace(config.pool, work_max_age_s=2)))
-    daemon.start()
+    daemon = Pool(replace(config, pool=replace(config.pool, work_max_age_s=2)))
+    daemon.service.start()
     try:
-        assert daemon.is_ready.wait(PATIENCE_S)
-        machine = Machine(daemon.listeners[0].port, "alice.rig1")
+        assert daemon.service.is_ready.wait(PATIENCE_S)
+        machine = Machine(daemon.ports.listeners[0].port, "alice.rig1")
         node.stop()
-        await_true(lambda: sum(stats.connections for stats in daemon.stats(PATIENCE_S)) == 0)
-        assert is_turned_away(daemon.listeners[0].port)
+        await_true(lambda: sum(stats.connections for stats in daemon.ports.stats(PATIENCE_S)) == 0)
+        assert is_turned_away(daemon.ports.listeners[0].port)
         machine.close()
     finally:
-        daemon.stop()
+        daemon.service.stop()
 
 
 # --- how the parts are joined -----------------------------------------------------------------------------------------
 
 def test_every_thread_that_works_is_watched_and_those_that_wait_for_disk_or_node_are_given_time(tmp_path, nodes):
     with running(tmp_path, *nodes[:2]) as daemon:
-        limits = {thread.name: thread.limits for thread in daemon.watchdog.threads}
-        threads = set(daemon._threads)
+        limits = {thread.name: thread.limits for thread in daemon.service.threads.watchdog.threads}
+        threads = set(daemon.service.threads._threads)
     assert {name for name, (_, hangs_s) in limits.items() if hangs_s >= 300} == {
         "ledger", "journal", "submit-0", "submit-1"}
     assert all(slow_s <= 60 for slow_s, _ in limits.values())
@@ -319,12 +319,12 @@ def test_the_submitter_hears_which_node_has_the_best_tip(tmp_path, nodes):
     first, second = nodes[:2]
     grow_together(first, second)
     with running(tmp_path, first, second) as daemon, miner_of(daemon) as miner:
-        miner.until(lambda: daemon._submitter._best_node == 0)
+        miner.until(lambda: daemon.submitter._best_node == 0)
         second.grow()
-        miner.until(lambda: daemon._submitter._best_node == 1)
+        miner.until(lambda: daemon.submitter._best_node == 1)
 
 
 def test_templates_are_measured_by_the_coinbase_that_the_pool_really_makes(tmp_path, nodes):
     with running(tmp_path, nodes[0]) as daemon:
-        (source,) = daemon._nodes.sources
+        (source,) = daemon.nodes.sources
         assert source._plan == plan_of(daemon.config.pool) != LARGEST_PLAN

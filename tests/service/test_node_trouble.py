@@ -38,7 +38,7 @@ from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.noise.primitives import public_key
 from warppool.service import pool as wiring
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 from warppool.threads import STOP
 
 SECRET = bytes(range(1, 33))
@@ -119,23 +119,23 @@ def config_for(folder: Path, *stubs: StubNode) -> Config:
 
 
 @contextmanager
-def running(folder: Path, *stubs: StubNode) -> Iterator[Daemon]:
+def running(folder: Path, *stubs: StubNode) -> Iterator[Pool]:
     """A daemon that is ready; afterwards no thread of it is left, whatever its nodes do."""
     before = set(threading.enumerate())
-    daemon = Daemon(config_for(folder, *stubs))
-    daemon.start()
+    daemon = Pool(config_for(folder, *stubs))
+    daemon.service.start()
     try:
-        assert daemon.is_ready.wait(PATIENCE_S)
+        assert daemon.service.is_ready.wait(PATIENCE_S)
         yield daemon
     finally:
-        daemon.stop()
-    assert not daemon.has_failed.is_set()
+        daemon.service.stop()
+    assert not daemon.service.has_failed.is_set()
     ours = [thread.name for thread in threading.enumerate() if thread not in before]
     assert [name for name in ours if not name.startswith("stub-")] == []
 
 
-def miner_of(daemon: Daemon, kind: str = "standard") -> HandMiner:
-    return HandMiner(daemon.listeners[0].port, public_key(SECRET), kind=kind)
+def miner_of(daemon: Pool, kind: str = "standard") -> HandMiner:
+    return HandMiner(daemon.ports.listeners[0].port, public_key(SECRET), kind=kind)
 
 
 # --- one node in every mood -------------------------------------------------------------------------------------------

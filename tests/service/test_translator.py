@@ -51,7 +51,7 @@ class Machine(foreign_v1.Machine):
 
 
 def port_of(translator: Translator, kind: str = "sv1") -> int:
-    return next(listener.port for listener in translator.listeners if listener.kind == kind)
+    return next(listener.port for listener in translator.ports.listeners if listener.kind == kind)
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_two_hundred_machines_and_the_books_agree_to_the_share(tmp_path, mode):
             assert counts.rejected == (("duplicate-share", 200 * 2),)
             assert (counts.pending, counts.unconfirmed, counts.late) == (0, 0, 0)
             assert fleet.sent == counts.received and fleet.answers == {0: counts.accepted, 22: 400}
-            upstreams = sum(worker.upstreams for worker in translator.stats())
+            upstreams = sum(worker.upstreams for worker in translator.ports.stats())
             assert upstreams == (200 if mode == "connection" else 2)
         assert Counter(share.worker for share in pool.booked()) == dict.fromkeys(names, 16)
         until(lambda: len(booked_by(translator)) == counts.accepted)
@@ -208,7 +208,7 @@ def test_the_summary_says_where_every_share_is(tmp_path, caplog):
             fleet.give(8)
             fleet.drive(fleet.are_answered)
             with caplog.at_level(logging.INFO, logger="warppool"):
-                translator.say_summary(summary, time.monotonic())
+                translator.service.status.say_summary(summary, time.monotonic())
     said = [record.getMessage() for record in caplog.records]
     (line,) = [dict(pair.split("=") for pair in line.split()) for line in said if "translator.summary" in line]
     assert float(line.pop("hashrate_1m")) > 0 and float(line.pop("best")) > 0
@@ -220,12 +220,12 @@ def test_the_summary_says_where_every_share_is(tmp_path, caplog):
 
 def test_a_share_that_is_in_no_counter_is_there_for_all_to_see(tmp_path, caplog):
     with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
-        translator._connectors[1].counters.received += 1
+        translator.connectors[1].counters.received += 1
         with caplog.at_level(logging.INFO, logger="warppool"):
-            translator.say_summary(Summary(0.0), 1.0)
+            translator.service.status.say_summary(Summary(0.0), 1.0)
         assert caplog.records[-1].getMessage().endswith(" balanced=no")
         assert caplog.records[-1].levelno == logging.ERROR
-        translator._connectors[1].counters.received -= 1
+        translator.connectors[1].counters.received -= 1
 
 
 # --- start and stop ---------------------------------------------------------------------------------------------------
@@ -235,9 +235,9 @@ def test_without_an_upstream_it_is_ready_all_the_same_and_serves_as_soon_as_ther
     with stub_pools(tmp_path) as (pool,):
         pool.stop()
         with translating(tmp_path, pool, backoff_max_s=0.05) as translator:
-            assert translator.ready_fields() == {"upstream": "none"}
+            assert translator.service.status.ready_fields() == {"upstream": "none"}
             with Fleet(port_of(translator), ["farm.1"]) as fleet:
-                until(lambda: sum(worker.connections for worker in translator.stats()) == 1)
+                until(lambda: sum(worker.connections for worker in translator.ports.stats()) == 1)
                 pool.start()
                 fleet.drive(fleet.are_working)
 
@@ -246,8 +246,8 @@ def test_the_first_upstream_that_answers_is_named(tmp_path):
     with stub_pools(tmp_path, 2) as pools:
         pools[0].stop()
         with translating(tmp_path, *pools) as translator:
-            assert translator.ready_fields() == {"upstream": pools[1].url.place}
-            assert pools[1].url.place in translator.status()
+            assert translator.service.status.ready_fields() == {"upstream": pools[1].url.place}
+            assert pools[1].url.place in translator.service.status.line()
 
 
 def test_shares_in_flight_are_answered_before_it_ends(tmp_path):
@@ -292,7 +292,7 @@ def test_threads_have_names_and_are_watched(tmp_path):
     with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
         names = {thread.name for thread in threading.enumerate()} - before
         assert {"resolver", "worker-1"} <= names
-        assert {thread.name for thread in translator.watchdog.threads} == {
+        assert {thread.name for thread in translator.service.threads.watchdog.threads} == {
             "reactor", "resolver", "worker-0", "worker-1", "ledger"}
 
 

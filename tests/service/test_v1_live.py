@@ -170,7 +170,7 @@ def test_a_worker_that_is_slow_is_not_waited_for(tmp_path):
             assert before.submit(before.find()) == [None]
         until(lambda: it.connections() == 0)
         home = int(before.session[:2], 16)
-        worker, freed = it.daemon._workers[home], threading.Event()
+        worker, freed = it.daemon.ports.workers[home], threading.Event()
         worker._hear = lambda message, now: freed.wait(PATIENCE_S) and []           # it hangs in the claim
         with it.machine() as after:
             started = time.monotonic()
@@ -189,12 +189,12 @@ def test_a_stop_in_the_midst_of_a_claim_is_a_stop(tmp_path):
         until(lambda: it.connections() == 0)
         home = int(before.session[:2], 16)
         freed = threading.Event()
-        it.daemon._workers[home]._hear = lambda message, now: freed.wait(PATIENCE_S) and []
+        it.daemon.ports.workers[home]._hear = lambda message, now: freed.wait(PATIENCE_S) and []
         with it.machine() as after:
             after.send(request(1, "mining.subscribe", "elsewhere/1", before.session))
             threading.Timer(0.2, freed.set).start()
-            it.daemon.stop()
-            assert not it.daemon.has_failed.is_set()
+            it.daemon.service.stop()
+            assert not it.daemon.service.has_failed.is_set()
 
 
 def test_a_new_tip_is_clean_and_fresh_work_is_not(tmp_path):
@@ -203,7 +203,7 @@ def test_a_new_tip_is_clean_and_fresh_work_is_not(tmp_path):
         with live(tmp_path, stub, **SHARES) as it, ExitStack() as stack:
             machines = [stack.enter_context(it.machine(way)).begin() for way in WAYS]
             add_transaction(stub, make_transaction(1))
-            it.daemon.ask_nodes()
+            it.daemon.service.parts.ask_nodes()
             for machine in machines:
                 machine.until(lambda machine=machine: len(machine.jobs) == 2)
                 first, fresh = machine.jobs
@@ -270,7 +270,7 @@ def test_a_renewed_certificate_is_for_those_who_come_and_drops_nobody(tmp_path):
         old.begin()
         trusts_the_old = it.tls()
         self_signed().write(tmp_path)
-        it.daemon.reload()
+        it.daemon.service.reload()
         with it.machine(SV1_TLS) as new:
             assert new.begin().submit(new.find()) == [None]
         with pytest.raises(ssl.SSLCertVerificationError):

@@ -88,18 +88,16 @@ class Manager(Notifier):
 class Hung:
     """A service whose threads stand still; the watch ends after some looks."""
 
-    status = ready_fields = ports = None
-
     def __init__(self, *threads: Watched) -> None:
         self.watchdog = watching(*threads)
-        self.has_failed = self.is_ready = self
+        self.has_failed = self.is_ready = self.status = self
         self.looks = self.relieved = 0
 
     def is_set(self) -> bool:
         self.looks += 1
         return self.looks > 20
 
-    def relieve(self) -> None:
+    def watch(self, now: float) -> None:
         self.relieved += 1
 
     def mistake(self) -> str:

@@ -34,7 +34,8 @@ from warppool.miner.link import EXTENDED, STANDARD, PoolUrl, tls_context
 from warppool.noise.primitives import public_key
 from warppool.service.connector import SV1, SV1_TLS, SV2
 from warppool.service.log import set_up
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
+from warppool.service.ports import Ports
 from warppool.service.run import StopWish, catch_signals
 from warppool.service.service import Service
 from warppool.service.summary import human_rate
@@ -123,19 +124,19 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop
     translator = None
     display = Display(sys.stdout, sys.stdout.isatty() and not args.plain)
     with ExitStack() as running:
-        daemon = Daemon(config)
-        running.callback(daemon.stop)
-        _start(daemon)
+        pool = Pool(config)
+        running.callback(pool.service.stop)
+        _start(pool.service)
         display.line("warppool demo: a pool on an embedded regtest chain"
                      f"{', and a translator before it' if args.translator else ''}")
         if args.translator:
-            translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(daemon, key)))
-            running.callback(translator.stop)
-            _start(translator)
-        miners = demo_miners(config, daemon, key) if translator is None else v1_miners(config, translator)
+            translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(pool, key)))
+            running.callback(translator.service.stop)
+            _start(translator.service)
+        miners = demo_miners(config, pool, key) if translator is None else v1_miners(config, translator.ports)
         for url in dict.fromkeys(str(miner.url) for miner in miners.values()):
             display.line(f"listening: {url}")
-        services: list[Service] = [daemon] if translator is None else [daemon, translator]
+        services = [each.service for each in (pool, translator) if each is not None]
         with _mining(miners) as failures:
             _wait_for_blocks(services, miners, failures, watch, args.blocks, wanted_stop, display)
         _settle(watch)
@@ -159,32 +160,32 @@ def _start(service: Service) -> None:
     service.is_ready.wait(DEADLINE_S)
 
 
-def demo_miners(config: Config, daemon: Daemon, key: bytes) -> dict[str, CpuMiner]:
+def demo_miners(config: Config, pool: Pool, key: bytes) -> dict[str, CpuMiner]:
     """One miner for each way to mine, by its name on the screen."""
-    v2 = _v2_url(daemon, key)
+    v2 = _v2_url(pool, key)
     return {
         "v2-standard": CpuMiner(v2, "demo.v2-standard", STANDARD),
         "v2-extended": CpuMiner(v2, "demo.v2-extended", EXTENDED),
-        **v1_miners(config, daemon),
+        **v1_miners(config, pool.ports),
     }
 
 
-def v1_miners(config: Config, service: Service) -> dict[str, CpuMiner]:
+def v1_miners(config: Config, ports: Ports) -> dict[str, CpuMiner]:
     """One V1 miner for each of a pool's or a translator's V1 ports, which have the pool's certificate."""
-    ports = _ports(service)
-    v1, tls = PoolUrl("127.0.0.1", ports[SV1], b""), PoolUrl("127.0.0.1", ports[SV1_TLS], b"", is_tls=True)
+    by_kind = _ports(ports)
+    v1, tls = PoolUrl("127.0.0.1", by_kind[SV1], b""), PoolUrl("127.0.0.1", by_kind[SV1_TLS], b"", is_tls=True)
     return {
         "v1": CpuMiner(v1, "demo.v1"),
         "v1-tls": CpuMiner(tls, "demo.v1-tls", context=tls_context(config.stratum.tls_cert)),
     }
 
 
-def _v2_url(daemon: Daemon, key: bytes) -> PoolUrl:
-    return PoolUrl("127.0.0.1", _ports(daemon)[SV2], public_key(key))
+def _v2_url(pool: Pool, key: bytes) -> PoolUrl:
+    return PoolUrl("127.0.0.1", _ports(pool.ports)[SV2], public_key(key))
 
 
-def _ports(service: Service) -> dict[str, int]:
-    return {listener.kind: listener.port for listener in service.listeners}
+def _ports(ports: Ports) -> dict[str, int]:
+    return {listener.kind: listener.port for listener in ports.listeners}
 
 
 @contextmanager

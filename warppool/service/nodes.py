@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from warppool.config.changes import identity_of
@@ -24,9 +24,13 @@ from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.submitter import NodeInbox
 from warppool.say import say
-from warppool.service.service import Runs
+from warppool.service.threads import Runs, Threads
+from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
+
+NODES_S = 2.0
+"""How long a stop waits for the nodes: an embedded chain takes what it was handed for 1 s, and then flushes."""
 
 
 class Node(NamedTuple):
@@ -92,13 +96,47 @@ class Nodes:
         """What hands blocks to real nodes."""
         return [node.submitter for node in self.by_number.values() if node.submitter is not None]
 
-    def start(self, start: Callable[[Runs], None]) -> None:
-        """Start every thread by `start`, those that take blocks first."""
+    def start(self, threads: Threads) -> None:
+        """Start every thread, those that take blocks first."""
         for number, node in self.by_number.items():
             say(log, logging.INFO, "node.configured", node=node.source.name, url=identity_of(node.table),
                 number=number)
-        for thread in (*self.submitters, *self.sources):
-            start(thread)
+        threads.start(*self.submitters, *self.sources)
+
+    def ask_now(self) -> None:
+        """Ask every node for a template at once, as when somebody knows of a new tip."""
+        for source in self.sources:
+            if isinstance(source, RpcSource):
+                source.ask_now()
+
+    def mistake(self) -> str:
+        """What is wrong where every node has been on another network since the start; "" for nothing."""
+        if not all(source.is_misplaced for source in self.sources):
+            return ""
+        return "; ".join(f"{source.name}: {source.trouble}" for source in self.sources)
+
+    def troubles(self) -> list[str]:
+        """Why each node that has given no template has given none."""
+        return [f"{source.name}: {source.trouble}" for source in self.sources if source.trouble]
+
+    def stop_templates(self) -> None:
+        """No more templates. An embedded chain still takes blocks."""
+        for source in self.sources:
+            if isinstance(source, RpcSource):
+                source.stop()
+
+    def stop_blocks(self, threads: Threads) -> None:
+        """Hand in what was said so far, and end; what no node took is in the journal and comes at the next start."""
+        for submitter in self.submitters:
+            submitter.inbox.put(STOP)
+        for source in self.sources:
+            if isinstance(source, RegtestSource):
+                source.stop()
+        names = [submitter.name for submitter in self.submitters]
+        threads.join(names)
+        for submitter in self.submitters:
+            submitter.stop()
+        threads.join([*names, *(source.name for source in self.sources)], NODES_S)
 
     def close(self) -> None:
         """Free what a node that was never started holds."""

@@ -1,4 +1,8 @@
-"""The pool: every object of it beside what it shares with the translator (`service.py`), handed its neighbours."""
+"""The pool: its parts are made here, and each is handed its neighbours.
+
+Nodes give templates, the job maker makes jobs of them, the workers give these to the miners, and what comes back goes
+to the books and, where it is a block, to the submitter.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,15 @@ import os
 import queue
 import sqlite3
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
 from typing import Any
 
 from warppool import __version__
-from warppool.config.options import Config, PoolConfig
+from warppool.config.options import Config
 from warppool.events import BlockFound, ShareAccepted
-from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.ledger.items import Shares
 from warppool.ledger.url import open_reader
 from warppool.loop import ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
@@ -30,17 +35,18 @@ from warppool.node.jobmaker import JobMaker
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.missing import MissingBlocks, Ours
-from warppool.node.regtest import RegtestSource
-from warppool.node.rpc import RpcSource
 from warppool.node.startids import StartIds
 from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
+from warppool.service.books import Books
 from warppool.service.connector import Connector, listen_addresses
 from warppool.service.nodes import Nodes, credentials_of
-from warppool.service.patience import Patience
-from warppool.service.service import JOIN_S, Service
+from warppool.service.patience import Patience, impatient
+from warppool.service.ports import Ports
+from warppool.service.service import Parts, Service
 from warppool.service.summary import Summary
+from warppool.service.threads import JOIN_S, Threads
 from warppool.service.unpaid import UnpaidNames
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
@@ -51,170 +57,205 @@ from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
-NODES_S = 2.0
-"""How long a stop waits for the nodes: an embedded chain takes what it was handed for 1 s, and then flushes."""
-
 JOURNAL_S = 1.2
 """How long a stop waits for the disk of the block journal, which is given 1 s for its last fsyncs."""
 
-
-@dataclass(frozen=True, slots=True)
-class LedgerBooks:
-    """What the submitter knows of the ledger: its queue."""
-
-    inbox: queue.Queue[Any]
-
-    def shares(self, shares: tuple[ShareAccepted, ...], reply_to: queue.Queue[Any] | None) -> None:
-        """Book shares whose blocks are safe."""
-        self.inbox.put(Shares(shares, reply_to))
-
-    def block(self, block_hash: bytes, height: int, user: str, time: float, difficulty: float) -> None:
-        """Book a block."""
-        self.inbox.put(BlockRow(block_hash, height, user, time, difficulty))
-
-    def block_outcome(self, block_hash: bytes, outcome: str, detail: str, time: float) -> None:
-        """Book what became of it."""
-        self.inbox.put(BlockOutcome(block_hash, outcome, detail, time))
+MISSING = "missing"
+"""The thread that looks for blocks which the books have lost."""
 
 
-class Daemon(Service):
-    """The pool as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
+class Pool:
+    """Makes the parts of the pool and the `service` of them; made by the main thread.
 
-    Ready means that every port listens and a template is there. Beside what a Service does, the constructor reads the
-    block journal.
+    The constructor takes the data directory, opens the books, binds the ports and reads the block journal, so that
+    every mistake of the operator shows at once, as ConfigError or LedgerError, and leaves nothing open behind it.
+    Trouble of the moment is waited for, as long as `patience` allows, and then it is NotNow. The service is ready when
+    every port listens and a template is there.
     """
 
     def __init__(self, config: Config, patience: Patience | None = None) -> None:
         self.config = config
-        self.latest: Job | None = None              # set by thread `jobs`, read by anyone: it is frozen
-        self._turns_away = False                    # of thread `jobs`: the reactor was told so
-        super().__init__(patience)
+        with ExitStack() as resources:
+            self._build(config, patience or impatient(), resources)
+            self.service = Service(Parts(
+                resources=resources.pop_all(), books=self.books, ports=self.ports, ask_nodes=self.nodes.ask_now,
+                behind=BlockPath(self.journal, self.submitter, self.nodes, self.job_maker),
+                before=WorkPath(config, self._start_id, self.job_maker, self.nodes, self._missing),
+                status=PoolStatus(self)), self.is_ready)
 
-    # --- building -----------------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        config = self.config
-        self._open_books(config.pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability)
-        self._build_nodes()
-        self._open_listeners(listen_addresses(config.stratum), config.stratum)
-        self._submitter.replay()
-        say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(config.pool.data_dir),
-            network=config.pool.network, address=config.pool.payout_address, python=sys.version.split()[0],
+    def _build(self, config: Config, patience: Patience, resources: ExitStack) -> None:
+        pool = config.pool
+        self.is_ready = threading.Event()
+        self._start_id = os.urandom(START_ID_SIZE)
+        self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
+        self._unpaid = UnpaidNames(pool.network, pool.payout_script)
+        self.books = Books(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
+                           resources)
+        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources)
+        self.work = WorkBroadcast(self.ports, self.is_ready)
+        job_inbox: queue.Queue[Any] = queue.Queue()
+        outcomes: queue.Queue[Any] = queue.Queue()
+        self.nodes = Nodes(config, job_inbox, outcomes)
+        resources.callback(self.nodes.close)
+        self.job_maker = JobMaker(
+            job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
+            nodes=self.nodes.names,
+            rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
+            end_work=self.work.end, best=lambda node: outcomes.put(BestNode(node)))
+        self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes)
+        self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.books)
+        self._missing = missing_blocks(config, self.books, self.is_ready)
+        self.ports.add_workers(self._worker)
+        self.submitter.replay()
+        say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
+            network=pool.network, address=pool.payout_address, python=sys.version.split()[0],
             sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
-    def _build_nodes(self) -> None:
-        """The template sources and what hands them blocks, in the order of the configuration."""
-        config = self.config
-        self._job_inbox: queue.Queue[Any] = queue.Queue()
-        self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
-        self._unpaid = UnpaidNames(config.pool.network, config.pool.payout_script)
-        self._start_id = os.urandom(START_ID_SIZE)
-        factory = JobFactory(
-            payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(),
-            start_id=self._start_id, shuffle=self._shuffle, encoders={
-                WARP.name: lambda job: EncodedJob(WARP, job),
-                NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
-            }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
-        pool = config.pool
-        outcomes: queue.Queue[Any] = queue.Queue()
-        self._nodes = Nodes(config, self._job_inbox, outcomes)
-        self._undo.append(self._nodes.close)
-        self._job_maker = JobMaker(
-            factory, self._job_inbox, self._broadcast,
-            nodes=self._nodes.names,
-            rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
-            end_work=self._end_work, best=lambda node: outcomes.put(BestNode(node)))
-        self._journal = JournalThread(Journal(config.pool.data_dir / "blocks"), outcomes)
-        self._submitter = Submitter(outcomes, self._journal, self._nodes.inboxes, LedgerBooks(self._ledger_inbox))
-        self._start_ids = StartIds(config.pool.data_dir)
-        self._missing = self._build_missing(config.pool, config.ledger.url)
-
-    def _build_missing(self, pool: PoolConfig, ledger_url: str) -> MissingBlocks:
-        assert pool.data_dir is not None
-        data_dir = pool.data_dir
-
-        def is_booked(block_hash: bytes) -> bool:
-            with open_reader(ledger_url, data_dir) as books:
-                return books.has_block(block_hash)
-
-        nodes = [(NodeAddress.parse(node.url), credentials_of(node))
-                 for node in self.config.nodes if node.source == "rpc"]
-        ours = Ours(pool.coinbase_tag.encode(), self._start_ids.read(), pool.server_id)
-        return MissingBlocks(nodes, ours, LedgerBooks(self._ledger_inbox), may_begin=self.is_ready.is_set,
-                             is_booked=is_booked)
-
-    def _build_worker(self, index: int) -> Worker:
-        inbox = self._inboxes[index]
+    def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
+        ledger_inbox, submitter_inbox, inboxes = self.books.inbox, self.submitter.inbox, self.ports.inboxes
 
         def record(shares: tuple[ShareAccepted, ...]) -> None:
-            self._ledger_inbox.put(Shares(shares, inbox, time.monotonic()))
-
-        def refused(counts: tuple[tuple[str, str, int, int], ...]) -> None:
-            self._ledger_inbox.put(Refusals(counts))
+            ledger_inbox.put(Shares(shares, inbox, time.monotonic()))
 
         def found(block: BlockFound) -> None:
-            self._submitter.inbox.put(Found(block, inbox))
+            submitter_inbox.put(Found(block, inbox))
 
         def post(worker: int, message: SessionMessage) -> None:
-            self._inboxes[worker].put(FromWorker(message))
+            inboxes[worker].put(FromWorker(message))
 
-        connector = Connector(self.config, index, self.certificate, self._shuffle, post, self._unpaid)
-        return Worker(index, inbox, self._reactor.mailbox, self._hasher, connector, record=record, refused=refused,
-                      found=found, hear=connector.hear, log_limit=self._log_limit)
+        ports = self.ports
+        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid)
+        return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
+                      refused=self.books.refused, found=found, hear=connector.hear, log_limit=ports.log_limit)
 
-    # --- running ------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start every thread; `is_ready` follows when a node gives a template."""
+def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory:
+    """What makes jobs for V1 and for V2, in the words of both."""
+    return JobFactory(
+        payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(), start_id=start_id,
+        shuffle=shuffle, encoders={
+            WARP.name: lambda job: EncodedJob(WARP, job),
+            NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
+        }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
+
+
+def missing_blocks(config: Config, books: Books, is_ready: threading.Event) -> MissingBlocks:
+    """What looks, once after the start, for blocks of ours on the chain that the books do not have."""
+    pool = config.pool
+
+    def is_booked(block_hash: bytes) -> bool:
+        with open_reader(config.ledger.url, pool.data_dir) as reader:
+            return reader.has_block(block_hash)
+
+    nodes = [(NodeAddress.parse(node.url), credentials_of(node)) for node in config.nodes if node.source == "rpc"]
+    ours = Ours(pool.coinbase_tag.encode(), StartIds(pool.data_dir).read(), pool.server_id)
+    return MissingBlocks(nodes, ours, books, may_begin=is_ready.is_set, is_booked=is_booked)
+
+
+class WorkBroadcast:
+    """Hands each new job to every worker, or says that there is none; called by the thread `jobs`.
+
+    `latest` is the newest job, for any thread to read.
+    """
+
+    def __init__(self, ports: Ports, is_ready: threading.Event) -> None:
+        self.latest: Job | None = None
+        self._ports = ports
+        self._is_ready = is_ready
+        self._turns_away = False                    # the reactor was told so
+
+    def job(self, job: Job) -> None:
+        """There is a new job."""
+        self._ports.tell_workers(JobReady(job))
+        self.latest = job
+        self._is_ready.set()
+        if self._turns_away:
+            self._turns_away = False
+            self._ports.reactor.mailbox.post(TurnAway(False))
+
+    def end(self) -> None:
+        """No node answers: whoever mines here is sent away, and whoever comes."""
+        self._turns_away = True
+        self._ports.reactor.mailbox.post(TurnAway(True))
+        self._ports.tell_workers(NoWork())
+
+
+class WorkPath:
+    """The part before the workers: nodes, job maker, and the search for blocks that the books have lost."""
+
+    def __init__(self, config: Config, start_id: bytes, job_maker: JobMaker, nodes: Nodes,
+                 missing: MissingBlocks) -> None:
+        self._config = config
+        self._start_id = start_id
+        self._job_maker = job_maker
+        self._nodes = nodes
+        self._missing = missing
+
+    def start(self, threads: Threads) -> None:
+        """Start them; the job maker gives the first job when a node gives a template."""
+        self._write_start()
+        threads.start(self._job_maker)
+        self._nodes.start(threads)
+        threads.spawn(MISSING, self._missing.run)
+        if self._config.secrets.sv2_static_priv_key is not None:
+            say(log, logging.INFO, "key.loaded", public_key=public_key(self._config.secrets.sv2_static_priv_key))
+
+    def stop(self, threads: Threads) -> None:
+        """No more work comes; the nodes still take blocks."""
+        self._missing.stop()
+        self._nodes.stop_templates()
+        self._job_maker.stop()
+
+    def _write_start(self) -> None:
+        """Before the first job: the id by which blocks of this start are known again."""
         try:
-            self._start_ids.add(self._start_id, time.time())
+            StartIds(self._config.pool.data_dir).add(self._start_id, time.time())
         except OSError as exc:
             say(log, logging.WARNING, "start.unwritten", reason=exc.strerror, consequence="blocks of this start that "
                 "the books lose are not found again", cure="free space on the disk of data_dir, then restart")
-        super().start()
-        if self.config.secrets.sv2_static_priv_key is not None:
-            say(log, logging.INFO, "key.loaded", public_key=public_key(self.config.secrets.sv2_static_priv_key))
 
-    def _start_behind(self) -> None:
-        self._start(self._journal)
-        self._start(self._submitter)
 
-    def _start_before(self) -> None:
-        self._start(self._job_maker)
-        self._nodes.start(self._start)
-        self._spawn("missing", self._missing.run)
+class BlockPath:
+    """The part behind the workers: submitter, journal, and the threads that hand blocks to the nodes."""
 
-    def _broadcast(self, job: Job) -> None:
-        for inbox in self._inboxes:
-            inbox.put(JobReady(job))
-        self.latest = job
-        self.is_ready.set()
-        if self._turns_away:
-            self._turns_away = False
-            self._reactor.mailbox.post(TurnAway(False))
+    def __init__(self, journal: JournalThread, submitter: Submitter, nodes: Nodes, job_maker: JobMaker) -> None:
+        self._job_maker = job_maker                 # tells the submitter which node is the best
+        self._journal = journal
+        self._submitter = submitter
+        self._nodes = nodes
 
-    def _end_work(self) -> None:
-        """No node answers: whoever mines here is sent away, and whoever comes."""
-        self._turns_away = True
-        self._reactor.mailbox.post(TurnAway(True))
-        for inbox in self._inboxes:
-            inbox.put(NoWork())
+    def start(self, threads: Threads) -> None:
+        """Start journal and submitter."""
+        threads.start(self._journal, self._submitter)
 
-    def ask_nodes(self) -> None:
-        """Ask every node for a template at once, as when somebody knows of a new tip."""
-        for source in self._nodes.sources:
-            if isinstance(source, RpcSource):
-                source.ask_now()
+    def stop(self, threads: Threads) -> None:
+        """Blocks go to the nodes first, then their fate to the journal."""
+        ask_all([self._submitter], JOIN_S)
+        self._nodes.stop_blocks(threads)
+        threads.join([MISSING])
+        self._submitter.stop()
+        threads.join([self._submitter.name, self._job_maker.name])
+        self._journal.inbox.put(STOP)
+        threads.join([self._journal.name], JOURNAL_S)
 
-    # --- what people read ---------------------------------------------------------------------------------------------
+
+class PoolStatus:
+    """What people read of the pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._network = pool.config.pool.network
+        self._ports = pool.ports
+        self._nodes = pool.nodes
+        self._job_maker = pool.job_maker
+        self._work = pool.work
 
     def ready_fields(self) -> dict[str, object]:
         """The height that is mined."""
         return {"height": self._height()}
 
-    def status(self) -> str:
+    def line(self) -> str:
         """Network and ports, and what an operator should see to; it changes while the program runs."""
-        where = f"{self.config.pool.network}, {self.ports}"
+        where = f"{self._network}, {self._ports.addresses}"
         lagging = f"; behind: {', '.join(self._job_maker.lagging)}" if self._job_maker.lagging else ""
         if self._job_maker.is_out_of_work:
             return f"no work, since no node answers; machines are sent away; {where}{lagging}"
@@ -222,18 +263,15 @@ class Daemon(Service):
 
     def mistake(self) -> str:
         """Every node is on another network, and has been since the start: no waiting mends that."""
-        if self.is_ready.is_set() or not all(source.is_misplaced for source in self._nodes.sources):
-            return ""
-        return "; ".join(f"{source.name}: {source.trouble}" for source in self._nodes.sources)
+        return "" if self._work.latest is not None else self._nodes.mistake()
 
     def waits_for(self) -> str:
         """The first template, and why it does not come."""
-        troubles = [f"{source.name}: {source.trouble}" for source in self._nodes.sources if source.trouble]
-        return "waiting for the node: " + ("; ".join(troubles) or "no template yet")
+        return "waiting for the node: " + ("; ".join(self._nodes.troubles()) or "no template yet")
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
-        fields = summary.fields(self.stats(), now) | {
+        fields = summary.fields(self._ports.stats(), now) | {
             "height": self._height(), "template_age": _age(self._job_maker.answered_at, now),
             "work_age": _age(self._job_maker.template_at, now)}
         if self._job_maker.lagging:
@@ -241,37 +279,7 @@ class Daemon(Service):
         say(log, logging.INFO, "pool.summary", **fields)
 
     def _height(self) -> int:
-        return self.latest.tip.height if self.latest is not None else 0
-
-    # --- stopping -----------------------------------------------------------------------------------------------------
-
-    def _stop_before(self) -> None:
-        self._missing.stop()
-        for source in self._nodes.sources:
-            if isinstance(source, RpcSource):
-                source.stop()
-        self._job_inbox.put(STOP)
-
-    def _stop_behind(self) -> None:
-        self._stop_nodes()
-        self._submitter.inbox.put(STOP)
-        self._join(["submitter", "jobs"])
-        self._journal.inbox.put(STOP)
-        self._join(["journal"], JOURNAL_S)
-
-    def _stop_nodes(self) -> None:
-        """Blocks go to the nodes first; what no node took is in the journal and comes again at the next start."""
-        ask_all([self._submitter], JOIN_S)
-        for submitter in self._nodes.submitters:
-            submitter.inbox.put(STOP)
-        for source in self._nodes.sources:
-            if isinstance(source, RegtestSource):
-                source.stop()
-        names = [submitter.name for submitter in self._nodes.submitters]
-        self._join(names)
-        for submitter in self._nodes.submitters:
-            submitter.stop()
-        self._join([*names, "missing", *(source.name for source in self._nodes.sources)], NODES_S)
+        return self._work.latest.tip.height if self._work.latest is not None else 0
 
 
 def _age(since: float | None, now: float) -> object:

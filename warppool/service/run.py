@@ -21,7 +21,7 @@ from warppool.say import say
 from warppool.service.log import set_up
 from warppool.service.notify import Notifier
 from warppool.service.patience import Patience, Stopped
-from warppool.service.pool import Daemon
+from warppool.service.pool import Pool
 from warppool.service.service import Service
 from warppool.service.summary import Summary
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
     for key in unserved(config):
         say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
-    return serve(lambda patience: Daemon(config, patience))
+    return serve(lambda patience: Pool(config, patience).service)
 
 
 def serve(build: Callable[[Patience], Service]) -> int:
@@ -180,31 +180,31 @@ def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
-    fed_at, is_ready, waits_for, status = now, False, "", ""
+    fed_at, is_ready, waits_for, line = now, False, "", ""
+    status = service.status
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
     while not service.has_failed.is_set():
         if not is_ready and service.is_ready.is_set():
-            is_ready, status = True, service.status()
-            notifier.ready(status)
-            say(log, logging.INFO, "service.ready", listen=service.ports, **service.ready_fields())
-        elif not is_ready and (mistake := service.mistake()):
+            is_ready, line = True, status.line()
+            notifier.ready(line)
+            say(log, logging.INFO, "service.ready", listen=service.parts.ports.addresses, **status.ready_fields())
+        elif not is_ready and (mistake := status.mistake()):
             raise ConfigError(mistake)
-        elif not is_ready and service.waits_for() != waits_for:
-            waits_for = service.waits_for()
+        elif not is_ready and status.waits_for() != waits_for:
+            waits_for = status.waits_for()
             notifier.status(waits_for)
-        elif is_ready and service.status() != status:
-            status = service.status()
-            notifier.status(status)
+        elif is_ready and status.line() != line:
+            line = status.line()
+            notifier.status(line)
         if wanted_stop.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return
         if wanted_stop.take_reload():
             _reload(service, notifier, is_ready)
         if wanted_stop.take_asking():
-            service.ask_nodes()
+            service.parts.ask_nodes()
         now = time.monotonic()
-        service.watchdog.look(now)
-        service.relieve()
+        service.watch(now)
         if notifier.watchdog_interval_s and now - fed_at >= notifier.watchdog_interval_s - step / 2:
             fed_at = now
             hanging = service.hanging(now)
@@ -214,7 +214,7 @@ def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
                 notifier.alive()
         if now >= summary_at:
             summary_at = now + SUMMARY_EVERY_S
-            service.say_summary(summary, now)
+            status.say_summary(summary, now)
             service.look(time.time())
 
 
@@ -224,4 +224,4 @@ def _reload(service: Service, notifier: Notifier, is_ready: bool) -> None:
         notifier.reloading()
     service.reload()
     if is_ready:
-        notifier.ready(service.status())
+        notifier.ready(service.status.line())

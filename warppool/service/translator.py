@@ -1,29 +1,37 @@
-"""The translator: every object of it beside what it shares with the pool (`service.py`), handed its neighbours."""
+"""The translator: its parts are made here, and each is handed its neighbours."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import queue
 import sqlite3
 import sys
+import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 from warppool import __version__
 from warppool.config.translator import LEDGER_URL, read_translator_config
 from warppool.config.translatoroptions import TranslatorConfig
-from warppool.events import BlockFound, ShareAccepted
-from warppool.ledger.items import Refusals, Shares
+from warppool.events import BlockFound, Dial, ShareAccepted
+from warppool.ledger.items import Shares
 from warppool.miner.link import PoolUrl
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say
+from warppool.service.books import Books
 from warppool.service.connector import TranslatorConnector, fds_each, listen_addresses
 from warppool.service.log import set_up
-from warppool.service.patience import Patience
+from warppool.service.patience import Patience, impatient
+from warppool.service.ports import Ports
 from warppool.service.run import serve
 from warppool.service.scout import PATIENCE_S, Scout
-from warppool.service.service import Service
+from warppool.service.service import Parts, Service
 from warppool.service.summary import Summary
+from warppool.service.threads import Threads
 from warppool.translate.counters import Counts
 
 log = logging.getLogger("warppool")
@@ -36,93 +44,125 @@ def translate(args: argparse.Namespace) -> int:
     """Run the translator until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
     config = read_translator_config(args.config)
     set_up(config.log.level)
-    return serve(lambda patience: Translator(config, patience))
+    return serve(lambda patience: Translator(config, patience).service)
 
 
-class Translator(Service):
-    """The translator as one object: `start`, `is_ready`, `stop`. Made, started and stopped by the main thread.
+class Translator:
+    """Makes the parts of the translator and the `service` of them; made by the main thread.
 
-    Ready means that every port listens and that an upstream has answered, or that none has for a while: machines wait
-    here then, as they would later.
+    The service is ready when every port listens and an upstream has answered, or none has for a while: machines wait
+    here then, as they would later. ConfigError, LedgerError and NotNow as for the pool.
     """
 
     def __init__(self, config: TranslatorConfig, patience: Patience | None = None) -> None:
         self.config = config
-        self.upstream: PoolUrl | None = None        # that answered at the start; set before `is_ready`
-        self._connectors: list[TranslatorConnector] = []
-        self.drain_s = min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5)
-        super().__init__(patience)
+        with ExitStack() as resources:
+            self._build(config, patience or impatient(), resources)
+            self.service = Service(Parts(
+                resources=resources.pop_all(), books=self.books, ports=self.ports, ask_nodes=_no_nodes,
+                behind=LookUps(self._resolver), before=self.first_upstream, status=TranslatorStatus(self)),
+                self.is_ready, drain_s=min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5))
 
-    # --- building -----------------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        config, translator = self.config, self.config.translator
-        self._open_books(translator.data_dir, "translator.data_dir", LEDGER_URL, "none")
-        self._open_listeners(listen_addresses(config.stratum), config.stratum, fds_each(config))
-        self._scout = Scout([upstream.url for upstream in config.upstreams], self._inboxes[0].put, self._scouted,
-                            PATIENCE_S)
+    def _build(self, config: TranslatorConfig, patience: Patience, resources: ExitStack) -> None:
+        translator = config.translator
+        self.is_ready = threading.Event()
+        self.connectors: list[TranslatorConnector] = []
+        self.books = Books(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources)
+        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, fds_each(config))
+        self._resolver = Resolver(self.ports.reactor.mailbox, self.ports.inboxes)
+        self.ports.add_workers(self._worker)
+        self.first_upstream = FirstUpstream([upstream.url for upstream in config.upstreams],
+                                            self.ports.inboxes[0].put, self.is_ready)
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(translator.data_dir),
             mode=translator.mode, upstreams=",".join(upstream.url.place for upstream in config.upstreams),
             python=sys.version.split()[0], sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
-    def _build_worker(self, index: int) -> Worker:
-        if not index:
-            self._resolver = Resolver(self._reactor.mailbox, self._inboxes)
-        connector = TranslatorConnector(self.config, self.certificate)
-        self._connectors.append(connector)
-        return Worker(index, self._inboxes[index], self._reactor.mailbox, self._hasher, connector,
-                      record=self._book, refused=self._count, found=_no_block, dial=self._resolver.dial,
-                      log_limit=self._log_limit, awaits_records=False)
+    def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
+        ports, ledger_inbox = self.ports, self.books.inbox
 
-    def _book(self, shares: tuple[ShareAccepted, ...]) -> None:
-        """Verdicts for the books; no answer to a machine waits for them."""
-        self._ledger_inbox.put(Shares(shares, None))
+        def record(shares: tuple[ShareAccepted, ...]) -> None:
+            ledger_inbox.put(Shares(shares, None))      # verdicts; no answer to a machine waits for the books
 
-    def _count(self, counts: tuple[tuple[str, str, int, int], ...]) -> None:
-        self._ledger_inbox.put(Refusals(counts))
-
-    def _scouted(self, upstream: PoolUrl | None) -> None:
-        self.upstream = upstream
-        self.is_ready.set()
-
-    # --- running ------------------------------------------------------------------------------------------------------
-
-    def _start_behind(self) -> None:
-        self._start(self._resolver)
-
-    def _start_before(self) -> None:
-        self._spawn("scout", self._scout.run)
-
-    def _stop_before(self) -> None:
-        self._scout.stop()
-        self._join(["scout"])
-
-    def _stop_behind(self) -> None:
-        self._resolver.stop()
-        self._join(["resolver"])
-
-    # --- what people read ---------------------------------------------------------------------------------------------
-
-    def ready_fields(self) -> dict[str, object]:
-        """The upstream that answered."""
-        return {"upstream": "none" if self.upstream is None else self.upstream.place}
-
-    def status(self) -> str:
-        """Ports and upstreams."""
-        upstreams = ", ".join(upstream.url.place for upstream in self.config.upstreams)
-        return f"translating on {self.ports} for {upstreams}"
-
-    def waits_for(self) -> str:
-        """The first upstream that answers."""
-        return "waiting for an upstream: " + ", ".join(upstream.url.place for upstream in self.config.upstreams)
+        connector = TranslatorConnector(self.config, ports.certificate)
+        self.connectors.append(connector)
+        return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
+                      refused=self.books.refused, found=_no_block, dial=self._resolver.dial,
+                      log_limit=ports.log_limit, awaits_records=False)
 
     def counts(self) -> Counts:
         """What became of every share so far, of all workers together."""
-        return _sum([connector.counters.counts() for connector in self._connectors])
+        return _sum([connector.counters.counts() for connector in self.connectors])
+
+
+class LookUps:
+    """The part behind the workers: who looks up the names of upstreams."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    def start(self, threads: Threads) -> None:
+        """Start the resolver."""
+        threads.start(self._resolver)
+
+    def stop(self, threads: Threads) -> None:
+        """End it."""
+        self._resolver.stop()
+        threads.join([self._resolver.name])
+
+
+class FirstUpstream:
+    """The part before the workers: at the start, is an upstream there?
+
+    `found` is the one that answered first, set before `is_ready`; None if none has for a while.
+    """
+
+    def __init__(self, urls: Sequence[PoolUrl], dial: Callable[[Dial], None], is_ready: threading.Event) -> None:
+        self.found: PoolUrl | None = None
+        self._is_ready = is_ready
+        self._scout = Scout(urls, dial, self._report, PATIENCE_S)
+
+    def start(self, threads: Threads) -> None:
+        """Start the probes."""
+        threads.spawn("scout", self._scout.run)
+
+    def stop(self, threads: Threads) -> None:
+        """No more probes."""
+        self._scout.stop()
+        threads.join(["scout"])
+
+    def _report(self, upstream: PoolUrl | None) -> None:
+        self.found = upstream
+        self._is_ready.set()
+
+
+class TranslatorStatus:
+    """What people read of the translator."""
+
+    def __init__(self, translator: Translator) -> None:
+        self._translator = translator
+        self._ports = translator.ports
+        self._upstreams = ", ".join(upstream.url.place for upstream in translator.config.upstreams)
+
+    def ready_fields(self) -> dict[str, object]:
+        """The upstream that answered."""
+        found = self._translator.first_upstream.found
+        return {"upstream": "none" if found is None else found.place}
+
+    def line(self) -> str:
+        """Ports and upstreams."""
+        return f"translating on {self._ports.addresses} for {self._upstreams}"
+
+    def mistake(self) -> str:
+        """None: an upstream that is away may come back."""
+        return ""
+
+    def waits_for(self) -> str:
+        """The first upstream that answers."""
+        return f"waiting for an upstream: {self._upstreams}"
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and where every share is."""
-        stats, counts = self.stats(), self.counts()
+        stats, counts = self._ports.stats(), self._translator.counts()
         fields = summary.fields(stats, now)
         for name in [name for name in fields if name.startswith(("accepted", "refused", "blocks"))]:
             del fields[name]
@@ -148,3 +188,7 @@ def _sum(parts: list[Counts]) -> Counts:
 
 def _no_block(block: BlockFound) -> None:
     raise AssertionError("blocks are the upstream's: a share that is one goes there like any other")
+
+
+def _no_nodes() -> None:
+    say(log, logging.INFO, "signal.ignored", meaning="there is no node to ask")

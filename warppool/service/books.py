@@ -1,0 +1,54 @@
+"""The books of a service: the lock of the data directory, the ledger's thread, and how other threads hand it rows."""
+
+from __future__ import annotations
+
+import queue
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from warppool.events import ShareAccepted
+from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.ledger.thread import LedgerThread
+from warppool.ledger.url import open_ledger
+from warppool.service.lock import DataDirLock
+from warppool.service.patience import Patience
+from warppool.threads import STOP
+
+
+class Books:
+    """Locks `data_dir`, which the configuration says under `key`, and opens the ledger at `url`.
+
+    ConfigError, LedgerError; trouble of the moment is waited for by `patience`. `resources` closes what is open here.
+    Any thread may call `shares`, `refused`, `block` and `block_outcome`, which put one item into the ledger's inbox.
+    """
+
+    def __init__(self, data_dir: Path, key: str, url: str, durability: str, patience: Patience,
+                 resources: ExitStack) -> None:
+        lock = patience.until_done(lambda: DataDirLock(data_dir, key))
+        resources.callback(lock.release)
+        self.inbox: queue.Queue[Any] = queue.Queue()
+        ledger = patience.until_done(lambda: open_ledger(url, data_dir))
+        ledger.close()                              # good; its thread opens it again, since SQLite is a thread's own
+        self.thread = LedgerThread(ledger, self.inbox, durability)
+
+    def shares(self, shares: tuple[ShareAccepted, ...], reply_to: queue.Queue[Any] | None,
+               since: float | None = None) -> None:
+        """Book shares; `ledger.items.Shares` explains the arguments."""
+        self.inbox.put(Shares(shares, reply_to, since))
+
+    def refused(self, counts: tuple[tuple[str, str, int, int], ...]) -> None:
+        """Book how many shares were refused."""
+        self.inbox.put(Refusals(counts))
+
+    def block(self, block_hash: bytes, height: int, user: str, time: float, difficulty: float) -> None:
+        """Book a block."""
+        self.inbox.put(BlockRow(block_hash, height, user, time, difficulty))
+
+    def block_outcome(self, block_hash: bytes, outcome: str, detail: str, time: float) -> None:
+        """Book what became of it."""
+        self.inbox.put(BlockOutcome(block_hash, outcome, detail, time))
+
+    def stop(self) -> None:
+        """End the ledger's thread once all that was handed in is booked."""
+        self.inbox.put(STOP)

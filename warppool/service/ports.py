@@ -1,0 +1,111 @@
+"""The ports of a service: what listens there, the reactor that moves the bytes, and the workers that answer."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import resource
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any
+
+from warppool.config.options import StratumConfig
+from warppool.config.translatoroptions import MachinesConfig
+from warppool.loop import collect
+from warppool.net.hasher import Hasher
+from warppool.net.inbox import Ask, Drain, WorkerStats
+from warppool.net.limits import AcceptLimits, connection_cap
+from warppool.net.listener import Listener, listen
+from warppool.net.loglimit import LogLimit
+from warppool.net.outbox import FlushAndStop, StopAccepting
+from warppool.net.reactor import Reactor
+from warppool.net.worker import Worker
+from warppool.say import say
+from warppool.service.certificate import Certificate
+from warppool.service.connector import ListenAddress
+from warppool.service.patience import Patience
+from warppool.service.threads import Threads
+from warppool.threads import STOP
+
+log = logging.getLogger("warppool")
+
+
+class Ports:
+    """Binds `addresses` and makes the reactor and the hasher; `add_workers` follows, before `start_workers`.
+
+    ConfigError; trouble of the moment is waited for by `patience`. `resources` closes what is open here. `fds_each` is
+    2 where one connection is dialled for each that is accepted.
+    """
+
+    def __init__(self, addresses: Iterable[ListenAddress], stratum: StratumConfig | MachinesConfig, patience: Patience,
+                 resources: ExitStack, fds_each: int = 1) -> None:
+        raise_fd_limit()
+        self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.tls_listen else None
+        self.listeners: list[Listener] = []
+        for listening in addresses:
+            listener = patience.until_done(partial(listen, listening.kind, str(listening.address), listening.key))
+            self.listeners.append(listener)
+            resources.callback(listener.sock.close)
+        self.inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]
+        self.reactor = Reactor(self.listeners, self.inboxes, accept_limits=AcceptLimits(
+            connection_cap(stratum.max_connections, fds_each), stratum.max_per_ip))
+        resources.callback(self.reactor.close)
+        self.log_limit = LogLimit()
+        resources.callback(self.log_limit.close)
+        self.hasher = Hasher(stratum.workers)
+        resources.callback(self.hasher.stop)
+        self.workers: list[Worker] = []
+
+    def add_workers(self, make: Callable[[int, queue.Queue[Any]], Worker]) -> None:
+        """Have `make(index, inbox)` make every worker."""
+        self.workers = [make(index, inbox) for index, inbox in enumerate(self.inboxes)]
+
+    @property
+    def addresses(self) -> str:
+        """Where it listens, for people."""
+        return ",".join(listener.address for listener in self.listeners)
+
+    def tell_workers(self, item: object) -> None:
+        """Any thread: put `item` into the inbox of every worker."""
+        for inbox in self.inboxes:
+            inbox.put(item)
+
+    def stats(self, timeout_s: float = 2.0) -> list[WorkerStats]:
+        """What the workers have counted; a worker that does not answer in time is left out."""
+        reply: queue.SimpleQueue[WorkerStats] = queue.SimpleQueue()
+        self.tell_workers(Ask(reply))
+        return collect(reply, len(self.inboxes), timeout_s)
+
+    # --- the order of a stop ------------------------------------------------------------------------------------------
+
+    def stop_accepting(self) -> None:
+        """No new connection, and no more bytes of those that are there."""
+        self.reactor.mailbox.post(StopAccepting())
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait until no share is in flight: each is judged, recorded, and its answer on its way."""
+        reply: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.tell_workers(Drain(reply))
+        drained = collect(reply, len(self.inboxes), timeout_s)
+        if len(drained) < len(self.inboxes):
+            say(log, logging.WARNING, "daemon.undrained", workers=len(self.inboxes) - len(drained),
+                meaning="some shares in flight stay unanswered; their miners send them again or lose them")
+
+    def stop_workers(self, threads: Threads) -> None:
+        """End the workers; what they have said is with the reactor then."""
+        self.tell_workers(STOP)
+        threads.join(worker.name for worker in self.workers)
+
+    def flush(self, timeout_s: float) -> None:
+        """Send what is left, for as long as `timeout_s` allows, and end the reactor."""
+        self.reactor.mailbox.post(FlushAndStop(time.monotonic() + timeout_s))
+
+
+def raise_fd_limit() -> None:
+    """Take all the file descriptors that the system grants without asking root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,69 @@
+"""The threads of a service: started by name, watched while they serve, and waited for at the end.
+
+All of this is for the main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from warppool.loop import Watched
+from warppool.say import say
+from warppool.service.watch import Watchdog
+from warppool.threads import spawn
+
+log = logging.getLogger("warppool")
+
+JOIN_S = 0.5
+"""How long a stop waits for threads that have nothing to wait for themselves."""
+
+
+class Runs(Watched, Protocol):
+    """A thread that serves: its body, and what the watchdog sees of it."""
+
+    def run(self) -> None: ...
+
+
+class Threads:
+    """Every thread that was started here, by its name.
+
+    `has_failed` is set when one of them dies of a bug. No `join` waits beyond `stop_by`, in monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.watchdog = Watchdog()
+        self.has_failed = threading.Event()
+        self.stop_by = math.inf
+        self._threads: dict[str, threading.Thread] = {}
+
+    def start(self, *threads: Runs) -> None:
+        """Start threads that serve, under the eyes of the watchdog."""
+        for thread in threads:
+            self.watchdog.add(thread)
+            self.spawn(thread.name, thread.run)
+
+    def spawn(self, name: str, run: Callable[[], None]) -> None:
+        """Start a thread that does one thing and ends."""
+        self._threads[name] = spawn(name, run, self._died)
+
+    def join(self, names: Iterable[str], timeout_s: float = JOIN_S) -> None:
+        """Wait for the threads of these names, `timeout_s` in all; a thread that was never started is left out."""
+        deadline = min(time.monotonic() + timeout_s, self.stop_by)
+        for name in names:
+            thread = self._threads.get(name)
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def alive(self) -> list[str]:
+        """The names of the threads that run."""
+        return sorted(name for name, thread in self._threads.items() if thread.is_alive())
+
+    def _died(self, name: str) -> None:
+        say(log, logging.CRITICAL, "daemon.failed", thread=name, meaning="a bug: the daemon ends so that it can be "
+            "started anew; the log above has the traceback")
+        self.has_failed.set()
