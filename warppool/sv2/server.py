@@ -22,7 +22,6 @@ from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import nobody_is_unpaid
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
-from warppool.mining.share import Weight
 from warppool.sv2.jobs import Step, encode_changes
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.extensions import RequestExtensions
@@ -37,7 +36,7 @@ from warppool.sv2.messages.mining import (
 )
 from warppool.sv2.opening import Opener, is_hash_rate
 from warppool.sv2.profile import Profile, Subprotocol
-from warppool.sv2.shares import ServerChannel, ShareAnswers
+from warppool.sv2.shares import ServerChannel, ShareSession
 from warppool.sv2.types import Message
 from warppool.sv2.workers import WorkerNames, is_news
 
@@ -83,42 +82,26 @@ class Context:
     is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
 
 
-class MiningServerSession:
+class MiningServerSession(ShareSession):
     """One peer's Sv2 conversation after the handshake: no socket, no clock, no thread.
 
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_channels", "_context", "_course", "_opener", "_shares", "_workers", "conn_id", "phase",
-                 "wakes_at")
+    __slots__ = ("_context", "_course", "_opener", "_workers", "conn_id", "phase", "subprotocol", "wakes_at")
 
     def __init__(self, conn_id: int, context: Context) -> None:
+        super().__init__(conn_id, context.profile)
         self.conn_id = conn_id
         self.phase = Phase.AWAIT_SETUP
+        self.subprotocol = Subprotocol.COMMON   # whose messages are decoded now; Common belongs to each
         self.wakes_at = math.inf                # monotonic seconds: the earliest of the channels' reviews
         self._context = context
         self._course = Course(conn_id, context.policy, context.counters)
         self._opener = Opener(conn_id, self._course, context.prefixes, context.is_unpaid)
-        self._channels: dict[int, ServerChannel] = {}
-        self._shares = ShareAnswers(conn_id, context.profile)
         self._workers = WorkerNames()
 
     # -- what the worker asks ------------------------------------------------------------------------------------
-
-    @property
-    def profile(self) -> Profile:
-        """The dialect; a session asks it for what differs and never for its name."""
-        return self._context.profile
-
-    @property
-    def subprotocol(self) -> Subprotocol:
-        """Whose messages are decoded now; Common belongs to each."""
-        return _SUBPROTOCOLS[self.phase]
-
-    @property
-    def in_flight(self) -> int:
-        """Shares whose weight or record is still awaited."""
-        return self._shares.validator.in_flight
 
     @property
     def channels(self) -> int:
@@ -144,7 +127,7 @@ class MiningServerSession:
             return self.receive(message, now)
         channel, before = self._channels.get(message.channel_id), names.ignored
         user = names.user_of(channel.channel.user, area) if channel is not None else None
-        steps = self._shares.submit(channel, message, message.extranonce, user)
+        steps = self.submit(message, user)
         if names.ignored > before and is_news(names.ignored):
             steps.append(Happened(self.conn_id, "info" if names.ignored == 1 else "debug", "worker.ignored", (
                 ("channel", message.channel_id), ("user", user), ("count", names.ignored))))
@@ -159,15 +142,10 @@ class MiningServerSession:
             self._tell(channel.channel, self._course.assign(channel.channel), steps)
         return steps
 
-    def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
-        """The weights of the shares submitted first; block before verdict, verdict before answer."""
-        steps = self._shares.judged(weights, now)
-        validator = self._shares.validator
-        if validator.due is not None:
-            due, validator.due = validator.due, None
-            for channel in due:
-                self._tell(channel, self._course.review(channel, now), steps)
-        return steps
+    def _review_due(self, now: Now, steps: list[Step]) -> None:
+        due, self.validator.due = self.validator.due, None
+        for channel in due or ():
+            self._tell(channel, self._course.review(channel, now), steps)
 
     def tick(self, now: Now) -> list[Step]:
         """Review the channels whose time has come."""
@@ -185,25 +163,13 @@ class MiningServerSession:
     def _tell(self, channel: Channel, changes: Sequence[Change], steps: list[Step]) -> None:
         """Tell the peer of `changes` of a channel; the time of its next review may be another after them."""
         if changes:
-            encode_changes(self._context.profile, changes, steps)
+            encode_changes(self.profile, changes, steps)
         if channel.is_open:
             self.wakes_at = min(self.wakes_at, channel.wakes_at)
 
-    def recorded(self, ids: Sequence[int]) -> list[Step]:
-        """These shares are in the books: one Success for each channel that has news."""
-        return self._shares.recorded(ids)
-
-    def not_recorded(self, ids: Sequence[int]) -> list[Step]:
-        """These shares will never be in the books: they are refused, and may be sent again."""
-        return self._shares.not_recorded(ids)
-
-    def given_up(self, ids: Sequence[int]) -> list[Step]:
-        """These shares are refused, and may be in the books all the same."""
-        return self._shares.given_up(ids)
-
     def closed(self) -> None:
         """The connection is gone: no more messages."""
-        self.phase = Phase.CLOSED
+        self.phase, self.subprotocol = Phase.CLOSED, Subprotocol.COMMON
         self.wakes_at = math.inf
         for channel in self._channels.values():
             self._end(channel.channel)
@@ -225,7 +191,7 @@ class MiningServerSession:
         if m.flags & ~supported:
             return self._refuse_setup(ALL_FLAGS & ~supported, "unsupported-feature-flags")
         agent = "/".join(part for part in (m.vendor, m.hardware_version, m.firmware) if part)
-        self.phase = Phase.MINING
+        self.phase, self.subprotocol = Phase.MINING, Subprotocol.MINING
         self._opener.agent = agent
         self._opener.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
         fields = (("protocol", m.protocol), ("agent", agent), ("device", m.device_id))
@@ -297,11 +263,8 @@ class MiningServerSession:
 
     # -- shares --------------------------------------------------------------------------------------------------
 
-    def _submit_standard(self, m: SubmitSharesStandard, now: Now) -> list[Step]:
-        return self._shares.submit(self._channels.get(m.channel_id), m, b"")
-
-    def _submit_extended(self, m: SubmitSharesExtended, now: Now) -> list[Step]:
-        return self._shares.submit(self._channels.get(m.channel_id), m, m.extranonce)
+    def _submit(self, m: SubmitSharesStandard | SubmitSharesExtended, now: Now) -> list[Step]:
+        return self.submit(m)
 
     _STEPS: Mapping[tuple[Phase, type], Callable[..., list[Step]]] = MappingProxyType({
         (Phase.AWAIT_SETUP, SetupConnection): _setup,
@@ -310,13 +273,6 @@ class MiningServerSession:
         (Phase.MINING, OpenExtendedMiningChannel): _open,
         (Phase.MINING, UpdateChannel): _update,
         (Phase.MINING, CloseChannel): _close_channel,
-        (Phase.MINING, SubmitSharesStandard): _submit_standard,
-        (Phase.MINING, SubmitSharesExtended): _submit_extended,
+        (Phase.MINING, SubmitSharesStandard): _submit,
+        (Phase.MINING, SubmitSharesExtended): _submit,
     })
-
-
-_SUBPROTOCOLS = {
-    Phase.AWAIT_SETUP: Subprotocol.COMMON,
-    Phase.MINING: Subprotocol.MINING,
-    Phase.CLOSED: Subprotocol.COMMON,
-}

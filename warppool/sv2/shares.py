@@ -6,6 +6,7 @@ acknowledgements never pass a lower number that still waits. What is judged, and
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -57,45 +58,53 @@ class ServerChannel:
         return _success(self.channel.channel_id, last, count, int(total)) if count else None
 
 
-class ShareAnswers:
-    """What one connection answers to its shares; V1 has the same in its session."""
+class ShareSession(ABC):
+    """The part of a session that takes shares and answers them.
 
-    __slots__ = ("_checks_sequence", "_mask", "validator")
+    `profile` is the dialect; a session asks it for what differs and never for its name. `validator.in_flight` counts
+    the shares whose weight or record is still awaited.
+    """
+
+    __slots__ = ("_channels", "profile", "validator")
 
     def __init__(self, conn_id: int, profile: Profile) -> None:
-        self._checks_sequence = profile.checks_sequence
-        self._mask = profile.version_mask
+        self.profile = profile
         self.validator: ShareValidator[Share] = ShareValidator(conn_id, "sv2")
+        self._channels: dict[int, ServerChannel] = {}
 
-    def submit(self, channel: ServerChannel | None, m: SubmitSharesStandard | SubmitSharesExtended,
-               extranonce: bytes, user: str | None = None) -> list[Step]:
+    @property
+    def in_flight(self) -> int:
+        """Shares whose weight or record is still awaited."""
+        return self.validator.in_flight
+
+    def submit(self, m: SubmitSharesStandard | SubmitSharesExtended, user: str | None = None) -> list[Step]:
         """Build the header if channel, job and extranonce length allow one; else the answer is clear already.
 
         `user` is whose share it is, where that is not the channel's own name.
         """
-        sequence = m.sequence_number
+        extranonce = m.extranonce if isinstance(m, SubmitSharesExtended) else b""
+        channel, sequence = self._channels.get(m.channel_id), m.sequence_number
         if channel is None:
             return self._refuse("", m.channel_id, sequence, Reject.INVALID_CHANNEL)
         mine = channel.channel
         if user is None:
             user = mine.user
         # The `warp` rule: a number not above the highest received is a duplicate; gaps are allowed.
-        is_old = sequence <= channel.highest_sequence
-        if not is_old:
-            channel.highest_sequence = sequence
-        job = mine.find(m.job_id)
+        is_old = sequence <= channel.highest_sequence and self.profile.checks_sequence
+        channel.highest_sequence = max(channel.highest_sequence, sequence)
+        job = mine.jobs.get(m.job_id) or mine.old_jobs.get(m.job_id)        # `find`
         if job is None:
             return self._refuse(user, m.channel_id, sequence, Reject.INVALID_JOB)
         if len(extranonce) != mine.extranonce_size:
             return self._refuse(user, m.channel_id, sequence, Reject.BAD_EXTRANONCE_SIZE)
-        share = Share(mine, job, user, extranonce, m.version, self._mask, m.ntime, job.assignment.ntime,
-                      job.header(extranonce, m.version, m.ntime, m.nonce), None, is_old and self._checks_sequence)
+        share = Share(mine, job, user, extranonce, m.version, self.profile.version_mask, m.ntime, job.assignment.ntime,
+                      job.header(extranonce, m.version, m.ntime, m.nonce), None, is_old)
         share.on, share.sequence, share.is_recorded = channel, sequence, False
         return [self.validator.submit(share)]
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first, in their order: block before verdict, a refusal is answered at
-        once, an accepted share when it is recorded.
+        once, an accepted share when it is recorded. Difficulty comes last.
         """
         steps: list[Step] = []
         for share in self.validator.judged(weights, now):
@@ -111,7 +120,13 @@ class ShareAnswers:
                 channel.waiting.append(share)
         if self.validator.flood is not None:
             steps.append(self.validator.flood)
+        if self.validator.due is not None:
+            self._review_due(now, steps)
         return steps
+
+    @abstractmethod
+    def _review_due(self, now: Now, steps: list[Step]) -> None:
+        """Review the channels of `validator.due`, and add what follows."""
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares are in the books: one Success for each channel that has news."""
@@ -119,7 +134,7 @@ class ShareAnswers:
         for share in self.validator.recorded(ids):
             share.is_recorded = True
             touched[share.on] = None
-        return self._acknowledge(touched)
+        return _acknowledgements(touched)
 
     def not_recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares will never be in the books: they are refused, if they were not yet, and may be sent again."""
@@ -138,7 +153,7 @@ class ShareAnswers:
             share.on.waiting.remove(share)
             touched[share.on] = None
             steps += self._refuse_share(share, Reject.NOT_RECORDED)
-        return steps + self._acknowledge(touched)
+        return [*steps, *_acknowledgements(touched)]
 
     def _refuse_share(self, share: Share, reject: Reject) -> list[Step]:
         if not share.channel.is_open:
@@ -149,6 +164,12 @@ class ShareAnswers:
         return [SubmitSharesError(channel_id=channel_id, sequence_number=sequence, error_code=reject.sv2_code),
                 self.validator.refused(user, reject)]
 
-    def _acknowledge(self, channels: Iterable[ServerChannel]) -> list[Step]:
-        answers = [(channel, channel.acknowledge()) for channel in channels]
-        return [answer for channel, answer in answers if answer is not None and channel.channel.is_open]
+
+def _acknowledgements(channels: Iterable[ServerChannel]) -> list[Step]:
+    """One Success for each channel that has news, and is open to hear them."""
+    answers: list[Step] = []
+    for channel in channels:
+        answer = channel.acknowledge()
+        if answer is not None and channel.channel.is_open:
+            answers.append(answer)
+    return answers
