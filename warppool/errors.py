@@ -1,7 +1,7 @@
-"""What can go wrong; the class says whose fault it is.
+"""What can go wrong. The class of an error says whose fault it is.
 
-Everything raised on purpose is a `WarppoolError`. Whoever catches one knows from its class alone what to do: tell the
-operator, close one connection, try a node again, or report a bug.
+Everything that is raised on purpose is a `WarppoolError`. Whoever catches one knows by its class what to do: tell the
+operator, close one connection, ask the node again, or report a bug (docs/style.rst#style-errors).
 """
 
 
@@ -10,17 +10,17 @@ class WarppoolError(Exception):
 
 
 class ConfigError(WarppoolError):
-    """The operator can mend it: names the key, what it holds and what it may hold."""
+    """The operator can mend it. The text names the key, what the key holds, and what it may hold."""
 
 
 class MissingExtra(ConfigError):
-    """A part needs a package that is not installed: names the extra that brings it."""
+    """A part needs a package that is not installed. The text names the extra that brings the package."""
 
 
 class NotNow(WarppoolError):
-    """Trouble of the moment, and no mistake of the file: a port, an address, a lock or a mount. A start waits for it.
+    """A port, an address, a lock or a mount is in the way for the moment. The configuration is right, so a start waits.
 
-    Names the key and what can be done, should it stay.
+    The text names the key, and what can be done if the trouble stays.
     """
 
 
@@ -29,7 +29,7 @@ class LocalProtocolError(WarppoolError):
 
 
 class RemoteProtocolError(WarppoolError):
-    """The peer broke the protocol: its connection closes and nothing else does."""
+    """The peer broke the protocol: its connection is closed, and no other."""
 
 
 class HandshakeFailed(RemoteProtocolError):
@@ -37,11 +37,11 @@ class HandshakeFailed(RemoteProtocolError):
 
 
 class WrongServerKey(HandshakeFailed):
-    """The server proved another static key than the one that was pinned: no network trouble, somebody must look."""
+    """The server proved another static key than the pinned one. Trying again does not help: somebody must look."""
 
 
 class BadRecord(RemoteProtocolError):
-    """A transport record has length 0, fails its tag, or comes after the last nonce."""
+    """A transport record is shorter than a tag, has a wrong tag, or comes after the last nonce."""
 
 
 class BadFrame(RemoteProtocolError):
@@ -53,7 +53,7 @@ class BadLine(RemoteProtocolError):
 
 
 class WrongProtocol(RemoteProtocolError):
-    """The first byte says that the peer speaks something else than this port does; the text names what."""
+    """The first byte shows that the peer speaks another protocol than this port; the text names that protocol."""
 
 
 class BadProxyHeader(RemoteProtocolError):
@@ -61,7 +61,7 @@ class BadProxyHeader(RemoteProtocolError):
 
 
 class MalformedPayload(RemoteProtocolError):
-    """The payload of a frame is not the message that its number names."""
+    """The payload of a frame is not a message of the kind that the frame's number says."""
 
 
 class Truncated(MalformedPayload):
@@ -69,7 +69,7 @@ class Truncated(MalformedPayload):
 
 
 class LengthExceeded(MalformedPayload):
-    """A length is above the bound of its type."""
+    """A length is greater than its type allows."""
 
 
 class BadOption(MalformedPayload):
@@ -77,16 +77,16 @@ class BadOption(MalformedPayload):
 
 
 class UnexpectedMessage(RemoteProtocolError):
-    """A message that this phase of the session has no place for."""
+    """A message that may not come in this phase of the session."""
 
 
 class NodeError(WarppoolError):
-    """The node refused or was silent; the caller tries again, later each time."""
+    """The node refused or did not answer. The caller tries again, after longer pauses each time."""
 
 
 class LedgerError(WarppoolError):
-    """The books cannot be read or written; says what the database said and what to do."""
+    """The books cannot be read or written. The text has the database's own words, and what to do."""
 
 
 class LedgerBusy(LedgerError, NotNow):
-    """Another program holds the books locked."""
+    """Another program has locked the books."""

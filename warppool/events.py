@@ -1,7 +1,8 @@
-"""What the core says happened: frozen values that sessions return and threads hand on.
+"""Events: frozen values by which sessions say what has happened, and what is to be done about it.
 
-Every event names its connection by `conn_id`, since one session may own two connections (a translator does). The events
-of the hot path are named tuples, which cost a third of a frozen dataclass to build; the rest are frozen dataclasses.
+Every event names its connection by `conn_id`, since a step of one connection may have something to say for another one
+(in the translator, an upstream's has answers for machines). The events that each share brings are named tuples, because
+a named tuple takes a third of the time that a frozen dataclass takes to build. The others are frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Now(NamedTuple):
-    """One reading of both clocks, taken once a wake-up and handed down.
+    """Both clocks, read once for each wake-up of a thread and given to all that happens in it.
 
-    `monotonic` is for deadlines and never jumps; `unix` is for header times and for the books.
+    `monotonic` never jumps, so deadlines use it. `unix` is for header times and for the books. Both are in seconds.
     """
 
     monotonic: float
@@ -31,7 +32,9 @@ class Now(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Tell the peer of `conn_id` so, after all that it was told before: plaintext, which its transport seals."""
+    """Send `data` to the peer of `conn_id`, after all that was sent to it before. It is plaintext: the connection's
+    transport seals it.
+    """
 
     conn_id: int
     data: bytes
@@ -39,7 +42,7 @@ class Send(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close `conn_id` once all that was sent before is out; `reason` is for the log alone."""
+    """Close `conn_id` when all that was sent before is on the wire; `reason` is for the log alone."""
 
     conn_id: int
     reason: str
@@ -48,7 +51,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something for the log: `name` is `noun.verb` in the past tense, `fields` stand in their order.
+    """A line for the log: `name` is `noun.verb` in the past tense, `fields` are printed in their order.
 
     `level` is one of `debug`, `info`, `warning`, `error`, `critical`.
     """
@@ -60,9 +63,10 @@ class Happened:
 
 
 class ShareSubmitted(NamedTuple):
-    """A readable share on a known job: `header` (80 bytes) waits to be weighed against `network_target`.
+    """A share that could be read, on a known job. Its `header` (80 bytes) is to be hashed and compared with
+    `network_target`.
 
-    A connection's weights come back by `judged`, in the order of its `ShareSubmitted`.
+    The worker gives the results to the connection by `judged`, in the order of its `ShareSubmitted`.
     """
 
     conn_id: int
@@ -71,10 +75,10 @@ class ShareSubmitted(NamedTuple):
 
 
 class ShareAccepted(NamedTuple):
-    """A share that counts, for the books; its miner hears of it when `share_id` comes back by `recorded`.
+    """A share that counts, for the books. The machine is told when `share_id` comes back by `recorded`.
 
-    `time` is in Unix seconds, `user` the whole worker name, `difficulty` what is credited, `share_hash` 32 bytes in
-    header order.
+    `time` is in Unix seconds, `user` is the worker's whole name, `difficulty` is what the share is credited with,
+    `share_hash` has 32 bytes in header order.
     """
 
     conn_id: int
@@ -90,7 +94,7 @@ class ShareAccepted(NamedTuple):
 
 
 class ShareRefused(NamedTuple):
-    """A share that does not count; `reason` is the Sv2 error code, which names it for V1 and V2 alike."""
+    """A share that does not count. `reason` is the error code of Sv2, which V1's shares are counted under, too."""
 
     conn_id: int
     user: str
@@ -99,11 +103,11 @@ class ShareRefused(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BlockFound:
-    """A hash at or under the network target, once per hash, whatever became of its share.
+    """A hash at or under the network target: a block. Said once for each hash, whatever became of the share.
 
-    `header` is 80 bytes, `coinbase_tx` the whole transaction with marker, flag and witness where the template commits
-    to one, `block_hash` 32 bytes in header order. `share` is the accepted share, which may enter the books only after
-    the block is in its journal; None where the share itself was refused.
+    `header` has 80 bytes. `coinbase_tx` is the whole transaction, with marker, flag and witness if the template commits
+    to witnesses. `block_hash` has 32 bytes in header order. `share` is the accepted share, which may be booked only
+    when the block is safe (docs/decisions.rst#decision-block-path); None if the share was refused.
     """
 
     conn_id: int
@@ -117,10 +121,11 @@ class BlockFound:
 
 
 class Dial(NamedTuple):
-    """`conn_id` asks for an outgoing connection to `host`, a name or an IP address; `upstream` shall serve it.
+    """`conn_id` asks for an outgoing connection to `host`, a name or an IP address. `upstream` is to serve it.
 
-    Exactly one of `upstream.opened` and `upstream.failed` follows, in a later wake-up and within some 10 s; nothing
-    does once the worker stops. There is no way to take it back: who no longer wants it answers `opened` with `Close`.
+    The worker calls exactly one of `upstream.opened` and `upstream.failed`, in a later wake-up and within some 10 s;
+    none of them if the worker stops before. The order cannot be cancelled: who does not want the connection any more
+    answers `opened` with `Close`.
     """
 
     conn_id: int
@@ -141,9 +146,9 @@ class Nudge(NamedTuple):
 
 
 class Holds(NamedTuple):
-    """`conn_id` has so many open channels or authorized workers now, each of which lets more bytes wait for its peer.
+    """`conn_id` has `holders` open channels or authorized workers now. For each, more bytes may wait for the peer.
 
-    `extra` is the size in bytes of the largest message that it asked for, where it asks for large ones.
+    `extra` is the size in bytes of the largest message that the peer asked for, where it asks for large ones.
     """
 
     conn_id: int
@@ -155,20 +160,20 @@ Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused 
 
 
 class Held(IntEnum):
-    """Why a connection has stopped before the end of what it received; false for not at all."""
+    """Why a connection does not work on all that it has received. NOTHING, which is false: it does."""
 
     NOTHING = 0
-    TURN = 1                # it had its part of this turn: `receive(b"")` in the next one goes on
-    CALLS = 2               # its peer has made too many calls: after a `tick` at `wakes_at` it is TURN
-    ANSWERS = 3             # too many shares are unanswered: answers make it TURN
+    TURN = 1                # it has used up its part of this turn: `receive(b"")` in the next turn goes on
+    CALLS = 2               # the peer has made too many calls: a `tick` at `wakes_at` makes this TURN
+    ANSWERS = 3             # too many of its shares have no answer yet: answers make this TURN
 
 
 class Connection(Protocol):
-    """The one face that a worker sees of a peer, whatever its protocol (architecture.md §3).
+    """What a worker asks of a connection, whatever its protocol (docs/architecture.rst#flow).
 
-    All methods are called by the owning worker alone and none of them raises for what a peer sent: a fault comes back
-    as the events so far with a `Close` last. After `closed` a connection is mute, but its shares in flight are still
-    judged and recorded, since one of them may be a block.
+    Only the worker that owns the connection calls these methods. None of them raises for what a peer sent: after a
+    fault they return the events so far, and a `Close` last. After `closed` a connection sends nothing more. Its shares
+    in flight are still judged and recorded, since one of them may be a block.
     """
 
     conn_id: int
@@ -181,62 +186,62 @@ class Connection(Protocol):
 
     @property
     def held(self) -> Held:
-        """Why it has stopped before the end of what it received."""
+        """Why it does not work on all that it has received."""
 
     @property
     def in_flight(self) -> int:
-        """Shares whose weight or record is still awaited; a closed connection is forgotten at 0."""
+        """How many shares wait for their weight or their record. At 0 the worker forgets a closed connection."""
 
     @property
     def backlog(self) -> int:
-        """Plaintext that is not processed: what is held, and the front of a message that is not whole."""
+        """Bytes of plaintext that wait: messages that are held, and the beginning of one that is not whole."""
 
     @property
     def machines(self) -> int:
-        """How many machines, or channels, have work here: 0 or 1 on a V1 connection."""
+        """How many machines, or channels, have work: on a V1 connection 0 or 1."""
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Plaintext arrived; empty `data` asks to go on with the backlog. One call does one turn's work at most."""
+        """Plaintext has come; b"" asks to go on with the backlog. One call does the work of one turn at most."""
 
     def abandon(self) -> None:
-        """The peer is gone, and messages of it are still held. Of those only the shares are taken from now on, since
-        one of them may be a block; `closed` follows when nothing is held any more.
+        """The peer is gone, and messages of it are still held. From now on only the shares among them are read, since
+        one of them may be a block. `closed` follows when nothing is held any more.
         """
 
     def offer(self, job: Job, now: Now) -> list[Event]:
         """A new job for every channel of the connection."""
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:
-        """The next weights, in the order in which this connection said `ShareSubmitted`."""
+        """The next weights, in the order of this connection's `ShareSubmitted`."""
 
     def recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """The shares with these ids are committed: they may be acknowledged."""
+        """The ledger has committed the shares with these ids: they may be acknowledged."""
 
     def not_recorded(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """These shares will never be committed: they are refused, if not `given_up` before, and leave the seen-set."""
+        """These shares will never be committed. They are refused, unless `given_up` did, and leave the seen-set."""
 
     def given_up(self, ids: Sequence[int], now: Now) -> list[Event]:
-        """The ledger gave these shares up and may still commit them: they are refused and stay in the seen-set."""
+        """The ledger has given up these shares, and may still commit them: refused, and they stay in the seen-set."""
 
     def tick(self, now: Now) -> list[Event]:
-        """`wakes_at` has come; or, before it, a `Nudge`."""
+        """`wakes_at` has come; or a `Nudge`, before that time."""
 
     def closed(self, now: Now) -> list[Event]:
-        """The connection is gone, by whoever's wish; nothing can be sent any more."""
+        """The connection is gone, whoever closed it. Nothing can be sent any more."""
 
 
 class Upstream(Connection, Protocol):
-    """An outgoing connection, which belongs to the worker whose session asked for it by `Dial`.
+    """An outgoing connection. It belongs to the worker whose session asked for it by `Dial`.
 
     Its `conn_id` is 0 until the worker sets it, just before `opened`. From then on it is a connection like any other,
-    except that it is still read while the daemon drains, since what the pool answers is what a drain waits for.
+    with one difference: it is still read while the daemon drains, because a drain waits for the pool's answers.
     """
 
     def transport(self, now: Now) -> Transport:
-        """What is to stand between the wire and `receive`; asked for once, just before `opened`."""
+        """The connection's transport. The worker asks for it once, just before `opened`."""
 
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
-        """The connection stands; `peer` is the address that answered, for the log."""
+        """The connection is there; `peer` is the address that answered, for the log."""
 
     def broken(self, end: TransportEnd, now: Now) -> list[Event]:
         """Its transport takes in nothing more. The worker closes the connection where this does not."""
@@ -246,7 +251,7 @@ class Upstream(Connection, Protocol):
 
 
 class WithoutShares:
-    """The part of the face that is asked of connections which judge shares, for those that judge none: upstreams."""
+    """The methods of `Connection` that are about shares, for connections without any: those to upstreams."""
 
     __slots__ = ()
 
@@ -260,7 +265,7 @@ class WithoutShares:
 
     @property
     def backlog(self) -> int:
-        """Nothing is held back for one."""
+        """Nothing is held."""
         return 0
 
     @property
@@ -272,7 +277,7 @@ class WithoutShares:
         """Nothing is held."""
 
     def offer(self, job: Job, now: Now) -> list[Event]:
-        """Work comes from elsewhere."""
+        """The pool's own jobs go to machines, not to upstreams."""
         return []
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Event]:

@@ -1,6 +1,6 @@
-"""Files and folders of ours: 0640 and 0750, whatever the umask, so that a group may read the books and nobody else.
+"""Our files and folders have the modes 0640 and 0750, whatever the umask: the group may read the books, nobody else.
 
-Only what we make gets its mode here: what was there before is the operator's.
+Only what is made here gets these modes. What was there before belongs to the operator and stays as it is.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ FOLDER_MODE: Final = 0o750
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and the folders above it that are missing; OSError. One that is there stays as it is."""
+    """Make the folder `path`, and those above it that are missing; OSError. A folder that is there stays as it is."""
     missing = [path]
     while not missing[-1].exists() and missing[-1] != missing[-1].parent:
         missing.append(missing[-1].parent)
     for folder in reversed(missing):
         with suppress(FileExistsError):
             folder.mkdir(mode=FOLDER_MODE)
-            folder.chmod(FOLDER_MODE)           # a umask took bits from what mkdir was asked for
+            folder.chmod(FOLDER_MODE)           # mkdir's mode has lost the bits of the umask
     if not path.is_dir():
         raise NotADirectoryError(20, os.strerror(20), str(path))
 
 
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor of `path`, opened with `flags`, made where it is missing; OSError."""
+    """Open the file `path` with `flags`, make it where it is missing, and return the descriptor; OSError."""
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     except FileExistsError:
@@ -54,7 +54,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk; OSError."""
+    """Wait until the disk has the names of the files in folder `path`; OSError. A file's own fsync does not do that."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,7 @@
-"""What one connection may use, written down once for each kind of connection, and the token bucket for its calls."""
+"""What one connection may use, for each kind of connection; and the token bucket for the calls of one.
+
+Why there are bounds everywhere: docs/decisions.rst#decision-bounds.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from typing import Final
 
 SHARE_WORK: Final = 1
 CALL_WORK: Final = 8
-"""What a message counts for within a turn: any other call costs the worker several times as much as a share."""
+"""How much of a turn's work one message takes: a call costs the worker several times as much as a share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The bounds of one kind of connection.
 
-    `bytes_per_turn` and `work_per_turn` bound what a worker does for one connection before it looks at the next one.
-    `calls` is how many calls that are no shares may come at once (0: no bound), `calls_per_s` what comes back each
-    second, and `calls_per_s_each` what comes back besides for each open channel or authorized worker. `unsent` is how
-    many bytes may wait for the peer, and `unsent_each` how many more for each open channel or authorized worker.
+    `bytes_per_turn` and `work_per_turn`: what a worker does for one connection before it goes on to the next one.
+    `calls`: how many calls (messages that are no shares) may come at once; 0 for no bound. `calls_per_s`: how many more
+    are allowed each second. `calls_per_s_each`: how many more each second for each open channel or authorized worker.
+    `unsent`: how many bytes may wait for the peer; `unsent_each`: how many more for each channel or worker.
     """
 
     bytes_per_turn: int
@@ -32,30 +35,31 @@ class Limits:
 V1: Final = Limits(
     bytes_per_turn=8 * 1024,            # some 30 shares of a farm's proxy; a machine sends 150 bytes at a time
     work_per_turn=64,
-    calls=2000,                         # a proxy authorizes its 1,000 workers at one go, and has room left
-    calls_per_s=20.0,                   # so an empty bucket has a call again within 50 ms
+    calls=2000,                         # a proxy may authorize its 1,000 workers all at once, and has room left
+    calls_per_s=20.0,                   # who has used up all calls has the next one within 50 ms
     calls_per_s_each=1.0,
     unsent=128 * 1024,                  # dozens of jobs of 2 KiB
     unsent_each=4 * 1024,               # a job of an extended channel has 1 KiB
 )
 V2_MINING: Final = V1
 TEMPLATE: Final = V1
-"""A template connection says besides what the largest message is that it asked for (`events.Holds`)."""
+"""A template connection also says how large the largest message is that it asked for (`events.Holds`)."""
 
 UPSTREAM: Final = replace(V1, bytes_per_turn=64 * 1024, work_per_turn=1 << 30, calls=0, unsent=1024 * 1024)
-"""The translator's connection to a pool: it brings the jobs of up to 1,000 machines, and only we send calls."""
+"""The translator's connection to a pool. It brings the jobs of up to 1,000 machines. Calls are not bounded, since it is
+we who make them."""
 
 FREE_CALLS: Final = 64
-"""Calls of a connection before anything is counted: machines make a handful in their life, and need no bucket."""
+"""So many calls of a connection are not counted. A machine makes a handful in its life, so most need no bucket."""
 
 
-_ONE: Final = 1.0 - 1e-6         # at `due` there is one, whatever the last digits of two clock readings say
+_ONE: Final = 1.0 - 1e-6         # a little less, so that at `due` there is a token in spite of rounding
 
 
 class Bucket:
-    """Tokens for the calls of one connection; made when `FREE_CALLS` have been made. Times are monotonic seconds.
+    """Tokens for the calls of one connection. It is made after `FREE_CALLS` calls. Times are monotonic seconds.
 
-    `each` is the number of open channels or authorized workers.
+    `each` is the number of the connection's open channels or authorized workers.
     """
 
     __slots__ = ("_at", "_left", "_limits")

@@ -1,11 +1,11 @@
-"""One event, one line, `key=value`: how every thread of the shell writes to the journal."""
+"""How every thread writes to the journal: one event is one line of `key=value` (docs/style.rst#style-logs)."""
 
 import json
 import logging
 import re
 
 MAX_TEXT = 64
-"""Characters of a name or an agent in the journal: whoever chooses them shall not fill it."""
+"""Characters of a name or an agent in the journal: a stranger chooses them, and must not fill the journal."""
 
 _MORE = "..."
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,\[\]-]+\Z")
@@ -14,7 +14,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,\[\]-]+\Z")
 def say(log: logging.Logger, level: int, event: str, **fields: object) -> None:
     """Log one event as key=value pairs on one line.
 
-    Bytes print as hex. Text is quoted unless plain, so that no worker name can forge a line.
+    Bytes print as hex. Text with any but plain characters is quoted and escaped, so that no name can forge a line.
     """
     if log.isEnabledFor(level):
         pairs = (f"{key}={_plain(value)}" for key, value in fields.items())
@@ -22,7 +22,7 @@ def say(log: logging.Logger, level: int, event: str, **fields: object) -> None:
 
 
 def clip(text: str, most: int = MAX_TEXT) -> str:
-    """`text` cut so that the journal shows at most `most` characters of it, escapes counted as they are printed."""
+    """`text`, cut so that the journal shows at most `most` characters. An escaped character counts as it is printed."""
     if len(text) <= most and _PLAIN.match(text):
         return text
     size = 0
