@@ -24,8 +24,8 @@ from pathlib import Path
 from warppool.commands.shares import write_shares
 from warppool.events import ShareAccepted
 from warppool.ledger.items import Shares
-from warppool.ledger.reader import Reader
 from warppool.ledger.sqlite import SqliteBooks
+from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import LedgerThread
 from warppool.threads import STOP, spawn
 
@@ -133,11 +133,11 @@ def read_and_verify(directory: Path, count: int) -> None:
     print(json.dumps({"bench": "ledger", "case": "size", "bytes_a_share": round(path.stat().st_size / count, 1)}))
 
     def export(_: SqliteBooks, form: str) -> None:
-        with Reader(path) as reader:
+        with SqliteReader(path) as reader:
             write_shares(reader, io.StringIO(), form, None, None)
 
     def sum_up(_: SqliteBooks) -> None:
-        with Reader(path) as reader:
+        with SqliteReader(path) as reader:
             reader.totals()
 
     books = SqliteBooks(path)

@@ -10,7 +10,7 @@ import pytest
 from tests.ledger.books import START, book, share
 from warppool.commands.shares import COLUMNS, parse_since, write_shares
 from warppool.errors import ConfigError
-from warppool.ledger.reader import Reader
+from warppool.ledger.sqlitereader import SqliteReader
 
 NAMES = ["alice.rig1", 'bob "the, rig".2', "=cmd|x", "älice", "\udcff\udc80.x", "\ud800.y", "\U0001f600", ""]
 PRINTED = [*NAMES[:2], "'=cmd|x", NAMES[3], r"\udcff\udc80.x", r"\udced\udca0\udc80.y", *NAMES[6:]]
@@ -25,7 +25,7 @@ def path(tmp_path):
 
 def written(path, format="jsonl", since=None, user=None, encoding="utf-8"):
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         write_shares(reader, out, format, since, user)
     return out.buffer.getvalue().decode(encoding)
 
@@ -70,7 +70,7 @@ def test_csv_goes_through_a_terminal_that_knows_ascii_alone(path):
 
 def test_csv_into_text_without_an_encoding(path):
     out = io.StringIO(newline="")
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         write_shares(reader, out, "csv", None, None)
     assert out.getvalue() == written(path, "csv")
 
@@ -130,8 +130,8 @@ def test_an_unknown_format_is_the_operators_to_mend(path):
 PRINTING = """
 import pathlib, sys
 from warppool.commands.shares import write_shares
-from warppool.ledger.reader import Reader
-with Reader(pathlib.Path(sys.argv[1])) as reader:
+from warppool.ledger.sqlitereader import SqliteReader
+with SqliteReader(pathlib.Path(sys.argv[1])) as reader:
     write_shares(reader, sys.stdout, sys.argv[2], None, None)
 """
 

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from warppool.events import ShareAccepted
-from warppool.ledger.reader import Reader
 from warppool.ledger.sqlite import SqliteBooks
+from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import LedgerThread
 from warppool.threads import STOP
 
@@ -30,7 +30,7 @@ def ids(*shares: ShareAccepted) -> tuple[tuple[int, int], ...]:
 
 def booked(path: Path) -> list[bytes]:
     """The hashes in the books, in their order."""
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         return [row.hash for row in reader.shares()]
 
 

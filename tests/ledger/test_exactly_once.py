@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.ledger.books import booked, ids, opened, share, simulate, taken
 from warppool.errors import LedgerError
+from warppool.ledger.database import CommitInDoubt
 from warppool.ledger.items import Shares
-from warppool.ledger.sqlite import CommitInDoubt, SqliteBooks
+from warppool.ledger.sqlite import SqliteBooks
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 
 DONE = "done but in doubt"

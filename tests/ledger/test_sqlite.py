@@ -7,9 +7,10 @@ import pytest
 from tests.ledger.books import START, book, booked, opened, share
 from warppool.errors import LedgerError
 from warppool.ledger import sqlite as sqlite_module
+from warppool.ledger.database import CommitInDoubt
 from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.reader import Reader
-from warppool.ledger.sqlite import CommitInDoubt, SqliteBooks, encode
+from warppool.ledger.sqlite import SqliteBooks, encode
+from warppool.ledger.sqlitereader import SqliteReader
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_batch_of_any_size_is_booked_in_its_order(path, books, count):
 
 def test_every_field_of_a_share_comes_back(path, books):
     books.write([share(3)], {}, [])
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         (row,) = reader.shares()
     assert row == (1_795_341_600_123, "sv2", 1, "alice.rig1", "alice", 1e-9, 17, 5, share(3).share_hash)
 
@@ -65,7 +66,7 @@ def test_workers_are_rows_of_their_own_whatever_their_names(path):
         books.write([share(number, user=name) for number, name in enumerate(NAMES)], {}, [])
     expected = [(encode(name), encode(name).partition(b".")[0]) for name in NAMES]
     assert rows(path, "SELECT name, user FROM workers ORDER BY id") == expected
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         assert [encode(row.worker) for row in reader.shares()] == [name for name, _ in expected * 2]
 
 
@@ -114,7 +115,7 @@ def test_an_empty_file_is_no_new_ledger(path):
         opened(path)
     assert path.stat().st_size == 0
     with pytest.raises(LedgerError, match=r"empty \(0 bytes\)"):
-        Reader(path)
+        SqliteReader(path)
 
 
 def test_an_empty_file_under_the_daemon_is_noticed_and_not_begun_anew(path, books):

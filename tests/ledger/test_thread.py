@@ -12,8 +12,8 @@ from warppool.errors import LedgerError
 from warppool.ledger import sqlite as sqlite_module
 from warppool.ledger import thread as thread_module
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
-from warppool.ledger.reader import Reader
 from warppool.ledger.sqlite import SqliteBooks
+from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, UNHURRIED_S, LedgerThread
 from warppool.loop import Reconfigure
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
@@ -533,7 +533,7 @@ def test_readers_and_many_writers_at_once(path):
     for writer in writers:
         writer.start()
     known = [set(), set(), set()]
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         while any(len(ids) < 300 for ids in known):
             worker = min(range(3), key=lambda one: len(known[one]))
             known[worker] |= {number for _, number in replies[worker].get(timeout=30).ids}

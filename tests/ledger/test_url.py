@@ -6,7 +6,8 @@ import pytest
 from tests.ledger.books import book, share
 from warppool.errors import ConfigError, LedgerError
 from warppool.ledger import sqlite as sqlite_module
-from warppool.ledger.url import database_path, open_ledger, open_reader
+from warppool.ledger.opening import open_ledger, open_reader
+from warppool.ledger.url import database_path
 
 
 def test_relative_urls_lie_in_the_data_directory_and_absolute_ones_where_they_say():

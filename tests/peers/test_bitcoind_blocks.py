@@ -13,7 +13,7 @@ from tests.peers.bitcoind import Bitcoind, RpcError, skip_unless_installed, unti
 from tests.peers.pools import by_hand, write_config
 from tests.service.process import PoolProcess
 from warppool.bitcoin.hashes import from_display, to_display
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 
 pytestmark = pytest.mark.peer
 

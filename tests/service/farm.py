@@ -17,8 +17,8 @@ from tests.node.stub import HARD_NBITS, StubNode
 from tests.service.process import write_config
 from warppool.config.pool import read_config
 from warppool.config.translator import LEDGER_URL, translator_config_of
-from warppool.ledger.reader import BookedShare
-from warppool.ledger.url import open_reader
+from warppool.ledger.database import BookedShare
+from warppool.ledger.opening import open_reader
 from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import public_key
 from warppool.service.pool import Pool

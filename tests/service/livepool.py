@@ -17,8 +17,8 @@ from tests.service.process import write_config
 from warppool.commands.democert import self_signed
 from warppool.config.options import Config
 from warppool.config.pool import read_config
-from warppool.ledger.reader import BookedShare
-from warppool.ledger.url import open_reader
+from warppool.ledger.database import BookedShare
+from warppool.ledger.opening import open_reader
 from warppool.service.connector import SV1, SV1_TLS
 from warppool.service.pool import Pool
 from warppool.sv1.connection import ServerConnection

@@ -14,7 +14,7 @@ import pytest
 
 from warppool.commands.demo import demo_config, demo_miners
 from warppool.errors import ConfigError, LedgerError, NotNow, RemoteProtocolError
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import PoolGone, PoolUrl
 from warppool.noise.primitives import public_key

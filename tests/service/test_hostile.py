@@ -25,7 +25,7 @@ from tests.service.process import write_config
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.config.options import Config
 from warppool.config.pool import read_config
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import Buffer, new_buffer, public_key

@@ -17,7 +17,7 @@ import pytest
 from tests.node.stub import HARD_NBITS, StubNode
 from tests.service.load import Load, LoadMiner
 from tests.service.process import PoolProcess, write_config
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 from warppool.node.kernel import Kernel
 from warppool.noise.primitives import public_key
 

@@ -16,7 +16,7 @@ import pytest
 from tests.service.process import PATIENCE_S, PoolProcess, environ, write_config
 from tests.service.test_run import NO_NODE, SECRET, ServiceManager, manager
 from warppool.errors import ConfigError, LedgerBusy, LedgerError, NotNow
-from warppool.ledger.url import open_ledger
+from warppool.ledger.opening import open_ledger
 from warppool.service.patience import AGAIN_S, Patience, Stopped, impatient
 
 __all__ = ["manager"]

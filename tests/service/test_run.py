@@ -17,7 +17,7 @@ import pytest
 from tests.node.stub import HARD_NBITS, Mood, StubNode
 from tests.service.load import Load, LoadMiner
 from tests.service.process import ADDRESS, PATIENCE_S, WARPPOOL, PoolProcess, environ, write_config
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 from warppool.noise.primitives import public_key
 
 SECRET = bytes(range(1, 33))

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.node.stub import EASY_NBITS, StubNode
 from tests.service.byhand import HandMiner
 from tests.service.process import PoolProcess, write_config
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 from warppool.node.journal import Journal
 from warppool.noise.primitives import public_key
 

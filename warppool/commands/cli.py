@@ -82,7 +82,7 @@ def shares(args: argparse.Namespace) -> int:
     """Print the books; the secrets stay closed, since who reads the books need not be the daemon."""
     from warppool.commands.shares import write_shares
     from warppool.config.translator import books_of, read_either
-    from warppool.ledger.url import open_reader
+    from warppool.ledger.opening import open_reader
 
     with open_reader(*books_of(read_either(args.config, with_secrets=False))) as books:
         write_shares(books, sys.stdout, args.format, args.since, args.user)

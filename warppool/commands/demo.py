@@ -27,8 +27,8 @@ from warppool.config.pool import config_of
 from warppool.config.translator import books_of, translator_config_of
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import WarppoolError
-from warppool.ledger.reader import Totals
-from warppool.ledger.url import open_reader
+from warppool.ledger.database import Totals
+from warppool.ledger.opening import open_reader
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import EXTENDED, STANDARD, PoolUrl, tls_context
 from warppool.noise.primitives import public_key

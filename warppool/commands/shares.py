@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TextIO
 
 from warppool.errors import ConfigError
-from warppool.ledger.reader import BookedShare, Reader
+from warppool.ledger.database import BookedShare, Reader
 
 COLUMNS: Final = ("time", "protocol", "channel", "user", "worker", "difficulty", "job", "height", "hash")
 

@@ -17,6 +17,7 @@ from typing import Final
 from warppool.errors import LedgerBusy, LedgerError
 from warppool.events import ShareAccepted
 from warppool.files import open_own, sync_folder
+from warppool.ledger.database import CommitInDoubt
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.schema import migrate, require_known, version_of
 
@@ -47,17 +48,6 @@ _INSERT_BLOCK: Final = """
     ON CONFLICT (hash) DO NOTHING"""
 _SET_OUTCOME: Final = """
     UPDATE blocks SET outcome = CAST(? AS TEXT), detail = CAST(? AS TEXT), outcome_time_ms = ? WHERE hash = ?"""
-
-
-class CommitInDoubt(LedgerError):
-    """COMMIT itself failed, so the transaction may be in the file or not: `settle` finds out.
-
-    `first_id` is the id that the transaction gave its first share.
-    """
-
-    def __init__(self, message: str, first_id: int) -> None:
-        super().__init__(message)
-        self.first_id = first_id
 
 
 class SqliteBooks:

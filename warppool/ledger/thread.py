@@ -17,15 +17,15 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
+from warppool.ledger.database import CommitInDoubt, Database
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
-from warppool.ledger.sqlite import CommitInDoubt
 from warppool.loop import Loop, Report, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
@@ -42,24 +42,6 @@ MAX_BLOCKS_KEPT: Final = 10_000
 MAX_REASONS_SAID: Final = 8             # different ones, each once, before a trouble goes quiet
 
 log = logging.getLogger("warppool.ledger")
-
-
-class Database(Protocol):
-    """What the thread wants of the books; `SqliteBooks` says what each does and raises."""
-
-    @property
-    def is_open(self) -> bool: ...
-    @property
-    def next_id(self) -> int: ...
-    def open(self) -> None: ...
-    def write(
-        self,
-        shares: Sequence[ShareAccepted],
-        refusals: Mapping[tuple[str, str, int], int],
-        blocks: Sequence[BlockRow | BlockOutcome],
-    ) -> list[BlockOutcome]: ...
-    def settle(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool: ...
-    def close(self) -> None: ...
 
 
 class _Waiting(NamedTuple):

@@ -1,4 +1,4 @@
-"""What `ledger.url` may be, and the books that stand behind it."""
+"""What `ledger.url` may be. Nothing is opened here, so reading a configuration takes no database (`opening.py`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from warppool.errors import ConfigError
-from warppool.ledger.reader import Reader
-from warppool.ledger.sqlite import SqliteBooks
 
 _SQLITE: Final = "sqlite:///"
 _MAY_BE: Final = "it may be sqlite:///shares.db (in data_dir) or sqlite:////path/of/shares.db"
@@ -22,19 +20,3 @@ def database_path(url: str, data_dir: Path) -> Path:
     if name == url or not name.strip("/") or name.endswith("/") or "\0" in name:
         raise ConfigError(f"ledger.url is {url!r}: {_MAY_BE}")
     return data_dir / name
-
-
-def open_ledger(url: str, data_dir: Path) -> SqliteBooks:
-    """The books, open for writing and verified, for the ledger thread to own; ConfigError, LedgerError.
-
-    A file that is missing is created; its directory is not.
-    """
-    books = SqliteBooks(database_path(url, data_dir))
-    books.open()
-    books.verify()
-    return books
-
-
-def open_reader(url: str, data_dir: Path) -> Reader:
-    """The books for reading alone, whether or not a daemon has them open; ConfigError, LedgerError."""
-    return Reader(database_path(url, data_dir))

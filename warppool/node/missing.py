@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from warppool.bitcoin.compactsize import decode_compact_size
 from warppool.bitcoin.hashes import from_display
@@ -18,6 +18,7 @@ from warppool.bitcoin.header import HEADER_SIZE
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
 from warppool.errors import NodeError, WarppoolError
 from warppool.mining.mark import find_mark
+from warppool.node.books import Books
 from warppool.node.items import Verdict
 from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAddress, RpcRefusal
 from warppool.node.pace import Backoff, Clock, SystemClock
@@ -32,13 +33,6 @@ CALL_TIMEOUT_S = 30.0           # a block as JSON may take a small machine secon
 LONGEST_PAUSE_S = 60.0
 FINDER = "(unknown)"            # who found it is not in a coinbase
 DETAIL = "found on the chain at a start"
-
-
-class Books(Protocol):
-    """The ledger, as the submitter sees it."""
-
-    def block(self, block_hash: bytes, height: int, user: str, time: float, difficulty: float) -> None: ...
-    def block_outcome(self, block_hash: bytes, outcome: str, detail: str, time: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

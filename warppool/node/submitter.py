@@ -14,12 +14,13 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from warppool.bitcoin.hashes import to_display
 from warppool.events import ShareAccepted
 from warppool.loop import Loop, Report
 from warppool.net.inbox import NotRecorded
+from warppool.node.books import Books
 from warppool.node.items import (
     BestNode,
     DropBlock,
@@ -46,19 +47,6 @@ _TICK_S = 1e-6                  # between two entries at least, so that a replay
 
 SubmitterItem = Found | Outcome | HasBlock | NodeHeard | BestNode | Kept | Unkept
 """From workers, nodes, the job maker and the journal."""
-
-
-class Books(Protocol):
-    """The ledger as the submitter sees it: each call puts one item on the ledger's queue and returns at once."""
-
-    def shares(self, shares: tuple[ShareAccepted, ...], reply_to: queue.Queue[Any] | None) -> None:
-        """Accepted shares to record; `reply_to` hears `Recorded` or `NotRecorded`."""
-
-    def block(self, block_hash: bytes, height: int, user: str, time: float, difficulty: float) -> None:
-        """A found block; a replay may say it again."""
-
-    def block_outcome(self, block_hash: bytes, outcome: str, detail: str, time: float) -> None:
-        """What became of a block that `block` named; the last one said stands."""
 
 
 class NodeInbox(NamedTuple):

@@ -20,7 +20,7 @@ from warppool import __version__
 from warppool.config.options import Config
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
-from warppool.ledger.url import open_reader
+from warppool.ledger.opening import open_reader
 from warppool.loop import ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
@@ -39,8 +39,8 @@ from warppool.node.startids import StartIds
 from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
-from warppool.service.books import Books
 from warppool.service.connector import Connector, listen_addresses
+from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
@@ -78,7 +78,7 @@ class Pool:
         with ExitStack() as resources:
             self._build(config, patience or impatient(), resources)
             self.service = Service(Parts(
-                resources=resources.pop_all(), books=self.books, ports=self.ports, ask_nodes=self.nodes.ask_now,
+                resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
                 behind=BlockPath(self.journal, self.submitter, self.nodes, self.job_maker),
                 before=WorkPath(config, self._start_id, self.job_maker, self.nodes, self._missing),
                 status=PoolStatus(self)), self.is_ready)
@@ -89,7 +89,7 @@ class Pool:
         self._start_id = os.urandom(START_ID_SIZE)
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
         self._unpaid = UnpaidNames(pool.network, pool.payout_script)
-        self.books = Books(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
+        self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
                            resources)
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources)
         self.work = WorkBroadcast(self.ports, self.is_ready)
@@ -103,8 +103,8 @@ class Pool:
             rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
             end_work=self.work.end, best=lambda node: outcomes.put(BestNode(node)))
         self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes)
-        self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.books)
-        self._missing = missing_blocks(config, self.books, self.is_ready)
+        self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
+        self._missing = missing_blocks(config, self.ledger, self.is_ready)
         self.ports.add_workers(self._worker)
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
@@ -112,7 +112,7 @@ class Pool:
             sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
     def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
-        ledger_inbox, submitter_inbox, inboxes = self.books.inbox, self.submitter.inbox, self.ports.inboxes
+        ledger_inbox, submitter_inbox, inboxes = self.ledger.inbox, self.submitter.inbox, self.ports.inboxes
 
         def record(shares: tuple[ShareAccepted, ...]) -> None:
             ledger_inbox.put(Shares(shares, inbox, time.monotonic()))
@@ -126,7 +126,7 @@ class Pool:
         ports = self.ports
         connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
-                      refused=self.books.refused, found=found, hear=connector.hear, log_limit=ports.log_limit)
+                      refused=self.ledger.refused, found=found, hear=connector.hear, log_limit=ports.log_limit)
 
 
 def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory:
@@ -139,7 +139,7 @@ def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory
         }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
 
 
-def missing_blocks(config: Config, books: Books, is_ready: threading.Event) -> MissingBlocks:
+def missing_blocks(config: Config, ledger: Ledger, is_ready: threading.Event) -> MissingBlocks:
     """What looks, once after the start, for blocks of ours on the chain that the books do not have."""
     pool = config.pool
 
@@ -149,7 +149,7 @@ def missing_blocks(config: Config, books: Books, is_ready: threading.Event) -> M
 
     nodes = [(NodeAddress.parse(node.url), credentials_of(node)) for node in config.nodes if node.source == "rpc"]
     ours = Ours(pool.coinbase_tag.encode(), StartIds(pool.data_dir).read(), pool.server_id)
-    return MissingBlocks(nodes, ours, books, may_begin=is_ready.is_set, is_booked=is_booked)
+    return MissingBlocks(nodes, ours, ledger, may_begin=is_ready.is_set, is_booked=is_booked)
 
 
 class WorkBroadcast:

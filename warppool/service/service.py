@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
 from warppool.say import say
-from warppool.service.books import Books
+from warppool.service.ledger import Ledger
 from warppool.service.ports import Ports
 from warppool.service.summary import Summary
 from warppool.service.threads import JOIN_S, Threads
@@ -69,7 +69,7 @@ class Parts(NamedTuple):
     """
 
     resources: ExitStack
-    books: Books
+    ledger: Ledger
     ports: Ports
     behind: Part
     before: Part
@@ -95,7 +95,7 @@ class Service:
     def start(self) -> None:
         """Start every thread; `is_ready` follows."""
         parts, threads = self.parts, self.threads
-        threads.start(parts.books.thread)
+        threads.start(parts.ledger.thread)
         parts.behind.start(threads)
         threads.start(*parts.ports.workers, parts.ports.reactor)
         parts.before.start(threads)
@@ -116,7 +116,7 @@ class Service:
     def watch(self, now: float) -> None:
         """Complain of slow threads, and help those who wait for a ledger that hangs; `now` is monotonic."""
         self.threads.watchdog.look(now)
-        self.parts.books.thread.relieve()
+        self.parts.ledger.thread.relieve()
 
     def hanging(self, now: float) -> list[str]:
         """The names of threads that have not turned for too long, by the monotonic clock: they starve the watchdog."""
@@ -135,9 +135,9 @@ class Service:
         parts.ports.stop_workers(threads)
         parts.ports.flush(FLUSH_S)
         parts.behind.stop(threads)
-        parts.books.stop()
+        parts.ledger.stop()
         threads.stop_by = math.inf
-        threads.join([parts.books.thread.name, parts.ports.reactor.name], FLUSH_S + JOIN_S)
+        threads.join([parts.ledger.thread.name, parts.ports.reactor.name], FLUSH_S + JOIN_S)
         self.close()
         left = threads.alive()
         self.is_hanging = bool(left)

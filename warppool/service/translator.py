@@ -22,8 +22,8 @@ from warppool.miner.link import PoolUrl
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say
-from warppool.service.books import Books
 from warppool.service.connector import TranslatorConnector, fds_each, listen_addresses
+from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
@@ -59,7 +59,7 @@ class Translator:
         with ExitStack() as resources:
             self._build(config, patience or impatient(), resources)
             self.service = Service(Parts(
-                resources=resources.pop_all(), books=self.books, ports=self.ports, ask_nodes=_no_nodes,
+                resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=_no_nodes,
                 behind=LookUps(self._resolver), before=self.first_upstream, status=TranslatorStatus(self)),
                 self.is_ready, drain_s=min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5))
 
@@ -67,7 +67,7 @@ class Translator:
         translator = config.translator
         self.is_ready = threading.Event()
         self.connectors: list[TranslatorConnector] = []
-        self.books = Books(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources)
+        self.ledger = Ledger(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources)
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, fds_each(config))
         self._resolver = Resolver(self.ports.reactor.mailbox, self.ports.inboxes)
         self.ports.add_workers(self._worker)
@@ -78,7 +78,7 @@ class Translator:
             python=sys.version.split()[0], sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
     def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
-        ports, ledger_inbox = self.ports, self.books.inbox
+        ports, ledger_inbox = self.ports, self.ledger.inbox
 
         def record(shares: tuple[ShareAccepted, ...]) -> None:
             ledger_inbox.put(Shares(shares, None))      # verdicts; no answer to a machine waits for the books
@@ -86,7 +86,7 @@ class Translator:
         connector = TranslatorConnector(self.config, ports.certificate)
         self.connectors.append(connector)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
-                      refused=self.books.refused, found=_no_block, dial=self._resolver.dial,
+                      refused=self.ledger.refused, found=_no_block, dial=self._resolver.dial,
                       log_limit=ports.log_limit, awaits_records=False)
 
     def counts(self) -> Counts:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from warppool.errors import LedgerError
+from warppool.ledger.database import BookedShare, Totals
 from warppool.ledger.schema import MIGRATIONS, require_known, version_of
 from warppool.ledger.sqlite import encode, explain
 
@@ -28,29 +29,7 @@ _OF_USER: Final = " AND (w.name = CAST(:user AS TEXT) OR w.user = CAST(:user AS 
 _NEXT_ID: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
 
 
-class BookedShare(NamedTuple):
-    """One share of the books; `user` is the worker's name up to its first dot, `hash` 32 bytes in header order."""
-
-    time_ms: int
-    protocol: str
-    channel: int
-    worker: str
-    user: str
-    difficulty: float
-    job: int
-    height: int
-    hash: bytes
-
-
-class Totals(NamedTuple):
-    """All there is in the books; `difficulty` is the sum of what was credited."""
-
-    shares: int
-    difficulty: float
-    blocks: int
-
-
-class Reader:
+class SqliteReader:
     """A read-only connection to the books at `path`; LedgerError when they cannot be read, from any method."""
 
     def __init__(self, path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.ledger.books import START, book, booked, opened, share
 from warppool.errors import LedgerError
-from warppool.ledger import reader as reader_module
+from warppool.ledger import sqlitereader as reader_module
 from warppool.ledger.items import BlockRow
-from warppool.ledger.reader import Reader
+from warppool.ledger.sqlitereader import SqliteReader
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def numbers(rows, count=10_000):
 def test_reads_while_the_daemon_writes_and_sees_each_commit(path):
     with closing(opened(path)) as books:
         books.write([share(0)], {}, [])
-        with Reader(path) as reader:
+        with SqliteReader(path) as reader:
             for number in range(1, 4):
                 books.write([share(number)], {}, [])
                 assert numbers(reader.shares()) == list(range(number + 1))
@@ -37,7 +37,7 @@ def test_reads_while_the_daemon_writes_and_sees_each_commit(path):
 
 def test_a_reader_in_the_middle_neither_stops_the_writer_nor_the_wal_from_being_folded_in(path, monkeypatch):
     monkeypatch.setattr(reader_module, "SLICE_IDS", 2)
-    with closing(opened(path)) as books, Reader(path) as reader:
+    with closing(opened(path)) as books, SqliteReader(path) as reader:
         books.write([share(number) for number in range(5)], {}, [])
         rows = reader.shares()
         next(rows)
@@ -54,7 +54,7 @@ def test_slices_do_not_show(path, monkeypatch):
     left = [number for number in range(50) if not 10 <= number <= 28 and number > 2]
     for size in (1, 2, 7, 1_000):
         monkeypatch.setattr(reader_module, "SLICE_IDS", size)
-        with Reader(path) as reader:
+        with SqliteReader(path) as reader:
             assert numbers(reader.shares()) == left
             assert numbers(reader.shares(user="u1")) == [number for number in left if number % 3 == 1]
 
@@ -65,7 +65,7 @@ def test_since_is_inclusive_and_survives_a_clock_that_was_set_back(path):
         for number, second in enumerate(seconds):
             books.write([share(number, time=START + second)], {}, [])
     start_ms = 1_795_341_600_123
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         for second in (-8_000, -7_200, -1, 0, 30, 60, 61, 3_599, 3_602, 3_603, 90_000):
             for more in (-1, 0, 1):
                 wanted = [number for number, at in enumerate(seconds) if at * 1_000 >= second * 1_000 + more]
@@ -75,7 +75,7 @@ def test_since_is_inclusive_and_survives_a_clock_that_was_set_back(path):
 def test_since_finds_the_shares_of_a_minute_in_which_the_daemon_was_started_again(path):
     for number in range(4):
         book(path, share(number, time=START + number))
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         assert numbers(reader.shares(1_795_341_600_123 + 1_000)) == [1, 2, 3]
 
 
@@ -83,7 +83,7 @@ def test_since_begins_near_its_time_and_not_at_the_first_share(path):
     with closing(opened(path)) as books:
         for number in range(100):
             books.write([share(number, time=START + 60 * number)], {}, [])
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         assert reader._range(1_795_341_600_123 + 60_000 * 90) == (91, 100)
         assert reader._range(1_795_341_600_123 + 60_000 * 100) == (None, 100)
 
@@ -91,7 +91,7 @@ def test_since_begins_near_its_time_and_not_at_the_first_share(path):
 def test_user_is_a_whole_name_or_what_stands_before_the_first_dot(path):
     names = ["alice", "alice.rig1", "alice.rig1.b", "alice2.rig1", "bob.alice", "ALICE.rig", "\udcff.rig", "\udcff", ""]
     book(path, *(share(number, user=name) for number, name in enumerate(names)))
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         def of(user):
             return numbers(reader.shares(user=user))
         assert of("alice") == [0, 1, 2]
@@ -104,7 +104,7 @@ def test_user_is_a_whole_name_or_what_stands_before_the_first_dot(path):
 
 
 def test_totals(path):
-    with closing(opened(path)) as books, Reader(path) as reader:
+    with closing(opened(path)) as books, SqliteReader(path) as reader:
         assert reader.totals() == (0, 0.0, 0)
         block = BlockRow(b"\1" * 32, 5, "w", 1.0, 2.0)
         books.write([share(1, difficulty=0.5), share(2, difficulty=1024.0)], {}, [block])
@@ -113,7 +113,7 @@ def test_totals(path):
 
 def test_the_reader_changes_nothing(path):
     book(path, share(1))
-    with Reader(path) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with SqliteReader(path) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader._connection.execute("DELETE FROM shares")
 
 
@@ -134,7 +134,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def numbers_in(path):
-    with Reader(path) as reader:
+    with SqliteReader(path) as reader:
         return numbers(reader.shares())
 
 
@@ -163,20 +163,20 @@ def test_books_of_a_later_warppool_and_empty_ones_are_refused_in_words(path):
     with closing(sqlite3.connect(path)) as empty:
         empty.execute("PRAGMA journal_mode = WAL")
         with pytest.raises(LedgerError, match=r"shares\.db: holds no books yet: start the daemon once"):
-            Reader(path)
+            SqliteReader(path)
     book(path, share(1))
     with closing(sqlite3.connect(path)) as later:
         later.execute("PRAGMA user_version = 1000")
     with pytest.raises(LedgerError, match=r"shares\.db: the books are of schema version 1000"):
-        Reader(path)
+        SqliteReader(path)
 
 
 def test_no_file_garbage_and_damage_are_refused_in_words(path):
     with pytest.raises(LedgerError, match=r"shares\.db: no such file"):
-        Reader(path)
+        SqliteReader(path)
     path.write_bytes(b"\xa5" * 9_000)
     with pytest.raises(LedgerError, match=r"shares\.db: this is no SQLite database"):
-        Reader(path)
+        SqliteReader(path)
     path.unlink()
     book(path, *(share(number) for number in range(500)))
     in_the_middle = path.read_bytes().index(share(250).share_hash) // 4096 * 4096

@@ -9,14 +9,14 @@ from typing import Any
 
 from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.ledger.opening import open_ledger
 from warppool.ledger.thread import LedgerThread
-from warppool.ledger.url import open_ledger
 from warppool.service.lock import DataDirLock
 from warppool.service.patience import Patience
 from warppool.threads import STOP
 
 
-class Books:
+class Ledger:
     """Locks `data_dir`, which the configuration says under `key`, and opens the ledger at `url`.
 
     ConfigError, LedgerError; trouble of the moment is waited for by `patience`. `resources` closes what is open here.
@@ -28,9 +28,9 @@ class Books:
         lock = patience.until_done(lambda: DataDirLock(data_dir, key))
         resources.callback(lock.release)
         self.inbox: queue.Queue[Any] = queue.Queue()
-        ledger = patience.until_done(lambda: open_ledger(url, data_dir))
-        ledger.close()                              # good; its thread opens it again, since SQLite is a thread's own
-        self.thread = LedgerThread(ledger, self.inbox, durability)
+        database = patience.until_done(lambda: open_ledger(url, data_dir))
+        database.close()                            # good; its thread opens it again, since SQLite is a thread's own
+        self.thread = LedgerThread(database, self.inbox, durability)
 
     def shares(self, shares: tuple[ShareAccepted, ...], reply_to: queue.Queue[Any] | None,
                since: float | None = None) -> None:

@@ -1,0 +1,26 @@
+"""The database that a `ledger.url` means, opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from warppool.ledger.database import Database, Reader
+from warppool.ledger.sqlite import SqliteBooks
+from warppool.ledger.sqlitereader import SqliteReader
+from warppool.ledger.url import database_path
+
+
+def open_ledger(url: str, data_dir: Path) -> Database:
+    """The books, open for writing and verified, for the ledger thread to own; ConfigError, LedgerError.
+
+    A file that is missing is created; its directory is not.
+    """
+    books = SqliteBooks(database_path(url, data_dir))
+    books.open()
+    books.verify()
+    return books
+
+
+def open_reader(url: str, data_dir: Path) -> Reader:
+    """The books for reading alone, whether or not a daemon has them open; ConfigError, LedgerError."""
+    return SqliteReader(database_path(url, data_dir))
