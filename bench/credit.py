@@ -43,6 +43,7 @@ from warppool.sv2 import client as sv2
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.messages.mining import UpdateChannel
 from warppool.sv2.profile import WARP
+from warppool.sv2.work import Work as Sv2Work
 
 EASIEST = 1e-6
 LADDER = [EASIEST * 2**step for step in range(4)]
@@ -286,13 +287,13 @@ class Sv2Machine(Machine):
                                             nominal_hash_rate=difficulty * 2**32 * 10,
                                             maximum_target=floor.to_bytes(32, "little")))
 
-    def start_of(self, work: sv2.Work) -> int:
+    def start_of(self, work: Sv2Work) -> int:
         return work.min_ntime
 
-    def header(self, work: sv2.Work, ntime: int) -> bytes:
+    def header(self, work: Sv2Work, ntime: int) -> bytes:
         return work.header(bytes(work.extranonce_size), work.version, ntime, 0)
 
-    def hand_in(self, work: sv2.Work, ntime: int, nonce: int) -> None:
+    def hand_in(self, work: Sv2Work, ntime: int, nonce: int) -> None:
         self.in_flight += 1
         share = self._connection.session.submit(work, bytes(work.extranonce_size), work.version, ntime, nonce)
         self._worth[share.sequence_number] = DIFF1 / work.target

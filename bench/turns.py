@@ -44,6 +44,7 @@ from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
 from warppool.sv2.server import Context as Sv2Context
+from warppool.sv2.work import Work as Sv2Work
 from warppool.threads import STOP
 from warppool.translate.connection import connect
 from warppool.translate.context import Mode, Times, TranslatorContext
@@ -161,7 +162,7 @@ class Sv2Machine:
         setup = sv2.MiningClientSession.setup(host="bench", port=1, vendor="bench", firmware="")
         self._connection = DialledConnection(WARP, server_public=STATIC.public, ephemeral_secret=os.urandom(32),
                                              buffer=new_buffer(), setup=setup)
-        self._work: sv2.Work | None = None
+        self._work: Sv2Work | None = None
         self.accepted = 0
 
     def outgoing(self) -> bytes:

@@ -32,12 +32,13 @@ from warppool.events import (
 from warppool.mining.job import Job
 from warppool.mining.share import weigh
 from warppool.noise.transport import InitiatorTransport, ResponderTransport
-from warppool.sv2.client import SharesAccepted, Work, WorkReady
+from warppool.sv2.client import SharesAccepted, WorkReady
 from warppool.sv2.codec import encode
 from warppool.sv2.frame import HEADER_SIZE, Frame, FrameReader, encode_frame
 from warppool.sv2.messages.mining import CloseChannel, SetTarget, UpdateChannel
 from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
 from warppool.sv2.types import Message
+from warppool.sv2.work import Work
 
 INPUTS = 10_000
 

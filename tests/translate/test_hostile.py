@@ -8,7 +8,6 @@ from tests.translate.test_jobs import job, lines, prev_hash
 from tests.translate.world import World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.events import Now
-from warppool.sv2.client import MAX_COINBASE_SIZE
 from warppool.sv2.messages.common import Reconnect
 from warppool.sv2.messages.mining import (
     CloseChannel,
@@ -19,6 +18,7 @@ from warppool.sv2.messages.mining import (
     SubmitSharesExtended,
     UpdateChannel,
 )
+from warppool.sv2.work import MAX_COINBASE_SIZE
 from warppool.translate import sent as sent_module
 from warppool.translate.channel import TIPS_AT_ONCE
 from warppool.translate.jobs import JOBS_AT_ONCE, MAX_KEPT_SIZE

@@ -24,6 +24,7 @@ from warppool.sv1 import client as sv1
 from warppool.sv2 import client as sv2
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
+from warppool.sv2.work import Work as Sv2Work
 
 AGENT = f"warppool/{__version__}"
 MIN_EXTRANONCE_SIZE = 4
@@ -39,7 +40,7 @@ class PoolGone(WarppoolError):
 class Task:
     """One job that may be hashed now; `work` is the session's own, for `submit`."""
 
-    work: sv1.Work | sv2.Work
+    work: sv1.Work | Sv2Work
     extranonce_size: int                # rollable bytes, 0 on a standard channel
     min_ntime: int                      # Unix seconds
     is_new_tip: bool                    # all before it is worthless
@@ -103,7 +104,7 @@ class Sv2Link:
 
     def submit(self, task: Task, extranonce: bytes, version: int, ntime: int, nonce: int) -> None:
         """Put a share into the next `outgoing`."""
-        assert isinstance(task.work, sv2.Work)
+        assert isinstance(task.work, Sv2Work)
         self._connection.send(self._connection.session.submit(task.work, extranonce, version, ntime, nonce))
 
     def _translate(self, heard: sv2.ClientEvent) -> list[LinkEvent]:

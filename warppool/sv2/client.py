@@ -1,20 +1,17 @@
 """The miner's side of an Sv2 mining conversation: for the CPU miner, the translator and the tests.
 
-Messages in, messages and events out, as in `server.py`. The session pairs jobs with the tip that activates them and
-hands out `Work`: all that is needed to build headers, frozen, with the prefix and the target it was given out under.
+Messages in, messages and events out, as in `server.py`. `work.py` makes work of the jobs and tips of a channel: all
+that is needed to build headers, frozen, with the prefix and the target that it was assigned under.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum, auto
 from types import MappingProxyType
 from typing import NamedTuple
 
-from warppool.bitcoin.hashes import double_sha256
-from warppool.bitcoin.header import pack_header
-from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
 from warppool.sv2.frame import with_tlvs
 from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
@@ -43,18 +40,7 @@ from warppool.sv2.messages.mining import (
 )
 from warppool.sv2.profile import Profile, Subprotocol
 from warppool.sv2.types import Message
-
-MAX_FUTURE_JOBS = 16
-"""Future jobs kept for a channel, the oldest dropped first (what the reference implementation's clients keep)."""
-
-MAX_EXTRANONCE_SIZE = 32
-
-MAX_COINBASE_SIZE = 16_384
-"""Bytes of a job's coinbase, some 450 outputs. Machines lose the connection over much less; a pool that sends more
-wants to fill our memory and theirs."""
-
-MAX_MERKLE_PATH = 32
-"""Levels of a job's merkle path: no block has transactions for half of them."""
+from warppool.sv2.work import MAX_EXTRANONCE_SIZE, ClientChannel, Work
 
 
 class ClientPhase(IntEnum):
@@ -63,34 +49,6 @@ class ClientPhase(IntEnum):
     AWAIT_ANSWER = auto()
     MINING = auto()
     CLOSED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One job that may be hashed now. `merkle_root` is given on a standard channel, the coinbase on an extended one."""
-
-    channel_id: int
-    job_id: int
-    version: int
-    version_mask: int                   # bits that may be rolled; 0 where the job forbids it
-    prev_hash: bytes                    # 32 bytes, header order
-    min_ntime: int                      # Unix seconds
-    nbits: int
-    target: int
-    extranonce_prefix: bytes
-    extranonce_size: int                # rollable bytes; 0 on a standard channel
-    merkle_root: bytes | None
-    coinbase_tx_prefix: bytes = b""
-    coinbase_tx_suffix: bytes = b""
-    merkle_path: tuple[bytes, ...] = ()
-
-    def header(self, extranonce: bytes, version: int, ntime: int, nonce: int) -> bytes:
-        """The 80-byte header of one try; `extranonce` has `extranonce_size` bytes."""
-        root = self.merkle_root
-        if root is None:
-            coinbase = self.coinbase_tx_prefix + self.extranonce_prefix + extranonce + self.coinbase_tx_suffix
-            root = fold_merkle_path(double_sha256(coinbase), self.merkle_path)
-        return pack_header(version, self.prev_hash, root, ntime, self.nbits, nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,38 +145,6 @@ ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | 
                | ShareRejected | ChannelClosed | ExtensionsAgreed | ReconnectAsked)
 
 
-class _Job:
-    """A job as it came, with the prefix and target of its arrival."""
-
-    __slots__ = ("extranonce_prefix", "message", "target")
-
-    def __init__(self, message: NewMiningJob | NewExtendedMiningJob, extranonce_prefix: bytes, target: int) -> None:
-        self.message = message
-        self.extranonce_prefix = extranonce_prefix
-        self.target = target
-
-
-def _check_size(m: NewExtendedMiningJob, channel: _ClientChannel) -> None:
-    size = (len(m.coinbase_tx_prefix) + len(channel.extranonce_prefix) + channel.extranonce_size
-            + len(m.coinbase_tx_suffix))
-    if size > MAX_COINBASE_SIZE:
-        raise RemoteProtocolError(f"a job with a coinbase of {size} bytes, {MAX_COINBASE_SIZE} are passed on")
-    if len(m.merkle_path) > MAX_MERKLE_PATH:
-        raise RemoteProtocolError(f"a job with a merkle path of {len(m.merkle_path)} levels, past {MAX_MERKLE_PATH}")
-
-
-class _ClientChannel:
-    __slots__ = ("extranonce_prefix", "extranonce_size", "future", "sequence", "target", "tip")
-
-    def __init__(self, extranonce_prefix: bytes, extranonce_size: int, target: int) -> None:
-        self.extranonce_prefix = extranonce_prefix
-        self.extranonce_size = extranonce_size
-        self.target = target
-        self.future: dict[int, _Job] = {}
-        self.tip: SetNewPrevHash | None = None
-        self.sequence = 0
-
-
 class MiningClientSession:
     """A miner's conversation with one pool: no socket, no clock, no thread.
 
@@ -231,7 +157,7 @@ class MiningClientSession:
     def __init__(self, profile: Profile) -> None:
         self.phase = ClientPhase.AWAIT_ANSWER
         self.profile = profile
-        self._channels: dict[int, _ClientChannel] = {}
+        self._channels: dict[int, ClientChannel] = {}
         self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
         self._next_request = 1
         self._asked_extensions: RequestExtensions | None = None         # that has no answer yet
@@ -344,7 +270,7 @@ class MiningClientSession:
     def _opened(self, request_id: int, channel_id: int, target: bytes, prefix: bytes, size: int) -> list[ClientEvent]:
         if channel_id in self._channels:
             raise RemoteProtocolError(f"channel {channel_id} was opened twice")
-        channel = _ClientChannel(prefix, size, int.from_bytes(target, "little"))
+        channel = ClientChannel(prefix, size, int.from_bytes(target, "little"), self.profile.version_mask)
         self._channels[channel_id] = channel
         return [ChannelOpened(request_id, channel_id, channel.target, prefix, size)]
 
@@ -356,44 +282,14 @@ class MiningClientSession:
         channel = self._channels.get(m.channel_id)
         if channel is None:
             return []                                       # closed by us a moment ago
-        if isinstance(m, NewMiningJob) != (channel.extranonce_size == 0):
-            raise RemoteProtocolError(f"{type(m).__name__} on a channel of the other kind")
-        if isinstance(m, NewExtendedMiningJob):
-            _check_size(m, channel)
-        job = _Job(m, channel.extranonce_prefix, channel.target)
-        if m.min_ntime is not None:
-            if channel.tip is None:
-                raise RemoteProtocolError(f"job {m.job_id} is to be hashed now, but no SetNewPrevHash came before it")
-            return [WorkReady(self._work(channel, job, m.min_ntime), is_new_tip=False)]
-        channel.future[m.job_id] = job
-        if len(channel.future) > MAX_FUTURE_JOBS:
-            del channel.future[next(iter(channel.future))]
-        return []
+        work = channel.take_job(m)
+        return [] if work is None else [WorkReady(work, is_new_tip=False)]
 
     def _prev_hash(self, m: SetNewPrevHash) -> list[ClientEvent]:
         channel = self._channels.get(m.channel_id)
         if channel is None:
             return []
-        job = channel.future.get(m.job_id)
-        if job is None:
-            raise RemoteProtocolError(f"SetNewPrevHash names job {m.job_id}, which is no future job of the channel")
-        job.target = channel.target                         # a SetTarget since then counts for future jobs too
-        channel.future.clear()
-        channel.tip = m
-        return [WorkReady(self._work(channel, job, m.min_ntime), is_new_tip=True)]
-
-    def _work(self, channel: _ClientChannel, job: _Job, min_ntime: int) -> Work:
-        m, tip = job.message, channel.tip
-        assert tip is not None
-        bare = Work(
-            channel_id=m.channel_id, job_id=m.job_id, version=m.version, version_mask=self.profile.version_mask,
-            prev_hash=tip.prev_hash, min_ntime=min_ntime, nbits=tip.nbits, target=job.target,
-            extranonce_prefix=job.extranonce_prefix, extranonce_size=channel.extranonce_size, merkle_root=None)
-        if isinstance(m, NewMiningJob):
-            return replace(bare, merkle_root=m.merkle_root)
-        return replace(bare, version_mask=bare.version_mask if m.version_rolling_allowed else 0,
-                       coinbase_tx_prefix=m.coinbase_tx_prefix, coinbase_tx_suffix=m.coinbase_tx_suffix,
-                       merkle_path=m.merkle_path)
+        return [WorkReady(channel.take_tip(m), is_new_tip=True)]
 
     def _target(self, m: SetTarget) -> list[ClientEvent]:
         channel = self._channels.get(m.channel_id)
@@ -405,9 +301,7 @@ class MiningClientSession:
     def _prefix(self, m: SetExtranoncePrefix) -> list[ClientEvent]:
         channel = self._channels.get(m.channel_id)
         if channel is not None:
-            if len(m.extranonce_prefix) + channel.extranonce_size > MAX_EXTRANONCE_SIZE:
-                raise RemoteProtocolError(f"an extranonce prefix of {len(m.extranonce_prefix)} bytes leaves no room")
-            channel.extranonce_prefix = m.extranonce_prefix     # for jobs to come; those here keep theirs
+            channel.take_prefix(m.extranonce_prefix)
         return []
 
     def _accepted(self, m: SubmitSharesSuccess) -> list[ClientEvent]:

@@ -13,10 +13,11 @@ from typing import Protocol
 
 from warppool.errors import LocalProtocolError, RemoteProtocolError
 from warppool.events import Event, Now
-from warppool.sv2.client import ChannelOpened, Work
+from warppool.sv2.client import ChannelOpened
 from warppool.sv2.messages.mining import UpdateChannel
 from warppool.sv2.tlv import worker_tlv
 from warppool.sv2.types import Message
+from warppool.sv2.work import Work
 from warppool.sv2.workers import named
 from warppool.translate.pace import Pace
 from warppool.translate.sent import Sent, SentShares

@@ -19,7 +19,7 @@ from warppool.mining.job import VERSION_MASK
 from warppool.sv1.jobs import notify_body, notify_line
 from warppool.sv1.messages import notification, result
 from warppool.sv1.words import difficulty_text
-from warppool.sv2.client import Work
+from warppool.sv2.work import Work
 from warppool.translate.channel import Channel
 from warppool.translate.pace import Pace
 from warppool.translate.upstream import network_target_of

@@ -21,7 +21,7 @@ from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_PREFERENCE, Preference
-from warppool.sv2.client import Work
+from warppool.sv2.work import Work
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.entry import Entry
 from warppool.translate.failover import Failover

@@ -20,6 +20,7 @@ from warppool.sv2.client import MiningClientSession, SharesAccepted
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
+from warppool.sv2.work import Work
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.context import TranslatorContext
 from warppool.translate.liveness import SETUP_S, Liveness
@@ -118,7 +119,7 @@ class Uplink(WithoutShares):
         """Send it with what else the step leads to."""
         self.queued.append(self._context.profile.encode(message))
 
-    def submit(self, work: sv2.Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
+    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
         """Send a share; its sequence number. `tlvs` may name its worker."""
         sequence, frame = self._session.frame_share(work, extranonce, version, ntime, nonce, tlvs)
         self.queued.append(frame)
