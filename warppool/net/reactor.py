@@ -23,16 +23,15 @@ from typing import Any
 from warppool.loop import prompt
 from warppool.net.acceptor import Acceptor, Visitor
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
+from warppool.net.gather import Bags
 from warppool.net.inbox import (
     Connected,
     ConnectFailed,
     Emptied,
     Ended,
-    FromReactor,
     Full,
     Gone,
     Opened,
-    Part,
     Received,
 )
 from warppool.net.limits import AcceptLimits
@@ -77,7 +76,7 @@ class Reactor:
         self._selector.register(self.mailbox, EVENT_READ)
         self._acceptor = Acceptor(listeners, self._selector, accept_limits)
         self._dialler = Dialler(self._selector)
-        self._bags: list[tuple[queue.Queue[Any], list[Part]]] = [(inbox, []) for inbox in inboxes]
+        self._bags = Bags(inboxes)
         self._peers: dict[int, Peer] = {}
         self._conn_ids = itertools.count(1)
         self._visits = itertools.count(1)       # apart from the ids, of which dialled ones take some
@@ -143,24 +142,21 @@ class Reactor:
         if now >= self._slow.due:
             for peer, reason in self._slow.look(self._peers, now):
                 self._drop(peer, reason)
-        for inbox, bag in self._bags:           # last, so that the reactor sleeps when the workers wake
-            if bag:
-                inbox.put(FromReactor(tuple(bag)))
-                bag.clear()
+        self._bags.hand_on(now, at_once=has_mail)       # last, so that the reactor sleeps when the workers wake
 
     def _patience(self) -> float:
         """Seconds until something is to be done that no socket tells of."""
         times = [self._lingering[0][0]] if self._lingering else []
         if self._stops_at is not None:
             times.append(self._stops_at)
-        until = min(*times, self._acceptor.due, self._dialler.deadlines.first, self._slow.due)
+        until = min(*times, self._bags.due, self._acceptor.due, self._dialler.deadlines.first, self._slow.due)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
     def _welcome(self, visitor: Visitor, kind: str) -> None:
         conn_id = next(self._conn_ids)
-        _, bag = self._bags[next(self._visits) % len(self._bags)]
+        bag = self._bags[next(self._visits) % len(self._bags)]
         bag.append(Opened(conn_id, kind, visitor.peer, visitor.origin is None))
         self._adopt(Peer(conn_id, visitor.sock, visitor.ip, bag, visitor.origin))
 
@@ -168,7 +164,7 @@ class Reactor:
         """Tell the worker what became of its dial, if that is known."""
         if outcome is None:
             return
-        _, bag = self._bags[outcome.order.worker]
+        bag = self._bags[outcome.order.worker]
         if isinstance(outcome, Missed):
             bag.append(ConnectFailed(outcome.order.dial_id, outcome.reason))
             return

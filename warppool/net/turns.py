@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from warppool.net.clients import Client
+from warppool.net.haste import HASTE
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 
@@ -112,10 +113,14 @@ class Turns:
                 yield client
 
     def rest(self, mailbox: Mailbox[ReactorItem]) -> None:
-        """Let other threads have the interpreter, where this one would go on and on: until the reactor has been through
-        all its sockets once, or sleeps, or MAX_REST_S are over.
+        """The turn is over. Let other threads have the interpreter, where this one would go on and on: until the
+        reactor has been through all its sockets once, or sleeps, or MAX_REST_S are over.
         """
         now = time.monotonic()
+        if now > self.ends_at:
+            HASTE.begin(now)
+        elif now > HASTE.until:
+            HASTE.end()
         if self.has_more and now - self._rested > self.length_s:
             rounds, until = mailbox.rounds, now + MAX_REST_S
             time.sleep(REST_S)

@@ -8,7 +8,6 @@ import logging
 import os
 import queue
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,10 +29,6 @@ log = logging.getLogger("warppool")
 UMASK = 0o027
 """For what libraries make on our behalf: files 0640 and folders 0750, as our own (files.py)."""
 
-SWITCH_INTERVAL_S = 0.001
-"""After so long a thread that computes gives the interpreter's lock to one that waits; Python's own value is 5 ms.
-A share needs the lock in reactor, worker and ledger, and in each again after every system call: some ten times. Under a
-flood one of the others has it every time, so ten times 5 ms were most of a share's answer."""
 SUMMARY_EVERY_S = 60.0
 LOOK_EVERY_S = 1.0
 """How often the main thread looks whether all is well; signals wake it at once."""
@@ -173,7 +168,6 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
