@@ -195,9 +195,20 @@ class Loop(ABC, Generic[Item]):
             self.finish()
             self._end()
 
-    def drain(self) -> list[Item]:
-        """All that waits in the inbox now, for a turn that takes long or waits elsewhere; orders are obeyed."""
-        return self._obey([self.inbox.get_nowait() for _ in range(self.inbox.qsize())])
+    def drain(self, wait_s: float = 0.0) -> list[Item]:
+        """All that waits in the inbox, for a turn that takes long or waits elsewhere; orders are obeyed.
+
+        Where nothing is there, waits up to `wait_s` seconds for the first.
+        """
+        items: list[Any] = []
+        if wait_s > 0:
+            with suppress(queue.Empty):
+                items.append(self.inbox.get(timeout=wait_s))
+        return self._obey(items + [self.inbox.get_nowait() for _ in range(self.inbox.qsize())])
+
+    def put(self, item: Item | Order) -> None:
+        """Any thread: leave `item` for the loop."""
+        self.inbox.put(item)
 
     def guard(self, step: Callable[..., None], *args: Any) -> None:
         """Take one step of a turn. A fault in that step costs nothing of the others."""
@@ -208,14 +219,14 @@ class Loop(ABC, Generic[Item]):
 
     def stop(self) -> None:
         """Any thread: end once all that came before is done."""
-        self.inbox.put(STOP)
+        self.put(STOP)
 
     def ask(self, reply: queue.SimpleQueue[Report]) -> None:
         """Any thread: have a report put into `reply`, soon, unless the thread hangs."""
         if self.is_over:
             reply.put(self.report())
         else:
-            self.inbox.put(Ask(reply))
+            self.put(Ask(reply))
 
     def vitals(self) -> tuple[str, float, int]:
         """The first fields of every report."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha, make_transaction
 from warppool.errors import NodeError
+from warppool.loop import ask_all
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.node.jsonrpc import Cookie, JsonRpc, NodeAddress
 from warppool.node.rpc import RpcSource
@@ -633,8 +634,10 @@ def test_the_beat_goes_on_while_the_node_is_away(stub, start):
     stub.stop()
     run = start()
     run.loss()
-    seen = run.source.beat
-    await_true(lambda: run.source.beat >= seen + 60)
+    began = run.clock.now
+    while run.clock.now < began + 60:
+        assert run.clock.now - run.source.beat <= 2
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("mood", [Mood.WELL, Mood.HANG])
@@ -663,3 +666,24 @@ def test_stop_during_a_pause_of_the_real_clock(stub, tmp_path):
     source.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_who_asks_while_a_poll_stands_is_answered_at_once_and_costs_the_node_nothing(stub, start):
+    run = start()
+    run.template()
+    stub.wait_until(lambda: stub.count("waitforblockheight") >= 1)
+    templates = stub.count("getblocktemplate")
+    for _ in range(20):
+        report, = ask_all([run.source], PATIENCE_S)
+        assert (report.name, report.trouble, report.is_misplaced, report.height) == ("node-3", "", False, 1)
+    assert stub.count("getblocktemplate") <= templates + 1, "the node is not asked for each"
+    run.source.ask_now()
+    stub.wait_until(lambda: stub.count("getblocktemplate") > templates)
+
+
+def test_a_source_without_its_node_says_what_is_wrong(stub, start):
+    stub.stop()
+    run = start()
+    reason = run.loss()
+    report, = ask_all([run.source], PATIENCE_S)
+    assert (report.trouble, report.templates, report.height) == (reason, 0, 0)

@@ -82,6 +82,11 @@ _PARENT = slice(4, 36)              # of a header
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateWanted:
+    """To the thread of a template source: somebody knows of a new tip, so ask the node at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeReport(Report):
     """What the thread of a template source says of itself and its node."""
 

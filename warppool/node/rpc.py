@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
-from warppool.loop import prompt
+from warppool.loop import Loop, Order, prompt
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
 from warppool.mining.template import NTIME_MAX, Template, Tip
 from warppool.node.bell import Bell
 from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
-from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.items import NodeAnswered, NodeLost, NodeReport, TemplateReady, TemplateWanted
 from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAddress, NodeAway, RpcRefusal
+from warppool.node.outage import Outage
 from warppool.node.pace import Backoff, Clock, SystemClock
 from warppool.node.tipwatch import TipWatch
 from warppool.say import say
@@ -51,13 +52,15 @@ class WrongNetwork(NodeError):
     """The node is on another chain than the pool: only the operator can mend that."""
 
 
-class RpcSource:
-    """Templates of one node. `run` is the body of its thread; `stop` may come from any other.
+class RpcSource(Loop[TemplateWanted]):
+    """Templates of one node. `stop` ends the thread at once, whatever it waits for.
 
-    `max_age_s` is the time without an answer after which the job maker takes the node's work for dead.
-    `beat` is the monotonic time of the last sign of life of the thread, be the node there or not. `trouble` is why the
-    node gives no template now, "" while it does; `is_misplaced` says that it is on another network.
+    A turn gets one template, and waits for its reason in sockets as well as in the inbox; `put` rings a bell beside
+    them. `max_age_s` is the time without an answer after which the job maker takes the node's work for dead. `trouble`
+    is why the node gives no template now, "" while it does; `is_misplaced` says that it is on another network.
     """
+
+    limits = prompt(TURN_LIMIT_S)
 
     def __init__(
         self,
@@ -73,21 +76,23 @@ class RpcSource:
         max_age_s: float = math.inf,
         call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
-        self.name = f"node-{node}"
-        self.limits = prompt(TURN_LIMIT_S)
+        clock = clock or SystemClock()
+        super().__init__(f"node-{node}", clock.inbox(), clock.monotonic)
         self._node = node
         self._network = network
         self._plan = plan
         self._job_maker = job_maker
-        self._clock = clock or SystemClock()
         self._refresh_s = min(refresh_s, max_age_s / ANSWERS_PER_AGE)
         self._call_timeout_s = call_timeout_s
         self._rpc = JsonRpc(address, credentials)
         self._poll = JsonRpc(address, credentials)
-        self._is_stopping = False
-        self.beat = self._clock.monotonic()
+        self._is_cut_short = False                  # by `stop`
         self._bell = Bell()
-        self._watch = TipWatch(self.name, self._poll, self._rpc, self._clock, self._bell, self._touch, call_timeout_s)
+        self._watch = TipWatch(self.name, self._poll, self._rpc, self._bell, self._hear, self._touch, call_timeout_s)
+        self._is_found = False                      # it is on our chain, and gives templates
+        self._is_wanted = False                     # somebody knows of a new tip
+        self._next_at = -math.inf                   # monotonic: the node is not asked before
+        self._templates = 0
         self._reading: Reading | None = None
         self._has_segwit: bool | None = None        # as the chain says; None where only templates say it
         self._facts = _NO_FACTS                     # of the tip of that reading
@@ -98,50 +103,66 @@ class RpcSource:
         self._has_said_syncing = False
         self._template_ids = itertools.count(1)
         self._backoff = Backoff()
-        self._outage = _Outage(self.name, self._clock.monotonic())
+        self._outage = Outage(self.name, clock.monotonic())
         self.trouble = ""
         self.is_misplaced = False
 
-    def run(self) -> None:
-        """Serve until `stop`; nothing that the node does ends it."""
-        try:
-            while not self._is_stopping:
-                if self._rest(self._serve()):
-                    break
-        finally:
-            self._rpc.hang_up()
-            self._poll.hang_up()
-            self._bell.close()
+    def turn(self, items: list[TemplateWanted]) -> float:
+        """One template, or one try to get it; nothing before the pause after the last one is over."""
+        self._is_wanted = self._is_wanted or bool(items)
+        if not self.is_stopping and self._monotonic() >= self._next_at:
+            pause_s = self._serve()
+            self._next_at = self._monotonic() + pause_s
+        return self._next_at
+
+    def finish(self) -> None:
+        """Leave the node alone."""
+        self._rpc.hang_up()
+        self._poll.hang_up()
+        self._bell.close()
+
+    def report(self) -> NodeReport:
+        """Whether the node gives templates, and how high its chain is."""
+        return NodeReport(
+            *self.vitals(), trouble=self.trouble, is_misplaced=self.is_misplaced, templates=self._templates,
+            height=self._reading.template.tip.height if self._reading is not None else 0)
+
+    def put(self, item: TemplateWanted | Order) -> None:
+        """Any thread: leave `item` for the loop, which may be waiting in sockets."""
+        super().put(item)
+        self._bell.ring()
 
     def stop(self) -> None:
         """Any thread: end `run` at once, whatever it waits for."""
-        self._is_stopping = True
-        self._clock.stop()
+        self._is_cut_short = True
+        super().stop()
         self._rpc.close()
         self._poll.close()
 
     def ask_now(self) -> None:
         """Any thread: ask for a template at once, as when somebody knows that the tip has moved."""
-        self._bell.ring()
+        self.put(TemplateWanted())
 
     def close(self) -> None:
         """Free what it holds; `run` does it at its end, so this is for a source that was never started."""
         self._bell.close()
 
     def _serve(self) -> float:
-        """Templates until something fails; the seconds to wait before the next try."""
+        """The next template; the seconds to wait before the one after it, or before the next try."""
         try:
+            if self._is_found:
+                return self._next_template()
             self._check_chain()
             self._accept(self._ask_plainly())
-            while not self._is_stopping:
-                self._turn()
+            self._is_found = True
+            return 0.0
         except NodeError as exc:
             self._lose(str(exc))
             self.is_misplaced = isinstance(exc, WrongNetwork)
             if isinstance(exc, NodeAway) or (isinstance(exc, RpcRefusal) and exc.code == WARMING_UP):
                 return AGAIN_S
         except Exception:                           # unforeseen: one bad answer never ends the loop
-            if not self._is_stopping:
+            if not self._is_cut_short:
                 log.exception("event=node.failed node=%s", self.name)
             self._lose("a fault in warppool; the log has it")
         return self._backoff.next()
@@ -168,18 +189,22 @@ class RpcSource:
             say(log, logging.INFO, "node.syncing", node=self.name, meaning="it says initialblockdownload, which "
                 "refuses nothing on a test network: whether it gives a template decides")
 
-    def _turn(self) -> None:
-        """One more template: at a new tip, at the border of a rule, when somebody asks, or once it is old."""
+    def _next_template(self) -> float:
+        """One more template: at a new tip, at the border of a rule, when somebody asks, or once it is old.
+
+        Returns the seconds that the next one has to wait.
+        """
         assert self._reading is not None
-        began = self._clock.monotonic()
+        began = self._monotonic()
         tip = self._reading.template.tip
         self._watch.await_news(tip, min(self._refresh_s, max(0.0, self._border_at - began)))
+        self._is_wanted = False
+        if self.is_stopping:
+            return 0.0
         self._accept(self._ask_plainly())
         has_moved = self._reading.template.tip.prev_hash != tip.prev_hash
         turn_s = NEW_TIP_TURN_S if has_moved else min(SAME_TIP_TURN_S, self._refresh_s)
-        pause = turn_s - (self._clock.monotonic() - began)
-        if pause > 0:
-            self._rest(pause)
+        return max(0.0, turn_s - (self._monotonic() - began))
 
     def _ask_plainly(self) -> Any:
         self._touch()
@@ -191,7 +216,7 @@ class RpcSource:
     def _accept(self, answer: Any) -> None:
         """Check a template and hand it on; of one that the job maker already has, only that it is fresh."""
         self._touch()
-        answered_at = self._clock.monotonic()
+        answered_at = self._monotonic()
         before = self._reading
         reading = read_template(
             answer,
@@ -214,8 +239,9 @@ class RpcSource:
         self._backoff.reset()
         self.trouble, self.is_misplaced = "", False
         self._is_steady = True
-        if self._outage.end(self._clock.monotonic()) or is_news or is_reorg:
+        if self._outage.end(self._monotonic()) or is_news or is_reorg:
             self._reading = reading
+            self._templates += 1
             self._job_maker.put(TemplateReady(self._node, reading.template, self._facts.chainwork, curtime, answered_at,
                                          is_reorg))
         else:
@@ -298,23 +324,32 @@ class RpcSource:
 
     def _lose(self, reason: str) -> None:
         """The node fails: say so once, tell the job maker once, and start afresh with the next try."""
+        self._is_found = False
         self._watch.reset()
         self._rpc.hang_up()
         self.trouble = reason
         self._is_steady = False
         self._highest = None
         self._has_headers = True
-        if not self._is_stopping and self._outage.add(reason, self._clock.monotonic()):
+        if not self._is_cut_short and self._outage.add(reason, self._monotonic()):
             self._job_maker.put(NodeLost(self._node, reason))
 
-    def _rest(self, seconds: float) -> bool:
-        self._touch()
-        is_stopped = self._clock.wait(seconds)
-        self._touch()
-        return is_stopped
+    def _hear(self, wait_s: float = 0.0) -> bool:
+        """Amid a turn: obey what comes within `wait_s`. True as soon as the wait for a new tip is to end."""
+        until = self._monotonic() + wait_s
+        while True:
+            self._bell.hear()                   # stilled first: a later ring is for a later item
+            if self.drain(until - self._monotonic()):
+                self._is_wanted = True
+            self.answer()
+            self._touch()
+            if self._is_wanted or self.is_stopping:
+                return True
+            if self._monotonic() >= until:
+                return False
 
     def _touch(self) -> None:
-        self.beat = self._clock.monotonic()
+        self.beat = self._monotonic()
 
 
 class _Facts(NamedTuple):
@@ -339,43 +374,6 @@ class _Seen(NamedTuple):
         if self.facts.chainwork is not None and other.facts.chainwork is not None:
             return self.facts.chainwork > other.facts.chainwork
         return self.tip.height > other.tip.height
-
-
-class _Outage:
-    """Says `node.lost` and `node.back` once each, and what else went wrong in between once for each reason."""
-
-    _MOST_REASONS = 8       # a node that finds ever new words is not listened to
-
-    def __init__(self, node: str, now: float) -> None:
-        self._node = node
-        self._since = now
-        self._tries = 0
-        self._reasons: list[str] = []
-        self._has_served = False
-
-    def add(self, reason: str, now: float) -> bool:
-        """One more failure; True for the first."""
-        self._tries += 1
-        if self._tries == 1:
-            self._since = now
-            say(log, logging.WARNING, "node.lost", node=self._node, reason=reason)
-        elif reason not in self._reasons and len(self._reasons) < self._MOST_REASONS:
-            say(log, logging.WARNING, "node.missed", node=self._node, reason=reason)
-        if len(self._reasons) < self._MOST_REASONS:
-            self._reasons.append(reason)
-        return self._tries == 1
-
-    def end(self, now: float) -> bool:
-        """The node gave a template; True if it did not before."""
-        was_lost = self._tries > 0
-        if was_lost:
-            say(log, logging.INFO, "node.back", node=self._node, after_s=round(now - self._since), tries=self._tries)
-        elif not self._has_served:
-            say(log, logging.INFO, "node.found", node=self._node)
-        is_first, self._has_served = not self._has_served, True
-        self._tries = 0
-        self._reasons.clear()
-        return was_lost or is_first
 
 
 def _work_of(header: dict[str, Any]) -> int | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
@@ -21,7 +21,6 @@ from warppool.mining.template import Tip
 from warppool.node.bell import Bell
 from warppool.node.httpline import first_readable
 from warppool.node.jsonrpc import WARMING_UP, CallForbidden, JsonRpc, NodeSilent, RpcRefusal
-from warppool.node.pace import Clock
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -39,16 +38,17 @@ ASK_TEMPLATE_EVERY_S = 2.0  # where the node does not even tell its tip
 class TipWatch:
     """Owned by the thread of one node. `poll` carries the call that stands, `quick` all others.
 
-    `bell` ends a wait, `touch` is told that the thread lives. All times are in seconds.
+    `hear` waits so many seconds for what other threads want, and is True as soon as the wait for news is to end; a ring
+    of `bell` says that `hear` has something. `touch` is told that the thread lives. All times are in seconds.
     """
 
-    def __init__(self, name: str, poll: JsonRpc, quick: JsonRpc, clock: Clock, bell: Bell, touch: Callable[[], None],
-                 call_timeout_s: float) -> None:
+    def __init__(self, name: str, poll: JsonRpc, quick: JsonRpc, bell: Bell, hear: Callable[[float], bool],
+                 touch: Callable[[], None], call_timeout_s: float) -> None:
         self._name = name
         self._poll = poll
         self._quick = quick
-        self._clock = clock
         self._bell = bell
+        self._hear = hear
         self._touch = touch
         self._call_timeout_s = call_timeout_s
         self._standing: int | None = None       # the height that the call at the node waits for
@@ -64,12 +64,14 @@ class TipWatch:
         self._tells_tip = True                  # the same of `getbestblockhash`
 
     def await_news(self, tip: Tip, at_most_s: float) -> bool:
-        """Wait for another tip than `tip.prev_hash`: True as soon as there may be one, or the bell was rung.
+        """Wait for another tip than `tip.prev_hash`: True as soon as there may be one, or somebody wants to know.
 
         False after `at_most_s`. NodeError if the node is lost; a poll that fails means only that we ask plainly.
         """
         left = at_most_s
         while left > 0:
+            if self._hear(0.0):
+                return True
             began = time.monotonic()
             if self._standing is None and self._can_wait:
                 self._ask_to_wait(tip, left)
@@ -77,9 +79,9 @@ class TipWatch:
                     return True
             if self._standing == tip.height:
                 wait = min(LOOK_EVERY_S, left)
-                is_answered, is_rung = first_readable((self._poll, self._bell), wait)
+                is_answered, is_wanted = self._first_of((self._poll,), wait)
                 self._touch()
-                if is_rung and self._bell.hear():
+                if is_wanted:
                     return True
                 if is_answered and self._poll_says(tip):
                     return True
@@ -90,14 +92,22 @@ class TipWatch:
                 left -= time.monotonic() - began
             else:                               # none can stand, or one does for a tip that has gone
                 pause = min(ASK_EVERY_S if self._tells_tip else ASK_TEMPLATE_EVERY_S, left)
-                if self._clock.wait(pause) or self._bell.hear():
+                if self._hear(pause):
                     return True
-                self._touch()
                 left -= pause
                 self._end_if_answered()
                 if not self._tells_tip or self._ask_tip() != to_display(tip.prev_hash):
                     return True
         return False
+
+    def _first_of(self, sockets: Sequence[JsonRpc], wait_s: float) -> list[bool]:
+        """Which of `sockets` has something to read within `wait_s`; and last, whether the wait for news is to end."""
+        until = time.monotonic() + wait_s
+        while True:
+            *answered, is_rung = first_readable((*sockets, self._bell), max(0.0, until - time.monotonic()))
+            is_wanted = is_rung and self._hear(0.0)
+            if is_wanted or any(answered) or time.monotonic() >= until:
+                return [*answered, is_wanted]
 
     # --- the call that stands -----------------------------------------------------------------------------------------
 
@@ -114,18 +124,18 @@ class TipWatch:
 
     def _probe(self, tip: Tip) -> bool:
         """Beside the poll, a quick call: has the node a thread left? True if it tells another tip."""
-        is_answered, is_rung = first_readable((self._poll, self._bell), PROBE_AFTER_S)
-        if is_answered or is_rung:
+        is_answered, is_wanted = self._first_of((self._poll,), PROBE_AFTER_S)
+        if is_answered or is_wanted:
             return False                        # nothing is learned: what holds for the next poll stays as it is
         self._longest_s = SHORT_POLL_S
         until = time.monotonic() + self._call_timeout_s
         try:
             self._quick.ask("getbestblockhash", timeout_s=self._call_timeout_s)
-            is_moved, is_free, _ = first_readable((self._poll, self._quick, self._bell), PROBE_S)
+            is_moved, is_free, _ = self._first_of((self._poll, self._quick), PROBE_S)
             if is_free and not is_moved:
                 self._longest_s = LONG_POLL_S
             elif not is_free and not is_moved:  # it waits for the thread that our poll holds
-                first_readable((self._poll, self._quick, self._bell), SHORT_POLL_S + POLL_SLACK_S)
+                self._first_of((self._poll, self._quick), SHORT_POLL_S + POLL_SLACK_S)
                 self._touch()
             answer = self._quick.answer(max(0.0, until - time.monotonic()))
         except NodeSilent:
