@@ -31,17 +31,16 @@ class Ticket:
 
 
 class Answers:
-    """The answers that wait, the first of them for its own sake and the others for those before them."""
+    """The answers that wait, the first of them for its own sake and the others for those before them.
 
-    __slots__ = ("_answers",)
+    `unanswered` is how many wait.
+    """
+
+    __slots__ = ("_answers", "unanswered")
 
     def __init__(self) -> None:
         self._answers: deque[Place | bytes] | None = None      # made with the first that waits: thousands idle
-
-    @property
-    def unanswered(self) -> int:
-        """How many wait."""
-        return len(self._answers) if self._answers else 0
+        self.unanswered = 0
 
     def answer(self, line: bytes) -> list[Step]:
         """The answer to a request that waits for nothing: it leaves now, or behind those before it.
@@ -53,6 +52,7 @@ class Answers:
         if not self._answers:
             return [line]
         self._answers.append(line)
+        self.unanswered += 1
         return []
 
     def hold(self, place: Place) -> None:
@@ -60,6 +60,7 @@ class Answers:
         if self._answers is None:
             self._answers = deque()
         self._answers.append(place)
+        self.unanswered += 1
 
     def send(self, steps: list[Step]) -> None:
         """Add all answers up to the first that still waits."""
@@ -72,3 +73,4 @@ class Answers:
             if line:                                # b"": a notification gets no answer
                 steps.append(line)
             answers.popleft()
+            self.unanswered -= 1

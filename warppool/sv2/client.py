@@ -157,6 +157,7 @@ class MiningClientSession:
     def __init__(self, profile: Profile) -> None:
         self.phase = ClientPhase.AWAIT_ANSWER
         self.profile = profile
+        self._frame_share = profile.framer(SubmitSharesExtended)
         self._channels: dict[int, ClientChannel] = {}
         self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
         self._next_request = 1
@@ -205,8 +206,7 @@ class MiningClientSession:
         `tlvs` is the area of extensions that the pool has agreed to.
         """
         sequence = self._next_sequence(work)
-        frame = self.profile.framer(SubmitSharesExtended)(
-            work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+        frame = self._frame_share(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
         return sequence, with_tlvs(frame, tlvs) if tlvs else frame
 
     def _next_sequence(self, work: Work) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from warppool.events import Now
 from warppool.mining.channel import Channel
@@ -46,16 +46,6 @@ class ServerChannel:
         self.channel = channel
         self.highest_sequence = -1                          # none yet: the first share may carry any number, 0 too
         self.waiting: deque[Share] | None = None            # accepted, in the order of their sequence numbers
-
-    def acknowledge(self) -> SubmitSharesSuccess | None:
-        """One Success for all that is recorded up to the first share that is not."""
-        waiting = self.waiting
-        last, count, total = 0, 0, 0.0
-        while waiting and waiting[0].is_recorded:
-            share = waiting.popleft()
-            if share.accepted is not None:
-                last, count, total = share.sequence, count + 1, total + share.accepted.difficulty
-        return _success(self.channel.channel_id, last, count, int(total)) if count else None
 
 
 class ShareSession(ABC):
@@ -134,7 +124,10 @@ class ShareSession(ABC):
         for share in self.validator.recorded(ids):
             share.is_recorded = True
             touched[share.on] = None
-        return _acknowledgements(touched)
+        steps: list[Step] = []
+        for channel in touched:
+            _acknowledge(channel, steps)
+        return steps
 
     def not_recorded(self, ids: Sequence[int]) -> list[Step]:
         """These shares will never be in the books: they are refused, if they were not yet, and may be sent again."""
@@ -153,7 +146,9 @@ class ShareSession(ABC):
             share.on.waiting.remove(share)
             touched[share.on] = None
             steps += self._refuse_share(share, Reject.NOT_RECORDED)
-        return [*steps, *_acknowledgements(touched)]
+        for channel in touched:
+            _acknowledge(channel, steps)
+        return steps
 
     def _refuse_share(self, share: Share, reject: Reject) -> list[Step]:
         if not share.channel.is_open:
@@ -165,11 +160,13 @@ class ShareSession(ABC):
                 self.validator.refused(user, reject)]
 
 
-def _acknowledgements(channels: Iterable[ServerChannel]) -> list[Step]:
-    """One Success for each channel that has news, and is open to hear them."""
-    answers: list[Step] = []
-    for channel in channels:
-        answer = channel.acknowledge()
-        if answer is not None and channel.channel.is_open:
-            answers.append(answer)
-    return answers
+def _acknowledge(channel: ServerChannel, steps: list[Step]) -> None:
+    """One Success for all that is recorded up to the first share that is not, if the channel is open to hear it."""
+    waiting = channel.waiting
+    last, count, total = 0, 0, 0.0
+    while waiting and waiting[0].is_recorded:
+        share = waiting.popleft()
+        if share.accepted is not None:
+            last, count, total = share.sequence, count + 1, total + share.accepted.difficulty
+    if count and channel.channel.is_open:
+        steps.append(_success(channel.channel.channel_id, last, count, int(total)))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
-from warppool.bitcoin.hashes import double_sha256
-from warppool.bitcoin.header import pack_header
-from warppool.bitcoin.merkle import fold_merkle_path
+from warppool.bitcoin.header import pack_checked
 from warppool.errors import RemoteProtocolError
 from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
 
@@ -46,9 +45,12 @@ class Work:
         """The 80-byte header of one try; `extranonce` has `extranonce_size` bytes."""
         root = self.merkle_root
         if root is None:
-            coinbase = self.coinbase_tx_prefix + self.extranonce_prefix + extranonce + self.coinbase_tx_suffix
-            root = fold_merkle_path(double_sha256(coinbase), self.merkle_path)
-        return pack_header(version, self.prev_hash, root, ntime, self.nbits, nonce)
+            # Every share of a translator comes by here, so nothing is called but hashlib.
+            coinbase = b"".join((self.coinbase_tx_prefix, self.extranonce_prefix, extranonce, self.coinbase_tx_suffix))
+            root = sha256(sha256(coinbase).digest()).digest()
+            for sibling in self.merkle_path:        # `fold_merkle_path`
+                root = sha256(sha256(root + sibling).digest()).digest()
+        return pack_checked(version, self.prev_hash, root, ntime, self.nbits, nonce)
 
 
 class ClientChannel:
