@@ -96,6 +96,27 @@ def test_listeners_that_nothing_serves_are_warnings(check):
         "warn stratum.sv2_spec_listen: this version serves no such listener yet; [] silences this"]
 
 
+def test_a_port_for_all_is_tried_with_its_certificate(check, tmp_path):
+    anyone = '[stratum]\nlisten = []\nsv2_listen = []\nany_listen = ["127.0.0.1:0"]\n'
+    status, lines = check(anyone)
+    assert status == 1
+    assert [line.partition(" does not exist")[0] for line in graded(lines, "error")] == [
+        "error stratum.tls_cert: fullchain.pem"]
+    self_signed().write(tmp_path)
+    status, lines = check(anyone)
+    assert graded(lines, "error") == [] and "ok stratum.any_listen: 127.0.0.1:0 is free" in lines
+
+
+def test_who_is_believed_as_a_proxy_is_said_and_everybody_is_a_warning(check):
+    status, lines = check(LISTEN + 'proxy_from = ["10.0.0.0/8", "192.0.2.7", "::/0"]\n')
+    assert status == 0
+    assert [line for line in lines if "proxy_from" in line] == [
+        "ok stratum.proxy_from: what comes from 10.0.0.0/8 must begin with a PROXY header, whose address counts",
+        "ok stratum.proxy_from: what comes from 192.0.2.7/32 must begin with a PROXY header, whose address counts",
+        "warn stratum.proxy_from: ::/0 is everybody, who may then come as whomever he likes: name the nets of the "
+        "proxies alone"]
+
+
 def test_an_address_whose_coins_anyone_can_spend_is_a_warning(check, monkeypatch):
     monkeypatch.setenv("WARPPOOL__POOL__PAYOUT_ADDRESS", ANYONES)
     status, lines = check()
@@ -170,7 +191,7 @@ def test_a_bad_pair_is_an_error(check, tmp_path, name, key):
     status, lines = check(TLS)
     assert status == 1
     assert about_tls(lines) == [f"error stratum.{key}: {name} does not exist: name the file there, or switch TLS off "
-                                "by tls_listen = []"]
+                                "by tls_listen = [] and any_listen = []"]
 
 
 def test_a_data_directory_that_cannot_be_used_is_an_error(check, tmp_path, monkeypatch):

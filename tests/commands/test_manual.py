@@ -15,6 +15,7 @@ from warppool.config.options import options_of
 from warppool.config.translator import read_translator_config
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 from warppool.errors import WrongProtocol
+from warppool.net.proxyheader import FORGED
 from warppool.node.calls import METHODS
 from warppool.sv1 import strangers
 
@@ -104,6 +105,8 @@ def test_readme_tells_strangers_in_the_words_of_the_log():
     assert f"``reason=\"{WrongProtocol.__name__}: ..." in readme
     for words in (strangers.TLS, strangers.BINARY, strangers.HTTP, strangers.BTC_AGENT, strangers.TEXT):
         assert f"``{words.partition(':')[0].partition(' (')[0]}``" in readme, words
+    for words in (strangers.PROXY, FORGED):
+        assert f"``reason=\"{words.partition(':')[0]} ...\"``" in readme, words
 
 
 def test_the_pages_are_installed():

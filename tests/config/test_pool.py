@@ -58,7 +58,8 @@ def test_the_least_file_gives_every_default(read, tmp_path):
     assert config.stratum.tls_cert == tmp_path / "fullchain.pem"
     assert config.stratum.tls_key == tmp_path / "privkey.pem"
     assert config.stratum.sv2_listen == (Address("::", 34254),)
-    assert config.stratum.sv2_spec_listen == ()
+    assert config.stratum.sv2_spec_listen == config.stratum.any_listen == config.stratum.proxy_from == ()
+    assert not config.stratum.has_tls
     assert (config.stratum.extranonce2_size, config.stratum.workers) == (8, 1)
     assert (config.stratum.max_connections, config.stratum.max_per_ip, config.stratum.idle_timeout_s) == (0, -1, 600)
     assert config.difficulty.start == Decimal(1024)
@@ -82,6 +83,8 @@ def test_what_the_file_says_is_taken(read, tmp_path):
         tls_listen = ["127.0.0.1:4333", "[::1]:4333"]
         tls_cert = "/etc/ssl/chain.pem"
         sv2_listen = ["0.0.0.0:0", "0.0.0.0:0"]
+        any_listen = ["[::]:443"]
+        proxy_from = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::ffff:192.0.2.8"]
         workers = 3
         [difficulty]
         start = 1e-9
@@ -106,6 +109,8 @@ def test_what_the_file_says_is_taken(read, tmp_path):
     assert config.stratum.tls_listen == (Address("127.0.0.1", 4333), Address("::1", 4333))
     assert config.stratum.tls_cert == Path("/etc/ssl/chain.pem")
     assert config.stratum.sv2_listen == (Address("0.0.0.0", 0), Address("0.0.0.0", 0))
+    assert config.stratum.any_listen == (Address("::", 443),) and config.stratum.has_tls
+    assert list(map(str, config.stratum.proxy_from)) == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32", "192.0.2.8/32"]
     assert config.difficulty.start == Decimal("1e-9"), "exactly as written, through no float"
     assert config.difficulty.max == Decimal(7)
     assert [node.source for node in config.nodes] == ["regtest", "rpc", "rpc"]
@@ -263,6 +268,16 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + "[stratum]\nsv2_listen = ['0.0.0.0:3333']", 'stratum.listen takes "[::]:3333" already'),
     (POOL + "[stratum]\nlisten=[]\nsv2_listen = ['127.0.0.1:1', '0.0.0.0:1']", 'takes "127.0.0.1:1" already'),
     (POOL + "[stratum]\nlisten=[]\nsv2_listen = ['[::1]:1', '[0:0::1]:1']", 'takes "[::1]:1" already'),
+    (POOL + "[stratum]\nany_listen = ['[::]:3333']",
+     'stratum.any_listen holds "[::]:3333": stratum.listen takes "[::]:3333" already, and each needs a port of'),
+    (POOL + "[stratum]\nany_listen = '[::]:1'", 'any_listen holds "[::]:1": it takes a list of addresses'),
+    (POOL + "[stratum]\nproxy_from = '10.0.0.0/8'",
+     'stratum.proxy_from holds "10.0.0.0/8": it takes a list of nets, such as ["10.0.0.0/8"], or []'),
+    (POOL + "[stratum]\nproxy_from = [10]", "stratum.proxy_from holds [10]: it takes a list of nets"),
+    (POOL + f"[stratum]\nproxy_from = ['{'1' * 65}']", "it takes a list of nets"),
+    (POOL + "[stratum]\nproxy_from = ['10.0.0.1/8']", "'10.0.0.1/8' names an address within a net: write "
+     '"10.0.0.0/8" for the net, or "10.0.0.1" for the address'),
+    (POOL + "[stratum]\nproxy_from = ['proxy.example']", "'proxy.example' is no net: write one such as"),
     (POOL + "[stratum]\nlisten = []\nsv2_listen = []", "stratum.sv2_listen holds []: without any listener nobody can"),
     # [difficulty]
     (POOL + "[difficulty]\nstart = 0", "difficulty.start holds 0: it takes a number, 1e-10 to 1e30"),

@@ -77,8 +77,14 @@ class LivePool:
 
 @contextmanager
 def live(folder: Path, stub: StubNode, **given: Any) -> Iterator[LivePool]:
-    """Run one; when the test is through, no thread of it has failed or hangs."""
-    pool = LivePool(v1_config(folder, stub, **given), stub)
+    """Run one with two ports for V1."""
+    with running(LivePool(v1_config(folder, stub, **given), stub)) as pool:
+        yield pool
+
+
+@contextmanager
+def running(pool: LivePool) -> Iterator[LivePool]:
+    """Run it; when the test is through, no thread of it has failed or hangs."""
     try:
         pool.daemon.service.start()
         assert pool.daemon.service.is_ready.wait(PATIENCE_S)

@@ -121,7 +121,8 @@ def test_a_file_that_is_not_there_or_no_file(pair, tmp_path, which, key):
     name = pair[which].name
     pair[which].unlink()
     assert refusal(pair, tmp_path) == (
-        f"stratum.{key}: {name} does not exist: name the file there, or switch TLS off by tls_listen = []")
+        f"stratum.{key}: {name} does not exist: name the file there, or switch TLS off by tls_listen = [] "
+        "and any_listen = []")
     pair[which].mkdir()
     assert refusal(pair, tmp_path) == (
         f"stratum.{key}: {name} cannot be read: Is a directory: name the file in PEM form")

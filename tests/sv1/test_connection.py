@@ -97,6 +97,8 @@ NOISE_ACT_1 = bytes.fromhex("2000") + bytes(range(0x80, 0xA0))
     (b"CONNECT a:1 HTTP/1.1", "HTTP"),
     (b"PRI * HTTP/2.0\r\n", "HTTP"), (b"\r\n\r\nHEAD / HTTP/1.0", "HTTP"), (b"\x05\x01\x00", "Noise"),
     (NOISE_ACT_1[2:], "Noise"), (b"\0" * 32, "Noise"), (b"\xef\xbb\xbf{}", "Noise"),
+    (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "proxy_from"),
+    (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", "proxy_from"),
     (b"SSH-2.0-OpenSSH_9\r\n", "no JSON"), (b"<xml/>", "no JSON"), (b"mining.subscribe\n", "no JSON")])
 def test_who_speaks_something_else_is_refused_by_name_at_the_first_byte(data, name):
     for pieces in ([data], [b" ", data]):

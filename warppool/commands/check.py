@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from warppool.bitcoin.address import is_guarded
-from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, tls
+from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, tls
 from warppool.commands.translatorcheck import translator_findings
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
@@ -73,7 +73,7 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
         yield Finding("ok", "secrets", f"miners pin the public key {public.hex()}")
     if has_network:
         yield from _machine(config)
-    if config.stratum.tls_listen:
+    if config.stratum.has_tls:
         yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
     if has_network:
         yield files(config.stratum.max_connections)
@@ -92,6 +92,7 @@ def _odd_values(config: Config) -> Iterator[Finding]:
         yield Finding("warn", "pool.coinbase_tag", f"{TAG_CUT}: shorten it")
     if odd := start_off_range(config):
         yield Finding("warn", "difficulty.start", odd)
+    yield from proxies(config.stratum.proxy_from)
     for key in unserved(config):
         yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
 

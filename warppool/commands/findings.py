@@ -17,7 +17,7 @@ from warppool.config.options import Config, Effect
 from warppool.config.running import FILE_NAME, data_dir_of, read_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NotNow
-from warppool.net.limits import RESERVED_FDS
+from warppool.net.limits import RESERVED_FDS, Net
 from warppool.net.listener import listen
 from warppool.service.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.service.connector import ListenAddress
@@ -34,6 +34,9 @@ LEAST_ROOM = 1 << 20
 
 ROOMY = 4000
 """Miners, for whom there should be room where nobody says how many will come."""
+
+
+PROXY_KEY = "stratum.proxy_from"
 
 
 class Finding(NamedTuple):
@@ -130,6 +133,17 @@ def differences(config: Config | TranslatorConfig) -> Iterator[Finding]:
         yield Finding(grade, change.key, f"{change.old} becomes {change.new}: {change.on_reload.words}")
     if not changes:
         yield Finding("ok", "diff", f"nothing differs from what runs, as {data_dir / FILE_NAME} has it")
+
+
+def proxies(nets: Iterable[Net]) -> Iterator[Finding]:
+    """Who is believed when it says whose connection it hands on."""
+    for net in nets:
+        if net.prefixlen == 0:
+            yield Finding("warn", PROXY_KEY, f"{net} is everybody, who may then come as whomever he likes: name the "
+                          "nets of the proxies alone")
+        else:
+            yield Finding("ok", PROXY_KEY, f"what comes from {net} must begin with a PROXY header, whose address "
+                          "counts")
 
 
 def files(wanted: int, fds_each: int = 1) -> Finding:

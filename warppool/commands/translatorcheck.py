@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from warppool.commands.findings import Finding, clock, data_dir, files, ports, tls
+from warppool.commands.findings import Finding, clock, data_dir, files, ports, proxies, tls
 from warppool.config.translatoroptions import TranslatorConfig, UpstreamSection
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.miner.greeting import greet
@@ -25,11 +25,12 @@ def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bo
     if translator.silence_s < SHORT_SILENCE_S:
         yield Finding("warn", "translator.silence_s", f"{translator.silence_s} s is short: a pool that has no new work "
                       f"for so long would be left; {SHORT_SILENCE_S} or more is safe")
+    yield from proxies(stratum.proxy_from)
     if has_network:
         owner = holder(translator.data_dir)
         yield data_dir(translator.data_dir, "translator.data_dir", owner)
         yield from ports(listen_addresses(stratum), owner)
-    if stratum.tls_listen:
+    if stratum.has_tls:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
     if not has_network:
         return

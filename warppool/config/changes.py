@@ -157,7 +157,7 @@ def _effect(name: str, key: str, *, old: C, new: C) -> Effect:
 
 
 def _has_tls(config: Config | TranslatorConfig) -> bool:
-    return bool(config.stratum.tls_listen)
+    return config.stratum.has_tls
 
 
 def _is_many_bound(old: Config | TranslatorConfig, new: Config | TranslatorConfig) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from warppool.errors import ConfigError
 from warppool.mining.job import MAX_TAG_SIZE
+from warppool.net.limits import Net, parse_net
 from warppool.net.listener import format_address, parse_address
 from warppool.node.httpline import NodeAddress
 
@@ -25,7 +26,7 @@ it.
 """
 
 MAX_ADDRESS = 64
-"""Characters of an address to listen on: the longest of IPv6 with a zone and a port has less."""
+"""Characters of an address to listen on, or of a net: the longest of IPv6 with a zone and a port has less."""
 
 
 class Refused(ValueError):
@@ -158,6 +159,15 @@ def _read_addresses(value: object) -> tuple[Address, ...]:
         raise Refused(str(exc)) from exc
 
 
+def _read_nets(value: object) -> tuple[Net, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= MAX_ADDRESS for item in value):
+        raise Refused('it takes a list of nets, such as ["10.0.0.0/8"], or []')
+    try:
+        return tuple(parse_net(item) for item in value)
+    except ConfigError as exc:
+        raise Refused(str(exc)) from exc
+
+
 def _read_path(value: object) -> Path:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise Refused("it takes a path, relative to the file's folder or absolute")
@@ -192,6 +202,7 @@ def _read_texts(value: object) -> tuple[str, ...]:
 
 
 ADDRESSES: Final = Kind("list of IP addresses with ports", _read_addresses)
+NETS: Final = Kind("list of nets", _read_nets)
 PATH: Final = Kind("path", _read_path, is_text=True)
 NODE_URL: Final = Kind("http://HOST:PORT", _read_node_url, is_text=True)
 KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
@@ -279,11 +290,19 @@ class StratumConfig:
     listen: tuple[Address, ...] = option(
         ADDRESSES, ["[::]:3333"], "Stratum V1, plain; [] switches it off; [::] also takes IPv4.")
     tls_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V1 over TLS, conventionally port 4333.")
-    tls_cert: Path = option(PATH, "fullchain.pem", "Certificate chain for tls_listen.", on_reload=Effect.NEWCOMERS)
-    tls_key: Path = option(PATH, "privkey.pem", "Private key for tls_listen.", on_reload=Effect.NEWCOMERS)
+    tls_cert: Path = option(
+        PATH, "fullchain.pem", "Certificate chain for tls_listen and any_listen.", on_reload=Effect.NEWCOMERS)
+    tls_key: Path = option(
+        PATH, "privkey.pem", "Private key for tls_listen and any_listen.", on_reload=Effect.NEWCOMERS)
     sv2_listen: tuple[Address, ...] = option(
         ADDRESSES, ["[::]:34254"], "Stratum V2, warp profile; needs sv2_static_priv_key_hex in secrets.toml.")
     sv2_spec_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V2, spec profile.")
+    any_listen: tuple[Address, ...] = option(
+        ADDRESSES, [], "V1, V1 over TLS and V2 (warp) on one port, told apart by their first bytes; needs what "
+        "tls_listen and sv2_listen need.")
+    proxy_from: tuple[Net, ...] = option(
+        NETS, [], "Proxies: from there each connection must begin with a PROXY header (v1 or v2), and is that of the "
+        "address in it; from elsewhere a header is refused.", on_reload=Effect.NEWCOMERS)
     extranonce2_size: int = option(
         either(4, 8), 8, "Bytes of extranonce that a Stratum V1 miner rolls; some count wrong with any other size.")
     workers: int = option(
@@ -297,6 +316,11 @@ class StratumConfig:
         whole(1, 86_400), 600,
         "Seconds without an accepted share, or a channel (V2), before a miner is let go; slow ones have longer.",
         on_reload=Effect.NEWCOMERS)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether a certificate is needed."""
+        return bool(self.tls_listen or self.any_listen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +382,7 @@ class Secrets:
     """secrets.toml, which nobody but the daemon reads."""
 
     sv2_static_priv_key: bytes | None = option(
-        KEY, None, "The pool's static key, as warppool-keygen prints it; needed for stratum.sv2_listen.",
+        KEY, None, "The pool's static key, as warppool-keygen prints it; needed for sv2_listen and any_listen.",
         key="sv2_static_priv_key_hex", is_secret=True)
     node_passwords: tuple[str, ...] = option(
         TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True, on_reload=Effect.NOW)

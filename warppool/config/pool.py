@@ -69,10 +69,11 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     _check_difficulty(difficulty, source)
     _check_nodes(nodes, sections, pool)
     if secrets is not None:
-        if stratum.sv2_listen and secrets.sv2_static_priv_key is None:
+        if (stratum.sv2_listen or stratum.any_listen) and secrets.sv2_static_priv_key is None:
             raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by "
                               f"(umask 077; warppool-keygen >> {folder / 'secrets.toml'}), "
-                              "or switch Stratum V2 off by sv2_listen = []")
+                              "or switch Stratum V2 off by sv2_listen = []"
+                              + (" and any_listen = []" if stratum.any_listen else ""))
         nodes = _with_passwords(nodes, secrets)
     _check_urls(nodes, sections)
     ledger = _with_path(sections.one("ledger"), pool.data_dir, sections.where("ledger", "url"))
@@ -180,7 +181,7 @@ def _with_path(ledger: LedgerConfig, data_dir: Path, where: str) -> LedgerConfig
 
 
 def _check_listeners(stratum: StratumConfig, source: str) -> None:
-    addresses = [(key, address) for key in ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen")
+    addresses = [(key, address) for key in ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen", "any_listen")
              for address in getattr(stratum, key)]
     check_ports(addresses, source)
     if not addresses:

@@ -27,6 +27,7 @@ from warppool.config.options import (
 )
 from warppool.errors import ConfigError
 from warppool.miner.link import PoolUrl
+from warppool.net.limits import Net
 
 NAME_MARK: Final = "{name}"
 """Stands in `user_identity_template` for the name that a machine gave."""
@@ -69,10 +70,16 @@ class MachinesConfig:
     tls_listen: tuple[Address, ...] = as_in(StratumConfig, "tls_listen")
     tls_cert: Path = as_in(StratumConfig, "tls_cert")
     tls_key: Path = as_in(StratumConfig, "tls_key")
+    proxy_from: tuple[Net, ...] = as_in(StratumConfig, "proxy_from")
     workers: int = as_in(StratumConfig, "workers")
     max_connections: int = as_in(StratumConfig, "max_connections")
     max_per_ip: int = as_in(StratumConfig, "max_per_ip")
     idle_timeout_s: int = as_in(StratumConfig, "idle_timeout_s")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether a certificate is needed."""
+        return bool(self.tls_listen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

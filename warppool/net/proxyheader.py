@@ -3,7 +3,7 @@
 Version 1 is one line of text, version 2 is binary. A header stands once, in front of everything else that comes on a
 connection, TLS included. It is believed where it comes from a proxy that the operator names, and nowhere else.
 
-Source: HAProxy, "The PROXY protocol", versions 1 and 2, of 2020/03/05.
+Source: HAProxy, "The PROXY protocol", versions 1 and 2, of 2020/03/05; docs/decisions.rst#decision-proxy.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ FIRST_MESSAGE_DEADLINE_S: Final = 10.0
 """Seconds within which a header is whole, and within which first bytes tell a protocol; a proxy sends its header at
 once, and a miner speaks first."""
 
-FORGED: Final = ("a PROXY header from an address that may not send one: if it is your proxy's, add it to "
-                 "stratum.proxy_from")
+FORGED: Final = "a PROXY header from an address that is not in stratum.proxy_from: add it, if it is your proxy's"
+"""Said on ports that know what such a header is; on others it is what it looks like there."""
 
 V1_OPENS: Final = b"PROXY "
 V2_OPENS: Final = b"\r\n\r\n\x00\r\nQUIT\n"

@@ -5,7 +5,7 @@ sends 34 bytes (a length of 32, and a key whose last bit is clear) and then wait
 published profile sends 64. The first 34 bytes of one published client in 2^17 look like `warp`. That client is taken
 for `warp` only if they come alone and the 35th is late; it connects anew, with another key.
 
-Source: architecture.md §5 (`warp`); sv2-wire.md §8.2; RFC 8446 §4.1.2, §5.1 (TLS).
+Source: docs/warp.rst#warp-noise; docs/decisions.rst#decision-any-port; RFC 8446 §4.1.2, §5.1 (TLS).
 """
 
 from __future__ import annotations

@@ -149,8 +149,8 @@ def _read(path: Path, key: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError(f"{key}: {path} does not exist: name the file there, or switch TLS off by tls_listen = []"
-                          ) from None
+        raise ConfigError(f"{key}: {path} does not exist: name the file there, or switch TLS off by "
+                          "tls_listen = [] and any_listen = []") from None
     except PermissionError:
         raise ConfigError(f"{key}: {path} may not be read by this user: chgrp it and its folder to a group of the "
                           "service (SupplementaryGroups= of the unit), chmod 640") from None

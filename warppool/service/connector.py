@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from warppool import __version__
 from warppool.config.options import Address, Config, StratumConfig
@@ -18,8 +18,10 @@ from warppool.events import Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
-from warppool.net.clients import Stack
+from warppool.net.clients import Stack, Undecided
 from warppool.net.inbox import Opened
+from warppool.net.proxyheader import ProxyHeader
+from warppool.net.sniff import Guess, Sniff
 from warppool.net.tls import Tls
 from warppool.noise.primitives import new_buffer
 from warppool.service.certificate import Certificate
@@ -40,7 +42,11 @@ from warppool.transport import PLAIN, Transport
 SV1 = "sv1"
 SV1_TLS = "sv1-tls"
 SV2 = "sv2"
+ANY = "any"
 """The kinds of listeners, by the names in the log."""
+
+_KINDS: Final = {Guess.V1: SV1, Guess.TLS: SV1_TLS, Guess.MAYBE_WARP: SV2}
+"""What serves a connection on `any_listen`, by its first bytes. Nothing serves the published profile yet."""
 
 
 class ListenAddress(NamedTuple):
@@ -54,7 +60,7 @@ class ListenAddress(NamedTuple):
 def listen_addresses(stratum: StratumConfig | MachinesConfig) -> list[ListenAddress]:
     """Every address that is listened on."""
     return [ListenAddress(kind, address, f"stratum.{key}")
-            for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"))
+            for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"), (ANY, "any_listen"))
             for address in getattr(stratum, key, ())]
 
 
@@ -88,7 +94,9 @@ class Connector:
         return self._sv1.resumable.receive(message, now.monotonic)
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
-        """Transport and connection of one that was accepted."""
+        """Transport and connection of one that was accepted, or whose kind is known by now."""
+        if opened.is_proxied or opened.listener == ANY:
+            return undecided(opened, now)
         if opened.listener == SV2:
             assert self._static is not None, "a V2 listener without a key"
             return Stack(PLAIN, Sv2Connection(opened.conn_id, self._sv2, static=self._static,
@@ -107,8 +115,17 @@ class TranslatorConnector:
         self._failover = Failover(context_of(config, self.counters))
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
-        """Transport and connection of one that was accepted."""
+        """Transport and connection of one that was accepted, or whose PROXY header is read."""
+        if opened.is_proxied:
+            return undecided(opened, now)
         return Stack(v1_transport(opened, self._certificate, now), connect(opened.conn_id, self._failover, now))
+
+
+def undecided(opened: Opened, now: Now) -> Stack:
+    """What finds out by the first bytes whom a proxy's connection is for, or what is spoken on a port for all."""
+    begin = now.monotonic
+    return Stack(ProxyHeader(opened.listener, begin) if opened.is_proxied else Sniff(_KINDS, begin),
+                 Undecided(opened.conn_id))
 
 
 def v1_transport(opened: Opened, certificate: Certificate | None, now: Now) -> Transport:

@@ -42,7 +42,7 @@ class Ports:
     def __init__(self, addresses: Iterable[ListenAddress], stratum: StratumConfig | MachinesConfig, patience: Patience,
                  resources: ExitStack, fds_each: int = 1) -> None:
         raise_fd_limit()
-        self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.tls_listen else None
+        self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.has_tls else None
         self.listeners: list[Listener] = []
         for listening in addresses:
             listener = patience.until_done(partial(listen, listening.kind, str(listening.address), listening.key))
@@ -50,7 +50,7 @@ class Ports:
             resources.callback(listener.sock.close)
         self.inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]
         self.reactor = Reactor(self.listeners, self.inboxes, accept_limits=AcceptLimits(
-            connection_cap(stratum.max_connections, fds_each), stratum.max_per_ip))
+            connection_cap(stratum.max_connections, fds_each), stratum.max_per_ip, stratum.proxy_from))
         resources.callback(self.reactor.close)
         self.log_limit = LogLimit()
         resources.callback(self.log_limit.close)

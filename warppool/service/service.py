@@ -105,7 +105,7 @@ class Service:
         if self.parts.ports.certificate is not None:
             self.parts.ports.certificate.reload()
         else:
-            say(log, logging.INFO, "reload.ignored", meaning="only the certificate of tls_listen is read anew: for all "
+            say(log, logging.INFO, "reload.ignored", meaning="only the certificate of TLS ports is read anew: for all "
                 "else restart")
 
     def look(self, now: float) -> None:
