@@ -14,10 +14,10 @@ import pytest
 
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha, make_transaction
 from warppool.errors import NodeError
-from warppool.loop import ask_all
+from warppool.loop import Reconfigure, ask_all
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.node.jsonrpc import Cookie, JsonRpc, NodeAddress
-from warppool.node.rpc import RpcSource
+from warppool.node.rpc import RpcSource, SourceSettings
 
 
 @pytest.fixture
@@ -687,3 +687,25 @@ def test_a_source_without_its_node_says_what_is_wrong(stub, start):
     reason = run.loss()
     report, = ask_all([run.source], PATIENCE_S)
     assert (report.trouble, report.templates, report.height) == (reason, 0, 0)
+
+
+# --- another configuration --------------------------------------------------------------------------------------------
+
+def test_with_another_login_the_node_is_asked_at_once(stub, start, tmp_path):
+    (tmp_path / "other").write_bytes(stub.login)
+    (tmp_path / ".cookie").write_bytes(b"__cookie__:wrong")
+    run = start()
+    assert "HTTP 401" in run.loss()
+    run.source.put(Reconfigure(SourceSettings(Cookie(tmp_path / "other"), 180.0)))
+    assert run.template().tip.height == len(stub.chain)
+
+
+def test_with_a_shorter_patience_the_node_is_asked_at_once_and_more_often(stub, start):
+    stub.has_wait = False
+    run = start(max_age_s=180.0)
+    run.template()
+    before, began = stub.count("getblocktemplate"), run.clock.now
+    run.source.put(Reconfigure(SourceSettings(Cookie(stub.cookie), 4.0)))
+    stub.wait_until(lambda: stub.count("getblocktemplate") >= before + 10)
+    assert run.clock.now - began < 100.0, "each second or so, where it was each 25 s"
+    assert not run.has_news()

@@ -283,7 +283,7 @@ def test_a_renewed_pair_is_served_and_sessions_go_on(tmp_path, caplog):
     ends.shake()
     self_signed().write(tmp_path)
     with caplog.at_level(logging.INFO, logger="warppool"):
-        assert certificate.reload()
+        certificate.prepare(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")()
     assert shown(certificate.context) == certificate.leaf.fingerprint != old
     assert f"event=tls.loaded fingerprint={certificate.leaf.fingerprint.hex()}" in caplog.text
     assert ends.miner.open(sent(ends.pool.receive(ends.miner.seal(b"echo on\n"), START))) == b"on\n"
@@ -293,8 +293,8 @@ def test_a_bad_new_pair_changes_nothing_and_is_one_error(tmp_path, caplog):
     certificate = Certificate(*self_signed().write(tmp_path))
     old, context = certificate.leaf, certificate.context
     (tmp_path / "privkey.pem").write_bytes(self_signed().key)
-    with caplog.at_level(logging.INFO, logger="warppool"):
-        assert not certificate.reload()
+    with caplog.at_level(logging.INFO, logger="warppool"), pytest.raises(ConfigError, match="is not the key of"):
+        certificate.prepare(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
     assert (certificate.leaf, certificate.context) == (old, context)
     assert shown(certificate.context) == old.fingerprint
     [record] = caplog.records

@@ -1,4 +1,4 @@
-"""SIGHUP: the certificate is read anew, and nothing else happens to anybody."""
+"""SIGHUP: the whole configuration is read anew, and nobody is dropped."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.node.stub import Mood, StubNode
 from tests.service.process import PoolProcess, write_config
 from tests.service.test_run import NO_NODE, SECRET, ServiceManager, assert_refused, start
 from warppool.commands.democert import SelfSigned, self_signed
+from warppool.config.running import read_running
 from warppool.service.run import StopWish, catch_signals
 
 TLS = {"tls_listen": ["127.0.0.1:0"], "tls_cert": "fullchain.pem", "tls_key": "privkey.pem"}
@@ -59,20 +60,51 @@ def test_a_renewed_pair_is_loaded_a_bad_one_is_refused_and_systemd_hears_of_both
         assert manager.hear() == ready
         refused = pool.wait_for("tls.refused")
         assert refused["fingerprint"] == fingerprint(second) and "privkey.pem does not exist" in refused["reason"]
+        assert "privkey.pem does not exist" in pool.wait_for("reload.refused")["reason"]
         assert len(pool.events("tls.loaded")) == 2
         pool.terminate()
         assert pool.wait() == 0
 
 
-def test_without_tls_there_is_nothing_to_reload(tmp_path, stub, manager):
+def test_where_nothing_has_changed_that_is_said(tmp_path, stub, manager):
     with PoolProcess(config_of(tmp_path, stub), NOTIFY_SOCKET=f"@{manager.name}") as pool:
         manager.hear_until("READY=1")
         os.kill(pool.pid, signal.SIGHUP)
         manager.hear_until("RELOADING=1")
         manager.hear_until("READY=1")
-        assert "restart" in pool.wait_for("reload.ignored")["meaning"]
+        done = pool.wait_for("reload.done")
+        assert (done["changed"], done["restart"]) == ("0", "0")
         pool.terminate()
         assert pool.wait() == 0
+
+
+def test_what_changed_is_logged_key_by_key_taken_or_left_and_stands_in_running_toml(tmp_path, stub):
+    path = config_of(tmp_path, stub, max_connections=100)
+    running = tmp_path / "data/running.toml"
+    with PoolProcess(path) as pool:
+        pool.ready()
+        assert read_running(tmp_path / "data").stratum.max_connections == 100
+        text = path.read_text().replace("max_connections = 100", "max_connections = 99\nworkers = 3")
+        path.write_text(text + '[log]\nlevel = "debug"\n')
+        os.kill(pool.pid, signal.SIGHUP)
+        done = pool.wait_for("reload.done")
+        assert (done["changed"], done["restart"]) == ("2", "1")
+        assert [(line["key"], line["old"], line["new"], line["effect"]) for line in pool.events("config.changed")] == [
+            ("stratum.max_connections", "100", "99", "newcomers"), ("log.level", '"info"', '"debug"', "at once")]
+        left, = pool.events("config.left")
+        assert (left["key"], left["old"], left["new"], left["meaning"]) == (
+            "stratum.workers", "1", "3", "it needs a restart")
+        runs = read_running(tmp_path / "data")
+        assert (runs.stratum.max_connections, runs.stratum.workers, runs.log.level) == (99, 1, "debug")
+        before = running.read_text()
+        path.write_text(text.replace("max_connections", "max_connection"))
+        os.kill(pool.pid, signal.SIGHUP)
+        refused = pool.wait_for("reload.refused")
+        assert "stratum.max_connection is not known: did you mean max_connections?" in refused["reason"]
+        assert len(pool.events("reload.done")) == 1 and running.read_text() == before
+        pool.terminate()
+        assert pool.wait() == 0
+    assert SECRET.hex() not in before + "".join(pool.lines)
 
 
 def test_a_reload_before_the_first_template_does_not_say_ready(tmp_path, stub, manager):
@@ -84,6 +116,7 @@ def test_a_reload_before_the_first_template_does_not_say_ready(tmp_path, stub, m
         renewed.write(tmp_path)
         os.kill(pool.pid, signal.SIGHUP)
         pool.wait_for("tls.loaded", lambda line: line["fingerprint"] == fingerprint(renewed))
+        pool.wait_for("reload.done")
         pool.terminate()
         assert pool.wait() == 0
     manager.hear_the_rest()

@@ -21,7 +21,8 @@ MAX_EXPOSURE = 1.5
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 each_unit = pytest.mark.parametrize("name", [POOL, TRANSLATOR])
 
-LIKE_NO_OTHER = {"Description", "After", "ExecStart", "TimeoutStartSec", "StateDirectory", "LoadCredential"}
+LIKE_NO_OTHER = {"Description", "After", "ExecStart", "ExecReload", "TimeoutStartSec", "StateDirectory",
+                 "LoadCredential"}
 """What the two units do not have in common."""
 
 
@@ -40,9 +41,11 @@ def rendered(tmp_path, name):
     """The unit with a program that exists on this machine."""
     path = tmp_path / name
     text = (UNITS / name).read_text(encoding="utf-8")
-    program = settings(name)["ExecStart"][0].split()[0]
-    assert text.count(f"ExecStart={program} ") == 1
-    path.write_text(text.replace(f"ExecStart={program} ", f"ExecStart={sys.executable} "))
+    for key in ("ExecStart", "ExecReload"):
+        program = settings(name)[key][0].split()[0]
+        assert text.count(f"{key}={program} ") == 1
+        text = text.replace(f"{key}={program} ", f"{key}={sys.executable} ")
+    path.write_text(text)
     return path
 
 
@@ -72,7 +75,10 @@ def test_the_translator_is_locked_in_like_the_pool():
 def test_the_unit_says_what_every_daemon_does(name):
     found = settings(name)
     assert found["Type"] == ["notify"]
-    assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    check, signal = found["ExecReload"]
+    config = found["ExecStart"][0].partition(" -c ")[2]
+    assert check == f"/opt/warppool/bin/warppool check --diff --no-network -c {config}"
+    assert signal == "/bin/kill -HUP $MAINPID"
     assert found["RestartPreventExitStatus"] == [str(USAGE)]
     assert int(found["WatchdogSec"][0]) >= 30
     assert int(found["TimeoutStopSec"][0]) > 5, "more than a graceful stop takes"

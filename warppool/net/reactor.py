@@ -20,7 +20,7 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
-from warppool.loop import prompt
+from warppool.loop import Reconfigure, prompt
 from warppool.net.acceptor import Acceptor, Visitor
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.gather import Bags
@@ -264,6 +264,9 @@ class Reactor:
                 self._conclude(self._dialler.begin(item, self.beat))
             elif isinstance(item, TurnAway):
                 self._acceptor.turns_away = item.is_wanted
+            elif isinstance(item, Reconfigure):
+                assert isinstance(item.value, AcceptLimits)
+                self._acceptor.limit(item.value)
             elif isinstance(item, StopAccepting):
                 self._stop_accepting()
             else:

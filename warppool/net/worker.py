@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from warppool.events import BlockFound, Dial, Event, Now, ShareAccepted
-from warppool.loop import prompt
+from warppool.loop import Reconfigure, prompt
 from warppool.net import resolver
 from warppool.net.dials import STOPPING, Dials
 from warppool.net.hasher import Hasher
@@ -66,7 +66,7 @@ class Worker(ShareSteps):
     `NotRecorded`; `found` takes a block, whose share is answered in the same way. `refused` takes counts (user, reason,
     Unix time of the minute, count). `dial` takes what is to be dialled, to be answered with `Connected` or
     `ConnectFailed` (None where no session dials). `hear` takes the messages of other workers' sessions (None where
-    sessions send none). `beat` is the monotonic time of the last wake-up.
+    sessions send none). `reconfigure` takes another configuration. `beat` is the monotonic time of the last wake-up.
     """
 
     def __init__(self, index: int, inbox: queue.Queue[Any], mailbox: Mailbox[ReactorItem], hasher: Hasher,
@@ -76,6 +76,7 @@ class Worker(ShareSteps):
                  found: Callable[[BlockFound], None],
                  dial: Callable[[resolver.Connect], None] | None = None,
                  hear: Callable[[Any, Now], Sequence[Event]] | None = None,
+                 reconfigure: Callable[[Any, Now], Sequence[Event]] | None = None,
                  log_limit: LogLimit | None = None, awaits_records: bool = True) -> None:
         super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit()), connect, hasher, inbox,
                          record, awaits_records=awaits_records)
@@ -84,6 +85,7 @@ class Worker(ShareSteps):
         self.limits = prompt()
         self._refused = refused
         self._hear = hear
+        self._reconfigure = reconfigure
         self._asks: list[queue.SimpleQueue[WorkerStats]] = []
         self._drains: list[queue.SimpleQueue[int]] = []     # ... or until nothing is in flight
 
@@ -160,6 +162,9 @@ class Worker(ShareSteps):
                 self._gather(self._hear(message, self._now))
             case Dial():
                 self._gather((item,))
+            case Reconfigure(value):
+                assert self._reconfigure is not None, "a configuration, and nobody to take it"
+                self._gather(self._reconfigure(value, self._now))
             case Drain(reply):
                 self._is_draining = True
                 self._drains.append(reply)

@@ -25,6 +25,7 @@ from warppool.node.items import NodeAnswered, NodeLost, NodeReport, TemplateRead
 from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAddress, NodeAway, RpcRefusal
 from warppool.node.outage import Outage
 from warppool.node.pace import Backoff, Clock, SystemClock
+from warppool.node.tipfacts import NO_FACTS, Facts, SeenTip, work_of
 from warppool.node.tipwatch import TipWatch
 from warppool.say import say
 
@@ -43,13 +44,18 @@ MIN_DIFFICULTY_AFTER_S = 1200       # testnet4: a block so long after its parent
 MIN_DIFFICULTY_NBITS = 0x1D00FFFF
 RETARGET_BLOCKS = 2016              # the first block of a period never profits from that rule
 
-_WORK_DIGITS = 64                   # hex digits of a chain's work: a number of 256 bits
-
 _PEOPLE_SAY = {"test": "testnet3"}      # chains by the name that people know; the others are called the same
 
 
 class WrongNetwork(NodeError):
     """The node is on another chain than the pool: only the operator can mend that."""
+
+
+class SourceSettings(NamedTuple):
+    """What a reload may change: the login, and the time after which the node's silence is too long."""
+
+    credentials: Credentials
+    max_age_s: float
 
 
 class RpcSource(Loop[TemplateWanted]):
@@ -82,6 +88,7 @@ class RpcSource(Loop[TemplateWanted]):
         self._network = network
         self._plan = plan
         self._job_maker = job_maker
+        self._longest_refresh_s = refresh_s
         self._refresh_s = min(refresh_s, max_age_s / ANSWERS_PER_AGE)
         self._call_timeout_s = call_timeout_s
         self._rpc = JsonRpc(address, credentials)
@@ -95,8 +102,8 @@ class RpcSource(Loop[TemplateWanted]):
         self._templates = 0
         self._reading: Reading | None = None
         self._has_segwit: bool | None = None        # as the chain says; None where only templates say it
-        self._facts = _NO_FACTS                     # of the tip of that reading
-        self._highest: _Seen | None = None          # the tip of most work since the node was lost or left its chain
+        self._facts = NO_FACTS                     # of the tip of that reading
+        self._highest: SeenTip | None = None          # the tip of most work since the node was lost or left its chain
         self._border_at = math.inf                  # monotonic: the node's next template is of another difficulty
         self._has_headers = True                    # the node lets us call `getblockheader`
         self._is_steady = False                     # the node was not lost since the last reading
@@ -114,6 +121,14 @@ class RpcSource(Loop[TemplateWanted]):
             pause_s = self._serve()
             self._next_at = self._monotonic() + pause_s
         return self._next_at
+
+    def reconfigure(self, settings: SourceSettings) -> None:
+        """Log in so, and ask so often; once at once, for a shorter time may be nearly over, and a login may help."""
+        self._rpc.log_in_as(settings.credentials)
+        self._poll.log_in_as(settings.credentials)
+        self._refresh_s = min(self._longest_refresh_s, settings.max_age_s / ANSWERS_PER_AGE)
+        self._is_wanted = True
+        self._next_at = -math.inf
 
     def finish(self) -> None:
         """Leave the node alone."""
@@ -230,12 +245,12 @@ class RpcSource(Loop[TemplateWanted]):
         curtime: int = answer["curtime"]            # read_template has seen that it is a number
         tip = reading.template.tip
         is_other_tip = before is None or before.template.tip.prev_hash != tip.prev_hash
-        has_facts = self._facts != _NO_FACTS
+        has_facts = self._facts != NO_FACTS
         if is_other_tip or not self._is_steady or not has_facts:
             self._facts = self._facts_of(tip)
         is_reorg = self._has_stepped_back(tip)
         reading = replace(reading, template=self._with_border(reading.template, curtime, answered_at))
-        is_news = before is None or not _is_same(reading, before) or (self._facts != _NO_FACTS) > has_facts
+        is_news = before is None or not _is_same(reading, before) or (self._facts != NO_FACTS) > has_facts
         self._backoff.reset()
         self.trouble, self.is_misplaced = "", False
         self._is_steady = True
@@ -249,13 +264,13 @@ class RpcSource(Loop[TemplateWanted]):
 
     # --- what a template does not tell of its tip ---------------------------------------------------------------------
 
-    def _facts_of(self, tip: Tip) -> _Facts:
+    def _facts_of(self, tip: Tip) -> Facts:
         """Work and time of the block that is built on; None for each that the node does not tell."""
         header = self._header(tip.prev_hash)
         if header is None:
-            return _NO_FACTS
+            return NO_FACTS
         time = header.get("time")
-        return _Facts(_work_of(header), time if isinstance(time, int) and 0 <= time <= NTIME_MAX else None)
+        return Facts(work_of(header), time if isinstance(time, int) and 0 <= time <= NTIME_MAX else None)
 
     def _has_stepped_back(self, tip: Tip) -> bool:
         """Whether the node went to a tip of no more work on purpose, told once for each tip that it left.
@@ -264,7 +279,7 @@ class RpcSource(Loop[TemplateWanted]):
         tell is asked again with each of its answers. A node that ended its connection in between may have been
         restarted, and be building its chain anew (-reindex): that is a loss, however short, and no step back.
         """
-        seen, before = _Seen(tip, self._facts, self._rpc.endings), self._highest
+        seen, before = SeenTip(tip, self._facts, self._rpc.endings), self._highest
         if before is not None and before.endings != seen.endings:
             before = None
         if before is not None and before.tip.prev_hash != tip.prev_hash and not seen.has_more_work_than(before):
@@ -350,40 +365,6 @@ class RpcSource(Loop[TemplateWanted]):
 
     def _touch(self) -> None:
         self.beat = self._monotonic()
-
-
-class _Facts(NamedTuple):
-    """What a node tells of a block: the work of the chain up to it in expected hashes, and its Unix time."""
-
-    chainwork: int | None
-    time: int | None
-
-
-_NO_FACTS = _Facts(None, None)
-
-
-class _Seen(NamedTuple):
-    """A tip that the node had, and what it told of it."""
-
-    tip: Tip
-    facts: _Facts
-    endings: int            # how often the node had ended its connection by then
-
-    def has_more_work_than(self, other: _Seen) -> bool:
-        """By what the node tells; by height where it does not tell."""
-        if self.facts.chainwork is not None and other.facts.chainwork is not None:
-            return self.facts.chainwork > other.facts.chainwork
-        return self.tip.height > other.tip.height
-
-
-def _work_of(header: dict[str, Any]) -> int | None:
-    """The chain's work that a block header tells, in expected hashes; None for none, or one that cannot be."""
-    text = header.get("chainwork")
-    try:
-        work = int(text, 16) if isinstance(text, str) and len(text) <= _WORK_DIGITS else -1
-    except ValueError:
-        return None
-    return work if work >= 0 else None
 
 
 def _is_same(new: Reading, old: Reading) -> bool:

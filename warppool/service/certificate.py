@@ -13,6 +13,7 @@ import os
 import re
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -67,23 +68,28 @@ class Certificate:
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        self._paths = certificate, key
         self._warns_at = 0.0
         self.context, self.leaf = load(certificate, key)
         self._say_loaded()
 
-    def reload(self) -> bool:
-        """Read both files anew; a pair that cannot be served changes nothing. Connections keep what they have."""
+    def prepare(self, certificate: Path, key: Path) -> Callable[[], None]:
+        """Read both files, which may be others than before: what makes new connections get this pair.
+
+        ConfigError for a pair that cannot be served, which changes nothing. Connections keep what they have.
+        """
         try:
-            context, leaf = load(*self._paths)
+            context, leaf = load(certificate, key)
         except ConfigError as exc:
             say(log, logging.ERROR, "tls.refused", reason=str(exc), fingerprint=self.leaf.fingerprint,
                 meaning="the certificate from before stays; mend this and reload again")
-            return False
-        self.leaf = leaf
-        self.context = context
-        self._say_loaded()
-        return True
+            raise
+
+        def take() -> None:
+            self.leaf = leaf
+            self.context = context
+            self._say_loaded()
+
+        return take
 
     def _say_loaded(self) -> None:
         say(log, logging.INFO, "tls.loaded", fingerprint=self.leaf.fingerprint, expires=self.leaf.expires,

@@ -75,7 +75,7 @@ class Connector:
     def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
                  post: Callable[[int, Message], None], unpaid: UnpaidNames) -> None:
         stratum = config.stratum
-        policy = policy_of(config)
+        self._policy = policy = policy_of(config)
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
         counters = CoinbaseCounters(shuffle, index, stratum.workers)
         self._certificate = certificate
@@ -92,6 +92,12 @@ class Connector:
     def hear(self, message: Message, now: Now) -> Sequence[Event]:
         """A message of another worker's V1 sessions."""
         return self._sv1.resumable.receive(message, now.monotonic)
+
+    def reconfigure(self, config: Config, now: Now) -> Sequence[Event]:
+        """Channels follow other difficulties with their next job; the idle time is that of connections to come."""
+        self._policy.follow(policy_of(config))
+        self._idle_timeout_s = float(config.stratum.idle_timeout_s)
+        return ()
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
         """Transport and connection of one that was accepted, or whose kind is known by now."""
@@ -113,6 +119,10 @@ class TranslatorConnector:
         self.counters = Counters()
         self._certificate = certificate
         self._failover = Failover(context_of(config, self.counters))
+
+    def reconfigure(self, config: TranslatorConfig, now: Now) -> Sequence[Event]:
+        """Machines follow other upstreams and times; what they are called upstream is that of machines to come."""
+        return ()
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
         """Transport and connection of one that was accepted, or whose PROXY header is read."""

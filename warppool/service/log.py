@@ -40,8 +40,13 @@ def set_up(level: str, stream: TextIO | None = None, environ: Mapping[str, str] 
             root.removeHandler(old)
             old.close()
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    set_level(level)
     logging.raiseExceptions = False     # a log that cannot be written must not stop a pool
+
+
+def set_level(level: str) -> None:
+    """Log everything of `level` and above from now on."""
+    logging.getLogger().setLevel(level.upper())
 
 
 def catch_up() -> None:

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 from warppool.config.changes import identity_of
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.errors import ConfigError
+from warppool.loop import Reconfigure
 from warppool.mining.job import MAX_TAG_SIZE
 from warppool.mining.reserve import CoinbasePlan
 from warppool.node.httpline import NodeAddress
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
 from warppool.node.numbers import NodeNumbers
 from warppool.node.regtest import RegtestSource
-from warppool.node.rpc import RpcSource
+from warppool.node.rpc import RpcSource, SourceSettings
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.submitter import NodeInbox
 from warppool.say import say
@@ -99,8 +100,7 @@ class Nodes:
     def start(self, threads: Threads) -> None:
         """Start every thread, those that take blocks first."""
         for number, node in self.by_number.items():
-            say(log, logging.INFO, "node.configured", node=node.source.name, url=identity_of(node.table),
-                number=number)
+            _say(node, number)
         threads.start(*self.submitters, *self.sources)
 
     def ask_now(self) -> None:
@@ -163,12 +163,8 @@ class Nodes:
             raise ConfigError(f"node.url: the number of a new node cannot be written to data_dir ({exc.strerror}): "
                               "free space on its disk") from exc
 
-    def change(self, config: Config, numbers: Mapping[str, int]) -> tuple[list[Node], list[Node]]:
-        """From now on `by_number` has the nodes of `config`: (those that are new, those that are gone).
-
-        The caller tells job maker and submitter, then starts the new ones and stops those that are gone. One that
-        stays is told of another login.
-        """
+    def change(self, config: Config, numbers: Mapping[str, int]) -> NodeChange:
+        """From now on `by_number` has the nodes of `config`. One that stays is told of another login."""
         before, self.by_number, new = self.by_number, {}, []
         for table in config.nodes:
             number = numbers[identity_of(table)]
@@ -176,24 +172,37 @@ class Nodes:
             if node is None:
                 node = self._made(number, table, config.pool)
                 new.append(node)
-                say(log, logging.INFO, "node.configured", node=node.source.name, url=identity_of(table), number=number)
+                _say(node, number)
             elif node.submitter is not None:
-                self._reconfigure(node, table, config.pool)
+                assert isinstance(node.source, RpcSource)
+                login = credentials_of(table)
+                node.submitter.inbox.put(Reconfigure(login))
+                node.source.put(Reconfigure(SourceSettings(login, config.pool.work_max_age_s)))
             self.by_number[number] = node._replace(table=table)
         for node in before.values():
             say(log, logging.INFO, "node.removed", node=node.source.name, url=identity_of(node.table))
-        return new, list(before.values())
-
-    def _reconfigure(self, node: Node, table: NodeConfig, pool: PoolConfig) -> None:
-        """Tell a node's threads of another login, or of another patience."""
+        return NodeChange(new, list(before.values()))
 
 
-def stop_node(node: Node) -> None:
-    """End its threads at once, whatever they wait for."""
-    if isinstance(node.source, RpcSource):
-        node.source.stop()
-    if node.submitter is not None:
-        node.submitter.stop()
+class NodeChange(NamedTuple):
+    """Nodes that are to be started and to be stopped, once job maker and submitter know of both."""
+
+    new: list[Node]
+    gone: list[Node]
+
+    def follow(self, threads: Threads) -> None:
+        """Start and stop them. Those that are gone end at once, whatever they wait for."""
+        for node in self.gone:
+            for thread in (node.source, node.submitter):
+                if thread is not None:
+                    thread.stop()
+            threads.let_go(*node.threads)
+        for node in self.new:
+            threads.start(*node.threads)
+
+
+def _say(node: Node, number: int) -> None:
+    say(log, logging.INFO, "node.configured", node=node.source.name, url=identity_of(node.table), number=number)
 
 
 def plan_of(pool: PoolConfig) -> CoinbasePlan:

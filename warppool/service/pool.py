@@ -13,15 +13,18 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from warppool import __version__
-from warppool.config.options import Config
+from warppool.bitcoin.address import is_guarded
+from warppool.config.options import Config, PoolConfig
+from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
-from warppool.loop import ask_all
+from warppool.loop import Reconfigure, ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
@@ -31,7 +34,7 @@ from warppool.net.worker import Worker
 from warppool.node.choice import Rules
 from warppool.node.httpline import NodeAddress
 from warppool.node.items import BestNode, Found
-from warppool.node.jobmaker import JobMaker
+from warppool.node.jobmaker import JobMaker, JobMakerSettings
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.missing import MissingBlocks, Ours
@@ -44,6 +47,7 @@ from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
+from warppool.service.reload import Program, Reload
 from warppool.service.service import Parts, Service
 from warppool.service.summary import Summary
 from warppool.service.threads import JOIN_S, Threads
@@ -70,18 +74,20 @@ class Pool:
     The constructor takes the data directory, opens the books, binds the ports and reads the block journal, so that
     every mistake of the operator shows at once, as ConfigError or LedgerError, and leaves nothing open behind it.
     Trouble of the moment is waited for, as long as `patience` allows, and then it is NotNow. The service is ready when
-    every port listens and a template is there.
+    every port listens and a template is there. `read` reads the configuration anew, for a reload.
     """
 
-    def __init__(self, config: Config, patience: Patience | None = None) -> None:
+    def __init__(self, config: Config, patience: Patience | None = None, read: Callable[[], Config] | None = None
+                 ) -> None:
         self.config = config
         with ExitStack() as resources:
             self._build(config, patience or impatient(), resources)
+            self._work_path = WorkPath(config, self._start_id, self.job_maker, self.nodes, self._missing)
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
                 behind=BlockPath(self.journal, self.submitter, self.nodes, self.job_maker),
-                before=WorkPath(config, self._start_id, self.job_maker, self.nodes, self._missing),
-                status=PoolStatus(self)), self.is_ready)
+                before=self._work_path, status=PoolStatus(self),
+                reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd))), self.is_ready)
 
     def _build(self, config: Config, patience: Patience, resources: ExitStack) -> None:
         pool = config.pool
@@ -99,9 +105,8 @@ class Pool:
         resources.callback(self.nodes.close)
         self.job_maker = JobMaker(
             job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
-            nodes=self.nodes.names,
-            rules=Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s),
-            end_work=self.work.end, best=lambda node: outcomes.put(BestNode(node)))
+            nodes=self.nodes.names, rules=rules_of(pool), end_work=self.work.end,
+            best=lambda node: outcomes.put(BestNode(node)))
         self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes)
         self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
         self._missing = missing_blocks(config, self.ledger, self.is_ready)
@@ -110,6 +115,30 @@ class Pool:
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
             network=pool.network, address=pool.payout_address, python=sys.version.split()[0],
             sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """Do all that may fail of running with `config`; ConfigError. Returns what tells the threads of it.
+
+        Job maker and submitter hear of other nodes before these start or stop.
+        """
+        numbers = self.nodes.numbers_of(config)
+        take_ports = self.ports.prepare(config.stratum)
+
+        def take() -> None:
+            threads, pool = self.service.threads, config.pool
+            self.config = config
+            take_ports()
+            self.ports.tell_workers(Reconfigure(config))
+            change = self.nodes.change(config, numbers)
+            self.job_maker.inbox.put(Reconfigure(JobMakerSettings(
+                rules_of(pool), self.nodes.names, pool.coinbase_tag.encode())))
+            self.submitter.inbox.put(Reconfigure(self.nodes.inboxes))
+            self.ledger.inbox.put(Reconfigure(config.ledger.durability))
+            change.follow(threads)
+            if change.new or change.gone:
+                self._work_path.search_again(threads, missing_blocks(config, self.ledger, self.is_ready))
+
+        return take
 
     def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
         ledger_inbox, submitter_inbox, inboxes = self.ledger.inbox, self.submitter.inbox, self.ports.inboxes
@@ -126,7 +155,26 @@ class Pool:
         ports = self.ports
         connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
-                      refused=self.ledger.refused, found=found, hear=connector.hear, log_limit=ports.log_limit)
+                      refused=self.ledger.refused, found=found, hear=connector.hear,
+                      reconfigure=connector.reconfigure, log_limit=ports.log_limit)
+
+
+def say_odd(config: Config) -> None:
+    """Warn of what is no mistake, and may still not be what was meant."""
+    if not is_guarded(config.pool.payout_script):
+        say(log, logging.WARNING, "config.unguarded", key="pool.payout_address", meaning=UNGUARDED)
+    if config.pool.is_tag_cut:
+        say(log, logging.WARNING, "config.tag_cut", key="pool.coinbase_tag", used=config.pool.coinbase_tag,
+            meaning=TAG_CUT)
+    if odd := start_off_range(config):
+        say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
+    for key in unserved(config):
+        say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
+
+
+def rules_of(pool: PoolConfig) -> Rules:
+    """What the operator says about nodes that are behind, come back, or are silent."""
+    return Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s)
 
 
 def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory:
@@ -205,6 +253,13 @@ class WorkPath:
         self._missing.stop()
         self._nodes.stop_templates()
         self._job_maker.stop()
+
+    def search_again(self, threads: Threads, missing: MissingBlocks) -> None:
+        """The nodes are others: the search for lost blocks begins anew with them, unless it is over."""
+        if threads.is_alive(MISSING):
+            self._missing.stop()
+            self._missing = missing
+            threads.spawn(MISSING, missing.run)
 
     def _write_start(self) -> None:
         """Before the first job: the id by which blocks of this start are known again."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from warppool.config.options import StratumConfig
 from warppool.config.translatoroptions import MachinesConfig
-from warppool.loop import collect
+from warppool.loop import Reconfigure, collect
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Ask, Drain, WorkerStats
 from warppool.net.limits import AcceptLimits, connection_cap
@@ -49,8 +49,8 @@ class Ports:
             self.listeners.append(listener)
             resources.callback(listener.sock.close)
         self.inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]
-        self.reactor = Reactor(self.listeners, self.inboxes, accept_limits=AcceptLimits(
-            connection_cap(stratum.max_connections, fds_each), stratum.max_per_ip, stratum.proxy_from))
+        self._fds_each = fds_each
+        self.reactor = Reactor(self.listeners, self.inboxes, accept_limits=self.limits_of(stratum))
         resources.callback(self.reactor.close)
         self.log_limit = LogLimit()
         resources.callback(self.log_limit.close)
@@ -61,6 +61,24 @@ class Ports:
     def add_workers(self, make: Callable[[int, queue.Queue[Any]], Worker]) -> None:
         """Have `make(index, inbox)` make every worker."""
         self.workers = [make(index, inbox) for index, inbox in enumerate(self.inboxes)]
+
+    def limits_of(self, stratum: StratumConfig | MachinesConfig) -> AcceptLimits:
+        """What is accepted, within what the system allows."""
+        return AcceptLimits(connection_cap(stratum.max_connections, self._fds_each), stratum.max_per_ip,
+                            stratum.proxy_from)
+
+    def prepare(self, stratum: StratumConfig | MachinesConfig) -> Callable[[], None]:
+        """Load the certificate; ConfigError. Returns what takes certificate and limits over, for those who come."""
+        take_certificate = None
+        if self.certificate is not None and stratum.has_tls:
+            take_certificate = self.certificate.prepare(stratum.tls_cert, stratum.tls_key)
+
+        def take() -> None:
+            if take_certificate is not None:
+                take_certificate()
+            self.reactor.mailbox.post(Reconfigure(self.limits_of(stratum)))
+
+        return take
 
     @property
     def addresses(self) -> str:

@@ -13,14 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from warppool.bitcoin.address import is_guarded
-from warppool.config.pool import TAG_CUT, UNGUARDED, read_config, start_off_range, unserved
+from warppool.config.pool import read_config
 from warppool.errors import ConfigError
 from warppool.say import say
 from warppool.service.log import set_up
 from warppool.service.notify import Notifier
 from warppool.service.patience import Patience, Stopped
-from warppool.service.pool import Pool
+from warppool.service.pool import Pool, say_odd
 from warppool.service.service import Service
 from warppool.service.summary import Summary
 
@@ -38,16 +37,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the pool until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
     config = read_config(args.config)
     set_up(config.log.level)
-    if not is_guarded(config.pool.payout_script):
-        say(log, logging.WARNING, "config.unguarded", key="pool.payout_address", meaning=UNGUARDED)
-    if config.pool.is_tag_cut:
-        say(log, logging.WARNING, "config.tag_cut", key="pool.coinbase_tag", used=config.pool.coinbase_tag,
-            meaning=TAG_CUT)
-    if odd := start_off_range(config):
-        say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
-    for key in unserved(config):
-        say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
-    return serve(lambda patience: Pool(config, patience).service)
+    say_odd(config)
+    return serve(lambda patience: Pool(config, patience, lambda: read_config(args.config)).service)
 
 
 def serve(build: Callable[[Patience], Service]) -> int:

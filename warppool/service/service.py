@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from warppool.say import say
 from warppool.service.ledger import Ledger
 from warppool.service.ports import Ports
+from warppool.service.reload import Reload
 from warppool.service.summary import Summary
 from warppool.service.threads import JOIN_S, Threads
 
@@ -65,7 +66,7 @@ class Parts(NamedTuple):
     """What a service is made of. `resources` closes what they hold open.
 
     `behind` are the threads that workers hand things on to, `before` those that give workers something to do.
-    `ask_nodes` asks for work at once, as when somebody knows of a new tip.
+    `ask_nodes` asks for work at once, as when somebody knows of a new tip. `reload` takes another configuration.
     """
 
     resources: ExitStack
@@ -75,6 +76,7 @@ class Parts(NamedTuple):
     before: Part
     status: Status
     ask_nodes: Callable[[], None]
+    reload: Reload[Any]
 
 
 class Service:
@@ -90,23 +92,20 @@ class Service:
         self.is_hanging = False                     # threads are left after `stop`
         self.parts = parts
         self.status = parts.status
-        self._drain_s = drain_s
+        self.drain_s = drain_s
 
     def start(self) -> None:
         """Start every thread; `is_ready` follows."""
         parts, threads = self.parts, self.threads
+        parts.reload.write_running()
         threads.start(parts.ledger.thread)
         parts.behind.start(threads)
         threads.start(*parts.ports.workers, parts.ports.reactor)
         parts.before.start(threads)
 
     def reload(self) -> None:
-        """Read anew what can change while miners stay, which is the certificate."""
-        if self.parts.ports.certificate is not None:
-            self.parts.ports.certificate.reload()
-        else:
-            say(log, logging.INFO, "reload.ignored", meaning="only the certificate of TLS ports is read anew: for all "
-                "else restart")
+        """Read the whole configuration again, and take of it what a running service may."""
+        self.parts.reload()
 
     def look(self, now: float) -> None:
         """Warn of what draws near, at Unix time `now`: the end of the certificate."""
@@ -131,7 +130,7 @@ class Service:
         threads.stop_by = time.monotonic() + STOP_S - FLUSH_S - JOIN_S
         parts.ports.stop_accepting()
         parts.before.stop(threads)
-        parts.ports.drain(self._drain_s)
+        parts.ports.drain(self.drain_s)
         parts.ports.stop_workers(threads)
         parts.ports.flush(FLUSH_S)
         parts.behind.stop(threads)

@@ -40,6 +40,7 @@ class Threads:
         self.has_failed = threading.Event()
         self.stop_by = math.inf
         self._threads: dict[str, threading.Thread] = {}
+        self._let_go: list[threading.Thread] = []
 
     def start(self, *threads: Runs) -> None:
         """Start threads that serve, under the eyes of the watchdog."""
@@ -51,6 +52,17 @@ class Threads:
         """Start a thread that does one thing and ends."""
         self._threads[name] = spawn(name, run, self._died)
 
+    def let_go(self, *threads: Runs) -> None:
+        """Threads were told to end while the service goes on: they are watched no more, and may be started anew."""
+        for thread in threads:
+            self.watchdog.remove(thread)
+            self._let_go.append(self._threads.pop(thread.name))
+        self._let_go = [thread for thread in self._let_go if thread.is_alive()]
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the thread of that name runs."""
+        return name in self._threads and self._threads[name].is_alive()
+
     def join(self, names: Iterable[str], timeout_s: float = JOIN_S) -> None:
         """Wait for the threads of these names, `timeout_s` in all; a thread that was never started is left out."""
         deadline = min(time.monotonic() + timeout_s, self.stop_by)
@@ -61,7 +73,7 @@ class Threads:
 
     def alive(self) -> list[str]:
         """The names of the threads that run."""
-        return sorted(name for name, thread in self._threads.items() if thread.is_alive())
+        return sorted(thread.name for thread in (*self._threads.values(), *self._let_go) if thread.is_alive())
 
     def _died(self, name: str) -> None:
         say(log, logging.CRITICAL, "daemon.failed", thread=name, meaning="a bug: the daemon ends so that it can be "

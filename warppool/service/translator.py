@@ -18,6 +18,7 @@ from warppool.config.translator import LEDGER_URL, read_translator_config
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
+from warppool.loop import Reconfigure
 from warppool.miner.link import PoolUrl
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
@@ -27,6 +28,7 @@ from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
+from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
 from warppool.service.scout import PATIENCE_S, Scout
 from warppool.service.service import Parts, Service
@@ -42,26 +44,32 @@ MAX_DRAIN_S = 2.5
 
 def translate(args: argparse.Namespace) -> int:
     """Run the translator until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
-    config = read_translator_config(args.config)
+    def read() -> TranslatorConfig:
+        return read_translator_config(args.config)
+
+    config = read()
     set_up(config.log.level)
-    return serve(lambda patience: Translator(config, patience).service)
+    return serve(lambda patience: Translator(config, patience, read).service)
 
 
 class Translator:
     """Makes the parts of the translator and the `service` of them; made by the main thread.
 
     The service is ready when every port listens and an upstream has answered, or none has for a while: machines wait
-    here then, as they would later. ConfigError, LedgerError and NotNow as for the pool.
+    here then, as they would later. ConfigError, LedgerError and NotNow as for the pool. `read` reads the configuration
+    anew, for a reload.
     """
 
-    def __init__(self, config: TranslatorConfig, patience: Patience | None = None) -> None:
+    def __init__(self, config: TranslatorConfig, patience: Patience | None = None,
+                 read: Callable[[], TranslatorConfig] | None = None) -> None:
         self.config = config
         with ExitStack() as resources:
             self._build(config, patience or impatient(), resources)
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=_no_nodes,
-                behind=LookUps(self._resolver), before=self.first_upstream, status=TranslatorStatus(self)),
-                self.is_ready, drain_s=min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5))
+                behind=LookUps(self._resolver), before=self.first_upstream, status=TranslatorStatus(self),
+                reload=Reload(config, Program(read or (lambda: config), self.prepare, _nothing_odd))),
+                self.is_ready, drain_s=_drain_s(config))
 
     def _build(self, config: TranslatorConfig, patience: Patience, resources: ExitStack) -> None:
         translator = config.translator
@@ -77,6 +85,18 @@ class Translator:
             mode=translator.mode, upstreams=",".join(upstream.url.place for upstream in config.upstreams),
             python=sys.version.split()[0], sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
+    def prepare(self, config: TranslatorConfig) -> Callable[[], None]:
+        """Do all that may fail of running with `config`; ConfigError. Returns what tells the threads of it."""
+        take_ports = self.ports.prepare(config.stratum)
+
+        def take() -> None:
+            self.config = config
+            self.service.drain_s = _drain_s(config)
+            take_ports()
+            self.ports.tell_workers(Reconfigure(config))
+
+        return take
+
     def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
         ports, ledger_inbox = self.ports, self.ledger.inbox
 
@@ -87,7 +107,7 @@ class Translator:
         self.connectors.append(connector)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=_no_block, dial=self._resolver.dial,
-                      log_limit=ports.log_limit, awaits_records=False)
+                      reconfigure=connector.reconfigure, log_limit=ports.log_limit, awaits_records=False)
 
     def counts(self) -> Counts:
         """What became of every share so far, of all workers together."""
@@ -141,7 +161,9 @@ class TranslatorStatus:
     def __init__(self, translator: Translator) -> None:
         self._translator = translator
         self._ports = translator.ports
-        self._upstreams = ", ".join(upstream.url.place for upstream in translator.config.upstreams)
+
+    def _upstreams(self) -> str:
+        return ", ".join(upstream.url.place for upstream in self._translator.config.upstreams)
 
     def ready_fields(self) -> dict[str, object]:
         """The upstream that answered."""
@@ -150,7 +172,7 @@ class TranslatorStatus:
 
     def line(self) -> str:
         """Ports and upstreams."""
-        return f"translating on {self._ports.addresses} for {self._upstreams}"
+        return f"translating on {self._ports.addresses} for {self._upstreams()}"
 
     def mistake(self) -> str:
         """None: an upstream that is away may come back."""
@@ -158,7 +180,7 @@ class TranslatorStatus:
 
     def waits_for(self) -> str:
         """The first upstream that answers."""
-        return f"waiting for an upstream: {self._upstreams}"
+        return f"waiting for an upstream: {self._upstreams()}"
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and where every share is."""
@@ -173,6 +195,15 @@ class TranslatorStatus:
             **{f"rejected_{reason}": count for reason, count in counts.rejected}, filtered=counts.filtered,
             pending=counts.pending, unconfirmed=counts.unconfirmed, late=counts.late, unnamed=counts.unnamed,
             balanced=counts.is_balanced)
+
+
+def _drain_s(config: TranslatorConfig) -> float:
+    """How long a stop waits for verdicts."""
+    return min(MAX_DRAIN_S, float(config.translator.verdict_timeout_s) + 0.5)
+
+
+def _nothing_odd(config: TranslatorConfig) -> None:
+    """There is nothing to warn of."""
 
 
 def _sum(parts: list[Counts]) -> Counts:

@@ -27,6 +27,11 @@ class Watchdog:
         """Watch `thread` from now on."""
         self.threads.append(thread)
 
+    def remove(self, thread: Watched) -> None:
+        """Its work is over: it ends in its own time."""
+        self.threads.remove(thread)
+        self._said.pop(thread.name, None)
+
     def look(self, now: float) -> None:
         """Say `thread.slow` of each thread that is late, and `thread.back` when it turns again."""
         for thread in self.threads:
