@@ -114,18 +114,20 @@ class ServerConnection(JudgingConnection[Step]):
 
     def _read_frames(self, plaintext: bytes, now: Now, events: list[Event]) -> bool:
         """Apply the frames that `plaintext` completes; False when reading must stop, and `held` says why."""
-        session, profile = self._session, self._session.profile
+        session, profile, validator = self._session, self._session.profile, self._session.validator
         for frame in self._frames.feed(plaintext):
             message, area = profile.read(session.subprotocol, frame)
             if isinstance(message, _SHARES):
-                self._apply(session.receive_with(message, area, now) if area else session.receive(message, now), events)
+                # A share is read in the mining phase alone, so no phase has to be asked.
+                self._apply(session.receive_with(message, area, now) if area else session.submit(message), events)
                 self._work -= SHARE_WORK
             else:
                 self._call(message, area, now, events)
                 self._work -= SHARE_WORK if self._is_abandoned else CALL_WORK
             if self._close is not None:
                 return False
-            if self._is_full or self._work <= 0 or (self._bucket is not None and self._is_out_of_calls(now)):
+            if validator.in_flight >= MAX_UNANSWERED or self._work <= 0 or (
+                    self._bucket is not None and self._is_out_of_calls(now)):
                 self._hold(now)
                 return False
         return True
