@@ -129,3 +129,21 @@ def test_a_post_to_a_closed_mailbox_goes_nowhere() -> None:
     box.close()
     box.post(1)
     assert isinstance(box._write_end, socket.socket) and box._write_end.fileno() == -1
+
+
+def test_mail_ends_a_wait_whether_it_was_there_before_or_comes_meanwhile() -> None:
+    with mailbox() as box:
+        box.post(1)
+        box.wait(3600)
+        assert box.drain() == [1]
+        poster = threading.Thread(target=box.post, args=[2])
+        poster.start()
+        box.wait(3600)
+        poster.join()
+        assert box.drain() == [2]
+
+
+def test_a_wait_without_mail_ends() -> None:
+    with mailbox() as box:
+        box.wait(0.001)
+        assert box.drain() == []

@@ -378,6 +378,23 @@ def test_several_listeners_of_both_families() -> None:
         scene.stop()
 
 
+def test_while_it_gathers_mail_is_obeyed_and_ends_that(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the reactor would gather for an hour: only mail can wake it."""
+    clients = [scene.open() for _ in range(3)]
+    monkeypatch.setattr("warppool.net.gather.GATHER_S", 3600.0)
+    monkeypatch.setattr("warppool.net.gather.BUSY_S", 3600.0)
+    clients[0][0].send(b"at once")
+    assert scene.part() == Received(clients[0][1], b"at once")
+    until(lambda: scene.reactor._bags.rest_until > time.monotonic())
+    for client, _ in clients:
+        client.send(b"meanwhile")
+    assert scene.inbox.empty()
+    for conn_id in (clients[0][1], clients[1][1], clients[2][1]):
+        scene.post((conn_id, b"answer\n"))
+    assert [client.line() for client, _ in clients] == [b"answer"] * 3
+    assert sorted(scene.part() for _ in clients) == [Received(conn_id, b"meanwhile") for _, conn_id in clients]
+
+
 def test_stop_accepting_closes_the_acceptor_and_lets_answers_out(scene: Scene) -> None:
     client, conn_id = scene.open()
     scene.reactor.mailbox.post(StopAccepting())

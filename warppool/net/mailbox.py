@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import select
 import socket
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -27,6 +28,8 @@ class Mailbox(Generic[T]):
         self._read_end, self._write_end = socket.socketpair()
         self._read_end.setblocking(False)
         self._write_end.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._read_end, select.POLLIN)
 
     def fileno(self) -> int:
         """What the selector watches for reading."""
@@ -39,6 +42,10 @@ class Mailbox(Generic[T]):
             self._is_rung = True
             with suppress(OSError):             # full: the reader is already due to wake; or closed
                 self._write_end.send(b"\0")
+
+    def wait(self, seconds: float) -> None:
+        """Until there is mail, or for so long, rounded up to the next millisecond; for the reader alone."""
+        self._poll.poll(seconds * 1000)
 
     def drain(self) -> list[T]:
         """Everything posted so far, in order; for the reader alone."""

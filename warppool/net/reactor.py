@@ -108,6 +108,9 @@ class Reactor:
         patience_s = self._patience()
         self.mailbox.rounds += 1
         self.mailbox.is_reader_asleep = True
+        rest_s = self._bags.rest_until - time.monotonic()
+        if rest_s > 0:
+            self.mailbox.wait(rest_s)           # for mail alone: what the sockets have is gathered meanwhile
         ready = self._selector.select(patience_s)
         self.mailbox.is_reader_asleep = False
         self.beat = now = time.monotonic()
@@ -142,14 +145,14 @@ class Reactor:
         if now >= self._slow.due:
             for peer, reason in self._slow.look(self._peers, now):
                 self._drop(peer, reason)
-        self._bags.hand_on(now, at_once=has_mail)       # last, so that the reactor sleeps when the workers wake
+        self._bags.hand_on(now)       # last, so that the reactor sleeps when the workers wake
 
     def _patience(self) -> float:
         """Seconds until something is to be done that no socket tells of."""
         times = [self._lingering[0][0]] if self._lingering else []
         if self._stops_at is not None:
             times.append(self._stops_at)
-        until = min(*times, self._bags.due, self._acceptor.due, self._dialler.deadlines.first, self._slow.due)
+        until = min(*times, self._acceptor.due, self._dialler.deadlines.first, self._slow.due)
         return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
 
     # --- in -----------------------------------------------------------------------------------------------------------
