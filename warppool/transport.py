@@ -34,13 +34,15 @@ class Recognised(NamedTuple):
     The worker connects the peer anew, as one that was accepted on a listener of this `kind` (`Opened.listener`). That
     connection's transport gets `received`: bytes from the wire that this transport has not used up. `peer` is the
     address for the log that a proxy announced, None where the one of the socket stays. `announced` is the IP address in
-    the proxy's header, "" where the header names none, and None where there was no header.
+    the proxy's header, "" where the header names none, and None where there was no header. Deadlines of what follows
+    count from `since`, monotonic seconds: who does not say what he is gets no more time than who does. None is now.
     """
 
     kind: str
     received: bytes
     peer: str | None = None
     announced: str | None = None
+    since: float | None = None
 
 
 class Transport(Protocol):

@@ -215,20 +215,20 @@ def test_the_transport_hands_on_what_stands_behind_the_header_wherever_it_is_cut
         assert transport.recognised is None and transport.end is None and transport.pending == cut
         assert transport.wakes_at == 100.0 + FIRST_MESSAGE_DEADLINE_S           # bytes buy no time
         assert transport.open(header[cut:] + behind, 102.0) == b""
-        assert transport.recognised == Recognised("sv2", behind, "[2001:db8::1]:56324", "2001:db8::1")
+        assert transport.recognised == Recognised("sv2", behind, "[2001:db8::1]:56324", "2001:db8::1", 100.0)
         assert transport.wakes_at == float("inf")
 
 
 def test_a_second_header_is_the_next_transports_to_refuse() -> None:
     transport = ProxyHeader("any", 0.0)
     transport.open(LINE * 2, 0.0)
-    assert transport.recognised == Recognised("any", LINE, "[2001:db8::1]:56324", "2001:db8::1")
+    assert transport.recognised == Recognised("any", LINE, "[2001:db8::1]:56324", "2001:db8::1", 0.0)
 
 
 def test_where_the_header_names_no_address_the_real_one_stays() -> None:
     transport = ProxyHeader("sv1", 0.0)
     transport.open(b"PROXY UNKNOWN\r\n", 0.0)
-    assert transport.recognised == Recognised("sv1", b"", None, "")
+    assert transport.recognised == Recognised("sv1", b"", None, "", 0.0)
 
 
 def test_a_trickled_header_is_late() -> None:
@@ -265,4 +265,4 @@ def test_a_health_check_that_speaks_is_served_under_the_proxys_own_address(heade
     transport = ProxyHeader("sv1", 0.0)
     transport.open(header, 0.0)
     transport.open(b"{", 1.0)
-    assert transport.recognised == Recognised("sv1", b"{", None, "")
+    assert transport.recognised == Recognised("sv1", b"{", None, "", 0.0)

@@ -189,9 +189,9 @@ def test_the_transport_hands_on_all_that_came_wherever_it_is_cut(words: bytes, k
             assert transport.recognised is None and transport.end is None and transport.pending == cut
             assert transport.wakes_at == 100.0 + FIRST_MESSAGE_DEADLINE_S       # bytes buy no time
             assert transport.open(words[cut:], 102.0) == b""
-            assert transport.recognised == Recognised(kind, words)
+            assert transport.recognised == Recognised(kind, words, since=100.0)
         else:
-            assert transport.recognised == Recognised(kind, words[:cut])
+            assert transport.recognised == Recognised(kind, words[:cut], since=100.0)
         assert transport.wakes_at == float("inf")
 
 
@@ -205,7 +205,7 @@ def test_warp_waits_a_tenth_of_a_second_for_a_35th_byte(cut: int) -> None:
     transport.tick(101.0 + WARP_WAIT_S / 2)
     assert transport.recognised is None
     transport.tick(101.0 + WARP_WAIT_S)
-    assert transport.recognised == Recognised("sv2", WARP)
+    assert transport.recognised == Recognised("sv2", WARP, since=100.0)
 
 
 def test_one_more_byte_in_time_is_another_profile() -> None:
@@ -219,7 +219,7 @@ def test_one_more_byte_in_time_is_another_profile() -> None:
         later.open(PUBLISHED[at:at + 1], 101.0)
         if later.recognised is not None:
             break
-    assert later.recognised == Recognised("sv2-spec", PUBLISHED[:WARP_SIZE + 1])
+    assert later.recognised == Recognised("sv2-spec", PUBLISHED[:WARP_SIZE + 1], since=100.0)
 
 
 def test_the_wait_ends_with_the_deadline() -> None:

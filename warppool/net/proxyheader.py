@@ -57,13 +57,14 @@ class ProxyHeader:
     than this, and ends without a fault.
     """
 
-    __slots__ = ("_announced", "_held", "_kind", "end", "recognised", "wakes_at")
+    __slots__ = ("_announced", "_held", "_kind", "_since", "end", "recognised", "wakes_at")
 
     has_news: Final = True
     peer_key: Final = None
 
     def __init__(self, kind: str, now: float) -> None:
         self._kind = kind
+        self._since = now
         self._held = b""
         self._announced: Announcement | None = None
         self.wakes_at = now + FIRST_MESSAGE_DEADLINE_S
@@ -88,7 +89,7 @@ class ProxyHeader:
         announced = self._announced
         if announced is not None and (len(self._held) > announced.size or not announced.is_local):
             peer = format_address(announced.host, announced.port) if announced.host else None
-            self.recognised = Recognised(self._kind, self._held[announced.size:], peer, announced.host)
+            self.recognised = Recognised(self._kind, self._held[announced.size:], peer, announced.host, self._since)
             self.wakes_at = math.inf
         return b""
 

@@ -70,7 +70,7 @@ class Sniff:
     `kinds` are the kinds of listeners (`Opened.listener`) that serve it from then on; what stands not there is refused.
     """
 
-    __slots__ = ("_deadline", "_held", "_kinds", "end", "recognised", "wakes_at")
+    __slots__ = ("_held", "_kinds", "_since", "end", "recognised", "wakes_at")
 
     has_news: Final = True
     peer_key: Final = None
@@ -78,7 +78,8 @@ class Sniff:
     def __init__(self, kinds: Mapping[Guess, str], now: float) -> None:
         self._kinds = kinds
         self._held = b""
-        self._deadline = self.wakes_at = now + FIRST_MESSAGE_DEADLINE_S
+        self._since = now
+        self.wakes_at = now + FIRST_MESSAGE_DEADLINE_S
         self.end: TransportEnd | None = None
         self.recognised: Recognised | None = None
 
@@ -92,7 +93,7 @@ class Sniff:
         self._held += data
         guess = sniff(self._held)
         if guess is Guess.MAYBE_WARP:
-            self.wakes_at = min(self._deadline, now + WARP_WAIT_S)
+            self.wakes_at = min(self._since + FIRST_MESSAGE_DEADLINE_S, now + WARP_WAIT_S)
         elif guess is not Guess.NOT_YET:
             self._decide(guess)
         return b""
@@ -108,7 +109,7 @@ class Sniff:
 
     def _decide(self, guess: Guess) -> None:
         if guess in self._kinds:
-            self.recognised = Recognised(self._kinds[guess], self._held)
+            self.recognised = Recognised(self._kinds[guess], self._held, since=self._since)
             self.wakes_at = math.inf
         else:
             self._end(_REFUSALS[guess])

@@ -113,7 +113,9 @@ class TransportSteps(JobOffers):
         client.peer = found.peer or client.peer
         if found.announced is not None:
             self._announced.append((conn_id, found.announced))
-        client.transport, client.connection = self._connect(Opened(conn_id, found.kind, client.peer), self._now)
+        begin = self._now if found.since is None else self._now._replace(monotonic=found.since)
+        client.transport, client.connection = self._connect(Opened(conn_id, found.kind, client.peer), begin)
+        client.owes_job = False                             # `_begin` offers it
         self._begin(client)
         if found.received and not client.is_mute:
             self._take_in(client, found.received)
