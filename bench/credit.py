@@ -35,8 +35,8 @@ from typing import Any
 
 from bench.server import PYTHON, SECRET, BenchFailed, Server
 from tests.peers.bitcoind import PRIVATE_SIGNET, Bitcoind, program
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import DIFF1, MAX_TARGET, target_from_difficulty
-from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import new_buffer
 from warppool.sv1 import client as sv1
 from warppool.sv2 import client as sv2

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.server import PYTHON, TICK_S, BenchFailed, Server
 from bench.v1 import SETTLE_S, WARM_UP_S, Case, Figures, Loader, run_cases
-from warppool.miner.link import PoolUrl
+from warppool.addresses import PoolUrl
 
 MODES = ("connection", "channels")
 BOOKS_PATIENCE_S = 10.0

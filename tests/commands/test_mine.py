@@ -13,10 +13,11 @@ from contextlib import suppress
 import pytest
 
 from tests.service.test_daemon import KEY
+from warppool.addresses import PoolUrl
 from warppool.commands.demo import demo_config, demo_miners
 from warppool.commands.democert import self_signed
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import PoolGone, PoolUrl
+from warppool.miner.link import PoolGone
 from warppool.service.pool import Pool
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from warppool.addresses import Address
 from warppool.bitcoin.address import script_of
-from warppool.config.options import Address, Config
+from warppool.config.options import Config
 from warppool.config.pool import read_config, unserved
 from warppool.config.reading import default_data_dir
 from warppool.errors import ConfigError

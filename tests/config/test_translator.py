@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.config.test_pool import POOL, SECRETS, words_of
-from warppool.config.options import Address, Config
+from warppool.addresses import Address, PoolUrl
+from warppool.config.options import Config
 from warppool.config.translator import read_either, read_translator_config
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
-from warppool.miner.link import PoolUrl
 
 KEY = "07" * 32
 URL = f"stratum2+tcp://pool.example:34254/{KEY}"

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.service.test_daemon import until
+from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Dial, Now, Send
 from warppool.miner.greeting import GREETING_S, Probe, greet
-from warppool.miner.link import PoolGone, PoolUrl
+from warppool.miner.link import PoolGone
 from warppool.noise.primitives import new_buffer, public_key
 from warppool.noise.transport import ResponderTransport
 from warppool.service.scout import Scout

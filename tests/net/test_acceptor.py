@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.net.conftest import LogLines
+from warppool.addresses import Net, parse_net
 from warppool.net.acceptor import ACCEPTS_PER_TURN, PAUSE_S, Acceptor, Visitor
-from warppool.net.limits import MAX_UNANNOUNCED, AcceptLimits, Net, parse_net
+from warppool.net.limits import MAX_UNANNOUNCED, AcceptLimits
 from warppool.net.listener import Listener, listen
 
 

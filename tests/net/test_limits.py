@@ -7,8 +7,9 @@ import resource
 import pytest
 
 from tests.net.conftest import LogLines
+from warppool.addresses import parse_net
 from warppool.errors import ConfigError
-from warppool.net.limits import RESERVED_FDS, connection_cap, is_loopback, origin_of, parse_net, per_ip_cap
+from warppool.net.limits import RESERVED_FDS, connection_cap, is_loopback, origin_of, per_ip_cap
 
 
 @pytest.mark.parametrize(("soft", "configured", "cap"), [

@@ -12,7 +12,7 @@ import pytest
 from tests.net.conftest import LogLines
 from warppool.errors import ConfigError, NotNow
 from warppool.net import listener as module
-from warppool.net.listener import format_address, listen, parse_address, plain_ip
+from warppool.net.listener import listen
 
 try:
     with socket.socket(socket.AF_INET6) as probe:
@@ -21,28 +21,6 @@ try:
 except OSError:
     HAS_IPV6 = False
 needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
-
-
-@pytest.mark.parametrize(("text", "wanted"), [
-    ("0.0.0.0:3333", ("0.0.0.0", 3333)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::]:65535", ("::", 65535)),
-    ("[2001:DB8::1]:80", ("2001:db8::1", 80))])
-def test_addresses(text: str, wanted: tuple[str, int]) -> None:
-    assert parse_address(text, "stratum.listen") == wanted
-
-
-@pytest.mark.parametrize("text", [
-    "", "3333", ":3333", "0.0.0.0", "0.0.0.0:", "0.0.0.0:65536", "0.0.0.0:-1", "0.0.0.0: 80", "0.0.0.0:٣",
-    "0.0.0.0:000080", "localhost:3333", "::1:3333", "[127.0.0.1]:3333", "[::]", "[::1:3333", "::]:3333", "1.2.3:80"])
-def test_what_is_no_address_is_refused_with_the_key(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^stratum\.sv2_listen holds "):
-        parse_address(text, "stratum.sv2_listen")
-
-
-def test_an_ipv4_address_has_one_name() -> None:
-    assert plain_ip("::ffff:192.0.2.1") == "192.0.2.1"
-    assert plain_ip("::ffff:1") == "::ffff:1"
-    assert format_address("::ffff:192.0.2.1", 5) == "192.0.2.1:5"
-    assert format_address("2001:db8::1", 5) == "[2001:db8::1]:5"
 
 
 def test_a_taken_port_names_the_key_and_what_to_do() -> None:

@@ -17,11 +17,12 @@ import pytest
 from tests.net.conftest import LogLines
 from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
+from warppool.addresses import Net, parse_net
 from warppool.limits import V1
 from warppool.net import reactor as module
 from warppool.net import slowpeers
 from warppool.net.inbox import Emptied, Ended, FromReactor, Full, Gone, Opened, Part, Received
-from warppool.net.limits import AcceptLimits, Net, parse_net
+from warppool.net.limits import AcceptLimits
 from warppool.net.listener import KERNEL_UNSENT, listen
 from warppool.net.outbox import FlushAndStop, Output, StopAccepting, TurnAway
 from warppool.net.reactor import UNREAD_LIMIT, Reactor

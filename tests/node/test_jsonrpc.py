@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.node.stub import PATIENCE_S, Mood, RpcFault, StubNode
-from warppool.errors import ConfigError, NodeError
+from warppool.addresses import NodeAddress
+from warppool.errors import NodeError
 from warppool.node import httpline
-from warppool.node.jsonrpc import Cookie, JsonRpc, NodeAddress, NodeSilent, RpcRefusal, UserPassword
+from warppool.node.jsonrpc import Cookie, JsonRpc, NodeSilent, RpcRefusal, UserPassword
 
 
 @pytest.fixture
@@ -273,26 +274,6 @@ def test_close_without_a_call_leaves_no_socket(stub, rpc):
     rpc.close()
     assert rpc._line._sock is None
     rpc.close()
-
-
-@pytest.mark.parametrize(("url", "words"), [
-    ("https://127.0.0.1:8332", "must begin with http://"),
-    ("127.0.0.1:8332", "must begin with http://"),
-    ("http://127.0.0.1", "must name host and port"),
-    ("http://:8332", "must name host and port"),
-    ("http://bob:sesame@127.0.0.1:8332", "carries a user or password"),
-    ("http://127.0.0.1:99999", "no URL"),
-])
-def test_urls_that_are_none(url, words):
-    with pytest.raises(ConfigError, match=words) as caught:
-        NodeAddress.parse(url)
-    assert "sesame" not in str(caught.value)
-
-
-def test_addresses():
-    assert NodeAddress.parse("http://[::1]:8332/wallet") == NodeAddress("::1", 8332, "/wallet")
-    assert str(NodeAddress.parse("http://[::1]:8332")) == "[::1]:8332"
-    assert str(NodeAddress.parse("http://node:8332")) == "node:8332"
 
 
 class one_answer:

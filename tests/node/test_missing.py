@@ -13,10 +13,11 @@ import pytest
 from tests.mining.makers import PAYOUT, SHUFFLE, make_template, make_tip
 from tests.node.books import RecordingBooks
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, display, dsha
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.errors import LedgerError
 from warppool.mining.job import JobFactory
-from warppool.node.jsonrpc import Cookie, NodeAddress
+from warppool.node.jsonrpc import Cookie
 from warppool.node.missing import DEPTH, FINDER, MissingBlocks, Ours
 
 TAG, START, OLD_START = b"/warppool/", b"\xaa\xbb\xcc\xdd", b"1234"

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha, make_transaction
+from warppool.addresses import NodeAddress
 from warppool.errors import NodeError
 from warppool.loop import Reconfigure, ask_all
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
-from warppool.node.jsonrpc import Cookie, JsonRpc, NodeAddress
+from warppool.node.jsonrpc import Cookie, JsonRpc
 from warppool.node.rpc import RpcSource, SourceSettings
 
 

@@ -13,10 +13,11 @@ import pytest
 
 from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, FakeClock, Mood, RpcFault, StubNode, await_true, display, dsha
+from warppool.addresses import NodeAddress
 from warppool.loop import Reconfigure, ask_all
 from warppool.node import rpcsubmit
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock, Verdict
-from warppool.node.jsonrpc import Cookie, NodeAddress
+from warppool.node.jsonrpc import Cookie
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.threads import STOP
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.transaction import serialize_output, whole_transaction
 from warppool.node.items import Verdict
-from warppool.node.jsonrpc import JsonRpc, NodeAddress, UserPassword
+from warppool.node.jsonrpc import JsonRpc, UserPassword
 from warppool.node.kernel import Kernel
 
 HERE = Path(__file__).parent / "bcoin"

@@ -16,9 +16,9 @@ from tests.peers.bitcoind import Bitcoind
 from tests.peers.foreign_v1 import Machine
 from tests.service.byhand import HandMiner
 from tests.service.process import WARPPOOL, PoolProcess, environ
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.hashes import to_display
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import public_key
 
 SECRET = bytes(range(1, 33))

@@ -26,10 +26,10 @@ from tests.peers.bcoin_node import (
 )
 from tests.service.byhand import HandMiner
 from tests.service.process import ADDRESS, PoolProcess
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.transaction import whole_transaction
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import PoolUrl
 from warppool.node.rpc import REFRESH_S
 from warppool.noise.primitives import public_key
 

@@ -11,8 +11,8 @@ from tests.peers.bcoin_node import MATURE, OP_TRUE_ADDRESS, spend
 from tests.peers.btcd import Btcd, skip_unless_installed
 from tests.peers.pools import PATIENCE_S, by_hand, machine, mining, run_check, until, write_config
 from tests.service.process import PoolProcess
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.hashes import double_sha256, from_display, to_display
-from warppool.node.httpline import NodeAddress
 from warppool.node.items import Outcome, SubmitBlock, Verdict
 from warppool.node.jsonrpc import UserPassword
 from warppool.node.rpc import REFRESH_S

@@ -15,11 +15,11 @@ from pathlib import Path
 from tests.net.far import closed_port
 from tests.node.stub import HARD_NBITS, StubNode
 from tests.service.process import write_config
+from warppool.addresses import PoolUrl
 from warppool.config.pool import read_config
 from warppool.config.translator import LEDGER_URL, translator_config_of
 from warppool.ledger.database import BookedShare
 from warppool.ledger.opening import open_reader
-from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import public_key
 from warppool.service.pool import Pool
 from warppool.service.translator import Translator

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import pytest
 
+from warppool.addresses import PoolUrl
 from warppool.commands.demo import demo_config, demo_miners
 from warppool.errors import ConfigError, LedgerError, NotNow, RemoteProtocolError
 from warppool.ledger.opening import open_reader
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import PoolGone, PoolUrl
+from warppool.miner.link import PoolGone
 from warppool.noise.primitives import public_key
 from warppool.service.pool import Pool
 

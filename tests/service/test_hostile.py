@@ -22,12 +22,12 @@ from tests.garbage import mutated
 from tests.node.stub import HARD_NBITS, StubNode
 from tests.service.load import Load, LoadMiner
 from tests.service.process import write_config
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.config.options import Config
 from warppool.config.pool import read_config
 from warppool.ledger.opening import open_reader
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import PoolUrl
 from warppool.noise.primitives import Buffer, new_buffer, public_key
 from warppool.noise.transport import InitiatorTransport
 from warppool.service.pool import Pool

@@ -26,6 +26,7 @@ from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, Mood, StubNode, await_true, display, dsha
 from tests.service.byhand import HandMiner
 from tests.service.process import ADDRESS, fields_of
+from warppool.addresses import NodeAddress
 from warppool.config.options import Config, Secrets
 from warppool.config.pool import config_of
 from warppool.events import BlockFound
@@ -33,7 +34,7 @@ from warppool.mining.job import Job
 from warppool.node import jobmaker, pace
 from warppool.node.items import Verdict
 from warppool.node.jobmaker import FRESH_JOB_S, JobMaker
-from warppool.node.jsonrpc import Cookie, NodeAddress
+from warppool.node.jsonrpc import Cookie
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.noise.primitives import public_key

@@ -14,8 +14,8 @@ from tests.net.far import closed_port
 from tests.service.farm import Fleet, LivePool, stub_pools
 from tests.service.process import PATIENCE_S, WARPPOOL, TranslatorProcess, environ
 from tests.service.test_run import WATCHDOG_USEC, ServiceManager, assert_refused
+from warppool.addresses import PoolUrl
 from warppool.ledger.opening import open_reader
-from warppool.miner.link import PoolUrl
 
 
 @pytest.fixture

@@ -29,11 +29,12 @@ from tests.service.farm import (
 )
 from tests.service.process import PoolProcess, write_config
 from tests.service.test_daemon import mine_until
+from warppool.addresses import PoolUrl
 from warppool.commands.democert import self_signed
 from warppool.config.translator import translator_config_of
 from warppool.errors import NotNow
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import PoolUrl, tls_context
+from warppool.miner.link import tls_context
 from warppool.noise.primitives import public_key
 from warppool.service.summary import Summary
 from warppool.service.translator import Translator

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, tls
 from warppool.commands.translatorcheck import translator_findings
@@ -22,7 +23,7 @@ from warppool.errors import ConfigError, NodeError
 from warppool.node.calls import CALLS, METHODS
 from warppool.node.clocks import FAR_OFFSET_S, WARN_OFFSET_S
 from warppool.node.gbt import check_challenge, read_template, segwit_of_chain
-from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, NodeAddress, RpcRefusal
+from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, RpcRefusal
 from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
 from warppool.service.connector import listen_addresses

@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from warppool.addresses import PoolUrl
 from warppool.commands.democert import self_signed
 from warppool.commands.screen import Display
 from warppool.config.options import Config, Secrets
@@ -30,7 +31,7 @@ from warppool.errors import WarppoolError
 from warppool.ledger.database import Totals
 from warppool.ledger.opening import open_reader
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import EXTENDED, STANDARD, PoolUrl, tls_context
+from warppool.miner.link import EXTENDED, STANDARD, tls_context
 from warppool.noise.primitives import public_key
 from warppool.service.connector import SV1, SV1_TLS, SV2
 from warppool.service.log import set_up

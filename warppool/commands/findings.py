@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from warppool.addresses import Net
 from warppool.config.changes import changes_between
 from warppool.config.options import Config, Effect
 from warppool.config.running import FILE_NAME, data_dir_of, read_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NotNow
-from warppool.net.limits import RESERVED_FDS, Net
+from warppool.net.limits import RESERVED_FDS
 from warppool.net.listener import listen
 from warppool.service.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.service.connector import ListenAddress

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.hashes import to_display
 from warppool.commands.screen import Display
 from warppool.errors import RemoteProtocolError
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import LinkEvent, Note, PoolGone, PoolUrl, Rejected, Task, tls_context
+from warppool.miner.link import LinkEvent, Note, PoolGone, Rejected, Task, tls_context
 from warppool.mining.search import search
 from warppool.service.run import StopWish, catch_signals
 from warppool.service.summary import human_rate

@@ -13,10 +13,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from warppool.addresses import Address, NodeAddress
 from warppool.config.options import (
     POOL_FORM,
     TRANSLATOR_MARK,
-    Address,
     Config,
     Effect,
     Form,
@@ -25,7 +25,6 @@ from warppool.config.options import (
     options_of,
 )
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig, UpstreamSection
-from warppool.node.httpline import NodeAddress
 
 HIDDEN: Final = "(hidden)"
 """What is said of a secret instead of its value."""

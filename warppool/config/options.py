@@ -12,13 +12,11 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from warppool.addresses import Address, Net, NodeAddress, parse_address, parse_net
 from warppool.errors import ConfigError
 from warppool.mining.job import MAX_TAG_SIZE
-from warppool.net.limits import Net, parse_net
-from warppool.net.listener import format_address, parse_address
-from warppool.node.httpline import NodeAddress
 
 LONGEST_TAG_BEFORE = 54
 """Bytes of a coinbase tag in the release before. One of 51 to 54 bytes is cut with a warning; the next release refuses
@@ -35,16 +33,6 @@ class Refused(ValueError):
     def __init__(self, words: str, is_secret: bool = False) -> None:
         super().__init__(words)
         self.is_secret = is_secret      # the value carries a password and is not to be shown
-
-
-class Address(NamedTuple):
-    """Where a listener listens: an IP address and a port; port 0 takes any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return format_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)

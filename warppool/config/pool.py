@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import AddressError, script_of
 from warppool.config.options import (
     POOL_FORM,
@@ -40,7 +41,6 @@ from warppool.config.reading import (
 from warppool.errors import ConfigError
 from warppool.ledger.url import database_path
 from warppool.mining.job import MAX_TAG_SIZE
-from warppool.node.httpline import NodeAddress
 
 
 def read_config(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True) -> Config:

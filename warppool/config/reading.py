@@ -19,7 +19,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from warppool.config.options import PATH, Address, Form, Kind, Refused, options_of
+from warppool.addresses import Address
+from warppool.config.options import PATH, Form, Kind, Refused, options_of
 from warppool.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "WARPPOOL__"

@@ -8,11 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from warppool.addresses import Address, Net, PoolUrl
 from warppool.config.options import (
     ADDRESSES,
     PATH,
     TRANSLATOR_MARK,
-    Address,
     Effect,
     Form,
     Kind,
@@ -26,8 +26,6 @@ from warppool.config.options import (
     text,
 )
 from warppool.errors import ConfigError
-from warppool.miner.link import PoolUrl
-from warppool.net.limits import Net
 
 NAME_MARK: Final = "{name}"
 """Stands in `user_identity_template` for the name that a machine gave."""

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import target_from_nbits
 from warppool.miner.link import (
     EXTENDED,
@@ -14,12 +15,12 @@ from warppool.miner.link import (
     Link,
     LinkEvent,
     PoolGone,
-    PoolUrl,
     Rejected,
     Task,
     Tell,
     connect,
     cure_of,
+    link_to,
 )
 from warppool.mining.search import search
 from warppool.mining.share import weigh
@@ -94,7 +95,7 @@ class CpuMiner:
         """Mine until `stop`; PoolGone or RemoteProtocolError when the pool is the reason to end."""
         try:
             with self._dial() as sock:
-                link = self.url.link(self._user, self._kind, self._hash_rate)
+                link = link_to(self.url, self._user, self._kind, self._hash_rate)
                 while not self._is_stopping:
                     self._turn(sock, link)
                 self._await_answers(sock, link)

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 
 from warppool import __version__
+from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WarppoolError
 from warppool.events import Close, Event, Now, Send, WithoutShares
-from warppool.miner.link import PoolGone, PoolUrl, connect, cure_of
+from warppool.miner.link import PoolGone, connect, cure_of
 from warppool.noise.primitives import new_buffer
 from warppool.sv2.client import ClientEvent, MiningClientSession, SetUp, SetupRefused
 from warppool.sv2.dialled import DialledConnection

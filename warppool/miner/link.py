@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
 
 from warppool import __version__
+from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target
 from warppool.errors import ConfigError, WarppoolError
 from warppool.mining.job import VERSION_MASK
@@ -187,59 +187,9 @@ class Sv1Link:
         return [Note(f"difficulty {difficulty_of(target)}")]
 
 
-@dataclass(frozen=True, slots=True)
-class PoolUrl:
-    """`stratum2+tcp://HOST:PORT/PUBLIC-KEY`, `stratum+tcp://HOST:PORT` or `stratum+tls://HOST:PORT`.
-
-    The key is the pool's static key, 32 bytes; b"" for V1.
-    """
-
-    host: str
-    port: int
-    public_key: bytes
-    is_tls: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> PoolUrl:
-        """Read the URL; ConfigError says what it takes."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            key = bytes.fromhex(parts.path.removeprefix("/"))
-        except ValueError:
-            raise ConfigError(f"{text!r}: {_SHAPE}") from None
-        if not _is_pool(parts) or not parts.hostname or not port or len(key) != (32 if _is_v2(parts) else 0):
-            raise ConfigError(f"{text!r}: {_SHAPE}")
-        return cls(parts.hostname, port, key, parts.scheme in _TLS)
-
-    @property
-    def place(self) -> str:
-        """`HOST:PORT`, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def __str__(self) -> str:
-        if self.public_key:
-            return f"stratum2+tcp://{self.place}/{self.public_key.hex()}"
-        return f"stratum+{'tls' if self.is_tls else 'tcp'}://{self.place}"
-
-    def link(self, user: str, kind: str, hash_rate: float) -> Link:
-        """A conversation to begin over a fresh socket; V1 knows no kinds of channels and takes no hash rate."""
-        return Sv2Link(self, user, kind, hash_rate) if self.public_key else Sv1Link(user)
-
-
-_TLS = ("stratum+tls", "stratum+ssl")
-"""Two names for one thing: firmware writes either."""
-
-_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT, "
-          "stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
-
-
-def _is_v2(parts: SplitResult) -> bool:
-    return parts.scheme == "stratum2+tcp"
-
-
-def _is_pool(parts: SplitResult) -> bool:
-    return parts.scheme in ("stratum2+tcp", "stratum+tcp", *_TLS)
+def link_to(url: PoolUrl, user: str, kind: str, hash_rate: float) -> Link:
+    """A conversation to begin over a fresh socket; V1 knows no kinds of channels and takes no hash rate."""
+    return Sv2Link(url, user, kind, hash_rate) if url.public_key else Sv1Link(user)
 
 
 def tls_context(trusted: Path | None) -> ssl.SSLContext:

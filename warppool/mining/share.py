@@ -7,8 +7,6 @@ from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
 
-from warppool.events import ShareSubmitted
-
 
 class Reject(Enum):
     """Why a share is refused: the V1 code, the V1 words that firmware shows, the Sv2 code.
@@ -59,8 +57,11 @@ def weigh(header: bytes, network_target: int) -> Weight:
     return Weight(share_hash, value, value <= network_target)
 
 
-def weigh_all(shares: Iterable[ShareSubmitted]) -> tuple[Weight, ...]:
-    """`weigh` for a batch, in its order; without a call for each, since nearly every share comes this way."""
+def weigh_all(shares: Iterable[tuple[int, bytes, int]]) -> tuple[Weight, ...]:
+    """`weigh` for a batch of `ShareSubmitted` (connection, header, network target), in its order.
+
+    There is no call for each one, since nearly every share comes this way.
+    """
     weights = []
     for _, header, network_target in shares:
         share_hash = sha256(sha256(header).digest()).digest()

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from warppool.addresses import format_address, plain_ip
 from warppool.net.limits import MAX_UNANNOUNCED, AcceptLimits, is_loopback, origin_of, per_ip_cap
-from warppool.net.listener import Listener, format_address, plain_ip
+from warppool.net.listener import Listener
 from warppool.net.repeats import Repeats
 
 log = logging.getLogger(__name__)

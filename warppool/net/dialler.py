@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from warppool.addresses import format_address, plain_ip
 from warppool.net.deadlines import Deadlines
 from warppool.net.dials import STOPPING
-from warppool.net.listener import format_address, plain_ip
 from warppool.net.outbox import Address, ConnectTo
 
 

@@ -7,7 +7,7 @@ import logging
 import resource
 from dataclasses import dataclass
 
-from warppool.errors import ConfigError
+from warppool.addresses import Net
 from warppool.say import say
 
 log = logging.getLogger(__name__)
@@ -21,8 +21,6 @@ LEAST_PER_IP = 1000
 MAX_UNANNOUNCED = 1000
 """Connections of proxies that may be before their PROXY header at one time. A proxy sends the header at once, and the
 limit per address does not count them before it."""
-
-Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PLENTY = 1 << 20
 """Stands for a limit that is infinite: the kernel's own default bound (fs.nr_open)."""
@@ -72,22 +70,3 @@ def origin_of(ip: str) -> str:
 def is_loopback(ip: str) -> bool:
     """Whether it is this machine itself, which is a proxy or a tunnel in front of many."""
     return ip.startswith("127.") or ip == "::1"
-
-
-def parse_net(text: str) -> Net:
-    """`10.0.0.0/8`, `2001:db8::/32`, or one address; ConfigError says what is wrong with `text`, and the cure.
-
-    A net of IPv4 addresses within IPv6 becomes the net of IPv4, as their addresses do (`listener.plain_ip`).
-    """
-    try:
-        net = ipaddress.ip_network(text)
-    except ValueError:
-        try:
-            wider = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise ConfigError(f'{text!r} is no net: write one such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"'
-                              ) from None
-        raise ConfigError(f'{text!r} names an address within a net: write "{wider}" for the net, or '
-                          f'"{text.partition("/")[0]}" for the address') from None
-    mapped = net.network_address.ipv4_mapped if isinstance(net, ipaddress.IPv6Network) else None
-    return net if mapped is None or net.prefixlen < 96 else ipaddress.IPv4Network((mapped, net.prefixlen - 96))

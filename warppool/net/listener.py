@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 import socket
 from dataclasses import dataclass
 
+from warppool.addresses import format_address, parse_address
 from warppool.errors import ConfigError, NotNow, WarppoolError
 from warppool.say import say
 
@@ -38,33 +38,6 @@ class Listener:
     def port(self) -> int:
         """The port, 1..65535."""
         return int(self.address.rpartition(":")[2])
-
-
-def parse_address(text: str, key: str) -> tuple[str, int]:
-    """Split `host:port` or `[v6]:port` into (IP address, port 0..65535); ConfigError names `key`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
-        raise ConfigError(f'{key} holds {text!r}: it takes an address with a port of 0 to 65535, such as "[::]:3333"')
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        address = ipaddress.ip_address(host[1:-1] if is_bracketed else host)
-    except ValueError:
-        raise ConfigError(f'{key} holds {text!r}: it takes an IP address and no name, such as "[::]:3333" or '
-                          '"0.0.0.0:3333"') from None
-    if is_bracketed != (address.version == 6):
-        raise ConfigError(f"{key} holds {text!r}: an IPv6 address stands in brackets, and no other does")
-    return str(address), int(port)
-
-
-def format_address(host: str, port: int) -> str:
-    """`host:port`, with brackets around IPv6 and without the prefix of an IPv4 address that came in over IPv6."""
-    host = plain_ip(host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def plain_ip(host: str) -> str:
-    """`192.0.2.1` for `::ffff:192.0.2.1`, anything else as it is: one machine has one name, whichever socket it met."""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 def listen(kind: str, address: str, key: str) -> Listener:

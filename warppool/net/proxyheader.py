@@ -12,8 +12,8 @@ import ipaddress
 import math
 from typing import Final, NamedTuple
 
+from warppool.addresses import format_address
 from warppool.errors import BadProxyHeader
-from warppool.net.listener import format_address
 from warppool.transport import NOTHING, Recognised, Sealed, TransportEnd
 
 FIRST_MESSAGE_DEADLINE_S: Final = 10.0

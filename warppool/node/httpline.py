@@ -15,12 +15,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
 
-from warppool.errors import ConfigError, NodeError
+from warppool.addresses import NodeAddress
+from warppool.errors import NodeError
 
 MAX_ANSWER = 32 << 20       # bytes: a template of 4 MB of transactions is 8 MB of hex and at most that much around it
 CONNECT_TIMEOUT_S = 5.0     # a node that is there accepts at once; a packet filter that drops says nothing for minutes
@@ -36,34 +35,6 @@ class NodeAway(NodeError):
 
 class NodeHungUp(NodeError):
     """The connection ended before the first byte of an answer, as an idle one does when the node tires of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
-    """Where a node listens; `path` is `/` for a bare node and something else behind a proxy."""
-
-    host: str
-    port: int
-    path: str
-
-    @classmethod
-    def parse(cls, url: str) -> NodeAddress:
-        """Take `http://HOST:PORT` apart; ConfigError says what is wrong with any other text."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as exc:
-            raise ConfigError(f"node.url is {url!r}, which is no URL: {exc}") from exc
-        if parts.scheme != "http":
-            raise ConfigError(f"node.url is {url!r}; it must begin with http:// (nodes speak no TLS)")
-        if parts.username is not None or parts.password is not None:
-            raise ConfigError("node.url carries a user or password; they belong in node.user and secrets.toml")
-        if not parts.hostname or port is None:
-            raise ConfigError(f"node.url is {url!r}; it must name host and port, as http://127.0.0.1:8332")
-        return cls(parts.hostname, port, parts.path or "/")
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class HasFileno(Protocol):

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from warppool.addresses import NodeAddress
 from warppool.errors import NodeError
-from warppool.node.httpline import HttpLine, NodeAddress, NodeAway, NodeHungUp, NodeSilent
+from warppool.node.httpline import HttpLine, NodeAway, NodeHungUp, NodeSilent
 
-__all__ = ["CallForbidden", "Cookie", "Credentials", "JsonRpc", "NodeAddress", "NodeAway", "NodeSilent", "RpcRefusal",
-           "UserPassword"]
+__all__ = ["CallForbidden", "Cookie", "Credentials", "JsonRpc", "NodeAway", "NodeSilent", "RpcRefusal", "UserPassword"]
 
 METHOD_NOT_FOUND = -32601   # JSON-RPC's own: the node has no such call
 WARMING_UP = -28            # the node's code for "Loading block index..." and its like

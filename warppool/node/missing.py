@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.compactsize import decode_compact_size
 from warppool.bitcoin.hashes import from_display
 from warppool.bitcoin.header import HEADER_SIZE
@@ -20,7 +21,7 @@ from warppool.errors import NodeError, WarppoolError
 from warppool.mining.mark import find_mark
 from warppool.node.books import Books
 from warppool.node.items import Verdict
-from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAddress, RpcRefusal
+from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, RpcRefusal
 from warppool.node.pace import Backoff, Clock, SystemClock
 from warppool.say import say
 

@@ -14,6 +14,7 @@ import queue
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
 from warppool.loop import Loop, Order, prompt
@@ -22,7 +23,7 @@ from warppool.mining.template import NTIME_MAX, Template, Tip
 from warppool.node.bell import Bell
 from warppool.node.gbt import Reading, check_challenge, read_template, segwit_of_chain
 from warppool.node.items import NodeAnswered, NodeLost, NodeReport, TemplateReady, TemplateWanted
-from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAddress, NodeAway, RpcRefusal
+from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, NodeAway, RpcRefusal
 from warppool.node.outage import Outage
 from warppool.node.pace import Backoff, Clock, SystemClock
 from warppool.node.tipfacts import NO_FACTS, Facts, SeenTip, work_of

@@ -15,13 +15,14 @@ import queue
 from dataclasses import dataclass
 from typing import Any
 
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
 from warppool.loop import Loop, Report, patient
 from warppool.node.chainview import ChainView
 from warppool.node.httpline import NodeHungUp
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock
-from warppool.node.jsonrpc import WARMING_UP, Credentials, JsonRpc, NodeAddress, NodeSilent, RpcRefusal
+from warppool.node.jsonrpc import WARMING_UP, Credentials, JsonRpc, NodeSilent, RpcRefusal
 from warppool.node.nodeblocks import Case, NodeBlocks, Said, Step
 from warppool.node.pace import Clock, SystemClock
 from warppool.say import say

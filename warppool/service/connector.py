@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from warppool import __version__
-from warppool.config.options import Address, Config, StratumConfig
+from warppool.addresses import Address
+from warppool.config.options import Config, StratumConfig
 from warppool.config.translatoroptions import MachinesConfig, TranslatorConfig
 from warppool.events import Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle

@@ -11,13 +11,13 @@ import queue
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from warppool.addresses import NodeAddress
 from warppool.config.changes import identity_of
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.errors import ConfigError
 from warppool.loop import Reconfigure
 from warppool.mining.job import MAX_TAG_SIZE
 from warppool.mining.reserve import CoinbasePlan
-from warppool.node.httpline import NodeAddress
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
 from warppool.node.numbers import NodeNumbers
 from warppool.node.regtest import RegtestSource

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from warppool import __version__
+from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.config.options import Config, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
@@ -32,7 +33,6 @@ from warppool.net.inbox import FromWorker, JobReady, NoWork
 from warppool.net.outbox import TurnAway
 from warppool.net.worker import Worker
 from warppool.node.choice import Rules
-from warppool.node.httpline import NodeAddress
 from warppool.node.items import BestNode, Found
 from warppool.node.jobmaker import JobMaker, JobMakerSettings
 from warppool.node.journal import Journal

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from warppool.addresses import PoolUrl
 from warppool.errors import WarppoolError, WrongServerKey
 from warppool.events import Dial
 from warppool.miner.greeting import Probe
-from warppool.miner.link import PoolUrl
 from warppool.say import say
 from warppool.threads import STOP
 

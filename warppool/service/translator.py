@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from warppool import __version__
+from warppool.addresses import PoolUrl
 from warppool.config.translator import LEDGER_URL, read_translator_config
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.loop import Reconfigure
-from warppool.miner.link import PoolUrl
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say

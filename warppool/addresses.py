@@ -1,0 +1,150 @@
+"""Where things are, as people write it: an address to listen on, the URL of a node, the URL of a pool.
+
+Here texts are only read and checked: no name is looked up, and nothing is opened.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from warppool.errors import ConfigError
+
+Net = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Address(NamedTuple):
+    """Where a listener listens: an IP address and a port; port 0 takes any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return format_address(self.host, self.port)
+
+
+def parse_address(text: str, key: str) -> tuple[str, int]:
+    """Split `host:port` or `[v6]:port` into (IP address, port 0..65535); ConfigError names `key`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise ConfigError(f'{key} holds {text!r}: it takes an address with a port of 0 to 65535, such as "[::]:3333"')
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if is_bracketed else host)
+    except ValueError:
+        raise ConfigError(f'{key} holds {text!r}: it takes an IP address and no name, such as "[::]:3333" or '
+                          '"0.0.0.0:3333"') from None
+    if is_bracketed != (address.version == 6):
+        raise ConfigError(f"{key} holds {text!r}: an IPv6 address stands in brackets, and no other does")
+    return str(address), int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """`host:port`, with brackets around IPv6 and without the prefix of an IPv4 address that came in over IPv6."""
+    host = plain_ip(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain_ip(host: str) -> str:
+    """`192.0.2.1` for `::ffff:192.0.2.1`, anything else as it is: one machine has one name, whichever socket it met."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def parse_net(text: str) -> Net:
+    """`10.0.0.0/8`, `2001:db8::/32`, or one address; ConfigError says what is wrong with `text`, and the cure.
+
+    A net of IPv4 addresses within IPv6 becomes the net of IPv4, as their addresses do (`plain_ip`).
+    """
+    try:
+        net = ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            wider = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ConfigError(f'{text!r} is no net: write one such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"'
+                              ) from None
+        raise ConfigError(f'{text!r} names an address within a net: write "{wider}" for the net, or '
+                          f'"{text.partition("/")[0]}" for the address') from None
+    mapped = net.network_address.ipv4_mapped if isinstance(net, ipaddress.IPv6Network) else None
+    return net if mapped is None or net.prefixlen < 96 else ipaddress.IPv4Network((mapped, net.prefixlen - 96))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a node listens; `path` is `/` for a bare node and something else behind a proxy."""
+
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> NodeAddress:
+        """Take `http://HOST:PORT` apart; ConfigError says what is wrong with any other text."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as exc:
+            raise ConfigError(f"node.url is {url!r}, which is no URL: {exc}") from exc
+        if parts.scheme != "http":
+            raise ConfigError(f"node.url is {url!r}; it must begin with http:// (nodes speak no TLS)")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError("node.url carries a user or password; they belong in node.user and secrets.toml")
+        if not parts.hostname or port is None:
+            raise ConfigError(f"node.url is {url!r}; it must name host and port, as http://127.0.0.1:8332")
+        return cls(parts.hostname, port, parts.path or "/")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUrl:
+    """`stratum2+tcp://HOST:PORT/PUBLIC-KEY`, `stratum+tcp://HOST:PORT` or `stratum+tls://HOST:PORT`.
+
+    The key is the pool's static key, 32 bytes; b"" for V1.
+    """
+
+    host: str
+    port: int
+    public_key: bytes
+    is_tls: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> PoolUrl:
+        """Read the URL; ConfigError says what it takes."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+            key = bytes.fromhex(parts.path.removeprefix("/"))
+        except ValueError:
+            raise ConfigError(f"{text!r}: {_SHAPE}") from None
+        if not _is_pool(parts) or not parts.hostname or not port or len(key) != (32 if _is_v2(parts) else 0):
+            raise ConfigError(f"{text!r}: {_SHAPE}")
+        return cls(parts.hostname, port, key, parts.scheme in _TLS)
+
+    @property
+    def place(self) -> str:
+        """`HOST:PORT`, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        if self.public_key:
+            return f"stratum2+tcp://{self.place}/{self.public_key.hex()}"
+        return f"stratum+{'tls' if self.is_tls else 'tcp'}://{self.place}"
+
+
+_TLS = ("stratum+tls", "stratum+ssl")
+"""Two names for one thing: firmware writes either."""
+
+_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT, "
+          "stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
+
+
+def _is_v2(parts: SplitResult) -> bool:
+    return parts.scheme == "stratum2+tcp"
+
+
+def _is_pool(parts: SplitResult) -> bool:
+    return parts.scheme in ("stratum2+tcp", "stratum+tcp", *_TLS)
