@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from warppool.commands import cli
-from warppool.config.options import options_of
+from warppool.config.declare import options_of
 from warppool.config.translator import read_translator_config
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 from warppool.errors import WrongProtocol

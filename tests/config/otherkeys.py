@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from warppool.config.options import POOL_FORM, Form, options_of
+from warppool.config.declare import Form, options_of
+from warppool.config.options import POOL_FORM
 
 ADDRESS = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"              # of regtest and of signet
 OTHER_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"

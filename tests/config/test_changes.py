@@ -12,7 +12,8 @@ import pytest
 
 from tests.config.otherkeys import ADDRESS, OTHER_KEY, POOL, TRANSLATOR, keys_of
 from warppool.config.changes import HIDDEN, NOTHING, Change, changes_between, identity_of, taken_over, toml_of
-from warppool.config.options import POOL_FORM, Config, Effect, Form, Secrets, options_of
+from warppool.config.declare import Effect, Form, options_of
+from warppool.config.options import POOL_FORM, Config, Secrets
 from warppool.config.pool import config_of
 from warppool.config.translator import translator_config_of
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig

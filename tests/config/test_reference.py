@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.config.test_pool import MAIN_ADDRESS, SECRETS
-from warppool.config.options import Secrets, options_of
+from warppool.config.declare import options_of
+from warppool.config.options import Secrets
 from warppool.config.pool import config_of, read_config
 from warppool.config.reference import PLACEHOLDERS, README, REFERENCES
 from warppool.config.translator import read_translator_config, translator_config_of

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from warppool.addresses import Net
 from warppool.config.changes import changes_between
-from warppool.config.options import Config, Effect
+from warppool.config.declare import Effect
+from warppool.config.options import Config
 from warppool.config.running import FILE_NAME, data_dir_of, read_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NotNow

@@ -1,6 +1,6 @@
 """What differs between two configurations, key by key, and what of it a running program may take. No file is read.
 
-When a key takes effect is declared with the key (`options.py`, `Effect`). Here are the few rules that look at more than
+When a key takes effect is declared with the key (`declare.py`, `Effect`). Here are the few rules that look at more than
 one key. Of tables that stand in a file more than once, a node is known by its URL and an upstream by host and port.
 """
 
@@ -14,16 +14,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from warppool.addresses import Address, NodeAddress
-from warppool.config.options import (
-    POOL_FORM,
-    TRANSLATOR_MARK,
-    Config,
-    Effect,
-    Form,
-    NodeConfig,
-    Secrets,
-    options_of,
-)
+from warppool.config.declare import Effect, Form, options_of
+from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Config, NodeConfig, Secrets
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig, UpstreamSection
 
 HIDDEN: Final = "(hidden)"

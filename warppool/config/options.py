@@ -1,241 +1,40 @@
 """Every key of warppool.toml and secrets.toml, declared once: name, kind, default, bounds and one sentence.
 
-A section is a frozen dataclass, and the option rides on its field. Reading and checking (`reading.py`, `pool.py`),
-the example file and the table of the README (`reference.py`) all come from what stands here. Fields made by `derived()`
-are no keys: `pool.py` works them out. The translator's are declared in the same way (`translatoroptions.py`).
+A section is a frozen dataclass, and the option rides on its field (`declare.py`). Reading and checking (`reading.py`,
+`pool.py`), the example file and the table of the README (`reference.py`) all come from what stands here. Fields made by
+`derived()` are no keys: `pool.py` works them out. The translator's keys are declared in the same way
+(`translatoroptions.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from warppool.addresses import Address, Net, NodeAddress, parse_address, parse_net
-from warppool.errors import ConfigError
+from warppool.addresses import Address, Net
+from warppool.config.declare import Effect, Form, derived, option
+from warppool.config.kinds import (
+    ADDRESSES,
+    DIFFICULTY,
+    KEY,
+    NETS,
+    NODE_URL,
+    PATH,
+    TEXTS,
+    choice,
+    either,
+    number,
+    text,
+    whole,
+)
 from warppool.mining.job import MAX_TAG_SIZE
 
 LONGEST_TAG_BEFORE = 54
 """Bytes of a coinbase tag in the release before. One of 51 to 54 bytes is cut with a warning; the next release refuses
 it.
 """
-
-MAX_ADDRESS = 64
-"""Characters of an address to listen on, or of a net: the longest of IPv6 with a zone and a port has less."""
-
-
-class Refused(ValueError):
-    """A value that its key cannot hold; the text says what it may hold instead."""
-
-    def __init__(self, words: str, is_secret: bool = False) -> None:
-        super().__init__(words)
-        self.is_secret = is_secret      # the value carries a password and is not to be shown
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a key may hold: `words` for people, `read` from a TOML value to ours, raising Refused."""
-
-    words: str
-    read: Callable[[object], Any]
-    is_text: bool = False
-    """The environment gives it as it stands; every other kind is written there as a TOML value."""
-
-
-class Effect(Enum):
-    """When a key takes effect that was changed before a SIGHUP: the word of log and reference, and a sentence."""
-
-    NOW = ("at once", "a reload makes it count at once")
-    NEXT_JOB = ("next job", "a reload makes it count from the next job on")
-    NEWCOMERS = ("newcomers", "a reload makes it count for who comes then")
-    RESTART = ("restart", "it needs a restart")
-
-    def __init__(self, word: str, words: str) -> None:
-        self.word = word
-        self.words = words
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What is declared of one key; `default` is a TOML value, None where the key has no fixed one."""
-
-    kind: Kind
-    default: object
-    sentence: str
-    is_required: bool
-    is_secret: bool
-    on_reload: Effect
-
-
-# --- kinds ------------------------------------------------------------------------------------------------------------
-
-def text(words: str = "text", max_bytes: int = 255, is_empty_allowed: bool = True) -> Kind:
-    """Text of at most `max_bytes` bytes in UTF-8, without control characters."""
-
-    def read(value: object) -> str:
-        if (not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > max_bytes
-                or not (value or is_empty_allowed) or not value.isprintable()):
-            raise Refused(f"it takes {words}")
-        return value
-
-    return Kind(words, read, is_text=True)
-
-
-def choice(*words: str, later: str = "") -> Kind:
-    """One of a few words; `later` is one that a later version takes."""
-    said = ", ".join(words[:-1]) + " or " + words[-1]
-
-    def read(value: object) -> str:
-        if later and value == later:
-            raise Refused(f"{later} comes with a later version; until then it takes {said}")
-        if value not in words:
-            raise Refused(f"it takes {said}")
-        return str(value)
-
-    return Kind(said, read, is_text=True)
-
-
-def whole(low: int, high: int) -> Kind:
-    """A whole number from `low` to `high`."""
-    words = f"whole number, {low} to {high}"
-
-    def read(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise Refused(f"it takes a {words}")
-        return value
-
-    return Kind(words, read)
-
-
-def either(low: int, high: int) -> Kind:
-    """One of two whole numbers."""
-    words = f"{low} or {high}"
-
-    def read(value: object) -> int:
-        if isinstance(value, bool) or value not in (low, high) or not isinstance(value, int):
-            raise Refused(f"it takes {words}")
-        return value
-
-    return Kind(words, read)
-
-
-def number(low: str, high: str, has_zero: bool = False) -> Kind:
-    """A decimal number from `low` to `high`, exact; with `has_zero` 0 too, for "none"."""
-    words = f"number, {low} to {high}" + (", or 0" if has_zero else "")
-    least, most = Decimal(low), Decimal(high)
-
-    def read(value: object) -> Decimal:
-        if not isinstance(value, int | Decimal) or isinstance(value, bool):
-            raise Refused(f"it takes a {words}")
-        exact = Decimal(value)
-        if not exact.is_finite() or not (least <= exact <= most or (has_zero and exact == 0)):
-            raise Refused(f"it takes a {words}")
-        return exact
-
-    return Kind(words, read)
-
-
-def _read_addresses(value: object) -> tuple[Address, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= MAX_ADDRESS for item in value):
-        raise Refused('it takes a list of addresses, such as ["[::]:3333"], or []')
-    try:
-        return tuple(Address(*parse_address(item, "one item")) for item in value)
-    except ConfigError as exc:
-        raise Refused(str(exc)) from exc
-
-
-def _read_nets(value: object) -> tuple[Net, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= MAX_ADDRESS for item in value):
-        raise Refused('it takes a list of nets, such as ["10.0.0.0/8"], or []')
-    try:
-        return tuple(parse_net(item) for item in value)
-    except ConfigError as exc:
-        raise Refused(str(exc)) from exc
-
-
-def _read_path(value: object) -> Path:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise Refused("it takes a path, relative to the file's folder or absolute")
-    return Path(value)
-
-
-def _read_node_url(value: object) -> str:
-    if isinstance(value, str) and "@" in value:
-        raise Refused("it takes http://HOST:PORT; the user goes into node.user, its password into secrets.toml", True)
-    try:
-        if not isinstance(value, str) or not value.isprintable() or " " in value or not NodeAddress.parse(value).port:
-            raise Refused("it takes http://HOST:PORT")
-    except ConfigError as exc:
-        raise Refused("it takes http://HOST:PORT") from exc
-    return value
-
-
-def _read_key(value: object) -> bytes:
-    try:
-        key = bytes.fromhex(value) if isinstance(value, str) and len(value) == 64 else b""
-    except ValueError:
-        key = b""
-    if len(key) != 32 or not any(key):
-        raise Refused("it takes 64 hex digits, as warppool-keygen makes them")
-    return key
-
-
-def _read_texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise Refused("it takes a list of texts, none of them empty")
-    return tuple(value)
-
-
-ADDRESSES: Final = Kind("list of IP addresses with ports", _read_addresses)
-NETS: Final = Kind("list of nets", _read_nets)
-PATH: Final = Kind("path", _read_path, is_text=True)
-NODE_URL: Final = Kind("http://HOST:PORT", _read_node_url, is_text=True)
-KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
-TEXTS: Final = Kind("list of texts", _read_texts)
-DIFFICULTY: Final = number("1e-10", "1e30")
-
-
-# --- declarations -----------------------------------------------------------------------------------------------------
-
-def option(kind: Kind, default: object, sentence: str, *, on_reload: Effect = Effect.RESTART, key: str = "",
-           is_required: bool = False, is_secret: bool = False) -> Any:
-    """A field that is a key; `key` where it is not called like the field."""
-    metadata = {"option": Option(kind, default, sentence, is_required, is_secret, on_reload), "key": key}
-    if is_required:
-        return field(metadata=metadata, repr=not is_secret)
-    return field(default=None if default is None else kind.read(default), metadata=metadata, repr=not is_secret)
-
-
-def derived(default: object, *, of: str, is_secret: bool = False) -> Any:
-    """A field that `pool.py` works out from keys, first of all from the field `of`, and that changes with that."""
-    return field(default=default, metadata={"of": of}, repr=not is_secret)
-
-
-def as_in(section: type[Any], name: str) -> Any:
-    """A field that is the same key as the field `name` of another section, where it is declared."""
-    item = next(item for item in fields(section) if item.name == name)
-    return field(default=item.default, metadata=item.metadata, repr=item.repr)
-
-
-def options_of(section: type[Any]) -> Iterator[tuple[str, str, Option]]:
-    """(key, field name, option) of each key of a section, in the order of declaration."""
-    for item in fields(section):
-        if "option" in item.metadata:
-            yield item.metadata["key"] or item.name, item.name, item.metadata["option"]
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What a configuration file may hold: its sections by name, of which `many` may stand there more than once."""
-
-    file: str
-    sections: Mapping[str, type[Any]]
-    many: str
-    secrets: type[Any] | None = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:

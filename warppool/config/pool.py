@@ -13,6 +13,7 @@ from pathlib import Path
 
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import AddressError, script_of
+from warppool.config.declare import options_of
 from warppool.config.options import (
     POOL_FORM,
     TRANSLATOR_MARK,
@@ -24,7 +25,6 @@ from warppool.config.options import (
     PoolConfig,
     Secrets,
     StratumConfig,
-    options_of,
 )
 from warppool.config.reading import (
     ENVIRONMENT_PREFIX,

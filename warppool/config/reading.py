@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from warppool.addresses import Address
-from warppool.config.options import PATH, Form, Kind, Refused, options_of
+from warppool.config.declare import Form, options_of
+from warppool.config.kinds import PATH, Kind, Refused
 from warppool.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "WARPPOOL__"

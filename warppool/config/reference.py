@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Form, Option, options_of
+from warppool.config.declare import Form, Option, options_of
+from warppool.config.options import POOL_FORM, TRANSLATOR_MARK
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 
 README = Path("README.rst")

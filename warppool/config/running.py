@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from warppool.config.changes import form_of, sections_of, toml_of
-from warppool.config.options import Config, NodeConfig, options_of
+from warppool.config.declare import options_of
+from warppool.config.options import Config, NodeConfig
 from warppool.config.reading import read_toml
 from warppool.config.translator import either_of
 from warppool.config.translatoroptions import TranslatorConfig

@@ -9,22 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from warppool.addresses import Address, Net, PoolUrl
-from warppool.config.options import (
-    ADDRESSES,
-    PATH,
-    TRANSLATOR_MARK,
-    Effect,
-    Form,
-    Kind,
-    LogConfig,
-    Refused,
-    StratumConfig,
-    as_in,
-    choice,
-    number,
-    option,
-    text,
-)
+from warppool.config.declare import Effect, Form, as_in, option
+from warppool.config.kinds import ADDRESSES, PATH, Kind, Refused, choice, number, text
+from warppool.config.options import TRANSLATOR_MARK, LogConfig, StratumConfig
 from warppool.errors import ConfigError
 
 NAME_MARK: Final = "{name}"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from warppool.config.changes import Change, changes_between, taken_over
-from warppool.config.options import Config, Effect
+from warppool.config.declare import Effect
+from warppool.config.options import Config
 from warppool.config.running import FILE_NAME, data_dir_of, write_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
