@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -169,11 +170,17 @@ def test_without_work_the_undecided_go_too(scene: FrontScene) -> None:
 
 
 def test_a_job_that_goes_out_slowly_comes_once(scene: FrontScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is recognised while a new job goes round gets it by that, and not a second time when its turn comes."""
-    scene.come(1, "any", False)
-    scene.come(2, "any", False)
-    monkeypatch.setattr(scene.worker._turns, "is_late", lambda: True)
-    scene.turn(JobReady("J"), Received(2, SUBSCRIBE))           # type: ignore[arg-type]
+    """Who is recognised by the clock while a new job goes round gets it then, and not again when its turn comes."""
+    monkeypatch.setattr(sniff_module, "WARP_WAIT_S", 0.001)
+    for conn_id in range(1, 9):
+        scene.come(conn_id, "any", False)
+    monkeypatch.setattr(scene.worker._turns, "is_late", lambda: True)       # so that few have it after one turn
+    monkeypatch.setattr(scene.worker, "_tick", lambda: None)
+    scene.tell(Received(8, WARP))
     monkeypatch.undo()
-    scene.tell()
-    assert scene.heard[2].jobs == ["J"]
+    monkeypatch.setattr(scene.worker._turns, "is_late", lambda: True)
+    time.sleep(0.002)
+    scene.turn(JobReady("J"))                                   # type: ignore[arg-type]
+    for _ in range(8):
+        scene.tell()
+    assert scene.heard[8].jobs == ["J"]
