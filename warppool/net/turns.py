@@ -51,16 +51,9 @@ class Turns:
         self._line: deque[Client] = deque()
         self._ring: deque[Client] = deque()
         self._left: deque[Client] = deque()
-
-    @property
-    def has_line(self) -> bool:
-        """Whether a connection with little to say waits for the next turn."""
-        return bool(self._line)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether any connection waits for its part of the next turn."""
-        return bool(self._ring or self._line or self._left)
+        # Every wake-up asks for these, so they are no properties; they are right once a turn is over.
+        self.has_line = False       # whether a connection with little to say waits for the next turn
+        self.has_more = False       # whether any connection does
 
     def begin(self, now: float) -> None:
         """A turn begins; with nothing in the ring the worker has just waited."""
@@ -78,18 +71,21 @@ class Turns:
         if not client.is_queued and not client.is_full:
             client.is_queued = True
             self._ring.append(client)
+            self.has_more = True
 
     def line_up(self, client: Client) -> None:
         """Serve `client`, which has little to say, before those in the ring."""
         if not client.is_queued and not client.is_full:
             client.is_queued = True
             self._line.append(client)
+            self.has_line = self.has_more = True
 
     def leave(self, client: Client) -> None:
         """Serve `client`, whose peer is gone, before the ring, in which it may stand: most of what it holds is dropped
         unread, and until then it takes memory, of which those who come and go have much.
         """
         self._left.append(client)
+        self.has_more = True
 
     def line(self) -> Iterator[Client]:
         """The connections of the line that are to be served now, each once."""
@@ -116,6 +112,8 @@ class Turns:
         """The turn is over. Let other threads have the interpreter, where this one would go on and on: until the
         reactor has been through all its sockets once, or sleeps, or MAX_REST_S are over.
         """
+        self.has_line = bool(self._line)
+        self.has_more = bool(self._line or self._ring or self._left)
         now = time.monotonic()
         if now > self.ends_at:
             HASTE.begin(now)
