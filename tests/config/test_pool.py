@@ -409,6 +409,12 @@ def test_no_key_is_needed_without_stratum_v2(read):
     assert read(POOL + "[stratum]\nsv2_listen = []", None).secrets.sv2_static_priv_key is None
 
 
+def test_a_port_for_all_needs_the_key_too(read):
+    with pytest.raises(ConfigError, match=r"is missing: make one by .*, or switch Stratum V2 off by sv2_listen = \[\] and "
+                       r"any_listen = \[\]"):
+        read(POOL + "[stratum]\nsv2_listen = []\nany_listen = ['[::]:1']", None)
+
+
 def test_without_secrets_nothing_that_needs_them_is_asked(read):
     config = read(POOL + "[[node]]\nuser = 'a'", "not TOML", mode=0o644, with_secrets=False)
     assert config.secrets.sv2_static_priv_key is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -16,14 +17,17 @@ from typing import NamedTuple
 import pytest
 
 from tests.node.stub import HARD_NBITS, StubNode
-from tests.peers import foreign_miner
+from tests.peers import foreign_miner, foreign_v1
+from tests.service.farm import stub_pools, translating
 from tests.service.livepool import PATIENCE_S, LivePool, complaints, running, tells_of_transactions, until
 from tests.service.process import write_config
 from tests.service.proxy import HEADERS, PROXY_IP, SIGNATURE, Header, binary_header, proxied, text_header
 from tests.service.test_machines_live import BySocket, accepted_shares
+from tests.service.test_translator import Machine
 from tests.sv1.machines import Player, machines
 from warppool.commands.democert import self_signed
 from warppool.config.pool import read_config
+from warppool.net.loglimit import LINES
 from warppool.noise.primitives import public_key
 from warppool.service.connector import ANY, SV1, SV1_TLS, SV2
 
@@ -264,3 +268,54 @@ def test_the_limit_per_address_is_that_of_the_announced_one(tmp_path: Path, stub
     victim = Raw(stack, pool.ports[SV1])
     victim.sock.sendall(binary_header("192.0.2.77", 1) + SUBSCRIBE)
     assert victim.line()
+
+
+WORDS = (b"", b"\n", b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", b"\x16\x03",
+         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x20\x00" + bytes(32), b"\x20\x00" + bytes(33), b"\x7f\x00\x0a\x00", b"{", b"{}\n", b'{"id": 1}\n',
+         b"\x03\x00\x00\x13\x0e\xe0", text_header("192.0.2.66", 1), binary_header("192.0.2.66", 1), LOCAL)
+"""What scanners send, or something like it."""
+
+
+def test_a_scanner_finds_nothing_and_a_neighbour_mines_on(pool: LivePool, stack: ExitStack,
+                                                          caplog: pytest.LogCaptureFixture) -> None:
+    """On the port for all, straight and through the proxy, whole and in two pieces; some stay silent until the end."""
+    caplog.set_level(logging.INFO)
+    dice = random.Random(9)
+    miner = foreign_v1.Machine(pool.ports[ANY], "alice.rig1")
+    stack.enter_context(miner)
+    miner.begin()
+    for number in range(300):
+        words = dice.choice((*WORDS, dice.randbytes(dice.choice((1, 33, 34, 35, 64, 500)))))
+        if dice.random() < 0.3:
+            words = dice.choice(HEADERS)("192.0.2.9", 1) + words
+        raw = Raw(stack, pool.ports[ANY], dice.choice((PROXY_IP, "127.0.0.1")))
+        at = dice.randrange(len(words) + 1)
+        with suppress(ConnectionError):
+            raw.sock.sendall(words[:at])
+            raw.sock.sendall(words[at:])
+            if dice.random() < 0.8:
+                raw.sock.shutdown(socket.SHUT_WR)
+        if number % 10 == 0:
+            assert miner.submit(miner.find()) == [None]
+    assert len(pool.booked()) == 30
+    assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.WARNING]
+    assert len(closed_lines(caplog)) <= LINES                # the rest is counted
+    until(lambda: pool.connections() < 100)                                     # those that are silent stay a while
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_the_translator_believes_its_proxies_and_nobody_else(tmp_path: Path, stack: ExitStack,
+                                                             caplog: pytest.LogCaptureFixture, header: Header) -> None:
+    caplog.set_level(logging.INFO)
+    (pool,) = stack.enter_context(stub_pools(tmp_path))
+    translator = stack.enter_context(translating(tmp_path, pool, stratum={"proxy_from": [PROXY_IP]}))
+    (listener,) = translator.ports.listeners
+    port = stack.enter_context(proxied(listener.port, header))
+    with Machine(port, "addr.w") as machine:
+        machine.begin()
+        assert machine.submit(machine.find()) == [None]
+    assert " peer=192.0.2.1:" in opened_lines(caplog)[-1]
+    thief = Raw(stack, listener.port, source="127.0.0.1")
+    thief.sock.sendall(header("192.0.2.66", 1) + SUBSCRIBE)
+    assert thief.line() == b""
+    until(lambda: "is not in stratum.proxy_from" in caplog.text)
