@@ -271,7 +271,8 @@ def test_the_limit_per_address_is_that_of_the_announced_one(tmp_path: Path, stub
 
 
 WORDS = (b"", b"\n", b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", b"\x16\x03",
-         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x20\x00" + bytes(32), b"\x20\x00" + bytes(33), b"\x7f\x00\x0a\x00", b"{", b"{}\n", b'{"id": 1}\n',
+         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x20\x00" + bytes(32), b"\x20\x00" + bytes(33),
+         b"\x7f\x00\x0a\x00", b"{", b"{}\n", b'{"id": 1}\n',
          b"\x03\x00\x00\x13\x0e\xe0", text_header("192.0.2.66", 1), binary_header("192.0.2.66", 1), LOCAL)
 """What scanners send, or something like it."""
 
