@@ -183,11 +183,11 @@ def test_jobs_kept_for_a_machine_are_bounded_by_their_size():
         world.pools[0].say(big_job(1000 + number, 16_000))
         world.wait(1)
     jobs = world.connections[machine.conn_id]._session._jobs
-    kept = sum(given.size for given in jobs._jobs.values())
-    assert 1 <= len(jobs._jobs) <= 9 and kept == jobs._kept_size <= MAX_KEPT_SIZE
-    assert jobs.find(int(machine.work.job_id, 16)) is jobs.newest
+    kept = sum(given.size for given in jobs.of_tip.values())
+    assert 1 <= len(jobs.of_tip) <= 9 and kept == jobs._kept_size <= MAX_KEPT_SIZE
+    assert jobs.of_tip[int(machine.work.job_id, 16)] is jobs.newest
     world.pools[0].say(job(5000), prev_hash(5000))
-    assert len(jobs._jobs) == 1 and jobs._kept_size == jobs.newest.size
+    assert len(jobs.of_tip) == 1 and jobs._kept_size == jobs.newest.size
 
 
 def test_shares_that_are_remembered_are_bounded_though_the_tip_never_moves(monkeypatch):

@@ -5,17 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 import warppool.translate
 
 PACKAGE = Path(warppool.translate.__file__).parent
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
-
-
-@pytest.fixture(autouse=True)
-def layer():
-    """Nothing here runs a translator, so nothing is to be run with TLS and without."""
 
 
 def imports_of(tree):

@@ -145,6 +145,10 @@ ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | 
                | ShareRejected | ChannelClosed | ExtensionsAgreed | ReconnectAsked)
 
 
+def _not_open(work: Work) -> LocalProtocolError:
+    return LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
+
+
 class MiningClientSession:
     """A miner's conversation with one pool: no socket, no clock, no thread.
 
@@ -194,7 +198,10 @@ class MiningClientSession:
     def submit(self, work: Work, extranonce: bytes, version: int, ntime: int,
                nonce: int) -> SubmitSharesStandard | SubmitSharesExtended:
         """The share for one header of `work`, under the channel's next sequence number."""
-        sequence = self._next_sequence(work)
+        channel = self._channels.get(work.channel_id)
+        if channel is None:
+            raise _not_open(work)
+        sequence, channel.sequence = channel.sequence, channel.sequence + 1
         if work.merkle_root is not None:
             return SubmitSharesStandard(work.channel_id, sequence, work.job_id, nonce, ntime, version)
         return SubmitSharesExtended(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
@@ -205,16 +212,12 @@ class MiningClientSession:
 
         `tlvs` is the area of extensions that the pool has agreed to.
         """
-        sequence = self._next_sequence(work)
-        frame = self._frame_share(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
-        return sequence, with_tlvs(frame, tlvs) if tlvs else frame
-
-    def _next_sequence(self, work: Work) -> int:
         channel = self._channels.get(work.channel_id)
         if channel is None:
-            raise LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
+            raise _not_open(work)
         sequence, channel.sequence = channel.sequence, channel.sequence + 1
-        return sequence
+        frame = self._frame_share(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
+        return sequence, with_tlvs(frame, tlvs) if tlvs else frame
 
     def close_channel(self, channel_id: int, reason: str) -> CloseChannel:
         """Give a channel up."""

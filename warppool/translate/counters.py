@@ -39,6 +39,7 @@ class Counts(NamedTuple):
 class Counters:
     """Owned by one worker, whose sessions count here; any thread may read it by `counts`.
 
+    Those that nearly every share changes (`received`, `pending`, `accepted`), `ShareForwarder` changes itself.
     A reason is an Sv2 error code or one of `verdicts`; there are few of them, whatever an upstream says.
     """
 
@@ -64,37 +65,25 @@ class Counters:
         self.received += 1
         self.filtered += 1
 
-    def send(self) -> None:
-        """A share came and went upstream."""
-        self.received += 1
-        self.pending += 1
-
-    def send_answered(self) -> None:
-        """A share came, went upstream, and was answered by our own verdict at once."""
-        self.received += 1
-        self.unconfirmed += 1
-
-    def accept(self, is_late: bool) -> None:
-        """The upstream took one that was pending; `is_late`: one that was unconfirmed."""
-        self._settle(is_late)
+    def accept_late(self) -> None:
+        """The upstream took one that was unconfirmed."""
+        self.unconfirmed -= 1
+        self.late += 1
         self.accepted += 1
 
     def reject(self, reason: str, is_late: bool) -> None:
         """The upstream refused one that was pending; `is_late`: one that was unconfirmed."""
-        self._settle(is_late)
+        if is_late:
+            self.unconfirmed -= 1
+            self.late += 1
+        else:
+            self.pending -= 1
         self.rejected[reason] += 1
 
     def give_up(self) -> None:
         """No verdict on one that was pending came in time."""
         self.pending -= 1
         self.unconfirmed += 1
-
-    def _settle(self, is_late: bool) -> None:
-        if is_late:
-            self.unconfirmed -= 1
-            self.late += 1
-        else:
-            self.pending -= 1
 
     def counts(self) -> Counts:
         """All of them as they are; for any thread.

@@ -72,8 +72,8 @@ class MachineJob:
 class MachineJobs:
     """What one machine was told: its jobs, and what it searches them with."""
 
-    __slots__ = ("_has_asked", "_is_clean_due", "_jobs", "_kept_size", "_next_key", "_old_jobs", "_pace", "again_at",
-                 "announced", "easiest", "extranonce", "mask", "newest", "notified_at", "waiting")
+    __slots__ = ("_has_asked", "_is_clean_due", "_kept_size", "_next_key", "_pace", "again_at", "announced", "easiest",
+                 "extranonce", "mask", "newest", "notified_at", "of_last_tip", "of_tip", "waiting")
 
     def __init__(self) -> None:
         self.extranonce: tuple[bytes, int] | None = None    # extranonce1 and the size of extranonce2, as it was told
@@ -87,14 +87,10 @@ class MachineJobs:
         self._has_asked = False                 # the configure at hand asks for version bits
         self._is_clean_due = True               # the next notify tells it to drop what it has
         self._next_key = 1
-        self._jobs: dict[int, MachineJob] = {}       # of this tip
-        self._old_jobs: dict[int, MachineJob] = {}   # of the one before: known, and stale
+        self.of_tip: dict[int, MachineJob] = {}         # jobs of this tip by their keys
+        self.of_last_tip: dict[int, MachineJob] = {}    # ... and of the tip before: known, and stale
         self._kept_size = 0                     # of those of this tip
         self._pace = Pace(JOBS_AT_ONCE, JOB_EVERY_S)
-
-    def find(self, key: int) -> MachineJob | None:
-        """The job of that key, of this tip or of the one before."""
-        return self._jobs.get(key) or self._old_jobs.get(key)
 
     def forget(self) -> None:
         """The work is worth nothing any more, nor is what the machine holds of it."""
@@ -143,7 +139,7 @@ class MachineJobs:
         if work is None:
             return [] if self.announced else self.again(mask, now)
         if self.newest is None or self.newest.channel is not channel or self.newest.is_stale:
-            self._old_jobs, self._jobs = self._jobs, {}
+            self.of_last_tip, self.of_tip = self.of_tip, {}
             self._kept_size = 0
             self.easiest = self.announced
             self._is_clean_due = True
@@ -204,9 +200,9 @@ class MachineJobs:
     def _notify(self, job: MachineJob, mask: int, now: Now) -> list[bytes]:
         key, self._next_key = self._next_key, self._next_key + 1
         self._kept_size += job.size
-        while self._jobs and (len(self._jobs) >= MAX_JOBS_PER_TIP or self._kept_size > MAX_KEPT_SIZE):
-            self._kept_size -= self._jobs.pop(next(iter(self._jobs))).size
-        self._jobs[key] = self.newest = job
+        while self.of_tip and (len(self.of_tip) >= MAX_JOBS_PER_TIP or self._kept_size > MAX_KEPT_SIZE):
+            self._kept_size -= self.of_tip.pop(next(iter(self.of_tip))).size
+        self.of_tip[key] = self.newest = job
         self.notified_at = now.monotonic
         is_clean, self._is_clean_due = self._is_clean_due, False
         work = job.work

@@ -31,10 +31,10 @@ class Sent(Ticket):
     __slots__ = ("at", "difficulty", "height", "is_answered", "job_id", "share_hash", "user")
 
     def __init__(self, request_id: bytes, user: str, job_id: int, height: int, difficulty: float, share_hash: bytes,
-                 at: float, is_answered: bool) -> None:
+                 at: float) -> None:
         self.request_id = request_id
         self.line = None
-        self.is_answered = is_answered          # by our own verdict, as soon as the share came
+        self.is_answered = False                # by our own verdict, as soon as the share came
         self.user = user
         self.job_id = job_id                    # the upstream's
         self.height = height
@@ -46,27 +46,30 @@ class Sent(Ticket):
 class SentShares:
     """Owned by one channel; times are monotonic seconds."""
 
-    __slots__ = ("fails_at", "pending", "seen", "unanswered", "unconfirmed")
+    __slots__ = ("fails_at", "first_sent_at", "pending", "seen", "unanswered", "unconfirmed")
 
     def __init__(self) -> None:
         self.pending: dict[int, Sent] = {}      # by sequence number, in its order
+        self.first_sent_at = math.inf           # when the oldest of those was sent; `inf` for none
         self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
         self.unanswered = 0                     # shares since the upstream's last word on any
         self.fails_at = math.inf                # when the upstream has failed, unless a word comes
         self.seen: dict[bytes, None] | None = None              # hashes sent on this tip, or filtered, in their order
 
-    @property
-    def first_sent_at(self) -> float:
-        """When the oldest share that waits was sent; `inf` for none."""
-        return next(iter(self.pending.values())).at if self.pending else math.inf
-
     def add(self, sequence: int, sent: Sent) -> None:
-        """A share was sent under this number."""
+        """A share was sent under this number; the upstream has the word on it, unless it has its answer from us."""
         if sent.is_answered:
             self._await_late(sequence, sent)
         else:
+            if not self.pending:
+                self.first_sent_at = sent.at
             self.pending[sequence] = sent
-        self.remember(sent.share_hash)
+        if self.seen is None:
+            self.seen = {sent.share_hash: None}
+        elif len(self.seen) < MAX_SEEN:
+            self.seen[sent.share_hash] = None
+        else:
+            self.remember(sent.share_hash)
         self.unanswered += 1
         if self.unanswered == 1:
             self.fails_at = sent.at + MUTE_S
@@ -89,18 +92,40 @@ class SentShares:
 
     # -- the upstream's word -------------------------------------------------------------------------------------
 
-    def heard(self) -> None:
-        """The upstream has said its word on a share."""
-        self.unanswered = 0
-        self.fails_at = math.inf
-
     def take_accepted(self, last_sequence: int) -> list[Sent]:
         """The shares up to `last_sequence` that wait, all of which the upstream took."""
-        return _take(self.pending, last_sequence)
+        pending = self.pending
+        taken: list[Sent] = []
+        for sequence, sent in pending.items():
+            if sequence > last_sequence:
+                break
+            taken.append(sent)
+        if not taken:
+            return taken
+        if len(taken) == len(pending):
+            pending.clear()
+        else:
+            for _ in taken:
+                del pending[next(iter(pending))]
+        self.first_sent_at = next(iter(pending.values())).at if pending else math.inf
+        self.unanswered = 0
+        self.fails_at = math.inf
+        return taken
 
     def take_late(self, last_sequence: int) -> list[Sent]:
         """Those whose time was over before."""
-        return _take(self.unconfirmed, last_sequence) if self.unconfirmed else []
+        taken: list[Sent] = []
+        waiting = self.unconfirmed or {}
+        for sequence, sent in waiting.items():
+            if sequence > last_sequence:
+                break
+            taken.append(sent)
+        for _ in taken:
+            del waiting[next(iter(waiting))]
+        if taken:
+            self.unanswered = 0
+            self.fails_at = math.inf
+        return taken
 
     def awaits(self, sequence: int) -> bool:
         """A verdict on the share of that number is still awaited."""
@@ -109,15 +134,25 @@ class SentShares:
     def take_rejected(self, sequence: int) -> tuple[Sent | None, bool]:
         """The share of that number, if its verdict is awaited; True if it is late."""
         sent = self.pending.pop(sequence, None)
-        if sent is None and self.unconfirmed:
-            return self.unconfirmed.pop(sequence, None), True
-        return sent, False
+        is_late = sent is None
+        if is_late and self.unconfirmed:
+            sent = self.unconfirmed.pop(sequence, None)
+        if sent is not None:
+            self.unanswered = 0
+            self.fails_at = math.inf
+            self._reckon()
+        return sent, is_late
+
+    def _reckon(self) -> None:
+        self.first_sent_at = next(iter(self.pending.values())).at if self.pending else math.inf
 
     # -- no word of the upstream ---------------------------------------------------------------------------------
 
     def take_overdue(self, now: float, timeout_s: float) -> list[Sent]:
         """The shares that have waited for `timeout_s` at monotonic `now`; a verdict on them is late from now on."""
         overdue: list[Sent] = []
+        if self.first_sent_at + timeout_s > now:
+            return overdue
         for sequence, sent in self.pending.items():
             if sent.at + timeout_s > now:
                 break
@@ -125,6 +160,7 @@ class SentShares:
             overdue.append(sent)
         for _ in overdue:
             del self.pending[next(iter(self.pending))]
+        self._reckon()
         return overdue
 
     def take_waiting(self) -> list[Sent]:
@@ -136,7 +172,7 @@ class SentShares:
         lost = list(self.pending.values())
         self.pending.clear()
         self.unconfirmed = None
-        self.fails_at = math.inf
+        self.first_sent_at = self.fails_at = math.inf
         return lost
 
     def _await_late(self, sequence: int, sent: Sent) -> None:
@@ -145,14 +181,3 @@ class SentShares:
         self.unconfirmed[sequence] = sent
         if len(self.unconfirmed) > MAX_UNCONFIRMED:
             del self.unconfirmed[next(iter(self.unconfirmed))]
-
-
-def _take(waiting: dict[int, Sent], last_sequence: int) -> list[Sent]:
-    taken: list[Sent] = []
-    for sequence, sent in waiting.items():
-        if sequence > last_sequence:
-            break
-        taken.append(sent)
-    for _ in taken:
-        del waiting[next(iter(waiting))]
-    return taken

@@ -233,19 +233,18 @@ class TranslatorSession(MachineSession):
         if self._jobs.extranonce is None:
             return self.answers.refuse(request_id, "", rejection_of(Reject.INVALID_CHANNEL))
         self.last_share_at = now.monotonic
-        current = self._route.current
+        current, jobs = self._route.current, self._jobs
         name, key = fields[0], fields[1]
-        may_mine = self._may_mine(name)
-        if not may_mine:
+        fault = None
+        if name != self._user and not self._may_mine(name):
             name = read_identity(name) or ""
-            may_mine = self._may_mine(name)
-        job = self._jobs.find(key)
+            if not self._may_mine(name):
+                fault = Reject.UNAUTHORIZED
+        job = jobs.of_tip.get(key) or jobs.of_last_tip.get(key)
         if job is None:
             rejection = LOST if current is None else rejection_of(Reject.INVALID_JOB)
-            return self.answers.refuse(request_id, name if may_mine else "", rejection)
-        return self.answers.submit(
-            request_id, fields, job, current, self._mask, self._jobs.easiest,
-            None if may_mine else Reject.UNAUTHORIZED, name, now)
+            return self.answers.refuse(request_id, name if fault is None else "", rejection)
+        return self.answers.submit(request_id, fields, job, current, self._mask, jobs.easiest, fault, name, now)
 
     # -- to an upstream ------------------------------------------------------------------------------------------
 

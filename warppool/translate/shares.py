@@ -9,17 +9,24 @@ goes upstream whatever is wrong with the share, unless it went there before.
 
 from __future__ import annotations
 
+from collections import deque
+from hashlib import sha256
+
 from warppool.events import Event, Happened, Now, ShareAccepted, ShareRefused
 from warppool.mining.idle import patience_s
-from warppool.mining.share import Reject, weigh
+from warppool.mining.share import Reject
 from warppool.sv1.answers import Answers, Step
-from warppool.sv1.messages import accepted, error
+from warppool.sv1.messages import ACCEPTED, accepted, error
 from warppool.sv1.shares import Fields
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.context import TranslatorContext
 from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, space_of
 from warppool.translate.sent import Sent
 from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejection_of
+
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_OPEN = Stage.OPEN
+_UNAUTHORIZED = Reject.UNAUTHORIZED
 
 
 class ShareForwarder(Answers):
@@ -52,67 +59,84 @@ class ShareForwarder(Answers):
         return [*self.answer(error(request_id, rejection.v1_code, rejection.v1_words)),
                 ShareRefused(self._conn_id, user, rejection.reason)]
 
-    def submit(self, request_id: bytes, fields: Fields, job: MachineJob, current: Channel | None, mask: int, bar: int,
-               fault: Reject | None, user: str, now: Now) -> list[Step]:
+    def submit(self, request_id: bytes, fields: Fields, job: MachineJob, current: Channel | None, mask: int,
+               easiest: int, fault: Reject | None, user: str, now: Now) -> list[Step]:
         """Judge a share, and send it if it is good.
 
-        `current` is the channel that the machine mines on, `mask` has the version bits that it asked for, `bar` is the
-        easiest target that it may believe in, `fault` what is wrong with the share already.
+        `current` is the channel that the machine mines on, `mask` has the version bits that it asked for, `easiest` is
+        the easiest target that it may believe in, `fault` what is wrong with the share already. Nearly every share
+        comes here and is good, so little is called for one.
         """
-        _, _, extranonce2, ntime, nonce, bits = fields
+        _, _, extranonce, ntime, nonce, bits = fields
         channel, work = job.channel, job.work
-        booked = "" if fault is Reject.UNAUTHORIZED else user
-        if channel is not current or channel.stage is not Stage.OPEN:
+        booked = "" if fault is _UNAUTHORIZED else user
+        if channel is not current or channel.stage is not _OPEN:
             return self.refuse(request_id, booked, LOST if current is None else rejection_of(Reject.STALE))
-        extranonce = _rolled(extranonce2, work.extranonce_size)
-        if extranonce is None:
-            return self.refuse(request_id, booked, rejection_of(Reject.BAD_EXTRANONCE_SIZE))
+        if len(extranonce) != work.extranonce_size or len(extranonce) not in EXTRANONCE2_SIZES:
+            rolled = _rolled(extranonce, work.extranonce_size)
+            if rolled is None:
+                return self.refuse(request_id, booked, rejection_of(Reject.BAD_EXTRANONCE_SIZE))
+            extranonce = rolled
         version = work.version
         if bits >= 0:
             mask &= work.version_mask
             version = (version & ~mask) | (bits & mask)
             if not mask or bits & ~mask:
                 fault = fault or (Reject.BAD_VERSION_BITS if mask else Reject.VERSION_ROLLING_NOT_ALLOWED)
-        weight = weigh(work.header(extranonce, version, ntime, nonce), job.network_target)
-        reject = None if weight.is_block else _judge(job, fault, ntime, weight.value, bar)
-        if reject is None and channel.sent.seen is not None and weight.share_hash in channel.sent.seen:
+        share_hash = sha256(sha256(work.header(extranonce, version, ntime, nonce)).digest()).digest()
+        value = int.from_bytes(share_hash, "little")
+        is_block = value <= job.network_target
+        reject = None
+        if not is_block and (fault is not None or value > work.target or ntime < work.min_ntime
+                             or job.tip != channel.tip):
+            reject = _judge(job, fault, ntime, value, easiest)
+        if reject is None and channel.sent.seen is not None and share_hash in channel.sent.seen:
             reject = Reject.DUPLICATE
         if reject is not None:
             return self.refuse(request_id, booked, rejection_of(reject))
         self.good, self.good_at = self.good + 1, now.monotonic
-        is_worth_it = weight.value <= work.target
-        if not is_worth_it and not weight.is_block:
-            channel.sent.remember(weight.share_hash)
-            self._counters.filter()
-            return self.answer(accepted(request_id))
-        is_answered = channel.uplink.upstream.promptness.is_batching
-        sent = Sent(request_id, user, work.job_id, job.height, job.difficulty if is_worth_it else 0.0,
-                    weight.share_hash, now.monotonic, is_answered)
-        steps = self._answer_at_once(channel, request_id) if is_answered else self._await(sent)
-        tlvs = channel.tlvs.get(user)
+        if value > work.target and not is_block:
+            return self._filter(channel, request_id, share_hash)
+        sent = Sent(request_id, user, work.job_id, job.height, job.difficulty if value <= work.target else 0.0,
+                    share_hash, now.monotonic)
+        tlvs = channel.tlvs.get(user) if channel.uplink.names_workers else b""
         if tlvs is None:
             tlvs = self._tlvs(channel, user, fault)
         sequence = channel.uplink.submit(work, extranonce, version, ntime, nonce, tlvs)
-        channel.sent.add(sequence, sent)
-        if weight.is_block:
-            steps.append(channel.uplink.upstream.say(
-                self._conn_id, "info", "block.sent", now, ("height", job.height), ("user", user),
-                ("hash", weight.share_hash[::-1])))
-        return steps
+        steps = self._send(channel, sequence, sent)
+        return steps if not is_block else [*steps, self._sent_block(channel, job, sent, now)]
 
-    def _await(self, sent: Sent) -> list[Step]:
-        """The upstream has the word."""
-        self.hold(sent)
+    def _filter(self, channel: Channel, request_id: bytes, share_hash: bytes) -> list[Step]:
+        """A share that is good for the machine and worth nothing upstream."""
+        channel.sent.remember(share_hash)
+        self._counters.filter()
+        return self.answer(accepted(request_id))
+
+    def _send(self, channel: Channel, sequence: int, sent: Sent) -> list[Step]:
+        """The share went upstream, which has the word; where it acknowledges in batches, our own verdict is the answer,
+        also to those shares that came before that was known.
+        """
+        counters = self._counters
+        counters.received += 1
+        if channel.uplink.upstream.promptness.is_batching:
+            counters.unconfirmed += 1
+            waiting = channel.sent.take_waiting()
+            steps = self._give_up(waiting, "the upstream acknowledges in batches") if waiting else []
+            sent.is_answered = True
+            channel.sent.add(sequence, sent)
+            return [*steps, *self.answer(accepted(sent.request_id))]
+        counters.pending += 1
         self.in_flight += 1
-        self._counters.send()
+        channel.sent.add(sequence, sent)
+        if self._answers is None:
+            self._answers = deque()
+        self._answers.append(sent)                  # `hold`, without a call for each share
+        self.unanswered += 1
         return []
 
-    def _answer_at_once(self, channel: Channel, request_id: bytes) -> list[Step]:
-        """The upstream acknowledges in batches: our own verdict, also for those that came before that was known."""
-        waiting = channel.sent.take_waiting()
-        steps = self._give_up(waiting, "the upstream acknowledges in batches") if waiting else []
-        self._counters.send_answered()
-        return [*steps, *self.answer(accepted(request_id))]
+    def _sent_block(self, channel: Channel, job: MachineJob, sent: Sent, now: Now) -> Event:
+        return channel.uplink.upstream.say(self._conn_id, "info", "block.sent", now, ("height", job.height),
+                                           ("user", sent.user), ("hash", sent.share_hash[::-1]))
 
     def _tlvs(self, channel: Channel, user: str, fault: Reject | None) -> bytes:
         if fault is Reject.UNAUTHORIZED:
@@ -127,24 +151,40 @@ class ShareForwarder(Answers):
     def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Step]:
         """All shares of `channel` up to this one are good, but for those that were refused."""
         steps: list[Step] = []
-        late = channel.sent.take_late(last_sequence)
-        taken = channel.sent.take_accepted(last_sequence)
+        waiting, counters, answers = channel.sent, self._counters, self._answers
+        late = waiting.take_late(last_sequence) if waiting.unconfirmed else None
+        taken = waiting.take_accepted(last_sequence)
         if late:
-            self._heard(channel, late[0], len(late) + len(taken), steps, now)
-        elif taken:
-            self._heard(channel, taken[0], len(taken), steps, now)
+            self._accept_late(channel, late, len(taken), steps, now)
+        elif taken and (now.monotonic - taken[0].at > self._timeout_s
+                        or not channel.uplink.upstream.promptness.is_prompt):
+            self._learn(channel, taken[0], len(taken), steps, now)
+        for sent in taken:
+            counters.pending -= 1
+            counters.accepted += 1
+            self.in_flight -= 1
+            steps.append(ShareAccepted(self._conn_id, self._next_id, now.unix, "sv1", channel.channel_id, sent.user,
+                                       sent.difficulty, sent.job_id, sent.height, sent.share_hash))
+            self._next_id += 1
+            sent.line = sent.request_id and ACCEPTED % sent.request_id
+            if answers and answers[0] is sent and sent.line:        # the machine's oldest request, as nearly always
+                answers.popleft()
+                self.unanswered -= 1
+                steps.append(sent.line)
+        if answers:
+            self.send(steps)
+        return steps
+
+    def _accept_late(self, channel: Channel, late: list[Sent], others: int, steps: list[Step], now: Now) -> None:
+        """Shares that our own verdict had answered, and so many others that it had not."""
+        self._learn(channel, late[0], len(late) + others, steps, now)
         for sent in late:
-            self._counters.accept(is_late=True)
-            steps.append(self._book(channel, sent, now))
+            self._counters.accept_late()
+            steps.append(ShareAccepted(self._conn_id, self._next_id, now.unix, "sv1", channel.channel_id, sent.user,
+                                       sent.difficulty, sent.job_id, sent.height, sent.share_hash))
+            self._next_id += 1
             if not sent.is_answered:
                 steps.append(self._was_late(sent, "accepted", now))
-        for sent in taken:
-            self._counters.accept(is_late=False)
-            self.in_flight -= 1
-            sent.line = accepted(sent.request_id)
-            steps.append(self._book(channel, sent, now))
-        self.send(steps)
-        return steps
 
     def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Step]:
         """One share is refused."""
@@ -152,10 +192,10 @@ class ShareForwarder(Answers):
         if sent is None:
             return []
         steps: list[Step] = []
-        self._heard(channel, sent, 1, steps, now)
+        self._learn(channel, sent, 1, steps, now)
         rejection = rejection_for(code)
         if rejection.reason == Reject.NOT_RECORDED.sv2_code:
-            channel.sent.forget(sent.share_hash)                 # it may be sent again
+            channel.sent.forget(sent.share_hash)            # it may be sent again
         self._counters.reject(rejection.reason, is_late)
         steps.append(ShareRefused(self._conn_id, sent.user, rejection.reason))
         if rejection.reason != code:
@@ -168,13 +208,12 @@ class ShareForwarder(Answers):
         self.send(steps)
         return steps
 
-    def _heard(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
-        """The upstream has said its word on so many shares, of which `first` has waited longest."""
-        channel.sent.heard()
+    def _learn(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
+        """The upstream has said its word on so many shares, of which `first` has waited longest: is it batching?"""
         upstream = channel.uplink.upstream
         promptness, waited_s = upstream.promptness, now.monotonic - first.at
         if waited_s <= self._timeout_s and promptness.is_prompt:
-            return                                          # as nearly always
+            return
         if promptness.answered(waited_s, shares, self._timeout_s):
             name = "upstream.batches" if promptness.is_batching else "upstream.prompt"
             steps.append(upstream.say(self._conn_id, "info", name, now))
@@ -199,38 +238,31 @@ class ShareForwarder(Answers):
         self.send(steps)
         return steps
 
-    def _book(self, channel: Channel, sent: Sent, now: Now) -> Event:
-        share_id, self._next_id = self._next_id, self._next_id + 1
-        return ShareAccepted(self._conn_id, share_id, now.unix, "sv1", channel.channel_id, sent.user, sent.difficulty,
-                             sent.job_id, sent.height, sent.share_hash)
-
     def _was_late(self, sent: Sent, verdict: str, now: Now) -> Happened:
         return Happened(self._conn_id, "debug", "verdict.received", (
             ("verdict", verdict), ("user", sent.user), ("late", round(now.monotonic - sent.at, 3))))
 
 
-def _judge(job: MachineJob, fault: Reject | None, ntime: int, value: int, bar: int) -> Reject | None:
+def _judge(job: MachineJob, fault: Reject | None, ntime: int, value: int, easiest: int) -> Reject | None:
     """Why the upstream would refuse the share, as far as we know it. Its clock decides what lies too far ahead."""
-    if fault is not None and fault is Reject.UNAUTHORIZED:
+    if fault is _UNAUTHORIZED:
         return fault
-    if job.is_stale:
+    if job.tip != job.channel.tip:
         return Reject.STALE
     if ntime < job.work.min_ntime:
         return Reject.NTIME_OUT_OF_RANGE
     if fault is not None:
         return fault
-    if value > job.work.target and value > bar:
+    if value > job.work.target and value > easiest:
         return Reject.DIFFICULTY_TOO_LOW
     return None
 
 
 def _rolled(extranonce2: bytes, size: int) -> bytes | None:
-    """The `size` bytes that the channel rolls, of an extranonce2; None if they cannot be told.
+    """The `size` bytes that the channel rolls, of an unusual extranonce2; None if they cannot be told.
 
     A machine rolls the last 8 or 4 of them, and the others are zero: `space_of`.
     """
-    if len(extranonce2) == size and size in EXTRANONCE2_SIZES:
-        return extranonce2
     kept, mine = space_of(b"", size)
     own = fitted(extranonce2, mine)
     return None if own is None else kept + own
