@@ -539,4 +539,4 @@ def test_nothing_is_left_in_the_counts(proxied: Scene) -> None:
         proxied.post(closes=(conn_id,))
     acceptor = proxied.reactor._acceptor
     until(lambda: not proxied.reactor._peers)
-    assert (acceptor._inside, acceptor._unannounced, dict(acceptor._inside_per_ip)) == (0, 0, {})
+    assert (acceptor._open, acceptor._unannounced, dict(acceptor._open_per_ip)) == (0, 0, {})

@@ -28,7 +28,7 @@ PAUSE_S = 1.0
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class Visitor(NamedTuple):
+class Accepted(NamedTuple):
     """An accepted, non-blocking socket; `ip` and `peer` (with the port) are for the log.
 
     `origin` is what counts towards the limit per address, "" where nothing does. It is None for a proxy's connection,
@@ -42,7 +42,7 @@ class Visitor(NamedTuple):
 
 
 class Acceptor:
-    """Owns the listening sockets and counts who is inside; used by the reactor's thread alone.
+    """Owns the listening sockets and counts the connections; used by the reactor's thread alone.
 
     What comes from `limits.proxy_from` belongs to the address that its PROXY header announces, and to none before that.
     """
@@ -58,16 +58,16 @@ class Acceptor:
         self._selector = selector
         self._limits = limits
         self._max_per_ip = per_ip_cap(limits.max_per_ip, limits.max_connections)
-        self._inside = 0
-        self._unannounced = 0                   # of those inside: proxies' connections before their header
-        self._inside_per_ip: Counter[str] = Counter()
+        self._open = 0
+        self._unannounced = 0                   # of those: proxies' connections before their header
+        self._open_per_ip: Counter[str] = Counter()
         self._full = Repeats(log, "connection.refused")
         self._crowded = Repeats(log, "address.refused")
         self._headless = Repeats(log, "proxy.refused")
         self._exhausted = Repeats(log, "accept.paused")
         self._watch()
 
-    def let_in(self, listener: Listener, now: float) -> Iterator[Visitor]:
+    def accept(self, listener: Listener, now: float) -> Iterator[Accepted]:
         """Accept what waits at `listener`; those over a limit are closed at once."""
         for _ in range(ACCEPTS_PER_TURN):
             try:
@@ -85,12 +85,12 @@ class Acceptor:
                 sock.close()
                 continue
             sock.setblocking(False)
-            self._inside += 1
+            self._open += 1
             if origin is None:
                 self._unannounced += 1
             elif origin:
-                self._inside_per_ip[origin] += 1
-            yield Visitor(sock, ip, format_address(ip, address[1]), origin)
+                self._open_per_ip[origin] += 1
+            yield Accepted(sock, ip, format_address(ip, address[1]), origin)
 
     def announce(self, ip: str, now: float) -> str | None:
         """The header of a proxy's connection has named `ip`, or nobody (""): what counts for it from now on.
@@ -103,18 +103,18 @@ class Acceptor:
         if self._is_crowded(origin, now):
             return None
         if origin:
-            self._inside_per_ip[origin] += 1
+            self._open_per_ip[origin] += 1
         return origin
 
-    def left(self, origin: str | None) -> None:
-        """A visitor's socket is closed; `origin` is what counted for it last."""
-        self._inside -= 1
+    def release(self, origin: str | None) -> None:
+        """The socket of an accepted connection is closed; `origin` is what counted for it last."""
+        self._open -= 1
         if origin is None:
             self._unannounced -= 1
         elif origin:
-            self._inside_per_ip[origin] -= 1
-            if not self._inside_per_ip[origin]:
-                del self._inside_per_ip[origin]
+            self._open_per_ip[origin] -= 1
+            if not self._open_per_ip[origin]:
+                del self._open_per_ip[origin]
 
     def limit(self, limits: AcceptLimits) -> None:
         """Other limits, for those who come from now on."""
@@ -142,7 +142,7 @@ class Acceptor:
 
     def _has_room(self, ip: str, origin: str | None, now: float) -> bool:
         most = self._limits.max_connections
-        if self._inside >= most:
+        if self._open >= most:
             self._full.add(now, peer=ip, limit=most, reason="max_connections or LimitNOFILE= reached")
         elif origin is None and self._unannounced >= MAX_UNANNOUNCED:
             self._headless.add(now, peer=ip, limit=MAX_UNANNOUNCED, reason="so many wait for a PROXY header")
@@ -153,7 +153,7 @@ class Acceptor:
 
     def _is_crowded(self, origin: str, now: float) -> bool:
         """Whether one more of `origin` would be one too many; the log says so."""
-        if not origin or self._inside_per_ip.get(origin, 0) < self._max_per_ip:
+        if not origin or self._open_per_ip.get(origin, 0) < self._max_per_ip:
             return False
         self._crowded.add(now, peer=origin, limit=self._max_per_ip, reason="max_per_ip reached")
         self._note_due()
@@ -173,7 +173,7 @@ class Acceptor:
         return any(address in net for net in nets)
 
     def _pause(self, error: OSError, now: float) -> None:
-        self._exhausted.add(now, reason=error.strerror, seconds=PAUSE_S, inside=self._inside)
+        self._exhausted.add(now, reason=error.strerror, seconds=PAUSE_S, inside=self._open)
         self.resumes_at = now + PAUSE_S
         self._note_due()
         self._unwatch()

@@ -21,7 +21,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from warppool.loop import Reconfigure, prompt
-from warppool.net.acceptor import Acceptor, Visitor
+from warppool.net.acceptor import Accepted, Acceptor
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.gather import Bags
 from warppool.net.inbox import (
@@ -38,16 +38,13 @@ from warppool.net.limits import AcceptLimits
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting, TurnAway
-from warppool.net.peers import DialledPeer, Peer
+from warppool.net.peers import UNREAD_LIMIT, DialledPeer, Peer, Watcher
 from warppool.net.slowpeers import UNSENT_BUDGET, SlowPeers
 
 log = logging.getLogger(__name__)
 
 READ_SIZE = 64 * 1024
 """Bytes of one read; a share has 50, and a longer burst of one peer waits behind the others."""
-
-UNREAD_LIMIT = 64 * 1024
-"""A connection with more bytes than this waiting in its worker is not read until they are fewer."""
 
 LINGER_S = 3.0
 """From a wanted close to the end: time for the last answers to arrive, and no more, since a peer may never hang up."""
@@ -79,10 +76,10 @@ class Reactor:
         self._bags = Bags(inboxes)
         self._peers: dict[int, Peer] = {}
         self._conn_ids = itertools.count(1)
-        self._visits = itertools.count(1)       # apart from the ids, of which dialled ones take some
+        self._accepted = itertools.count(1)     # apart from the ids, of which dialled ones take some
         self._lingering: deque[tuple[float, Peer]] = deque()       # by deadline; may have ended before
         self._slow = SlowPeers(unsent_budget)
-        self._is_reading = True
+        self._watcher = Watcher(self._selector)
         self._stops_at: float | None = None
 
     def run(self) -> None:
@@ -131,8 +128,8 @@ class Reactor:
             elif isinstance(owner, Attempt):
                 self._conclude(self._dialler.proceed(owner, now))
             else:
-                for visitor in self._acceptor.let_in(owner, now):
-                    self._welcome(visitor, owner.kind)
+                for accepted in self._acceptor.accept(owner, now):
+                    self._open(accepted, owner.kind)
         if has_mail:
             for item in self.mailbox.drain():
                 self._obey(item)
@@ -141,7 +138,8 @@ class Reactor:
         if now >= self._dialler.deadlines.first:
             for missed in self._dialler.expire(now):
                 self._conclude(missed)
-        self._end_lingering(now)
+        while self._lingering and self._lingering[0][0] <= now:
+            self._forget(self._lingering.popleft()[1])
         if now >= self._slow.due:
             for peer, reason in self._slow.look(self._peers, now):
                 self._drop(peer, reason)
@@ -157,11 +155,11 @@ class Reactor:
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def _welcome(self, visitor: Visitor, kind: str) -> None:
+    def _open(self, accepted: Accepted, kind: str) -> None:
         conn_id = next(self._conn_ids)
-        bag = self._bags[next(self._visits) % len(self._bags)]
-        bag.append(Opened(conn_id, kind, visitor.peer, visitor.origin is None))
-        self._adopt(Peer(conn_id, visitor.sock, visitor.ip, bag, visitor.origin))
+        bag = self._bags[next(self._accepted) % len(self._bags)]
+        bag.append(Opened(conn_id, kind, accepted.peer, accepted.origin is None))
+        self._adopt(Peer(conn_id, accepted.sock, accepted.ip, bag, accepted.origin))
 
     def _conclude(self, outcome: Reached | Missed | None) -> None:
         """Tell the worker what became of its dial, if that is known."""
@@ -178,7 +176,7 @@ class Reactor:
     def _adopt(self, peer: Peer) -> None:
         self._peers[peer.conn_id] = peer
         try:
-            self._watch(peer)
+            self._watcher.update(peer)
         except OSError as exc:                  # the kernel's own bound on what epoll watches
             self._lose(peer, exc.strerror or "cannot be watched")
 
@@ -196,7 +194,7 @@ class Reactor:
             peer.bag.append(Received(peer.conn_id, data))
             peer.unread += len(data)
             if peer.unread > UNREAD_LIMIT:
-                self._watch(peer)
+                self._watcher.update(peer)
 
     def _ended(self, peer: Peer) -> None:
         """The peer sends no more.
@@ -207,7 +205,7 @@ class Reactor:
         peer.is_ended = True
         if not peer.is_dialled and not peer.is_closing:
             peer.bag.append(Ended(peer.conn_id))
-            self._watch(peer)
+            self._watcher.update(peer)
             return
         if not peer.unsent:
             self._lose(peer, "closed by the peer")
@@ -215,7 +213,7 @@ class Reactor:
         if not peer.is_closing:
             peer.bag.append(Gone(peer.conn_id, "closed by the peer"))
             self._close(peer)
-        self._watch(peer)
+        self._watcher.update(peer)
 
     def _lose(self, peer: Peer, reason: str) -> None:
         """It is over: close first, tell its worker later, unless that knows."""
@@ -226,35 +224,13 @@ class Reactor:
         """Close the socket; False if that was done before."""
         if self._peers.pop(peer.conn_id, None) is None:
             return False
-        if peer.watching:
-            with suppress(KeyError):            # a `modify` that failed has taken it out
-                self._selector.unregister(peer.sock)
+        self._watcher.forget(peer)
         peer.sock.close()
         if peer.unsent is not None:
             self._slow.settle(peer, len(peer.unsent))
         if not peer.is_dialled:
-            self._acceptor.left(peer.origin)
+            self._acceptor.release(peer.origin)
         return True
-
-    def _watch(self, peer: Peer) -> None:
-        """Bring the selector in line with what is wanted of `peer` now.
-
-        A socket that nothing is wanted of is taken out: epoll would report its hang-up over and over.
-        """
-        wanted = EVENT_WRITE if peer.unsent else 0
-        if not peer.is_ended and (
-                peer.is_closing or ((self._is_reading or peer.is_dialled) and peer.unread <= UNREAD_LIMIT
-                                    and not peer.is_full)):
-            wanted |= EVENT_READ
-        if wanted == peer.watching:
-            return
-        if not wanted:
-            self._selector.unregister(peer.sock)
-        elif not peer.watching:
-            self._selector.register(peer.sock, wanted, peer)
-        else:
-            self._selector.modify(peer.sock, wanted, peer)
-        peer.watching = wanted
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -295,7 +271,7 @@ class Reactor:
             peer = peers.get(conn_id)
             if peer is not None:
                 peer.unread -= count
-                self._watch(peer)
+                self._watcher.update(peer)
         for conn_id in output.closes:
             peer = peers.get(conn_id)
             if peer is not None and not peer.is_closing:
@@ -325,11 +301,11 @@ class Reactor:
             if sent == len(data):
                 return
             self._slow.add(peer, data[sent:], self.beat)
-            self._watch(peer)
+            self._watcher.update(peer)
         if len(peer.unsent or b"") > peer.room and not peer.is_full and not peer.is_closing:
             peer.is_full = True
             peer.bag.append(Full(peer.conn_id))
-            self._watch(peer)
+            self._watcher.update(peer)
         if self._slow.is_over_budget:
             for slow, reason in self._slow.excess():
                 self._drop(slow, reason)
@@ -353,13 +329,13 @@ class Reactor:
         if peer.is_full and len(peer.unsent or b"") <= peer.room // 2:
             peer.is_full = False
             peer.bag.append(Emptied(peer.conn_id))
-            self._watch(peer)
+            self._watcher.update(peer)
         if peer.unsent is not None:
             return
         if peer.is_closing:
             self._hang_up(peer)
         else:
-            self._watch(peer)
+            self._watcher.update(peer)
 
     def _drop(self, peer: Peer, reason: str) -> None:
         """The peer does not read: an end without goodbye."""
@@ -375,7 +351,7 @@ class Reactor:
         peer.is_closing = True
         self._lingering.append((self.beat + LINGER_S, peer))
         if peer.unsent:
-            self._watch(peer)
+            self._watcher.update(peer)
         else:
             self._hang_up(peer)
 
@@ -392,19 +368,15 @@ class Reactor:
         if peer.is_ended:
             self._forget(peer)
         else:
-            self._watch(peer)
-
-    def _end_lingering(self, now: float) -> None:
-        while self._lingering and self._lingering[0][0] <= now:
-            self._forget(self._lingering.popleft()[1])
+            self._watcher.update(peer)
 
     def _stop_accepting(self) -> None:
         self._acceptor.close()
         for missed in self._dialler.give_up():
             self._conclude(missed)
-        self._is_reading = False
+        self._watcher.is_reading = False
         for peer in list(self._peers.values()):
-            self._watch(peer)
+            self._watcher.update(peer)
 
     def _stop(self, deadline: float) -> None:
         self._stop_accepting()
