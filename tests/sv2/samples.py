@@ -1,7 +1,7 @@
 """What the tests of the wire share: the samples of vectors.json, and any values for any message.
 
 `tests/vectors/vectors.json` and `messages.json` are the project's own, made from the published specification; the
-samples were decoded and encoded again, byte for byte, by the reference implementation in Rust (sv2-wire.md).
+samples were decoded and encoded again, byte for byte, by the reference implementation in Rust.
 """
 
 from __future__ import annotations

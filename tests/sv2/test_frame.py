@@ -1,4 +1,4 @@
-"""Frames out of a stream: the header of sv2-wire.md §2.1, the caps, and no trust in where TCP or records cut."""
+"""Frames out of a stream: header, caps, and no trust in where TCP or records cut (docs/sv2-wire.rst#wire-frames)."""
 
 from __future__ import annotations
 

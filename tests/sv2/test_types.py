@@ -1,4 +1,4 @@
-"""Each wire type against sv2-wire.md §1: its bytes, its bounds, and what it says of bytes that are not it."""
+"""Each wire type (docs/sv2-wire.rst#wire-types): its bytes, its bounds, and what it says of bytes that are not it."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def test_keys_count_up_over_all_channels_of_a_connection():
 
 
 def test_a_job_given_again_holds_its_shares_to_the_header_time_it_came_with():
-    """What was announced as min_ntime is what shares are refused by (sv2-wire.md §5.6, row 6)."""
+    """What was announced as min_ntime is what shares are refused by (docs/sv2-wire.rst#share-checks)."""
     (job,) = make_jobs(1, nbits=HARD_NBITS)
     session = ready_session(job=job)
     session.receive(open_standard(), START)

@@ -1,7 +1,9 @@
-"""Channels: one machine's (or one farm's) share of the work, in V1 and V2 alike (architecture.md §4.2-4.5).
+"""Channels: one machine's (or one farm's) share of the work, in V1 and V2 alike
+(docs/decisions.rst#decision-assignment).
 
-A standard channel is one whose extranonce is its prefix alone (`extranonce_size` 0): it computes a merkle root for each
-assignment. What judges and credits a share stands on the assignment that it names, so nothing has to be kept in step.
+On a standard channel the extranonce is the prefix alone (`extranonce_size` 0), so that the pool computes a merkle root
+for each assignment. What judges and credits a share stands on the assignment that the share names. So nothing has to be
+kept in step with the channel.
 """
 
 from __future__ import annotations
@@ -40,11 +42,11 @@ MAX_EASINGS = 64
 """Changes to an easier target that are remembered apart, for shares on keys from before them."""
 
 _FEW = 8
-"""So many hashes are kept in a list, which takes a fourth of a set's memory: at 12 a minute a key gets six shares."""
+"""So many hashes are kept in a list, a fourth of the memory of a set. At 12 shares a minute a key gets six."""
 
 
 class ChannelJob:
-    """A job as it was given out to one channel. Nothing of it changes but what it remembers: the shares it has had."""
+    """A job as it was assigned to one channel. Nothing of it changes but the shares that it remembers."""
 
     __slots__ = ("_blocks", "_halves", "_last_root", "_seen", "assignment", "difficulty", "extranonce_prefix", "job",
                  "merkle_root")
@@ -76,7 +78,7 @@ class ChannelJob:
 
     @property
     def remembered(self) -> int:
-        """How many accepted shares it remembers."""
+        """How many accepted shares are remembered."""
         return len(self._seen) if self._seen is not None else 0
 
     def coinbase(self, extranonce: bytes) -> bytes:
@@ -131,7 +133,7 @@ class ChannelJob:
     def see(self, share_hash: bytes) -> bool:
         """Remember an accepted share; False if it was accepted before.
 
-        It cannot have come under another key: its header belongs to this one.
+        No other key has to be asked: the header of a share belongs to one key.
         """
         seen = self._seen
         if seen is None:
@@ -153,11 +155,11 @@ class ChannelJob:
 
 
 class Channel:
-    """One channel: who mines on it, where it searches, under which target, and what was given out to it.
+    """One channel: who mines on it, where that machine searches, under which target, and what was assigned to it.
 
     `target` and `max_target` are ints; `extranonce_size` counts the rollable bytes; `keys` is the connection's on V2
-    and the channel's own on V1. Owned by one worker. Shares are remembered with the key that they name, as long as that
-    key can be found, so none counts twice, whatever the tip does.
+    and the channel's own on V1. A channel is owned by one worker. A share is remembered with the key that it names, as
+    long as that key can be found. So no share counts twice, whatever the tip does.
     """
 
     __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
@@ -187,19 +189,19 @@ class Channel:
         self.jobs: dict[int, ChannelJob] = {}           # of this tip, by their keys, the oldest first
         self.old_jobs: dict[int, ChannelJob] = {}       # of the tip before: known, and stale
         self.remembered = 0                             # accepted shares that its keys remember
-        self._newest_job_id: int | None = None          # of the jobs that it was given as they went to all
+        self._newest_job_id: int | None = None          # of the jobs that it had as they went to all
         self._falls: list[tuple[float, int, int]] | None = None     # by the throttle: when due, first key after, target
         self._easings: list[tuple[int, int]] | None = None      # (first key after it, target), as the targets fall
 
     def set_target(self, target: int) -> None:
-        """The target of what is given out from now on.
+        """The target of what is assigned from now on.
 
-        Where it is easier, shares on older keys are held to it too: a machine may follow in the midst of a job.
+        An easier target counts for shares on older keys too, since a machine may follow it in the midst of a job.
         """
         if target > self.target and (self.jobs or self.old_jobs):
             easings = self._easings = self._easings or []
             while easings and easings[-1][1] <= target:
-                easings.pop()                           # the keys before it are held to `target` now
+                easings.pop()                           # the keys before that easing are held to `target` now
             easings.append((self.keys.next, target))
             if len(easings) > MAX_EASINGS:
                 (_, easiest), (key, _) = easings[:2]    # a few keys more are held to the easiest, for which they get 0
@@ -236,13 +238,13 @@ class Channel:
             self.vardiff.ceiling = self.ceiling
         return True
 
-    # -- giving out ----------------------------------------------------------------------------------------------
+    # -- assignments ---------------------------------------------------------------------------------------------
 
     def offer(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:
-        """Take on `job`, which goes to all: (the assignment, whether the tip moved).
+        """Assign `job`, which goes to all: (the channel's job, whether the tip moved).
 
-        The counter of all is used once by a channel, for a job newer than those that it has had. What it gets a second
-        time, as after a resume, has a counter of its own.
+        A channel uses the counter of all once, for a job newer than those that the channel has had. A job that it gets
+        a second time, as after a resume, has a counter of the channel's own.
         """
         has_moved = job.tip is not self.tip and job.tip != self.tip
         if has_moved:
@@ -251,10 +253,10 @@ class Channel:
         return self._assign(job, counter), has_moved
 
     def offer_alone(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:
-        """Take on `job`, which others may have had before: (the assignment, whether the tip moved).
+        """Assign `job`, which others may have had before: (the channel's job, whether the tip moved).
 
-        The counter is the channel's own: that of all is known by now, and a machine could have hashed with it before it
-        asked for this channel, or for this difficulty.
+        The counter is the channel's own. The counter of all is known by now: a machine could have hashed with that one
+        before it asked for this channel, or for this difficulty.
         """
         has_moved = job.tip is not self.tip and job.tip != self.tip
         if has_moved:
@@ -263,7 +265,7 @@ class Channel:
         return self._assign(job, counters.take()), has_moved
 
     def _is_newer(self, job: Job) -> bool:
-        """True if the channel has not had this job nor a later one; then it has had it now."""
+        """True if the channel has had neither this job nor a later one. From now on the channel has had this job."""
         newest = self._newest_job_id
         if newest is not None and not 0 < (job.job_id - newest) % COUNTERS < COUNTERS // 2:
             return False
@@ -271,8 +273,8 @@ class Channel:
         return True
 
     def _move(self, tip: Tip) -> None:
-        """Build on another tip. What was given out on the one before is kept, to be called stale; when the tip comes
-        back, as where two blocks compete, those keys are good again, with the shares that they remember.
+        """Build on another tip. The keys of the tip before are kept, so that their shares are called stale. When that
+        tip comes back, as where two blocks compete, its keys are good again, with the shares that they remember.
         """
         self.tip = tip
         older, self.old_jobs = self.old_jobs, self.jobs
@@ -297,17 +299,18 @@ class Channel:
         return mine
 
     def find(self, key: int) -> ChannelJob | None:
-        """What was given out under that key, on this tip or on the one before."""
+        """What was assigned under that key, on this tip or on the one before."""
         return self.jobs.get(key) or self.old_jobs.get(key)
 
     # -- shares --------------------------------------------------------------------------------------------------
 
     def judge(self, weight: Weight, mine: ChannelJob, *, min_ntime: int, ntime: int, version: int, mask: int, now: Now,
               is_old_sequence: bool = False) -> Reject | None:
-        """Why the share is refused, or None, and then it is remembered; asked in the order of architecture.md §4.5.
+        """Why the share is refused; None for an accepted one, which is remembered.
 
-        `min_ntime` is the job's where it has one of its own, else the tip's; `mask` has the version bits that the
-        session granted. `is_old_sequence` is the word of the Sv2 session, whose rule it is.
+        The order of the questions is that of docs/sv2-wire.rst#share-checks. `min_ntime` is the job's where the job has
+        one of its own, else the tip's. `mask` has the version bits that the session granted. `is_old_sequence` is what
+        the sequence rule of the Sv2 session says.
         """
         job, assignment = mine.job, mine.assignment
         if job.tip is not self.tip and job.tip != self.tip:
@@ -336,7 +339,7 @@ class Channel:
         return easings[at][1] if at < len(easings) else 0
 
     def _allowed(self, assignment: Assignment, now: float) -> int:
-        """What the throttle has left to shares on keys from before it made the channel harder."""
+        """The easiest target that the throttle leaves to shares on keys from before it made the channel harder."""
         falls = self._falls or []
         while len(falls) > 1 and falls[1][0] <= now:
             del falls[0]                                # the newest that is due counts for all older keys
@@ -361,9 +364,9 @@ class Channel:
 
 
 def credit(weight: Weight, mine: ChannelJob) -> float:
-    """The difficulty that an accepted share counts for: its key's if it meets the key's target, else 0.
+    """The difficulty that an accepted share counts for: that of its key if the hash meets the key's target, else 0.
 
-    Hashes that meet only an easier target of later, or the network's, are paid for by those that meet the key's: one in
-    so many does, and each is credited with as many. To credit the others too would pay that work twice.
+    A hash that meets only an easier target of later, or the network's, is paid for already. Of so many hashes one meets
+    the key's target, and that one is credited for all of them. To credit the others too would pay their work twice.
     """
     return mine.difficulty if weight.value <= mine.assignment.target else 0.0

@@ -1,13 +1,13 @@
 """The coinbase counter: 4 bytes in every coinbase that make each assignment of a job a search space of its own.
 
-Without them a job that is given out a second time (after a change of difficulty, or to a session that is resumed) would
-have the same coinbase as before. One header would then be valid under several keys, and a machine could name, after
-hashing, the key with the hardest target that its hash happens to meet.
+Without a counter, a job that is assigned a second time (after a change of difficulty, or to a session that is resumed)
+would have the same coinbase as before. One header would then be valid under several keys, and a machine could name,
+after hashing, the key with the hardest target that its hash happens to meet.
 
-A counter must also be unknown before it is given out. A machine that knew its next counter could hash first, and ask
-for the difficulty that suits the hashes afterwards. So the numbers, which do count up, go through a permutation whose
-key is drawn at the start of the daemon and told to nobody. The two kinds of counters have a permutation each: with one
-for both, a machine that takes many counters of its own would know those of the jobs to come.
+A counter must also be unknown before it is used. A machine that knew its next counter could hash first, and afterwards
+ask for the difficulty that suits the hashes. So the numbers, which do count up, go through a permutation whose key is
+drawn at the start of the daemon and told to nobody. Each of the two kinds of counters has a permutation of its own.
+With one permutation for both, a machine that takes many counters of its own would know those of the jobs to come.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COUNTER_SIZE = 4
 """Bytes of the counter in the scriptSig, big-endian."""
 
 ASSIGNED_AGAIN = 1 << 31
-"""The bit that is set in the counter of what goes to one channel, and clear in that of what goes to all."""
+"""This bit is set in the counter of what goes to one channel, and clear in the counter of what goes to all."""
 
 COUNTERS = 1 << 31
 """How many counters each of the two kinds has."""
@@ -36,7 +36,7 @@ _HIGH = (1 << 16) - 1
 
 
 class Shuffle:
-    """A permutation of the numbers 0..2^31-1, so that counters never meet and the next one cannot be foreseen.
+    """A permutation of the numbers 0..2^31-1: no two counters are equal, and nobody can foresee the next one.
 
     `secret` has SECRET_SIZE random bytes, the same for the job factory and for all workers of one start. `kind` tells
     the permutations of one secret apart: who knows what one makes of a number knows nothing of the others.
@@ -68,10 +68,11 @@ class Shuffle:
 
 
 class CoinbaseCounters:
-    """The counters of one worker for what is given out again: of all numbers, those equal to `worker` modulo `workers`.
+    """The counters of one worker for what is assigned to one channel: of all numbers, those equal to `worker` modulo
+    `workers`.
 
-    They go on from one tip to the next and from one connection to the next. After 2^31 they begin anew, when the keys
-    that had them are long forgotten: a channel keeps two tips.
+    The counters go on from one tip to the next and from one connection to the next. After 2^31 they begin anew. By then
+    the keys that had them are long forgotten, since a channel keeps two tips.
     """
 
     __slots__ = ("_next", "_shuffle", "_step", "_worker")

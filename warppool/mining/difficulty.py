@@ -1,4 +1,4 @@
-"""Which target a channel is granted (architecture.md §6)."""
+"""Which target a channel is granted (docs/decisions.rst#decision-difficulty)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Extranonce prefixes: every channel searches a space of its own, without a lock (architecture.md §4.7)."""
+"""Extranonce prefixes: every channel searches a space of its own, without a lock.
+
+Source: docs/decisions.rst#decision-prefixes.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ _COUNTERS = 1 << 24
 class PrefixPool:
     """The prefixes of one worker: of all numbers under `server_id`, those equal to `worker` modulo `workers`.
 
-    A released prefix rests until the tip has moved, when its last job is stale: before that, a new channel would search
-    what the old one has searched, and its shares would be the old ones' duplicates.
+    A released prefix rests until the tip has moved and its last job is stale. Before that, a new channel would search
+    what the old channel has searched, and bring the shares of the old channel again.
     """
 
     def __init__(self, server_id: int, worker: int, workers: int) -> None:
@@ -43,9 +46,9 @@ class PrefixPool:
         return prefix
 
     def release(self, prefix: bytes, tip: Tip | None = None) -> None:
-        """The channel is gone; the prefix comes back into use when the tip is another than `tip`, its last job's.
+        """The channel is gone. Its prefix is used again once the tip is another one than `tip`, that of its last job.
 
-        None is the tip that is mined here. A channel that was with another worker may have had a later one.
+        None stands for the tip that is mined here. A channel that was with another worker may have had a later tip.
         """
         self._resting.append((prefix, self._tip if tip is None else tip))
 

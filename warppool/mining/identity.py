@@ -1,4 +1,4 @@
-"""Names of workers: who may be told apart in the books, in V1 and V2 alike (architecture.md §5).
+"""Names of workers: who may be told apart in the books, in V1 and V2 alike.
 
 A name is an account: what stands before its first dot is the user that the books know. So two names that look the same
 at their ends are one name.

@@ -1,6 +1,7 @@
-"""When a channel is idle: what finds no share is let go, and what is merely slow is not.
+"""When a channel is idle, and is closed: one that finds no share is, and one that is merely slow is not.
 
-Only accepted shares count. What a machine declares, and what it submits in vain, cost it nothing and keep nobody.
+Only accepted shares count. A declared hash rate and shares that are refused cost a machine nothing, so they keep no
+channel open.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from warppool.bitcoin.target import MAX_TARGET
 from warppool.mining.channel import Channel
 
 MEAN_INTERVALS = 20
-"""A channel may be silent for so many times its mean interval: chance alone takes an honest one there once in 10^8."""
+"""A channel may be silent for so many times its mean interval. Chance alone keeps an honest one silent for so long
+once in 10^8 times."""
 
 FIRST_SHARE_S = 86_400.0
-"""How long the first share may take where the difficulty cannot fall further: with a difficulty that a slow machine has
-chosen itself, or that is the least there is."""
+"""How long the first share may take where the difficulty cannot fall further: where a slow machine has chosen it itself,
+or where it is the least there is."""
 
 
 def patience_s(idle_timeout_s: float, accepted: int, span_s: float) -> float:
@@ -25,7 +27,7 @@ def idle_by(channel: Channel, since: float, idle_timeout_s: float, network_targe
     """When the channel is idle unless a share is accepted before, in monotonic seconds.
 
     `since` is when its machine connected, or came back. Before the first share vardiff makes the difficulty easier as
-    long as it can; asked again then, the answer is a later one.
+    long as it can. So a caller asks again at the time of the answer, which may be a later one by then.
     """
     if channel.accepted:
         patience = patience_s(idle_timeout_s, channel.accepted, channel.accepted_at - channel.began_at)

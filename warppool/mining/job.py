@@ -1,4 +1,4 @@
-"""Jobs: what the daemon makes of a template, once for all channels (architecture.md §4.3)."""
+"""Jobs: what the daemon makes of a template, once for all channels (docs/decisions.rst#decision-jobs)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ VERSION_MASK = 0x1FFFE000
 """The sixteen header version bits that V1 and the `warp` profile let machines roll (BIP320)."""
 
 FREE_VERSION_BITS = 0x1FFFFFE0
-"""The bits that no template may need, and that jobs leave at zero: all that some session may let its machine roll.
+"""Header version bits that some session may let its machine roll. No template may need them; in jobs they are zero.
 
-These are BIP320's sixteen and the eight below them (BIP323). What a machine may roll is what its session granted.
+These are the sixteen of BIP320 and the eight below them (BIP323). A machine may roll the bits that its session granted.
 """
 
 START_ID_SIZE = 4
@@ -40,9 +40,9 @@ class Job:
     """One piece of work for every channel; a channel adds its extranonce prefix and its target.
 
     `version` has zeros under FREE_VERSION_BITS, since firmware replaces, ORs or XORs the bits that it rolls. `ntime`
-    (Unix seconds) is where a machine starts to count. `outputs` are all the outputs of the coinbase, serialized without
-    their count. What a protocol needs of a job in its own words is encoded once, in `encodings`, under the name of the
-    protocol. `counter` stands in the coinbase of those who get the job as it goes to all.
+    (Unix seconds) is the header time that a machine starts from. `outputs` are all the outputs of the coinbase,
+    serialized without their count. `encodings` has the job in the words of each protocol, under the protocol's name,
+    encoded once. `counter` stands in the coinbase of all channels that get the job as it goes to all.
     """
 
     job_id: int                         # 1..2^31-1, unique in the process

@@ -49,8 +49,8 @@ class Weight(NamedTuple):
 def weigh(header: bytes, network_target: int) -> Weight:
     """Hash one 80-byte header; pure arithmetic, so any thread may do it.
 
-    A hash at or under the network target is a block whatever becomes of the share: `is_block` is known before any other
-    question is asked, so a late one still reaches the node.
+    A hash at or under the network target is a block, whatever becomes of the share. `is_block` is known before any
+    other question is asked, so that a late block still reaches the node.
     """
     share_hash = sha256(sha256(header).digest()).digest()
     value = int.from_bytes(share_hash, "little")

@@ -1,4 +1,7 @@
-"""Templates: what a node wants mined, in the shape of the Template Distribution Protocol (architecture.md §4.1)."""
+"""Templates: what a node wants mined, in the shape of the Template Distribution Protocol.
+
+Source: docs/decisions.rst#decision-template.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """The bound on accepted shares a minute (`[difficulty] max_shares_per_minute`): no channel fills the books.
 
 Vardiff finds the right target where it may. Where a machine has fixed a tiny difficulty (`fd=`), or where the
-operator's `max` holds the difficulty down, shares come as fast as the machine hashes. The throttle counts all that are
-accepted, on whatever key: a machine may ask for a harder target and go on under an older, easier one. When a minute's
-worth has come in less than a minute, its `ceiling` falls: the easiest target that the channel may have, whatever else
-was asked for. The network's target alone wins over it. When few shares come, the ceiling rises again.
+operator's `max` holds the difficulty down, shares come as fast as the machine hashes. The throttle counts all accepted
+shares, on whatever key: a machine may ask for a harder target and go on under an older, easier one. When a minute's
+worth of shares has come in less than a minute, the throttle's `ceiling` falls. The ceiling is the easiest target that
+the channel may have, whatever else was asked for; the network's target alone wins over it. When few shares come, the
+ceiling rises again.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ REVIEW_S = 60.0
 """The time in which the bound's number of shares may come, and the least one before the ceiling rises."""
 
 MAX_OCTAVES = 4
-"""The ceiling falls and rises by at most this many powers of two at a time: what a machine held back over an outage is
-no flood, and must not cost it hours.
+"""The ceiling falls and rises by at most this many powers of two at a time. Shares that a machine held back over an
+outage are no flood, and must not cost the machine hours.
 """
 
 LEAST_SPAN_S = 0.25

@@ -1,9 +1,13 @@
 """The share validator of one connection: a share from its submit to the record that it is acknowledged for.
 
-V1 and V2 have the same rules here, so they stand here once. Block first (architecture.md §4.5): wherever a header can
-be built, the header is weighed, and only then is anything else asked. An accepted share waits for its record (§4.6).
-A session makes a `Submission` of what its machine said, and encodes what the validator says of it: when a machine hears
-of a verdict, and in which order, is the business of its protocol.
+V1 and V2 have the same rules for shares, so the rules stand here, once:
+
+    block first     wherever a header can be built it is weighed, and only then is anything else asked
+                    (docs/decisions.rst#decision-block-first)
+    recorded        an accepted share is acknowledged when the books have it (docs/decisions.rst#decision-recorded)
+
+A session makes a `Submission` of what its machine said, and encodes what the validator says of that. When a machine
+hears of a verdict, and in which order, is the business of its protocol.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pool's side of a V1 conversation: requests in, lines and events out (architecture.md §4).
+"""The pool's side of a V1 conversation: requests in, lines and events out.
 
 One session is one connection. Calls may come in any order, pipelined or one by one, and work goes out once the machine
 has both subscribed and authorized. `session.py` has the calls that lead to none, `mining/validator.py` what becomes of

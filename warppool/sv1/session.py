@@ -177,7 +177,9 @@ class MachineSession(ABC):
         return self.answers.answer(line)
 
     def _roll(self, wanted: object) -> dict[str, object]:
-        """Grant version bits. A count of bits that cannot be met is no reason to grant none (sv2-wire.md §6.1)."""
+        """Grant version bits. A count of bits that cannot be met is no reason to grant none
+        (docs/v1-wire.rst#v1-methods).
+        """
         self._mask = (hex_number(wanted, 8) or 0) & VERSION_MASK
         if not self._mask:
             return {"version-rolling": False}

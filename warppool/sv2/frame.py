@@ -3,7 +3,7 @@
 The header is the extension (U16, whose bit 15 marks the message of a channel), the message's number (U8) and the length
 of the payload (U24), little-endian. Frames owe nothing to records: one may span several, and one record hold several.
 
-Source: Sv2 Protocol Overview §3.2; sv2-wire.md §2.
+Source: Sv2 Protocol Overview §3.2; docs/sv2-wire.rst#wire-frames.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The dialects of Stratum V2, as data: what a message's number is, what stands on a wire and how it is sealed.
 
 A listener and a dialled connection have one profile each. Whoever encodes, decodes, seals or judges takes what differs
-from it and never asks for its name. `WARP` is this project's dialect (architecture.md §5), `SPEC` the published one.
+from it and never asks for its name. `WARP` is this project's dialect (docs/warp.rst), `SPEC` the published one.
 
-Source: sv2-wire.md §2.3, §2.4, §8; messages.json.
+Source: docs/sv2-wire.rst#wire-frames, docs/warp.rst#warp-messages; messages.json of the tests' vectors.
 """
 
 from __future__ import annotations

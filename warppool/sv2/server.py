@@ -1,4 +1,4 @@
-"""The pool's side of an Sv2 conversation: messages in, messages and events out (architecture.md §4, §5).
+"""The pool's side of an Sv2 conversation: messages in, messages and events out.
 
 One session is one connection after its Noise handshake. It holds the channels and what set-up agreed on; `shares.py`
 asks `mining` about their shares. It sees no bytes of the wire: `connection.py` does.

@@ -1,7 +1,8 @@
 """Shares of one Sv2 connection: from a submit message to its header, and from verdict and record to the answers.
 
-Acknowledged means recorded (architecture.md §4.6): an accepted share waits for its record, and a channel's
-acknowledgements never pass a lower number that still waits. What is judged, and how, is `mining.validator`'s.
+Acknowledged means recorded (docs/decisions.rst#decision-recorded): an accepted share waits for its record, and the
+acknowledgements of a channel never pass a lower number that still waits. How a share is judged stands in
+`mining/validator.py`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A TLV is the extension (U16), the field (U8), the length of the value (U16), all little-endian, and the value.
 
-Source: Sv2 Protocol Overview §3.4.3; sv2-wire.md §2.4, §9 D3.
+Source: Sv2 Protocol Overview §3.4.3; docs/sv2-wire.rst#tlv-byte-order.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A field is annotated with one of the aliases at the end (`channel_id: U32`): to 
 `str`, to the codec the `Kind` inside it. All numbers are little-endian. A kind reads at an offset and refuses what its
 type forbids with a MalformedPayload; lengths and counts are held against what is left before anything is taken.
 
-Source: Sv2 Protocol Overview §3.1; sv2-wire.md §1. PUBKEY, SIGNATURE and MAC are the handshake's, U24 is the frame's.
+Source: Sv2 Protocol Overview §3.1; docs/sv2-wire.rst#wire-types. PUBKEY, SIGNATURE and MAC are the handshake's, U24 is
+the frame's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The messages that every subprotocol shares: setting a connection up and moving it elsewhere.
 
-Source: Sv2 Protocol Overview §3.6; sv2-wire.md §4.1. Numbers on the wire are the profile's business.
+Source: Sv2 Protocol Overview §3.6; docs/sv2-wire.rst#messages-common. Numbers on the wire are the profile's.
 """
 
 from __future__ import annotations

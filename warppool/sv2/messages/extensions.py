@@ -2,7 +2,8 @@
 
 They may come right after the set-up, before anything else. A server that has no extensions stays silent.
 
-Source: Sv2 extension 0x0001, Extensions Negotiation; sv2-wire.md §2.4. Numbers on the wire are the profile's business.
+Source: Sv2 extension 0x0001, Extensions Negotiation; docs/sv2-wire.rst#wire-extensions. Numbers on the wire are the
+profile's.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 "Header order" means the bytes as they stand in a block header. Targets are little-endian. A hash rate is in hashes a
 second and may be any float on the wire: NaN, an infinity and less than nothing are the session's to refuse.
 
-Source: Sv2 Mining Protocol §5.3; sv2-wire.md §4.2. Numbers on the wire are the profile's business.
+Source: Sv2 Mining Protocol §5.3; docs/sv2-wire.rst#messages-mining. Numbers on the wire are the profile's.
 """
 
 from __future__ import annotations

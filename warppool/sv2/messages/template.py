@@ -2,7 +2,8 @@
 
 The client is the pool, the server the template provider. "Header order" means the bytes as they stand in a header.
 
-Source: Sv2 Template Distribution Protocol §7; sv2-wire.md §4.4. Numbers on the wire are the profile's business.
+Source: Sv2 Template Distribution Protocol §7; docs/sv2-wire.rst#messages-template. Numbers on the wire are
+the profile's.
 """
 
 from __future__ import annotations
