@@ -14,8 +14,8 @@ MEAN_INTERVALS = 20
 once in 10^8 times."""
 
 FIRST_SHARE_S = 86_400.0
-"""How long the first share may take where the difficulty cannot fall further: where a slow machine has chosen it itself,
-or where it is the least there is."""
+"""How long the first share may take where the difficulty cannot fall further: where a slow machine has chosen the
+difficulty itself, or where it is the least there is."""
 
 
 def patience_s(idle_timeout_s: float, accepted: int, span_s: float) -> float:
