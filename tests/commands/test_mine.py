@@ -14,6 +14,7 @@ import pytest
 
 from tests.service.test_daemon import KEY
 from warppool.addresses import PoolUrl
+from warppool.commands.cli import main
 from warppool.commands.demo import demo_config, demo_miners
 from warppool.commands.democert import self_signed
 from warppool.miner.cpu import CpuMiner
@@ -61,6 +62,12 @@ def test_a_host_that_cannot_be_a_name_is_told_with_its_cure(host):
     process = started(f"stratum+tcp://{host}:1", "-u", "alice")
     heard(process, f"{host}:1: not a name: mend the host in the URL (trying again in 2 s)")
     ended(process)
+
+
+@pytest.mark.parametrize("name", ["", " ", ".rig1", "\u202e", "a\nb", "a" * 256])
+def test_a_name_that_no_pool_takes_is_refused_at_once(name, capsys):
+    assert main(["mine", "stratum+tcp://127.0.0.1:1", "-u", name]) == 2
+    assert "argument -u/--user: " in capsys.readouterr().err
 
 
 def answering(*answers):

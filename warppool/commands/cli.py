@@ -19,6 +19,7 @@ from typing import Any
 from warppool import __version__
 from warppool.commands import terminal
 from warppool.errors import ConfigError, WarppoolError
+from warppool.mining.identity import read_identity
 from warppool.service import log
 
 FAILED = 1
@@ -215,7 +216,8 @@ def _add_mine(commands: Commands[_Parser]) -> None:
     parser = _add(commands, "mine", "mine on a pool with the CPU, for trying things out", _late("mine"))
     parser.add_argument("url", metavar="URL", help="stratum2+tcp://HOST:PORT/PUBLIC-KEY, stratum+tcp://HOST:PORT or "
                         "stratum+tls://HOST:PORT (also stratum+ssl)")
-    parser.add_argument("-u", "--user", required=True, metavar="NAME", help="name to mine under, such as alice.rig1")
+    parser.add_argument("-u", "--user", required=True, type=_name, metavar="NAME",
+                        help="name to mine under, such as alice.rig1")
     parser.add_argument("--channel", choices=("standard", "extended"), default="extended",
                         help="kind of channel to open, V2 (default: extended)")
     parser.add_argument("--trust", type=Path, metavar="FILE",
@@ -244,6 +246,13 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _name(text: str) -> str:
+    name = read_identity(text)
+    if name is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: 1 to 255 bytes that can be seen, such as alice.rig1")
+    return name
 
 
 def _positive(text: str) -> float:
