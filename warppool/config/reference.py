@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from warppool.config.declare import Form, Option, options_of
+from warppool.config.declare import Effect, Form, Option, options_of
 from warppool.config.options import POOL_FORM, TRANSLATOR_MARK
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 
@@ -46,7 +46,9 @@ class Reference:
         lines = [f"# {form.file}: what stands behind a # is the default. Relative paths start at this file's folder.",
                  "# WARPPOOL__SECTION__KEY in the environment wins over what is written here, and "
                  "WARPPOOL__SECTION__KEY_FILE names a",
-                 "# file that holds the value."]
+                 "# file that holds the value. A key with \"SIGHUP:\" takes effect after systemctl reload, for newcomers, "
+                 "with the next",
+                 "# job, or at once; the others need a restart."]
         if form.secrets is not None:
             lines += ["# Secrets are not for this file: secrets.toml beside it, mode 0600, or in "
                       "$CREDENTIALS_DIRECTORY, holds",
@@ -55,7 +57,8 @@ class Reference:
             lines += ["", *_comment((section.__doc__ or "").strip()),
                       f"[[{name}]]" if name == form.many else f"[{name}]"]
             for key, _, option in options_of(section):
-                lines += _comment(f"{option.sentence} ({option.kind.words})")
+                effect = "" if option.on_reload is Effect.RESTART else f" SIGHUP: {option.on_reload.word}."
+                lines += _comment(f"{option.sentence} ({option.kind.words}){effect}")
                 lines.append(self._assignment(name, key, option))
         return "\n".join(lines) + "\n"
 
@@ -67,8 +70,8 @@ class Reference:
     def table(self) -> str:
         """The reStructuredText table of every key."""
         return "".join(f"{line}\n" for line in (
-            ".. list-table::", "   :header-rows: 1", "   :widths: 24 20 22 34", "",
-            *_row("Key", "Default", "Holds", "Meaning"), *self._rows()))
+            ".. list-table::", "   :header-rows: 1", "   :widths: 24 18 20 30 8", "",
+            *_row("Key", "Default", "Holds", "Meaning", "SIGHUP"), *self._rows()))
 
     def _rows(self) -> Iterator[str]:
         secrets = {} if self.form.secrets is None else {"secrets.toml": self.form.secrets}
@@ -77,7 +80,7 @@ class Reference:
                 label = f"{name}: {key}" if name in secrets else f"{name}.{key}"
                 default = "required" if option.is_required else "see right" if option.default is None else (
                     f"``{_toml(option.default)}``")
-                yield from _row(f"``{label}``", default, option.kind.words, option.sentence)
+                yield from _row(f"``{label}``", default, option.kind.words, option.sentence, option.on_reload.word)
 
     def with_table(self, readme: str) -> str:
         """`readme` with its table made anew."""
