@@ -459,6 +459,19 @@ def test_two_hundred_bad_files_change_nothing(tmp_path):
         assert it.reload(it.document) == ([], [])
 
 
+def test_tls_that_was_switched_off_needs_no_files_any_more(tmp_path):
+    """The open port keeps its certificate until the restart."""
+    with world(tmp_path) as it:
+        document = copy.deepcopy(it.document)
+        document["stratum"]["tls_listen"] = []
+        trust = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
+        (tmp_path / "fullchain.pem").unlink()
+        changed, left = it.reload(document)
+        assert (changed, [line["key"] for line in left]) == ([], ["stratum.tls_listen"])
+        with it.newcomer(it.tls_port, trust) as machine:
+            machine.begin()
+
+
 @pytest.mark.parametrize("spoil", [
     lambda path: path.unlink(),
     lambda path: (path.unlink(), path.mkdir()),

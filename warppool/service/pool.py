@@ -116,13 +116,14 @@ class Pool:
             network=pool.network, address=pool.payout_address, python=sys.version.split()[0],
             sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
-    def prepare(self, config: Config) -> Callable[[], None]:
-        """Do all that may fail of running with `config`; ConfigError. Returns what tells the threads of it.
+    def prepare(self, config: Config, new: Config) -> Callable[[], None]:
+        """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
+        threads.
 
         Job maker and submitter hear of other nodes before these start or stop.
         """
+        take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
         numbers = self.nodes.numbers_of(config)
-        take_ports = self.ports.prepare(config.stratum)
 
         def take() -> None:
             threads, pool = self.service.threads, config.pool

@@ -67,10 +67,13 @@ class Ports:
         return AcceptLimits(connection_cap(stratum.max_connections, self._fds_each), stratum.max_per_ip,
                             stratum.proxy_from)
 
-    def prepare(self, stratum: StratumConfig | MachinesConfig) -> Callable[[], None]:
-        """Load the certificate; ConfigError. Returns what takes certificate and limits over, for those who come."""
+    def prepare(self, stratum: StratumConfig | MachinesConfig, *, has_tls: bool) -> Callable[[], None]:
+        """Load the certificate; ConfigError. Returns what takes certificate and limits over, for those who come.
+
+        Where the file has no port for TLS any more, the certificate of the one that is still open stays as it is.
+        """
         take_certificate = None
-        if self.certificate is not None and stratum.has_tls:
+        if self.certificate is not None and has_tls:
             take_certificate = self.certificate.prepare(stratum.tls_cert, stratum.tls_key)
 
         def take() -> None:

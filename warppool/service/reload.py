@@ -29,6 +29,8 @@ MAX_SHOWN = 300
 
 NOTHING_CHANGED = "nothing is changed: mend this and reload again"
 
+FROM_START = "those of the start: systemd hands over others (LoadCredential=) at a restart"
+
 C = TypeVar("C", Config, TranslatorConfig)
 
 
@@ -36,12 +38,13 @@ C = TypeVar("C", Config, TranslatorConfig)
 class Program(Generic[C]):
     """What a reload needs of the program.
 
-    `read` reads the configuration anew. `prepare` does all that may fail of taking one over, and returns what tells the
-    threads. `say_odd` warns of what is no mistake. ConfigError, from the first two.
+    `read` reads the configuration anew. `prepare(runs, new)` does all that may fail of running with `runs`, where the
+    files say `new`, and returns what tells the threads. `say_odd` warns of what is no mistake. ConfigError, from the
+    first two.
     """
 
     read: Callable[[], C]
-    prepare: Callable[[C], Callable[[], None]]
+    prepare: Callable[[C, C], Callable[[], None]]
     say_odd: Callable[[C], None]
 
 
@@ -58,7 +61,7 @@ class Reload(Generic[C]):
         try:
             new = self._program.read()
             runs = taken_over(self.config, new)
-            take = self._program.prepare(runs)
+            take = self._program.prepare(runs, new)
         except ConfigError as exc:
             say(log, logging.ERROR, "reload.refused", reason=str(exc), meaning=self._cure(str(exc)))
             return
@@ -70,11 +73,15 @@ class Reload(Generic[C]):
         for change in changes:
             _say(change)
         self._program.say_odd(runs)
-        take()
+        try:
+            take()
+        except Exception:       # unforeseen: what was told is told, and the next reload tells the rest
+            log.exception("event=reload.failed meaning=%s", '"not all is taken over: reload again, or restart"')
+            return
         self.config = runs
         self.write_running()
         left = sum(change.on_reload is Effect.RESTART for change in changes)
-        say(log, logging.INFO, "reload.done", changed=len(changes) - left, restart=left)
+        say(log, logging.INFO, "reload.done", changed=len(changes) - left, restart=left, **self._secrets())
         set_level(runs.log.level)
 
     def write_running(self) -> None:
@@ -86,9 +93,13 @@ class Reload(Generic[C]):
                 reason=exc.strerror, consequence="warppool check --diff compares with what ran before",
                 cure="free space on the disk of data_dir, then reload")
 
+    def _secrets(self) -> dict[str, str]:
+        """What systemd handed over is not handed over anew."""
+        return {"secrets": FROM_START} if self._environ.get("CREDENTIALS_DIRECTORY") else {}
+
     def _cure(self, reason: str) -> str:
-        if "secrets.toml" in reason and self._environ.get("CREDENTIALS_DIRECTORY"):
-            return f"{NOTHING_CHANGED}; systemd hands over secrets (LoadCredential=) at a restart alone"
+        if "secrets.toml" in reason and self._secrets():
+            return f"{NOTHING_CHANGED}; secrets are {FROM_START}"
         return NOTHING_CHANGED
 
 

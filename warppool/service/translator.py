@@ -85,9 +85,11 @@ class Translator:
             mode=translator.mode, upstreams=",".join(upstream.url.place for upstream in config.upstreams),
             python=sys.version.split()[0], sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
-    def prepare(self, config: TranslatorConfig) -> Callable[[], None]:
-        """Do all that may fail of running with `config`; ConfigError. Returns what tells the threads of it."""
-        take_ports = self.ports.prepare(config.stratum)
+    def prepare(self, config: TranslatorConfig, new: TranslatorConfig) -> Callable[[], None]:
+        """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
+        threads.
+        """
+        take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
 
         def take() -> None:
             self.config = config
