@@ -46,8 +46,8 @@ class Reference:
         lines = [f"# {form.file}: what stands behind a # is the default. Relative paths start at this file's folder.",
                  "# WARPPOOL__SECTION__KEY in the environment wins over what is written here, and "
                  "WARPPOOL__SECTION__KEY_FILE names a",
-                 '# file that holds the value. A key with "SIGHUP:" takes effect after systemctl reload, for newcomers, '
-                 "with the next",
+                 '# file that holds the value. A key with "SIGHUP:" takes effect after systemctl reload, for newcomers,'
+                 " with the next",
                  "# job, or at once; the others need a restart."]
         if form.secrets is not None:
             lines += ["# Secrets are not for this file: secrets.toml beside it, mode 0600, or in "
