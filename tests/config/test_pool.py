@@ -10,9 +10,9 @@ import pytest
 
 from warppool.addresses import Address
 from warppool.bitcoin.address import script_of
+from warppool.config.datadir import default_data_dir
 from warppool.config.options import Config
 from warppool.config.pool import read_config, unserved
-from warppool.config.reading import default_data_dir
 from warppool.errors import ConfigError
 from warppool.mining.job import MAX_TAG_SIZE
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from warppool import __version__
 from warppool.commands import terminal
@@ -96,7 +96,7 @@ class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message)         # argparse's own swallows the error of a full disk
 
-    def error(self, message: str) -> None:      # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{' '.join(message.split())} ({self.prog} -h shows the usage)")
 
 

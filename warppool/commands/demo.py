@@ -269,7 +269,6 @@ def _problems_of(translator: Translator, display: Display) -> list[str]:
 def _summary(config: Config, miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, display: Display,
              is_stopped: bool) -> list[str]:
     """Say how it went, part by part; what went wrong. Every share that a miner has sent is in one of its counts."""
-    assert config.pool.data_dir is not None
     with open_reader(config.ledger.url, config.pool.data_dir) as reader:
         totals: Totals = reader.totals()
     counts = watch.counts

@@ -129,7 +129,7 @@ def differences(config: Config | TranslatorConfig) -> Iterator[Finding]:
     if type(running) is not type(config):
         yield Finding("warn", "diff", f"{data_dir} is that of another program: name another data_dir")
         return
-    changes = changes_between(running, config, with_secrets=False)      # type: ignore[type-var]
+    changes = changes_between(running, config, with_secrets=False)
     for change in changes:
         grade = "warn" if change.on_reload is Effect.RESTART else "ok"
         yield Finding(grade, change.key, f"{change.old} becomes {change.new}: {change.on_reload.words}")

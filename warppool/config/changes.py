@@ -42,7 +42,8 @@ class Change:
     on_reload: Effect
 
 
-def changes_between(old: C, new: C, *, with_secrets: bool = True) -> tuple[Change, ...]:
+def changes_between(old: Config | TranslatorConfig, new: Config | TranslatorConfig, *,
+                    with_secrets: bool = True) -> tuple[Change, ...]:
     """Each key that differs, in the order of the reference; without secrets, where one of the two was read so."""
     return tuple(_changes(old, new, with_secrets))
 
@@ -100,7 +101,7 @@ def toml_of(value: object) -> str:
 
 # --- differences ------------------------------------------------------------------------------------------------------
 
-def _changes(old: C, new: C, with_secrets: bool) -> Iterator[Change]:
+def _changes(old: Config | TranslatorConfig, new: Config | TranslatorConfig, with_secrets: bool) -> Iterator[Change]:
     form = form_of(old)
     for name in form.sections:
         field = _field_of(form, name)
@@ -135,7 +136,7 @@ def _changes_of_many(name: str, before: Sequence[Any], after: Sequence[Any], is_
         yield from _changes_of_one(f"{name}[{identity}]", old[identity], table, effects.__getitem__)
 
 
-def _effect(name: str, key: str, *, old: C, new: C) -> Effect:
+def _effect(name: str, key: str, *, old: Config | TranslatorConfig, new: Config | TranslatorConfig) -> Effect:
     """When `key` of section `name` takes effect, in the light of what else has changed."""
     form = form_of(old)
     section = form.secrets if name == "secrets" and form.secrets is not None else form.sections[name]

@@ -6,10 +6,11 @@ tables of the README all come from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from warppool.config.kinds import Kind
 
@@ -27,28 +28,52 @@ class Effect(Enum):
         self.words = words
 
 
+T = TypeVar("T")
+TomlValue = str | int | Decimal | list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is declared of one key; `default` is a TOML value, None where the key has no fixed one."""
+    """What is declared of one key; `default` is a TOML value, None where the key has no fixed one.
 
-    kind: Kind
-    default: object
+    `default_of` works the value out of the environment where nobody wrote it.
+    """
+
+    kind: Kind[Any]
+    default: TomlValue | None
     sentence: str
-    is_required: bool
-    is_secret: bool
-    on_reload: Effect
+    is_required: bool = False
+    is_secret: bool = False
+    on_reload: Effect = Effect.RESTART
+    default_of: Callable[[Mapping[str, str]], object] | None = None
 
 
-def option(kind: Kind, default: object, sentence: str, *, on_reload: Effect = Effect.RESTART, key: str = "",
-           is_required: bool = False, is_secret: bool = False) -> Any:
-    """A field that is a key; `key` where it is not called like the field."""
-    metadata = {"option": Option(kind, default, sentence, is_required, is_secret, on_reload), "key": key}
-    if is_required:
-        return field(metadata=metadata, repr=not is_secret)
-    return field(default=None if default is None else kind.read(default), metadata=metadata, repr=not is_secret)
+def option(kind: Kind[T], default: TomlValue, sentence: str, *, on_reload: Effect = Effect.RESTART,
+           is_secret: bool = False) -> T:
+    """A field that is a key."""
+    declared = Option(kind, default, sentence, is_secret=is_secret, on_reload=on_reload)
+    return field(default=kind.read(default), metadata={"option": declared}, repr=not is_secret)
 
 
-def derived(default: object, *, of: str, is_secret: bool = False) -> Any:
+def required(kind: Kind[T], sentence: str, *, on_reload: Effect = Effect.RESTART) -> T:
+    """A field that is a key which must be written."""
+    declared = Option(kind, None, sentence, is_required=True, on_reload=on_reload)
+    return cast("T", field(metadata={"option": declared}))
+
+
+def optional(kind: Kind[T], sentence: str, *, key: str, is_secret: bool = False) -> T | None:
+    """A field that is a key without a default; `key` is its name in the file."""
+    declared = Option(kind, None, sentence, is_secret=is_secret)
+    return cast("T | None", field(default=None, metadata={"option": declared, "key": key}, repr=not is_secret))
+
+
+def by_machine(kind: Kind[T], default_of: Callable[[Mapping[str, str]], T], sentence: str) -> T:
+    """A field that is a key whose default depends on the machine; `default_of` gets the environment."""
+    declared = Option(kind, None, sentence, default_of=default_of)
+    return cast("T", field(metadata={"option": declared}))
+
+
+def derived(default: T, *, of: str, is_secret: bool = False) -> T:
     """A field that `pool.py` works out from keys, first of all from the field `of`, and that changes with that."""
     return field(default=default, metadata={"of": of}, repr=not is_secret)
 
@@ -63,7 +88,7 @@ def options_of(section: type[Any]) -> Iterator[tuple[str, str, Option]]:
     """(key, field name, option) of each key of a section, in the order of declaration."""
     for item in fields(section):
         if "option" in item.metadata:
-            yield item.metadata["key"] or item.name, item.name, item.metadata["option"]
+            yield item.metadata.get("key", item.name), item.name, item.metadata["option"]
 
 
 @dataclass(frozen=True, slots=True)

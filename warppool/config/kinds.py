@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 from warppool.addresses import Address, Net, NodeAddress, parse_address, parse_net
 from warppool.errors import ConfigError
 
 MAX_ADDRESS = 64
 """Characters of an address to listen on, or of a net: the longest of IPv6 with a zone and a port has less."""
+
+
+T = TypeVar("T")
 
 
 class Refused(ValueError):
@@ -24,16 +27,16 @@ class Refused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Generic[T]):
     """What a key may hold: `words` for people, `read` from a TOML value to ours, raising Refused."""
 
     words: str
-    read: Callable[[object], Any]
+    read: Callable[[object], T]
     is_text: bool = False
     """The environment gives it as it stands; every other kind is written there as a TOML value."""
 
 
-def text(words: str = "text", max_bytes: int = 255, is_empty_allowed: bool = True) -> Kind:
+def text(words: str = "text", max_bytes: int = 255, is_empty_allowed: bool = True) -> Kind[str]:
     """Text of at most `max_bytes` bytes in UTF-8, without control characters."""
 
     def read(value: object) -> str:
@@ -45,7 +48,7 @@ def text(words: str = "text", max_bytes: int = 255, is_empty_allowed: bool = Tru
     return Kind(words, read, is_text=True)
 
 
-def choice(*words: str, later: str = "") -> Kind:
+def choice(*words: str, later: str = "") -> Kind[str]:
     """One of a few words; `later` is one that a later version takes."""
     said = ", ".join(words[:-1]) + " or " + words[-1]
 
@@ -59,7 +62,7 @@ def choice(*words: str, later: str = "") -> Kind:
     return Kind(said, read, is_text=True)
 
 
-def whole(low: int, high: int) -> Kind:
+def whole(low: int, high: int) -> Kind[int]:
     """A whole number from `low` to `high`."""
     words = f"whole number, {low} to {high}"
 
@@ -71,7 +74,7 @@ def whole(low: int, high: int) -> Kind:
     return Kind(words, read)
 
 
-def either(low: int, high: int) -> Kind:
+def either(low: int, high: int) -> Kind[int]:
     """One of two whole numbers."""
     words = f"{low} or {high}"
 
@@ -83,7 +86,7 @@ def either(low: int, high: int) -> Kind:
     return Kind(words, read)
 
 
-def number(low: str, high: str, has_zero: bool = False) -> Kind:
+def number(low: str, high: str, has_zero: bool = False) -> Kind[Decimal]:
     """A decimal number from `low` to `high`, exact; with `has_zero` 0 too, for "none"."""
     words = f"number, {low} to {high}" + (", or 0" if has_zero else "")
     least, most = Decimal(low), Decimal(high)

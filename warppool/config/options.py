@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from warppool.addresses import Address, Net
-from warppool.config.declare import Effect, Form, derived, option
+from warppool.config.datadir import default_data_dir
+from warppool.config.declare import Effect, Form, by_machine, derived, option, optional, required
 from warppool.config.kinds import (
     ADDRESSES,
     DIFFICULTY,
@@ -43,13 +45,14 @@ class PoolConfig:
     network: str = option(
         choice("main", "testnet4", "signet", "regtest"), "main",
         "The network that is mined; signet only with an OP_TRUE challenge.")
-    payout_address: str = option(
-        text("an address of the network", is_empty_allowed=False), None, "The coinbase pays here.", is_required=True)
+    payout_address: str = required(
+        text("an address of the network", is_empty_allowed=False), "The coinbase pays here.")
     coinbase_tag: str = option(
         text(f"text of at most {MAX_TAG_SIZE} bytes", LONGEST_TAG_BEFORE), "/warppool/",
         "Stands in the coinbase of every block, for all to read.", on_reload=Effect.NEXT_JOB)
-    data_dir: Path = option(
-        PATH, None, "Ledger and block journal; $STATE_DIRECTORY, else /var/lib/warppool if writable, "
+    data_dir: Path = by_machine(
+        PATH, partial(default_data_dir, name="warppool"),
+        "Ledger and block journal; $STATE_DIRECTORY, else /var/lib/warppool if writable, "
         "else $XDG_STATE_HOME/warppool.")
     behind_blocks: int = option(
         whole(1, 1000), 1, "How many blocks a node may be behind the best tip; one further behind is not mined.",
@@ -168,8 +171,8 @@ class LogConfig:
 class Secrets:
     """secrets.toml, which nobody but the daemon reads."""
 
-    sv2_static_priv_key: bytes | None = option(
-        KEY, None, "The pool's static key, as warppool-keygen prints it; needed for sv2_listen and any_listen.",
+    sv2_static_priv_key: bytes | None = optional(
+        KEY, "The pool's static key, as warppool-keygen prints it; needed for sv2_listen and any_listen.",
         key="sv2_static_priv_key_hex", is_secret=True)
     node_passwords: tuple[str, ...] = option(
         TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True, on_reload=Effect.NOW)

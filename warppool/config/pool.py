@@ -21,6 +21,7 @@ from warppool.config.options import (
     Config,
     DifficultyConfig,
     LedgerConfig,
+    LogConfig,
     NodeConfig,
     PoolConfig,
     Secrets,
@@ -31,7 +32,6 @@ from warppool.config.reading import (
     Given,
     Sections,
     check_ports,
-    default_data_dir,
     read_section,
     read_sections,
     read_toml,
@@ -60,10 +60,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
               environ: Mapping[str, str], source: str) -> Config:
     """Check a document (as TOML gives it) and make it a Config; relative paths are taken from `folder`."""
     sections = read_sections(POOL_FORM, document, folder=folder, environ=environ, source=source)
-    pool = _with_tag(_with_script(sections.one("pool"), sections.where("pool", "payout_address")))
-    if pool.data_dir is None:
-        pool = replace(pool, data_dir=default_data_dir(environ))
-    stratum, difficulty, nodes = sections.one("stratum"), sections.one("difficulty"), sections.values["node"]
+    pool = _with_tag(_with_script(sections.one(PoolConfig), sections.where("pool", "payout_address")))
+    stratum, difficulty = sections.one(StratumConfig), sections.one(DifficultyConfig)
+    nodes = sections.all(NodeConfig)
     _check_listeners(stratum, source)
     difficulty = _with_flood_limit(difficulty, sections)
     _check_difficulty(difficulty, source)
@@ -76,9 +75,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                               + (" and any_listen = []" if stratum.any_listen else ""))
         nodes = _with_passwords(nodes, secrets)
     _check_urls(nodes, sections)
-    ledger = _with_path(sections.one("ledger"), pool.data_dir, sections.where("ledger", "url"))
+    ledger = _with_path(sections.one(LedgerConfig), pool.data_dir, sections.where("ledger", "url"))
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
-                  ledger=ledger, log=sections.one("log"), secrets=secrets or Secrets())
+                  ledger=ledger, log=sections.one(LogConfig), secrets=secrets or Secrets())
 
 
 FLOOD_FACTOR = 3
@@ -111,8 +110,7 @@ def read_secrets(folder: Path, environ: Mapping[str, str]) -> Secrets:
     document = {} if path is None else read_toml(path)
     given = {key: Given(value, f"{path}: {key}") for key, value in document.items()}
     given |= _secrets_of_environment(environ)
-    secrets: Secrets = read_section(POOL_FORM, "", Secrets, given, folder, str(path or folder / "secrets.toml"))
-    return secrets
+    return read_section(POOL_FORM, "", Secrets, given, folder, str(path or folder / "secrets.toml"), environ)
 
 
 def _secrets_file(folder: Path, environ: Mapping[str, str]) -> Path | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from warppool.addresses import Address
 from warppool.config.declare import Form, options_of
@@ -36,6 +35,7 @@ class Given(NamedTuple):
     where: str
 
 
+S = TypeVar("S")
 Tables = dict[str, list[dict[str, Given]]]
 
 
@@ -44,12 +44,17 @@ class Sections:
     """One file's sections, typed and with their defaults; `source` is what errors call the file."""
 
     source: str
-    values: Mapping[str, list[Any]]
+    values: Mapping[str, list[object]]
     tables: Tables
 
-    def one(self, name: str) -> Any:
-        """The section `name`, of which there is one."""
-        return self.values[name][0]
+    def one(self, section: type[S]) -> S:
+        """The section of this class, of which there is one."""
+        (found,) = self.all(section)
+        return found
+
+    def all(self, section: type[S]) -> list[S]:
+        """The sections of this class, in the order of the file."""
+        return [value for values in self.values.values() for value in values if isinstance(value, section)]
 
     def where(self, name: str, key: str, index: int = 0) -> str:
         """Where that key was written, or would have been."""
@@ -101,13 +106,14 @@ def read_sections(form: Form, document: Mapping[str, object], *, folder: Path, e
     """Check a document (as TOML gives it) key by key, under the environment; relative paths start at `folder`."""
     tables = _tables(form, document, source)
     _override(form, tables, environ)
-    values = {name: [read_section(form, name, form.sections[name], given, folder, source) for given in tables[name]]
+    values = {name: [read_section(form, name, form.sections[name], given, folder, source, environ)
+                     for given in tables[name]]
               for name in tables}
     return Sections(source, values, tables)
 
 
-def read_section(form: Form, name: str, section: type[Any], given: Mapping[str, Given], folder: Path,
-                 source: str) -> Any:
+def read_section(form: Form, name: str, section: type[S], given: Mapping[str, Given], folder: Path, source: str,
+                 environ: Mapping[str, str]) -> S:
     """Build one section from what was given; ConfigError for a key that is unknown, missing or wrong."""
     options = {key: (field, option) for key, field, option in options_of(section)}
     for key in given:
@@ -120,6 +126,8 @@ def read_section(form: Form, name: str, section: type[Any], given: Mapping[str, 
             raise ConfigError(f"{source}: {name}.{key} is missing: it takes {option.kind.words}")
         value, where = given.get(key, Given(option.default, key))
         if value is None:
+            if option.default_of is not None:
+                values[field] = option.default_of(environ)
             continue
         try:
             read = option.kind.read(value)
@@ -128,27 +136,6 @@ def read_section(form: Form, name: str, section: type[Any], given: Mapping[str, 
             raise ConfigError(f"{where} holds {held}: {exc}") from exc
         values[field] = folder / read if option.kind is PATH else read
     return section(**values)
-
-
-def default_data_dir(environ: Mapping[str, str], name: str = "warppool") -> Path:
-    """Where the program `name` keeps its files when its own file does not say."""
-    try:
-        return _default_data_dir(environ, name)
-    except RuntimeError as exc:             # of Path.home
-        raise ConfigError("data_dir is not given, and without $HOME there is no place for it: write data_dir = "
-                          f'"/path/of/{name}", or set XDG_STATE_HOME') from exc
-
-
-def _default_data_dir(environ: Mapping[str, str], name: str) -> Path:
-    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if state:
-        return Path(state)
-    system = Path("/var/lib") / name
-    nearest = next(folder for folder in (system, *system.parents) if os.path.exists(folder))
-    if os.access(nearest, os.W_OK | os.X_OK):
-        return system
-    home = environ.get("XDG_STATE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".local/state") / name
 
 
 def check_ports(addresses: list[tuple[str, Address]], source: str) -> None:
@@ -218,7 +205,7 @@ def _override(form: Form, tables: Tables, environ: Mapping[str, str]) -> None:
         tables[name][0][key] = Given(_typed(variable, value, kinds[key]), variable)
 
 
-def _typed(variable: str, text: str, kind: Kind) -> object:
+def _typed(variable: str, text: str, kind: Kind[Any]) -> object:
     if kind.is_text:
         return text
     try:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
-from warppool.config.options import TRANSLATOR_MARK, Config, Secrets
+from warppool.config.options import TRANSLATOR_MARK, Config, LogConfig, Secrets
 from warppool.config.pool import config_of as pool_config_of
 from warppool.config.pool import read_secrets
-from warppool.config.reading import Sections, check_ports, default_data_dir, read_sections, read_toml, shown
-from warppool.config.translatoroptions import TRANSLATOR_FORM, MachinesConfig, TranslatorConfig
+from warppool.config.reading import Sections, check_ports, read_sections, read_toml, shown
+from warppool.config.translatoroptions import (
+    TRANSLATOR_FORM,
+    MachinesConfig,
+    TranslationConfig,
+    TranslatorConfig,
+    UpstreamSection,
+)
 from warppool.errors import ConfigError
 
-PROGRAM = "warppool-translator"
 LEDGER_URL = "sqlite:///shares.db"
 """The books, in `translator.data_dir`."""
 
@@ -59,13 +63,10 @@ def translator_config_of(document: Mapping[str, object], *, folder: Path, enviro
         hint = "it looks like a pool's, for `warppool run`" if "pool" in document else f"it takes {EXAMPLE_UPSTREAM}"
         raise ConfigError(f"{source}: {TRANSLATOR_MARK} is missing: {hint}")
     sections = read_sections(TRANSLATOR_FORM, document, folder=folder, environ=environ, source=source)
-    translator = sections.one("translator")
-    if translator.data_dir is None:
-        translator = replace(translator, data_dir=default_data_dir(environ, PROGRAM))
-    _check_listeners(sections.one("stratum"), source)
+    _check_listeners(sections.one(MachinesConfig), source)
     _check_upstreams(sections)
-    return TranslatorConfig(stratum=sections.one("stratum"), translator=translator,
-                            upstreams=tuple(sections.values[TRANSLATOR_MARK]), log=sections.one("log"))
+    return TranslatorConfig(stratum=sections.one(MachinesConfig), translator=sections.one(TranslationConfig),
+                            upstreams=tuple(sections.all(UpstreamSection)), log=sections.one(LogConfig))
 
 
 def _check_listeners(stratum: MachinesConfig, source: str) -> None:
@@ -78,7 +79,7 @@ def _check_listeners(stratum: MachinesConfig, source: str) -> None:
 
 def _check_upstreams(sections: Sections) -> None:
     """No pool twice: what one of the two says of it would be wrong for the other."""
-    upstreams = sections.values[TRANSLATOR_MARK]
+    upstreams = sections.all(UpstreamSection)
     for index, upstream in enumerate(upstreams):
         for other in upstreams[:index]:
             if (upstream.url.host, upstream.url.port) == (other.url.host, other.url.port):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from warppool.addresses import Address, Net, PoolUrl
-from warppool.config.declare import Effect, Form, as_in, option
+from warppool.config.datadir import default_data_dir
+from warppool.config.declare import Effect, Form, as_in, by_machine, option, required
 from warppool.config.kinds import ADDRESSES, PATH, Kind, Refused, choice, number, text
 from warppool.config.options import TRANSLATOR_MARK, LogConfig, StratumConfig
 from warppool.errors import ConfigError
 
+PROGRAM: Final = "warppool-translator"
 NAME_MARK: Final = "{name}"
 """Stands in `user_identity_template` for the name that a machine gave."""
 
@@ -77,8 +80,9 @@ class TranslationConfig:
     verdict_timeout_s: Decimal = option(
         number("0.01", "60"), Decimal("2.0"),
         "Seconds that a machine waits for the upstream's word on a share; then it hears ours.", on_reload=Effect.NOW)
-    data_dir: Path = option(
-        PATH, None, "The books; $STATE_DIRECTORY, else /var/lib/warppool-translator if writable, else "
+    data_dir: Path = by_machine(
+        PATH, partial(default_data_dir, name=PROGRAM),
+        "The books; $STATE_DIRECTORY, else /var/lib/warppool-translator if writable, else "
         "$XDG_STATE_HOME/warppool-translator.")
     grace_s: Decimal = option(
         number("0", "86400"), 60, "Seconds that machines are kept while no upstream is there.", on_reload=Effect.NOW)
@@ -99,12 +103,12 @@ class TranslationConfig:
 class UpstreamSection:
     """A Stratum V2 pool: one or more, in order of preference."""
 
-    url: PoolUrl = option(
-        UPSTREAM_URL, None, "The pool, and the public key that it proves; warppool check of the pool prints it.",
-        is_required=True, on_reload=Effect.NOW)
-    user_identity: str = option(
-        text("the name of an account there", is_empty_allowed=False), None,
-        "For machines that wait for work before they say their name.", is_required=True, on_reload=Effect.NEWCOMERS)
+    url: PoolUrl = required(
+        UPSTREAM_URL, "The pool, and the public key that it proves; warppool check of the pool prints it.",
+        on_reload=Effect.NOW)
+    user_identity: str = required(
+        text("the name of an account there", is_empty_allowed=False),
+        "For machines that wait for work before they say their name.", on_reload=Effect.NEWCOMERS)
     fallback_only: bool = option(FLAG, False, "Used only while none of the others is there.", on_reload=Effect.NOW)
 
 

@@ -56,7 +56,8 @@ def load_kernel() -> ModuleType:
         raise MissingExtra(
             "node source \"regtest\" needs the embedded chain: pip install 'warppool[regtest]'"
         ) from exc
-    return pbk
+    kernel: ModuleType = pbk
+    return kernel
 
 
 class Kernel:

@@ -100,7 +100,7 @@ class Failover:
         """Seconds to wait after so many failures: doubling, and spread so that not all come at once."""
         longest = self.context.times.backoff_max_s
         spread = 0.75 + int.from_bytes(self.context.random_bytes(2), "big") / 131_072
-        return min(longest, FIRST_BACKOFF_S * 2 ** min(failures, 20)) * spread
+        return min(longest, FIRST_BACKOFF_S * (1 << min(failures, 20))) * spread
 
     # -- for connections to upstreams (uplink.UplinkOwner) -------------------------------------------------------
 
