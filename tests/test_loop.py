@@ -259,5 +259,5 @@ def test_a_report_that_fails_costs_the_answer_alone(running: Echo, caplog: pytes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "report", lambda: 1 / 0)
         assert ask_all([running], 0.2) == []
-    assert "event=thread.failed thread=echo step=_answer" in caplog.text
+    assert "event=thread.failed thread=echo step=_send_reports" in caplog.text
     assert len(reports(running)) == 1

@@ -193,7 +193,7 @@ class Loop(ABC, Generic[Item]):
                     self.answer()
         finally:
             self.finish()
-            self._end()
+            self._close_inbox()
 
     def drain(self, wait_s: float = 0.0) -> list[Item]:
         """All that waits in the inbox, for a turn that takes long or waits elsewhere; orders are obeyed.
@@ -215,7 +215,11 @@ class Loop(ABC, Generic[Item]):
         try:
             step(*args)
         except Exception:
-            log.exception("event=thread.failed thread=%s step=%s", self.name, step.__name__)
+            self.say_fault(step.__name__)
+
+    def say_fault(self, step: str) -> None:
+        """Say that `step` met the unforeseen; called where the exception is caught."""
+        log.exception("event=thread.failed thread=%s step=%s", self.name, step)
 
     def stop(self) -> None:
         """Any thread: end once all that came before is done."""
@@ -249,15 +253,15 @@ class Loop(ABC, Generic[Item]):
     def answer(self) -> None:
         """Answer those who asked: at the end of each turn, and amid one that takes long, if it likes."""
         if self._asked:
-            self.guard(self._answer)
+            self.guard(self._send_reports)
 
-    def _answer(self) -> None:
+    def _send_reports(self) -> None:
         asked, self._asked = self._asked, []
         report = self.report()
         for reply in asked:
             reply.put(report)
 
-    def _end(self) -> None:
+    def _close_inbox(self) -> None:
         """Nothing turns any more. Who asked in the last moment is answered."""
         self.beat = math.inf
         self.is_over = True
@@ -275,8 +279,11 @@ class Asked(Protocol):
     def ask(self, reply: queue.SimpleQueue[Report]) -> None: ...
 
 
-def ask_all(threads: Sequence[Asked], timeout_s: float) -> list[Report]:
-    """The reports of all `threads`, in the order of the answers; who does not answer in time is left out."""
+def ask_all(threads: Sequence[Asked], timeout_s: float) -> list[Any]:
+    """The reports of all `threads`, in the order of the answers; who does not answer in time is left out.
+
+    Each is of the class that the thread's `report` returns.
+    """
     reply: queue.SimpleQueue[Report] = queue.SimpleQueue()
     for thread in threads:
         thread.ask(reply)

@@ -12,9 +12,10 @@ from typing import Any
 
 from tests.net.lines import LineConnection
 from warppool.events import BlockFound, Connection, Now, ShareAccepted
+from warppool.loop import Ask
 from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
-from warppool.net.inbox import Ask, Drain, NotRecorded, Opened, Recorded, WorkerStats
+from warppool.net.inbox import Drain, NotRecorded, Opened, Recorded, WorkerReport
 from warppool.net.limits import AcceptLimits
 from warppool.net.listener import Listener, listen
 from warppool.net.outbox import FlushAndStop, StopAccepting
@@ -150,9 +151,9 @@ class Pool:
             inbox = self.inboxes[int(self.owners[shares[0].conn_id].removeprefix("worker-"))]
             yield inbox, tuple((share.conn_id, share.share_id) for share in shares)
 
-    def ask(self) -> list[WorkerStats]:
+    def ask(self) -> list[WorkerReport]:
         """The counts of every worker; what was in their inboxes has been handled."""
-        reply: queue.SimpleQueue[WorkerStats] = queue.SimpleQueue()
+        reply: queue.SimpleQueue[WorkerReport] = queue.SimpleQueue()
         for inbox in self.inboxes:
             inbox.put(Ask(reply))
         return sorted((reply.get(timeout=PATIENCE_S) for _ in self.inboxes), key=lambda stats: stats.worker)

@@ -15,10 +15,10 @@ def share(value: int, difficulty: float = 1.0) -> ShareAccepted:
 
 def test_accepted_shares_add_up_and_the_best_is_remembered() -> None:
     counts = Counts()
-    assert counts.stats(3, 2).best_difficulty == 0.0
+    assert counts.report(("worker", 0.0, 0), 3, connections=2).best_difficulty == 0.0
     counts.accept([share(DIFF1 // 8, 2.0), share(DIFF1 // 16, 4.0)])
     counts.accept([share(DIFF1)])
-    stats = counts.stats(3, 2)
+    stats = counts.report(("worker", 0.0, 0), 3, connections=2)
     assert (stats.worker, stats.connections, stats.accepted, stats.difficulty) == (3, 2, 3, 7.0)
     assert math.isclose(stats.best_difficulty, 16.0)
 
@@ -26,9 +26,9 @@ def test_accepted_shares_add_up_and_the_best_is_remembered() -> None:
 def test_the_extremes_of_a_hash_have_a_difficulty() -> None:
     counts = Counts()
     counts.accept([share(MAX_TARGET)])
-    assert 0 < counts.stats(0, 0).best_difficulty < 1
+    assert 0 < counts.report(("worker", 0.0, 0), 0, connections=0).best_difficulty < 1
     counts.accept([share(0)])
-    assert math.isfinite(counts.stats(0, 0).best_difficulty)
+    assert math.isfinite(counts.report(("worker", 0.0, 0), 0, connections=0).best_difficulty)
 
 
 def test_refusals_are_gathered_by_user_reason_and_minute() -> None:
@@ -42,7 +42,7 @@ def test_refusals_are_gathered_by_user_reason_and_minute() -> None:
         ("a", "stale-share", 60, 1), ("a", "stale-share", 120, 2), ("b", "stale-share", 120, 1),
         ("a", "duplicate-share", 120, 1)}
     assert counts.refusals_due == math.inf and counts.take_refusals() == ()
-    assert counts.stats(0, 0).refused == (("duplicate-share", 1), ("stale-share", 4))
+    assert counts.report(("worker", 0.0, 0), 0, connections=0).refused == (("duplicate-share", 1), ("stale-share", 4))
 
 
 def test_many_names_are_handed_over_early() -> None:

@@ -147,10 +147,10 @@ def test_what_comes_from_a_proxy_without_a_header_is_closed(data: bytes, at: lis
 
 def test_deadlines_of_what_follows_count_from_the_beginning(scene: FrontScene) -> None:
     scene.come(1, "any", True)
-    opened_at = scene.worker.beat
+    opened_at = scene.worker._now.monotonic
     scene.tell()
     scene.tell(Received(1, LINE + SUBSCRIBE))
-    assert scene.heard[1].begin == opened_at < scene.worker.beat
+    assert scene.heard[1].begin == opened_at < scene.worker._now.monotonic
 
 
 def test_who_leaves_before_it_is_known_who_it_is_leaves_nothing(scene: FrontScene, log_lines: LogLines) -> None:

@@ -23,28 +23,33 @@ def interval() -> Iterator[float]:
     sys.setswitchinterval(usual)
 
 
+def begin(turns: Turns, now: float) -> None:
+    """A turn begins, as a worker says it."""
+    turns.ends_at, turns.rested = now + turns.length_s, now
+
+
 def test_it_is_short_from_the_first_late_turn_until_a_second_after_the_last(
         interval: float, monkeypatch: pytest.MonkeyPatch) -> None:
     haste, mailbox = Haste(), Mailbox[object]()
     monkeypatch.setattr(turns, "HASTE", haste)
     mine = Turns(length_s=0.01)
     try:
-        mine.begin(time.monotonic())
+        begin(mine, time.monotonic())
         mine.rest(mailbox)                      # type: ignore[arg-type]
         assert sys.getswitchinterval() == interval and haste.until == math.inf
 
-        mine.begin(time.monotonic() - 1.0)      # this turn took a second
+        begin(mine, time.monotonic() - 1.0)      # this turn took a second
         mine.rest(mailbox)                      # type: ignore[arg-type]
         assert sys.getswitchinterval() == pytest.approx(HURRIED_S)
         assert haste.until > time.monotonic() + LASTS_S / 2
 
         mine.length_s = math.inf
-        mine.begin(time.monotonic())
+        begin(mine, time.monotonic())
         mine.rest(mailbox)                      # type: ignore[arg-type]
         assert sys.getswitchinterval() == pytest.approx(HURRIED_S)
 
         haste.until = time.monotonic() - 1e-3
-        mine.begin(time.monotonic())
+        begin(mine, time.monotonic())
         mine.rest(mailbox)                      # type: ignore[arg-type]
         assert sys.getswitchinterval() == pytest.approx(interval) and haste.until == math.inf
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +14,12 @@ import pytest
 from tests.net.conftest import LogLines
 from tests.net.lines import LineConnection
 from warppool.events import Close, Event, Happened, Now, Send, ShareAccepted
+from warppool.loop import Ask, Loop
 from warppool.mining.share import Weight, weigh
 from warppool.net import clientsteps as module
 from warppool.net.clients import Stack
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher
 from warppool.net.inbox import (
-    Ask,
     Connected,
     Drain,
     Emptied,
@@ -32,7 +33,7 @@ from warppool.net.inbox import (
     Received,
     Recorded,
     Weighed,
-    WorkerStats,
+    WorkerReport,
 )
 from warppool.net.joboffers import OFFER_SLICE
 from warppool.net.mailbox import Mailbox
@@ -93,8 +94,14 @@ class Scene:
     def open(self, *conn_ids: int) -> None:
         assert self.turn(*(Opened(conn_id, "lines", f"peer-{conn_id}") for conn_id in conn_ids)) == []
 
-    def stats(self) -> WorkerStats:
-        reply: queue.SimpleQueue[WorkerStats] = queue.SimpleQueue()
+    def wake(self, *items: Any) -> float:
+        """One wake-up without a stop; when the next one is due."""
+        self.worker.is_stopping = False                     # as `turn` leaves it
+        self.worker.beat = time.monotonic()
+        return self.worker.turn(list(items))
+
+    def stats(self) -> WorkerReport:
+        reply: queue.SimpleQueue[WorkerReport] = queue.SimpleQueue()
         self.turn(Ask(reply))
         return reply.get_nowait()
 
@@ -308,7 +315,7 @@ def test_a_connection_that_wants_the_past_does_not_spin(scene: Scene, monkeypatc
     assert restless.ticks == 1
     assert scene.worker._deadlines.first > scene.worker._now.monotonic
     while restless.ticks < 3:
-        scene.worker._turn()
+        scene.wake()
     assert scene.stats().connections == 0 and scene.worker._deadlines.first < math.inf
 
 
@@ -335,18 +342,17 @@ def test_a_drain_of_an_idle_worker_is_answered_at_once(scene: Scene) -> None:
 
 def test_refusals_are_handed_over_after_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.open(1)
-    scene.inbox.put(FromReactor((Received(1, b"bad 1\n"),)))
-    scene.worker._turn()
+    scene.wake(FromReactor((Received(1, b"bad 1\n"),)))
     assert scene.log == []
     monkeypatch.setattr(scene.worker._counts, "refusals_due", 0.0)
-    scene.worker._turn()
+    scene.wake()
     assert [(user, reason, count) for user, reason, _, count in scene.log[0][1]] == [("user-1", "invalid-share", 1)]
 
 
 def test_what_is_no_item_is_logged_and_the_thread_goes_on(scene: Scene, log_lines: LogLines) -> None:
     scene.open(1)
     assert scene.turn("nonsense", Received(1, b"echo on\n"))[0].sends == ((1, b"on\n"),)
-    assert log_lines.having("event=worker.failed worker=4 step=_handle")
+    assert log_lines.having("event=thread.failed thread=worker-4 step=_handle")
 
 
 def test_share_lines_are_for_debug_alone(scene: Scene, log_lines: LogLines) -> None:
@@ -393,3 +399,10 @@ def test_a_block_in_flight_is_a_block_though_there_is_no_work_any_more(scene: Sc
     scene.open(1)
     scene.turn(Received(1, b"share 1\nblock 2\n"), NoWork())
     assert scene.log == [("found", "user-1"), ("record", [1])]
+
+
+def test_no_step_of_a_worker_has_the_name_of_something_in_its_loop() -> None:
+    """A worker is both; one would be called in the place of the other."""
+    steps = {name for part in Worker.__mro__[1:] if part.__module__.startswith("warppool.net") for name in vars(part)}
+    loop = {name for name in vars(Loop) if not name.startswith("__")}
+    assert steps & loop == set()

@@ -61,7 +61,7 @@ class LivePool:
         return Machine(self.ports[way], worker, tls=self.tls() if way == SV1_TLS else None)
 
     def connections(self) -> int:
-        return sum(stats.connections for stats in self.daemon.ports.stats(PATIENCE_S))
+        return sum(stats.connections for stats in self.daemon.ports.reports(PATIENCE_S))
 
     @staticmethod
     def held() -> int:

@@ -267,7 +267,7 @@ class Honest:
 
 
 def connections(daemon: Pool) -> int:
-    return sum(stats.connections for stats in daemon.ports.stats(PATIENCE_S))
+    return sum(stats.connections for stats in daemon.ports.reports(PATIENCE_S))
 
 
 def held() -> int:

@@ -184,7 +184,7 @@ def test_machines_are_sent_away_when_no_node_answers_and_served_when_one_does(tm
             end(node)
             with pytest.raises((ConnectionError, AssertionError)):
                 mine_on(miner)
-        await_true(lambda: daemon.ports.stats()[0].connections == 0)
+        await_true(lambda: daemon.ports.reports()[0].connections == 0)
         assert is_turned_away(port) and is_turned_away(port)
         assert daemon.service.status.line().startswith("no work, since no node answers")
         assert daemon.ports.listeners[0].sock.fileno() >= 0   # the port stays bound
@@ -296,7 +296,7 @@ def test_a_v1_machine_is_turned_away_too(tmp_path, nodes):
         assert daemon.service.is_ready.wait(PATIENCE_S)
         machine = Machine(daemon.ports.listeners[0].port, "alice.rig1")
         node.stop()
-        await_true(lambda: sum(stats.connections for stats in daemon.ports.stats(PATIENCE_S)) == 0)
+        await_true(lambda: sum(stats.connections for stats in daemon.ports.reports(PATIENCE_S)) == 0)
         assert is_turned_away(daemon.ports.listeners[0].port)
         machine.close()
     finally:

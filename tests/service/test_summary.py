@@ -2,13 +2,13 @@ import math
 
 import pytest
 
-from warppool.net.inbox import WorkerStats
+from warppool.net.inbox import WorkerReport
 from warppool.service.summary import HASHES_PER_DIFFICULTY, Summary, human_rate
 
 
 def stats(difficulty=0.0, *, worker=0, refused=(), **changes):
     given = {"connections": 1, "machines": 1, "upstreams": 0, "accepted": 0, "blocks": 0, "best_difficulty": 0.0}
-    return WorkerStats(worker=worker, difficulty=difficulty, refused=refused, **given | changes)
+    return WorkerReport("worker", 0.0, 0, worker=worker, difficulty=difficulty, refused=refused, **given | changes)
 
 
 def test_workers_are_added_up():

@@ -139,7 +139,7 @@ def test_two_hundred_machines_and_the_books_agree_to_the_share(tmp_path, mode):
             assert counts.rejected == (("duplicate-share", 200 * 2),)
             assert (counts.pending, counts.unconfirmed, counts.late) == (0, 0, 0)
             assert fleet.sent == counts.received and fleet.answers == {0: counts.accepted, 22: 400}
-            upstreams = sum(worker.upstreams for worker in translator.ports.stats())
+            upstreams = sum(worker.upstreams for worker in translator.ports.reports())
             assert upstreams == (200 if mode == "connection" else 2)
         assert Counter(share.worker for share in pool.booked()) == dict.fromkeys(names, 16)
         until(lambda: len(booked_by(translator)) == counts.accepted)
@@ -221,12 +221,13 @@ def test_the_summary_says_where_every_share_is(tmp_path, caplog):
 
 def test_a_share_that_is_in_no_counter_is_there_for_all_to_see(tmp_path, caplog):
     with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
-        translator.connectors[1].counters.received += 1
+        counters = translator.ports.workers[1]._sessions.__self__
+        counters.received += 1
         with caplog.at_level(logging.INFO, logger="warppool"):
             translator.service.status.say_summary(Summary(0.0), 1.0)
         assert caplog.records[-1].getMessage().endswith(" balanced=no")
         assert caplog.records[-1].levelno == logging.ERROR
-        translator.connectors[1].counters.received -= 1
+        counters.received -= 1
 
 
 # --- start and stop ---------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def test_without_an_upstream_it_is_ready_all_the_same_and_serves_as_soon_as_ther
         with translating(tmp_path, pool, backoff_max_s=0.05) as translator:
             assert translator.service.status.ready_fields() == {"upstream": "none"}
             with Fleet(port_of(translator), ["farm.1"]) as fleet:
-                until(lambda: sum(worker.connections for worker in translator.ports.stats()) == 1)
+                until(lambda: sum(worker.connections for worker in translator.ports.reports()) == 1)
                 pool.start()
                 fleet.drive(fleet.are_working)
 

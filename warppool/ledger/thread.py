@@ -176,7 +176,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             try:
                 self._take(item)
             except Exception:               # the others are shares, which shall not be lost with it
-                log.exception("event=thread.failed thread=%s step=_take", self.name)
+                self.say_fault("_take")
 
     def _take(self, item: object) -> None:
         if isinstance(item, Shares):

@@ -57,12 +57,11 @@ class ClientSteps:
 
     def __init__(self, mailbox: Mailbox[ReactorItem], found: Callable[[BlockFound], None], dials: Dials,
                  lines: PeerLines) -> None:
-        self.beat = time.monotonic()
         self._mailbox = mailbox
         self._found = found
         self._dials = dials
         self._lines = lines
-        self._now = Now(self.beat, time.time())             # of this wake-up
+        self._now = Now(time.monotonic(), time.time())             # of this wake-up
         self._clients: dict[int, Client] = {}
         self._deadlines = Deadlines()
         self._turns = Turns()
@@ -84,12 +83,15 @@ class ClientSteps:
         try:
             act(client, *args)
         except Exception:
-            conn_id = client.connection.conn_id
-            if self._lines.may_say_failure(client.peer, self._now.monotonic):
-                log.exception("event=conn.failed conn=%d peer=%s", conn_id, client.peer)
-            if not client.is_mute:
-                self._close(client)
-                self._mute(client)
+            self._blame(client)
+
+    def _blame(self, client: Client) -> None:
+        """Close a connection whose step met the unforeseen; called where the exception is caught."""
+        if self._lines.may_say_failure(client.peer, self._now.monotonic):
+            log.exception("event=conn.failed conn=%d peer=%s", client.connection.conn_id, client.peer)
+        if not client.is_mute:
+            self._close(client)
+            self._mute(client)
 
     def _step(self, client: Client, step: Callable[..., list[Event]], *args: Any) -> None:
         """Take one step of a connection and gather what follows from it."""

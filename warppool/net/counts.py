@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target
 from warppool.events import Now, ShareAccepted, ShareRefused
-from warppool.net.inbox import WorkerStats
+from warppool.net.inbox import WorkerReport
 
 HAND_OVER_S = 1.0
 """Refusals go to the books together, at most so often."""
@@ -61,11 +61,13 @@ class Counts:
         self.refusals_due = math.inf
         return taken
 
-    def stats(self, worker: int, connections: int, upstreams: int = 0, machines: int = 0) -> WorkerStats:
-        """All of it since the start."""
+    def report(self, vitals: tuple[str, float, int], worker: int, *, connections: int, upstreams: int = 0,
+               machines: int = 0, sessions: object = None) -> WorkerReport:
+        """All of it since the start; `vitals` are those of the worker's loop."""
         best = 0.0
         if self._lowest_hash <= MAX_TARGET:
             best = float(difficulty_from_target(max(1, self._lowest_hash)))
-        return WorkerStats(worker=worker, connections=connections, accepted=self._accepted, difficulty=self._difficulty,
-                           refused=tuple(sorted(self._refused.items())), blocks=self._blocks, best_difficulty=best,
-                           upstreams=upstreams, machines=machines)
+        return WorkerReport(
+            *vitals, worker=worker, connections=connections, accepted=self._accepted, difficulty=self._difficulty,
+            refused=tuple(sorted(self._refused.items())), blocks=self._blocks, best_difficulty=best,
+            upstreams=upstreams, machines=machines, sessions=sessions)

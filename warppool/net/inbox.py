@@ -6,6 +6,8 @@ import queue
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from warppool.events import Dial
+from warppool.loop import Report
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 
@@ -69,7 +71,9 @@ class ConnectFailed(NamedTuple):
     reason: str
 
 
-Part = Opened | Received | Gone | Ended | Full | Emptied | Connected | ConnectFailed
+RarePart = Opened | Gone | Ended | Full | Emptied | Connected | ConnectFailed
+Part = Received | RarePart
+"""What the reactor has to say of one connection; nearly always it is bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class FromWorker:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerStats:
+class WorkerReport(Report):
     """What a worker has counted since it started, and what it holds now."""
 
     worker: int
@@ -142,13 +146,7 @@ class WorkerStats:
     best_difficulty: float                      # of the lowest hash among the accepted shares; 0.0 before the first
     upstreams: int = 0                          # dialled connections
     machines: int = 0                           # those that have work, be it several on one connection
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Answer with `WorkerStats`; an answer proves that all before it in the inbox was handled."""
-
-    reply: queue.SimpleQueue[WorkerStats]
+    sessions: object = None                     # what the sessions count, frozen; None where they count nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +154,8 @@ class Drain:
     """The daemon stops: no new bytes will come; say when nothing is in flight any more."""
 
     reply: queue.SimpleQueue[int]
+
+
+WorkerItem = (FromReactor | JobReady | NoWork | Weighed | Recorded | NotRecorded | GivenUp | FromWorker | ConnectFailed
+              | Dial | Drain)
+"""What a worker's inbox takes, beside the orders of every loop."""

@@ -67,7 +67,10 @@ class ShareSteps(Serving):
         for conn_id, own in (with_block | by_connection).items():       # in the order of the left one, then the rest
             client = self._clients.get(conn_id)
             if client is not None:
-                self._guard_client(self._answer, client, client.connection.judged, own)
+                try:
+                    self._answer(client, client.connection.judged, own)
+                except Exception:
+                    self._blame(client)
 
     def _book(self) -> None:
         shares, self._accepted = tuple(self._accepted), []
@@ -92,4 +95,7 @@ class ShareSteps(Serving):
                 connection = client.connection
                 step = (connection.recorded if kind is Recorded else connection.not_recorded if kind is NotRecorded
                         else connection.given_up)
-                self._guard_client(self._answer, client, step, share_ids)
+                try:
+                    self._answer(client, step, share_ids)
+                except Exception:
+                    self._blame(client)

@@ -41,26 +41,30 @@ LEAST_SERVED = 4
 
 
 class Turns:
-    """The ring of one worker and the length of its turns; used by that worker's thread alone."""
+    """The ring of one worker and the length of its turns; used by that worker's thread alone.
+
+    The worker itself says when a turn begins, and writes `number`, `ends_at` and `rested`: a lone share waits for that.
+    """
 
     def __init__(self, length_s: float = TURN_S) -> None:
         self.number = 0
         self.length_s = length_s
-        self._rested = time.monotonic()
-        self.ends_at = self._rested + length_s          # monotonic seconds
+        self.waiting = 0                                # connections in line and ring, and those that are gone
+        self.rested = time.monotonic()                  # when the worker had nothing to do last
+        self.ends_at = self.rested + length_s           # monotonic seconds
         self._line: deque[Client] = deque()
         self._ring: deque[Client] = deque()
         self._left: deque[Client] = deque()
-        # Every wake-up asks for these, so they are no properties; they are right once a turn is over.
-        self.has_line = False       # whether a connection with little to say waits for the next turn
-        self.has_more = False       # whether any connection does
 
-    def begin(self, now: float) -> None:
-        """A turn begins; with nothing in the ring the worker has just waited."""
-        self.number += 1
-        self.ends_at = now + self.length_s
-        if not self.has_more:
-            self._rested = now
+    @property
+    def has_line(self) -> bool:
+        """Whether a connection with little to say waits for the next turn."""
+        return bool(self._line)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether any connection waits for its part of the next turn."""
+        return self.waiting > 0
 
     def is_late(self) -> bool:
         """Whether this turn has lasted long enough."""
@@ -70,22 +74,22 @@ class Turns:
         """Give `client` its part of a later turn."""
         if not client.is_queued and not client.is_full:
             client.is_queued = True
+            self.waiting += 1
             self._ring.append(client)
-            self.has_more = True
 
     def line_up(self, client: Client) -> None:
         """Serve `client`, which has little to say, before those in the ring."""
         if not client.is_queued and not client.is_full:
             client.is_queued = True
+            self.waiting += 1
             self._line.append(client)
-            self.has_line = self.has_more = True
 
     def leave(self, client: Client) -> None:
         """Serve `client`, whose peer is gone, before the ring, in which it may stand: most of what it holds is dropped
         unread, and until then it takes memory, of which those who come and go have much.
         """
+        self.waiting += 1
         self._left.append(client)
-        self.has_more = True
 
     def line(self) -> Iterator[Client]:
         """The connections of the line that are to be served now, each once."""
@@ -104,24 +108,24 @@ class Turns:
             if count >= LEAST_SERVED and self.is_late():
                 return
             client = waiting.popleft()
+            self.waiting -= 1
             client.is_queued = False
             if not client.is_mute:
                 yield client
 
     def rest(self, mailbox: Mailbox[ReactorItem]) -> None:
-        """The turn is over. Let other threads have the interpreter, where this one would go on and on: until the
-        reactor has been through all its sockets once, or sleeps, or MAX_REST_S are over.
+        """A turn is over that was long, or has left something, or has seen the end of haste. Let other threads have the
+        interpreter, where this one would go on and on: until the reactor has been through all its sockets once, or
+        sleeps, or MAX_REST_S are over.
         """
-        self.has_line = bool(self._line)
-        self.has_more = bool(self._line or self._ring or self._left)
         now = time.monotonic()
         if now > self.ends_at:
             HASTE.begin(now)
         elif now > HASTE.until:
             HASTE.end()
-        if self.has_more and now - self._rested > self.length_s:
+        if self.has_more and now - self.rested > self.length_s:
             rounds, until = mailbox.rounds, now + MAX_REST_S
             time.sleep(REST_S)
             while mailbox.rounds == rounds and not mailbox.is_reader_asleep and time.monotonic() < until:
                 time.sleep(REST_S)
-            self._rested = time.monotonic()
+            self.rested = time.monotonic()

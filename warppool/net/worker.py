@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from warppool.events import BlockFound, Dial, Event, Now, ShareAccepted
-from warppool.loop import Reconfigure, prompt
+from warppool.loop import Loop
 from warppool.net import resolver
 from warppool.net.dials import STOPPING, Dials
 from warppool.net.hasher import Hasher
+from warppool.net.haste import HASTE
 from warppool.net.inbox import (
-    Ask,
     Connected,
     ConnectFailed,
     Drain,
@@ -38,11 +38,12 @@ from warppool.net.inbox import (
     NotRecorded,
     NoWork,
     Opened,
-    Part,
+    RarePart,
     Received,
     Recorded,
     Weighed,
-    WorkerStats,
+    WorkerItem,
+    WorkerReport,
 )
 from warppool.net.loglimit import LogLimit
 from warppool.net.mailbox import Mailbox
@@ -50,23 +51,23 @@ from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
 from warppool.net.sharesteps import ShareSteps
 from warppool.net.transportsteps import Connect
-from warppool.threads import STOP
 
 log = logging.getLogger(__name__)
 
-MAX_WAIT_S = 5.0
-"""The longest sleep, so that `beat` shows a living thread."""
+def _nothing() -> None:
+    """For sessions that have nothing to report."""
 
 
-class Worker(ShareSteps):
-    """Serves the connections that the reactor gives it; `run` is the body of its thread.
+class Worker(ShareSteps, Loop[WorkerItem]):
+    """Serves the connections that the reactor gives it.
 
     All callables are called on this thread and must not block. `connect` makes transport and connection of a socket
     that was accepted. `record` takes the accepted shares of one wake-up, to be answered with `Recorded` or
     `NotRecorded`; `found` takes a block, whose share is answered in the same way. `refused` takes counts (user, reason,
     Unix time of the minute, count). `dial` takes what is to be dialled, to be answered with `Connected` or
     `ConnectFailed` (None where no session dials). `hear` takes the messages of other workers' sessions (None where
-    sessions send none). `reconfigure` takes another configuration. `beat` is the monotonic time of the last wake-up.
+    sessions send none). `reconfigure` takes another configuration. `sessions` gives what the sessions here report of
+    themselves, a frozen value.
     """
 
     def __init__(self, index: int, inbox: queue.Queue[Any], mailbox: Mailbox[ReactorItem], hasher: Hasher,
@@ -77,72 +78,70 @@ class Worker(ShareSteps):
                  dial: Callable[[resolver.Connect], None] | None = None,
                  hear: Callable[[Any, Now], Sequence[Event]] | None = None,
                  reconfigure: Callable[[Any, Now], Sequence[Event]] | None = None,
+                 sessions: Callable[[], object] = _nothing,
                  log_limit: LogLimit | None = None, awaits_records: bool = True) -> None:
         super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit()), connect, hasher, inbox,
                          record, awaits_records=awaits_records)
+        Loop.__init__(self, f"worker-{index}", inbox)
         self.index = index
-        self.name = f"worker-{index}"
-        self.limits = prompt()
         self._refused = refused
         self._hear = hear
-        self._reconfigure = reconfigure
-        self._asks: list[queue.SimpleQueue[WorkerStats]] = []
+        self._take_configuration = reconfigure
+        self._sessions = sessions
         self._drains: list[queue.SimpleQueue[int]] = []     # ... or until nothing is in flight
-
-    def run(self) -> None:
-        """Turn until STOP."""
-        while self._turn():
-            pass
 
     # --- one wake-up --------------------------------------------------------------------------------------------------
 
-    def _turn(self) -> bool:
-        """Handle what is there; False after STOP."""
-        items = self._next_items()
-        self._now = Now(time.monotonic(), time.time())
-        self.beat = self._now.monotonic
-        self._turns.begin(self.beat)
-        is_stopped = False
+    def turn(self, items: list[WorkerItem]) -> float:
+        """Handle what is there, and what is due.
+
+        In one piece: every share needs two turns, one on its way up and one for its record, and on cold caches each
+        call costs several times what it costs in a loop.
+        """
+        now, turns = self.beat, self._turns
+        self._now = Now(now, time.time())
+        turns.number += 1
+        turns.ends_at = now + turns.length_s
+        if not turns.waiting:
+            turns.rested = now                              # the worker has just slept
         for item in items:
-            if item is STOP:
-                is_stopped = True
-                break
-            self._guard(self._handle, item)
+            try:
+                self._handle(item)
+            except Exception:                               # that no connection is to blame for
+                self.say_fault("_handle")
         if self._offers:
-            self._guard(self._go_on_offering)
-        if self._turns.has_line or (self._turns.has_more and not self._is_jammed):
-            self._guard(self._go_round)
-        self._guard(self._tick)
-        self._guard(self._settle)
-        self._guard(self._reply, is_stopped)
-        self._turns.rest(self._mailbox)
-        return not is_stopped
-
-    def _next_items(self) -> list[Any]:
-        """All that waits in the inbox, in order; nothing if a deadline comes first."""
-        first_due = min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
-        if self._nudged or self._offers or self._turns.has_line or (self._turns.has_more and not self._is_jammed):
-            first_due = -math.inf
+            self.guard(self._go_on_offering)
+        if turns.waiting and (turns.has_line or not self._is_jammed):
+            self.guard(self._go_round)
+        if now >= min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due):
+            self.guard(self._tick)
         try:
-            items = [self._inbox.get(timeout=min(MAX_WAIT_S, max(0.0, first_due - time.monotonic())))]
-        except queue.Empty:
-            return []
-        for _ in range(self._inbox.qsize()):                # nobody else takes from it
-            items.append(self._inbox.get_nowait())
-        return items
-
-    def _guard(self, step: Callable[..., None], *args: Any) -> None:
-        """The place for the unforeseen that no connection is to blame for: the thread goes on."""
-        try:
-            step(*args)
+            self._settle()
         except Exception:
-            log.exception("event=worker.failed worker=%d step=%s", self.index, step.__name__)
+            self.say_fault("_settle")
+        if self._is_draining or self.is_stopping:
+            self.guard(self._wind_up)
+        after = time.monotonic()
+        if turns.waiting or after > turns.ends_at or after > HASTE.until:
+            turns.rest(self._mailbox)
+        if self._nudged or self._offers or (turns.waiting and (turns.has_line or not self._is_jammed)):
+            return -math.inf
+        return min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
 
-    def _handle(self, item: Any) -> None:
+    def _handle(self, item: WorkerItem) -> None:
         match item:
             case FromReactor(parts):
                 for part in parts:
-                    self._handle_part(part)
+                    if not isinstance(part, Received):
+                        self._handle_part(part)
+                        continue
+                    client = self._clients.get(part.conn_id)
+                    if client is not None and not client.is_mute and (not self._is_draining or client.is_upstream):
+                        client.unreported += len(part.data)
+                        try:
+                            self._receive(client, part.data)
+                        except Exception:
+                            self._blame(client)
             case Recorded(ids):
                 self._answer_records(ids, Recorded)
             case Weighed(weights):
@@ -153,8 +152,6 @@ class Worker(ShareSteps):
                 self._send_away()
             case NotRecorded(ids) | GivenUp(ids):
                 self._answer_records(ids, type(item))
-            case Ask(reply):
-                self._asks.append(reply)
             case ConnectFailed():
                 self._fail_dial(item)
             case FromWorker(message):
@@ -162,9 +159,6 @@ class Worker(ShareSteps):
                 self._gather(self._hear(message, self._now))
             case Dial():
                 self._gather((item,))
-            case Reconfigure(value):
-                assert self._reconfigure is not None, "a configuration, and nobody to take it"
-                self._gather(self._reconfigure(value, self._now))
             case Drain(reply):
                 self._is_draining = True
                 self._drains.append(reply)
@@ -173,13 +167,8 @@ class Worker(ShareSteps):
             case _:
                 raise TypeError(f"no item of a worker's inbox: {item!r}")
 
-    def _handle_part(self, part: Part) -> None:
-        if isinstance(part, Received):
-            client = self._clients.get(part.conn_id)
-            if client is not None and not client.is_mute and (not self._is_draining or client.is_upstream):
-                client.unreported += len(part.data)
-                self._guard_client(self._receive, client, part.data)
-        elif isinstance(part, Opened):
+    def _handle_part(self, part: RarePart) -> None:
+        if isinstance(part, Opened):
             self._open(part)
         elif isinstance(part, Gone):
             client = self._clients.get(part.conn_id)
@@ -211,16 +200,26 @@ class Worker(ShareSteps):
         if now >= self._counts.refusals_due:
             self._refused(self._counts.take_refusals())
 
+    def reconfigure(self, value: object) -> None:
+        """Another configuration for the sessions here."""
+        assert self._take_configuration is not None, "a configuration, and nobody to take it"
+        self._now = Now(self.beat, time.time())
+        self._gather(self._take_configuration(value, self._now))
+
     # --- what others ask ----------------------------------------------------------------------------------------------
 
-    def _reply(self, is_stopped: bool) -> None:
-        """Answer those who asked, now that all that came before is told."""
-        for ask in self._asks:
-            upstreams = sum(client.is_upstream for client in self._clients.values())
-            machines = sum(client.connection.machines for client in self._clients.values() if not client.is_mute)
-            ask.put(self._counts.stats(self.index, len(self._clients) - upstreams, upstreams, machines))
-        self._asks.clear()
-        if (self._is_draining or is_stopped) and self._counts.refusals_due < math.inf:
+    def report(self) -> WorkerReport:
+        """What was counted, and who is here."""
+        clients = self._clients.values()
+        upstreams = sum(client.is_upstream for client in clients)
+        return self._counts.report(
+            self.vitals(), self.index, connections=len(clients) - upstreams, upstreams=upstreams,
+            machines=sum(client.connection.machines for client in clients if not client.is_mute),
+            sessions=self._sessions())
+
+    def _wind_up(self) -> None:
+        """The end is near: no count of refusals waits any more, and who drains hears when nothing is in flight."""
+        if self._counts.refusals_due < math.inf:
             self._refused(self._counts.take_refusals())
         if self._drains and not self._is_in_flight():
             for drain in self._drains:

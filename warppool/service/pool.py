@@ -327,7 +327,7 @@ class PoolStatus:
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
-        fields = summary.fields(self._ports.stats(), now) | {
+        fields = summary.fields(self._ports.reports(), now) | {
             "height": self._height(), "template_age": _age(self._job_maker.answered_at, now),
             "work_age": _age(self._job_maker.template_at, now)}
         if self._job_maker.lagging:

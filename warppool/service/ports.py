@@ -13,9 +13,9 @@ from typing import Any
 
 from warppool.config.options import StratumConfig
 from warppool.config.translatoroptions import MachinesConfig
-from warppool.loop import Reconfigure, collect
+from warppool.loop import Reconfigure, ask_all, collect
 from warppool.net.hasher import Hasher
-from warppool.net.inbox import Ask, Drain, WorkerStats
+from warppool.net.inbox import Drain, WorkerReport
 from warppool.net.limits import AcceptLimits, connection_cap
 from warppool.net.listener import Listener, listen
 from warppool.net.loglimit import LogLimit
@@ -93,11 +93,9 @@ class Ports:
         for inbox in self.inboxes:
             inbox.put(item)
 
-    def stats(self, timeout_s: float = 2.0) -> list[WorkerStats]:
+    def reports(self, timeout_s: float = 2.0) -> list[WorkerReport]:
         """What the workers have counted; a worker that does not answer in time is left out."""
-        reply: queue.SimpleQueue[WorkerStats] = queue.SimpleQueue()
-        self.tell_workers(Ask(reply))
-        return collect(reply, len(self.inboxes), timeout_s)
+        return ask_all(self.workers, timeout_s)
 
     # --- the order of a stop ------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from warppool.net.inbox import WorkerStats
+from warppool.net.inbox import WorkerReport
 
 WINDOWS_S = {"1m": 60.0, "5m": 300.0, "1h": 3600.0}
 """The windows of the hash rate, by the name in the log."""
@@ -20,24 +20,24 @@ class Summary:
     def __init__(self, now: float) -> None:
         self._samples: deque[tuple[float, float]] = deque([(now, 0.0)])     # time, difficulty accepted until then
 
-    def fields(self, stats: Iterable[WorkerStats], now: float) -> dict[str, object]:
+    def fields(self, reports: Iterable[WorkerReport], now: float) -> dict[str, object]:
         """Miners, hash rates (hashes a second), accepted, refused by reason, blocks and the best share."""
-        stats = list(stats)
-        difficulty = sum(worker.difficulty for worker in stats)
+        reports = list(reports)
+        difficulty = sum(worker.difficulty for worker in reports)
         self._samples.append((now, difficulty))
         while len(self._samples) > 2 and self._samples[1][0] <= now - max(WINDOWS_S.values()):
             self._samples.popleft()
         refused: Counter[str] = Counter()
-        for worker in stats:
+        for worker in reports:
             refused.update(dict(worker.refused))
-        fields: dict[str, object] = {"miners": sum(worker.machines for worker in stats)}
+        fields: dict[str, object] = {"miners": sum(worker.machines for worker in reports)}
         for name, window_s in WINDOWS_S.items():
             fields[f"hashrate_{name}"] = self.hash_rate(window_s, now)
-        fields["accepted"] = sum(worker.accepted for worker in stats)
+        fields["accepted"] = sum(worker.accepted for worker in reports)
         fields["refused"] = sum(refused.values())
         fields |= {f"refused_{reason}": count for reason, count in sorted(refused.items())}
-        fields["blocks"] = sum(worker.blocks for worker in stats)
-        fields["best"] = max((worker.best_difficulty for worker in stats), default=0.0)
+        fields["blocks"] = sum(worker.blocks for worker in reports)
+        fields["best"] = max((worker.best_difficulty for worker in reports), default=0.0)
         return fields
 
     def hash_rate(self, window_s: float, now: float) -> float:

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,6 +20,7 @@ from warppool.config.translatoroptions import TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.loop import Reconfigure
+from warppool.net.inbox import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say
@@ -74,7 +75,6 @@ class Translator:
     def _build(self, config: TranslatorConfig, patience: Patience, resources: ExitStack) -> None:
         translator = config.translator
         self.is_ready = threading.Event()
-        self.connectors: list[TranslatorConnector] = []
         self.ledger = Ledger(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources)
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, fds_each(config))
         self._resolver = Resolver(self.ports.reactor.mailbox, self.ports.inboxes)
@@ -106,14 +106,14 @@ class Translator:
             ledger_inbox.put(Shares(shares, None))      # verdicts; no answer to a machine waits for the books
 
         connector = TranslatorConnector(self.config, ports.certificate)
-        self.connectors.append(connector)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=_no_block, dial=self._resolver.dial,
-                      reconfigure=connector.reconfigure, log_limit=ports.log_limit, awaits_records=False)
+                      reconfigure=connector.reconfigure, sessions=connector.counters.counts,
+                      log_limit=ports.log_limit, awaits_records=False)
 
     def counts(self) -> Counts:
         """What became of every share so far, of all workers together."""
-        return _sum([connector.counters.counts() for connector in self.connectors])
+        return counts_of(self.ports.reports())
 
 
 class LookUps:
@@ -186,13 +186,13 @@ class TranslatorStatus:
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and where every share is."""
-        stats, counts = self._ports.stats(), self._translator.counts()
-        fields = summary.fields(stats, now)
+        reports = self._ports.reports()
+        fields, counts = summary.fields(reports, now), counts_of(reports)
         for name in [name for name in fields if name.startswith(("accepted", "refused", "blocks"))]:
             del fields[name]
         level = logging.INFO if counts.is_balanced else logging.ERROR
         say(log, level, "translator.summary", machines=fields.pop("miners"),
-            upstreams=sum(worker.upstreams for worker in stats), **fields, received=counts.received,
+            upstreams=sum(worker.upstreams for worker in reports), **fields, received=counts.received,
             accepted=counts.accepted, rejected=sum(count for _, count in counts.rejected),
             **{f"rejected_{reason}": count for reason, count in counts.rejected}, filtered=counts.filtered,
             pending=counts.pending, unconfirmed=counts.unconfirmed, late=counts.late, unnamed=counts.unnamed,
@@ -208,7 +208,9 @@ def _nothing_odd(config: TranslatorConfig) -> None:
     """There is nothing to warn of."""
 
 
-def _sum(parts: list[Counts]) -> Counts:
+def counts_of(reports: Iterable[WorkerReport]) -> Counts:
+    """What became of every share that these workers' sessions have counted."""
+    parts = [report.sessions for report in reports if isinstance(report.sessions, Counts)]
     rejected: Counter[str] = Counter()
     for part in parts:
         rejected.update(dict(part.rejected))

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-_MAX_READINGS = 100_000     # some 0.2 s: the owner has had its turn many times by then
-
 
 class Counts(NamedTuple):
     """The counters of one worker at one moment.
@@ -37,7 +35,7 @@ class Counts(NamedTuple):
 
 
 class Counters:
-    """Owned by one worker, whose sessions count here; any thread may read it by `counts`.
+    """Owned by one worker, whose sessions count here; others learn of it by the worker's report.
 
     Those that nearly every share changes (`received`, `pending`, `accepted`), `ShareForwarder` changes itself.
     A reason is an Sv2 error code or one of `verdicts`; there are few of them, whatever an upstream says.
@@ -86,14 +84,6 @@ class Counters:
         self.unconfirmed += 1
 
     def counts(self) -> Counts:
-        """All of them as they are; for any thread.
-
-        The owner may be amid a change, which takes it no time worth the name: then they are read once more. What does
-        not balance after many readings is handed out as it is, for all to see.
-        """
-        for _ in range(_MAX_READINGS):
-            counts = Counts(self.received, self.accepted, tuple(sorted(dict(self.rejected).items())), self.filtered,
-                            self.pending, self.unconfirmed, self.late, self.unnamed)
-            if counts.is_balanced:
-                break
-        return counts
+        """All of them as they are."""
+        return Counts(self.received, self.accepted, tuple(sorted(self.rejected.items())), self.filtered, self.pending,
+                      self.unconfirmed, self.late, self.unnamed)
