@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from warppool.config.declare import Form, options_of
-from warppool.config.options import POOL_FORM
 
 ADDRESS = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"              # of regtest and of signet
 OTHER_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -79,8 +78,3 @@ def keys_of(form: Form) -> Iterator[str]:
     for name, section in form.sections.items():
         for key, _, _ in options_of(section):
             yield f"{name}.{key}"
-
-
-def others_of(form: Form) -> dict[str, object]:
-    """The values above, of one form."""
-    return POOL if form is POOL_FORM else TRANSLATOR
