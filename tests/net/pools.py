@@ -15,11 +15,12 @@ from warppool.events import BlockFound, Connection, Now, ShareAccepted
 from warppool.loop import Ask
 from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
-from warppool.net.inbox import Drain, NotRecorded, Opened, Recorded, WorkerReport
+from warppool.net.inbox import Drain, NotRecorded, Opened, Recorded
 from warppool.net.limits import AcceptLimits
 from warppool.net.listener import Listener, listen
 from warppool.net.outbox import FlushAndStop, StopAccepting
 from warppool.net.reactor import Reactor
+from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.threads import STOP, spawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import resource
@@ -19,6 +20,7 @@ from tests.net.pools import PATIENCE_S, Client, until
 from tests.net.test_listener import needs_ipv6
 from warppool.addresses import Net, parse_net
 from warppool.limits import V1
+from warppool.loop import ask_all
 from warppool.net import reactor as module
 from warppool.net import slowpeers
 from warppool.net.inbox import Emptied, Ended, FromReactor, Full, Gone, Opened, Part, Received
@@ -540,3 +542,18 @@ def test_nothing_is_left_in_the_counts(proxied: Scene) -> None:
     acceptor = proxied.reactor._acceptor
     until(lambda: not proxied.reactor._peers)
     assert (acceptor._open, acceptor._unannounced, dict(acceptor._open_per_ip)) == (0, 0, {})
+
+
+def test_it_answers_who_asks_while_it_runs_and_after(scene: Scene) -> None:
+    scene.open()
+    report, = ask_all([scene.reactor], PATIENCE_S)
+    assert (report.name, report.connections, report.unsent) == ("reactor", 1, 0)
+    assert report.beat <= time.monotonic() and report.rounds > 0
+    scene.stop()
+    report, = ask_all([scene.reactor], PATIENCE_S)
+    assert (report.connections, report.beat) == (0, math.inf)
+
+
+def test_a_reactor_that_sleeps_does_not_hang(scene: Scene) -> None:
+    scene.open()
+    until(lambda: scene.reactor.beat == math.inf)

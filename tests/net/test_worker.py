@@ -33,11 +33,11 @@ from warppool.net.inbox import (
     Received,
     Recorded,
     Weighed,
-    WorkerReport,
 )
 from warppool.net.joboffers import OFFER_SLICE
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Output, ReactorItem
+from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Connect
 from warppool.net.serving import REPORT_AT
 from warppool.net.worker import Worker

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from warppool.net.inbox import WorkerReport
+from warppool.net.reports import WorkerReport
 from warppool.service.summary import HASHES_PER_DIFFICULTY, Summary, human_rate
 
 

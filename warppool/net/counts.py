@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target
 from warppool.events import Now, ShareAccepted, ShareRefused
-from warppool.net.inbox import WorkerReport
+from warppool.net.reports import WorkerReport
 
 HAND_OVER_S = 1.0
 """Refusals go to the books together, at most so often."""

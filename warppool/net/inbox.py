@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from warppool.events import Dial
-from warppool.loop import Report
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 
@@ -131,22 +130,6 @@ class FromWorker:
     """A message of another worker's sessions to the sessions here; what it hands over has no other owner any more."""
 
     message: object
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReport(Report):
-    """What a worker has counted since it started, and what it holds now."""
-
-    worker: int
-    connections: int                            # accepted ones
-    accepted: int
-    difficulty: float                           # sum of the credited difficulties
-    refused: tuple[tuple[str, int], ...]        # by Sv2 code
-    blocks: int
-    best_difficulty: float                      # of the lowest hash among the accepted shares; 0.0 before the first
-    upstreams: int = 0                          # dialled connections
-    machines: int = 0                           # those that have work, be it several on one connection
-    sessions: object = None                     # what the sessions count, frozen; None where they count nothing
 
 
 @dataclass(frozen=True, slots=True)

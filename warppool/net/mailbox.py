@@ -43,6 +43,11 @@ class Mailbox(Generic[T]):
             with suppress(OSError):             # full: the reader is already due to wake; or closed
                 self._write_end.send(b"\0")
 
+    @property
+    def waiting(self) -> int:
+        """Items that the reader has not taken."""
+        return self._items.qsize()
+
     def wait(self, seconds: float) -> None:
         """Until there is mail, or for so long, rounded up to the next millisecond; for the reader alone."""
         self._poll.poll(seconds * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from warppool.loop import Reconfigure
+from warppool.loop import Ask, Reconfigure
 from warppool.transport import Sealed
 
 
@@ -63,4 +63,4 @@ class FlushAndStop:
     deadline: float
 
 
-ReactorItem = Output | ConnectTo | TurnAway | StopAccepting | FlushAndStop | Reconfigure
+ReactorItem = Output | ConnectTo | TurnAway | StopAccepting | FlushAndStop | Ask | Reconfigure

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import queue
 import selectors
 import socket
@@ -20,7 +21,7 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
-from warppool.loop import Reconfigure, prompt
+from warppool.loop import Ask, Reconfigure, Report, prompt
 from warppool.net.acceptor import Accepted, Acceptor
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.gather import Bags
@@ -39,6 +40,7 @@ from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ConnectTo, Output, ReactorItem, StopAccepting, TurnAway
 from warppool.net.peers import UNREAD_LIMIT, DialledPeer, Peer, Watcher
+from warppool.net.reports import ReactorReport
 from warppool.net.slowpeers import UNSENT_BUDGET, SlowPeers
 
 log = logging.getLogger(__name__)
@@ -49,9 +51,6 @@ READ_SIZE = 64 * 1024
 LINGER_S = 3.0
 """From a wanted close to the end: time for the last answers to arrive, and no more, since a peer may never hang up."""
 
-MAX_WAIT_S = 5.0
-"""The longest sleep, so that `beat` shows a living thread."""
-
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -59,15 +58,14 @@ class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
     Those that are accepted, within `accept_limits`, go round the workers. Those that are dialled belong to the worker
-    that asked. `mailbox` takes orders from any thread; `beat` is the monotonic time of the last wake-up. The workers
-    end before it does.
+    that asked. `mailbox` takes orders from any thread; `beat` is when the wake-up that runs began (`loop.Watched`). The
+    workers end before it does.
     """
 
     def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *,
                  accept_limits: AcceptLimits, unsent_budget: int = UNSENT_BUDGET) -> None:
         self.mailbox: Mailbox[ReactorItem] = Mailbox()
-        self.name = "reactor"
-        self.limits = prompt()
+        self.name, self.limits = "reactor", prompt()
         self.beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.mailbox, EVENT_READ)
@@ -80,15 +78,30 @@ class Reactor:
         self._lingering: deque[tuple[float, Peer]] = deque()       # by deadline; may have ended before
         self._slow = SlowPeers(unsent_budget)
         self._watcher = Watcher(self._selector)
-        self._stops_at: float | None = None
+        self._stops_at = math.inf
+        self._is_over = False
 
     def run(self) -> None:
         """Turn until `FlushAndStop` is done; every socket is closed at the end."""
         try:
-            while self._stops_at is None or (self._peers and self.beat < self._stops_at):
+            while self._stops_at == math.inf or (self._peers and self.beat < self._stops_at):
                 self._turn()
         finally:
+            self.beat, self._is_over = math.inf, True
             self.close()
+
+    def ask(self, reply: queue.SimpleQueue[Report]) -> None:
+        """Any thread: have a report put into `reply`, soon, unless the reactor hangs."""
+        if self._is_over:
+            reply.put(self.report())
+        else:
+            self.mailbox.post(Ask(reply))
+
+    def report(self) -> ReactorReport:
+        """What is held now; called on the thread, or once it is over."""
+        return ReactorReport(
+            self.name, self.beat, self.mailbox.waiting, connections=len(self._peers), unsent=self._slow.unsent,
+            dialled=sum(peer.is_dialled for peer in self._peers.values()), rounds=self.mailbox.rounds)
 
     def close(self) -> None:
         """Close every socket at once; `run` does it, so this is for a reactor that was never started."""
@@ -105,6 +118,7 @@ class Reactor:
         patience_s = self._patience()
         self.mailbox.rounds += 1
         self.mailbox.is_reader_asleep = True
+        self.beat = math.inf
         rest_s = self._bags.rest_until - time.monotonic()
         if rest_s > 0:
             self.mailbox.wait(rest_s)           # for mail alone: what the sockets have is gathered meanwhile
@@ -145,13 +159,11 @@ class Reactor:
                 self._drop(peer, reason)
         self._bags.hand_on(now)       # last, so that the reactor sleeps when the workers wake
 
-    def _patience(self) -> float:
-        """Seconds until something is to be done that no socket tells of."""
-        times = [self._lingering[0][0]] if self._lingering else []
-        if self._stops_at is not None:
-            times.append(self._stops_at)
-        until = min(*times, self._acceptor.due, self._dialler.deadlines.first, self._slow.due)
-        return min(MAX_WAIT_S, max(0.0, until - time.monotonic()))
+    def _patience(self) -> float | None:
+        """Seconds until something is to be done that no socket tells of; None for never."""
+        until = min(self._stops_at, self._acceptor.due, self._dialler.deadlines.first, self._slow.due,
+                    self._lingering[0][0] if self._lingering else math.inf)
+        return None if until == math.inf else max(0.0, until - time.monotonic())
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -243,6 +255,8 @@ class Reactor:
                 self._conclude(self._dialler.begin(item, self.beat))
             elif isinstance(item, TurnAway):
                 self._acceptor.turns_away = item.is_wanted
+            elif isinstance(item, Ask):
+                item.reply.put(self.report())
             elif isinstance(item, Reconfigure):
                 assert isinstance(item.value, AcceptLimits)
                 self._acceptor.limit(item.value)

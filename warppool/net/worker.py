@@ -43,12 +43,12 @@ from warppool.net.inbox import (
     Recorded,
     Weighed,
     WorkerItem,
-    WorkerReport,
 )
 from warppool.net.loglimit import LogLimit
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
+from warppool.net.reports import WorkerReport
 from warppool.net.sharesteps import ShareSteps
 from warppool.net.transportsteps import Connect
 

@@ -15,12 +15,13 @@ from warppool.config.options import StratumConfig
 from warppool.config.translatoroptions import MachinesConfig
 from warppool.loop import Reconfigure, ask_all, collect
 from warppool.net.hasher import Hasher
-from warppool.net.inbox import Drain, WorkerReport
+from warppool.net.inbox import Drain
 from warppool.net.limits import AcceptLimits, connection_cap
 from warppool.net.listener import Listener, listen
 from warppool.net.loglimit import LogLimit
 from warppool.net.outbox import FlushAndStop, StopAccepting
 from warppool.net.reactor import Reactor
+from warppool.net.reports import WorkerReport
 from warppool.net.worker import Worker
 from warppool.say import say
 from warppool.service.certificate import Certificate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from warppool.net.inbox import WorkerReport
+from warppool.net.reports import WorkerReport
 
 WINDOWS_S = {"1m": 60.0, "5m": 300.0, "1h": 3600.0}
 """The windows of the hash rate, by the name in the log."""

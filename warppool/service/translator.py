@@ -20,7 +20,7 @@ from warppool.config.translatoroptions import TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.loop import Reconfigure
-from warppool.net.inbox import WorkerReport
+from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say
