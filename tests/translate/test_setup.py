@@ -40,7 +40,10 @@ def test_a_pipelined_session_gets_its_answers_in_order_and_mines(mode):
 
 @MODES
 def test_cpuminers_session(mode):
-    """It waits for the subscribe reply before it authorizes, and gives every submit the id 4 (feasibility.md I)."""
+    """It waits for the subscribe reply before it authorizes, and gives every submit the id 4.
+
+    See docs/machines.rst#cpuminer.
+    """
     world = World(mode)
     machine = world.machine()
     machine.client.subscribe()                          # so that its client knows what the reply is to

@@ -1,12 +1,14 @@
 """The ledger thread: books what the workers accept, many shares to a commit, and says what is recorded.
 
-A share is answered exactly once: `Recorded` when it is in the books for good, or `NotRecorded` when it is not and
-never will be. While the books cannot be written, shares wait their ten seconds (architecture.md §4.6) and the queue is
-drained all the same, so that memory stays bounded; counts of refusals and rows of blocks wait for as long as it takes.
+A share is answered exactly once: `Recorded` when it is in the books for good, or `NotRecorded` when it is not and never
+will be. While the books cannot be written, shares wait their ten seconds and the queue is drained all the same, so that
+memory stays bounded; counts of refusals and rows of blocks wait for as long as it takes.
 
 A commit may hang in a disk that is dying, or end in doubt. Shares whose patience ends meanwhile are `GivenUp`: refused,
 though the commit may still put them into the books. Once it is known what became of the commit they are taken out of
 the books again, and `NotRecorded` follows.
+
+See docs/decisions.rst#decision-recorded.
 """
 
 from __future__ import annotations

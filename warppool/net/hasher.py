@@ -1,4 +1,7 @@
-"""Weighing shares: the executor for the larger batches (style.md §6, architecture.md §4.9)."""
+"""Weighing shares: the executor for the larger batches.
+
+See docs/threads.rst#owners, docs/decisions.rst#decision-few-workers.
+"""
 
 from __future__ import annotations
 

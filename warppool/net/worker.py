@@ -1,4 +1,4 @@
-"""A worker: one thread that owns its connections' sessions for their whole life (style.md §6).
+"""A worker: one thread that owns its connections' sessions for their whole life (docs/threads.rst#owners).
 
 Whatever comes in through the inbox is a step of some connection; what the steps return is gathered over one wake-up and
 then told in one item to each neighbour: shares to be weighed, accepted ones to the books, bytes to the reactor.

@@ -1,4 +1,4 @@
-"""The block journal: a found block lies here until the chain is sure to keep it (architecture.md §4.13).
+"""The block journal: a found block lies here until the chain is sure to keep it (docs/decisions.rst#decision-journal).
 
 One file per block in `data_dir/blocks/`, `HEIGHT-HASH.block`: a line with a checksum, what is known of the block as
 JSON, the block, and after it one line of JSON for each outcome that the log has told. A file is written whole and then

@@ -1,7 +1,7 @@
 """A program that serves, as one object made of parts; `pool.py` and `translator.py` make these and hand them over.
 
 Start goes from the books outwards to the ports, stop from the ports inwards: first no more bytes come in, then what is
-in flight is judged, recorded and answered, and the books close last (:ref:`threads`).
+in flight is judged, recorded and answered, and the books close last (docs/threads.rst#stopping).
 """
 
 from __future__ import annotations
