@@ -340,10 +340,10 @@ class World:
         self.queue: deque[Callable[[], None]] = deque()
         self.pools = [Pool(self, f"pool-{number}", number, nbits) for number in range(pools)]
         self.counters = Counters()
+        self.named = [UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, f"farm.{number}", number in fallback)
+                      for number, pool in enumerate(self.pools)]
         self.failover = Failover(TranslatorContext(
-            mode=mode, times=Times(**times),  # type: ignore[arg-type]
-            upstreams=tuple(UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, f"farm.{number}", number in fallback)
-                            for number, pool in enumerate(self.pools)),
+            mode=mode, times=Times(**times), upstreams=tuple(self.named),  # type: ignore[arg-type]
             profile=WARP, buffer=new_buffer(), random_bytes=self.chance, counters=self.counters,
             user_identity_template=template))
         self.addresses = {(pool.name, 34254): pool for pool in self.pools}
@@ -359,6 +359,12 @@ class World:
         self.closes: list[Close] = []
         self.dials: list[tuple[float, str]] = []
         self._ids = count(1)
+
+    def reconfigure(self, context: TranslatorContext) -> None:
+        """The worker hands on another configuration."""
+        self.gather(self.failover.reconfigure(context, self.now))
+        self.check()
+        self.run()
 
     # -- machines ------------------------------------------------------------------------------------------------
 

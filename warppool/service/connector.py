@@ -123,7 +123,7 @@ class TranslatorConnector:
 
     def reconfigure(self, config: TranslatorConfig, now: Now) -> Sequence[Event]:
         """Machines follow other upstreams and times; what they are called upstream is that of machines to come."""
-        return ()
+        return self._failover.reconfigure(context_of(config, self.counters), now)
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
         """Transport and connection of one that was accepted, or whose PROXY header is read."""

@@ -109,8 +109,11 @@ class ChannelOwner(Protocol):
     def lost(self, channel: Channel, now: Now) -> list[Event]:
         """The channel is gone, with all that waits for it."""
 
-    def move(self, channel: Channel, reason: str, now: Now) -> list[Event]:
-        """The channel is to be left for another upstream, or for another connection to this one."""
+    def move(self, channel: Channel, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
+        """The channel is to be left for another upstream, or for another connection to this one.
+
+        Not `may_close`: by a machine that can take another extranonce; the others stay.
+        """
 
 
 class Channel:

@@ -8,12 +8,14 @@ that has passed every check for `return_after_s` is used again.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from warppool.events import Dial, Event, Happened, Now, Nudge
 from warppool.translate.context import TranslatorContext
 from warppool.translate.uplink import Uplink
-from warppool.translate.upstream import Health, Upstream
+from warppool.translate.upstream import Health, Upstream, UpstreamConfig
 
 FIRST_BACKOFF_S = 1.0
 
@@ -41,17 +43,21 @@ class Waiting(Protocol):
 class Failover:
     """Owned by one worker; all connections to upstreams are made here."""
 
-    __slots__ = ("_shared", "_trials", "_waiting", "all", "check_every_s", "context")
+    __slots__ = ("_shared", "_trials", "_uplinks", "_waiting", "all", "context", "times")
 
     def __init__(self, context: TranslatorContext) -> None:
-        self.context = context
-        times = context.times
-        ordered = sorted(context.upstreams, key=lambda config: config.fallback_only)        # keeps their order
-        self.all = tuple(Upstream(config, rank) for rank, config in enumerate(ordered))
-        self.check_every_s = max(FIRST_BACKOFF_S / 10, min(times.backoff_max_s, times.return_after_s / 4))
+        self.context = context                          # for machines to come
+        self.times = context.times                      # for all
+        self.all = tuple(Upstream(config, rank) for rank, config in enumerate(_ordered(context.upstreams)))
+        self._uplinks: dict[Uplink, None] = {}          # all connections but health checks, until they are over
         self._trials: dict[Upstream, Uplink] = {}       # the one connection that finds out whether it is up
         self._shared: dict[Upstream, Uplink] = {}       # mode `channels`: the connection for all machines
         self._waiting: dict[int, Waiting] = {}
+
+    @property
+    def check_every_s(self) -> float:
+        """Seconds between two looks for a better upstream, and between two checks of one that is away."""
+        return max(FIRST_BACKOFF_S / 10, min(self.times.backoff_max_s, self.times.return_after_s / 4))
 
     # -- for machines --------------------------------------------------------------------------------------------
 
@@ -88,6 +94,7 @@ class Failover:
         if shared is not None:
             return shared, []
         uplink = Uplink(upstream, self.context, self)
+        self._uplinks[uplink] = None
         if self.context.mode == "channels":
             self._shared[upstream] = uplink
         if upstream.health is Health.ANSWERING:
@@ -98,7 +105,7 @@ class Failover:
 
     def backoff(self, failures: int) -> float:
         """Seconds to wait after so many failures: doubling, and spread so that not all come at once."""
-        longest = self.context.times.backoff_max_s
+        longest = self.times.backoff_max_s
         spread = 0.75 + int.from_bytes(self.context.random_bytes(2), "big") / 131_072
         return min(longest, FIRST_BACKOFF_S * (1 << min(failures, 20))) * spread
 
@@ -166,6 +173,7 @@ class Failover:
     def _leave(self, uplink: Uplink) -> bool:
         """The connection is over; True if it was to find out whether its upstream is up."""
         was_trial = self._free(uplink)
+        self._uplinks.pop(uplink, None)
         if uplink.is_up and not uplink.is_check:
             uplink.upstream.alive -= 1
         self._unshare(uplink)
@@ -189,6 +197,35 @@ class Failover:
         for machine in waiting.values():
             machine.seek_again(now)
         return [Nudge(conn_id) for conn_id in waiting]
+
+    # -- another configuration -----------------------------------------------------------------------------------
+
+    def reconfigure(self, context: TranslatorContext, now: Now) -> list[Event]:
+        """Take over other upstreams and times; mode, counters and buffer stay as they are.
+
+        An upstream is known by its address and key. From one that is no longer named, machines move that can take
+        another extranonce; the others stay on it, since to move them is to close them.
+        """
+        known = {_place_of(upstream.config): upstream for upstream in self.all}
+        self.times = context.times
+        self.context = replace(context, mode=self.context.mode, counters=self.context.counters,
+                               buffer=self.context.buffer)
+        upstreams = []
+        for rank, config in enumerate(_ordered(context.upstreams)):
+            upstream = known.pop(_place_of(config), None) or Upstream(config, rank)
+            upstream.config, upstream.rank = config, rank
+            upstreams.append(upstream)
+        self.all = tuple(upstreams)
+        for upstream in known.values():
+            upstream.rank = len(upstreams)              # all others are better
+        events = self._nudge(now)
+        for uplink in list(self._uplinks):
+            if uplink.upstream in self.all:
+                events += uplink.look_soon(now)
+            else:
+                self._unshare(uplink)
+                events += uplink.withdraw(now)
+        return events
 
     # -- the way back --------------------------------------------------------------------------------------------
 
@@ -216,9 +253,18 @@ class Failover:
         if upstream.health is Health.UP:
             return []
         healthy_s = now.monotonic - upstream.healthy_since
-        if healthy_s < self.context.times.return_after_s:
+        if healthy_s < self.times.return_after_s:
             upstream.health = Health.ANSWERING
             return self._nudge(now)
         upstream.health = Health.UP
         return [Happened(uplink.conn_id, "info", "upstream.returned", (
             ("upstream", upstream.config.name), ("healthy_s", int(healthy_s)))), *self._nudge(now)]
+
+
+def _ordered(configs: Iterable[UpstreamConfig]) -> list[UpstreamConfig]:
+    """In the order of preference: as the operator wrote them, and those for need alone behind the others."""
+    return sorted(configs, key=lambda config: config.fallback_only)
+
+
+def _place_of(config: UpstreamConfig) -> tuple[str, int, bytes]:
+    return config.host, config.port, config.public_key

@@ -93,7 +93,7 @@ class RouteOwner(ChannelOwner, Waiting, Protocol):
 class Route:
     """Owned by one machine's session; all times are monotonic seconds."""
 
-    __slots__ = ("_failover", "_failures", "_owner", "_ready_at", "_shunned", "_shunned_until", "current", "leave_by",
+    __slots__ = ("_failures", "_owner", "_ready_at", "_shunned", "_shunned_until", "current", "failover", "leave_by",
                  "leave_why", "lost_at", "next", "next_by", "phase", "seek_at")
 
     def __init__(self, owner: RouteOwner, failover: Failover, now: float) -> None:
@@ -106,7 +106,7 @@ class Route:
         self.leave_by = math.inf                    # when the machine is closed at the latest, because it must leave
         self.leave_why = ""
         self._owner = owner
-        self._failover = failover
+        self.failover = failover
         self._ready_at = now                        # since when the next channel could be asked for
         self._failures = 0                          # of upstreams that are up for others, since the last work
         self._shunned: Upstream | None = None       # it refused this machine's channel, or failed it
@@ -139,7 +139,7 @@ class Route:
         """The next deadline; from `may_ask_at` on the next channel may be asked for."""
         if self.waits_for_name:
             return may_ask_at
-        due = self.lost_at + self._failover.context.times.grace_s if self.current is None else math.inf
+        due = self.lost_at + self.failover.times.grace_s if self.current is None else math.inf
         if self.next is not None:
             return min(due, self.next_by)
         return min(due, self.seek_at) if self.phase in SEEKS else due
@@ -147,7 +147,7 @@ class Route:
     def is_grace_over(self, now: float) -> bool:
         """There has been no channel for so long that the machine is better off with the next pool of its own list."""
         return (self.current is None and not self.waits_for_name
-                and now >= self.lost_at + self._failover.context.times.grace_s)
+                and now >= self.lost_at + self.failover.times.grace_s)
 
     # -- to an upstream ------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Route:
         """Begin the next channel, if one is wanted and an upstream is there, or is to be tried."""
         if self.phase not in SEEKS or now.monotonic < self.seek_at:
             return []
-        failover, current = self._failover, self.current
+        failover, current = self.failover, self.current
         upstream = self._choose(now.monotonic)
         if upstream is None:
             failover.wait(self._owner)
@@ -177,7 +177,7 @@ class Route:
         """The upstream to use or to try now; None where all there is to do is to wait."""
         if now >= self._shunned_until:
             self._shunned = None
-        return self._failover.choose(now, self._shunned)
+        return self.failover.choose(now, self._shunned)
 
     def is_ready(self, now: Now) -> None:
         """The next channel can be asked for from now on."""
@@ -195,7 +195,7 @@ class Route:
 
         Where there is a current one, that is replaced when the first work comes.
         """
-        self.next_by = now.monotonic + self._failover.context.times.silence_s
+        self.next_by = now.monotonic + self.failover.times.silence_s
         if self.current is not None:
             return False
         self.mine()
@@ -251,11 +251,11 @@ class Route:
         upstream = channel.uplink.upstream
         self.seek_at = now.monotonic
         if upstream.health is Health.UP:
-            self.seek_at += self._failover.backoff(self._failures)
+            self.seek_at += self.failover.backoff(self._failures)
             self._failures += 1
         if is_shunned:
             self._shunned = upstream
-            self._shunned_until = now.monotonic + self._failover.context.times.return_after_s
+            self._shunned_until = now.monotonic + self.failover.times.return_after_s
 
     def leave_next(self, now: Now) -> list[Event]:
         """The upstream of the next channel wants to be connected anew: seek again, at once."""
@@ -281,9 +281,9 @@ class Route:
         if not self.may(Change.LEAVE):
             return []
         self._pass(Change.LEAVE)
-        self.leave_by = now.monotonic + self._failover.context.times.verdict_timeout_s
+        self.leave_by = now.monotonic + self.failover.times.verdict_timeout_s
         self.leave_why = reason
-        self._failover.stop_waiting(self._owner)
+        self.failover.stop_waiting(self._owner)
         channel, self.next = self.next, None
         return self._retire(channel, now)
 
@@ -292,7 +292,7 @@ class Route:
         if not self.may(Change.CLOSE):
             return []
         self._pass(Change.CLOSE)
-        self._failover.stop_waiting(self._owner)
+        self.failover.stop_waiting(self._owner)
         current, following = self.current, self.next
         self.current = self.next = None
         return [*self._retire(current, now), *self._retire(following, now)]

@@ -58,7 +58,7 @@ class TranslatorSession(MachineSession):
 
     def __init__(self, outlet: Outlet, conn_id: int, failover: Failover, now: Now) -> None:
         context = failover.context
-        answers = ShareForwarder(conn_id, context)
+        answers = ShareForwarder(conn_id, failover)
         super().__init__(conn_id, answers)
         self._outlet = outlet
         self._context = context
@@ -105,13 +105,13 @@ class TranslatorSession(MachineSession):
         current, jobs = route.current, self._jobs
         if route.phase is _MINING and current is not None:      # as at every share
             sent = current.sent
-            return min(sent.first_sent_at + self._context.times.verdict_timeout_s,
+            return min(sent.first_sent_at + route.failover.times.verdict_timeout_s,
                        jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, sent.fails_at)
         if route.is_leaving and not self.answers.unanswered:
             return -math.inf
         due = min(route.leave_by, route.due(self._entry.may_open_at(self._user)))
         if current is not None:
-            due = min(due, current.sent.first_sent_at + self._context.times.verdict_timeout_s)
+            due = min(due, current.sent.first_sent_at + route.failover.times.verdict_timeout_s)
             if not route.is_leaving:
                 due = min(due, jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, current.sent.fails_at)
         return due
@@ -133,7 +133,7 @@ class TranslatorSession(MachineSession):
             return [*steps, Close(self.conn_id, route.leave_why)]
         self._ask(now)
         if route.is_grace_over(now.monotonic):
-            return [*steps, Close(self.conn_id, f"no upstream for {self._context.times.grace_s:.0f} s")]
+            return [*steps, Close(self.conn_id, f"no upstream for {route.failover.times.grace_s:.0f} s")]
         if route.next is not None and now.monotonic >= route.next_by:
             steps += route.next.uplink.fail("no channel in time", now)
         return [*steps, *self._seek(now)]
@@ -380,14 +380,17 @@ class TranslatorSession(MachineSession):
             self._jobs.forget()
         return self._outlet.pass_on(steps, now)
 
-    def move(self, channel: Channel, reason: str, now: Now) -> list[Event]:
+    def move(self, channel: Channel, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
         """The channel is to be left for another, in the pool's time or because a better upstream is there."""
         route = self._route
         steps: list[Step] = []
         if channel is route.next:
             steps += route.leave_next(now)
         elif channel is route.current and route.may(Change.MOVE) and route.has_better(now):
-            steps += route.leave(reason, now) if self._is_bound else route.move(now)
+            if not self._is_bound:
+                steps += route.move(now)
+            elif may_close:
+                steps += route.leave(reason, now)
         self._ask(now)
         return self._outlet.pass_on(steps, now)
 

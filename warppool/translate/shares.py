@@ -19,7 +19,7 @@ from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import ACCEPTED, accepted, error
 from warppool.sv1.shares import Fields
 from warppool.translate.channel import Channel, Stage
-from warppool.translate.context import TranslatorContext
+from warppool.translate.failover import Failover
 from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, space_of
 from warppool.translate.sent import Sent
 from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejection_of
@@ -32,17 +32,17 @@ _UNAUTHORIZED = Reject.UNAUTHORIZED
 class ShareForwarder(Answers):
     """The answers of one connection in their order, and what becomes of its shares."""
 
-    __slots__ = ("_conn_id", "_context", "_counters", "_next_id", "_timeout_s", "good", "good_at", "in_flight")
+    __slots__ = ("_conn_id", "_context", "_counters", "_failover", "_next_id", "good", "good_at", "in_flight")
 
-    def __init__(self, conn_id: int, context: TranslatorContext) -> None:
+    def __init__(self, conn_id: int, failover: Failover) -> None:
         super().__init__()
         self.good = 0                           # shares that were good by our own verdict ...
         self.good_at = 0.0                      # ... and when the last one was, in monotonic seconds
         self.in_flight = 0                      # shares that the machine has no answer to yet
         self._conn_id = conn_id
-        self._context = context
-        self._counters = context.counters
-        self._timeout_s = context.times.verdict_timeout_s
+        self._failover = failover
+        self._context = failover.context        # as it was when the machine came
+        self._counters = failover.context.counters
         self._next_id = 1
 
     def idle_by(self, since: float, idle_timeout_s: float) -> float:
@@ -156,7 +156,7 @@ class ShareForwarder(Answers):
         taken = waiting.take_accepted(last_sequence)
         if late:
             self._accept_late(channel, late, len(taken), steps, now)
-        elif taken and (now.monotonic - taken[0].at > self._timeout_s
+        elif taken and (now.monotonic - taken[0].at > self._failover.times.verdict_timeout_s
                         or not channel.uplink.upstream.promptness.is_prompt):
             self._learn(channel, taken[0], len(taken), steps, now)
         for sent in taken:
@@ -211,16 +211,18 @@ class ShareForwarder(Answers):
     def _learn(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
         """The upstream has said its word on so many shares, of which `first` has waited longest: is it batching?"""
         upstream = channel.uplink.upstream
-        promptness, waited_s = upstream.promptness, now.monotonic - first.at
-        if waited_s <= self._timeout_s and promptness.is_prompt:
+        promptness, timeout_s = upstream.promptness, self._failover.times.verdict_timeout_s
+        waited_s = now.monotonic - first.at
+        if waited_s <= timeout_s and promptness.is_prompt:
             return
-        if promptness.answered(waited_s, shares, self._timeout_s):
+        if promptness.answered(waited_s, shares, timeout_s):
             name = "upstream.batches" if promptness.is_batching else "upstream.prompt"
             steps.append(upstream.say(self._conn_id, "info", name, now))
 
     def expire(self, channel: Channel, now: Now) -> list[Step]:
         """Answer what has waited for too long."""
-        return self._give_up(channel.sent.take_overdue(now.monotonic, self._timeout_s), "no verdict in time")
+        overdue = channel.sent.take_overdue(now.monotonic, self._failover.times.verdict_timeout_s)
+        return self._give_up(overdue, "no verdict in time")
 
     def lose(self, channel: Channel) -> list[Step]:
         """No verdict can come any more."""

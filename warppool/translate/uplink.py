@@ -22,7 +22,7 @@ from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
 from warppool.sv2.work import Work
 from warppool.translate.channel import Channel, Stage
-from warppool.translate.context import TranslatorContext
+from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.liveness import SETUP_S, Liveness
 from warppool.translate.members import Members
 from warppool.translate.upstream import Health, Unfit, Upstream
@@ -51,7 +51,11 @@ _OVER = UplinkPhase.OVER        # an enum's member is a function call away on Py
 class UplinkOwner(Protocol):
     """Who made the connection, and hears what the connection shows of the upstream."""
 
-    check_every_s: float        # seconds between two looks for a better upstream
+    times: Times
+
+    @property
+    def check_every_s(self) -> float:
+        """Seconds between two looks for a better upstream."""
 
     def is_set_up(self, uplink: Uplink, now: Now) -> list[Event]:
         """The pool accepted the connection."""
@@ -234,7 +238,7 @@ class Uplink(WithoutShares):
         live, members = self._live, self._members
         if now.monotonic >= live.set_up_by:
             return self.fail(f"not set up within {SETUP_S:.0f} s", now)
-        silence_s = self._context.times.silence_s
+        silence_s = self._owner.times.silence_s
         if members.by_id and now.monotonic >= live.heard_at + silence_s:
             return self.fail(f"silent for {silence_s:.0f} s", now)
         for channel in list(members.retired):
@@ -256,7 +260,7 @@ class Uplink(WithoutShares):
         """When the next tick is wanted."""
         if self._phase is not _OVER:
             members = self._members
-            self.wakes_at = self._live.due(self._context.times, members.retired, has_channels=bool(members.by_id))
+            self.wakes_at = self._live.due(self._owner.times, members.retired, has_channels=bool(members.by_id))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -402,10 +406,26 @@ class Uplink(WithoutShares):
         if is_there:
             self._move("a better upstream is back", now, events)
 
-    def _move(self, reason: str, now: Now, events: list[Event]) -> None:
+    def look_soon(self, now: Now) -> list[Event]:
+        """There are other upstreams than before."""
+        if self._phase is not UplinkPhase.UP:
+            return []
+        self._live.looks_at = self.wakes_at = now.monotonic
+        return [Nudge(self.conn_id)]
+
+    def withdraw(self, now: Now) -> list[Event]:
+        """The upstream is to be used no more: machines leave it if they need not be closed for that."""
+        events: list[Event] = []
+        if self._phase is UplinkPhase.UP:
+            self._phase = UplinkPhase.LEAVING
+        self._live.looks_at = math.inf
+        self._move("the upstream is used no more", now, events, may_close=False)
+        return events
+
+    def _move(self, reason: str, now: Now, events: list[Event], *, may_close: bool = True) -> None:
         for channel in list(self._members.all):
             if channel.stage is not Stage.RETIRED:
-                events += channel.owner.move(channel, reason, now)
+                events += channel.owner.move(channel, reason, now, may_close=may_close)
 
     _STEPS: Mapping[type, Callable[[Uplink, Any, Now, list[Event]], None]] = MappingProxyType({
         sv2.SetUp: _set_up,
