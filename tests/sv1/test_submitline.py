@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warppool.errors import BadLine
+from warppool.sv1.lines import read_submit_line
 from warppool.sv1.messages import Request, encode_id, parse
 from warppool.sv1.shares import read_submit
-from warppool.sv1.submitline import read_submit_line
 
 ESP_MINER = b'{"id": 7, "method": "mining.submit", "params": ["bc1q.rig", "1a", "00000001", "65a1b2c3", "1b2c3d4e", ' \
             b'"00c0e000"]}'

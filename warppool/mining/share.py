@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
@@ -55,16 +54,3 @@ def weigh(header: bytes, network_target: int) -> Weight:
     share_hash = sha256(sha256(header).digest()).digest()
     value = int.from_bytes(share_hash, "little")
     return Weight(share_hash, value, value <= network_target)
-
-
-def weigh_all(shares: Iterable[tuple[int, bytes, int]]) -> tuple[Weight, ...]:
-    """`weigh` for a batch of `ShareSubmitted` (connection, header, network target), in its order.
-
-    There is no call for each one, since nearly every share comes this way.
-    """
-    weights = []
-    for _, header, network_target in shares:
-        share_hash = sha256(sha256(header).digest()).digest()
-        value = int.from_bytes(share_hash, "little")
-        weights.append(Weight(share_hash, value, value <= network_target))
-    return tuple(weights)

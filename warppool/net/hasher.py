@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from warppool.events import ShareSubmitted
-from warppool.mining.share import Weight, weigh_all
+from warppool.mining.share import Weight
+from warppool.mining.validator import weigh_all
 from warppool.net.inbox import Weighed
 
 log = logging.getLogger(__name__)

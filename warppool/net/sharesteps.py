@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from warppool.events import BlockFound, ShareAccepted, ShareSubmitted
-from warppool.mining.share import Weight, weigh_all
+from warppool.mining.share import Weight
+from warppool.mining.validator import weigh_all
 from warppool.net.dials import Dials
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded

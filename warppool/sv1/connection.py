@@ -17,12 +17,11 @@ from warppool.limits import CALL_WORK, SHARE_WORK, V1
 from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
 from warppool.sv1.answers import Step
-from warppool.sv1.lines import LineReader
+from warppool.sv1.lines import LineReader, read_submit_line
 from warppool.sv1.messages import Request, parse
 from warppool.sv1.server import Context, MiningServerSession
 from warppool.sv1.session import MachineSession
 from warppool.sv1.strangers import stranger_by
-from warppool.sv1.submitline import read_submit_line
 
 # An enum's member is a function call away on Python 3.11, and every share asks.
 _NOTHING = Held.NOTHING

@@ -1,10 +1,13 @@
-"""Lines: cut out of the byte stream, whichever way TCP delivers it."""
+"""Lines: cut out of the byte stream, whichever way TCP delivers it; and the line that comes most, read by a pattern."""
 
 from __future__ import annotations
 
+import re
+from binascii import unhexlify
 from collections.abc import Iterable, Iterator
 
 from warppool.errors import BadLine
+from warppool.sv1.shares import Fields
 
 MAX_LINE = 16 * 1024
 """Bytes of the longest line, its end not counted. A notify with a full merkle path has 2 KiB, a request 300 bytes."""
@@ -68,3 +71,46 @@ class LineReader:
         if at < len(buffer):
             self._partial = bytearray(buffer[at:])
         self._buffer, self._at = b"", 0
+
+
+_ID = rb'"id": ?(0|[1-9][0-9]{0,8})'
+_METHOD = rb'"method": ?"mining\.submit"'
+# user, job, extranonce2, ntime, nonce, version bits
+_PARAMS = (rb'"params": ?\["([ !#-\[\]-~]*)", ?"([0-9a-f]{1,16})", ?"([0-9a-fA-F]{8,16})"'
+           rb', ?"([0-9a-fA-F]{8})", ?"([0-9a-fA-F]{1,8})"(?:, ?"([0-9a-fA-F]{8})")?\]')
+
+
+def _line(*members: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\{" + rb", ?".join(members) + rb"\}")
+
+
+_SHAPES = {
+    b'{"id': (_line(_ID, _METHOD, _PARAMS).fullmatch, True),    # ESP-Miner, NerdMiner, proxies
+    b'{"pa': (_line(_PARAMS, _ID, _METHOD).fullmatch, False),   # cgminer and the many who took it over
+    b'{"me': (_line(_METHOD, _PARAMS, _ID).fullmatch, False),   # cpuminer
+}
+"""By how a line begins: its pattern, and whether the id comes first among its groups."""
+
+
+def read_submit_line(line: bytes) -> tuple[bytes, Fields] | None:
+    """A submit as machines print it: the id as it is echoed, and the fields. None for any other line.
+
+    Nearly every line is one. The pattern takes less than half of the time of a JSON parser, which is a tenth of what a
+    share costs. Whatever it reads, `messages.parse` and `shares.read_submit` read alike (a property test holds them
+    together); what it does not read is theirs.
+    """
+    shape = _SHAPES.get(line[:4])
+    if shape is None:
+        return None
+    match, is_id_first = shape
+    found = match(line)
+    if found is None:
+        return None
+    if is_id_first:
+        request_id, user, job, extranonce2, ntime, nonce, bits = found.groups()
+    else:
+        user, job, extranonce2, ntime, nonce, bits, request_id = found.groups()
+    if len(extranonce2) % 2:
+        return None
+    return request_id, (user.decode(), int(job, 16), unhexlify(extranonce2), int(ntime, 16), int(nonce, 16),
+                        -1 if bits is None else int(bits, 16))

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from warppool.errors import LocalProtocolError, MalformedPayload, Truncated
-from warppool.sv2.types import Bytes, Fixed, Kind, Message, Packed, Tail
+from warppool.sv2.types import Fixed, Kind, Message, Packed, Tail
 
 M = TypeVar("M", bound=Message)
 
@@ -45,10 +45,7 @@ def layout_of(cls: type[M], writes_tail: bool = True) -> Layout[M]:
 class Layout(Generic[M]):
     """What the annotations of `cls` say, compiled."""
 
-    __slots__ = ("_draft", "_reads", "_writes", "cls", "decode", "kinds")
-
-    decode: Callable[[bytes], tuple[M, bytes]]
-    """One message from the front of a payload, and what follows its last field."""
+    __slots__ = ("_reads", "_writes", "cls", "draft", "kinds")
 
     def __init__(self, cls: type[M], writes_tail: bool = True) -> None:
         self.cls = cls
@@ -59,45 +56,12 @@ class Layout(Generic[M]):
         # The frozen __init__ of seven fields costs 1 µs, that of a mutable twin with the same slots, which then becomes
         # the message, a third.
         names = [(name, Any) for name in self.kinds]
-        self._draft: Callable[..., Any] = make_dataclass(
+        self.draft: Callable[..., Any] = make_dataclass(
             cls.__name__, names, bases=(Message,), slots=True, eq=False, repr=False
         )
-        self.decode = self._decoder()
 
-    def _decoder(self) -> Callable[[bytes], tuple[M, bytes]]:
-        """`decode` in one call, for messages that `struct` reads at one stroke, as those are that come with every
-        share: numbers and hashes, and behind them, if anything, a few bytes. What is wrong, the slow way names.
-        """
-        draft, cls, slow = self._draft, self.cls, self._decode_by_field
-        *heads, tail = self.kinds.values()
-        limit = tail.limit if isinstance(tail, Bytes) and tail.min_size == 1 else -1
-        codes = [kind.code for kind in (heads if limit >= 0 else [*heads, tail]) if isinstance(kind, Packed)]
-        if len(codes) < len(heads) + (limit < 0):
-            return slow
-        fixed = struct.Struct("<" + "".join(codes) + ("B" if limit >= 0 else ""))
-        size, unpack = fixed.size, fixed.unpack_from
-
-        def of_numbers(payload: bytes) -> tuple[M, bytes]:
-            if len(payload) < size:
-                return slow(payload)
-            message: M = draft(*unpack(payload))
-            message.__class__ = cls
-            return message, payload[size:]
-
-        def with_bytes(payload: bytes) -> tuple[M, bytes]:
-            if len(payload) < size:
-                return slow(payload)
-            *numbers, length = unpack(payload)
-            end = size + length
-            if length > limit or end > len(payload):
-                return slow(payload)
-            message: M = draft(*numbers, payload[size:end])
-            message.__class__ = cls
-            return message, payload[end:]
-
-        return of_numbers if limit < 0 else with_bytes
-
-    def _decode_by_field(self, payload: bytes) -> tuple[M, bytes]:
+    def decode(self, payload: bytes) -> tuple[M, bytes]:
+        """One message from the front of `payload`, and what follows its last field."""
         values: list[Any] = []
         offset = 0
         try:
@@ -109,7 +73,7 @@ class Layout(Generic[M]):
 
     def make(self, *values: Any) -> M:
         """One message of these values, in wire order: what its class makes of them, in a third of the time."""
-        message: M = self._draft(*values)
+        message: M = self.draft(*values)
         message.__class__ = self.cls
         return message
 

@@ -21,7 +21,7 @@ from warppool.sv2.codec import Layout, layout_of
 from warppool.sv2.frame import CHANNEL_BIT, HEADER_FORMAT, MAX_U24, Frame, encode_frame
 from warppool.sv2.messages import common, extensions, mining, template
 from warppool.sv2.tlv import WORKER_NAMES
-from warppool.sv2.types import Bytes, Message, UInt
+from warppool.sv2.types import Bytes, Message, Packed, UInt
 
 
 class Subprotocol(IntEnum):
@@ -41,6 +41,9 @@ ExtensionTable = Mapping[int, Mapping[type[Message], int]]
 """By the number of an extension: its messages, which belong to every subprotocol, and their numbers in it."""
 
 
+Reader = Callable[[bytes], tuple[Message, bytes]]
+"""One message from the front of a payload, and what follows its last field."""
+
 Packer = tuple[Callable[..., bytes], int, int, Callable[[Any], tuple[int, ...]]]
 """How `struct` makes the whole frame of a message of numbers: the packing, what stands in its header (the extension;
 number and length), and what takes the values out of the message."""
@@ -55,6 +58,40 @@ def _packer(extension_type: int, msg_type: int, layout: Layout[Any]) -> Packer |
     size = sum(kind.min_size for kind in kinds)
     return (struct.Struct(HEADER_FORMAT + "".join(codes)).pack, extension_type, msg_type | size << 8,
             attrgetter(*layout.kinds))
+
+
+def _reader(layout: Layout[Any]) -> Reader:
+    """`layout.decode` in one call, for messages that `struct` reads at one stroke, as those are that come with every
+    share: numbers and hashes, and behind them, if anything, a few bytes. What is wrong, `layout.decode` names.
+    """
+    draft, cls, slow = layout.draft, layout.cls, layout.decode
+    *heads, tail = layout.kinds.values()
+    limit = tail.limit if isinstance(tail, Bytes) and tail.min_size == 1 else -1
+    codes = [kind.code for kind in (heads if limit >= 0 else [*heads, tail]) if isinstance(kind, Packed)]
+    if len(codes) < len(heads) + (limit < 0):
+        return slow
+    fixed = struct.Struct("<" + "".join(codes) + ("B" if limit >= 0 else ""))
+    size, unpack = fixed.size, fixed.unpack_from
+
+    def of_numbers(payload: bytes) -> tuple[Message, bytes]:
+        if len(payload) < size:
+            return slow(payload)
+        message: Message = draft(*unpack(payload))
+        message.__class__ = cls
+        return message, payload[size:]
+
+    def with_bytes(payload: bytes) -> tuple[Message, bytes]:
+        if len(payload) < size:
+            return slow(payload)
+        *numbers, length = unpack(payload)
+        end = size + length
+        if length > limit or end > len(payload):
+            return slow(payload)
+        message: Message = draft(*numbers, payload[size:end])
+        message.__class__ = cls
+        return message, payload[end:]
+
+    return of_numbers if limit < 0 else with_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +119,7 @@ class Profile:
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
     _framers: Mapping[type[Message], Callable[..., bytes]] = field(init=False, repr=False)
     _packers: Mapping[type[Message], Packer] = field(init=False, repr=False)
+    _readers: Mapping[Subprotocol, Mapping[int, Reader]] = field(init=False, repr=False)
     _extended: Mapping[tuple[int, int], Layout[Any]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +143,9 @@ class Profile:
         object.__setattr__(self, "_extended", extended)
         object.__setattr__(self, "_outgoing", outgoing)
         object.__setattr__(self, "_incoming", incoming)
+        object.__setattr__(self, "_readers", {
+            subprotocol: {msg_type: _reader(layout) for msg_type, layout in layouts.items()}
+            for subprotocol, layouts in incoming.items()})
         object.__setattr__(self, "_packers", {cls: packer for cls, route in outgoing.items()
                                               if (packer := _packer(*route)) is not None})
         object.__setattr__(self, "_framers", {cls: self._make_framer(cls) for cls in outgoing})
@@ -191,10 +232,10 @@ class Profile:
             layout = self._extended.get((frame.extension_type, frame.msg_type))
             return (None, b"") if layout is None else layout.decode(frame.payload)
         try:
-            layout = self._incoming[subprotocol][frame.msg_type]    # `_layout`: this comes with every share
+            read = self._readers[subprotocol][frame.msg_type]
         except KeyError:
-            layout = self._layout(subprotocol, frame.msg_type)      # which says what is wrong
-        return layout.decode(frame.payload)
+            raise UnexpectedMessage(f"message 0x{frame.msg_type:02x} in {subprotocol.name}") from None
+        return read(frame.payload)
 
     def _route(self, cls: type[Message]) -> tuple[int, int, Layout[Any]]:
         try:

@@ -15,7 +15,6 @@ from warppool.events import Now
 from warppool.mining.channel import Channel
 from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator, Submission
-from warppool.sv2.codec import layout_of
 from warppool.sv2.jobs import Step
 from warppool.sv2.messages.mining import (
     SubmitSharesError,
@@ -24,8 +23,6 @@ from warppool.sv2.messages.mining import (
     SubmitSharesSuccess,
 )
 from warppool.sv2.profile import Profile
-
-_success = layout_of(SubmitSharesSuccess).make
 
 
 class Share(Submission):
@@ -170,4 +167,4 @@ def _acknowledge(channel: ServerChannel, steps: list[Step]) -> None:
         if share.accepted is not None:
             last, count, total = share.sequence, count + 1, total + share.accepted.difficulty
     if count and channel.channel.is_open:
-        steps.append(_success(channel.channel.channel_id, last, count, int(total)))
+        steps.append(SubmitSharesSuccess(channel.channel.channel_id, last, count, int(total)))
