@@ -13,7 +13,19 @@ from warppool.events import Held, Now
 from warppool.limits import V1
 from warppool.mining.share import weigh
 from warppool.net.hasher import EXECUTOR_MIN_BATCH
-from warppool.net.inbox import Emptied, FromReactor, Full, Gone, JobReady, Opened, Received, Recorded, Weighed
+from warppool.net.inbox import (
+    Emptied,
+    FromReactor,
+    Full,
+    GivenUp,
+    Gone,
+    JobReady,
+    NotRecorded,
+    Opened,
+    Received,
+    Recorded,
+    Weighed,
+)
 from warppool.net.outbox import Output
 from warppool.net.serving import MAX_UNDER_WAY
 from warppool.net.turns import LEAST_SERVED, LITTLE
@@ -90,6 +102,30 @@ def test_little_goes_before_much_also_while_many_shares_are_under_way(late: Boun
     late.worker._unrecorded = MAX_UNDER_WAY + 1
     late.step()
     assert late.records(7)
+
+
+@pytest.mark.parametrize("second", [NotRecorded, Recorded, None])
+def test_a_share_given_up_makes_room_once_whatever_comes_after(scene: BoundedScene, second: type | None) -> None:
+    """A disk that hangs must not let more shares under way than the bound says, each time that it gives some up."""
+    scene.open(1, 2)
+    scene.turn(Received(1, b"".join(b"share %d\n" % number for number in range(10))))
+    scene.turn(Received(2, b"".join(b"share %d\n" % number for number in range(20))))
+    assert scene.worker._unrecorded == 30
+    given_up = tuple((1, number) for number in range(10))
+    scene.turn(GivenUp(given_up))
+    assert scene.worker._unrecorded == 20
+    if second is not None:
+        scene.turn(second(given_up))
+        assert scene.worker._unrecorded == 20 and not scene.worker._given_up
+    scene.turn(Recorded(tuple((2, number) for number in range(20))))
+    assert scene.worker._unrecorded == 0
+
+
+def test_what_is_remembered_of_shares_given_up_is_bounded(scene: BoundedScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warppool.net.sharesteps.MAX_GIVEN_UP", 100)
+    for number in range(1_000):
+        scene.turn(GivenUp(((1, number),)))
+    assert len(scene.worker._given_up) <= 102
 
 
 def test_who_has_much_gains_nothing_by_bringing_it_in_little_pieces(late: BoundedScene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from warppool.events import BlockFound, ShareAccepted, ShareSubmitted
@@ -22,6 +22,10 @@ from warppool.say import clip, say
 
 log = logging.getLogger("warppool.net.worker")
 
+MAX_GIVEN_UP = 50_000
+"""Shares given up whose second answer is remembered as such. Beyond, it would be counted twice, which only lets the
+worker take shares a little earlier than it should."""
+
 
 class ShareSteps(Serving):
     """`hasher` weighs larger batches and answers to `inbox`; `record` takes the accepted shares of one wake-up."""
@@ -34,6 +38,7 @@ class ShareSteps(Serving):
         self._inbox = inbox
         self._record = record
         self._awaits_records = awaits_records               # a translator's books answer nobody
+        self._given_up: set[tuple[int, int]] = set()        # (conn_id, share_id), and their record may come yet
     def _settle(self) -> None:
         """Weigh and judge what was submitted, then tell the neighbours."""
         if self._nudged:
@@ -84,12 +89,25 @@ class ShareSteps(Serving):
             self._unrecorded += len(shares)
         self._record(shares)
 
-    def _answer_records(self, ids: Iterable[tuple[int, int]], kind: type[Recorded | NotRecorded | GivenUp]) -> None:
+    def _first_answers(self, ids: Sequence[tuple[int, int]], kind: type[Recorded | NotRecorded | GivenUp]) -> int:
+        """How many of `ids` had no answer before: one that is given up may get a second, or never."""
+        if kind is not GivenUp:
+            again = self._given_up.intersection(ids)
+            self._given_up -= again
+            return len(ids) - len(again)
+        if len(self._given_up) > MAX_GIVEN_UP:
+            self._given_up.clear()
+        self._given_up.update(ids)
+        return len(ids)
+
+    def _answer_records(self, ids: Sequence[tuple[int, int]], kind: type[Recorded | NotRecorded | GivenUp]) -> None:
         by_connection: dict[int, list[int]] = {}
         for conn_id, share_id in ids:
             by_connection.setdefault(conn_id, []).append(share_id)
-            self._unrecorded -= 1
-        self._unrecorded = max(0, self._unrecorded)         # shares of blocks were not counted
+        answered = len(ids)
+        if kind is GivenUp or self._given_up:
+            answered = self._first_answers(ids, kind)
+        self._unrecorded = max(0, self._unrecorded - answered)          # shares of blocks were not counted
         for conn_id, share_ids in by_connection.items():
             client = self._clients.get(conn_id)
             if client is not None:
