@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from warppool.events import ShareAccepted
+from warppool.loop import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,15 @@ class BlockOutcome:
     outcome: str
     detail: str
     time: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReport(Report):
+    """`rows` and `commits` are what was written since the start; shares and rows of the present trouble are lost."""
+
+    rows: int
+    commits: int
+    waiting_shares: int                 # for their record
+    is_troubled: bool                   # the books cannot be written
+    shares_lost: int
+    rows_lost: int

@@ -21,14 +21,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
 from warppool.ledger.database import CommitInDoubt, Database
-from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
-from warppool.loop import Loop, Report, patient
+from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, Refusals, Shares
+from warppool.loop import Loop, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
 
@@ -72,18 +71,6 @@ class _Trouble:
         self.shares_lost = 0
         self.rows_lost = 0          # counts of refusals and rows of blocks
         self.said: set[str] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerReport(Report):
-    """`rows` and `commits` are what was written since the start; shares and rows of the present trouble are lost."""
-
-    rows: int
-    commits: int
-    waiting_shares: int                 # for their record
-    is_troubled: bool                   # the books cannot be written
-    shares_lost: int
-    rows_lost: int
 
 
 class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):

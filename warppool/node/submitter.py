@@ -124,10 +124,8 @@ class Submitter(Loop[SubmitterItem]):
 
     def reconfigure(self, nodes: Mapping[int, NodeInbox]) -> None:
         """From now on these are the nodes: a new one gets every open block, and one that is gone is not waited for."""
-        added = nodes.keys() - self._nodes.keys()
-        gone = self._nodes.keys() - nodes.keys()
-        self._nodes = dict(nodes)
-        now = self._monotonic()
+        added, gone = nodes.keys() - self._nodes.keys(), self._nodes.keys() - nodes.keys()
+        self._nodes, now = dict(nodes), self._monotonic()
         self._states = {number: self._states.get(number) or NodeState(now) for number in nodes}
         if self._best_node in gone:
             self._best_node = None
