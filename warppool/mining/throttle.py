@@ -26,7 +26,7 @@ outage are no flood, and must not cost the machine hours.
 """
 
 LEAST_SPAN_S = 0.25
-"""No time is taken for shorter: what one wake-up reads has one time, however long it took to be mined."""
+"""No time counts as shorter: all shares that one wake-up reads have one time, however long they took to be mined."""
 
 GRACE_S = 30.0
 """How long a machine may bring shares of keys from before a fall, whatever their target."""

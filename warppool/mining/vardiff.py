@@ -1,8 +1,9 @@
 """Variable difficulty: the target under which a channel finds as many shares a minute as the operator wants.
 
 Shares are a Poisson process, and those whose hash meets the channel's current target arrive at `hash rate * target`
-whatever easier target their job went out with. So they alone are counted, and shares in flight over a change mislead
-nobody.
+whatever easier target their job was assigned with. So only those are counted, and shares in flight over a change
+mislead nobody.
+
 A change needs evidence: the count of a window must lie outside what chance explains of the wanted rate, and a margin
 beyond. Then the target moves by the power of two nearest to the estimate, and a new window begins.
 
@@ -25,29 +26,29 @@ from warppool.bitcoin.target import MAX_TARGET
 from warppool.mining.difficulty import DifficultyPolicy
 
 FIRST_SHARE_S = 10.0
-"""Silence before the first share after which the target gets easier; the least time between two looks at a channel."""
+"""Silence before the first share after which the target gets easier; the least time between two reviews."""
 
 SILENCE_OCTAVES = 4
 """Silence makes the target 16 times easier: with no share there is nothing to measure by."""
 
 QUIET_SHARES = 10.0
-"""Shares that a machine must owe before its silence is no chance: that happens to a steady one once in 22,000 looks."""
+"""Shares that a machine must owe before its silence is no chance: once in 22,000 reviews of a steady machine."""
 
 WINDOW_SHARES = 32.0
 WINDOW_S = 60.0
 """A window holds what so many shares take at the wanted rate, and no less than so many seconds; older is forgotten."""
 
 ASK_EVERY = 8
-"""Shares between two looks; the first can tell a rate 5 times too high from chance."""
+"""Shares between two reviews; the first one can tell a rate 5 times too high from chance."""
 
 DEVIATIONS = 2.6
 """Standard deviations that a count may lie off its mean by chance: about one test in 200, before the margin."""
 
 MARGIN = 1.4
-"""A rate this much too high or low is near enough, since the next power of two would be no nearer."""
+"""A rate that is too high or low by this factor is near enough: the next power of two would be no nearer."""
 
 LEAST_SPAN_S = 0.25
-"""No window is taken for shorter: what one wake-up reads has one time, however long it took to be mined."""
+"""No window counts as shorter: all shares that one wake-up reads have one time, however long they took to be mined."""
 
 
 class Vardiff:
@@ -58,8 +59,8 @@ class Vardiff:
     `wanted` next without a share; `inf` for never.
     """
 
-    __slots__ = ("_ask_at", "_base", "_count", "_easiest", "_heard", "_is_declared", "_looked_at", "_policy", "_since",
-                 "ceiling", "goal", "target", "wakes_at")
+    __slots__ = ("_ask_at", "_base", "_count", "_easiest", "_heard", "_is_declared", "_policy", "_reviewed_at",
+                 "_since", "ceiling", "goal", "target", "wakes_at")
 
     def __init__(self, policy: DifficultyPolicy, goal: int, now: float, *, is_declared: bool = False,
                  easiest: int = MAX_TARGET, ceiling: int = MAX_TARGET) -> None:
@@ -91,7 +92,7 @@ class Vardiff:
     def _listen(self, now: float) -> None:
         """Wait for a share; when none has come until `wakes_at`, that is silence."""
         self._heard = self._count
-        self._looked_at = now
+        self._reviewed_at = now
         is_unknown = self._count == 0 and not self._is_declared
         patience = 0.0 if is_unknown else QUIET_SHARES / self._policy.shares_per_second
         self.wakes_at = now + max(FIRST_SHARE_S, patience)
@@ -121,7 +122,7 @@ class Vardiff:
         if target != self.target:
             self._base = self._count - (self._count - self._base) * (target / self.target)
             self._ask_at = self._count + ASK_EVERY
-            self.wakes_at = min(self.wakes_at, self._looked_at + FIRST_SHARE_S)
+            self.wakes_at = min(self.wakes_at, self._reviewed_at + FIRST_SHARE_S)
             self.target = target
 
     def wanted(self, max_target: int, network_target: int, now: float) -> tuple[int, str] | None:
@@ -155,7 +156,7 @@ class Vardiff:
         if self._count == self._heard:
             if self._count == 0:
                 self._is_declared = False       # what it declared is not so
-            return SILENCE_OCTAVES, f"no share for {now - self._looked_at:.0f} s"
+            return SILENCE_OCTAVES, f"no share for {now - self._reviewed_at:.0f} s"
         if (math.sqrt(count + 1) + DEVIATIONS / 2) ** 2 * MARGIN < expected:
             return max(1, round(math.log2(expected / (count + 1)))), f"{count:.0f} shares in {span:.0f} s"
         return None

@@ -1,5 +1,5 @@
-"""Answers of one V1 connection: they leave in the order of the requests, since some firmware gives every submit one
-and the same id. What waits for something holds up what comes after it.
+"""Answers of one V1 connection. They leave in the order of the requests, since some firmware gives every submit one and
+the same id. An answer that waits for something holds up all answers behind it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Ticket:
 
 
 class Answers:
-    """The answers that wait, the first of them for its own sake and the others for those before them.
+    """The answers that wait: the first one for what it needs, the others for those before them.
 
     `unanswered` is how many wait.
     """

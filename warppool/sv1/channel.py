@@ -21,8 +21,8 @@ CHANNEL_ID = 1
 
 
 class MachineChannel:
-    """What the machine mines on, and under which target. `channel` is None before its subscribe, and again when the
-    channel has gone to another session.
+    """What the machine mines on, and under which target. `channel` is None before the machine subscribes, and
+    again when the channel has gone to another session.
 
     The channel is open once the machine may have jobs: subscribed and authorized.
     """

@@ -1,8 +1,8 @@
 """The pool's side of a V1 conversation: requests in, lines and events out.
 
 One session is one connection. Calls may come in any order, pipelined or one by one, and work goes out once the machine
-has both subscribed and authorized. `session.py` has the calls that lead to none, `mining/validator.py` what becomes of
-shares; `connection.py` sees the bytes.
+has both subscribed and authorized. `session.py` has the calls that lead to no work, `channel.py` what the machine gets, and
+`mining/validator.py` what becomes of its shares. `connection.py` sees the bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EXTRANONCE2_SIZES = (4, 8)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the V1 sessions of one worker share. `random_bytes` makes so many bytes that nobody can guess."""
+    """What the V1 sessions of one worker share. `random_bytes(size)` makes bytes that nobody can guess."""
 
     policy: DifficultyPolicy
     prefixes: PrefixPool
@@ -84,7 +84,7 @@ class MiningServerSession(MachineSession):
         return self.machine.has_work
 
     def idle_by(self, since: float, idle_timeout_s: float) -> float:
-        """When it is idle, by its channel."""
+        """When the machine is idle, by its channel (`mining/idle.py`)."""
         channel = self.machine.channel
         if channel is None:
             return since + idle_timeout_s
@@ -169,7 +169,7 @@ class MiningServerSession(MachineSession):
         return [*steps, *resumable.keep(self._session_id, channel, machine.preference, now.monotonic)]
 
     def _with_end(self, steps: list[Step]) -> list[Step]:
-        """`steps`, and what follows if that was the last of a closed connection that was in flight."""
+        """`steps`, and what follows where the connection is closed and its last share has come back just now."""
         closed_at = self._closed_at
         if closed_at is None or self.machine.channel is None or self._validator.in_flight:
             return steps
@@ -206,13 +206,13 @@ class MiningServerSession(MachineSession):
         return [*self._refused_space(), *self.answers.answer(self._space(request_id)), *steps, *self._begin(now)]
 
     def _resume(self, named: str, now: Now) -> list[Step]:
-        """Take up the session of that name, if it is kept here; or ask for it, where it may be elsewhere."""
+        """Take up the session of that name if it is kept here. Where another worker may have it, ask that one."""
         try:
             session_id = bytes.fromhex(named)
         except ValueError:
             return []
         dropped = self._context.resumable.claim(session_id, self.conn_id, now.monotonic)
-        self._session_id = session_id               # `_open` makes another one, if this is not found
+        self._session_id = session_id               # `_open` makes another id if there is no such session
         return [] if dropped is None else self._take_up(dropped, now)
 
     def _take_up(self, dropped: Dropped, now: Now) -> list[Step]:
@@ -240,7 +240,7 @@ class MiningServerSession(MachineSession):
         return [*steps, *resumed, *self._begin(now)]
 
     def _refused_space(self) -> list[Step]:
-        """See that there is a channel; what is said in the log if there is none left."""
+        """Open a channel where the machine has none; the line for the log if there is none left."""
         return [] if self.machine.channel is not None or self._open() else [self._refused("no-extranonce-prefix-left")]
 
     def _space(self, request_id: bytes) -> bytes:

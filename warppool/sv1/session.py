@@ -1,5 +1,5 @@
-"""What every server side of a V1 conversation has in common, whoever makes its work: the calls that lead to no work,
-who may mine, what a machine wants, and the order of the answers.
+"""What every server side of a V1 conversation has in common, whoever makes the work: the calls that lead to no work,
+who may mine, what a machine prefers, and the order of the answers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MachineSession(ABC):
 
     @property
     def is_held(self) -> bool:
-        """The machine waits for us before it can go on; that time is not held against it."""
+        """The machine waits for us before it can go on. The time until then does not count as its silence."""
         return False
 
     @abstractmethod
@@ -98,15 +98,15 @@ class MachineSession(ABC):
         return step(self, encode_id(message.id), message.params, now)
 
     def offer(self, job: Job, now: Now) -> list[Step]:
-        """A new job of ours; nothing to one whose work comes from elsewhere."""
+        """A new job of ours. Nothing follows where the work comes from an upstream."""
         return []
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
-        """The weights of the shares submitted first; for one that asks for them."""
+        """The weights of the shares submitted first, for a session that submits shares to be weighed."""
         return []
 
     def recorded(self, ids: Sequence[int]) -> list[Step]:
-        """These shares are in the books; for one whose answers wait for that."""
+        """These shares are in the books, for a session whose answers wait for that."""
         return []
 
     def not_recorded(self, ids: Sequence[int]) -> list[Step]:
@@ -130,11 +130,11 @@ class MachineSession(ABC):
     @property
     @abstractmethod
     def _preference(self) -> Preference:
-        """What the machine wants, as far as it has said."""
+        """What the machine prefers, as far as it has said."""
 
     @abstractmethod
     def _follow(self, preference: Preference, now: Now) -> list[Step]:
-        """It wants this from now on, which may be what it wanted before."""
+        """The machine prefers this from now on; perhaps it has said the same before."""
 
     @abstractmethod
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
@@ -173,7 +173,7 @@ class MachineSession(ABC):
         return [*self._answer_configure(result(request_id, answer)), *steps, *self._follow(preference, now)]
 
     def _answer_configure(self, line: bytes) -> list[Step]:
-        """In its turn."""
+        """The answer to a configure leaves in its turn."""
         return self.answers.answer(line)
 
     def _roll(self, wanted: object) -> dict[str, object]:
@@ -206,7 +206,7 @@ class MachineSession(ABC):
         return True
 
     def _refuse_form(self, request_id: bytes) -> list[Step]:
-        """What was said is no name; a peer that goes on and on with that is no machine."""
+        """The name is none. A peer that says such names again and again is no machine, and is closed."""
         self._bad_names += 1
         steps = [*self.answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
         if self._bad_names >= MAX_BAD_NAMES:
@@ -247,7 +247,7 @@ class MachineSession(ABC):
         return self._suggested(request_id, hex_number(params[0], 64) if params else None, now)
 
     def _suggested(self, request_id: bytes, target: int | None, now: Now) -> list[Step]:
-        """A hint where to start, as long as nothing better is known: a password's word, or shares."""
+        """A hint where to start. It counts as long as nothing better is known: a word of the password, or shares."""
         answer = self.answers.answer(accepted(request_id))
         preference = self._preference
         if target is None or self.last_share_at is not None or preference.floor != MAX_TARGET or preference.hash_rate:

@@ -1,7 +1,7 @@
 """The pool's side of an Sv2 conversation: messages in, messages and events out.
 
-One session is one connection after its Noise handshake. It holds the channels and what set-up agreed on; `shares.py`
-asks `mining` about their shares. It sees no bytes of the wire: `connection.py` does.
+One session is one connection after its Noise handshake. It holds the channels and what the set-up agreed on.
+`opening.py` opens the channels, `shares.py` takes their shares. `connection.py` sees the bytes of the wire.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ IDLE = "no accepted share for too long"
 """Why an idle channel is closed, for the miner and for the log."""
 
 LEAST_TICK_S = 1.0
-"""Between two ticks, each of which looks at all channels: a second more or less is nothing to a difficulty."""
+"""The least time between two ticks, each of which goes through all channels. A second more or less is nothing to a
+difficulty."""
 
 
 class Phase(IntEnum):

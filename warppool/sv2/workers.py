@@ -1,7 +1,7 @@
 """Worker names that come with the shares of one connection (extension 0x0002), under the user of the share's channel.
 
-A name tells the machines of one user apart. It never leads to another user: what stands before the first dot of the
-channel's own name stays there.
+A name tells the machines of one user apart, and never leads to another user: the part before the first dot is always
+that of the channel's own name.
 """
 
 from __future__ import annotations
