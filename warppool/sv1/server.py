@@ -1,8 +1,8 @@
 """The pool's side of a V1 conversation: requests in, lines and events out.
 
 One session is one connection. Calls may come in any order, pipelined or one by one, and work goes out once the machine
-has both subscribed and authorized. `session.py` has the calls that lead to no work, `channel.py` what the machine gets, and
-`mining/validator.py` what becomes of its shares. `connection.py` sees the bytes.
+has both subscribed and authorized. `session.py` has the calls that lead to no work. `channel.py` has what the machine
+gets, and `mining/validator.py` what becomes of its shares. `connection.py` sees the bytes.
 """
 
 from __future__ import annotations
