@@ -24,7 +24,7 @@ from bench.server import BenchFailed
 from warppool.bitcoin.coinbase import INPUT_SEQUENCE, height_push, locktime_of
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
-from warppool.events import Connection, Now
+from warppool.events import Now
 from warppool.mining.counter import SECRET_SIZE, CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
@@ -35,6 +35,7 @@ from warppool.net.hasher import Hasher
 from warppool.net.inbox import Connected, FromReactor, JobReady, Opened, Part, Received, Recorded
 from warppool.net.worker import Worker
 from warppool.noise.primitives import new_buffer
+from warppool.noise.transport import ResponderTransport
 from warppool.sv1 import client as sv1
 from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import ResumableSessions
@@ -82,14 +83,13 @@ def make_job() -> Job:
 class LoneWorker:
     """A worker on this thread; what it has for the wire, the books and the resolver waits to be taken."""
 
-    def __init__(self, make: Callable[[Opened, Now], Connection]) -> None:
+    def __init__(self, make: Callable[[Opened, Now], Stack]) -> None:
         self.spent_ns = 0
         self.recorded: list[tuple[int, int]] = []
         self.dialled: list[Any] = []
         self._posted: list[Any] = []
         self._inbox: queue.Queue[Any] = queue.Queue()
-        self._worker = Worker(0, self._inbox, self, Hasher(1),  # type: ignore[arg-type]
-                              lambda opened, now: Stack(PLAIN, make(opened, now)),
+        self._worker = Worker(0, self._inbox, self, Hasher(1), make,  # type: ignore[arg-type]
                               record=self._record, refused=_ignore, found=_ignore, dial=self.dialled.append)
         self._worker._turns.length_s = math.inf         # what is given to a turn is done in it, on a busy machine too
 
@@ -198,12 +198,13 @@ def pool(is_v1: bool) -> LoneWorker:
         context = Sv1Context(policy=POLICY, prefixes=prefixes, counters=counters,
                                        resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
                                        extranonce2_size=8)
-        worker = LoneWorker(lambda opened, now: Sv1Connection(opened.conn_id, context, now=now,
-                                                              idle_timeout_s=math.inf))
+        worker = LoneWorker(lambda opened, now: Stack(PLAIN, Sv1Connection(
+            opened.conn_id, context, now=now, idle_timeout_s=math.inf)))
     else:
         v2 = Sv2Context(WARP, POLICY, prefixes, counters)
-        worker = LoneWorker(lambda opened, now: Sv2Connection(opened.conn_id, v2, static=STATIC, buffer=buffer, now=now,
-                                                              ephemeral_secret=os.urandom(32), idle_timeout_s=math.inf))
+        worker = LoneWorker(lambda opened, now: Stack(
+            ResponderTransport(WARP.suite, STATIC, os.urandom(32), buffer, now.monotonic),
+            Sv2Connection(opened.conn_id, v2, now=now, idle_timeout_s=math.inf)))
     worker.turn(JobReady(make_job()))
     return worker
 
@@ -230,7 +231,7 @@ class Translated:
         failover = Failover(TranslatorContext(
             mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, USER),),
             profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters()))
-        self.measured = LoneWorker(lambda opened, now: connect(opened.conn_id, failover, now))
+        self.measured = LoneWorker(lambda opened, now: Stack(PLAIN, connect(opened.conn_id, failover, now)))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
         self._pool = pool(is_v1=False)
         self._uplinks = FIRST_UPLINK

@@ -10,22 +10,27 @@ Here are the protocol and `Plain`. `noise.transport` has Noise, `net.tls` has TL
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple, NewType, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, NewType, Protocol
 
-Sealed = NewType("Sealed", bytes)
+from warppool.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    Sealed = NewType("Sealed", bytes)
+else:
+    Sealed = bytes              # which gives bytes back as they are, where a NewType is a call of Python
 """Bytes as they go on the wire. Only a transport makes them, so no plaintext can reach a wire that is to be sealed."""
 
 
 class TransportEnd(NamedTuple):
     """Why a transport takes in nothing more; `reason` is for the log.
 
-    Not `is_peers_fault`: the peer said goodbye, and may still read its answers. `is_wrong_key`: the server that was
-    dialled has proved another key than the one that it is known by.
+    Not `is_peers_fault`: the peer said goodbye, and may still read its answers. `error` is what the core raised, if
+    that was why: WrongServerKey where a server has proved another key than the one that it is known by.
     """
 
     reason: str
     is_peers_fault: bool = True
-    is_wrong_key: bool = False
+    error: RemoteProtocolError | None = None
 
 
 class Recognised(NamedTuple):

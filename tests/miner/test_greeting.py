@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.over import Over
 from tests.service.test_daemon import until
 from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WrongServerKey
@@ -32,16 +33,13 @@ class Pool:
     """The pool's end of a greeting, bytes in and bytes out; `answer` is what it says to SetupConnection."""
 
     def __init__(self, answer: object = WELL, secret: bytes = SECRET) -> None:
-        self._transport = ResponderTransport(WARP.suite, WARP.suite.key_pair(secret), os.urandom(32), new_buffer())
+        self._transport = ResponderTransport(WARP.suite, WARP.suite.key_pair(secret), os.urandom(32), new_buffer(), 0.0)
         self._frames = FrameReader(4096)
         self._answer = answer
 
     def hear(self, data: bytes) -> bytes:
-        out = b""
-        for plaintext in self._transport.open(data):
-            for _ in self._frames.feed(plaintext):
-                out += self._transport.seal(WARP.encode(self._answer))
-        return self._transport.take_handshake() + out
+        frames = [*self._frames.feed(self._transport.open(data, 0.0))]
+        return self._transport.seal(WARP.encode(self._answer) * len(frames))
 
 
 def url(port: int = 34254, secret: bytes = SECRET, host: str = "127.0.0.1") -> PoolUrl:
@@ -130,10 +128,13 @@ def probe(told):
 def play(probe: Probe, pool: Pool) -> list[object]:
     """Open it, and let the two talk until one has nothing to say."""
     probe.conn_id = 7
-    events = probe.opened(7, "127.0.0.1:34254", NOW)
+    over = Over(probe.transport(NOW), probe)
+    events = over.sealed(probe.opened(7, "127.0.0.1:34254", NOW), NOW)
     assert probe.wakes_at == NOW.monotonic + GREETING_S
     while len(events) == 1 and isinstance(events[0], Send):
-        events = probe.receive(pool.hear(events[0].data), NOW)
+        events = over.receive(pool.hear(events[0].data), NOW)
+        if over.transport.end is not None:
+            events = probe.broken(over.transport.end, NOW)
     return events
 
 

@@ -31,12 +31,27 @@ def miner(server_public: bytes = SERVER_PUBLIC, buffer: Buffer = BUFFER) -> Init
 
 
 def server(buffer: Buffer = BUFFER) -> ResponderTransport:
-    return ResponderTransport(WARP_SUITE, WARP_SUITE.key_pair(SERVER_SECRET), SERVER_EPHEMERAL, buffer)
+    return ResponderTransport(WARP_SUITE, WARP_SUITE.key_pair(SERVER_SECRET), SERVER_EPHEMERAL, buffer, 0.0)
 
 
 def shaken(buffer: Buffer = BUFFER) -> tuple[InitiatorTransport, ResponderTransport]:
     """A miner's and a server's transport, established with each other."""
     initiator, responder = miner(buffer=buffer), server(buffer)
-    assert list(responder.open(initiator.take_handshake())) == []
-    assert list(initiator.open(responder.take_handshake())) == []
+    assert opened(responder, initiator.seal(b"")) == b""
+    assert opened(initiator, responder.seal(b"")) == b""
     return initiator, responder
+
+
+def opened(transport: InitiatorTransport | ResponderTransport, data: bytes) -> bytes:
+    """The plaintext that `data` completes; what ended the transport is raised."""
+    plaintext = transport.open(data, 0.0)
+    if transport.end is not None:
+        assert transport.end.error is not None
+        raise transport.end.error
+    return plaintext
+
+
+def empty(transport: InitiatorTransport | ResponderTransport) -> bytes:
+    """A record without plaintext."""
+    assert transport._send is not None
+    return record(transport._send.encrypt_with_ad(b"", b"", BUFFER))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import gc
+import math
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import pairwise
 from types import FunctionType, ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.noise.ends import BUFFER, MINER_EPHEMERAL, SERVER_PUBLIC, WARP, miner, record, server, shaken
+from tests.noise.ends import BUFFER, MINER_EPHEMERAL, SERVER_PUBLIC, WARP, empty, miner, opened, record, server, shaken
 from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, RemoteProtocolError
 from warppool.noise import cipherstate
 from warppool.noise.cipherstate import RESERVED_NONCE
 from warppool.noise.handshakestate import HandshakeState
 from warppool.noise.primitives import PUBLIC
 from warppool.noise.symmetricstate import SymmetricState
-from warppool.noise.transport import InitiatorTransport, ResponderTransport
+from warppool.noise.transport import HANDSHAKE_DEADLINE_S, InitiatorTransport, ResponderTransport
+from warppool.transport import TransportEnd
 
 Transport = InitiatorTransport | ResponderTransport
 
@@ -42,64 +44,62 @@ def lengths(wire: bytes) -> Iterator[int]:
     assert at == len(wire)
 
 
-def drain(transport: Transport, data: bytes) -> tuple[list[bytes], RemoteProtocolError | None]:
-    """What `data` yields, and what ends it."""
-    plaintexts = []
-    try:
-        for plaintext in transport.open(data):
-            plaintexts.append(plaintext)
-    except RemoteProtocolError as exc:
-        return plaintexts, exc
-    return plaintexts, None
+def drain(transport: Transport, data: bytes) -> tuple[bytes, RemoteProtocolError | None]:
+    """What `data` gives, and what ends it."""
+    plaintext, end = transport.open(data, 0.0), transport.end
+    if end is None:
+        return plaintext, None
+    assert end.is_peers_fault and transport.has_news
+    return plaintext, end.error
 
 
 # The handshake on the wire
 
 def test_both_acts_go_with_a_little_endian_length_before_them() -> None:
     initiator, responder = miner(), server()
-    act_one = initiator.take_handshake()
+    act_one = initiator.seal(b"")
     assert act_one == b"\x20\x00" + WARP["act1"]
-    assert (initiator.is_established, responder.take_handshake()) == (False, b"")
-    assert list(responder.open(act_one)) == []
-    act_two = responder.take_handshake()
+    assert (initiator.is_established, responder.seal(b"")) == (False, b"")
+    assert opened(responder, act_one) == b""
+    act_two = responder.seal(b"")
     assert act_two == b"\x60\x00" + WARP["act2"]
-    assert list(initiator.open(act_two)) == []
+    assert opened(initiator, act_two) == b""
     assert initiator.is_established
     assert responder.is_established
-    assert (initiator.take_handshake(), responder.take_handshake()) == (b"", b"")
+    assert (initiator.seal(b""), responder.seal(b"")) == (b"", b"")
     assert (initiator.pending, responder.pending) == (0, 0)
 
 
 @pytest.mark.parametrize("cut", range(35))
 def test_act_one_does_not_depend_on_where_tcp_cuts_it(cut: int) -> None:
     wire, responder = record(WARP["act1"]), server()
-    assert list(responder.open(wire[:cut])) == []
+    assert opened(responder, wire[:cut]) == b""
     assert responder.is_established == (cut == 34)
     assert responder.pending == (0 if cut == 34 else cut)
-    assert list(responder.open(wire[cut:])) == []
-    assert responder.take_handshake() == record(WARP["act2"])
+    assert opened(responder, wire[cut:]) == b""
+    assert responder.seal(b"") == record(WARP["act2"])
 
 
 @pytest.mark.parametrize("length", [0, 1, 16, 31, 33, 64, 96, 65_535])
 def test_a_first_record_of_another_length_is_refused_on_its_prefix(length: int) -> None:
     responder = server()
     with pytest.raises(HandshakeFailed, match=f"{length} bytes instead of 32"):
-        list(responder.open(length.to_bytes(2, "little")))
+        opened(responder, length.to_bytes(2, "little"))
     assert not responder.is_established
-    assert responder.take_handshake() == b""
+    assert responder.seal(b"") == b""
 
 
 @pytest.mark.parametrize("length", [0, 1, 16, 32, 95, 97, 234, 65_535])
 def test_an_answer_of_another_length_is_refused_on_its_prefix(length: int) -> None:
     initiator = miner()
     with pytest.raises(HandshakeFailed, match=f"{length} bytes instead of 96"):
-        list(initiator.open(length.to_bytes(2, "little")))
+        opened(initiator, length.to_bytes(2, "little"))
     assert not initiator.is_established
 
 
 def test_one_byte_of_a_prefix_is_awaited() -> None:
     for transport in (miner(), server(), *shaken()):
-        assert list(transport.open(b"\xff")) == []
+        assert opened(transport, b"\xff") == b""
         assert transport.pending == 1
 
 
@@ -109,45 +109,72 @@ def test_all_32_bytes_of_the_pinned_key_count(at: int) -> None:
     pinned[at] ^= 1
     initiator = miner(server_public=bytes(pinned))
     with pytest.raises(HandshakeFailed, match=f"expected {pinned.hex()}, got {SERVER_PUBLIC.hex()}"):
-        list(initiator.open(record(WARP["act2"])))
+        opened(initiator, record(WARP["act2"]))
     assert not initiator.is_established
-    with pytest.raises(LocalProtocolError):
-        initiator.seal(b"secret of the miner")
+    initiator.seal(b"")
+    assert initiator.seal(b"secret of the miner") == initiator.seal(b"") == b""
 
 
 @pytest.mark.parametrize("pinned", [b"", SERVER_PUBLIC[:31], SERVER_PUBLIC + b"\0"], ids=len)
 def test_a_pinned_key_of_another_length_fits_no_server(pinned: bytes) -> None:
     with pytest.raises(HandshakeFailed, match="server key"):
-        list(miner(server_public=pinned).open(record(WARP["act2"])))
+        opened(miner(server_public=pinned), record(WARP["act2"]))
 
 
 @pytest.mark.parametrize("bad", [bytes(32), b"\1" + bytes(31)])
 def test_a_small_order_act_one_ends_the_transport(bad: bytes) -> None:
     responder = server()
-    for data in (record(bad), b"", record(WARP["act1"])):
+    for data in (record(bad), record(WARP["act1"])):
         with pytest.raises(HandshakeFailed):
-            list(responder.open(data))
-    assert (responder.is_established, responder.take_handshake(), responder.pending) == (False, b"", 0)
+            opened(responder, data)
+    assert (responder.is_established, responder.seal(b""), responder.pending) == (False, b"", 0)
 
 
 def test_a_failed_handshake_stays_failed() -> None:
     initiator = miner()
     with pytest.raises(HandshakeFailed, match="failed tag"):
-        list(initiator.open(record(bytes(8) + WARP["act2"][8:])))
-    with pytest.raises(HandshakeFailed, match="after a failed handshake"):
-        list(initiator.open(record(WARP["act2"])))
+        opened(initiator, record(bytes(8) + WARP["act2"][8:]))
+    with pytest.raises(HandshakeFailed, match="failed tag"):
+        opened(initiator, record(WARP["act2"]))
+    assert not initiator.is_established
 
 
 def test_nothing_is_sealed_before_the_handshake_is_done() -> None:
-    for transport in (miner(), server()):
-        with pytest.raises(LocalProtocolError, match="before the handshake"):
-            transport.seal(b"too early")
+    initiator, responder = miner(), server()
+    assert responder.seal(b"too early, ") == responder.seal(b"and again") == b""
+    act_one = initiator.seal(b"from the miner")
+    assert act_one == b"\x20\x00" + WARP["act1"]
+    assert opened(responder, act_one) == b"" and responder.has_news
+    assert opened(initiator, responder.seal(b", and now")) == b"too early, and again, and now" and initiator.has_news
+    assert opened(responder, initiator.seal(b"")) == b"from the miner"
+
+
+def test_the_handshake_has_a_deadline_at_the_pool() -> None:
+    assert miner().wakes_at == math.inf
+    responder = server()
+    assert responder.wakes_at == HANDSHAKE_DEADLINE_S
+    assert opened(responder, b"\x20") == b""
+    responder.tick(9.99)
+    assert responder.end is None
+    responder.tick(10.0)
+    assert responder.end == TransportEnd("no handshake within 10 s") and responder.wakes_at == math.inf
+    assert responder.open(record(WARP["act1"]), 10.0) == b"" and responder.seal(b"") == b""
+
+
+def test_an_established_transport_wants_nothing_of_its_worker() -> None:
+    initiator, responder = shaken()
+    for sender, receiver in ((initiator, responder), (responder, initiator)):
+        assert opened(receiver, sender.seal(b"x")) == b"x"
+        assert (receiver.has_news, receiver.wakes_at) == (False, math.inf)
+        assert receiver.end is None and receiver.recognised is None
+        assert receiver.shut() == b""
+    assert initiator.peer_key == SERVER_PUBLIC and responder.peer_key is None and miner().peer_key is None
 
 
 # Records
 
 @pytest.mark.parametrize(("size", "records"), [
-    (0, [16]),
+    (0, []),
     (1, [17]),
     (65_519, [65_535]),
     (65_520, [65_535, 17]),
@@ -161,105 +188,62 @@ def test_a_plaintext_goes_in_records_of_at_most_65535_bytes(
     plaintext = bytes(range(256)) * (size // 256) + bytes(size % 256)
     wire = sender.seal(plaintext)
     assert list(lengths(wire)) == records
-    opened = list(receiver.open(wire))
-    assert b"".join(opened) == plaintext
-    assert [len(piece) + 16 for piece in opened] == [length for length in records if length > 16]
+    assert receiver.open(wire, 0.0) == plaintext
     assert receiver.pending == 0
 
 
 @pytest.mark.parametrize("length", range(16))
 def test_a_record_too_short_for_a_tag_is_refused_on_its_prefix(ends: tuple[Transport, Transport], length: int) -> None:
     sender, receiver = ends
-    plaintexts, error = drain(receiver, sender.seal(b"good") + bytes([length, 0]))
-    assert plaintexts == [b"good"]
+    plaintext, error = drain(receiver, sender.seal(b"good") + bytes([length, 0]))
+    assert plaintext == b"good"
     assert isinstance(error, BadRecord)
     assert f"record of {length} bytes" in str(error)
 
 
 def test_an_empty_record_is_legal_counts_and_yields_nothing(ends: tuple[Transport, Transport]) -> None:
     sender, receiver = ends
-    wire = sender.seal(b"") + sender.seal(b"one") + sender.seal(b"") + sender.seal(b"") + sender.seal(b"two")
+    wire = empty(sender) + sender.seal(b"one") + empty(sender) + empty(sender) + sender.seal(b"two")
     assert list(lengths(wire)) == [16, 19, 16, 16, 19]
-    assert list(receiver.open(wire)) == [b"one", b"two"]
+    assert opened(receiver, wire) == b"onetwo"
 
 
 def test_the_longest_record_may_fail_its_tag_like_any_other(ends: tuple[Transport, Transport]) -> None:
     _, receiver = ends
     with pytest.raises(BadRecord, match="failed tag"):
-        list(receiver.open(record(bytes(65_535))))
+        opened(receiver, record(bytes(65_535)))
 
 
 def test_records_do_not_depend_on_where_tcp_cuts_them() -> None:
     """Act two and four records, an empty one among them, in two reads with the cut at every byte, and byte by byte."""
     initiator, responder = miner(), server()
-    list(responder.open(initiator.take_handshake()))
-    wire = responder.take_handshake() + b"".join(responder.seal(text) for text in (b"a", b"", b"bc" * 30, b"d"))
-    expected = [b"a", b"bc" * 30, b"d"]
+    opened(responder, initiator.seal(b""))
+    wire = responder.seal(b"") + b"".join(
+        responder.seal(text) if text else empty(responder) for text in (b"a", b"", b"bc" * 30, b"d"))
+    expected = b"a" + b"bc" * 30 + b"d"
     for cut in range(len(wire) + 1):
         initiator = miner()
-        assert [*initiator.open(wire[:cut]), *initiator.open(wire[cut:])] == expected
+        assert opened(initiator, wire[:cut]) + opened(initiator, wire[cut:]) == expected
         assert initiator.pending == 0
     initiator = miner()
-    assert [text for i in range(len(wire)) for text in initiator.open(wire[i : i + 1])] == expected
+    assert b"".join(opened(initiator, wire[i : i + 1]) for i in range(len(wire))) == expected
 
 
 @given(st.lists(st.binary(max_size=100), max_size=8), st.data())
 def test_any_stream_in_any_reads_comes_out_as_it_went_in(texts: list[bytes], data: st.DataObject) -> None:
     sender, receiver = shaken()
-    wire = b"".join(sender.seal(text) for text in texts)
+    wire = b"".join(sender.seal(text) if text else empty(sender) for text in texts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
     reads = [wire[begin:end] for begin, end in pairwise([0, *cuts, len(wire)])]
-    opened = [text for read in reads for text in receiver.open(read)]
-    assert opened == [text for text in texts if text]
-
-
-def test_a_consumer_may_stop_early_and_go_on(ends: tuple[Transport, Transport]) -> None:
-    sender, receiver = ends
-    texts = [bytes([i]) * 5 for i in range(6)]
-    wire = b"".join(map(sender.seal, texts))
-    for text in receiver.open(wire[:-3]):
-        assert text == texts[0]
-        break
-    assert receiver.pending == 5 * 23 - 3
-    assert list(islice(receiver.open(b""), 2)) == texts[1:3]
-    assert list(islice(receiver.open(wire[-3:]), 1)) == texts[3:4]
-    assert list(receiver.open(b"")) == texts[4:]
-    assert receiver.pending == 0
-
-
-def test_what_was_taken_in_is_kept_even_if_nobody_asks_for_it_yet(ends: tuple[Transport, Transport]) -> None:
-    sender, receiver = ends
-    receiver.hold(sender.seal(b"one"))
-    receiver.hold(sender.seal(b"two"))
-    assert receiver.pending == 42
-    assert list(receiver.open(b"")) == [b"one", b"two"]
-
-
-def test_what_is_held_is_opened_before_what_comes(ends: tuple[Transport, Transport]) -> None:
-    sender, receiver = ends
-    one, two, three = map(sender.seal, (b"one", b"two", b"three"))
-    receiver.hold(one)
-    assert list(receiver.open(two)) == [b"one", b"two"]
-    assert list(receiver.open(three)) == [b"three"]
-
-
-def test_two_iterators_of_one_transport_share_its_place(ends: tuple[Transport, Transport]) -> None:
-    sender, receiver = ends
-    older = receiver.open(b"".join(map(sender.seal, (b"one", b"two", b"three", b"four"))))
-    assert next(older) == b"one"
-    newer = receiver.open(b"")
-    assert next(newer) == b"two"
-    assert next(older) == b"three"
-    assert list(newer) == [b"four"]
-    assert list(older) == []
+    assert b"".join(opened(receiver, read) for read in reads) == b"".join(texts)
 
 
 def test_what_was_good_before_a_bad_record_is_delivered(ends: tuple[Transport, Transport]) -> None:
     sender, receiver = ends
     good, bad, after = sender.seal(b"good") + sender.seal(b"too"), bytearray(sender.seal(b"bad")), sender.seal(b"after")
     bad[-1] ^= 0x80
-    plaintexts, error = drain(receiver, good + bytes(bad) + after)
-    assert plaintexts == [b"good", b"too"]
+    plaintext, error = drain(receiver, good + bytes(bad) + after)
+    assert plaintext == b"goodtoo"
     assert isinstance(error, BadRecord)
     assert receiver.pending == 0
 
@@ -267,20 +251,20 @@ def test_what_was_good_before_a_bad_record_is_delivered(ends: tuple[Transport, T
 def test_a_bad_record_is_the_end_of_what_comes_in_but_not_of_answers(ends: tuple[Transport, Transport]) -> None:
     sender, receiver = ends
     assert isinstance(drain(receiver, record(bytes(20)))[1], BadRecord)
-    plaintexts, error = drain(receiver, sender.seal(b"good"))
-    assert plaintexts == []
+    plaintext, error = drain(receiver, sender.seal(b"good"))
+    assert plaintext == b""
     assert isinstance(error, BadRecord)
     assert receiver.is_established
-    assert list(sender.open(receiver.seal(b"recorded"))) == [b"recorded"]
+    assert opened(sender, receiver.seal(b"recorded")) == b"recorded"
 
 
 def test_records_cannot_be_replayed_swapped_left_out_or_reflected(ends: tuple[Transport, Transport]) -> None:
     sender, _ = ends
     first, second = sender.seal(b"first"), sender.seal(b"second")
-    for wire, expected in ((first + first, [b"first"]), (second + first, []), (second, [])):
+    for wire, expected in ((first + first, b"first"), (second + first, b""), (second, b"")):
         receiver = shaken()[0 if isinstance(sender, ResponderTransport) else 1]
-        plaintexts, error = drain(receiver, wire)
-        assert plaintexts == expected
+        plaintext, error = drain(receiver, wire)
+        assert plaintext == expected
         assert isinstance(error, BadRecord)
     assert isinstance(drain(sender, first)[1], BadRecord)
 
@@ -303,8 +287,8 @@ def test_the_nonces_end_in_both_directions(ends: tuple[Transport, Transport]) ->
     with pytest.raises(LocalProtocolError, match="no nonce"):
         sender.seal(b"one more")
     reserved = PUBLIC.seal(sender._send.k, bytes(4) + b"\xff" * 8, b"", b"one more", BUFFER)
-    plaintexts, error = drain(receiver, last + record(reserved))
-    assert plaintexts == [b"last"]
+    plaintext, error = drain(receiver, last + record(reserved))
+    assert plaintext == b"last"
     assert isinstance(error, BadRecord)
     assert "last nonce" in str(error)
 
@@ -313,8 +297,8 @@ def test_the_public_binding_carries_a_session_too(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cipherstate, "seal", PUBLIC.seal)
     monkeypatch.setattr(cipherstate, "open_sealed", PUBLIC.open_sealed)
     sender, receiver = shaken(PUBLIC.new_buffer())
-    plaintexts, error = drain(receiver, sender.seal(bytes(70_000)) + record(bytes(20)))
-    assert b"".join(plaintexts) == bytes(70_000)
+    plaintext, error = drain(receiver, sender.seal(bytes(70_000)) + record(bytes(20)))
+    assert plaintext == bytes(70_000)
     assert isinstance(error, BadRecord)
 
 
@@ -335,7 +319,7 @@ def test_garbage_is_refused_or_awaited_and_nothing_else(make: Callable[[], Trans
     transport = make()
     with suppress(RemoteProtocolError):
         for piece in data.draw(st.lists(st.binary(max_size=120), max_size=4)):
-            assert list(transport.open(piece)) == []
+            assert opened(transport, piece) == b""
 
 
 @pytest.mark.slow
@@ -354,8 +338,8 @@ def test_a_mutated_stream_delivers_a_prefix_of_what_was_sent(texts: list[bytes],
             wire.insert(at, data.draw(st.integers(0, 255)))
         case "cut":
             del wire[at:]
-    plaintexts, _ = drain(receiver, bytes(wire))
-    assert plaintexts == texts[: len(plaintexts)]
+    plaintext, _ = drain(receiver, bytes(wire))
+    assert plaintext in [b"".join(texts[:count]) for count in range(len(texts) + 1)]
 
 
 # What a connection holds
@@ -384,9 +368,9 @@ def test_the_handshake_is_dropped_when_it_is_done_and_when_it_has_failed() -> No
 def test_what_has_been_opened_is_let_go(ends: tuple[Transport, Transport]) -> None:
     sender, receiver = ends
     wire = sender.seal(bytes(60_000)) + sender.seal(b"begun")
-    assert len(list(receiver.open(wire[:-1]))) == 1
+    assert len(opened(receiver, wire[:-1])) == 60_000
     assert sum(len(held) for held in reachable(receiver) if isinstance(held, bytes)) < 500
-    assert list(receiver.open(wire[-1:])) == [b"begun"]
+    assert opened(receiver, wire[-1:]) == b"begun"
 
 
 @pytest.mark.parametrize("role", [0, 1], ids=["miner", "pool"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tests.mining.makers import EASY_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
+from tests.over import Over
 from warppool.events import BlockFound, Close, Event, Held, Now, Send, ShareAccepted, ShareSubmitted
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job
 from warppool.mining.share import weigh
 from warppool.noise.primitives import new_buffer, public_key
+from warppool.noise.transport import ResponderTransport
 from warppool.sv2.client import ClientEvent, MiningClientSession
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.dialled import DialledConnection
@@ -36,11 +38,10 @@ def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
             for n, tip in enumerate(tips)]
 
 
-def make_server(context: Context | None = None, conn_id: int = 7) -> ServerConnection:
-    return ServerConnection(
-        conn_id, context or make_context(), static=WARP.suite.key_pair(SECRET),
-        ephemeral_secret=bytes([9]) * 32,
-        buffer=new_buffer(), idle_timeout_s=600.0, now=START)
+def make_server(context: Context | None = None, conn_id: int = 7) -> Over:
+    return Over(ResponderTransport(WARP.suite, WARP.suite.key_pair(SECRET), bytes([9]) * 32, new_buffer(),
+                                   START.monotonic),
+                ServerConnection(conn_id, context or make_context(), idle_timeout_s=600.0, now=START))
 
 
 class Pair:

@@ -92,11 +92,11 @@ def test_a_miner_hears_what_came_before_the_pools_fault():
     pair.judge()
     data = b"".join(event.data for event in pair.server.recorded([share.share_id for share in pair.accepted()], START)
                     if isinstance(event, Send))
-    before, heard = pair.miner.messages, pair.miner.hear(data + b"\x20\x00" + bytes(32))
+    transport, frames = pair.miner._transport, pair.miner._frames
+    before, heard = frames.messages, frames.hear(transport.open(data + b"\x20\x00" + bytes(32), 0.0))
     assert isinstance(next(heard), SharesAccepted)
-    with pytest.raises(BadRecord):
-        next(heard)
-    assert pair.miner.messages == before + 1
+    assert isinstance(transport.end.error, BadRecord)
+    assert list(heard) == [] and frames.messages == before + 1
 
 
 @pytest.mark.parametrize("cut", range(1, 130, 7))
@@ -127,7 +127,7 @@ def test_shares_before_bad_bytes_are_served_and_then_the_connection_closes():
 
 def test_frames_of_the_other_subprotocol_close():
     pair, _ = mining_pair()
-    pair.miner._outgoing.append(pair.miner._transport.seal(encode_frame(0x70, bytes(4))))
+    pair.miner._unsealed.append(encode_frame(0x70, bytes(4)))
     pair.talk()
     assert "UnexpectedMessage" in pair.close.reason
 
@@ -135,14 +135,14 @@ def test_frames_of_the_other_subprotocol_close():
 @pytest.mark.parametrize("msg_type", [0x03, 0x15, 0x1F, 0x25, 0x50, 0x57, 0xFF, 0x1C, 0x20])
 def test_unknown_and_wrong_way_messages_close(msg_type):
     pair, _ = mining_pair()
-    pair.miner._outgoing.append(pair.miner._transport.seal(encode_frame(msg_type, bytes(60))))
+    pair.miner._unsealed.append(encode_frame(msg_type, bytes(60)))
     pair.talk()
     assert "UnexpectedMessage" in pair.close.reason
 
 
 def test_frames_of_an_extension_are_discarded():
     pair, work = mining_pair()
-    pair.miner._outgoing.append(pair.miner._transport.seal(encode_frame(0x00, b"hello", extension_type=0x4ABC)))
+    pair.miner._unsealed.append(encode_frame(0x00, b"hello", extension_type=0x4ABC))
     submit(pair, work)
     pair.talk()
     assert pair.close is None and isinstance(pair.events[-1], ShareSubmitted)
@@ -153,10 +153,10 @@ def test_frames_of_an_extension_are_discarded():
 def test_the_cap_is_small_before_set_up_and_larger_after(is_set_up, length, is_refused):
     pair = Pair()
     if not is_set_up:
-        pair.miner._setup = None                    # shake hands and say nothing yet
+        pair.miner._unsealed.clear()                    # shake hands and say nothing yet
     pair.talk()
     header = b"\0\0\x7f" + length.to_bytes(3, "little")
-    pair.miner._outgoing.append(pair.miner._transport.seal(header))
+    pair.miner._unsealed.append(header)
     pair.talk()
     assert (pair.close is not None and "BadFrame" in pair.close.reason) is is_refused
 
@@ -172,7 +172,7 @@ def test_a_connection_that_says_nothing_is_closed_after_ten_seconds():
 
 def test_a_handshake_alone_does_not_buy_time():
     pair = Pair()
-    pair.miner._setup = None
+    pair.miner._unsealed.clear()
     pair.talk()
     (close,) = pair.server.tick(Now(START.monotonic + 10.0, 0))
     assert close.reason == "no SetupConnection within 10 s"
@@ -257,13 +257,14 @@ def test_shares_beyond_the_bound_wait_unread_until_answers_made_room():
     assert pair.server.backlog == 0
 
 
-def test_a_backlog_with_bad_bytes_in_it_closes_when_its_turn_comes():
+def test_of_a_backlog_with_bad_bytes_behind_it_the_shares_are_taken_all_the_same():
     pair, work = mining_pair("standard")
     submit(pair, work, MAX_UNANSWERED + 1)
     pair.deliver(pair.server.receive(pair.miner.outgoing() + b"\0\0", START))
-    assert pair.close is None
-    pair.judge()
     assert pair.close is not None and "BadRecord" in pair.close.reason
+    assert pair.server.in_flight == MAX_UNANSWERED
+    pair.judge()
+    assert sum(isinstance(event, ShareSubmitted) for event in pair.events) == 1 and pair.server.backlog == 0
 
 
 def test_several_channels_on_one_connection():
@@ -327,7 +328,7 @@ def test_random_records_after_the_handshake(records):
 def test_random_messages_in_good_records(frames, is_set_up):
     pair = Pair()
     if not is_set_up:
-        pair.miner._setup = None
+        pair.miner._unsealed.clear()
     pair.talk()
     (job,) = make_jobs(1)
     pair.offer(job)
@@ -366,7 +367,7 @@ def test_a_miner_survives_a_mad_pool(frames):
     pair.talk()
     for msg_type, payload in frames:
         try:
-            pair.miner.receive(pair.server._transport.seal(encode_frame(msg_type, payload)))
+            pair.miner.receive(pair.server.transport.seal(encode_frame(msg_type, payload)))
         except RemoteProtocolError:
             break
 

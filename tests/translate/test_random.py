@@ -236,7 +236,7 @@ def test_mutated_lines_and_records(mode, seed):
         machine.send(mutated(dice, machine.client.outgoing()))
         for conn_id, server in list(world.pools[0].servers.items()):
             if dice.random() < 0.3:
-                frames = server._transport.seal(dice.randbytes(dice.randrange(60)))
+                frames = server.transport.seal(dice.randbytes(dice.randrange(60)))
                 world.to_uplink(conn_id, frames if dice.random() < 0.5 else mutated(dice, frames))
         world.run()
         world.wait(dice.choice((0.1, 1.0, 3.0)))

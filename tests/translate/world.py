@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from tests.mining.makers import HARD_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
+from tests.over import Over
 from warppool.events import (
     BlockFound,
     Close,
@@ -36,6 +37,7 @@ from warppool.mining.identity import user_of
 from warppool.mining.job import Job
 from warppool.mining.share import weigh
 from warppool.noise.primitives import new_buffer, public_key
+from warppool.noise.transport import ResponderTransport
 from warppool.sv1.client import (
     ClientEvent,
     MiningClient,
@@ -53,6 +55,7 @@ from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
 from warppool.translate.upstream import UpstreamConfig
+from warppool.transport import Transport
 
 START = Now(1000.0, float(NTIME + 100))
 GARBAGE = (b"\x20\x00" + bytes(32)) * 3      # records that nobody sealed
@@ -112,7 +115,7 @@ class Pool:
         self.path: tuple[bytes, ...] = (b"\x11" * 32, b"\x22" * 32)
         self.tip = 10 * number + 1
         self.job = self._make()
-        self.servers: dict[int, ServerConnection] = {}          # by the conn_id of the uplink
+        self.servers: dict[int, Over] = {}          # by the conn_id of the uplink
         self.accepted: Counter[str] = Counter()
         self.credited: Counter[str] = Counter()     # difficulty, by user
         self.refused: Counter[str] = Counter()
@@ -134,10 +137,11 @@ class Pool:
             self.deliver(conn_id, server.offer(self.job, self.world.now))
 
     def accept(self, conn_id: int) -> None:
-        server = self.servers[conn_id] = ServerConnection(
-            conn_id, self.context, static=WARP.suite.key_pair(self.secret), ephemeral_secret=self.world.chance(32),
-            buffer=new_buffer(), idle_timeout_s=600.0, now=self.world.now)
-        server._session = PoolSession(self, conn_id)
+        connection = ServerConnection(conn_id, self.context, idle_timeout_s=600.0, now=self.world.now)
+        connection._session = PoolSession(self, conn_id)
+        server = self.servers[conn_id] = Over(
+            ResponderTransport(WARP.suite, WARP.suite.key_pair(self.secret), self.world.chance(32), new_buffer(),
+                               self.world.now.monotonic), connection)
         self.deliver(conn_id, server.offer(self.job, self.world.now))
 
     def receive(self, conn_id: int, data: bytes) -> None:
@@ -216,9 +220,9 @@ class Pool:
     def say(self, *messages: Message, conn_id: int | None = None) -> None:
         """Messages of the test's own, sealed by the real connection."""
         for each, server in list(self.servers.items()):
-            if conn_id in (None, each) and server._transport.is_established:
+            if conn_id in (None, each) and server.transport.is_established:
                 data = b"".join(WARP.encode(message) for message in messages)
-                self.world.to_uplink(each, server._transport.seal(data))
+                self.world.to_uplink(each, server.transport.seal(data))
         self.world.run()
 
     def hang_up(self, conn_id: int) -> None:
@@ -352,6 +356,7 @@ class World:
         self.due: dict[int, float] = {}
         self.mute: set[int] = set()
         self.pool_of: dict[int, Pool] = {}
+        self.transports: dict[int, Transport] = {}      # of connections to pools
         self.held_dials: list[Dial] = []        # to a pool that never answers the connection
         self.said: list[Happened] = []
         self.booked: list[ShareAccepted] = []
@@ -434,8 +439,7 @@ class World:
             if machine.is_open:
                 self.queue.append(lambda: machine.receive(event.data))
         else:
-            pool = self.pool_of[event.conn_id]
-            self.queue.append(lambda: pool.receive(event.conn_id, event.data))
+            self._seal(event.conn_id, event.data)
 
     def _dial(self, dial: Dial) -> None:
         self.dials.append((self.now.monotonic, dial.host))
@@ -452,9 +456,17 @@ class World:
         else:
             conn_id = dial.upstream.conn_id = next(self._ids)
             self.connections[conn_id] = dial.upstream
+            self.transports[conn_id] = dial.upstream.transport(self.now)
             self.pool_of[conn_id] = pool
             pool.accept(conn_id)
             self.step(conn_id, "opened", conn_id, dial.host)
+            self._seal(conn_id, b"")
+
+    def _seal(self, conn_id: int, plaintext: bytes) -> None:
+        """Send it to the pool of that connection, behind what the transport has to say."""
+        pool, data = self.pool_of[conn_id], self.transports[conn_id].seal(plaintext)
+        if data:
+            self.queue.append(lambda: pool.receive(conn_id, data))
 
     def time_out_dials(self) -> None:
         """The 10 s of a dial are over."""
@@ -467,8 +479,16 @@ class World:
         self.queue.append(lambda: self._to_uplink(conn_id, data))
 
     def _to_uplink(self, conn_id: int, data: bytes) -> None:
-        if conn_id in self.connections and conn_id not in self.mute:
-            self.step(conn_id, "receive", data)
+        if conn_id not in self.connections or conn_id in self.mute:
+            return
+        transport = self.transports[conn_id]
+        plaintext = transport.open(data, self.now.monotonic)
+        if plaintext:
+            self.step(conn_id, "receive", plaintext)
+        if transport.has_news and conn_id not in self.mute:
+            self._seal(conn_id, b"")
+            if transport.end is not None:
+                self.step(conn_id, "broken", transport.end)
 
     def _heed(self, conn_id: int) -> None:
         if conn_id not in self.connections:

@@ -17,13 +17,19 @@ from warppool.errors import RemoteProtocolError, WarppoolError
 from warppool.events import Close, Event, Now, Send, WithoutShares
 from warppool.miner.link import PoolGone, connect, cure_of
 from warppool.noise.primitives import new_buffer
+from warppool.noise.transport import InitiatorTransport
 from warppool.sv2.client import ClientEvent, MiningClientSession, SetUp, SetupRefused
-from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.dialled import ClientFrames, DialledConnection
+from warppool.sv2.messages.common import SetupConnection
 from warppool.sv2.profile import WARP
-from warppool.transport import PLAIN, Transport, TransportEnd
+from warppool.transport import Transport, TransportEnd
 
 GREETING_S = 10.0
 """The longest that a pool may take for it, from the connection on."""
+
+
+def _setup_of(url: PoolUrl) -> SetupConnection:
+    return MiningClientSession.setup(host=url.host, port=url.port, vendor="warppool", firmware=__version__)
 
 
 class Greeting:
@@ -32,7 +38,7 @@ class Greeting:
     def __init__(self, url: PoolUrl) -> None:
         self._connection = DialledConnection(
             WARP, server_public=url.public_key, ephemeral_secret=os.urandom(32), buffer=new_buffer(),
-            setup=MiningClientSession.setup(host=url.host, port=url.port, vendor="warppool", firmware=__version__))
+            setup=_setup_of(url))
 
     def outgoing(self) -> bytes:
         """The bytes to be put on the wire now."""
@@ -83,22 +89,21 @@ class Probe(WithoutShares):
         self.wakes_at = math.inf
         self._url = url
         self._tell = tell
-        self._greeting: Greeting | None = None
+        self._frames = ClientFrames(WARP)
         self._is_over = False
 
     def transport(self, now: Now) -> Transport:
-        """The greeting seals for itself."""
-        return PLAIN
+        """Noise, which holds the pool to the key in its URL."""
+        return InitiatorTransport(WARP.suite, self._url.public_key, os.urandom(32), new_buffer())
 
     def broken(self, end: TransportEnd, now: Now) -> list[Event]:
-        """It does not break."""
-        return []
+        """The pool's bytes are not Noise, or it has another key."""
+        return self._end(end.error or RemoteProtocolError(end.reason))
 
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: greet."""
         self.wakes_at = now.monotonic + GREETING_S
-        self._greeting = Greeting(self._url)
-        return [Send(conn_id, self._greeting.outgoing())]
+        return [Send(conn_id, WARP.encode(_setup_of(self._url)))]
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection."""
@@ -106,16 +111,13 @@ class Probe(WithoutShares):
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Bytes from the pool."""
-        greeting = self._greeting
-        if self._is_over or greeting is None:
+        if self._is_over:
             return []
         try:
-            if greeting.hear(data):
-                return self._end(None)
+            is_good = any(map(_is_good, self._frames.hear(data)))
         except (RemoteProtocolError, PoolGone) as exc:
             return self._end(exc)
-        out = greeting.outgoing()
-        return [Send(self.conn_id, out)] if out else []
+        return self._end(None) if is_good else []
 
     def tick(self, now: Now) -> list[Event]:
         """It has taken too long."""

@@ -1,27 +1,33 @@
-"""Records: Noise messages on a byte stream (architecture.md §5).
+"""Noise as a connection's transport (`warppool.transport`): Noise messages as records on a byte stream.
 
 Every Noise message, handshake and transport alike, goes as `u16 little-endian length` and the message. What is wrong
 with a length alone is refused as soon as the length is there. The plaintexts of transport records concatenate to one
-stream; what stands in it is for the layer above.
+stream; what stands in that stream is for the layer above.
 
 A pool holds one transport for each of its miners, so an established one is two ciphers and next to nothing else.
+
+Source: architecture.md §5.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from hmac import compare_digest
 from struct import Struct
 from typing import Final, Generic, TypeVar
 
-from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, WrongServerKey
+from warppool.errors import BadRecord, HandshakeFailed, RemoteProtocolError, WrongServerKey
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.handshakestate import Initiator, Responder
 from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
 from warppool.noise.symmetricstate import KeyPair, Suite
+from warppool.transport import NOTHING, Sealed, TransportEnd
 
 PREFIX_LEN: Final = 2           # the length before every message, bytes
+
+HANDSHAKE_DEADLINE_S: Final = 10.0
+"""From the accepted connection to the end of the handshake."""
 
 _pack_length = Struct("<H").pack
 
@@ -38,138 +44,155 @@ class _Transport(ABC, Generic[H]):
     It belongs to one thread, whose `buffer` it shares with all other transports of that thread.
     """
 
-    __slots__ = ("_at", "_buffer", "_handshake", "_handshake_out", "_held", "_receive", "_send")
+    __slots__ = ("_buffer", "_early", "_handshake", "_handshake_out", "_held", "_receive", "_send", "end", "has_news",
+                 "wakes_at")
 
-    def __init__(self, handshake: H, buffer: Buffer) -> None:
+    recognised: Final = None
+
+    def __init__(self, handshake: H, buffer: Buffer, wakes_at: float) -> None:
         self._buffer = buffer
         self._handshake: H | None = handshake           # dropped as soon as it is done or has failed
         self._receive: CipherState | None = None
         self._send: CipherState | None = None
-        self._held = b""                # what came and has not been opened,
-        self._at = 0                    # from here on
+        self._held = b""                # what came and is no whole record yet
         self._handshake_out = b""
+        self._early = b""               # what is to be sealed once the handshake is done
+        self.end: TransportEnd | None = None
+        self.has_news = True            # until the handshake is done and sent
+        self.wakes_at = wakes_at
 
     @property
     def is_established(self) -> bool:
-        """True from the end of the handshake on: `seal` may be called."""
+        """True from the end of the handshake on."""
         return self._send is not None
 
     @property
     def pending(self) -> int:
-        """Bytes that came and do not make up a record yet, or were left by a consumer that stopped early."""
-        return len(self._held) - self._at
+        """Bytes that came and do not make up a record yet."""
+        return len(self._held)
 
-    def take_handshake(self) -> bytes:
-        """What the handshake has to put on the wire, b"" if nothing; it goes before anything that `seal` returns."""
-        out, self._handshake_out = self._handshake_out, b""
-        return out
-
-    def seal(self, plaintext: bytes) -> bytes:
-        """`plaintext` as records of at most 65,519 bytes of it each, ready for the wire; b"" makes one empty record."""
-        send = self._send
-        if send is None:
-            raise LocalProtocolError("nothing can be sealed before the handshake is done")
-        if len(plaintext) <= MAX_PLAINTEXT:
-            message = send.encrypt_with_ad(b"", plaintext, self._buffer)
-            return _pack_length(len(message)) + message
-        pieces = (plaintext[i : i + MAX_PLAINTEXT] for i in range(0, len(plaintext), MAX_PLAINTEXT))
-        return b"".join([_record(send.encrypt_with_ad(b"", piece, self._buffer)) for piece in pieces])
-
-    def open(self, data: bytes) -> Iterable[bytes]:
-        """Take `data` from the wire and return the plaintext of each record that is whole, but for empty ones.
-
-        The first is to be taken at once; a consumer may stop after any, and goes on with `open(b"")`. HandshakeFailed
-        or BadRecord comes after what was good before it, from here or from the iterator, and is the end: it comes again
-        at every later call. Handshake messages are dealt with on the way.
-        """
+    def open(self, data: bytes, now: float) -> bytes:
+        """Decrypt all records that are whole; a handshake message is dealt with on the way."""
         receive = self._receive
         if receive is not None and not self._held and len(data) >= PREFIX_LEN + TAG_LEN and (
                 PREFIX_LEN + (data[0] | data[1] << 8) == len(data)):
             try:                                        # one whole record, as nearly always
-                plaintext = receive.decrypt_with_ad(b"", data[PREFIX_LEN:], self._buffer)
-            except BadRecord:
-                self._end()
-                raise
-            return (plaintext,) if plaintext else ()
-        self.hold(data)
-        return self._records()
+                return receive.decrypt_with_ad(b"", data[PREFIX_LEN:], self._buffer)
+            except BadRecord as exc:
+                self._fail(exc)
+                return b""
+        if self.end is not None:
+            return b""
+        self._held += data
+        self.has_news = receive is None                 # it may be established by now, and have something to say
+        try:
+            if receive is None and not self._shake_hands():
+                return b""
+        except HandshakeFailed as exc:
+            self._fail(exc)
+            return b""
+        return self._open_records()
 
-    def hold(self, data: bytes) -> None:
-        """Take `data` from the wire and open nothing yet."""
-        self._held = self._held[self._at :] + data
-        self._at = 0
-
-    def _records(self) -> Iterator[bytes]:
-        """What `open` promises; the transport keeps its place before each yield, so that any yield may be the last."""
-        if self._receive is None and not self._shake_hands():
-            return
-        receive = self._receive
+    def _open_records(self) -> bytes:
+        """The plaintext of all whole records that are held; what is wrong with one ends it behind those before."""
+        receive, held, pieces, at = self._receive, self._held, [], 0
         assert receive is not None
-        while (begin := self._at + PREFIX_LEN) <= len(held := self._held):
-            length = held[begin - 2] | held[begin - 1] << 8
-            if length < TAG_LEN:
-                self._end()
-                raise BadRecord(f"record of {length} bytes, less than the {TAG_LEN} of a tag")
-            end = begin + length
-            if end > len(held):
-                break
-            try:
-                plaintext = receive.decrypt_with_ad(b"", held[begin:end], self._buffer)
-            except BadRecord:
-                self._end()
-                raise
-            self._at = end
-            if plaintext:
-                yield plaintext
-        self._held = self._held[self._at :]
-        self._at = 0
+        try:
+            while (begin := at + PREFIX_LEN) <= len(held):
+                length = held[begin - 2] | held[begin - 1] << 8
+                if length < TAG_LEN:
+                    raise BadRecord(f"record of {length} bytes, less than the {TAG_LEN} of a tag")
+                end = begin + length
+                if end > len(held):
+                    break
+                pieces.append(receive.decrypt_with_ad(b"", held[begin:end], self._buffer))
+                at = end
+            self._held = held[at:]
+        except BadRecord as exc:
+            self._fail(exc)
+        return b"".join(pieces)
 
     def _shake_hands(self) -> bool:
         """Deal with the one handshake message that this role reads; False while it is not whole."""
         handshake = self._handshake
-        if handshake is None:
-            self._end()                                 # of what came since, nothing is kept
-            raise HandshakeFailed("after a failed handshake") if self._send is None else BadRecord("after a bad record")
+        assert handshake is not None, "a handshake that is over, and no cipher of it"
         if len(self._held) < PREFIX_LEN:
             return False
         length = self._held[0] | self._held[1] << 8
         end = PREFIX_LEN + length
-        try:
-            if length != handshake.message_len:
-                raise HandshakeFailed(f"handshake record of {length} bytes instead of {handshake.message_len}")
-            if len(self._held) < end:
-                return False
-            self._receive, self._send = self._finish(handshake, self._held[PREFIX_LEN:end])
-        except HandshakeFailed:
-            self._end()
-            raise
+        if length != handshake.message_len:
+            raise HandshakeFailed(f"handshake record of {length} bytes instead of {handshake.message_len}")
+        if len(self._held) < end:
+            return False
+        self._receive, self._send = self._finish(handshake, self._held[PREFIX_LEN:end])
         self._handshake = None
-        self._at = end
+        self._held = self._held[end:]
+        self.wakes_at = math.inf
         return True
+
+    def seal(self, plaintext: bytes) -> Sealed:
+        """What the handshake has to say, and `plaintext` as records of at most 65,519 bytes of it each."""
+        send = self._send
+        if not self.has_news and plaintext and send is not None and len(plaintext) <= MAX_PLAINTEXT:
+            message = send.encrypt_with_ad(b"", plaintext, self._buffer)        # as nearly always
+            return Sealed(_pack_length(len(message)) + message)
+        out, self._handshake_out = self._handshake_out, b""
+        if self._early:
+            plaintext, self._early = self._early + plaintext, b""
+        if send is None:
+            self._early = plaintext
+            return Sealed(out)
+        self.has_news = self.end is not None
+        records = [out]
+        for at in range(0, len(plaintext), MAX_PLAINTEXT):
+            piece = plaintext[at:at + MAX_PLAINTEXT]
+            records.append(_record(send.encrypt_with_ad(b"", piece, self._buffer)))
+        return Sealed(b"".join(records))
+
+    def shut(self) -> Sealed:
+        """Noise has no goodbye: the end of the stream is all."""
+        return NOTHING
+
+    def tick(self, now: float) -> None:
+        """The handshake takes too long."""
+        if now >= self.wakes_at:
+            self._finish_by(TransportEnd(f"no handshake within {HANDSHAKE_DEADLINE_S:.0f} s"))
+
+    @property
+    def peer_key(self) -> bytes | None:
+        """The static public key that the peer has proved to hold: a miner has none."""
+        return None
 
     @abstractmethod
     def _finish(self, handshake: H, message: bytes) -> tuple[CipherState, CipherState]:
         """Take the last step of this role on `message`: (receive cipher, send cipher)."""
 
-    def _end(self) -> None:
+    def _fail(self, error: RemoteProtocolError) -> None:
+        words = str(error) if isinstance(error, WrongServerKey) else f"{type(error).__name__}: {error}"
+        self._finish_by(TransportEnd(words, error=error))
+
+    def _finish_by(self, end: TransportEnd) -> None:
         """Take in nothing more. What can be sealed still can, for the answers to what came before."""
+        self.end = end
+        self.has_news = True
+        self.wakes_at = math.inf
         self._handshake = None
         self._receive = None
-        self._held = b""
-        self._at = 0
+        self._held = self._early = b""
 
 
 class ResponderTransport(_Transport[Responder]):
-    """The pool's end: waits for act one, answers with act two (`take_handshake`), and is established.
+    """The pool's end: waits for act one, answers with act two, and is established.
 
     `static` is the pool's key, whose public half is worked out once for all connections; `ephemeral_secret` is random
-    and fresh for each.
+    and fresh for each. `now` is when the connection was accepted, in monotonic seconds.
     """
 
     __slots__ = ()
 
-    def __init__(self, suite: Suite, static: KeyPair, ephemeral_secret: bytes, buffer: Buffer) -> None:
-        super().__init__(Responder(suite, static, suite.key_pair(ephemeral_secret), buffer), buffer)
+    def __init__(self, suite: Suite, static: KeyPair, ephemeral_secret: bytes, buffer: Buffer, now: float) -> None:
+        super().__init__(Responder(suite, static, suite.key_pair(ephemeral_secret), buffer), buffer,
+                         now + HANDSHAKE_DEADLINE_S)
 
     def _finish(self, handshake: Responder, message: bytes) -> tuple[CipherState, CipherState]:
         handshake.read_act_one(message)
@@ -179,19 +202,25 @@ class ResponderTransport(_Transport[Responder]):
 
 
 class InitiatorTransport(_Transport[Initiator]):
-    """The miner's end: has act one ready (`take_handshake`), and is established by an act two of the right server.
+    """The miner's end: has act one ready to be sealed, and is established by an act two of the right server.
 
-    `server_public` is the key that the server must prove to have (`suite.dh_len` bytes), `ephemeral_secret` random and
-    fresh for each connection.
+    `server_public` is the key that the server must prove to have (`suite.dh_len` bytes); WrongServerKey ends it if that
+    is another one. `ephemeral_secret` is random and fresh for each connection. It has no deadline: whoever dials has
+    one for the whole set-up.
     """
 
     __slots__ = ("_server_public",)
 
     def __init__(self, suite: Suite, server_public: bytes, ephemeral_secret: bytes, buffer: Buffer) -> None:
         handshake = Initiator(suite, suite.key_pair(ephemeral_secret), buffer)
-        super().__init__(handshake, buffer)
+        super().__init__(handshake, buffer, math.inf)
         self._server_public = server_public
         self._handshake_out = _record(handshake.write_act_one())
+
+    @property
+    def peer_key(self) -> bytes | None:
+        """The server's, once it has proved to hold it: the one that it is known by."""
+        return self._server_public if self.is_established else None
 
     def _finish(self, handshake: Initiator, message: bytes) -> tuple[CipherState, CipherState]:
         _, receive, send = handshake.read_act_two(message)      # of length 0 in this record layer's profile

@@ -25,6 +25,7 @@ from warppool.net.proxyheader import ProxyHeader
 from warppool.net.sniff import Guess, Sniff
 from warppool.net.tls import Tls
 from warppool.noise.primitives import new_buffer
+from warppool.noise.transport import ResponderTransport
 from warppool.service.certificate import Certificate
 from warppool.service.unpaid import UnpaidNames
 from warppool.sv1.connection import ServerConnection as Sv1Connection
@@ -106,9 +107,9 @@ class Connector:
             return undecided(opened, now)
         if opened.listener == SV2:
             assert self._static is not None, "a V2 listener without a key"
-            return Stack(PLAIN, Sv2Connection(opened.conn_id, self._sv2, static=self._static,
-                                              ephemeral_secret=os.urandom(32), buffer=self._buffer,
-                                              idle_timeout_s=self._idle_timeout_s, now=now))
+            noise = ResponderTransport(WARP.suite, self._static, os.urandom(32), self._buffer, now.monotonic)
+            return Stack(noise, Sv2Connection(
+                opened.conn_id, self._sv2, idle_timeout_s=self._idle_timeout_s, now=now))
         return Stack(v1_transport(opened, self._certificate, now), Sv1Connection(
             opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now))
 

@@ -1,7 +1,6 @@
-"""An Sv2 miner's connection as a worker sees it: bytes in, events out, and nothing raised for what the peer sent.
+"""An Sv2 miner's connection as a worker sees it: plaintext in, events out, and nothing raised for what the peer sent.
 
-Layers from the wire inwards: Noise records (`noise.transport`), frames (`frame`), messages (`profile`), the session
-(`server`). What a face call leads to is sealed into one `Send`, so that a batch of shares costs one record.
+Layers from the transport inwards: frames (`frame`), messages (`profile`), the session (`server`).
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from warppool.events import Close, Event, Held, Holds, Now, Send
 from warppool.limits import CALL_WORK, SHARE_WORK, V2_MINING
 from warppool.mining.face import JudgingConnection
 from warppool.mining.job import Job
-from warppool.noise.primitives import Buffer
-from warppool.noise.symmetricstate import KeyPair
-from warppool.noise.transport import ResponderTransport
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.jobs import Frames, Step
 from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesStandard
@@ -40,28 +36,24 @@ MAX_UNANSWERED = 1024
 class ServerConnection(JudgingConnection[Step]):
     """One accepted Sv2 connection; the face of `events.Connection`.
 
-    `static` is the pool's key, `ephemeral_secret` 32 fresh random bytes, `buffer` the worker's own.
     `idle_timeout_s` bounds how long a peer that set up may stay without a channel, and a channel without an accepted
     share, if it is not slow.
     """
 
     __slots__ = ("_close", "_deadline", "_frames", "_idle_timeout_s", "_is_closed", "_outgoing", "_session",
-                 "_told_channels", "_transport", "_work", "conn_id", "wakes_at")
+                 "_told_channels", "_work", "conn_id", "wakes_at")
 
     limits = V2_MINING
     _session: MiningServerSession
 
-    def __init__(self, conn_id: int, context: Context, *, static: KeyPair, ephemeral_secret: bytes,
-                 buffer: Buffer, idle_timeout_s: float, now: Now) -> None:
+    def __init__(self, conn_id: int, context: Context, *, idle_timeout_s: float, now: Now) -> None:
         super().__init__()
         self.conn_id = conn_id
         self.wakes_at = self._deadline = now.monotonic + SETUP_DEADLINE_S
-        profile = context.profile
         self._session = MiningServerSession(conn_id, context)
-        self._transport = ResponderTransport(profile.suite, static, ephemeral_secret, buffer)
-        self._frames = FrameReader(profile.max_payload_before_setup)
+        self._frames = FrameReader(context.profile.max_payload_before_setup)
         self._idle_timeout_s = idle_timeout_s
-        self._outgoing: list[bytes] = []        # plaintext frames of this call
+        self._outgoing: list[bytes] = []        # frames of this call
         self._close: Close | None = None
         self._is_closed = False
         self._work = 0                          # what is left of this turn
@@ -75,7 +67,7 @@ class ServerConnection(JudgingConnection[Step]):
     @property
     def backlog(self) -> int:
         """Received bytes held back unprocessed."""
-        return self._transport.pending + self._frames.pending
+        return self._frames.pending
 
     @property
     def machines(self) -> int:
@@ -83,7 +75,7 @@ class ServerConnection(JudgingConnection[Step]):
         return self._session.channels if self._session.has_job else 0
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Bytes from the peer, or empty to go on with the backlog."""
+        """Plaintext from the peer, or empty to go on with the backlog."""
         events: list[Event] = []
         if self._is_closed:
             return events
@@ -95,27 +87,15 @@ class ServerConnection(JudgingConnection[Step]):
 
     def _read(self, data: bytes, now: Now, events: list[Event]) -> None:
         """Go through what is there until it ends, the connection closes, or it has had its part of this turn."""
+        # Whoever is held for nothing is within these bounds: each frame asks for them.
+        if self.held is not _NOTHING and (self._is_full or (
+                self._bucket is not None and self._is_out_of_calls(now))):
+            self._frames.hold(data)
+            self._hold(now)
+            return
         self._work = self.limits.work_per_turn
-        if self.held is not _NOTHING:                   # else it is within these bounds: each frame asks for them
-            if self._is_full or (self._bucket is not None and self._is_out_of_calls(now)):
-                self._transport.hold(data)
-                self._hold(now)
-                return
-            if not self._read_frames(b"", now, events):
-                self._transport.hold(data)
-                return
-            self.held = _NOTHING
-        for plaintext in self._transport.open(data):
-            if not self._read_frames(plaintext, now, events):
-                return
-        handshake = self._transport.take_handshake()
-        if handshake:
-            events.append(Send(self.conn_id, handshake))
-
-    def _read_frames(self, plaintext: bytes, now: Now, events: list[Event]) -> bool:
-        """Apply the frames that `plaintext` completes; False when reading must stop, and `held` says why."""
         session, profile, validator = self._session, self._session.profile, self._session.validator
-        for frame in self._frames.feed(plaintext):
+        for frame in self._frames.feed(data):
             message, area = profile.read(session.subprotocol, frame)
             if isinstance(message, _SHARES):
                 # A share is read in the mining phase alone, so no phase has to be asked.
@@ -125,12 +105,12 @@ class ServerConnection(JudgingConnection[Step]):
                 self._call(message, area, now, events)
                 self._work -= SHARE_WORK if self._is_abandoned else CALL_WORK
             if self._close is not None:
-                return False
+                return
             if validator.in_flight >= MAX_UNANSWERED or self._work <= 0 or (
                     self._bucket is not None and self._is_out_of_calls(now)):
                 self._hold(now)
-                return False
-        return True
+                return
+        self.held = _NOTHING
 
     def _call(self, message: Message | None, area: bytes, now: Now, events: list[Event]) -> None:
         """Any message that is no share; None for one that nobody knows, which costs its sender a call too."""
@@ -181,9 +161,7 @@ class ServerConnection(JudgingConnection[Step]):
 
     def _come_due(self, now: Now, events: list[Event]) -> None:
         self._deadline = math.inf
-        if not self._transport.is_established:
-            self._close = Close(self.conn_id, f"no handshake within {SETUP_DEADLINE_S:.0f} s", True)
-        elif self._session.phase is Phase.AWAIT_SETUP:
+        if self._session.phase is Phase.AWAIT_SETUP:
             self._close = Close(self.conn_id, f"no SetupConnection within {SETUP_DEADLINE_S:.0f} s", True)
         elif self._session.channels == 0:
             self._close = Close(self.conn_id, f"no channel for {self._idle_timeout_s:.0f} s", True)
@@ -219,12 +197,12 @@ class ServerConnection(JudgingConnection[Step]):
                 events.append(step)
 
     def _finish(self, events: list[Event]) -> list[Event]:
-        """Seal what is to be sent into one Send, and put a Close after it."""
+        """Send what is to be sent, and put a Close after it."""
         if self._outgoing:
             plaintext = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
             self._outgoing.clear()
             if not self._is_closed and not self._is_abandoned:
-                events.append(Send(self.conn_id, self._transport.seal(plaintext)))
+                events.append(Send(self.conn_id, plaintext))
         if self._session.wakes_at < self.wakes_at:
             self.wakes_at = self._session.wakes_at
         if self.held == _CALLS and self._resumes_at < self.wakes_at:

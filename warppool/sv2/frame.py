@@ -76,20 +76,23 @@ class FrameReader:
         The iterator raises BadFrame behind the frames before the bad one. Whoever stops early goes on later with
         `feed(b"")`, or with more data.
         """
+        if self._partial is None and not self._buffer and len(data) >= HEADER_SIZE:
+            extension_type, number_and_length = _HEADER.unpack_from(data)
+            if number_and_length >> 8 == len(data) - HEADER_SIZE <= self.max_payload:
+                # one whole frame, as nearly always
+                return (Frame(extension_type & ~CHANNEL_BIT, number_and_length & 0xFF, data[HEADER_SIZE:]),)
+        self.hold(data)
+        return self._frames() if self._partial is None else ()
+
+    def hold(self, data: bytes) -> None:
+        """Take `data` in and cut nothing yet."""
         if self._partial is not None:
             self._partial += data
-            if len(self._partial) < self._wanted:
-                return ()
-            self._buffer, self._partial = bytes(self._partial), None
+            if len(self._partial) >= self._wanted:
+                self._buffer, self._partial = bytes(self._partial), None
         elif data:
-            if not self._buffer and len(data) >= HEADER_SIZE:
-                extension_type, number_and_length = _HEADER.unpack_from(data)
-                if number_and_length >> 8 == len(data) - HEADER_SIZE <= self.max_payload:
-                    # one whole frame, as nearly always
-                    return (Frame(extension_type & ~CHANNEL_BIT, number_and_length & 0xFF, data[HEADER_SIZE:]),)
             self._buffer = self._buffer[self._at:] + data if self._buffer else data
             self._at = 0
-        return self._frames()
 
     def _frames(self) -> Iterator[Frame]:
         buffer, at = self._buffer, self._at

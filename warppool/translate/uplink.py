@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Event, Happened, Now, Nudge, Send, WithoutShares
+from warppool.noise.transport import InitiatorTransport
 from warppool.sv2 import client as sv2
 from warppool.sv2.client import MiningClientSession, SharesAccepted
-from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.dialled import ClientFrames
 from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
 from warppool.sv2.work import Work
@@ -26,7 +27,7 @@ from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.liveness import SETUP_S, Liveness
 from warppool.translate.members import Members
 from warppool.translate.upstream import Health, Unfit, Upstream
-from warppool.transport import PLAIN, Transport, TransportEnd
+from warppool.transport import Transport, TransportEnd
 
 PLAIN_S = 600.0
 """How long a pool is not asked for extensions that broke the connection behind our question, as some do."""
@@ -81,7 +82,7 @@ class Uplink(WithoutShares):
     the pool has accepted it.
     """
 
-    __slots__ = ("_context", "_dialled", "_live", "_members", "_owner", "_phase", "_session", "conn_id", "is_check",
+    __slots__ = ("_context", "_frames", "_live", "_members", "_owner", "_phase", "_session", "conn_id", "is_check",
                  "is_unfit", "is_up", "names_workers", "queued", "upstream", "wakes_at")
 
     def __init__(self, upstream: Upstream, context: TranslatorContext, owner: UplinkOwner, *,
@@ -93,12 +94,12 @@ class Uplink(WithoutShares):
         self.is_up = False                          # set up, whether or not it is over
         self.is_unfit = False                       # it ended because of what the pool does to those who mine on it
         self.names_workers = False                  # shares may bear the names of their workers
-        self.queued: list[bytes] = []               # frames to be sealed together
+        self.queued: list[bytes] = []               # frames to be sent together
         self._phase = UplinkPhase.DIALLED
         self._context = context
         self._owner = owner
-        self._dialled: DialledConnection | None = None
-        self._session: MiningClientSession          # from `opened` on, before which no channel needs it
+        self._frames: ClientFrames                  # from `opened` on, before which no channel needs it ...
+        self._session: MiningClientSession          # ... nor the session that hears them
         self._members = Members()
         self._live = Liveness()
 
@@ -130,10 +131,10 @@ class Uplink(WithoutShares):
         return sequence
 
     def flush(self, events: list[Event]) -> None:
-        """Seal what was queued; everyone who took a step that may have queued something asks for it."""
+        """Send what was queued; everyone who took a step that may have queued something asks for it."""
         queue, self.queued = self.queued, []
-        if queue and self._phase is not _OVER and self._dialled is not None:
-            events.append(Send(self.conn_id, self._dialled.seal(b"".join(queue))))
+        if queue and self._phase is not _OVER and self.conn_id:
+            events.append(Send(self.conn_id, b"".join(queue)))
 
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
@@ -170,28 +171,28 @@ class Uplink(WithoutShares):
     # -- face ----------------------------------------------------------------------------------------------------
 
     def transport(self, now: Now) -> Transport:
-        """The connection seals for itself."""
-        return PLAIN
+        """Noise, which holds the pool to the key that it is known by."""
+        context = self._context
+        return InitiatorTransport(context.profile.suite, self.upstream.config.public_key, context.random_bytes(32),
+                                  context.buffer)
 
     def broken(self, end: TransportEnd, now: Now) -> list[Event]:
-        """It does not break."""
-        return []
+        """The pool's bytes are not Noise, or it has another key."""
+        return self.fail(end.reason, now, is_wrong_key=isinstance(end.error, WrongServerKey))
 
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
-        """The connection stands: shake hands."""
+        """The connection stands: ask the pool to set it up, which it hears once it has proved its key."""
         self.conn_id = conn_id
         if self._phase is _OVER:
             return [Close(conn_id, "no machine needs it")]
         setup = MiningClientSession.setup(host=self.upstream.host, port=self.upstream.port, vendor="warppool",
                                           firmware=self._context.firmware)
-        self._dialled = DialledConnection(
-            self._context.profile, server_public=self.upstream.config.public_key,
-            ephemeral_secret=self._context.random_bytes(32), buffer=self._context.buffer, setup=setup)
-        self._session = self._dialled.session
+        self._frames = ClientFrames(self._context.profile)
+        self._session = self._frames.session
         self._phase = UplinkPhase.SETTING_UP
         self._live.opened(now.monotonic)
         self.wakes_at = self._live.set_up_by
-        return [Send(conn_id, self._dialled.outgoing())]
+        return [Send(conn_id, self._context.profile.encode(setup))]
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection."""
@@ -200,30 +201,24 @@ class Uplink(WithoutShares):
     def receive(self, data: bytes, now: Now) -> list[Event]:
         """Bytes from the pool."""
         events: list[Event] = []
-        dialled = self._dialled
-        if self._phase is _OVER or dialled is None:
+        frames = self._frames
+        if self._phase is _OVER:
             return events
         is_reckoned = True                          # verdicts bring no deadline nearer
         try:
-            for heard in dialled.hear(data):
+            for heard in frames.hear(data):
                 kind = type(heard)
                 self._STEPS[kind](self, heard, now, events)
                 if self._phase is _OVER:
                     return events
                 is_reckoned = is_reckoned and kind is SharesAccepted
-        except WrongServerKey as exc:
-            return events + self.fail(str(exc), now, is_wrong_key=True)
         except Unfit as exc:
             return events + self.fail(str(exc), now, is_unfit=True)
         except RemoteProtocolError as exc:
             return events + self.fail(f"{type(exc).__name__}: {exc}", now)
         live = self._live
-        if dialled.messages != live.messages:
-            live.messages, live.heard_at = dialled.messages, now.monotonic
-        if not self.is_up:
-            out = dialled.outgoing()
-            if out:
-                events.append(Send(self.conn_id, out))
+        if frames.messages != live.messages:
+            live.messages, live.heard_at = frames.messages, now.monotonic
         if self.queued:
             self.flush(events)
         if not is_reckoned:
@@ -312,9 +307,9 @@ class Uplink(WithoutShares):
         if self.upstream.rank:
             live.looks_at = now.monotonic + self._owner.check_every_s
         request = self._session.request_extensions() if now.monotonic >= self.upstream.plain_until else None
-        if request is not None and self._dialled is not None:
+        if request is not None:
             self.queue(request)                     # whoever knows no extensions throws it away
-            live.asked_at_message = self._dialled.messages
+            live.asked_at_message = self._frames.messages
         for channel in list(self._members.all):
             events += channel.owner.ready(channel, now)
 
