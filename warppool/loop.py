@@ -4,7 +4,7 @@ A thread of the program is a class built on `Loop`. The class says what a turn d
 (`report`) and what it does with a new configuration (`reconfigure`). The loop does the rest, the same for all: inbox,
 deadline, the sign of life for the watchdog, the orders that every loop understands, and the place for the unforeseen.
 
-The reactor sleeps in a selector and has a loop of its own. It shows the watchdog the same face (`Watched`).
+The reactor sleeps in a selector and has a loop of its own. It shows the watchdog the same face (`Serving`).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def patient(timeout_s: float) -> HangLimits:
     return HangLimits(timeout_s + GRACE_S, max(PATIENT_LIMIT_S, timeout_s + GRACE_S))
 
 
-class Watched(Protocol):
-    """What the watchdog reads of a thread, from another one.
+class Serving(Protocol):
+    """What a service sees of a thread that serves, a loop or the reactor. Any thread may use it.
 
     `beat` is the monotonic time in seconds at which the turn that runs began; infinite while the thread sleeps, for a
     thread that waits does not hang.
@@ -78,6 +78,8 @@ class Watched(Protocol):
     def beat(self) -> float: ...
     @property
     def limits(self) -> HangLimits: ...
+    def ask(self, reply: queue.SimpleQueue[Report]) -> None: ...
+    def run(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,8 @@ class Loop(ABC, Generic[Item]):
     Ask and Reconfigure.
 
     `name` is the thread's name, `limits` is how long a turn may take. `most_items` of the inbox go into one turn.
-    `monotonic` is the clock, in seconds. All attributes belong to the thread; only `name`, `beat` and `limits` may be
-    read by others.
+    `monotonic` is the clock, in seconds. All attributes belong to the thread; others read `name`, `beat` and `limits`,
+    and beside these only what a class says.
     """
 
     limits = prompt()
@@ -273,13 +275,7 @@ class Loop(ABC, Generic[Item]):
 _ORDERS = frozenset({Stop, Ask, Reconfigure})
 
 
-class Asked(Protocol):
-    """Who can be asked for a report: a loop, or the reactor."""
-
-    def ask(self, reply: queue.SimpleQueue[Report]) -> None: ...
-
-
-def ask_all(threads: Sequence[Asked], timeout_s: float) -> list[Any]:
+def ask_all(threads: Sequence[Serving], timeout_s: float) -> list[Any]:
     """The reports of all `threads`, in the order of the answers; who does not answer in time is left out.
 
     Each is of the class that the thread's `report` returns.

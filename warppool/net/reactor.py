@@ -58,7 +58,7 @@ class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
     Those that are accepted, within `accept_limits`, go round the workers. Those that are dialled belong to the worker
-    that asked. `mailbox` takes orders from any thread; `beat` is when the wake-up that runs began (`loop.Watched`). The
+    that asked. `mailbox` takes orders from any thread; `beat` is when the wake-up that runs began (`loop.Serving`). The
     workers end before it does.
     """
 

@@ -15,7 +15,7 @@ from warppool.addresses import NodeAddress
 from warppool.config.changes import identity_of
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.errors import ConfigError
-from warppool.loop import Reconfigure
+from warppool.loop import Reconfigure, Serving
 from warppool.mining.job import MAX_TAG_SIZE
 from warppool.mining.reserve import CoinbasePlan
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
@@ -25,7 +25,7 @@ from warppool.node.rpc import RpcSource, SourceSettings
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.submitter import NodeInbox
 from warppool.say import say
-from warppool.service.threads import Runs, Threads
+from warppool.service.threads import Threads
 from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
@@ -50,7 +50,7 @@ class Node(NamedTuple):
         return NodeInbox(self.submitter.inbox, is_embedded=False)
 
     @property
-    def threads(self) -> list[Runs]:
+    def threads(self) -> list[Serving]:
         """What takes blocks, and what makes templates."""
         return [self.source] if self.submitter is None else [self.submitter, self.source]
 

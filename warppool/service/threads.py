@@ -9,10 +9,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
-from warppool.loop import Watched
+from warppool.loop import Report, Serving, ask_all
 from warppool.say import say
 from warppool.service.watch import Watchdog
 from warppool.threads import spawn
@@ -21,12 +20,6 @@ log = logging.getLogger("warppool")
 
 JOIN_S = 0.5
 """How long a stop waits for threads that have nothing to wait for themselves."""
-
-
-class Runs(Watched, Protocol):
-    """A thread that serves: its body, and what the watchdog sees of it."""
-
-    def run(self) -> None: ...
 
 
 class Threads:
@@ -42,7 +35,7 @@ class Threads:
         self._threads: dict[str, threading.Thread] = {}
         self._let_go: list[threading.Thread] = []
 
-    def start(self, *threads: Runs) -> None:
+    def start(self, *threads: Serving) -> None:
         """Start threads that serve, under the eyes of the watchdog."""
         for thread in threads:
             self.watchdog.add(thread)
@@ -52,12 +45,16 @@ class Threads:
         """Start a thread that does one thing and ends."""
         self._threads[name] = spawn(name, run, self._died)
 
-    def let_go(self, *threads: Runs) -> None:
+    def let_go(self, *threads: Serving) -> None:
         """Threads were told to end while the service goes on: they are watched no more, and may be started anew."""
         for thread in threads:
             self.watchdog.remove(thread)
             self._let_go.append(self._threads.pop(thread.name))
         self._let_go = [thread for thread in self._let_go if thread.is_alive()]
+
+    def reports(self, timeout_s: float) -> Sequence[Report]:
+        """What every thread that serves says of itself; one that does not answer in time is left out."""
+        return ask_all(self.watchdog.threads, timeout_s)
 
     def is_alive(self, name: str) -> bool:
         """Whether the thread of that name runs."""
