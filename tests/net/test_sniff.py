@@ -106,7 +106,7 @@ def test_a_random_key_is_never_taken_for_anything_else(key: bytes) -> None:
     (b"{}\n", Guess.V1),
     (b'{"id":1}\r\n', Guess.V1),
     (b'{"id": 1, "x": "\xc3\xa9"}\n', Guess.V1),
-    (b'\r\n \n{"id":1}\n', Guess.V1),                   # blank lines keep a connection alive
+    (b'\r\n\t\x0b\x0c \n{"id":1}\n', Guess.V1),                   # blank lines keep a connection alive
     (b'{\t"id": 1,\t"method": "x"', Guess.V1),
     (b'{"m": "\xc3\xa9\xe2\x82\xac\xf0\x9f\x8d\x95", "id": 1', Guess.V1),
     (b'{"m": "\xff\xfe1234567890123456789012345678"', Guess.PUBLISHED),
@@ -153,6 +153,12 @@ def test_what_a_port_scanner_sends(data: bytes, guess: Guess) -> None:
     assert sniff(data) is guess
 
 
+@pytest.mark.parametrize("verb", "GET POST HEAD PUT DELETE OPTIONS CONNECT PATCH TRACE PRI".split())
+def test_http_is_known_by_its_verb(verb: str) -> None:
+    line = f"{verb} / HTTP/1.1\r\nHost: x\r\n".encode()
+    assert guesses(line) == [Guess.NOT_YET] * len(verb) + [Guess.HTTP] * (len(line) - len(verb))
+
+
 @given(st.binary(max_size=80))
 def test_junk_is_known_once_and_stays_what_it_is(data: bytes) -> None:
     """Whoever has been told is not told otherwise by more bytes, but for the 34 that a 35th makes another's."""
@@ -197,6 +203,7 @@ def test_the_transport_hands_on_all_that_came_wherever_it_is_cut(words: bytes, k
 
 @pytest.mark.parametrize("cut", range(1, WARP_SIZE + 1))
 def test_warp_waits_a_tenth_of_a_second_for_a_35th_byte(cut: int) -> None:
+    assert WARP_WAIT_S == 0.1
     transport = Sniff(KINDS, 100.0)
     for part in (WARP[:cut], WARP[cut:]):
         if part:

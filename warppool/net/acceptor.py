@@ -63,7 +63,7 @@ class Acceptor:
         self._open_per_ip: Counter[str] = Counter()
         self._full = Repeats(log, "connection.refused")
         self._crowded = Repeats(log, "address.refused")
-        self._headless = Repeats(log, "proxy.refused")
+        self._before_header = Repeats(log, "proxy.refused")
         self._exhausted = Repeats(log, "accept.paused")
         self._watch()
 
@@ -126,7 +126,7 @@ class Acceptor:
         if now >= self.resumes_at:
             self.resumes_at = math.inf
             self._watch()
-        for repeats in (self._full, self._crowded, self._headless, self._exhausted):
+        for repeats in (self._full, self._crowded, self._before_header, self._exhausted):
             repeats.flush(now)
         self._note_due()
 
@@ -145,7 +145,7 @@ class Acceptor:
         if self._open >= most:
             self._full.add(now, peer=ip, limit=most, reason="max_connections or LimitNOFILE= reached")
         elif origin is None and self._unannounced >= MAX_UNANNOUNCED:
-            self._headless.add(now, peer=ip, limit=MAX_UNANNOUNCED, reason="so many wait for a PROXY header")
+            self._before_header.add(now, peer=ip, limit=MAX_UNANNOUNCED, reason="so many wait for a PROXY header")
         else:
             return not (origin and self._is_crowded(origin, now))
         self._note_due()
@@ -179,7 +179,7 @@ class Acceptor:
         self._unwatch()
 
     def _note_due(self) -> None:
-        self.due = min(self.resumes_at, self._full.due, self._crowded.due, self._headless.due,
+        self.due = min(self.resumes_at, self._full.due, self._crowded.due, self._before_header.due,
                        self._exhausted.due)
 
     def _watch(self) -> None:
