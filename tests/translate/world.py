@@ -54,6 +54,7 @@ from warppool.translate.connection import TranslatedConnection, connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
+from warppool.translate.route import RoutePhase
 from warppool.translate.upstream import UpstreamConfig
 from warppool.transport import Transport
 
@@ -64,6 +65,16 @@ POLICY = DifficultyPolicy(EASY, EASY, EASY, Fraction(12))
 SECRET = bytes(range(32))
 PUBLIC = public_key(SECRET)
 MASK = 0x1FFFE000
+CHANNELS = {
+    RoutePhase.SEEKING: (False, False),
+    RoutePhase.OPENING: (False, True),
+    RoutePhase.MINING: (True, False),
+    RoutePhase.MOVING: (True, False),
+    RoutePhase.SWITCHING: (True, True),
+    RoutePhase.LEAVING: (None, False),
+    RoutePhase.CLOSED: (False, False),
+}
+"""Whether a machine has a current and a next channel, by its phase; None: perhaps."""
 
 
 class Chance:
@@ -555,9 +566,14 @@ class World:
         assert counters.received == (
             counters.accepted + refused + counters.filtered + counters.pending + counters.unconfirmed)
         assert min(counters.accepted, counters.filtered, counters.pending, counters.unconfirmed) >= 0
-        waiting = sum(connection.in_flight for connection in self.connections.values()
-                      if isinstance(connection, TranslatedConnection))
-        assert counters.pending == waiting
+        machines = [connection for connection in self.connections.values()
+                    if isinstance(connection, TranslatedConnection)]
+        assert counters.pending == sum(connection.in_flight for connection in machines)
+        for connection in machines:
+            route = connection._session._route
+            has_current, has_next = CHANNELS[route.phase]
+            assert has_current in (None, route.current is not None), route.phase
+            assert has_next is (route.next is not None), route.phase
 
     def names(self) -> list[str]:
         return [event.name for event in self.said]
