@@ -153,7 +153,8 @@ def test_what_a_port_scanner_sends(data: bytes, guess: Guess) -> None:
     assert sniff(data) is guess
 
 
-@pytest.mark.parametrize("verb", "GET POST HEAD PUT DELETE OPTIONS CONNECT PATCH TRACE PRI".split())
+@pytest.mark.parametrize("verb", ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE",
+                                  "PRI"])
 def test_http_is_known_by_its_verb(verb: str) -> None:
     line = f"{verb} / HTTP/1.1\r\nHost: x\r\n".encode()
     assert guesses(line) == [Guess.NOT_YET] * len(verb) + [Guess.HTTP] * (len(line) - len(verb))
