@@ -46,7 +46,6 @@ from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
 from warppool.sv2.server import Context as Sv2Context
 from warppool.sv2.work import Work as Sv2Work
-from warppool.threads import STOP
 from warppool.translate.connection import connect
 from warppool.translate.context import Mode, Times, TranslatorContext
 from warppool.translate.counters import Counters
@@ -103,16 +102,27 @@ class LoneWorker:
     def turn(self, item: object) -> list[tuple[int, bytes]]:
         """Let the worker deal with `item`, and return what it sends to which connection."""
         self._inbox.put(item)
-        self._inbox.put(STOP)
         begin = time.perf_counter_ns()
-        self._worker.run()
-        while self._worker._turns.has_more:             # one connection had more to say than a turn allows
-            self._inbox.put(STOP)
-            self._worker.run()
+        self._wake()
+        while self._worker._turns.waiting:              # one connection had more to say than a turn allows
+            self._wake()
         self.spent_ns += time.perf_counter_ns() - begin
         posted = self._posted[:]
         self._posted.clear()
         return [send for output in posted for send in output.sends]
+
+    def _wake(self) -> None:
+        """What the thread does for one turn: `Loop.run` without its begin and end, which no share waits for."""
+        worker, inbox = self._worker, self._inbox
+        try:
+            items = [inbox.get(timeout=0.0)]
+        except queue.Empty:
+            items = []
+        else:
+            for _ in range(inbox.qsize()):
+                items.append(inbox.get_nowait())
+        worker.beat = time.monotonic()
+        worker.turn(items)
 
     def book(self) -> list[tuple[int, bytes]]:
         """The ledger has committed what was accepted."""

@@ -224,7 +224,10 @@ class ClientSteps:
         while self._speaking:                   # more than once where a transport fails at this
             speaking, self._speaking = self._speaking, []
             for client in speaking:
-                self._guard_client(self._seal, client)
+                try:
+                    self._seal(client)
+                except Exception:
+                    self._blame(client)
         if self._sends or self._closes or self._consumed or self._rooms or self._announced:
             output = Output(tuple(self._sends), tuple(self._closes), tuple(self._consumed), tuple(self._rooms.items()),
                             tuple(self._announced))

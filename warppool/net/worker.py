@@ -38,6 +38,7 @@ from warppool.net.inbox import (
     NotRecorded,
     NoWork,
     Opened,
+    Part,
     RarePart,
     Received,
     Recorded,
@@ -106,7 +107,12 @@ class Worker(ShareSteps, Loop[WorkerItem]):
             turns.rested = now                              # the worker has just slept
         for item in items:
             try:
-                self._handle(item)
+                if isinstance(item, FromReactor):
+                    self._take_parts(item.items)
+                elif isinstance(item, Recorded):
+                    self._answer_records(item.ids, Recorded)
+                else:
+                    self._handle(item)
             except Exception:                               # that no connection is to blame for
                 self.say_fault("_handle")
         if self._offers:
@@ -128,22 +134,23 @@ class Worker(ShareSteps, Loop[WorkerItem]):
             return -math.inf
         return min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due)
 
+    def _take_parts(self, parts: Sequence[Part]) -> None:
+        """What the reactor has for this worker; nearly always bytes of machines."""
+        for part in parts:
+            if not isinstance(part, Received):
+                self._handle_part(part)
+                continue
+            client = self._clients.get(part.conn_id)
+            if client is not None and not client.is_mute and (not self._is_draining or client.is_upstream):
+                client.unreported += len(part.data)
+                try:
+                    self._receive(client, part.data)
+                except Exception:
+                    self._blame(client)
+
     def _handle(self, item: WorkerItem) -> None:
+        """What comes seldom."""
         match item:
-            case FromReactor(parts):
-                for part in parts:
-                    if not isinstance(part, Received):
-                        self._handle_part(part)
-                        continue
-                    client = self._clients.get(part.conn_id)
-                    if client is not None and not client.is_mute and (not self._is_draining or client.is_upstream):
-                        client.unreported += len(part.data)
-                        try:
-                            self._receive(client, part.data)
-                        except Exception:
-                            self._blame(client)
-            case Recorded(ids):
-                self._answer_records(ids, Recorded)
             case Weighed(weights):
                 self._take_weights(weights)
             case JobReady(job):
