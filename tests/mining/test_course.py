@@ -18,7 +18,7 @@ from warppool.mining.course import CONFIGURATION, NETWORK, Course, NewJob, NewTa
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
 from warppool.mining.throttle import FLOOD
-from warppool.sv1.jobs import ENCODING, Notifier, encoder
+from warppool.sv1.jobs import ENCODING, ChangeEncoder, encoder
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.jobs import EncodedJob, Frames, encode_changes
@@ -61,10 +61,10 @@ class Told:
 class ToldByV1(Told):
     def __init__(self):
         super().__init__()
-        self.notifier = Notifier()
+        self.encoder = ChangeEncoder()
 
     def read(self, changes):
-        for line in self.notifier.encode(changes):
+        for line in self.encoder.encode(changes):
             if isinstance(line, bytes):
                 message = json.loads(line, parse_float=str)
                 if message["method"] == "mining.set_difficulty":

@@ -52,7 +52,8 @@ class NewJob(NamedTuple):
     is_clean: bool
 
 
-Change = NewTarget | NewJob | Happened
+CourseChange = NewTarget | NewJob | Happened
+"""What a machine, or the log, is to hear of."""
 
 
 class Course:
@@ -103,18 +104,18 @@ class Course:
             return vardiff.granted(channel.max_target, self.network_target)
         return self.policy.granted(channel.fixed_target, channel.max_target, self.network_target, channel.ceiling)
 
-    def regrant(self, channel: Channel, reason: str) -> list[Change]:
+    def regrant(self, channel: Channel, reason: str) -> list[CourseChange]:
         """A bound of the channel has changed, and its target may change with it; `reason` is for the log."""
         return self._change(channel, self.granted(channel), reason)
 
-    def review(self, channel: Channel, now: Now) -> list[Change]:
+    def review(self, channel: Channel, now: Now) -> list[CourseChange]:
         """Ask the channel's throttle and vardiff whether its target is still the right one.
 
         Nothing is wrong with the silence of a machine that has no job.
         """
         if self.job is None or not channel.is_open:
             return []
-        changes: list[Change] = []
+        changes: list[CourseChange] = []
         if channel.review_flood(now.monotonic):
             changes += self._change(channel, self.granted(channel), FLOOD)
         if channel.vardiff is not None:
@@ -123,13 +124,13 @@ class Course:
                 changes += self._change(channel, *wanted)
         return changes
 
-    def _change(self, channel: Channel, target: int, reason: str) -> list[Change]:
+    def _change(self, channel: Channel, target: int, reason: str) -> list[CourseChange]:
         """Another target, and the newest job again. Where the machine brings too many shares it drops older jobs."""
         is_flood = reason is FLOOD and target < channel.target
         changes = self._retarget(channel, target, reason)
         return [*changes, *self.assign_again(channel, is_clean=is_flood)] if changes else changes
 
-    def _retarget(self, channel: Channel, target: int, reason: str) -> list[Change]:
+    def _retarget(self, channel: Channel, target: int, reason: str) -> list[CourseChange]:
         if target == channel.target:
             return []
         before = channel.difficulty
@@ -139,7 +140,7 @@ class Course:
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
-    def assign(self, channel: Channel) -> list[Change]:
+    def assign(self, channel: Channel) -> list[CourseChange]:
         """`job` has come for all: assign it to the channel, if its machine may have jobs."""
         job = self.job
         if job is None or not channel.is_open:
@@ -148,7 +149,7 @@ class Course:
         changes.append(NewJob(channel, *channel.offer(job, self._counters), False))
         return changes
 
-    def assign_again(self, channel: Channel, *, is_clean: bool = False) -> list[Change]:
+    def assign_again(self, channel: Channel, *, is_clean: bool = False) -> list[CourseChange]:
         """Assign the newest job to this channel alone: as it begins, or goes on, or since its target has changed."""
         job = self.job
         if job is None or not channel.is_open:
@@ -157,7 +158,7 @@ class Course:
         changes.append(NewJob(channel, *channel.offer_alone(job, self._counters), is_clean))
         return changes
 
-    def _follow_bounds(self, channel: Channel, job: Job) -> list[Change]:
+    def _follow_bounds(self, channel: Channel, job: Job) -> list[CourseChange]:
         """Where the network's difficulty or the operator's bounds have changed, the channel's may change with them."""
         if channel.policy_version != self.policy.version:
             self.follow_policy(channel)

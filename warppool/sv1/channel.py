@@ -9,11 +9,11 @@ from warppool.events import Now
 from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
-from warppool.mining.course import Change, Course
+from warppool.mining.course import Course, CourseChange
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.job import Job
 from warppool.sv1.answers import Step
-from warppool.sv1.jobs import Notifier
+from warppool.sv1.jobs import ChangeEncoder
 from warppool.sv1.words import NO_PREFERENCE, Preference
 
 CHANNEL_ID = 1
@@ -27,13 +27,13 @@ class MachineChannel:
     The channel is open once the machine may have jobs: subscribed and authorized.
     """
 
-    __slots__ = ("_course", "_notifier", "channel", "preference")
+    __slots__ = ("_course", "_encoder", "channel", "preference")
 
     def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters) -> None:
         self.channel: Channel | None = None
         self.preference = NO_PREFERENCE
         self._course = Course(conn_id, policy, counters)
-        self._notifier = Notifier()
+        self._encoder = ChangeEncoder()
 
     @property
     def is_on(self) -> bool:
@@ -77,7 +77,7 @@ class MachineChannel:
         """The machine may have jobs: it starts, or goes on, or subscribed once more and gets its work anew."""
         channel = self.channel
         assert channel is not None
-        self._notifier.begin()
+        self._encoder.begin()
         if not channel.is_open:
             channel.is_open = True
             if not channel.user:
@@ -125,5 +125,5 @@ class MachineChannel:
     def _measure(self, channel: Channel, goal: int, now: Now) -> None:
         self._course.measure(channel, goal, now, easiest=self.preference.easiest, is_fixed=self.preference.is_fixed)
 
-    def _encode(self, changes: list[Change]) -> list[Step]:
-        return self._notifier.encode(changes) if changes else []
+    def _encode(self, changes: list[CourseChange]) -> list[Step]:
+        return self._encoder.encode(changes) if changes else []

@@ -32,7 +32,7 @@ DEFAULT_TARGET = target_from_difficulty(1)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One job that may be hashed now."""
+    """One job that may be hashed now; `sv2.work.Work` is the same in V2."""
 
     job_id: str
     prev_hash: bytes                    # 32 bytes, header order

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from warppool.mining.assignment import Assignment
 from warppool.mining.counter import COUNTER_SIZE
-from warppool.mining.course import Change, NewJob, NewTarget
+from warppool.mining.course import CourseChange, NewJob, NewTarget
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import Job
 from warppool.sv1.answers import Step
@@ -44,7 +44,7 @@ class EncodedNotify:
         return notify_line(assignment.key, body, assignment.ntime, is_clean=is_clean)
 
 
-class Notifier:
+class ChangeEncoder:
     """Brings one machine the changes of its course.
 
     A difficulty stands right before the job that it counts from, since machines count it from the next notify.
@@ -61,7 +61,7 @@ class Notifier:
         self._announced = 0
         self._is_clean_due = True
 
-    def encode(self, changes: Iterable[Change]) -> list[Step]:
+    def encode(self, changes: Iterable[CourseChange]) -> list[Step]:
         """The lines that bring `changes`, and the events among those."""
         steps: list[Step] = []
         for change in changes:

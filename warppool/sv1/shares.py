@@ -20,7 +20,10 @@ _TWO_NUMBERS = struct.Struct(">II")
 
 
 class Share(Submission):
-    """A submission with its place among the answers (`answers.Ticket`); both are set right after it is made."""
+    """V1's submission, as `sv2.shares.Share` is V2's. It is its own place among the answers (`answers.Place`).
+
+    Both fields are set right after it is made.
+    """
 
     __slots__ = ("line", "request_id")
 

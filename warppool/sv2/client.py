@@ -1,7 +1,8 @@
 """The miner's side of an Sv2 mining conversation: for the CPU miner, the translator and the tests.
 
 Messages in, messages and events out, as in `server.py`. `work.py` makes work of the jobs and tips of a channel: all
-that is needed to build headers, frozen, with the prefix and the target that it was assigned under.
+that is needed to build headers, frozen, with the prefix and the target that it was assigned under. Where V1's client
+has the same event, it has the same name.
 """
 
 from __future__ import annotations

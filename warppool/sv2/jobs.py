@@ -11,7 +11,7 @@ from typing import NamedTuple
 from warppool.events import Event
 from warppool.mining.channel import ChannelJob
 from warppool.mining.counter import COUNTER_SIZE
-from warppool.mining.course import Change, NewJob, NewTarget
+from warppool.mining.course import CourseChange, NewJob, NewTarget
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, Job
 from warppool.sv2.frame import HEADER_SIZE
 from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash, SetTarget
@@ -99,7 +99,7 @@ def encoded(profile: Profile, job: Job) -> EncodedJob:
     return found if isinstance(found, EncodedJob) else EncodedJob(profile, job)
 
 
-def encode_changes(profile: Profile, changes: Iterable[Change], steps: list[Step]) -> None:
+def encode_changes(profile: Profile, changes: Iterable[CourseChange], steps: list[Step]) -> None:
     """Add what tells a peer of `changes`, and the events among those. A job is future where its tip is new, and then
     activated by the `SetNewPrevHash` behind it, else active at once.
     """

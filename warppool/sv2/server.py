@@ -16,7 +16,7 @@ from warppool.errors import UnexpectedMessage
 from warppool.events import Close, Happened, Now
 from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
-from warppool.mining.course import Change, Course
+from warppool.mining.course import Course, CourseChange
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import nobody_is_unpaid
@@ -74,7 +74,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the sessions of one worker share. `random_bytes` is not here: a session needs no chance."""
+    """What the V2 sessions of one worker share, as `sv1.server.Context` has it for V1 sessions."""
 
     profile: Profile
     policy: DifficultyPolicy
@@ -161,7 +161,7 @@ class MiningServerSession(ShareSession):
         self.wakes_at = max(self.wakes_at, now.monotonic + LEAST_TICK_S)
         return steps
 
-    def _tell(self, channel: Channel, changes: Sequence[Change], steps: list[Step]) -> None:
+    def _tell(self, channel: Channel, changes: Sequence[CourseChange], steps: list[Step]) -> None:
         """Tell the peer of `changes` of a channel; the time of its next review may be another after them."""
         if changes:
             encode_changes(self.profile, changes, steps)

@@ -26,7 +26,10 @@ from warppool.sv2.profile import Profile
 
 
 class Share(Submission):
-    """A submission with what its answer names; all three are set right after it is made."""
+    """V2's submission, as `sv1.shares.Share` is V1's, with what its answer names.
+
+    All three fields are set right after it is made.
+    """
 
     __slots__ = ("is_recorded", "on", "sequence")
 

@@ -24,7 +24,10 @@ MAX_MERKLE_PATH = 32
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One job that may be hashed now. `merkle_root` is given on a standard channel, the coinbase on an extended one."""
+    """One job that may be hashed now, as `sv1.client.Work` is in V1.
+
+    `merkle_root` is there on a standard channel, the coinbase on an extended one.
+    """
 
     channel_id: int
     job_id: int
