@@ -16,10 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.net.tlsends import START, Ends, sent
+from tests.net.tlsends import START, Ends, Served, sent
 from warppool.commands.democert import DEMO_NAMES, self_signed
 from warppool.errors import ConfigError, MissingExtra
-from warppool.net.tls import TlsConnection
+from warppool.net.tls import Tls
 from warppool.service.certificate import Certificate, load, trouble_of
 
 ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -270,7 +270,7 @@ def test_a_warning_comes_at_load_and_once_a_day(tmp_path, caplog):
 def shown(context) -> bytes:
     """The fingerprint that a miner sees behind `context`."""
     ends = Ends()
-    ends.pool = TlsConnection(7, context, ends.inner, START)
+    ends.pool = Served(Tls(context, START.monotonic), ends.inner)
     ends.shake()
     return hashlib.sha256(ends.miner.tls.getpeercert(binary_form=True)).digest()
 
@@ -279,7 +279,7 @@ def test_a_renewed_pair_is_served_and_sessions_go_on(tmp_path, caplog):
     certificate = Certificate(*self_signed().write(tmp_path))
     old = certificate.leaf.fingerprint
     ends = Ends()
-    ends.pool = TlsConnection(7, certificate.context, ends.inner, START)
+    ends.pool = Served(Tls(certificate.context, START.monotonic), ends.inner)
     ends.shake()
     self_signed().write(tmp_path)
     with caplog.at_level(logging.INFO, logger="warppool"):

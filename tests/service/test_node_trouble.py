@@ -38,7 +38,7 @@ from warppool.node.jsonrpc import Cookie
 from warppool.node.rpc import RpcSource
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.noise.primitives import public_key
-from warppool.service import pool as wiring
+from warppool.service import nodes as wiring
 from warppool.service.pool import Pool
 from warppool.threads import STOP
 

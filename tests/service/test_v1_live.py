@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.net.tlsends import CONN_ID, Served
 from tests.node.stub import EASY_NBITS, HARD_NBITS, StubNode, make_transaction
 from tests.peers import foreign_v1
 from tests.peers.foreign_v1 import Machine, Share, request
@@ -499,16 +500,16 @@ def closing(events: list[object]) -> list[str]:
     (SUBSCRIBE + request(2, "mining.authorize", "alice", "x"), 600, "no accepted share for too long"),
 ])
 def test_who_says_too_little_is_dropped_in_time(connector, said, deadline_s, reason):
-    connection = connector(Opened(1, SV1, "peer"), at(0))
+    connection = Served(*connector(Opened(CONN_ID, SV1, "peer"), at(0)), now=at(0))
     assert closing(connection.receive(said, at(0))) == []
-    assert closing(connection.tick(at(deadline_s - 0.001))) == []
+    assert closing(connection.tick(at(deadline_s - 0.1))) == []
     assert connection.wakes_at == at(deadline_s).monotonic
     assert closing(connection.tick(at(deadline_s))) == [reason]
 
 
 @pytest.mark.parametrize("is_half", [False, True])
 def test_a_tls_handshake_that_does_not_end_is_dropped_in_time(connector, tmp_path, is_half):
-    connection = connector(Opened(1, SV1_TLS, "peer"), at(0))
+    connection = Served(*connector(Opened(CONN_ID, SV1_TLS, "peer"), at(0)), now=at(0))
     if is_half:
         outgoing = ssl.MemoryBIO()
         client = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem")).wrap_bio(
