@@ -25,6 +25,9 @@ SUFFIXES = {".py", ".rst", ".c", ".toml", ".service", ".ini", ".cfg", ".1", ""}
 NOT_OURS = {"node_modules", "__pycache__", "_build", "vectors", "firmware"}
 
 PAGE = re.compile(r"\bdocs/([\w./-]*\w\.(?:rst|1))(?:#([\w-]+))?")
+NOT_A_REFERENCE = re.compile(r"\b[\w-]+\.md\b|\(§[\d.]+|(?<=[(\s]):(?:ref|doc):`[^`]+`")
+"""What a reader of the code cannot follow: papers that are not here, sections of nothing, and Sphinx's own roles."""
+
 LABEL = re.compile(r"^\.\. _([\w-]+):$", re.MULTILINE)
 FILE = re.compile(r"``((?:[\w.-]+/)*[\w-]+\.(?:py|json|toml|cfg|ini|c))``")
 INCLUDE = re.compile(r"^\.\. literalinclude:: (\S+)\n   :pyobject: (\S+)$", re.MULTILINE)
@@ -54,6 +57,8 @@ def unresolved(root: Path) -> list[str]:
                 target = root / "docs" / page
                 if not target.is_file() or (label and label not in labels(target)):
                     said.append(f"{where}: docs/{page}{'#' if label else ''}{label}")
+            if not where.startswith("docs/"):
+                said += [f"{where}: {words}" for words in NOT_A_REFERENCE.findall(line)]
     return said
 
 
@@ -66,6 +71,9 @@ def test_every_reference_leads_to_a_page_and_a_label():
     ("see docs/warp.rst#nowhere", "docs/warp.rst#nowhere"),
     ("(docs/nothing.rst).", "docs/nothing.rst"),
     ("docs/howto/nothing.rst#warp", "docs/howto/nothing.rst#warp"),
+    ("(style.md §6)", "style.md"),
+    ("waits for its record (§4.6)", "(§4.6"),
+    ("close last (:ref:`threads`)", ":ref:`threads`"),
 ])
 def test_a_planted_reference_that_leads_nowhere_is_found(tmp_path, line, reference):
     (tmp_path / "warppool").mkdir()

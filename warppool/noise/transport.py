@@ -1,12 +1,12 @@
 """Noise as a connection's transport (`warppool.transport`): Noise messages as records on a byte stream.
 
-Every Noise message, handshake and transport alike, goes as `u16 little-endian length` and the message. What is wrong
-with a length alone is refused as soon as the length is there. The plaintexts of transport records concatenate to one
-stream; what stands in that stream is for the layer above.
+Every Noise message, of the handshake and after it, goes as a length (U16, little-endian) and the message: a record. A
+record with a length that cannot be right is refused as soon as the length is there. The plaintexts of all records make
+one stream of bytes for the layer above, which cuts the stream into frames.
 
-A pool holds one transport for each of its miners, so an established one is two ciphers and next to nothing else.
+A pool holds one transport for each of its machines, so an established one is two ciphers and little else.
 
-Source: architecture.md §5.
+Source: docs/warp.rst#warp-noise, docs/warp.rst#warp-stream.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def _record(message: bytes) -> bytes:
 
 
 class _Transport(ABC, Generic[H]):
-    """What both ends of a session have in common: all but the two steps of the handshake.
+    """What both ends have in common: all but their own steps of the handshake.
 
-    It belongs to one thread, whose `buffer` it shares with all other transports of that thread.
+    It belongs to one thread. `buffer` is that thread's, and all transports of the thread use it.
     """
 
     __slots__ = ("_buffer", "_early", "_handshake", "_handshake_out", "_held", "_receive", "_send", "end", "has_news",
@@ -54,9 +54,9 @@ class _Transport(ABC, Generic[H]):
         self._handshake: H | None = handshake           # dropped as soon as it is done or has failed
         self._receive: CipherState | None = None
         self._send: CipherState | None = None
-        self._held = b""                # what came and is no whole record yet
+        self._held = b""                # bytes that came and make no whole record yet
         self._handshake_out = b""
-        self._early = b""               # what is to be sealed once the handshake is done
+        self._early = b""               # plaintext that waits for the end of the handshake
         self.end: TransportEnd | None = None
         self.has_news = True            # until the handshake is done and sent
         self.wakes_at = wakes_at
@@ -68,15 +68,15 @@ class _Transport(ABC, Generic[H]):
 
     @property
     def pending(self) -> int:
-        """Bytes that came and do not make up a record yet."""
+        """Bytes that came and make no whole record yet."""
         return len(self._held)
 
     def open(self, data: bytes, now: float) -> bytes:
-        """Decrypt all records that are whole; a handshake message is dealt with on the way."""
+        """The plaintext of all records that are whole. A message of the handshake takes the handshake on."""
         receive = self._receive
         if receive is not None and not self._held and len(data) >= PREFIX_LEN + TAG_LEN and (
                 PREFIX_LEN + (data[0] | data[1] << 8) == len(data)):
-            try:                                        # one whole record, as nearly always
+            try:                                        # exactly one record, as nearly always
                 return receive.decrypt_with_ad(b"", data[PREFIX_LEN:], self._buffer)
             except BadRecord as exc:
                 self._fail(exc)
@@ -94,7 +94,7 @@ class _Transport(ABC, Generic[H]):
         return self._open_records()
 
     def _open_records(self) -> bytes:
-        """The plaintext of all whole records that are held; what is wrong with one ends it behind those before."""
+        """The plaintext of all whole records that are held. A bad record ends the transport; those before it count."""
         receive, held, pieces, at = self._receive, self._held, [], 0
         assert receive is not None
         try:
@@ -113,7 +113,7 @@ class _Transport(ABC, Generic[H]):
         return b"".join(pieces)
 
     def _shake_hands(self) -> bool:
-        """Deal with the one handshake message that this role reads; False while it is not whole."""
+        """Take the one handshake message that this role reads; False while the message is not whole."""
         handshake = self._handshake
         assert handshake is not None, "a handshake that is over, and no cipher of it"
         if len(self._held) < PREFIX_LEN:
@@ -150,7 +150,7 @@ class _Transport(ABC, Generic[H]):
         return Sealed(b"".join(records))
 
     def shut(self) -> Sealed:
-        """Noise has no goodbye: the end of the stream is all."""
+        """Nothing: Noise has no message that says goodbye."""
         return NOTHING
 
     def tick(self, now: float) -> None:
@@ -160,7 +160,7 @@ class _Transport(ABC, Generic[H]):
 
     @property
     def peer_key(self) -> bytes | None:
-        """The static public key that the peer has proved to hold: a miner has none."""
+        """None: in the pattern NX a miner has no static key that it could prove."""
         return None
 
     @abstractmethod
@@ -172,7 +172,7 @@ class _Transport(ABC, Generic[H]):
         self._finish_by(TransportEnd(words, error=error))
 
     def _finish_by(self, end: TransportEnd) -> None:
-        """Take in nothing more. What can be sealed still can, for the answers to what came before."""
+        """Take in nothing more. Sealing goes on if it could before, for the answers to what came before."""
         self.end = end
         self.has_news = True
         self.wakes_at = math.inf
@@ -182,10 +182,10 @@ class _Transport(ABC, Generic[H]):
 
 
 class ResponderTransport(_Transport[Responder]):
-    """The pool's end: waits for act one, answers with act two, and is established.
+    """The pool's end: it waits for act one, answers with act two, and is established.
 
-    `static` is the pool's key, whose public half is worked out once for all connections; `ephemeral_secret` is random
-    and fresh for each. `now` is when the connection was accepted, in monotonic seconds.
+    `static` is the pool's key pair. `ephemeral_secret` is random, and another one for each connection. `now` is when
+    the connection was accepted, in monotonic seconds.
     """
 
     __slots__ = ()
@@ -202,11 +202,11 @@ class ResponderTransport(_Transport[Responder]):
 
 
 class InitiatorTransport(_Transport[Initiator]):
-    """The miner's end: has act one ready to be sealed, and is established by an act two of the right server.
+    """The miner's end: its first `seal` returns act one, and an act two of the right server establishes it.
 
-    `server_public` is the key that the server must prove to have (`suite.dh_len` bytes); WrongServerKey ends it if that
-    is another one. `ephemeral_secret` is random and fresh for each connection. It has no deadline: whoever dials has
-    one for the whole set-up.
+    `server_public` is the key that the server must prove to have (`suite.dh_len` bytes); another key ends the transport
+    with a WrongServerKey. `ephemeral_secret` is random, and another one for each connection. The transport has no
+    deadline: who dials has one for the whole set-up.
     """
 
     __slots__ = ("_server_public",)
@@ -219,11 +219,11 @@ class InitiatorTransport(_Transport[Initiator]):
 
     @property
     def peer_key(self) -> bytes | None:
-        """The server's, once it has proved to hold it: the one that it is known by."""
+        """The server's key, once the server has proved that it holds the key: `server_public`."""
         return self._server_public if self.is_established else None
 
     def _finish(self, handshake: Initiator, message: bytes) -> tuple[CipherState, CipherState]:
-        _, receive, send = handshake.read_act_two(message)      # of length 0 in this record layer's profile
+        _, receive, send = handshake.read_act_two(message)      # the payload: empty in `warp`
         if not compare_digest(handshake.rs, self._server_public):
             raise WrongServerKey(f"server key: expected {self._server_public.hex()}, got {handshake.rs.hex()}")
         return receive, send
