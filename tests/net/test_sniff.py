@@ -61,6 +61,7 @@ def test_a_hello_in_the_oldest_and_the_newest_clothes() -> None:
     assert sniff(bytes.fromhex("1603000050 0100004c 0300")) is Guess.TLS          # SSL 3: OpenSSL refuses it by name
     assert sniff(bytes.fromhex("1603030200 010001fc 0303")) is Guess.TLS
     assert sniff(bytes.fromhex("1603010006 01003fff 0303")) is Guess.TLS          # a long hello in small records
+    assert sniff(bytes.fromhex("1603014000 01004000 0304")) is Guess.TLS          # as long as they may be
 
 
 @pytest.mark.parametrize("head", [
@@ -69,7 +70,8 @@ def test_a_hello_in_the_oldest_and_the_newest_clothes() -> None:
     "1603014001 01003ffd 0303",         # a record that is too long
     "1603010005 010001fc 0303",         # or too short for a message with a version
     "1603010200 020001fc 0303",         # no hello of a client
-    "1603010200 01010000 0303",         # a message that is too long
+    "1603010200 01004001 0303",         # a message that is too long
+    "1603010200 01010000 0303",
     "1603010200 010001fc 0203",
     "1603010200 010001fc 0305",
     "1503010002 02280000 0000",         # an alert
