@@ -169,7 +169,8 @@ class _Transport(ABC, Generic[H]):
 
     def _fail(self, error: RemoteProtocolError) -> None:
         words = str(error) if isinstance(error, WrongServerKey) else f"{type(error).__name__}: {error}"
-        self._finish_by(TransportEnd(words, error=error))
+        # A new one: the traceback of `error` would keep the handshake, and its secrets, as long as this transport.
+        self._finish_by(TransportEnd(words, error=type(error)(*error.args)))
 
     def _finish_by(self, end: TransportEnd) -> None:
         """Take in nothing more. Sealing goes on if it could before, for the answers to what came before."""
