@@ -16,8 +16,8 @@ def share(value: int, difficulty: float = 1.0) -> ShareAccepted:
 def test_accepted_shares_add_up_and_the_best_is_remembered() -> None:
     counts = Counts()
     assert counts.report(("worker", 0.0, 0), 3, connections=2).best_difficulty == 0.0
-    counts.accept([share(DIFF1 // 8, 2.0), share(DIFF1 // 16, 4.0)])
-    counts.accept([share(DIFF1)])
+    counts.news += [share(DIFF1 // 8, 2.0), share(DIFF1 // 16, 4.0)]
+    counts.news += [share(DIFF1)]
     stats = counts.report(("worker", 0.0, 0), 3, connections=2)
     assert (stats.worker, stats.connections, stats.accepted, stats.difficulty) == (3, 2, 3, 7.0)
     assert math.isclose(stats.best_difficulty, 16.0)
@@ -25,9 +25,9 @@ def test_accepted_shares_add_up_and_the_best_is_remembered() -> None:
 
 def test_the_extremes_of_a_hash_have_a_difficulty() -> None:
     counts = Counts()
-    counts.accept([share(MAX_TARGET)])
+    counts.news += [share(MAX_TARGET)]
     assert 0 < counts.report(("worker", 0.0, 0), 0, connections=0).best_difficulty < 1
-    counts.accept([share(0)])
+    counts.news += [share(0)]
     assert math.isfinite(counts.report(("worker", 0.0, 0), 0, connections=0).best_difficulty)
 
 

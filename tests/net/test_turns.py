@@ -122,7 +122,7 @@ def test_a_share_given_up_makes_room_once_whatever_comes_after(scene: BoundedSce
 
 
 def test_what_is_remembered_of_shares_given_up_is_bounded(scene: BoundedScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warppool.net.sharesteps.MAX_GIVEN_UP", 100)
+    monkeypatch.setattr("warppool.net.serving.MAX_GIVEN_UP", 100)
     for number in range(1_000):
         scene.turn(GivenUp(((1, number),)))
     assert len(scene.worker._given_up) <= 102

@@ -18,6 +18,7 @@ from warppool.loop import Ask, Loop
 from warppool.mining.share import Weight, weigh
 from warppool.net import clientsteps as module
 from warppool.net.clients import Stack
+from warppool.net.counts import ADD_UP_AT
 from warppool.net.hasher import EXECUTOR_MIN_BATCH, Hasher
 from warppool.net.inbox import (
     Connected,
@@ -406,3 +407,11 @@ def test_no_step_of_a_worker_has_the_name_of_something_in_its_loop() -> None:
     steps = {name for part in Worker.__mro__[1:] if part.__module__.startswith("warppool.net") for name in vars(part)}
     loop = {name for name in vars(Loop) if not name.startswith("__")}
     assert steps & loop == set()
+
+
+def test_shares_that_wait_to_be_counted_are_few_and_all_are_counted(scene: Scene) -> None:
+    scene.open(1)
+    for number in range(2 * ADD_UP_AT + 10):
+        scene.turn(Received(1, b"share %d\n" % number), Recorded(((1, number),)))
+        assert len(scene.worker._counts.news) < ADD_UP_AT
+    assert scene.stats().accepted == 2 * ADD_UP_AT + 10

@@ -163,7 +163,7 @@ class ClientSteps:
         self._found(block)                      # before anything that waits for the end of the wake-up
         self._counts.find_block()
         if block.share is not None:
-            self._counts.accept((block.share,))
+            self._counts.news.append(block.share)
 
     def _hang_up(self, close: Close) -> None:
         client = self._clients.get(close.conn_id)

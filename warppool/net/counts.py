@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 
 from warppool.bitcoin.target import MAX_TARGET, difficulty_from_target
 from warppool.events import Now, ShareAccepted, ShareRefused
@@ -12,6 +11,9 @@ from warppool.net.reports import WorkerReport
 
 HAND_OVER_S = 1.0
 """Refusals go to the books together, at most so often."""
+
+ADD_UP_AT = 256
+"""So many accepted shares at most wait to be counted."""
 
 HAND_OVER_KEYS = 1000
 """... or as soon as there are so many different ones, since whoever makes names up shall not fill the memory."""
@@ -23,6 +25,9 @@ class Counts:
     def __init__(self) -> None:
         self.refusals_due = math.inf
         """Monotonic seconds at which `take_refusals` is wanted; `inf` when there are none."""
+        self.news: list[ShareAccepted] = []
+        """Accepted shares that are yet to be counted. The worker adds its shares itself: each waits for that, while it
+        is counted together with many others, or once somebody wants to know."""
         self._accepted = 0
         self._difficulty = 0.0
         self._blocks = 0
@@ -30,8 +35,9 @@ class Counts:
         self._refused: Counter[str] = Counter()
         self._refusals: Counter[tuple[str, str, int]] = Counter()
 
-    def accept(self, shares: Iterable[ShareAccepted]) -> None:
-        """These count."""
+    def add_up(self) -> None:
+        """Count the accepted shares in `news`, which are in it no longer."""
+        shares, self.news = self.news, []
         lowest = self._lowest_hash
         for share in shares:
             self._accepted += 1
@@ -64,6 +70,7 @@ class Counts:
     def report(self, vitals: tuple[str, float, int], worker: int, *, connections: int, upstreams: int = 0,
                machines: int = 0, sessions: object = None) -> WorkerReport:
         """All of it since the start; `vitals` are those of the worker's loop."""
+        self.add_up()
         best = 0.0
         if self._lowest_hash <= MAX_TARGET:
             best = float(difficulty_from_target(max(1, self._lowest_hash)))

@@ -4,8 +4,8 @@ Whatever comes in through the inbox is a step of some connection; what the steps
 then told in one item to each neighbour: shares to be weighed, accepted ones to the books, bytes to the reactor.
 
 The worker's parts are classes, each built on the one before: `clientsteps` (the steps of connections and what follows),
-`joboffers` (new jobs), `transportsteps` (how connections begin, and their transports), `serving` (turns), `sharesteps`
-(weighed, judged, booked). Here are inbox and clock.
+`joboffers` (new jobs), `transportsteps` (how connections begin, and their transports), `serving` (turns, and the way of
+a share). Here are inbox and clock.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
 from warppool.net.reports import WorkerReport
-from warppool.net.sharesteps import ShareSteps
+from warppool.net.serving import Serving
 from warppool.net.transportsteps import Connect
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def _nothing() -> None:
     """For sessions that have nothing to report."""
 
 
-class Worker(ShareSteps, Loop[WorkerItem]):
+class Worker(Serving, Loop[WorkerItem]):
     """Serves the connections that the reactor gives it.
 
     All callables are called on this thread and must not block. `connect` makes transport and connection of a socket
@@ -122,9 +122,9 @@ class Worker(ShareSteps, Loop[WorkerItem]):
         if now >= min(self._deadlines.first, self._counts.refusals_due, self._lines.limit.due):
             self.guard(self._tick)
         try:
-            self._settle()
+            self._tell_neighbours()
         except Exception:
-            self.say_fault("_settle")
+            self.say_fault("_tell_neighbours")
         if self._is_draining or self.is_stopping:
             self.guard(self._wind_up)
         after = time.monotonic()
