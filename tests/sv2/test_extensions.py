@@ -159,11 +159,11 @@ def users(pair):
 
 def send(pair, tlvs):
     work = next(event.work for event in pair.heard if isinstance(event, WorkReady))
-    sequence, frame = pair.miner.session.frame_share(
-        work, bytes(work.extranonce_size), work.version, work.min_ntime, next(pair.nonces), tlvs)
-    pair.miner._outgoing.append(pair.miner.seal(frame))
+    share = pair.miner.session.submit(
+        work, bytes(work.extranonce_size), work.version, work.min_ntime, next(pair.nonces))
+    pair.miner._unsealed.append(with_tlvs(WARP.encode(share), tlvs))
     pair.talk()
-    return sequence
+    return share.sequence_number
 
 
 def test_the_answer_comes_before_that_to_the_open():
@@ -227,8 +227,8 @@ def test_a_share_that_could_not_be_recorded_is_refused_under_its_workers_name():
 def test_a_share_for_no_channel_with_a_name_is_refused():
     pair, _ = agreed_pair()
     work = next(event.work for event in pair.heard if isinstance(event, WorkReady))
-    pair.miner._outgoing.append(pair.miner.seal(with_tlvs(WARP.framer(SubmitSharesExtended)(
-        99, 0, work.job_id, 0, 0, 0, b""), worker_tlv(b"rig1"))))
+    pair.miner._unsealed.append(with_tlvs(WARP.framer(SubmitSharesExtended)(
+        99, 0, work.job_id, 0, 0, 0, b""), worker_tlv(b"rig1")))
     heard = pair.talk()
     assert [(event.channel_id, event.error_code) for event in heard] == [(99, "invalid-channel-id")]
 
@@ -250,6 +250,6 @@ def test_requests_of_the_largest_size_are_answered():
     pair.miner.send(RequestExtensions(1, tuple(range(100, 2_100))))
     pair.talk()
     assert pair.close is None
-    pair.miner._outgoing.append(pair.miner.seal(encode_frame(0, bytes(4), 1)))
+    pair.miner._unsealed.append(encode_frame(0, bytes(4), 1))
     pair.talk()
     assert pair.close is None

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
-from warppool.sv2.frame import with_tlvs
 from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.extensions import (
     RequestExtensions,
@@ -146,10 +145,6 @@ ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | 
                | ShareRejected | ChannelClosed | ExtensionsAgreed | ReconnectAsked)
 
 
-def _not_open(work: Work) -> LocalProtocolError:
-    return LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
-
-
 class MiningClientSession:
     """A miner's conversation with one pool: no socket, no clock, no thread.
 
@@ -162,7 +157,6 @@ class MiningClientSession:
     def __init__(self, profile: Profile) -> None:
         self.phase = ClientPhase.AWAIT_ANSWER
         self.profile = profile
-        self._frame_share = profile.framer(SubmitSharesExtended)
         self._channels: dict[int, ClientChannel] = {}
         self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
         self._next_request = 1
@@ -201,24 +195,11 @@ class MiningClientSession:
         """The share for one header of `work`, under the channel's next sequence number."""
         channel = self._channels.get(work.channel_id)
         if channel is None:
-            raise _not_open(work)
+            raise LocalProtocolError(f"a share for channel {work.channel_id}, which is not open")
         sequence, channel.sequence = channel.sequence, channel.sequence + 1
         if work.merkle_root is not None:
             return SubmitSharesStandard(work.channel_id, sequence, work.job_id, nonce, ntime, version)
         return SubmitSharesExtended(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
-
-    def frame_share(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int,
-                    tlvs: bytes = b"") -> tuple[int, bytes]:
-        """The same on an extended channel, as its sequence number and its frame; for who sends very many.
-
-        `tlvs` is the area of extensions that the pool has agreed to.
-        """
-        channel = self._channels.get(work.channel_id)
-        if channel is None:
-            raise _not_open(work)
-        sequence, channel.sequence = channel.sequence, channel.sequence + 1
-        frame = self._frame_share(work.channel_id, sequence, work.job_id, nonce, ntime, version, extranonce)
-        return sequence, with_tlvs(frame, tlvs) if tlvs else frame
 
     def close_channel(self, channel_id: int, reason: str) -> CloseChannel:
         """Give a channel up."""

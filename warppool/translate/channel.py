@@ -8,11 +8,12 @@ everything unanswered die with the connection that carries them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
 from warppool.errors import LocalProtocolError, RemoteProtocolError
-from warppool.events import Event, Now
+from warppool.events import Event, Now, Send
 from warppool.sv2.client import ChannelOpened
 from warppool.sv2.messages.mining import UpdateChannel
 from warppool.sv2.tlv import worker_tlv
@@ -51,26 +52,21 @@ class ChannelUplink(Protocol):
     """The connection that carries a channel, as the machine of the channel sees it."""
 
     upstream: Upstream
+    conn_id: int
     is_up: bool                     # it was set up, whether or not it is over
     is_unfit: bool                  # it ended because of what the pool does to those who mine on it
     names_workers: bool             # shares may bear the names of their workers
-    queued: list[bytes]             # frames that `flush` sends together
+    frame_share: Callable[..., bytes]           # the frame of a SubmitSharesExtended, from its values in wire order
 
     @property
     def is_leaving(self) -> bool:
         """The pool asked to connect anew: machines go as soon as they have another connection."""
 
-    def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> None:
+    def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
         """Ask the pool for `channel`."""
 
-    def queue(self, message: Message) -> None:
-        """Send it with what else the step leads to."""
-
-    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
-        """Send a share; its sequence number. `tlvs` may name its worker."""
-
-    def flush(self, events: list[Event]) -> None:
-        """Send what was queued; everyone who took a step that may have queued something asks for it."""
+    def send(self, message: Message) -> Send:
+        """What puts `message` on the wire."""
 
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
@@ -146,13 +142,13 @@ class Channel:
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
-    def ask(self, identity: str, max_target: int, *, is_named: bool) -> None:
+    def ask(self, identity: str, max_target: int, *, is_named: bool) -> Send:
         """Ask the pool for the channel."""
         self._leave(Stage.JOINED, Stage.ASKED)
         self.identity = identity
         self.is_named = is_named
         self.max_target = max_target
-        self.uplink.ask(self, identity, max_target, MIN_EXTRANONCE_SIZE)
+        return self.uplink.ask(self, identity, max_target, MIN_EXTRANONCE_SIZE)
 
     def await_name(self) -> None:
         """The pool refused the name: the channel may be asked for under another."""
@@ -181,18 +177,18 @@ class Channel:
 
     # -- out -----------------------------------------------------------------------------------------------------
 
-    def bound(self, max_target: int, now: float) -> float:
+    def bound(self, max_target: int, now: float) -> tuple[list[Event], float]:
         """Tell the upstream the easiest target that the machine takes, if that is news to it.
 
-        When to ask again, where the machine changes its mind too often (monotonic seconds); else `inf`.
+        And when to ask again, where the machine changes its mind too often (monotonic seconds); else `inf`.
         """
-        if self.stage is Stage.OPEN and max_target != self.max_target:
-            if not self._updates.take(now):
-                return self._updates.next_at(now)
-            self.max_target = max_target
-            self.uplink.queue(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
-                                            maximum_target=max_target.to_bytes(32, "little")))
-        return math.inf
+        if self.stage is not Stage.OPEN or max_target == self.max_target:
+            return [], math.inf
+        if not self._updates.take(now):
+            return [], self._updates.next_at(now)
+        self.max_target = max_target
+        return [self.uplink.send(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
+                                               maximum_target=max_target.to_bytes(32, "little")))], math.inf
 
     def tlvs_of(self, name: str, identity: str) -> bytes | None:
         """What names the worker `name` behind a share, b"" where the channel's own name does; None where it is no name.

@@ -6,7 +6,7 @@ of the machine nearer, or made room for what is held back, the step nudges, so t
 
 from __future__ import annotations
 
-from warppool.events import Connection, Event, Now, Nudge
+from warppool.events import Connection, Event, Now, Nudge, Send
 from warppool.sv1.answers import Step
 from warppool.sv1.connection import MachineConnection
 from warppool.translate.failover import Failover
@@ -29,7 +29,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         """Whatever came of that step goes out at once, and a nudge for this connection."""
         events: list[Event] = []
         self._apply(steps, events)
-        self._session.flush(events)
         self._put_out(events)
         if not self._is_closed:
             self.wakes_at = now.monotonic
@@ -44,9 +43,10 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         """
         if self._is_closed or self._session.is_leaving or self._lines.pending:
             return self.pass_on(steps, now)
-        events: list[Event] = []
-        self._apply(steps, events)
-        self._put_out(events)
+        lines = [step for step in steps if isinstance(step, bytes)]
+        events = [step for step in steps if not isinstance(step, bytes)]
+        if lines and not self._is_abandoned:
+            events.append(Send(self.conn_id, b"".join(lines)))
         return events
 
     def wake(self, now: Now) -> None:
@@ -62,10 +62,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
             self.wakes_at = due
             return []
         return super().tick(now)
-
-    def _finish(self, events: list[Event]) -> list[Event]:
-        self._session.flush(events)
-        return super()._finish(events)
 
 
 def connect(conn_id: int, failover: Failover, now: Now) -> Connection:

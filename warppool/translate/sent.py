@@ -46,9 +46,10 @@ class Sent(Ticket):
 class SentShares:
     """Owned by one channel; times are monotonic seconds."""
 
-    __slots__ = ("fails_at", "first_sent_at", "pending", "seen", "unanswered", "unconfirmed")
+    __slots__ = ("fails_at", "first_sent_at", "next_sequence", "pending", "seen", "unanswered", "unconfirmed")
 
     def __init__(self) -> None:
+        self.next_sequence = 0                  # of the next share
         self.pending: dict[int, Sent] = {}      # by sequence number, in its order
         self.first_sent_at = math.inf           # when the oldest of those was sent; `inf` for none
         self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
@@ -56,8 +57,10 @@ class SentShares:
         self.fails_at = math.inf                # when the upstream has failed, unless a word comes
         self.seen: dict[bytes, None] | None = None              # hashes sent on this tip, or filtered, in their order
 
-    def add(self, sequence: int, sent: Sent) -> None:
-        """A share was sent under this number; the upstream has the word on it, unless it has its answer from us."""
+    def add(self, sent: Sent) -> None:
+        """A share goes out under the next number; the upstream has the word on it, unless it has its answer from us."""
+        sequence = self.next_sequence
+        self.next_sequence += 1
         if sent.is_answered:
             self._await_late(sequence, sent)
         else:

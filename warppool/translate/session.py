@@ -116,13 +116,6 @@ class TranslatorSession(MachineSession):
                 due = min(due, jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, current.sent.fails_at)
         return due
 
-    def flush(self, events: list[Event]) -> None:
-        """Put on the wire what was queued for the upstreams."""
-        route = self._route
-        for channel in (route.current, route.next):
-            if channel is not None and channel.uplink.queued:
-                channel.uplink.flush(events)
-
     def tick(self, now: Now) -> list[Step]:
         """Do what is due."""
         steps: list[Step] = []
@@ -131,7 +124,7 @@ class TranslatorSession(MachineSession):
             steps += self._tick_mining(route.current, now)
         if route.is_leaving and (not self.answers.unanswered or now.monotonic >= route.leave_by):
             return [*steps, Close(self.conn_id, route.leave_why)]
-        self._ask(now)
+        steps += self._ask(now)
         if route.is_grace_over(now.monotonic):
             return [*steps, Close(self.conn_id, f"no upstream for {route.failover.times.grace_s:.0f} s")]
         if route.next is not None and now.monotonic >= route.next_by:
@@ -142,7 +135,7 @@ class TranslatorSession(MachineSession):
         steps = self.answers.expire(current, now)
         if now.monotonic >= self._jobs.again_at:
             self._jobs.again_at = math.inf
-            self._bound(current, now)
+            steps += self._bound(current, now)
             steps += self._begin(now)
         if self.is_leaving:
             return steps
@@ -166,15 +159,15 @@ class TranslatorSession(MachineSession):
 
     def _follow(self, preference: Preference, now: Now) -> list[Step]:
         self._wants = preference
-        for channel in (self._route.current, self._route.next):
-            if channel is not None:
-                self._bound(channel, now)
-        return []
+        return [*self._bound(self._route.current, now), *self._bound(self._route.next, now)]
 
-    def _bound(self, channel: Channel, now: Now) -> None:
+    def _bound(self, channel: Channel | None, now: Now) -> list[Event]:
         """Keep the upstream told of what the machine takes."""
-        jobs = self._jobs
-        jobs.again_at = min(jobs.again_at, channel.bound(self._max_target(channel.uplink.upstream), now.monotonic))
+        if channel is None:
+            return []
+        events, again_at = channel.bound(self._max_target(channel.uplink.upstream), now.monotonic)
+        self._jobs.again_at = min(self._jobs.again_at, again_at)
+        return events
 
     def _max_target(self, upstream: Upstream) -> int:
         """The easiest target that the machine wants. The network's wins over it, where that is known, as in the pool:
@@ -210,8 +203,7 @@ class TranslatorSession(MachineSession):
             return [*self.answers.answer(answer), *self._begin(now)]
         self._jobs.extranonce = None                # that of an upstream that is lost, if there was one
         self._entry.subscribe(request_id, now.monotonic)
-        self._ask(now)
-        return []
+        return [*self._ask(now)]
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         """A worker that we let in: the upstream has the last word on the first one's name."""
@@ -220,8 +212,7 @@ class TranslatorSession(MachineSession):
             self._entry.is_welcome = True
             return [*self.answers.answer(accepted(request_id)), *steps, *self._begin(now)]
         self._entry.authorize(request_id, name)
-        self._ask(now)
-        return steps
+        return [*steps, *self._ask(now)]
 
     def _malformed(self, request_id: bytes) -> list[Step]:
         if self._jobs.extranonce is None:
@@ -254,18 +245,17 @@ class TranslatorSession(MachineSession):
         self._outlet.wake(now)
 
     def _seek(self, now: Now) -> list[Event]:
-        events = self._route.seek(now)
-        self._ask(now)
-        return events
+        return [*self._route.seek(now), *self._ask(now)]
 
-    def _ask(self, now: Now) -> None:
+    def _ask(self, now: Now) -> list[Event]:
         """Ask for the next channel as soon as it can be asked for."""
         route, user = self._route, self._user
         channel = route.next
-        if channel is not None and route.waits_for_name and now.monotonic >= self._entry.may_open_at(user):
-            upstream = channel.uplink.upstream
-            identity = upstream.config.user_identity if user is None else self._context.identity_of(user)
-            route.ask(identity, self._max_target(upstream), now, is_named=user is not None)
+        if channel is None or not route.waits_for_name or now.monotonic < self._entry.may_open_at(user):
+            return []
+        upstream = channel.uplink.upstream
+        identity = upstream.config.user_identity if user is None else self._context.identity_of(user)
+        return [route.ask(identity, self._max_target(upstream), now, is_named=user is not None)]
 
     @property
     def _is_bound(self) -> bool:
@@ -282,14 +272,14 @@ class TranslatorSession(MachineSession):
                 steps += self._route.leave("an upstream is back, with another extranonce", now)
             else:
                 self._route.is_ready(now)
-                self._ask(now)
+                steps += self._ask(now)
         return self._outlet.pass_on(steps, now)
 
     def granted(self, channel: Channel, now: Now) -> list[Event]:
         """The next channel is open. Where there is a current one, it is replaced when the first work comes."""
         steps: list[Step] = []
         if channel is self._route.next:
-            self._bound(channel, now)               # the machine may want another target since the open
+            steps += self._bound(channel, now)      # the machine may want another target since the open
             if self._route.is_granted(now):
                 steps += self._begin_channel(channel, now)
         return self._outlet.pass_on(steps, now)
@@ -339,8 +329,7 @@ class TranslatorSession(MachineSession):
         if channel is route.current:
             route.has_worked()
             jobs.waiting = work
-            self._bound(channel, now)
-            steps += self._begin(now)
+            steps += [*self._bound(channel, now), *self._begin(now)]
         return self._outlet.pass_on(steps, now)
 
     def _begin(self, now: Now) -> list[Step]:
@@ -391,7 +380,7 @@ class TranslatorSession(MachineSession):
                 steps += route.move(now)
             elif may_close:
                 steps += route.leave(reason, now)
-        self._ask(now)
+        steps += self._ask(now)
         return self._outlet.pass_on(steps, now)
 
     _STEPS = MappingProxyType({

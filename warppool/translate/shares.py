@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import deque
 from hashlib import sha256
 
-from warppool.events import Event, Happened, Now, ShareAccepted, ShareRefused
+from warppool.events import Event, Happened, Now, Send, ShareAccepted, ShareRefused
 from warppool.mining.idle import patience_s
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import ACCEPTED, accepted, error
 from warppool.sv1.shares import Fields
+from warppool.sv2.frame import with_tlvs
 from warppool.translate.channel import Channel, Stage
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, space_of
@@ -102,8 +103,9 @@ class ShareForwarder(Answers):
         tlvs = channel.tlvs.get(user) if channel.uplink.names_workers else b""
         if tlvs is None:
             tlvs = self._tlvs(channel, user, fault)
-        sequence = channel.uplink.submit(work, extranonce, version, ntime, nonce, tlvs)
-        steps = self._send(channel, sequence, sent)
+        frame = channel.uplink.frame_share(
+            work.channel_id, channel.sent.next_sequence, work.job_id, nonce, ntime, version, extranonce)
+        steps = self._send(channel, sent, with_tlvs(frame, tlvs) if tlvs else frame)
         return steps if not is_block else [*steps, self._sent_block(channel, job, sent, now)]
 
     def _filter(self, channel: Channel, request_id: bytes, share_hash: bytes) -> list[Step]:
@@ -112,27 +114,28 @@ class ShareForwarder(Answers):
         self._counters.filter()
         return self.answer(accepted(request_id))
 
-    def _send(self, channel: Channel, sequence: int, sent: Sent) -> list[Step]:
-        """The share went upstream, which has the word; where it acknowledges in batches, our own verdict is the answer,
+    def _send(self, channel: Channel, sent: Sent, frame: bytes) -> list[Step]:
+        """The share goes upstream, which has the word; where it acknowledges in batches, our own verdict is the answer,
         also to those shares that came before that was known.
         """
-        counters = self._counters
+        uplink, counters = channel.uplink, self._counters
+        send = Send(uplink.conn_id, frame)
         counters.received += 1
-        if channel.uplink.upstream.promptness.is_batching:
+        if uplink.upstream.promptness.is_batching:
             counters.unconfirmed += 1
             waiting = channel.sent.take_waiting()
             steps = self._give_up(waiting, "the upstream acknowledges in batches") if waiting else []
             sent.is_answered = True
-            channel.sent.add(sequence, sent)
-            return [*steps, *self.answer(accepted(sent.request_id))]
+            channel.sent.add(sent)
+            return [send, *steps, *self.answer(accepted(sent.request_id))]
         counters.pending += 1
         self.in_flight += 1
-        channel.sent.add(sequence, sent)
+        channel.sent.add(sent)
         if self._answers is None:
             self._answers = deque()
         self._answers.append(sent)                  # `hold`, without a call for each share
         self.unanswered += 1
-        return []
+        return [send]
 
     def _sent_block(self, channel: Channel, job: MachineJob, sent: Sent, now: Now) -> Event:
         return channel.uplink.upstream.say(self._conn_id, "info", "block.sent", now, ("height", job.height),

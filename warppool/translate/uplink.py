@@ -1,7 +1,7 @@
 """A connection to an upstream, as a worker sees it: it carries the channels of one machine, or of all.
 
 What the pool says of a channel goes to the channel's owner (`channel.ChannelOwner`), what it says of itself to the
-owner of this connection (`UplinkOwner`). Whatever ends the connection, the owner of each of its channels hears that the
+owner of this connection (`uplinkowner`). Whatever ends the connection, the owner of each of its channels hears that the
 channel is lost.
 """
 
@@ -11,21 +11,22 @@ import math
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Event, Happened, Now, Nudge, Send, WithoutShares
 from warppool.noise.transport import InitiatorTransport
 from warppool.sv2 import client as sv2
-from warppool.sv2.client import MiningClientSession, SharesAccepted
-from warppool.sv2.dialled import ClientFrames
+from warppool.sv2.client import MiningClientSession
+from warppool.sv2.frame import FrameReader
+from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesSuccess
 from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
-from warppool.sv2.work import Work
 from warppool.translate.channel import Channel, Stage
-from warppool.translate.context import Times, TranslatorContext
+from warppool.translate.context import TranslatorContext
 from warppool.translate.liveness import SETUP_S, Liveness
 from warppool.translate.members import Members
+from warppool.translate.uplinkowner import UplinkOwner
 from warppool.translate.upstream import Health, Unfit, Upstream
 from warppool.transport import Transport, TransportEnd
 
@@ -49,43 +50,15 @@ class UplinkPhase(Enum):
 _OVER = UplinkPhase.OVER        # an enum's member is a function call away on Python 3.11
 
 
-class UplinkOwner(Protocol):
-    """Who made the connection, and hears what the connection shows of the upstream."""
-
-    times: Times
-
-    @property
-    def check_every_s(self) -> float:
-        """Seconds between two looks for a better upstream."""
-
-    def is_set_up(self, uplink: Uplink, now: Now) -> list[Event]:
-        """The pool accepted the connection."""
-
-    def has_worked(self, uplink: Uplink, now: Now) -> list[Event]:
-        """The pool gave work."""
-
-    def has_failed(self, uplink: Uplink, now: Now, *, is_wrong_key: bool = False) -> list[Event]:
-        """The connection could not be made, or broke."""
-
-    def has_left(self, uplink: Uplink, now: Now) -> list[Event]:
-        """The connection is no longer needed, which says nothing about the upstream."""
-
-    def asks_to_move(self, uplink: Uplink, host: str, port: int, age_s: float) -> bool:
-        """The pool wants to be connected anew, there or here; False where that is too soon."""
-
-    def look_for_better(self, uplink: Uplink, now: Now) -> tuple[bool, list[Event]]:
-        """Whether a better upstream is up."""
-
-
 class Uplink(WithoutShares):
     """One outgoing connection; the face of `events.Upstream`. A health check (`is_check`) carries nothing and ends when
     the pool has accepted it.
     """
 
-    __slots__ = ("_context", "_frames", "_live", "_members", "_owner", "_phase", "_session", "conn_id", "is_check",
-                 "is_unfit", "is_up", "names_workers", "queued", "upstream", "wakes_at")
+    __slots__ = ("_context", "_frames", "_live", "_members", "_owner", "_phase", "_session", "conn_id", "frame_share",
+                 "is_check", "is_unfit", "is_up", "names_workers", "upstream", "wakes_at")
 
-    def __init__(self, upstream: Upstream, context: TranslatorContext, owner: UplinkOwner, *,
+    def __init__(self, upstream: Upstream, context: TranslatorContext, owner: UplinkOwner[Uplink], *,
                  is_check: bool = False) -> None:
         self.conn_id = 0
         self.wakes_at = math.inf
@@ -94,12 +67,12 @@ class Uplink(WithoutShares):
         self.is_up = False                          # set up, whether or not it is over
         self.is_unfit = False                       # it ended because of what the pool does to those who mine on it
         self.names_workers = False                  # shares may bear the names of their workers
-        self.queued: list[bytes] = []               # frames to be sent together
+        self.frame_share = context.profile.framer(SubmitSharesExtended)
         self._phase = UplinkPhase.DIALLED
         self._context = context
         self._owner = owner
-        self._frames: ClientFrames                  # from `opened` on, before which no channel needs it ...
-        self._session: MiningClientSession          # ... nor the session that hears them
+        self._frames = FrameReader(context.profile.max_payload)
+        self._session = MiningClientSession(context.profile)
         self._members = Members()
         self._live = Liveness()
 
@@ -114,27 +87,15 @@ class Uplink(WithoutShares):
         """One more machine; it hears when the connection is set up."""
         self._members.all[channel] = None
 
-    def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> None:
+    def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
         """Ask the pool for `channel`."""
         message = self._session.open_extended(identity, 0.0, max_target, min_extranonce_size)
         self._members.asked[message.request_id] = channel
-        self.queue(message)
+        return self.send(message)
 
-    def queue(self, message: Message) -> None:
-        """Send it with what else the step leads to."""
-        self.queued.append(self._context.profile.encode(message))
-
-    def submit(self, work: Work, extranonce: bytes, version: int, ntime: int, nonce: int, tlvs: bytes) -> int:
-        """Send a share; its sequence number. `tlvs` may name its worker."""
-        sequence, frame = self._session.frame_share(work, extranonce, version, ntime, nonce, tlvs)
-        self.queued.append(frame)
-        return sequence
-
-    def flush(self, events: list[Event]) -> None:
-        """Send what was queued; everyone who took a step that may have queued something asks for it."""
-        queue, self.queued = self.queued, []
-        if queue and self._phase is not _OVER and self.conn_id:
-            events.append(Send(self.conn_id, b"".join(queue)))
+    def send(self, message: Message) -> Send:
+        """What puts `message` on the wire."""
+        return Send(self.conn_id, self._context.profile.encode(message))
 
     def retire(self, channel: Channel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
@@ -164,8 +125,7 @@ class Uplink(WithoutShares):
             if self._phase is not _OVER:
                 events += self._end("no machine needs it", self._owner.has_left(self, now))
         elif is_open:
-            self.queue(self._session.close_channel(channel.channel_id, "machine left"))
-            self.flush(events)
+            events.append(self.send(self._session.close_channel(channel.channel_id, "machine left")))
         return events
 
     # -- face ----------------------------------------------------------------------------------------------------
@@ -187,40 +147,42 @@ class Uplink(WithoutShares):
             return [Close(conn_id, "no machine needs it")]
         setup = MiningClientSession.setup(host=self.upstream.host, port=self.upstream.port, vendor="warppool",
                                           firmware=self._context.firmware)
-        self._frames = ClientFrames(self._context.profile)
-        self._session = self._frames.session
         self._phase = UplinkPhase.SETTING_UP
         self._live.opened(now.monotonic)
         self.wakes_at = self._live.set_up_by
-        return [Send(conn_id, self._context.profile.encode(setup))]
+        return [self.send(setup)]
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection."""
         return self.fail(reason, now)
 
     def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Bytes from the pool."""
+        """Plaintext from the pool."""
         events: list[Event] = []
-        frames = self._frames
         if self._phase is _OVER:
             return events
+        live, members, session, profile = self._live, self._members, self._session, self._context.profile
         is_reckoned = True                          # verdicts bring no deadline nearer
         try:
-            for heard in frames.hear(data):
-                kind = type(heard)
-                self._STEPS[kind](self, heard, now, events)
+            for frame in self._frames.feed(data):
+                message, _ = profile.read(session.subprotocol, frame)
+                live.messages += 1
+                live.heard_at = now.monotonic
+                if type(message) is SubmitSharesSuccess and message.channel_id in members.by_id:    # as nearly always
+                    channel = members.by_id[message.channel_id]
+                    events += channel.owner.accepted(channel, message.last_sequence_number, now)
+                    if members.retired:
+                        events += self._drop_if_done(channel, now)
+                elif message is not None:
+                    is_reckoned = False
+                    for heard in session.receive(message):
+                        self._STEPS[type(heard)](self, heard, now, events)
                 if self._phase is _OVER:
                     return events
-                is_reckoned = is_reckoned and kind is SharesAccepted
         except Unfit as exc:
             return events + self.fail(str(exc), now, is_unfit=True)
         except RemoteProtocolError as exc:
             return events + self.fail(f"{type(exc).__name__}: {exc}", now)
-        live = self._live
-        if frames.messages != live.messages:
-            live.messages, live.heard_at = frames.messages, now.monotonic
-        if self.queued:
-            self.flush(events)
         if not is_reckoned:
             self._reckon()
         return events
@@ -241,7 +203,6 @@ class Uplink(WithoutShares):
             events += self._drop_if_done(channel, now)
         if now.monotonic >= live.looks_at and self._phase is not _OVER:
             self._look_for_better(now, events)
-        self.flush(events)
         self._reckon()
         return events
 
@@ -290,7 +251,6 @@ class Uplink(WithoutShares):
     def _end(self, reason: str, nudges: list[Event]) -> list[Event]:
         self._phase = _OVER
         self.wakes_at = math.inf
-        self.queued.clear()
         return [*nudges, *([Close(self.conn_id, reason)] if self.conn_id else [])]
 
     # -- what the pool says --------------------------------------------------------------------------------------
@@ -308,8 +268,8 @@ class Uplink(WithoutShares):
             live.looks_at = now.monotonic + self._owner.check_every_s
         request = self._session.request_extensions() if now.monotonic >= self.upstream.plain_until else None
         if request is not None:
-            self.queue(request)                     # whoever knows no extensions throws it away
-            live.asked_at_message = self._frames.messages
+            events.append(self.send(request))       # whoever knows no extensions throws it away
+            live.asked_at_message = live.messages
         for channel in list(self._members.all):
             events += channel.owner.ready(channel, now)
 
@@ -322,7 +282,7 @@ class Uplink(WithoutShares):
     def _opened(self, m: sv2.ChannelOpened, now: Now, events: list[Event]) -> None:
         channel = self._members.take_asked(m.request_id)
         if channel is None:
-            self.queue(self._session.close_channel(m.channel_id, "machine left"))
+            events.append(self.send(self._session.close_channel(m.channel_id, "machine left")))
             return
         if m.target == 0:
             raise RemoteProtocolError("a channel with a target of 0")
@@ -354,13 +314,8 @@ class Uplink(WithoutShares):
         if channel is not None and m.target:
             channel.target = m.target               # the machine hears of it with its next job
 
-    def _accepted(self, m: SharesAccepted, now: Now, events: list[Event]) -> None:
-        members = self._members
-        channel = members.by_id.get(m.channel_id)
-        if channel is not None:
-            events += channel.owner.accepted(channel, m.last_sequence, now)
-            if members.retired:
-                events += self._drop_if_done(channel, now)
+    def _too_late(self, m: sv2.SharesAccepted, now: Now, events: list[Event]) -> None:
+        """A verdict on the shares of a channel that is gone."""
 
     def _rejected(self, m: sv2.ShareRejected, now: Now, events: list[Event]) -> None:
         channel = self._members.by_id.get(m.channel_id)
@@ -430,7 +385,7 @@ class Uplink(WithoutShares):
         sv2.OpenRefused: _open_refused,
         sv2.WorkReady: _work,
         sv2.TargetChanged: _target,
-        SharesAccepted: _accepted,
+        sv2.SharesAccepted: _too_late,
         sv2.ShareRejected: _rejected,
         sv2.ChannelClosed: _channel_closed,
         sv2.ReconnectAsked: _reconnect,
