@@ -145,8 +145,11 @@ class Course:
         job = self.job
         if job is None or not channel.is_open:
             return []
-        changes = self._follow_bounds(channel, job)
-        changes.append(NewJob(channel, *channel.offer(job, self._counters), False))
+        is_as_before = channel.tip is job.tip and channel.policy_version == self.policy.version
+        changes = [] if is_as_before else self._follow_bounds(channel, job)
+        mine, is_new_tip = channel.offer(job, self._counters)
+        # as NewJob(...), which costs twice as much: this runs for all channels at every job
+        changes.append(tuple.__new__(NewJob, (channel, mine, is_new_tip, False)))
         return changes
 
     def assign_again(self, channel: Channel, *, is_clean: bool = False) -> list[CourseChange]:

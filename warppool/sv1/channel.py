@@ -9,7 +9,7 @@ from warppool.events import Now
 from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
-from warppool.mining.course import Course, CourseChange
+from warppool.mining.course import Course
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.job import Job
 from warppool.sv1.answers import Step
@@ -85,7 +85,7 @@ class MachineChannel:
                 self._course.begin(channel, now)
                 self._measure(channel, self._start(), now)
             channel.set_target(self._course.granted(channel))
-        return self._encode(self._course.assign_again(channel))
+        return self._encoder.encode(self._course.assign_again(channel))
 
     def end(self) -> None:
         """No more jobs; the channel may be another session's soon."""
@@ -97,11 +97,11 @@ class MachineChannel:
     def offer(self, job: Job) -> list[Step]:
         """A new job for all; it goes out if the machine is ready for it."""
         self._course.job = job
-        return self._encode(self._course.assign(self.channel)) if self.channel is not None else []
+        return self._encoder.encode(self._course.assign(self.channel)) if self.channel is not None else []
 
     def review(self, now: Now) -> list[Step]:
         """Ask throttle and vardiff whether the target is still the right one."""
-        return self._encode(self._course.review(self.channel, now)) if self.channel is not None else []
+        return self._encoder.encode(self._course.review(self.channel, now)) if self.channel is not None else []
 
     def follow(self, preference: Preference, now: Now) -> list[Step]:
         """The machine has said what it prefers; nothing changes where it says the same again."""
@@ -115,7 +115,7 @@ class MachineChannel:
             return []
         is_start |= preference.is_fixed             # it stays there, whatever vardiff had found
         self._measure(channel, self._start() if is_start else channel.target, now)
-        return self._encode(self._course.regrant(channel, "asked"))
+        return self._encoder.encode(self._course.regrant(channel, "asked"))
 
     def _start(self) -> int:
         """The target that a new channel gets, before any bounds."""
@@ -124,6 +124,3 @@ class MachineChannel:
 
     def _measure(self, channel: Channel, goal: int, now: Now) -> None:
         self._course.measure(channel, goal, now, easiest=self.preference.easiest, is_fixed=self.preference.is_fixed)
-
-    def _encode(self, changes: list[CourseChange]) -> list[Step]:
-        return self._encoder.encode(changes) if changes else []

@@ -66,20 +66,18 @@ class ChangeEncoder:
         steps: list[Step] = []
         for change in changes:
             if isinstance(change, NewJob):
-                self._notify(change, steps)
+                channel, mine, is_new_tip, is_clean = change
+                if self._announced != channel.target:
+                    self._announced = channel.target
+                    steps.append(b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(
+                        channel.target).encode())
+                is_clean |= is_new_tip or self._is_clean_due
+                self._is_clean_due = False
+                steps.append(encoded(mine.job, PREFIX_SIZE + channel.extranonce_size).line(
+                    mine.assignment, is_clean=is_clean))
             elif not isinstance(change, NewTarget):
                 steps.append(change)
         return steps
-
-    def _notify(self, change: NewJob, steps: list[Step]) -> None:
-        channel, mine = change.channel, change.job
-        if self._announced != channel.target:
-            self._announced = channel.target
-            steps.append(b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(
-                channel.target).encode())
-        is_clean = change.is_new_tip or change.is_clean or self._is_clean_due
-        self._is_clean_due = False
-        steps.append(encoded(mine.job, PREFIX_SIZE + channel.extranonce_size).line(mine.assignment, is_clean=is_clean))
 
 
 def notify_body(prev_hash: bytes, coinbase_head: bytes, coinbase_tail: bytes, merkle_path: Sequence[bytes],

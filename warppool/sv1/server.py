@@ -98,7 +98,9 @@ class MiningServerSession(MachineSession):
         """A new job; it goes out if the machine is ready for work."""
         self._context.prefixes.moved(job.tip)
         self._context.resumable.expire(now.monotonic)
-        return self._scheduled(self.machine.offer(job))
+        steps = self.machine.offer(job)
+        # A job alone changes no time, but where it is the first one. This runs for all machines at every job.
+        return steps if len(steps) == 1 and self.wakes_at < math.inf else self._scheduled(steps)
 
     def judged(self, weights: Sequence[Weight], now: Now) -> list[Step]:
         """The weights of the shares submitted first; block before verdict, verdict before answer."""

@@ -105,9 +105,9 @@ def encode_changes(profile: Profile, changes: Iterable[CourseChange], steps: lis
     """
     for change in changes:
         if isinstance(change, NewJob):
-            channel, mine = change.channel, change.job
+            channel, mine, is_new_tip, _ = change
             steps.append(Frames(encoded(profile, mine.job).frames(
-                channel.channel_id, mine, channel.extranonce_size, is_future=change.is_new_tip)))
+                channel.channel_id, mine, channel.extranonce_size, is_future=is_new_tip)))
         elif isinstance(change, NewTarget):
             steps.append(SetTarget(channel_id=change.channel.channel_id,
                                    maximum_target=change.target.to_bytes(32, "little")))

@@ -138,9 +138,13 @@ class MiningServerSession(ShareSession):
         """A new job for every channel."""
         self._course.job = job
         self._context.prefixes.moved(job.tip)
-        steps: list[Step] = []
+        changes: list[CourseChange] = []
         for channel in self._channels.values():
-            self._tell(channel.channel, self._course.assign(channel.channel), steps)
+            changes += self._course.assign(channel.channel)
+        steps: list[Step] = []
+        encode_changes(self.profile, changes, steps)
+        if len(changes) > len(self._channels):          # a job alone changes no time
+            self.wakes_at = min(self.wakes_at, *[each.channel.wakes_at for each in self._channels.values()])
         return steps
 
     def _review_due(self, now: Now, steps: list[Step]) -> None:
