@@ -11,6 +11,7 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
+from warppool.net.proxyheader import FORGED, opens_proxy_header
 from warppool.transport import Sealed, TransportEnd
 
 HANDSHAKE_DEADLINE_S = 10.0
@@ -72,7 +73,7 @@ class Tls:
         if self.end is not None:
             return b""
         if self._handshake_room == MAX_HANDSHAKE and data[0] != _HANDSHAKE_RECORD:
-            self._finish("no TLS: plain text or junk on a TLS port")
+            self._finish(FORGED if opens_proxy_header(data) else "no TLS: plain text or junk on a TLS port")
             return b""
         inbound, tls = self._inbound, self._tls
         inbound.write(data)
