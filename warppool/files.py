@@ -37,20 +37,22 @@ def open_own(path: Path, flags: int) -> int:
     return descriptor
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Let `path` hold `content`, on the disk for good. OSError: refused, and it holds what it held before."""
+def replace_file(path: Path, content: bytes, *, is_synced: bool = True) -> None:
+    """Let `path` hold `content`, on the disk for good if `is_synced`. OSError: refused, and it holds what it held."""
     new = path.with_name(path.name + ".new")
     try:
         with os.fdopen(open_own(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if is_synced:
+                os.fsync(file.fileno())
         os.replace(new, path)
     except OSError:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if is_synced:
+        sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from tests.config.otherkeys import ADDRESS, OTHER_KEY, POOL, TRANSLATOR, keys_of
 from warppool.config.changes import HIDDEN, NOTHING, Change, changes_between, identity_of, taken_over, toml_of
 from warppool.config.declare import Effect, Form, options_of
 from warppool.config.options import POOL_FORM, Config, Secrets
 from warppool.config.pool import config_of
-from warppool.config.translator import translator_config_of
+from warppool.config.running import running_toml
+from warppool.config.translator import either_of, translator_config_of
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig
+from warppool.errors import ConfigError
 
 KEY = "07" * 32
 URL = f"stratum2+tcp://pool.example:34254/{KEY}"
@@ -180,3 +186,41 @@ def test_an_upstream_is_known_by_host_and_port_so_another_key_is_a_change_of_the
 def test_values_are_shown_as_toml_writes_them(value, words):
     assert toml_of(value) == words
     assert value is None or not isinstance(value, str) or json.loads(words) == value
+
+
+# --- any mixture ------------------------------------------------------------------------------------------------------
+
+def mixture(chosen: set[str], order: list[int]) -> Config:
+    """A pool with other values under the chosen keys, and with nodes in some order."""
+    document: dict[str, Any] = {"node": [rpc(f"node{number}") for number in order]}
+    for name in chosen:
+        section, _, key = name.partition(".")
+        if section == "node":
+            document["node"][0][key] = POOL[name]
+            if key == "user":
+                document["node"][0].pop("cookie_file", None)
+        else:
+            document.setdefault(section, {})[key] = POOL[name]
+    passwords = ("hunter2",) if "node.user" in chosen else ()
+    return pool_of(document, replace(SECRETS, node_passwords=passwords))
+
+
+MIXTURES = st.tuples(st.sets(st.sampled_from(sorted(set(POOL) - {"node.source", "node.url", "node.cookie_file"}))),
+                     st.permutations([0, 1, 2]), st.integers(1, 3))
+
+
+@given(MIXTURES, MIXTURES)
+@settings(deadline=None)
+def test_of_any_two_files_what_runs_after_a_reload_is_whole(before, after):
+    try:
+        old, new = (mixture(chosen, order[:count]) for chosen, order, count in (before, after))
+    except ConfigError:
+        assume(False)
+    runs = taken_over(old, new)
+    left = changes_between(runs, new)
+    assert all(change.on_reload is Effect.RESTART for change in left), "the rest is taken"
+    assert taken_over(runs, new) == runs, "another reload changes nothing more"
+    assert {change.key for change in left} <= {change.key for change in changes_between(old, new)}
+    document = tomllib.loads(running_toml(runs), parse_float=Decimal)
+    read = either_of(document, folder=FOLDER, secrets=None, environ={}, source="running.toml")
+    assert changes_between(read, runs, with_secrets=False) == (), "and running.toml says it"

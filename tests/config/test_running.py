@@ -73,10 +73,17 @@ def test_a_disk_that_refuses_leaves_the_old_one(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="No space"):
         write_running(tmp_path, pool_of({"log": {"level": "debug"}}))
+    monkeypatch.undo()
     assert (tmp_path / FILE_NAME).read_text() == before and os.listdir(tmp_path) == [FILE_NAME]
+
+
+def test_a_disk_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", None)
+    write_running(tmp_path, pool_of())
+    assert read_running(tmp_path) is not None
 
 
 def test_where_none_lies_there_is_none(tmp_path):

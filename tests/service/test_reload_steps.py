@@ -15,6 +15,8 @@ from tests.service.process import fields_of
 from warppool.config.options import Config
 from warppool.config.running import FILE_NAME, read_running
 from warppool.errors import ConfigError
+from warppool.loop import Report
+from warppool.service import reload
 from warppool.service.reload import Program, Reload
 
 
@@ -27,6 +29,7 @@ class Rig:
         self.prepared: list[tuple[Config, Config]] = []
         self.taken: list[Config] = []
         self.fault: Exception | None = None
+        self.threads: list[Any] = []
         self.reload = Reload(self.old, Program(self.read, self.prepare, lambda config: None), environ or {})
         self.folder = folder
 
@@ -42,11 +45,16 @@ class Rig:
             raise self.new
         return self.new
 
-    def prepare(self, runs: Config, new: Config) -> Callable[[], None]:
+    def prepare(self, runs: Config, new: Config) -> Callable[[], list[Any]]:
         if self.fault is not None:
             raise self.fault
         self.prepared.append((runs, new))
-        return lambda: self.taken.append(runs)
+
+        def take() -> list[Any]:
+            self.taken.append(runs)
+            return self.threads
+
+        return take
 
 
 @pytest.fixture
@@ -126,3 +134,25 @@ def test_a_disk_that_refuses_running_toml_stops_nothing(rig, caplog, tmp_path):
     rig.reload()
     assert [line["event"] for line in events(caplog)] == ["config.changed", "running.unwritten", "reload.done"]
     assert rig.taken
+
+
+class Thread:
+    """One that hears, or hangs."""
+
+    def __init__(self, name: str, hangs: bool) -> None:
+        self.name = name
+        self._hangs = hangs
+
+    def ask(self, reply: Any) -> None:
+        if not self._hangs:
+            reply.put(Report(self.name, 0.0, 0))
+
+
+def test_it_is_done_when_the_threads_have_heard_and_names_those_that_have_not(rig, caplog, monkeypatch):
+    monkeypatch.setattr(reload, "HEARD_S", 0.01)
+    rig.threads = [Thread("worker-0", hangs=False), Thread("reactor", hangs=False)]
+    rig.reload()
+    assert "late" not in events(caplog)[-1]
+    rig.threads = [Thread("worker-0", hangs=False), Thread("reactor", hangs=True), Thread("jobs", hangs=True)]
+    rig.reload()
+    assert events(caplog)[-1]["late"] == "reactor,jobs"

@@ -52,8 +52,11 @@ def data_dir_of(config: Config | TranslatorConfig) -> Path:
 
 
 def write_running(data_dir: Path, config: Config | TranslatorConfig) -> None:
-    """Put the document into `data_dir`, whole or not at all, and wait for the disk; OSError."""
-    replace_file(data_dir / FILE_NAME, running_toml(config).encode())
+    """Put the document into `data_dir`, whole or not at all; OSError.
+
+    No disk is waited for: the main thread must not hang in one that is dying, and each start writes the file anew.
+    """
+    replace_file(data_dir / FILE_NAME, running_toml(config).encode(), is_synced=False)
 
 
 def read_running(data_dir: Path) -> Config | TranslatorConfig | None:

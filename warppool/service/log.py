@@ -23,9 +23,10 @@ MAX_HELD = 256
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 _PER_CONNECTION = ("conn=", "peer=")
-_STANDINGS = ("event=node.", "event=template.")
-"""They say how a node stands, and an INFO takes them back: a loss held back as a repeat would leave "back" for the last
-word on a node that is gone. Their source waits longer and longer between them."""
+_NEVER_HELD = ("event=node.", "event=template.", "event=config.left")
+"""The first two say how a node is, and an INFO takes them back: a loss held back as a repeat would leave "back" for the
+last word on a node that is gone. Their source waits longer and longer between them. The third answers a reload, which
+somebody has asked for and reads."""
 
 
 def set_up(level: str, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
@@ -162,7 +163,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
 
 def _may_repeat(record: logging.LogRecord) -> bool:
     return (record.levelno == logging.WARNING and not record.exc_info
-            and not record.getMessage().startswith(_STANDINGS))
+            and not record.getMessage().startswith(_NEVER_HELD))
 
 
 def _printable(line: str) -> str:

@@ -85,6 +85,11 @@ class Ports:
         return take
 
     @property
+    def threads(self) -> list[Worker | Reactor]:
+        """Who serves connections."""
+        return [self.reactor, *self.workers]
+
+    @property
     def addresses(self) -> str:
         """Where it listens, for people."""
         return ",".join(listener.address for listener in self.listeners)

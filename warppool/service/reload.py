@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,6 +19,7 @@ from warppool.config.options import Config
 from warppool.config.running import FILE_NAME, data_dir_of, write_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
+from warppool.loop import Serving, ask_all
 from warppool.say import clip, say
 from warppool.service.log import set_level
 
@@ -31,6 +32,9 @@ NOTHING_CHANGED = "nothing is changed: mend this and reload again"
 
 FROM_START = "those of the start: systemd hands over others (LoadCredential=) at a restart"
 
+HEARD_S = 2.0
+"""How long a reload waits for its threads to hear of it; each of them turns many times in that."""
+
 C = TypeVar("C", Config, TranslatorConfig)
 
 
@@ -39,12 +43,12 @@ class Program(Generic[C]):
     """What a reload needs of the program.
 
     `read` reads the configuration anew. `prepare(runs, new)` does all that may fail of running with `runs`, where the
-    files say `new`, and returns what tells the threads. `say_odd` warns of what is no mistake. ConfigError, from the
-    first two.
+    files say `new`, and returns what tells the threads; that returns those of which an answer can be expected at once.
+    `say_odd` warns of what is no mistake. ConfigError, from the first two.
     """
 
     read: Callable[[], C]
-    prepare: Callable[[C, C], Callable[[], None]]
+    prepare: Callable[[C, C], Callable[[], Sequence[Serving]]]
     say_odd: Callable[[C], None]
 
 
@@ -74,14 +78,14 @@ class Reload(Generic[C]):
             _say(change)
         self._program.say_odd(runs)
         try:
-            take()
+            late = _late(take())
         except Exception:       # unforeseen: what was told is told, and the next reload tells the rest
             log.exception("event=reload.failed meaning=%s", '"not all is taken over: reload again, or restart"')
             return
         self.config = runs
         self.write_running()
         left = sum(change.on_reload is Effect.RESTART for change in changes)
-        say(log, logging.INFO, "reload.done", changed=len(changes) - left, restart=left, **self._secrets())
+        say(log, logging.INFO, "reload.done", changed=len(changes) - left, restart=left, **late, **self._secrets())
         set_level(runs.log.level)
 
     def write_running(self) -> None:
@@ -101,6 +105,13 @@ class Reload(Generic[C]):
         if "secrets.toml" in reason and self._secrets():
             return f"{NOTHING_CHANGED}; secrets are {FROM_START}"
         return NOTHING_CHANGED
+
+
+def _late(threads: Sequence[Serving]) -> dict[str, str]:
+    """Wait until these threads have heard, so that a reload is done when it says so; who has not within the time."""
+    heard = {report.name for report in ask_all(threads, HEARD_S)}
+    late = [thread.name for thread in threads if thread.name not in heard]
+    return {"late": ",".join(late)} if late else {}
 
 
 _LEVELS = ("debug", "info", "warning", "error")
