@@ -18,6 +18,7 @@ from warppool.mining.course import CONFIGURATION, NETWORK, Course, NewJob, NewTa
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
 from warppool.mining.throttle import FLOOD
+from warppool.mining.validator import ShareValidator, Submission
 from warppool.sv1.jobs import ENCODING, ChangeEncoder, encoder
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.frame import FrameReader
@@ -47,11 +48,15 @@ def make_jobs():
 class Told:
     """One protocol's machine: what it was told, by key, as (key, counter, target, whether it drops what it has)."""
 
+    protocol = ""
+
     def __init__(self):
         self.course, self.channel = make_course()
+        self.validator = ShareValidator(7, self.protocol)
         self.target = self.channel.target
         self.jobs = []
         self.lines = []
+        self.unrecorded = []
 
     def hear(self, changes):
         self.lines += [change for change in changes if isinstance(change, Happened)]
@@ -59,6 +64,8 @@ class Told:
 
 
 class ToldByV1(Told):
+    protocol = "sv1"
+
     def __init__(self):
         super().__init__()
         self.encoder = ChangeEncoder()
@@ -76,6 +83,8 @@ class ToldByV1(Told):
 
 
 class ToldByV2(Told):
+    protocol = "sv2"
+
     def read(self, changes):
         steps = []
         encode_changes(WARP, changes, steps)
@@ -97,15 +106,23 @@ def submit(told, key, share_hash, value, now):
     mine = told.channel.find(key)
     if mine is None:
         return False, None, None
+    told.validator.submit(Submission(told.channel, mine, "alice", bytes(8), mine.job.version, 0, mine.ntime, mine.ntime,
+                                     bytes(80)))
     weight = Weight(share_hash, value, False)
-    reject = told.channel.judge(weight, mine, min_ntime=mine.ntime, ntime=mine.ntime, version=mine.job.version,
-                                mask=0, now=now)
-    if reject is not None:
-        return True, reject, None
-    credited = credit(weight, mine)
-    told.channel.vardiff.shared(value)
-    told.channel.throttle.shared(credited)
-    return True, None, credited
+    (share,) = told.validator.judged([weight], now)
+    if share.accepted is None:
+        return True, share.reject, None
+    assert share.accepted.difficulty == credit(weight, mine)
+    told.unrecorded.append(share.accepted.share_id)
+    return True, None, share.accepted._replace(protocol="")
+
+
+def record(told, how):
+    """The ledger's word on all that waits: how many shares are answered, and how many hashes stay remembered."""
+    ids, told.unrecorded = told.unrecorded, []
+    answered = getattr(told.validator, how)(ids)
+    assert told.validator.in_flight == 0
+    return len(answered), [share.reject for share in answered], told.channel.remembered
 
 
 STEPS = st.one_of(
@@ -114,6 +131,7 @@ STEPS = st.one_of(
     st.tuples(st.just("bound"), st.sampled_from(LADDER), st.none()),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 11.0, 70.0, 400.0]), st.none()),
     st.tuples(st.just("again"), st.none(), st.none()),
+    st.tuples(st.just("record"), st.sampled_from(["recorded", "not_recorded", "given_up"]), st.none()),
     st.tuples(st.just("shares"), st.integers(1, 700), st.sampled_from([*LADDER, LADDER[0] * 4])))
 
 
@@ -140,6 +158,8 @@ def test_both_protocols_tell_the_same_of_any_history(steps):
                 told.hear(course.assign_again(channel))
             elif step == "wait":
                 told.hear(course.review(channel, now))
+        if step == "record":
+            assert record(both[0], one) == record(both[1], one)
         if step == "shares":
             keys = [key for key, *_ in both[0].jobs[-4:]]
             for _ in range(one if keys else 0):
@@ -148,7 +168,9 @@ def test_both_protocols_tell_the_same_of_any_history(steps):
                 first, second = (submit(told, key, share_hash, other, now) for told in both)
                 assert first == second
             for told in both:
-                told.hear(told.course.review(told.channel, now))
+                for channel in told.validator.due or ():
+                    told.hear(told.course.review(channel, now))
+                told.validator.due = None
         first, second = both
         # A V1 machine's first job is clean, whatever its tip. V2 has no word for a clean job on the tip that it knows.
         assert [job[:3] for job in first.jobs] == [job[:3] for job in second.jobs]
