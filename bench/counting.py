@@ -18,10 +18,24 @@ from types import FrameType
 from typing import Any
 
 from warppool.commands.cli import main
+from warppool.limits import Bucket
+from warppool.mining.channel import Channel
+from warppool.mining.course import Course
+from warppool.net.clients import Client
+from warppool.net.peers import Peer
+from warppool.net.proxyheader import ProxyHeader
+from warppool.net.sniff import Sniff
+from warppool.net.tls import Tls
+from warppool.noise.transport import ResponderTransport
+from warppool.sv1 import connection as sv1
 from warppool.sv1.resume import ResumableSessions
+from warppool.sv1.server import MiningServerSession as Sv1Session
+from warppool.sv2 import connection as sv2
+from warppool.sv2.server import MiningServerSession as Sv2Session
 
-KINDS = ("Client", "_Peer", "ServerConnection", "TlsConnection", "MiningServerSession", "ServerChannel",
-         "Bucket", "ResponderTransport")
+CLASSES = (Peer, Client, ProxyHeader, Sniff, Tls, ResponderTransport, sv1.ServerConnection, sv2.ServerConnection,
+           Sv1Session, Sv2Session, Channel, Course, Bucket)
+KINDS = tuple(dict.fromkeys(each.__name__ for each in CLASSES))
 KEPT = ("kept_sessions", "kept_shares", "kept_others")
 """V1 sessions with an accepted share are kept for ten minutes, so that their machines can go on. These say how many
 there are, how many shares they remember, and how many sessions are asked for or on their way between workers."""
@@ -36,9 +50,9 @@ def counts() -> dict[str, int]:
     found: Counter[str] = Counter(dict.fromkeys((*KINDS, *KEPT, "unsent", "waiting"), 0))
     for each in (*gc.get_objects(), *_early):
         kind = type(each).__name__
-        if kind in KINDS:
+        if type(each) in CLASSES:
             found[kind] += 1
-        if kind == "_Peer":
+        if kind == "Peer":
             found["unsent"] += len(each.unsent or b"")
         elif kind == "ResumableSessions":
             found["kept_sessions"] += len(each)

@@ -2,16 +2,15 @@
 
     python -m bench.tls
 
-prints one JSON line a case. Times are CPU time (`time.process_time`) of the pool's end alone, in microseconds; memory
-is what the process grew by a connection, in bytes of RSS, the miner's end thrown away. `bare` is the connection of this
-bench without TLS, for comparison. It needs `cryptography` (the extra `regtest`) and the program openssl.
+prints one JSON line a case. Times are CPU time (`time.process_time`) of the pool's transport alone, in microseconds;
+memory is what the process grew by a transport, in bytes of RSS, the miner's end thrown away. `bare` is the transport
+without security, for comparison. It needs `cryptography` (the extra `regtest`) and the program openssl.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import math
 import multiprocessing
 import ssl
 import statistics
@@ -24,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from warppool.commands.democert import self_signed
-from warppool.events import Event, Now, Send
-from warppool.net.tls import TlsConnection, new_context
+from warppool.net.tls import Tls, new_context
+from warppool.transport import Plain
 
 RUNS = 5
 HANDSHAKES = 200            # of one run
@@ -34,36 +33,8 @@ IDLE = 5_000
 SHARE_LINE = (b'{"id":4,"method":"mining.submit",'
               b'"params":["alice.rig1","1a","0000000000000001","65a1b2c3","1b2c3d4e"]}\n')
 NOTIFY_SIZE = 1_400         # bytes of a notify line with an 11-level merkle path
-START = Now(0.0, 1_800_000_000.0)
+START = 0.0                 # monotonic
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-
-class Quiet:
-    """An inner connection that costs next to nothing: it takes lines, and sends what it is offered."""
-
-    __slots__ = ("conn_id", "wakes_at")
-
-    in_flight = backlog = machines = 0
-
-    def __init__(self) -> None:
-        self.conn_id = 1
-        self.wakes_at = math.inf
-
-    def receive(self, data: bytes, now: Now) -> list[Event]:
-        """Take lines."""
-        return []
-
-    def offer(self, job: Any, now: Now) -> list[Event]:
-        """Send the job."""
-        return [Send(1, job)]
-
-    judged = recorded = not_recorded = receive
-
-    def tick(self, now: Now) -> list[Event]:
-        """Nothing is due."""
-        return []
-
-    closed = tick
 
 
 def tell(case: str, values: Sequence[float], unit: str, **fields: object) -> None:
@@ -103,19 +74,20 @@ class Miner:
         return self.outbound.read()
 
 
-def shaken(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[TlsConnection, Miner, float]:
+def shaken(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[Tls, Miner, float]:
     """Both ends of a connection, and the CPU seconds of the pool's."""
     miner, spent = Miner(client), 0.0
     flight = miner.shake()
     began = time.process_time()
-    connection = TlsConnection(1, server, Quiet(), START)
+    transport = Tls(server, START)
     spent += time.process_time() - began
-    while not connection.is_established:
+    while not transport.is_established:
         began = time.process_time()
-        events = connection.receive(flight, START)
+        transport.open(flight, START)
+        answer = transport.seal(b"")
         spent += time.process_time() - began
-        flight = miner.shake(b"".join(event.data for event in events if isinstance(event, Send)))
-    return connection, miner, spent
+        flight = miner.shake(answer)
+    return transport, miner, spent
 
 
 def bench_handshake(key: str, version: str) -> None:
@@ -139,19 +111,19 @@ def bench_lines(version: str) -> None:
     for lines_a_read in (1, 8):
         costs = []
         for _ in range(RUNS):
-            connection, miner, _ = shaken(server, client)
+            transport, miner, _ = shaken(server, client)
             reads = []
             for _ in range(LINES // lines_a_read):
                 for _ in range(lines_a_read):
                     miner.tls.write(SHARE_LINE)
                 reads.append(miner.outbound.read())
-            costs.append(per_line(lambda data, to=connection: to.receive(data, START), reads, LINES))
-        tell("receive", costs, "cpu_us", version=version, records_a_read=lines_a_read)
+            costs.append(per_line(lambda data, to=transport: to.open(data, START), reads, LINES))
+        tell("open", costs, "cpu_us", version=version, records_a_read=lines_a_read)
     costs = []
     for _ in range(RUNS):
-        connection, _, _ = shaken(server, client)
-        costs.append(per_line(lambda job, to=connection: to.offer(job, START), [bytes(NOTIFY_SIZE)] * LINES, LINES))
-    tell("offer", costs, "cpu_us", version=version, bytes=NOTIFY_SIZE)
+        transport, _, _ = shaken(server, client)
+        costs.append(per_line(transport.seal, [bytes(NOTIFY_SIZE)] * LINES, LINES))
+    tell("seal", costs, "cpu_us", version=version, bytes=NOTIFY_SIZE)
 
 
 def rss() -> int:
@@ -160,7 +132,7 @@ def rss() -> int:
 
 
 def idle_memory(version: str | None) -> float:
-    """Bytes of one idle connection that has spoken a little; without TLS if `version` is None."""
+    """Bytes of the transport of one idle connection that has spoken a little; without TLS if `version` is None."""
     server, client = contexts("p256", version or "1.3")
     held: list[object] = [None] * IDLE
     for _ in range(100):
@@ -169,13 +141,13 @@ def idle_memory(version: str | None) -> float:
     before = rss()
     for number in range(IDLE):
         if version is None:
-            held[number] = Quiet()
+            held[number] = Plain()
             continue
-        connection, miner, _ = shaken(server, client)
+        transport, miner, _ = shaken(server, client)
         miner.tls.write(SHARE_LINE)
-        connection.receive(miner.outbound.read(), START)
-        connection.offer(bytes(NOTIFY_SIZE), START)
-        held[number] = connection
+        transport.open(miner.outbound.read(), START)
+        transport.seal(bytes(NOTIFY_SIZE))
+        held[number] = transport
     gc.collect()
     return (rss() - before) / IDLE
 
