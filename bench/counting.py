@@ -60,6 +60,7 @@ def counts() -> dict[str, int]:
             found["kept_others"] += each.held - len(each)
         elif kind == "Client":
             found["waiting"] += len(each.waiting or b"") + each.connection.backlog
+    found["Channel"] -= found["kept_sessions"]          # each has its own
     return dict(found)
 
 

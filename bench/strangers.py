@@ -28,6 +28,7 @@ from warppool.sv2.client import MiningClientSession, SetUp
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.messages.common import SetupConnection
 from warppool.sv2.profile import WARP
+from warppool.sv2.types import Message
 
 CONNECTIONS = 100
 CHUNK = 32 * 1024
@@ -211,19 +212,20 @@ class Sv2Stranger(Stranger):
         while not self.is_set_up:
             yield self.link.outgoing()
         while True:
-            yield self.link.seal(self.frames())
+            self.link.send(*self.messages())
+            yield self.link.outgoing()
 
-    def frames(self) -> bytes:
+    def messages(self) -> list[Message]:
         """What it says once it is set up."""
-        return b""
+        return []
 
 
 class Opens(Sv2Stranger):
     """Channels, without end."""
 
-    def frames(self) -> bytes:
+    def messages(self) -> list[Message]:
         session = self.link.session
-        return b"".join(WARP.encode(session.open_extended(f"stranger.{n}", 0.0, MAX_TARGET, 8)) for n in range(50))
+        return [session.open_extended(f"stranger.{n}", 0.0, MAX_TARGET, 8) for n in range(50)]
 
 
 class ProtocolTwo(Sv2Stranger):
