@@ -131,7 +131,7 @@ class Dial(NamedTuple):
     conn_id: int
     host: str
     port: int
-    upstream: Upstream
+    upstream: OutgoingConnection
 
 
 class Nudge(NamedTuple):
@@ -230,7 +230,7 @@ class Connection(Protocol):
         """The connection is gone, whoever closed it. Nothing can be sent any more."""
 
 
-class Upstream(Connection, Protocol):
+class OutgoingConnection(Connection, Protocol):
     """An outgoing connection. It belongs to the worker whose session asked for it by `Dial`.
 
     Its `conn_id` is 0 until the worker sets it, just before `opened`. From then on it is a connection like any other,

@@ -21,7 +21,7 @@ from tests.service.process import PATIENCE_S, WARPPOOL, environ
 from warppool.commands import demo as module
 from warppool.commands.screen import Display
 from warppool.service.translator import Translator
-from warppool.translate.counters import Counts
+from warppool.translate.counters import ShareCounts
 
 pytest.importorskip("pbk")
 
@@ -98,10 +98,10 @@ def test_no_line_is_longer_than_the_terminal_and_ctrl_c_is_stopped_and_130():
 
 
 @pytest.mark.parametrize(("counts", "booked", "words"), [
-    (Counts(3, 1, (("stale-share", 1),), 0, 0, 1, 0), 1, []),
-    (Counts(3, 1, (("stale-share", 1),), 0, 0, 0, 0), 1, ["do not balance"]),
-    (Counts(3, 1, (("stale-share", 1),), 0, 1, 0, 0), 1, ["do not balance"]),
-    (Counts(3, 1, (("stale-share", 1),), 0, 0, 1, 0), 2, ["counted 1 accepted shares and booked 2"]),
+    (ShareCounts(3, 1, (("stale-share", 1),), 0, 0, 1, 0), 1, []),
+    (ShareCounts(3, 1, (("stale-share", 1),), 0, 0, 0, 0), 1, ["do not balance"]),
+    (ShareCounts(3, 1, (("stale-share", 1),), 0, 1, 0, 0), 1, ["do not balance"]),
+    (ShareCounts(3, 1, (("stale-share", 1),), 0, 0, 1, 0), 2, ["counted 1 accepted shares and booked 2"]),
 ])
 def test_a_translator_whose_books_do_not_agree_is_a_failure(monkeypatch, capsys, counts, booked, words):
     class Reader:

@@ -1,7 +1,7 @@
 """A session that owns two connections of one worker: what comes in lines below goes out above, and back.
 
 `Downstream` was accepted; it dials as soon as it is there and holds lines back while more than `max_unanswered` of them
-wait for the upstream's word. `Above` is its `events.Upstream`.
+wait for the upstream's word. `Above` is its `events.OutgoingConnection`.
 """
 
 from __future__ import annotations

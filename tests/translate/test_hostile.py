@@ -8,7 +8,7 @@ from tests.translate.test_jobs import job, lines, prev_hash
 from tests.translate.world import World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.events import Now
-from warppool.sv2.messages.common import Reconnect
+from warppool.sv2.messages.common import Reconnect, SetupConnection
 from warppool.sv2.messages.mining import (
     CloseChannel,
     NewExtendedMiningJob,
@@ -16,6 +16,7 @@ from warppool.sv2.messages.mining import (
     SetExtranoncePrefix,
     SubmitSharesError,
     SubmitSharesExtended,
+    SubmitSharesSuccess,
     UpdateChannel,
 )
 from warppool.sv2.work import MAX_COINBASE_SIZE
@@ -23,6 +24,7 @@ from warppool.translate import sent as sent_module
 from warppool.translate.channel import TIPS_AT_ONCE
 from warppool.translate.jobs import JOBS_AT_ONCE, MAX_KEPT_SIZE
 from warppool.translate.pace import Pace
+from warppool.translate.sent import MUTE_SHARES
 from warppool.translate.upstreamlog import UpstreamLog
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
@@ -393,3 +395,44 @@ def test_a_machine_that_changes_its_mind_all_the_time_does_not_burden_the_pool()
     assert len(asked(pool)) <= 7
     world.wait(1.1)
     assert asked(pool)[-1] == target_from_difficulty(16)    # the last wish arrives in the end
+
+
+@MODES
+def test_a_verdict_before_the_set_up_is_no_verdict(mode):
+    """What nearly every message of a pool is takes a shorter way, and is not to be heard too early by it."""
+    world = World(mode, 2)
+    first, second = world.pools
+    first.instead[SetupConnection] = lambda m: [SubmitSharesSuccess(1, 0, 1, 1)]
+    machine = world.machine().start()
+    machine.mine(1)
+    assert first.dials == 1 and second.total == 1 and world.counters.counts() == (1, 1, (), 0, 0, 0, 0, 0)
+    (lost,) = [event for event in world.said if event.name == "upstream.failed"]
+    assert dict(lost.fields)["reason"].startswith("UnexpectedMessage")
+
+
+def test_verdicts_on_nothing_do_not_keep_a_mute_pool_alive():
+    """It acknowledges again and again what it has acknowledged, and never the shares that came since."""
+    world = World(idle_timeout_s=1e6)
+    pool = world.pools[0]
+    machine = world.machine().start()
+    machine.mine(1)
+    pool.withholds = True
+    for _ in range(MUTE_SHARES + 1):
+        machine.mine(1)
+        world.wait(1)
+        pool.say(SubmitSharesSuccess(1, 0, 1, 1))
+    world.wait(5)
+    (lost,) = [event for event in world.said if event.name == "upstream.lost"]
+    assert "no word on the last" in dict(lost.fields)["reason"]
+    assert world.counters.accepted == 1
+
+
+@pytest.mark.parametrize("last_sequence", [5, 2**32 - 1])
+def test_a_verdict_on_shares_to_come_counts_for_none_of_them(last_sequence):
+    world = World()
+    pool = world.pools[0]
+    machine = world.machine().start()
+    pool.say(SubmitSharesSuccess(1, last_sequence, 6, 6))
+    pool.withholds = True
+    machine.mine(2)
+    assert world.counters.counts() == (2, 0, (), 0, 2, 0, 0, 0) and world.booked == []

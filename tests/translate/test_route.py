@@ -9,15 +9,15 @@ import pytest
 from tests.translate.world import World
 from warppool.errors import LocalProtocolError
 from warppool.sv2.client import ChannelOpened
-from warppool.translate.channel import Channel, Stage
-from warppool.translate.route import _TABLE, SEEKS, Change, Route, RoutePhase
+from warppool.translate.channel import Stage, UpstreamChannel
+from warppool.translate.route import _TABLE, SEEKS, Route, RouteChange, RoutePhase
 
 OPENED = ChannelOpened(1, 7, 1 << 200, b"\x01\x02", 8)
 MOVES = {
     "ask": lambda channel: channel.ask("bob", 1, is_named=True),
-    "await_name": Channel.await_name,
+    "await_name": UpstreamChannel.await_name,
     "open": lambda channel: channel.open(OPENED),
-    "retire": Channel.retire,
+    "retire": UpstreamChannel.retire,
 }
 FROM = {"ask": Stage.JOINED, "await_name": Stage.ASKED, "open": Stage.ASKED, "retire": Stage.OPEN}
 TO = {"ask": Stage.ASKED, "await_name": Stage.JOINED, "open": Stage.OPEN, "retire": Stage.RETIRED}
@@ -33,7 +33,7 @@ class Carrier:
         self.asked.append((identity, max_target, min_extranonce_size))
 
 
-@pytest.mark.parametrize(("phase", "change"), list(product(RoutePhase, Change)))
+@pytest.mark.parametrize(("phase", "change"), list(product(RoutePhase, RouteChange)))
 def test_a_route_changes_as_the_table_says_and_not_otherwise(phase, change):
     world = World()
     route = Route(None, world.failover, world.now.monotonic)
@@ -55,13 +55,13 @@ def test_every_phase_is_reached_and_left():
 
 
 def test_a_machine_may_go_in_any_phase_and_seeks_where_it_opens_something():
-    assert {phase for phase, change in _TABLE if change is Change.CLOSE} == set(RoutePhase) - {RoutePhase.CLOSED}
-    assert {phase for phase, change in _TABLE if change is Change.OPEN} == SEEKS
+    assert {phase for phase, change in _TABLE if change is RouteChange.CLOSE} == set(RoutePhase) - {RoutePhase.CLOSED}
+    assert {phase for phase, change in _TABLE if change is RouteChange.OPEN} == SEEKS
 
 
 @pytest.mark.parametrize(("stage", "move"), list(product(Stage, MOVES)))
 def test_a_channels_stage_moves_by_name(stage, move):
-    channel = Channel(None, Carrier())
+    channel = UpstreamChannel(None, Carrier())
     channel.stage = stage
     if stage is FROM[move]:
         MOVES[move](channel)
@@ -74,6 +74,6 @@ def test_a_channels_stage_moves_by_name(stage, move):
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_channel_ends_in_any_stage(stage):
-    channel = Channel(None, Carrier())
+    channel = UpstreamChannel(None, Carrier())
     channel.stage = stage
     assert channel.end() == [] and channel.stage is Stage.OVER and channel.is_over

@@ -9,7 +9,7 @@ import pytest
 from tests.translate.world import MASK, START, World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.sv1.client import Authorized, Configured, Refused, Subscribed, WorkReady
-from warppool.translate.entry import UNNAMED_S
+from warppool.translate.setupcalls import UNNAMED_S
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
 

@@ -78,7 +78,7 @@ def greet(url: PoolUrl, timeout_s: float = GREETING_S) -> str:
 
 
 class Probe(WithoutShares):
-    """A greeting as an upstream of a worker (`events.Upstream`); `tell` hears once what came of it, None for well.
+    """A greeting as a worker's `events.OutgoingConnection`; `tell` hears once what came of it, None for well.
 
     The error is a RemoteProtocolError where the pool is to blame, else PoolGone. `tell` is called on the worker's
     thread and must not block.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from warppool.events import Connection, Event, Now, Upstream, WithoutShares
+from warppool.events import Connection, Event, Now, OutgoingConnection, WithoutShares
 from warppool.transport import Transport
 
 
@@ -105,6 +105,6 @@ class UpstreamClient(Client):
 
     is_upstream = True
 
-    def __init__(self, transport: Transport, upstream: Upstream, peer: str) -> None:
+    def __init__(self, transport: Transport, upstream: OutgoingConnection, peer: str) -> None:
         super().__init__(Stack(transport, upstream), peer)
         self.upstream = upstream

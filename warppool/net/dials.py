@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from warppool.errors import LocalProtocolError
-from warppool.events import Dial, Upstream
+from warppool.events import Dial, OutgoingConnection
 from warppool.net.resolver import Connect
 from warppool.say import say
 
@@ -30,7 +30,7 @@ class Dials:
         self.worker = worker
         self._resolve = resolve
         self._ids = itertools.count(1)
-        self._pending: dict[int, Upstream] = {}
+        self._pending: dict[int, OutgoingConnection] = {}
 
     def ask(self, dial: Dial, now: float) -> None:
         """Have it dialled, from monotonic `now` on."""
@@ -41,7 +41,7 @@ class Dials:
         say(log, logging.DEBUG, "dial.started", conn=dial.conn_id, dial=dial_id, host=dial.host, port=dial.port)
         self._resolve(Connect(self.worker, dial_id, dial.host, dial.port, now + DIAL_S))
 
-    def take(self, dial_id: int) -> Upstream | None:
+    def take(self, dial_id: int) -> OutgoingConnection | None:
         """Who waits for this outcome; None if it was given up."""
         return self._pending.pop(dial_id, None)
 

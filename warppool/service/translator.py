@@ -35,7 +35,7 @@ from warppool.service.scout import PATIENCE_S, Scout
 from warppool.service.service import Parts, Service
 from warppool.service.summary import Summary
 from warppool.service.threads import Threads
-from warppool.translate.counters import Counts
+from warppool.translate.counters import ShareCounts
 
 log = logging.getLogger("warppool")
 
@@ -112,7 +112,7 @@ class Translator:
                       reconfigure=connector.reconfigure, sessions=connector.counters.counts,
                       log_limit=ports.log_limit, awaits_records=False)
 
-    def counts(self) -> Counts:
+    def counts(self) -> ShareCounts:
         """What became of every share so far, of all workers together."""
         return counts_of(self.ports.reports())
 
@@ -209,13 +209,13 @@ def _nothing_odd(config: TranslatorConfig) -> None:
     """There is nothing to warn of."""
 
 
-def counts_of(reports: Iterable[WorkerReport]) -> Counts:
+def counts_of(reports: Iterable[WorkerReport]) -> ShareCounts:
     """What became of every share that these workers' sessions have counted."""
-    parts = [report.sessions for report in reports if isinstance(report.sessions, Counts)]
+    parts = [report.sessions for report in reports if isinstance(report.sessions, ShareCounts)]
     rejected: Counter[str] = Counter()
     for part in parts:
         rejected.update(dict(part.rejected))
-    return Counts(
+    return ShareCounts(
         received=sum(part.received for part in parts), accepted=sum(part.accepted for part in parts),
         rejected=tuple(sorted(rejected.items())), filtered=sum(part.filtered for part in parts),
         pending=sum(part.pending for part in parts), unconfirmed=sum(part.unconfirmed for part in parts),

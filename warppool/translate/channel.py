@@ -1,7 +1,7 @@
 """A machine's channel at an upstream: how far it has come, where it searches, and its shares that wait for a verdict.
 
 The machine's session asks and judges, the connection to the upstream (`uplink.Uplink`) carries. A channel's stage moves
-by the methods under "moves" alone, and each of them names the stages that it leaves. Channel, prefix, jobs and
+by the methods under "moves" alone, and each of them names the stages that it leaves. UpstreamChannel, prefix, jobs and
 everything unanswered die with the connection that carries them.
 """
 
@@ -62,13 +62,13 @@ class ChannelUplink(Protocol):
     def is_leaving(self) -> bool:
         """The pool asked to connect anew: machines go as soon as they have another connection."""
 
-    def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
+    def ask(self, channel: UpstreamChannel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
         """Ask the pool for `channel`."""
 
     def send(self, message: Message) -> Send:
         """What puts `message` on the wire."""
 
-    def retire(self, channel: Channel, now: Now) -> list[Event]:
+    def retire(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
 
     def fail(self, reason: str, now: Now, *, is_unfit: bool = False) -> list[Event]:
@@ -81,38 +81,38 @@ class ChannelOwner(Protocol):
     What comes back are events for the worker, the lines for the machine among them.
     """
 
-    def ready(self, channel: Channel, now: Now) -> list[Event]:
+    def ready(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The connection is set up."""
 
-    def granted(self, channel: Channel, now: Now) -> list[Event]:
+    def granted(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The channel is open."""
 
-    def refused(self, channel: Channel, code: str, now: Now) -> list[Event]:
+    def refused(self, channel: UpstreamChannel, code: str, now: Now) -> list[Event]:
         """The pool does not open it."""
 
-    def give(self, channel: Channel, work: Work, now: Now, *, is_new_tip: bool) -> list[Event]:
+    def give(self, channel: UpstreamChannel, work: Work, now: Now, *, is_new_tip: bool) -> list[Event]:
         """New work."""
 
-    def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
+    def accepted(self, channel: UpstreamChannel, last_sequence: int, now: Now) -> list[Event]:
         """The pool took all shares up to this one that it did not refuse."""
 
-    def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Event]:
+    def rejected(self, channel: UpstreamChannel, sequence: int, code: str, now: Now) -> list[Event]:
         """The pool refused this share, whose verdict was awaited."""
 
-    def expire(self, channel: Channel, now: Now) -> list[Event]:
+    def expire(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """Answer what a channel that is retired has left for too long."""
 
-    def lost(self, channel: Channel, now: Now) -> list[Event]:
+    def lost(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The channel is gone, with all that waits for it."""
 
-    def move(self, channel: Channel, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
+    def move(self, channel: UpstreamChannel, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
         """The channel is to be left for another upstream, or for another connection to this one.
 
         Not `may_close`: by a machine that can take another extranonce; the others stay.
         """
 
 
-class Channel:
+class UpstreamChannel:
     """One extended channel of `owner` on `uplink`; `tip` counts the tips that it has mined on."""
 
     __slots__ = ("_tips", "_updates", "channel_id", "extranonce_prefix", "extranonce_size", "identity", "is_named",

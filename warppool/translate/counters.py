@@ -9,7 +9,7 @@ from collections import Counter
 from typing import NamedTuple
 
 
-class Counts(NamedTuple):
+class ShareCounts(NamedTuple):
     """The counters of one worker at one moment.
 
     `filtered` shares met what the machine was told and not the target of their job upstream: the machine heard
@@ -83,7 +83,7 @@ class Counters:
         self.pending -= 1
         self.unconfirmed += 1
 
-    def counts(self) -> Counts:
+    def counts(self) -> ShareCounts:
         """All of them as they are."""
-        return Counts(self.received, self.accepted, tuple(sorted(self.rejected.items())), self.filtered, self.pending,
-                      self.unconfirmed, self.late, self.unnamed)
+        return ShareCounts(self.received, self.accepted, tuple(sorted(self.rejected.items())), self.filtered,
+                           self.pending, self.unconfirmed, self.late, self.unnamed)

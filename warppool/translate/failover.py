@@ -221,7 +221,7 @@ class Failover:
         events = self._nudge(now)
         for uplink in list(self._uplinks):
             if uplink.upstream in self.all:
-                events += uplink.look_soon(now)
+                events += uplink.check_soon(now)
             else:
                 self._unshare(uplink)
                 events += uplink.withdraw(now)
@@ -229,7 +229,7 @@ class Failover:
 
     # -- the way back --------------------------------------------------------------------------------------------
 
-    def look_for_better(self, uplink: Uplink, now: Now) -> tuple[bool, list[Event]]:
+    def find_better(self, uplink: Uplink, now: Now) -> tuple[bool, list[Event]]:
         """Whether a better upstream is up, so that the machines on `uplink` shall go there.
 
         Where none is, the health of those that are better is checked, as far as it is time for that.

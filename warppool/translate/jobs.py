@@ -20,7 +20,7 @@ from warppool.sv1.jobs import notify_body, notify_line
 from warppool.sv1.messages import notification, result
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.work import Work
-from warppool.translate.channel import Channel
+from warppool.translate.channel import UpstreamChannel
 from warppool.translate.pace import Pace
 from warppool.translate.upstream import network_target_of
 
@@ -52,7 +52,7 @@ class MachineJob:
 
     __slots__ = ("channel", "difficulty", "height", "network_target", "ntime", "received_at", "size", "tip", "work")
 
-    def __init__(self, channel: Channel, work: Work, now: float) -> None:
+    def __init__(self, channel: UpstreamChannel, work: Work, now: float) -> None:
         self.channel = channel
         self.work = work
         self.tip = channel.tip
@@ -100,7 +100,7 @@ class MachineJobs:
         self.notified_at = math.inf
         self._is_clean_due = True
 
-    def tell_extranonce(self, channel: Channel) -> None:
+    def tell_extranonce(self, channel: UpstreamChannel) -> None:
         """The machine searches where `channel` does, and gets its work anew."""
         self.extranonce = space_of(channel.extranonce_prefix, channel.extranonce_size)
         self.announced = 0
@@ -118,7 +118,7 @@ class MachineJobs:
         work = self.waiting
         return work is None or self.extranonce == space_of(work.extranonce_prefix, work.extranonce_size)
 
-    def is_too_soon(self, channel: Channel, now: float) -> bool:
+    def is_too_soon(self, channel: UpstreamChannel, now: float) -> bool:
         """The work that waits follows others of its tip too fast: it gets its turn at `again_at`."""
         newest = self.newest
         if self.waiting is None or newest is None or newest.channel is not channel or newest.is_stale or (
@@ -130,7 +130,7 @@ class MachineJobs:
         self.again_at = min(self.again_at, next_at)
         return True
 
-    def deliver(self, channel: Channel, mask: int, now: Now) -> list[bytes]:
+    def deliver(self, channel: UpstreamChannel, mask: int, now: Now) -> list[bytes]:
         """The lines that bring the work that waits; without any, the newest job again where the machine searches anew.
 
         `mask` has the version bits that the machine asked for.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from warppool.translate.channel import Channel
+from warppool.translate.channel import UpstreamChannel
 from warppool.translate.context import Times
 
 SETUP_S = 10.0
@@ -14,7 +14,7 @@ SETUP_S = 10.0
 class Liveness:
     """Owned by one connection to an upstream; all times are monotonic seconds."""
 
-    __slots__ = ("asked_at_message", "heard_at", "looks_at", "messages", "opened_at", "set_up_by")
+    __slots__ = ("asked_at_message", "checks_at", "heard_at", "messages", "opened_at", "set_up_by")
 
     def __init__(self) -> None:
         self.opened_at = -math.inf                  # when the connection stood
@@ -22,7 +22,7 @@ class Liveness:
         self.heard_at = -math.inf                   # when the pool's last whole message came
         self.messages = 0                           # whole messages of the pool
         self.asked_at_message = 0                   # `messages` when it was asked for extensions; 0: it was not
-        self.looks_at = math.inf                    # when to look for a better upstream
+        self.checks_at = math.inf                   # when to look for a better upstream
 
     def opened(self, now: float) -> None:
         """The connection stands: the pool has to set it up in time."""
@@ -39,9 +39,9 @@ class Liveness:
         """The pool has said nothing since it was asked for extensions."""
         return self.asked_at_message != 0 and self.messages == self.asked_at_message
 
-    def due(self, times: Times, retired: dict[Channel, None], *, has_channels: bool) -> float:
+    def due(self, times: Times, retired: dict[UpstreamChannel, None], *, has_channels: bool) -> float:
         """The next deadline, `inf` for none. Without a channel the pool has nothing to say, and may be silent."""
-        due = min(self.set_up_by, self.looks_at)
+        due = min(self.set_up_by, self.checks_at)
         if has_channels:
             due = min(due, self.heard_at + times.silence_s)
         for channel in retired:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from warppool.translate.channel import Channel, Stage
+from warppool.translate.channel import Stage, UpstreamChannel
 
 
 class Members:
@@ -11,24 +11,24 @@ class Members:
     __slots__ = ("all", "asked", "by_id", "retired")
 
     def __init__(self) -> None:
-        self.all: dict[Channel, None] = {}          # sets that keep their order
-        self.asked: dict[int, Channel] = {}         # by request_id, until the pool has answered
-        self.by_id: dict[int, Channel] = {}         # by channel_id: open or retired
-        self.retired: dict[Channel, None] = {}      # their last shares are awaited
+        self.all: dict[UpstreamChannel, None] = {}    # sets that keep their order
+        self.asked: dict[int, UpstreamChannel] = {}   # by request_id, until the pool has answered
+        self.by_id: dict[int, UpstreamChannel] = {}   # by channel_id: open or retired
+        self.retired: dict[UpstreamChannel, None] = {}    # their last shares are awaited
 
-    def take_asked(self, request_id: int) -> Channel | None:
+    def take_asked(self, request_id: int) -> UpstreamChannel | None:
         """The channel that was asked for so, None where its machine has gone meanwhile."""
         channel = self.asked.pop(request_id, None)
         return channel if channel is not None and channel.stage is Stage.ASKED else None
 
-    def drop(self, channel: Channel) -> None:
+    def drop(self, channel: UpstreamChannel) -> None:
         """It is over."""
         self.all.pop(channel, None)
         self.retired.pop(channel, None)
         if self.by_id.get(channel.channel_id) is channel:
             del self.by_id[channel.channel_id]
 
-    def take_all(self) -> list[Channel]:
+    def take_all(self) -> list[UpstreamChannel]:
         """All of them, none of which is left."""
         channels = list(self.all)
         self.all.clear()

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from warppool.errors import LocalProtocolError
 from warppool.events import Event, Now
-from warppool.translate.channel import Channel, ChannelOwner, Stage
+from warppool.translate.channel import ChannelOwner, Stage, UpstreamChannel
 from warppool.translate.failover import Failover, Waiting
 from warppool.translate.upstream import Health, Upstream
 
@@ -43,7 +43,7 @@ class RoutePhase(Enum):
     CLOSED = auto()
 
 
-class Change(Enum):
+class RouteChange(Enum):
     """What can happen to a route."""
 
     OPEN = auto()           # the next channel is being opened
@@ -56,8 +56,8 @@ class Change(Enum):
     CLOSE = auto()          # the machine is gone
 
 
-_P, _C = RoutePhase, Change
-_TABLE: Mapping[tuple[RoutePhase, Change], RoutePhase] = MappingProxyType({
+_P, _C = RoutePhase, RouteChange
+_TABLE: Mapping[tuple[RoutePhase, RouteChange], RoutePhase] = MappingProxyType({
     (_P.SEEKING, _C.OPEN): _P.OPENING,
     (_P.SEEKING, _C.CLOSE): _P.CLOSED,
     (_P.OPENING, _C.MINE): _P.MINING,
@@ -98,8 +98,8 @@ class Route:
 
     def __init__(self, owner: RouteOwner, failover: Failover, now: float) -> None:
         self.phase = RoutePhase.SEEKING
-        self.current: Channel | None = None         # that the machine mines on
-        self.next: Channel | None = None            # that is being opened
+        self.current: UpstreamChannel | None = None         # that the machine mines on
+        self.next: UpstreamChannel | None = None            # that is being opened
         self.next_by = math.inf                     # ... by when it is to be open, or to have work
         self.seek_at = -math.inf                    # when to look for an upstream, where one is wanted
         self.lost_at = now                          # since when there is no channel, by our fault or the upstream's
@@ -114,11 +114,11 @@ class Route:
 
     # -- phase ---------------------------------------------------------------------------------------------------
 
-    def may(self, change: Change) -> bool:
+    def may(self, change: RouteChange) -> bool:
         """The change is possible now."""
         return (self.phase, change) in _TABLE
 
-    def _pass(self, change: Change) -> None:
+    def _pass(self, change: RouteChange) -> None:
         following = _TABLE.get((self.phase, change))
         if following is None:
             raise LocalProtocolError(f"a route cannot {change.name} in phase {self.phase.name}")
@@ -163,11 +163,11 @@ class Route:
             return []
         failover.stop_waiting(self._owner)
         if current is not None and current.uplink.upstream is upstream and not current.uplink.is_leaving:
-            self._pass(Change.STAY)                 # the better one is gone again
+            self._pass(RouteChange.STAY)                 # the better one is gone again
             return []
         uplink, events = failover.connect(upstream, self._owner.conn_id)
-        self._pass(Change.OPEN)
-        self.next = Channel(self._owner, uplink)
+        self._pass(RouteChange.OPEN)
+        self.next = UpstreamChannel(self._owner, uplink)
         self.next_by = math.inf                     # the connection has deadlines of its own until it is set up
         uplink.join(self.next)
         self._ready_at = now.monotonic
@@ -201,9 +201,9 @@ class Route:
         self.mine()
         return True
 
-    def mine(self) -> Channel | None:
+    def mine(self) -> UpstreamChannel | None:
         """The next channel is the current one from now on; the one that it replaces is to be retired."""
-        self._pass(Change.MINE)
+        self._pass(RouteChange.MINE)
         before, self.current, self.next = self.current, self.next, None
         self.next_by = math.inf
         return before
@@ -225,13 +225,13 @@ class Route:
         """The next channel is no more: seek another, or stay on the current one."""
         channel, current = self._drop_next(), self.current
         if current is not None and not current.uplink.is_leaving:
-            self._pass(Change.STAY)                 # the better one was not as good as it looked
+            self._pass(RouteChange.STAY)                 # the better one was not as good as it looked
         self._seek_again(channel, now, is_shunned=is_shunned)
 
-    def _drop_next(self) -> Channel:
+    def _drop_next(self) -> UpstreamChannel:
         channel = self.next
         assert channel is not None
-        self._pass(Change.GIVE_UP)
+        self._pass(RouteChange.GIVE_UP)
         self.next = None
         self.next_by = math.inf
         return channel
@@ -240,13 +240,13 @@ class Route:
         """The current channel is no more."""
         channel = self.current
         assert channel is not None
-        self._pass(Change.LOSE)
+        self._pass(RouteChange.LOSE)
         self.current = None
         self.lost_at = now.monotonic
         if self.next is None:
             self._seek_again(channel, now, is_shunned=channel.uplink.is_unfit)
 
-    def _seek_again(self, channel: Channel, now: Now, *, is_shunned: bool) -> None:
+    def _seek_again(self, channel: UpstreamChannel, now: Now, *, is_shunned: bool) -> None:
         """At once, or later each time where the upstream is up for others, so that nothing else holds us back."""
         upstream = channel.uplink.upstream
         self.seek_at = now.monotonic
@@ -272,15 +272,15 @@ class Route:
 
     def move(self, now: Now) -> list[Event]:
         """Replace the current channel."""
-        self._pass(Change.MOVE)
+        self._pass(RouteChange.MOVE)
         self.seek_at = now.monotonic
         return self.seek(now)
 
     def leave(self, reason: str, now: Now) -> list[Event]:
         """The machine cannot go on as it is: it is closed when it has its answers, so that it connects anew."""
-        if not self.may(Change.LEAVE):
+        if not self.may(RouteChange.LEAVE):
             return []
-        self._pass(Change.LEAVE)
+        self._pass(RouteChange.LEAVE)
         self.leave_by = now.monotonic + self.failover.times.verdict_timeout_s
         self.leave_why = reason
         self.failover.stop_waiting(self._owner)
@@ -289,13 +289,13 @@ class Route:
 
     def close(self, now: Now) -> list[Event]:
         """The machine is gone: its channels go too, as soon as their last shares are answered or given up."""
-        if not self.may(Change.CLOSE):
+        if not self.may(RouteChange.CLOSE):
             return []
-        self._pass(Change.CLOSE)
+        self._pass(RouteChange.CLOSE)
         self.failover.stop_waiting(self._owner)
         current, following = self.current, self.next
         self.current = self.next = None
         return [*self._retire(current, now), *self._retire(following, now)]
 
-    def _retire(self, channel: Channel | None, now: Now) -> list[Event]:
+    def _retire(self, channel: UpstreamChannel | None, now: Now) -> list[Event]:
         return [] if channel is None else channel.uplink.retire(channel, now)

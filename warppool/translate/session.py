@@ -22,11 +22,11 @@ from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_PREFERENCE, Preference
 from warppool.sv2.work import Work
-from warppool.translate.channel import Channel, Stage
-from warppool.translate.entry import Entry
+from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
-from warppool.translate.route import Change, Route, RoutePhase
+from warppool.translate.route import Route, RouteChange, RoutePhase
+from warppool.translate.setupcalls import SetupCalls
 from warppool.translate.shares import ShareForwarder
 from warppool.translate.upstream import Upstream
 from warppool.translate.verdicts import LOST, rejection_of
@@ -52,7 +52,7 @@ class Outlet(Protocol):
 class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its jobs."""
 
-    __slots__ = ("_context", "_entry", "_jobs", "_outlet", "_route", "_wants")
+    __slots__ = ("_context", "_jobs", "_outlet", "_route", "_setup", "_wants")
 
     answers: ShareForwarder
 
@@ -62,7 +62,7 @@ class TranslatorSession(MachineSession):
         super().__init__(conn_id, answers)
         self._outlet = outlet
         self._context = context
-        self._entry = Entry(answers)
+        self._setup = SetupCalls(answers)
         self._route = Route(self, failover, now.monotonic)
         self._jobs = MachineJobs()
         self._wants = NO_PREFERENCE
@@ -81,7 +81,7 @@ class TranslatorSession(MachineSession):
     @property
     def is_authorized(self) -> bool:
         """A worker has been let in."""
-        return self._entry.is_welcome
+        return self._setup.is_welcome
 
     @property
     def has_work(self) -> bool:
@@ -91,7 +91,7 @@ class TranslatorSession(MachineSession):
     @property
     def is_held(self) -> bool:
         """The machine waits for an upstream, which waits for nothing that the machine could say."""
-        return self._entry.has_calls and not self._route.waits_for_name
+        return self._setup.has_calls and not self._route.waits_for_name
 
     @property
     def is_leaving(self) -> bool:
@@ -109,7 +109,7 @@ class TranslatorSession(MachineSession):
                        jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, sent.fails_at)
         if route.is_leaving and not self.answers.unanswered:
             return -math.inf
-        due = min(route.leave_by, route.due(self._entry.may_open_at(self._user)))
+        due = min(route.leave_by, route.due(self._setup.may_open_at(self._user)))
         if current is not None:
             due = min(due, current.sent.first_sent_at + route.failover.times.verdict_timeout_s)
             if not route.is_leaving:
@@ -131,7 +131,7 @@ class TranslatorSession(MachineSession):
             steps += route.next.uplink.fail("no channel in time", now)
         return [*steps, *self._seek(now)]
 
-    def _tick_mining(self, current: Channel, now: Now) -> list[Step]:
+    def _tick_mining(self, current: UpstreamChannel, now: Now) -> list[Step]:
         steps = self.answers.expire(current, now)
         if now.monotonic >= self._jobs.again_at:
             self._jobs.again_at = math.inf
@@ -148,7 +148,7 @@ class TranslatorSession(MachineSession):
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its channels go too, as soon as their last shares are answered or given up."""
-        self._entry.drop()
+        self._setup.drop()
         return [*self._route.close(now)]
 
     # -- the machine's calls -------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class TranslatorSession(MachineSession):
         self._wants = preference
         return [*self._bound(self._route.current, now), *self._bound(self._route.next, now)]
 
-    def _bound(self, channel: Channel | None, now: Now) -> list[Event]:
+    def _bound(self, channel: UpstreamChannel | None, now: Now) -> list[Event]:
         """Keep the upstream told of what the machine takes."""
         if channel is None:
             return []
@@ -185,7 +185,7 @@ class TranslatorSession(MachineSession):
 
     def _answer_configure(self, line: bytes) -> list[Step]:
         """Out of turn, where what stands before it waits for an upstream: that may be long."""
-        return [line] if self._entry.has_calls and line else super()._answer_configure(line)
+        return [line] if self._setup.has_calls and line else super()._answer_configure(line)
 
     def _is_fit(self, name: str) -> bool:
         """Whether the name can go upstream."""
@@ -194,24 +194,24 @@ class TranslatorSession(MachineSession):
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
         self.agent = texts(params or [], 1)[0]
-        if not self._entry.session_id:
-            self._entry.session_id = self._context.random_bytes(SESSION_ID_SIZE)
+        if not self._setup.session_id:
+            self._setup.session_id = self._context.random_bytes(SESSION_ID_SIZE)
         current = self._route.current
         if current is not None and current.stage is Stage.OPEN:
             self._jobs.tell_extranonce(current)
-            answer = self._jobs.subscription(request_id, self._entry.session_id)
+            answer = self._jobs.subscription(request_id, self._setup.session_id)
             return [*self.answers.answer(answer), *self._begin(now)]
         self._jobs.extranonce = None                # that of an upstream that is lost, if there was one
-        self._entry.subscribe(request_id, now.monotonic)
+        self._setup.subscribe(request_id, now.monotonic)
         return [*self._ask(now)]
 
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
         """A worker that we let in: the upstream has the last word on the first one's name."""
         steps = self._follow(self._wants.with_password(password), now)
-        if self._entry.is_welcome or self._route.current is not None:
-            self._entry.is_welcome = True
+        if self._setup.is_welcome or self._route.current is not None:
+            self._setup.is_welcome = True
             return [*self.answers.answer(accepted(request_id)), *steps, *self._begin(now)]
-        self._entry.authorize(request_id, name)
+        self._setup.authorize(request_id, name)
         return [*steps, *self._ask(now)]
 
     def _malformed(self, request_id: bytes) -> list[Step]:
@@ -251,7 +251,7 @@ class TranslatorSession(MachineSession):
         """Ask for the next channel as soon as it can be asked for."""
         route, user = self._route, self._user
         channel = route.next
-        if channel is None or not route.waits_for_name or now.monotonic < self._entry.may_open_at(user):
+        if channel is None or not route.waits_for_name or now.monotonic < self._setup.may_open_at(user):
             return []
         upstream = channel.uplink.upstream
         identity = upstream.config.user_identity if user is None else self._context.identity_of(user)
@@ -264,7 +264,7 @@ class TranslatorSession(MachineSession):
 
     # -- from the upstream (channel.ChannelOwner) ----------------------------------------------------------------
 
-    def ready(self, channel: Channel, now: Now) -> list[Event]:
+    def ready(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The connection for the next channel is set up."""
         steps: list[Step] = []
         if channel is self._route.next:
@@ -275,7 +275,7 @@ class TranslatorSession(MachineSession):
                 steps += self._ask(now)
         return self._outlet.pass_on(steps, now)
 
-    def granted(self, channel: Channel, now: Now) -> list[Event]:
+    def granted(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The next channel is open. Where there is a current one, it is replaced when the first work comes."""
         steps: list[Step] = []
         if channel is self._route.next:
@@ -284,27 +284,27 @@ class TranslatorSession(MachineSession):
                 steps += self._begin_channel(channel, now)
         return self._outlet.pass_on(steps, now)
 
-    def _begin_channel(self, channel: Channel, now: Now) -> list[Step]:
+    def _begin_channel(self, channel: UpstreamChannel, now: Now) -> list[Step]:
         """The machine has a channel, and did not have one: answer what waited for that."""
         self._jobs.forget()
         upstream = channel.uplink.upstream
         fields = (("channel", channel.channel_id), ("user", self._user or ""), ("kind", "v1"),
                   ("prefix", channel.extranonce_prefix), ("agent", self.agent))
         steps: list[Step] = [
-            upstream.say(self.conn_id, "info", "miner.reopened", now, *fields) if self._entry.has_opened
+            upstream.say(self.conn_id, "info", "miner.reopened", now, *fields) if self._setup.has_opened
             else Happened(self.conn_id, "info", "miner.opened", (("upstream", upstream.config.name), *fields))]
-        self._entry.grant(channel, self._jobs, has_name=self._user is not None)
+        self._setup.grant(channel, self._jobs, has_name=self._user is not None)
         self.answers.send(steps)
         return steps
 
-    def refused(self, channel: Channel, code: str, now: Now) -> list[Event]:
+    def refused(self, channel: UpstreamChannel, code: str, now: Now) -> list[Event]:
         """The upstream does not open the next channel."""
         steps: list[Step] = []
         if channel is self._route.next:
-            if channel.is_named and not self._entry.is_welcome and code in _NAME_REFUSALS:
+            if channel.is_named and not self._setup.is_welcome and code in _NAME_REFUSALS:
                 self._route.await_name(now)
                 self._user, self._others = None, None
-                self._entry.refuse()                # the machine is told, and may try another name
+                self._setup.refuse()                # the machine is told, and may try another name
                 steps.append(self._refused(code))
                 self.answers.send(steps)
             else:
@@ -312,7 +312,7 @@ class TranslatorSession(MachineSession):
                 self._route.give_up(now, is_shunned=True)
         return self._outlet.pass_on(steps, now)
 
-    def give(self, channel: Channel, work: Work, now: Now, *, is_new_tip: bool) -> list[Event]:
+    def give(self, channel: UpstreamChannel, work: Work, now: Now, *, is_new_tip: bool) -> list[Event]:
         """New work of a channel of this machine; other work of the same tip that waits to be given out is forgotten."""
         route, jobs = self._route, self._jobs
         if channel is route.current and jobs.waiting is not None and not is_new_tip:
@@ -346,19 +346,19 @@ class TranslatorSession(MachineSession):
             return [*self._route.leave("the upstream has changed its extranonce", now)]
         return [*jobs.deliver(channel, self._mask, now)]
 
-    def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Event]:
+    def accepted(self, channel: UpstreamChannel, last_sequence: int, now: Now) -> list[Event]:
         """The upstream took all shares up to this one."""
         return self._outlet.pass_answers(self.answers.accepted(channel, last_sequence, now), now)
 
-    def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Event]:
+    def rejected(self, channel: UpstreamChannel, sequence: int, code: str, now: Now) -> list[Event]:
         """The upstream refused one."""
         return self._outlet.pass_on(self.answers.rejected(channel, sequence, code, now), now)
 
-    def expire(self, channel: Channel, now: Now) -> list[Event]:
+    def expire(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """Answer what a channel that is no longer mined on has left for too long."""
         return self._outlet.pass_on(self.answers.expire(channel, now), now)
 
-    def lost(self, channel: Channel, now: Now) -> list[Event]:
+    def lost(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """A channel is gone, with all that waits for it."""
         steps = self.answers.lose(channel)
         uplink, route = channel.uplink, self._route
@@ -369,13 +369,13 @@ class TranslatorSession(MachineSession):
             self._jobs.forget()
         return self._outlet.pass_on(steps, now)
 
-    def move(self, channel: Channel, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
+    def move(self, channel: UpstreamChannel, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
         """The channel is to be left for another, in the pool's time or because a better upstream is there."""
         route = self._route
         steps: list[Step] = []
         if channel is route.next:
             steps += route.leave_next(now)
-        elif channel is route.current and route.may(Change.MOVE) and route.has_better(now):
+        elif channel is route.current and route.may(RouteChange.MOVE) and route.has_better(now):
             if not self._is_bound:
                 steps += route.move(now)
             elif may_close:

@@ -19,7 +19,7 @@ from warppool.sv1.answers import Answers, Step
 from warppool.sv1.messages import ACCEPTED, accepted, error
 from warppool.sv1.shares import Fields
 from warppool.sv2.frame import with_tlvs
-from warppool.translate.channel import Channel, Stage
+from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, space_of
 from warppool.translate.sent import Sent
@@ -60,7 +60,7 @@ class ShareForwarder(Answers):
         return [*self.answer(error(request_id, rejection.v1_code, rejection.v1_words)),
                 ShareRefused(self._conn_id, user, rejection.reason)]
 
-    def submit(self, request_id: bytes, fields: Fields, job: MachineJob, current: Channel | None, mask: int,
+    def submit(self, request_id: bytes, fields: Fields, job: MachineJob, current: UpstreamChannel | None, mask: int,
                easiest: int, fault: Reject | None, user: str, now: Now) -> list[Step]:
         """Judge a share, and send it if it is good.
 
@@ -108,13 +108,13 @@ class ShareForwarder(Answers):
         steps = self._send(channel, sent, with_tlvs(frame, tlvs) if tlvs else frame)
         return steps if not is_block else [*steps, self._sent_block(channel, job, sent, now)]
 
-    def _filter(self, channel: Channel, request_id: bytes, share_hash: bytes) -> list[Step]:
+    def _filter(self, channel: UpstreamChannel, request_id: bytes, share_hash: bytes) -> list[Step]:
         """A share that is good for the machine and worth nothing upstream."""
         channel.sent.remember(share_hash)
         self._counters.filter()
         return self.answer(accepted(request_id))
 
-    def _send(self, channel: Channel, sent: Sent, frame: bytes) -> list[Step]:
+    def _send(self, channel: UpstreamChannel, sent: Sent, frame: bytes) -> list[Step]:
         """The share goes upstream, which has the word; where it acknowledges in batches, our own verdict is the answer,
         also to those shares that came before that was known.
         """
@@ -137,11 +137,11 @@ class ShareForwarder(Answers):
         self.unanswered += 1
         return [send]
 
-    def _sent_block(self, channel: Channel, job: MachineJob, sent: Sent, now: Now) -> Event:
+    def _sent_block(self, channel: UpstreamChannel, job: MachineJob, sent: Sent, now: Now) -> Event:
         return channel.uplink.upstream.say(self._conn_id, "info", "block.sent", now, ("height", job.height),
                                            ("user", sent.user), ("hash", sent.share_hash[::-1]))
 
-    def _tlvs(self, channel: Channel, user: str, fault: Reject | None) -> bytes:
+    def _tlvs(self, channel: UpstreamChannel, user: str, fault: Reject | None) -> bytes:
         if fault is Reject.UNAUTHORIZED:
             return b""
         tlvs = channel.tlvs_of(user, self._context.identity_of(user))
@@ -151,7 +151,7 @@ class ShareForwarder(Answers):
 
     # -- from the upstream ---------------------------------------------------------------------------------------
 
-    def accepted(self, channel: Channel, last_sequence: int, now: Now) -> list[Step]:
+    def accepted(self, channel: UpstreamChannel, last_sequence: int, now: Now) -> list[Step]:
         """All shares of `channel` up to this one are good, but for those that were refused."""
         steps: list[Step] = []
         waiting, counters, answers = channel.sent, self._counters, self._answers
@@ -178,7 +178,8 @@ class ShareForwarder(Answers):
             self.send(steps)
         return steps
 
-    def _accept_late(self, channel: Channel, late: list[Sent], others: int, steps: list[Step], now: Now) -> None:
+    def _accept_late(self, channel: UpstreamChannel, late: list[Sent], others: int, steps: list[Step],
+                     now: Now) -> None:
         """Shares that our own verdict had answered, and so many others that it had not."""
         self._learn(channel, late[0], len(late) + others, steps, now)
         for sent in late:
@@ -189,7 +190,7 @@ class ShareForwarder(Answers):
             if not sent.is_answered:
                 steps.append(self._was_late(sent, "accepted", now))
 
-    def rejected(self, channel: Channel, sequence: int, code: str, now: Now) -> list[Step]:
+    def rejected(self, channel: UpstreamChannel, sequence: int, code: str, now: Now) -> list[Step]:
         """One share is refused."""
         sent, is_late = channel.sent.take_rejected(sequence)
         if sent is None:
@@ -211,7 +212,7 @@ class ShareForwarder(Answers):
         self.send(steps)
         return steps
 
-    def _learn(self, channel: Channel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
+    def _learn(self, channel: UpstreamChannel, first: Sent, shares: int, steps: list[Step], now: Now) -> None:
         """The upstream has said its word on so many shares, of which `first` has waited longest: is it batching?"""
         upstream = channel.uplink.upstream
         promptness, timeout_s = upstream.promptness, self._failover.times.verdict_timeout_s
@@ -222,12 +223,12 @@ class ShareForwarder(Answers):
             name = "upstream.batches" if promptness.is_batching else "upstream.prompt"
             steps.append(upstream.say(self._conn_id, "info", name, now))
 
-    def expire(self, channel: Channel, now: Now) -> list[Step]:
+    def expire(self, channel: UpstreamChannel, now: Now) -> list[Step]:
         """Answer what has waited for too long."""
         overdue = channel.sent.take_overdue(now.monotonic, self._failover.times.verdict_timeout_s)
         return self._give_up(overdue, "no verdict in time")
 
-    def lose(self, channel: Channel) -> list[Step]:
+    def lose(self, channel: UpstreamChannel) -> list[Step]:
         """No verdict can come any more."""
         return self._give_up(channel.end(), "upstream lost")
 

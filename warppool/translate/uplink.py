@@ -22,7 +22,7 @@ from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesSuccess
 from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
-from warppool.translate.channel import Channel, Stage
+from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.context import TranslatorContext
 from warppool.translate.liveness import SETUP_S, Liveness
 from warppool.translate.members import Members
@@ -51,8 +51,8 @@ _OVER = UplinkPhase.OVER        # an enum's member is a function call away on Py
 
 
 class Uplink(WithoutShares):
-    """One outgoing connection; the face of `events.Upstream`. A health check (`is_check`) carries nothing and ends when
-    the pool has accepted it.
+    """The face of `events.OutgoingConnection`. A health check (`is_check`) carries nothing and ends when the pool has
+    accepted it.
     """
 
     __slots__ = ("_context", "_frames", "_live", "_members", "_owner", "_phase", "_session", "conn_id", "frame_share",
@@ -83,11 +83,11 @@ class Uplink(WithoutShares):
 
     # -- for machines --------------------------------------------------------------------------------------------
 
-    def join(self, channel: Channel) -> None:
+    def join(self, channel: UpstreamChannel) -> None:
         """One more machine; it hears when the connection is set up."""
         self._members.all[channel] = None
 
-    def ask(self, channel: Channel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
+    def ask(self, channel: UpstreamChannel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
         """Ask the pool for `channel`."""
         message = self._session.open_extended(identity, 0.0, max_target, min_extranonce_size)
         self._members.asked[message.request_id] = channel
@@ -97,7 +97,7 @@ class Uplink(WithoutShares):
         """What puts `message` on the wire."""
         return Send(self.conn_id, self._context.profile.encode(message))
 
-    def retire(self, channel: Channel, now: Now) -> list[Event]:
+    def retire(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
         events: list[Event] = []
         members = self._members
@@ -112,10 +112,10 @@ class Uplink(WithoutShares):
             events.append(Nudge(self.conn_id))
         return events
 
-    def _drop_if_done(self, channel: Channel, now: Now) -> list[Event]:
+    def _drop_if_done(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         return self._drop(channel, now) if channel.stage is Stage.RETIRED and not channel.sent.pending else []
 
-    def _drop(self, channel: Channel, now: Now) -> list[Event]:
+    def _drop(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """One machine less; the connection ends with the last."""
         is_open = channel.stage in (Stage.OPEN, Stage.RETIRED)
         self._members.drop(channel)
@@ -201,8 +201,8 @@ class Uplink(WithoutShares):
         for channel in list(members.retired):
             events += channel.owner.expire(channel, now)
             events += self._drop_if_done(channel, now)
-        if now.monotonic >= live.looks_at and self._phase is not _OVER:
-            self._look_for_better(now, events)
+        if now.monotonic >= live.checks_at and self._phase is not _OVER:
+            self._find_better(now, events)
         self._reckon()
         return events
 
@@ -265,7 +265,7 @@ class Uplink(WithoutShares):
         self._phase = UplinkPhase.UP
         self.is_up = True
         if self.upstream.rank:
-            live.looks_at = now.monotonic + self._owner.check_every_s
+            live.checks_at = now.monotonic + self._owner.check_every_s
         request = self._session.request_extensions() if now.monotonic >= self.upstream.plain_until else None
         if request is not None:
             events.append(self.send(request))       # whoever knows no extensions throws it away
@@ -348,19 +348,19 @@ class Uplink(WithoutShares):
 
     # -- a better upstream ---------------------------------------------------------------------------------------
 
-    def _look_for_better(self, now: Now, events: list[Event]) -> None:
+    def _find_better(self, now: Now, events: list[Event]) -> None:
         """Go to a better upstream if one is up, else have the health of the better ones checked."""
-        self._live.looks_at = now.monotonic + self._owner.check_every_s
-        is_there, checks = self._owner.look_for_better(self, now)
+        self._live.checks_at = now.monotonic + self._owner.check_every_s
+        is_there, checks = self._owner.find_better(self, now)
         events += checks
         if is_there:
             self._move("a better upstream is back", now, events)
 
-    def look_soon(self, now: Now) -> list[Event]:
+    def check_soon(self, now: Now) -> list[Event]:
         """There are other upstreams than before."""
         if self._phase is not UplinkPhase.UP:
             return []
-        self._live.looks_at = self.wakes_at = now.monotonic
+        self._live.checks_at = self.wakes_at = now.monotonic
         return [Nudge(self.conn_id)]
 
     def withdraw(self, now: Now) -> list[Event]:
@@ -368,7 +368,7 @@ class Uplink(WithoutShares):
         events: list[Event] = []
         if self._phase is UplinkPhase.UP:
             self._phase = UplinkPhase.LEAVING
-        self._live.looks_at = math.inf
+        self._live.checks_at = math.inf
         self._move("the upstream is used no more", now, events, may_close=False)
         return events
 

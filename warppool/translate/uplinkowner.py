@@ -34,5 +34,5 @@ class UplinkOwner(Protocol[U]):
     def asks_to_move(self, uplink: U, host: str, port: int, age_s: float) -> bool:
         """The pool wants to be connected anew, there or here; False where that is too soon."""
 
-    def look_for_better(self, uplink: U, now: Now) -> tuple[bool, list[Event]]:
+    def find_better(self, uplink: U, now: Now) -> tuple[bool, list[Event]]:
         """Whether a better upstream is up; where none is, what checks the health of those that are better."""

@@ -11,14 +11,14 @@ import math
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Answers, Ticket
 from warppool.sv1.messages import accepted, error, result
-from warppool.translate.channel import Channel
+from warppool.translate.channel import UpstreamChannel
 from warppool.translate.jobs import MachineJobs
 
 UNNAMED_S = 0.25
 """How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""
 
 
-class Entry:
+class SetupCalls:
     """Owned by one machine's session, whose answers leave by `answers`; times are monotonic seconds."""
 
     __slots__ = ("_answers", "_calls", "_is_refused", "_subscribed_at", "has_opened", "is_welcome", "session_id")
@@ -57,7 +57,7 @@ class Entry:
             return -math.inf
         return math.inf if self._is_refused else self._subscribed_at + UNNAMED_S
 
-    def grant(self, channel: Channel, jobs: MachineJobs, *, has_name: bool) -> None:
+    def grant(self, channel: UpstreamChannel, jobs: MachineJobs, *, has_name: bool) -> None:
         """Answer with the search space of `channel`, and with its difficulty where the machine has a name.
 
         The answers leave with the next step of the session's answers.
