@@ -16,7 +16,7 @@ from tests.service.process import PoolProcess, write_config
 from tests.service.test_run import NO_NODE, SECRET, ServiceManager, assert_refused, start
 from warppool.commands.democert import SelfSigned, self_signed
 from warppool.config.running import read_running
-from warppool.service.run import StopWish, catch_signals
+from warppool.service.signals import Requests, catch_signals
 
 TLS = {"tls_listen": ["127.0.0.1:0"], "tls_cert": "fullchain.pem", "tls_key": "privkey.pem"}
 
@@ -143,17 +143,17 @@ def test_a_bad_pair_at_start_is_one_line_and_status_2(tmp_path, name, content, k
     assert all("event=" in said for said in log), "what was logged before, and no traceback"
 
 
-def test_a_wish_for_a_reload_wakes_is_taken_once_and_is_no_wish_to_stop():
-    wish = StopWish()
-    assert not wish.take_reload()
+def test_a_request_for_a_reload_wakes_is_taken_once_and_is_none_to_stop():
+    requests = Requests()
+    assert not requests.take_reload()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
-        catch_signals(wish)
+        catch_signals(requests)
         signal.raise_signal(signal.SIGHUP)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    assert wish.wait(3600) is False             # at once, or the test would never end
-    assert wish.take_reload() and not wish.take_reload() and not wish.is_set()
-    wish.set()
-    assert wish.wait(3600) is True
+    assert requests.wait(3600) is False             # at once, or the test would never end
+    assert requests.take_reload() and not requests.take_reload() and not requests.is_set()
+    requests.set()
+    assert requests.wait(3600) is True

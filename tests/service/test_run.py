@@ -279,7 +279,7 @@ def test_sigterm_before_ready_ends_it_too(tmp_path: Path) -> None:
 
 AT_ANY_STEP = """
 import signal, sys
-from warppool.service.run import StopWish, catch_signals
+from warppool.service.signals import Requests, catch_signals
 
 def raising(step):
     def trace(frame, event, argument):
@@ -290,15 +290,15 @@ def raising(step):
         return trace
     return trace
 
-wished = 0
+asked = 0
 for step in range(1, 80):
-    wish = StopWish()
-    catch_signals(wish)
+    requests = Requests()
+    catch_signals(requests)
     sys.settrace(raising(step))
-    wish.wait(0.001)
+    requests.wait(0.001)
     sys.settrace(None)
-    wished += wish.is_set()
-print(wished)
+    asked += requests.is_set()
+print(asked)
 """
 
 

@@ -10,6 +10,7 @@ import pytest
 from warppool.loop import GRACE_S, PATIENT_LIMIT_S, PROMPT_LIMIT_S, HangLimits, Serving, patient, prompt
 from warppool.service import run
 from warppool.service.notify import Notifier
+from warppool.service.signals import Requests
 from warppool.service.watch import SAY_EVERY_S, Watchdog
 
 
@@ -114,6 +115,6 @@ class Hung:
 def test_the_watchdog_is_fed_while_no_thread_hangs(beat: float, is_fed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     service, manager = Hung(Thread("worker-0", beat, prompt())), Manager()
     monkeypatch.setattr(service, "is_ready", type("Never", (), {"is_set": lambda self: False})())
-    run._watch(service, manager, run.StopWish())      # type: ignore[arg-type]
+    run._watch(service, manager, Requests())      # type: ignore[arg-type]
     assert (manager.fed > 0) is is_fed
     assert service.relieved, "shares that wait behind a commit that hangs are refused in time"

@@ -37,8 +37,8 @@ from warppool.service.connector import SV1, SV1_TLS, SV2
 from warppool.service.log import set_up
 from warppool.service.pool import Pool
 from warppool.service.ports import Ports
-from warppool.service.run import StopWish, catch_signals
 from warppool.service.service import Service
+from warppool.service.signals import Requests, catch_signals
 from warppool.service.summary import human_rate
 from warppool.service.translator import Translator
 from warppool.threads import spawn
@@ -73,8 +73,8 @@ class BlockWatch(logging.Handler):
 
 def demo(args: argparse.Namespace) -> int:
     """Mine `args.blocks` blocks with a few miners; 0 only if the kernel accepted every block."""
-    wanted_stop = StopWish()
-    catch_signals(wanted_stop)
+    requests = Requests()
+    catch_signals(requests)
     set_up("error")
     logging.getLogger("warppool").setLevel(logging.INFO)
     _only_errors_to_stderr()
@@ -82,7 +82,7 @@ def demo(args: argparse.Namespace) -> int:
     log.addHandler(watch)
     try:
         with tempfile.TemporaryDirectory(prefix="warppool-demo-") as folder:
-            return _show(Path(folder), watch, args, wanted_stop)
+            return _show(Path(folder), watch, args, requests)
     finally:
         log.removeHandler(watch)
 
@@ -119,7 +119,7 @@ def demo_translator_config(folder: Path, config: Config, upstream: PoolUrl) -> T
     return translator_config_of(document, folder=folder, environ={}, source="demo")
 
 
-def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop: StopWish) -> int:
+def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, requests: Requests) -> int:
     key = os.urandom(32)
     config = demo_config(folder, key)
     translator = None
@@ -139,17 +139,17 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, wanted_stop
             display.line(f"listening: {url}")
         services = [each.service for each in (pool, translator) if each is not None]
         with _mining(miners) as failures:
-            _wait_for_blocks(services, miners, failures, watch, args.blocks, wanted_stop, display)
+            _wait_for_blocks(services, miners, failures, watch, args.blocks, requests, display)
         _settle(watch)
     if translator is not None:
         failures += _problems_of(translator, display)
-    is_stopped = wanted_stop.is_set() and watch.counts["accepted"] < args.blocks
+    is_stopped = requests.is_set() and watch.counts["accepted"] < args.blocks
     problems = failures + _summary(config, miners, watch, args.blocks, display, is_stopped)
     if display.error is not None:
         raise display.error
     if is_stopped and not failures:
         display.line("stopped")
-        return 128 + wanted_stop.signal
+        return 128 + requests.signal
     for problem in problems:
         display.line(f"failed: {problem}")
     display.line("demo failed" if problems else "demo succeeded: every part worked")
@@ -211,7 +211,7 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
 
 
 def _wait_for_blocks(services: Sequence[Service], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
-                     blocks: int, wanted_stop: StopWish, display: Display) -> None:
+                     blocks: int, requests: Requests, display: Display) -> None:
     """Until enough blocks stand on the chain and each miner has found one, or time is up."""
     began = time.monotonic()
     shown = 0
@@ -223,7 +223,7 @@ def _wait_for_blocks(services: Sequence[Service], miners: dict[str, CpuMiner], f
         elif watch.counts["accepted"] > shown:
             shown = watch.counts["accepted"]
             display.line(f"block {shown}/{blocks} accepted: {watch.last}")
-        if is_done or wanted_stop.wait(SHOW_EVERY_S):
+        if is_done or requests.wait(SHOW_EVERY_S):
             break
     if display.is_terminal:
         display.line(_progress(miners, watch, blocks, time.monotonic() - began)[2])

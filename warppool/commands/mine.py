@@ -15,7 +15,7 @@ from warppool.errors import RemoteProtocolError
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import LinkEvent, Note, PoolGone, Rejected, Task, tls_context
 from warppool.mining.search import search
-from warppool.service.run import StopWish, catch_signals
+from warppool.service.signals import Requests, catch_signals
 from warppool.service.summary import human_rate
 
 SHOW_EVERY_S = 1.0
@@ -37,24 +37,24 @@ def mine(args: argparse.Namespace) -> int:
     """Mine until SIGINT or SIGTERM; a pool that goes away is called again, later each time."""
     url = PoolUrl.parse(args.url)
     context = tls_context(args.trust) if url.is_tls else None
-    wanted_stop = StopWish()
-    catch_signals(wanted_stop)
+    requests = Requests()
+    catch_signals(requests)
     hash_rate = args.hashrate or measure()
     screen = Screen(Display(sys.stderr, sys.stderr.isatty()))
     pause_s = RECONNECT_S
-    while not wanted_stop.is_set() and not screen.display.is_gone:
+    while not requests.is_set() and not screen.display.is_gone:
         miner = CpuMiner(url, args.user, args.channel, hash_rate=hash_rate, context=context, tell=screen.tell)
-        reason = _mine_once(miner, screen, wanted_stop)
-        if wanted_stop.is_set():
+        reason = _mine_once(miner, screen, requests)
+        if requests.is_set():
             break
         pause_s = RECONNECT_S if miner.tally.submitted else min(2 * pause_s, MAX_RECONNECT_S)
         screen.line(f"{reason} (trying again in {pause_s:.0f} s)")
-        wanted_stop.wait(pause_s)
+        requests.wait(pause_s)
     screen.line("stopped")
     return 1 if screen.display.is_gone else 0
 
 
-def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: StopWish) -> str:
+def _mine_once(miner: CpuMiner, screen: Screen, requests: Requests) -> str:
     """One connection from dial to end; why it ended."""
     reasons: list[str] = []
 
@@ -68,7 +68,7 @@ def _mine_once(miner: CpuMiner, screen: Screen, wanted_stop: StopWish) -> str:
     thread.start()
     began = shown = time.monotonic()
     try:
-        while thread.is_alive() and not wanted_stop.wait(LOOK_EVERY_S) and not screen.display.is_gone:
+        while thread.is_alive() and not requests.wait(LOOK_EVERY_S) and not screen.display.is_gone:
             if time.monotonic() - shown >= screen.every_s:
                 shown = time.monotonic()
                 screen.show(miner, shown - began)

@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The end is wished while a start still waits."""
+    """The end is asked for while a start still waits."""
 
 
 class Patience:
     """Tries again while NotNow is raised; the time is for all that one start waits for.
 
-    `wait(seconds)` lets time pass and says whether the end is wished; `tell` hears, for systemd, what is waited for.
+    `wait(seconds)` lets time pass and says whether the end is asked for; `tell` hears, for systemd, what is waited for.
     """
 
     def __init__(self, wait: Callable[[float], bool], tell: Callable[[str], object], patience_s: float = PATIENCE_S,
@@ -44,7 +44,7 @@ class Patience:
         self._said: set[str] = set()
 
     def until_done(self, attempt: Callable[[], T]) -> T:
-        """What `attempt` returns; NotNow, the last one, when the patience is over, Stopped when the end is wished."""
+        """What `attempt` returns; NotNow, the last one, when the patience is over, Stopped at the request to end."""
         while True:
             try:
                 return attempt()

@@ -6,12 +6,8 @@ import argparse
 import gc
 import logging
 import os
-import queue
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
 
 from warppool.config.pool import read_config
 from warppool.errors import ConfigError
@@ -21,6 +17,7 @@ from warppool.service.notify import Notifier
 from warppool.service.patience import Patience, Stopped
 from warppool.service.pool import Pool, say_odd
 from warppool.service.service import Service
+from warppool.service.signals import Requests, catch_signals, ignore_signals
 from warppool.service.summary import Summary
 
 log = logging.getLogger("warppool")
@@ -47,19 +44,19 @@ def serve(build: Callable[[Patience], Service]) -> int:
     What `build` finds in its way it may wait for, by the Patience that it is given; systemd hears of it.
     """
     os.umask(UMASK)
-    wanted_stop = StopWish()
-    catch_signals(wanted_stop)
+    requests = Requests()
+    catch_signals(requests)
     notifier = Notifier()
     notifier.status("starting")
     try:
-        service = build(Patience(wanted_stop.wait, notifier.status))
+        service = build(Patience(requests.wait, notifier.status))
     except Stopped:
         say(log, logging.INFO, "service.stopping")
         return 0
     service.start()
-    settle_memory()
+    freeze_memory()
     try:
-        _watch(service, notifier, wanted_stop)
+        _watch(service, notifier, requests)
     finally:
         notifier.stopping()
         service.stop()
@@ -71,97 +68,14 @@ def serve(build: Callable[[Patience], Service]) -> int:
     return status
 
 
-class StopWish:
-    """Somebody wants us to end, or to read things anew; told by signal handlers, heard by the main thread alone.
-
-    A handler runs between any two steps of the main thread, so it may not take a lock that the main thread takes, too:
-    with a threading.Event it would at times wait for itself, for ever. SimpleQueue.put is made for this.
-    """
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._is_set = False
-        self._is_reload_wished = False
-        self._is_asking_wished = False
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def set(self, number: int = 0) -> None:
-        """Wish it, at any moment; `number` is the signal that says so."""
-        self.signal = number
-        self._is_set = True
-        self._wake.put(None)
-
-    def is_set(self) -> bool:
-        """Whether it was ever wished."""
-        return self._is_set
-
-    def wish_reload(self) -> None:
-        """Wish that what can change while we run is read anew, at any moment."""
-        self._is_reload_wished = True
-        self._wake.put(None)
-
-    def take_reload(self) -> bool:
-        """Whether a reload was wished since the last call; a wish that comes now is met by the reload that follows."""
-        if not self._is_reload_wished:
-            return False
-        self._is_reload_wished = False
-        return True
-
-    def wish_asking(self) -> None:
-        """Wish that the nodes are asked for work at once, at any moment."""
-        self._is_asking_wished = True
-        self._wake.put(None)
-
-    def take_asking(self) -> bool:
-        """Whether that was wished since the last call."""
-        if not self._is_asking_wished:
-            return False
-        self._is_asking_wished = False
-        return True
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether the end is wished before so many seconds are over; a wish for a reload ends the wait, too."""
-        if not self._is_set:
-            with suppress(queue.Empty):
-                self._wake.get(timeout=timeout_s)
-        return self._is_set
-
-
-def catch_signals(wanted_stop: StopWish) -> None:
-    """SIGTERM and SIGINT set `wanted_stop`; SIGHUP wishes a reload, and SIGUSR1 that the nodes are asked at once.
-
-    Nodes send the last one by `blocknotify`, a habit from other pools; a program that has nothing to ask ignores it.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        wanted_stop.set(number)
-
-    def reload(number: int, frame: FrameType | None) -> None:
-        wanted_stop.wish_reload()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        wanted_stop.wish_asking()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, reload)
-    signal.signal(signal.SIGUSR1, ask)
-
-
-def ignore_signals() -> None:
-    """All is done: an impatient second SIGTERM cannot find Python's own handlers, which come back at its end."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def settle_memory() -> None:
+def freeze_memory() -> None:
     """What is there now stays: the collector need not look at it again, nor wake up for every few hundred miners."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
-def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
+def _watch(service: Service, notifier: Notifier, requests: Requests) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
     summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
@@ -181,12 +95,12 @@ def _watch(service: Service, notifier: Notifier, wanted_stop: StopWish) -> None:
         elif is_ready and status.line() != line:
             line = status.line()
             notifier.status(line)
-        if wanted_stop.wait(step if is_ready else 0.05):
+        if requests.wait(step if is_ready else 0.05):
             say(log, logging.INFO, "service.stopping")
             return
-        if wanted_stop.take_reload():
+        if requests.take_reload():
             _reload(service, notifier, is_ready)
-        if wanted_stop.take_asking():
+        if requests.take_asking():
             service.parts.ask_nodes()
         now = time.monotonic()
         service.watch(now)
