@@ -22,7 +22,7 @@ from warppool.mining.validator import ShareValidator, Submission
 from warppool.sv1.jobs import ENCODING, ChangeEncoder, encoder
 from warppool.sv1.words import difficulty_text
 from warppool.sv2.frame import FrameReader
-from warppool.sv2.jobs import EncodedJob, Frames, encode_changes
+from warppool.sv2.jobs import EncodedJob, encode_changes
 from warppool.sv2.messages.mining import NewExtendedMiningJob, SetNewPrevHash, SetTarget
 from warppool.sv2.profile import WARP, Subprotocol
 
@@ -88,7 +88,7 @@ class ToldByV2(Told):
     def read(self, changes):
         steps = []
         encode_changes(WARP, changes, steps)
-        frames = b"".join(step.data if isinstance(step, Frames) else WARP.encode(step) for step in steps
+        frames = b"".join(step if isinstance(step, bytes) else WARP.encode(step) for step in steps
                           if not isinstance(step, Happened))
         for frame in FrameReader(1 << 20).feed(frames):
             message = WARP.decode(Subprotocol.MINING, frame)

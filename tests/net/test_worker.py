@@ -379,7 +379,7 @@ def test_events_carry_their_own_connection(scene: Scene, monkeypatch: pytest.Mon
     share = ShareAccepted(2, 5, 0.0, "lines", 1, "u", 1.0, 1, 1, bytes(32))
     monkeypatch.setattr(scene.connections[1], "receive",
                         lambda *_: [Send(2, b"to two"), share, Send(1, b"to one"), Close(2, "over")])
-    assert scene.turn(Received(1, b"x")) == [Output(((2, b"to two"), (1, b"to one")), closes=(2,))]
+    assert scene.turn(Received(1, b"x")) == [Output(((1, b"to one"), (2, b"to two")), closes=(2,))]
     assert scene.connections[2].calls == [("closed", None)]
 
 

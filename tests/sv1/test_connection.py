@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.mining.makers import HARD_NBITS
 from tests.sv1.pairs import START, Jobs, Pair, make_context, with_policy
 from warppool.events import BlockFound, Close, Happened, Holds, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.mining.connection import MAX_UNANSWERED
 from warppool.mining.share import weigh
-from warppool.sv1.connection import AUTHORIZE_DEADLINE_S, FIRST_MESSAGE_DEADLINE_S, MAX_UNANSWERED
+from warppool.sv1.connection import AUTHORIZE_DEADLINE_S, FIRST_MESSAGE_DEADLINE_S
 from warppool.sv1.lines import MAX_LINE
 
 PING = b'{"id":1,"method":"mining.ping","params":[]}\n'
@@ -276,8 +277,8 @@ def test_a_backlog_with_bad_bytes_in_it_closes_when_its_turn_comes():
 
 def test_an_idle_connection_holds_nothing_of_what_was_said():
     pair = ready()
-    assert pair.server.backlog == 0 and pair.server._outgoing is None
-    assert pair.server._lines._buffer == b"" and pair.server._lines._partial is None
+    assert pair.server.backlog == 0
+    assert pair.server._framer._buffer == b"" and pair.server._framer._partial is None
 
 
 # --- garbage ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.sv2.pairs import MAX_TARGET, START, Pair, make_jobs, make_server
 from warppool.errors import BadRecord, RemoteProtocolError, WrongServerKey
 from warppool.events import BlockFound, Close, Happened, Now, Send, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.mining.connection import MAX_UNANSWERED
 from warppool.mining.share import weigh
 from warppool.noise.primitives import new_buffer
 from warppool.sv2.client import (
@@ -20,7 +21,7 @@ from warppool.sv2.client import (
     SharesAccepted,
     WorkReady,
 )
-from warppool.sv2.connection import MAX_UNANSWERED, SETUP_DEADLINE_S
+from warppool.sv2.connection import SETUP_DEADLINE_S
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.frame import encode_frame
 from warppool.sv2.messages.mining import CloseChannel, SetTarget

@@ -15,7 +15,6 @@ from warppool.errors import UnexpectedMessage
 from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.share import Weight, weigh
 from warppool.sv2.frame import FrameReader
-from warppool.sv2.jobs import Frames
 from warppool.sv2.messages import common, mining, template
 from warppool.sv2.opening import MAX_CHANNELS, MAX_OPENS
 from warppool.sv2.profile import WARP, Subprotocol
@@ -40,7 +39,7 @@ def open_extended(request_id=1, user="alice.rig1", rate=0.0, max_target=MAX_TARG
 def ready_session(flags=0, job=None, context=None):
     session = MiningServerSession(7, context or make_context())
     if job is not None:
-        session.offer(job)
+        session.offer(job, START)
     session.receive(setup(flags=flags), START)
     return session
 
@@ -49,8 +48,8 @@ def messages(steps):
     """All that goes to the peer, pre-encoded frames too, decoded."""
     found = []
     for step in steps:
-        if isinstance(step, Frames):
-            found += [WARP.decode(Subprotocol.MINING, frame) for frame in FrameReader(1 << 20).feed(step.data)]
+        if isinstance(step, bytes):
+            found += [WARP.decode(Subprotocol.MINING, frame) for frame in FrameReader(1 << 20).feed(step)]
         elif isinstance(step, Message):
             found.append(step)
     return found
@@ -240,10 +239,10 @@ def test_prefixes_come_back_at_the_next_tip():
     context = make_context()
     session = ready_session(job=first, context=context)
     session.receive(open_standard(), START)
-    session.closed()
+    session.closed(START)
     later = ready_session(context=context)
     assert messages(later.receive(open_standard(), START))[0].extranonce_prefix == b"\0\0\0\1"
-    later.offer(second)
+    later.offer(second, START)
     assert messages(later.receive(open_standard(2), START))[0].extranonce_prefix == bytes(4)
 
 
@@ -270,7 +269,7 @@ def test_a_channel_opened_before_any_job_learns_the_networks_target_with_the_fir
     (success,) = messages(session.receive(open_standard(), START))
     assert int.from_bytes(success.target, "little") == target_from_difficulty(1)
     (job,) = make_jobs(1)
-    target, new_job, prev_hash = messages(session.offer(job))
+    target, new_job, prev_hash = messages(session.offer(job, START))
     assert target == mining.SetTarget(1, target_from_nbits(EASY_NBITS).to_bytes(32, "little"))
     assert new_job.min_ntime is None and prev_hash.job_id == new_job.job_id
 
@@ -280,9 +279,9 @@ def test_a_job_of_the_same_tip_is_active_at_once_and_a_new_tip_brings_its_hash()
     session = ready_session(job=one)
     session.receive(open_standard(), START)
     session.receive(open_extended(2), START)
-    standard, extended = messages(session.offer(fresh))
+    standard, extended = messages(session.offer(fresh, START))
     assert standard.min_ntime == extended.min_ntime == fresh.ntime
-    steps = messages(session.offer(two))
+    steps = messages(session.offer(two, START))
     assert [type(step).__name__ for step in steps] == [
         "NewMiningJob", "SetNewPrevHash", "NewExtendedMiningJob", "SetNewPrevHash"]
     assert {step.channel_id for step in steps[:2]} == {1} and {step.channel_id for step in steps[2:]} == {2}
@@ -456,10 +455,10 @@ def test_a_rolled_version_is_fine():
 
 def test_a_stale_share_and_one_older_still():
     miner = Miner(1, 2, 3)
-    miner.session.offer(miner.jobs[1])
+    miner.session.offer(miner.jobs[1], START)
     miner.submit()
     assert miner.judged(GOOD)[0].error_code == "stale-share"
-    miner.session.offer(miner.jobs[2])
+    miner.session.offer(miner.jobs[2], START)
     assert miner.submit()[0].error_code == "invalid-job-id"
 
 
@@ -510,7 +509,7 @@ def test_a_block_is_a_block_whatever_its_share_becomes(changes, code):
 
 def test_a_stale_block_still_goes_to_the_node_once():
     miner = Miner(1, 2)
-    miner.session.offer(miner.jobs[1])
+    miner.session.offer(miner.jobs[1], START)
     miner.submit(), miner.submit()
     steps = miner.judged(Weight(b"b" * 32, 5, True), Weight(b"b" * 32, 5, True))
     assert [type(step).__name__ for step in steps] == [

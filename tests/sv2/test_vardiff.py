@@ -66,7 +66,7 @@ def test_shares_on_jobs_that_are_out_still_count_after_the_change_and_later_ones
     steps = flood(miner, 100, value=ONE, first=100, at=later(2))
     assert sum(isinstance(step, ShareAccepted) for step in steps) == len(steps) == 100
     fresh = miner.jobs[1]
-    miner.session.offer(fresh)
+    miner.session.offer(fresh, START)
     miner.submit(job=fresh)
     assert only(miner.judged(Weight(b"l" * 32, ONE, False))).error_code == "difficulty-too-low"
 
@@ -164,10 +164,10 @@ def test_the_networks_target_goes_with_the_tip_and_what_was_wanted_comes_back():
     (again,) = make_jobs(3, nbits=HARD_NBITS)
     session = ready_session(job=hard)
     session.receive(open_standard(), START)
-    steps = session.offer(easy)
+    steps = session.offer(easy, START)
     assert target_of(messages(steps)[0]) == target_from_nbits(EASY_NBITS)       # before the job that it is for
     assert changes(steps)[0]["reason"] == "network difficulty"
-    assert target_of(messages(session.offer(again))[0]) == ONE
+    assert target_of(messages(session.offer(again, START))[0]) == ONE
 
 
 def test_on_an_easy_network_nothing_gets_harder_whatever_comes():
@@ -299,7 +299,7 @@ def test_a_job_given_again_makes_other_headers_and_is_judged_by_its_own_target()
 def test_an_extended_job_given_again_differs_in_its_id_and_its_counter_alone():
     miner = Miner(1, 1, nbits=HARD_NBITS)
     fresh = miner.jobs[1]
-    given = next(m for m in messages(miner.session.offer(fresh)) if isinstance(m, NewExtendedMiningJob))
+    given = next(m for m in messages(miner.session.offer(fresh, START)) if isinstance(m, NewExtendedMiningJob))
     _, again = messages(miner.session.receive(update(2, rate=1e15), later(20)))
     head, other = given.coinbase_tx_prefix, again.coinbase_tx_prefix
     assert replace(again, job_id=given.job_id, coinbase_tx_prefix=head) == given
@@ -311,7 +311,7 @@ def test_keys_count_up_over_all_channels_of_a_connection():
     miner = Miner(1, 1, nbits=HARD_NBITS)
     given = [messages(miner.session.receive(update(2, rate=rate), START))[1] for rate in (1e12, 1e13, 1e14)]
     assert [job.job_id for job in given] == [3, 4, 5]               # each of the two channels has had one
-    assert [m.job_id for m in messages(miner.session.offer(miner.jobs[1]))] == [6, 7]
+    assert [m.job_id for m in messages(miner.session.offer(miner.jobs[1], START))] == [6, 7]
     assert len({job.coinbase_tx_prefix for job in given}) == 3
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.translate.world import MASK, World
+from warppool.mining.connection import MAX_UNANSWERED
 from warppool.mining.share import weigh
-from warppool.sv1.connection import MAX_UNANSWERED
 from warppool.sv2.messages.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesSuccess
 from warppool.translate import sent as sent_module
 from warppool.translate.shares import fitted

@@ -99,10 +99,10 @@ class PoolSession(MiningServerSession):
         answer = self._pool.instead.get(type(message))
         return super().receive(message, now) if answer is None else [*answer(message)]
 
-    def submit(self, m: Any, user: str | None = None) -> list[Any]:
+    def take(self, m: Any, user: str | None = None) -> list[Any]:
         self._pool.seen.append(m)
         answer = self._pool.instead.get(type(m))
-        return super().submit(m, user) if answer is None else [*answer(m)]
+        return super().take(m, user) if answer is None else [*answer(m)]
 
 
 class Pool:

@@ -82,6 +82,11 @@ class ShareValidator(Generic[S]):
         self.due: list[Channel] | None = None
         self.flood: Close | None = None
 
+    @property
+    def unanswered(self) -> int:
+        """Where nothing but shares waits for an answer: those in flight."""
+        return self.in_flight
+
     # -- from the submit to the verdict --------------------------------------------------------------------------
 
     def submit(self, share: S) -> ShareSubmitted:

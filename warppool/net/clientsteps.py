@@ -94,9 +94,24 @@ class ClientSteps:
             self._mute(client)
 
     def _step(self, client: Client, step: Callable[..., list[Event]], *args: Any) -> None:
-        """Take one step of a connection and gather what follows from it."""
-        self._gather(step(*args, self._now))
+        """Take one step of a connection and gather what follows from it; its Close, as all that is rare, comes last."""
         connection = client.connection
+        rare: list[Event] = []
+        for event in step(*args, self._now):
+            if isinstance(event, ShareSubmitted):       # these three come with every share, and need no call
+                self._submitted.append(event)
+            elif isinstance(event, ShareAccepted):
+                self._accepted.append(event)
+            elif isinstance(event, Send) and event.conn_id == connection.conn_id:
+                if client.unsealed is None:
+                    client.unsealed = [event.data]
+                    self._speaking.append(client)
+                else:
+                    client.unsealed.append(event.data)
+            else:
+                rare.append(event)
+        if rare:
+            self._gather(rare)
         if connection.wakes_at < client.due and not client.is_mute:
             self._schedule(client, connection.wakes_at)
         if connection.held is _TURN:

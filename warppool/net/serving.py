@@ -81,7 +81,12 @@ class Serving(TransportSteps):
             client.turn = turns.number
             if self._offers:
                 self._offer_first(client)
-            self._take_in(client, data)
+            transport = client.transport
+            plaintext = transport.open(data, self._now.monotonic)       # `_take_in`, for what comes with every share
+            if plaintext:
+                self._step(client, connection.receive, plaintext)
+            if transport.has_news:
+                self._attend(client)
             if client.unreported >= REPORT_AT:
                 self._report(client)
 

@@ -16,6 +16,7 @@ from warppool.mining.identity import MAX_BAD_NAMES, read_identity
 from warppool.mining.job import VERSION_MASK, Job
 from warppool.mining.share import Weight
 from warppool.sv1.answers import Answers, Step
+from warppool.sv1.lines import read_submit_line
 from warppool.sv1.messages import Message, Response, accepted, encode_id, error, result
 from warppool.sv1.shares import Fields, read_submit
 from warppool.sv1.words import Preference, hex_number, wanted_target
@@ -61,6 +62,16 @@ class MachineSession(ABC):
         """The machine has a job to mine on."""
 
     @property
+    def machines(self) -> int:
+        """1 for a machine that has work, else 0."""
+        return int(self.has_work)
+
+    @property
+    def holders(self) -> int:
+        """How many workers have been let in: each may have bytes and calls of its own."""
+        return self.workers
+
+    @property
     def workers(self) -> int:
         """How many workers have been let in."""
         return 0 if self._user is None else 1 + len(self._others or ())
@@ -87,6 +98,8 @@ class MachineSession(ABC):
     @abstractmethod
     def submit(self, request_id: bytes, fields: Fields, now: Now) -> list[Step]:
         """A share that can be read, which is nearly all that a machine ever says."""
+
+    read_share = staticmethod(read_submit_line)         # nearly every line is a share, and needs no parser
 
     def receive(self, message: Message, now: Now) -> list[Step]:
         """Apply one message and return what follows from it, in order."""

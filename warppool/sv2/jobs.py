@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from warppool.events import Event
 from warppool.mining.channel import ChannelJob
@@ -25,14 +24,8 @@ _LENGTH_SIZE = 2                        # bytes before a coinbase half, that say
 _NO_ROOT = bytes(32)
 
 
-class Frames(NamedTuple):
-    """Frames that are encoded already, to be sent as they are."""
-
-    data: bytes
-
-
-Step = Message | Frames | Event
-"""What a step of the session leads to: a message or frames to send, or an event for the worker."""
+Step = Message | bytes | Event
+"""What a step of the session leads to: a message or whole frames to send, or an event for the worker."""
 
 
 class EncodedJob:
@@ -106,8 +99,8 @@ def encode_changes(profile: Profile, changes: Iterable[CourseChange], steps: lis
     for change in changes:
         if isinstance(change, NewJob):
             channel, mine, is_new_tip, _ = change
-            steps.append(Frames(encoded(profile, mine.job).frames(
-                channel.channel_id, mine, channel.extranonce_size, is_future=is_new_tip)))
+            steps.append(encoded(profile, mine.job).frames(
+                channel.channel_id, mine, channel.extranonce_size, is_future=is_new_tip))
         elif isinstance(change, NewTarget):
             steps.append(SetTarget(channel_id=change.channel.channel_id,
                                    maximum_target=change.target.to_bytes(32, "little")))

@@ -115,6 +115,7 @@ class Profile:
     sealed_by: Suite | None                         # None: its transport does not exist yet
     extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
+    share_numbers: frozenset[int] = field(init=False)       # of the messages that are shares
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
     _framers: Mapping[type[Message], Callable[..., bytes]] = field(init=False, repr=False)
@@ -140,6 +141,8 @@ class Profile:
             for cls, msg_type in brought.items():
                 outgoing[cls] = (extension, msg_type, layout_of(cls))
                 extended[extension, msg_type] = outgoing[cls][2]
+        object.__setattr__(self, "share_numbers", frozenset(
+            self.ids[Subprotocol.MINING][cls] for cls in (mining.SubmitSharesStandard, mining.SubmitSharesExtended)))
         object.__setattr__(self, "_extended", extended)
         object.__setattr__(self, "_outgoing", outgoing)
         object.__setattr__(self, "_incoming", incoming)

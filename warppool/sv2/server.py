@@ -22,6 +22,7 @@ from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import nobody_is_unpaid
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
+from warppool.sv2.frame import Frame
 from warppool.sv2.jobs import Step, encode_changes
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.extensions import RequestExtensions
@@ -128,13 +129,37 @@ class MiningServerSession(ShareSession):
             return self.receive(message, now)
         channel, before = self._channels.get(message.channel_id), names.ignored
         user = names.user_of(channel.channel.user, area) if channel is not None else None
-        steps = self.submit(message, user)
+        steps = self.take(message, user)
         if names.ignored > before and is_news(names.ignored):
             steps.append(Happened(self.conn_id, "info" if names.ignored == 1 else "debug", "worker.ignored", (
                 ("channel", message.channel_id), ("user", user), ("count", names.ignored))))
         return steps
 
-    def offer(self, job: Job) -> list[Step]:
+    @property
+    def machines(self) -> int:
+        """How many channels have a job to mine on."""
+        return len(self._channels) if self.has_job else 0
+
+    @property
+    def holders(self) -> int:
+        """How many channels are open: each may have bytes and calls of its own."""
+        return len(self._channels)
+
+    def read_share(self, frame: Frame) -> tuple[Message | None, bytes] | None:
+        """The share in `frame` and what stands behind it; None for any other message.
+
+        A share is read in the mining phase alone, so no phase has to be asked.
+        """
+        profile = self.profile
+        if frame.msg_type not in profile.share_numbers or frame.extension_type:
+            return None
+        return profile.read(self.subprotocol, frame)
+
+    def submit(self, share: SubmitSharesStandard | SubmitSharesExtended, area: bytes, now: Now) -> list[Step]:
+        """A share; what stands behind it may name its worker."""
+        return self.receive_with(share, area, now) if area else self.take(share)
+
+    def offer(self, job: Job, now: Now) -> list[Step]:
         """A new job for every channel."""
         self._course.job = job
         self._context.prefixes.moved(job.tip)
@@ -172,13 +197,14 @@ class MiningServerSession(ShareSession):
         if channel.is_open:
             self.wakes_at = min(self.wakes_at, channel.wakes_at)
 
-    def closed(self) -> None:
+    def closed(self, now: Now) -> list[Step]:
         """The connection is gone: no more messages."""
         self.phase, self.subprotocol = Phase.CLOSED, Subprotocol.COMMON
         self.wakes_at = math.inf
         for channel in self._channels.values():
             self._end(channel.channel)
         self._channels.clear()
+        return []
 
     def _end(self, channel: Channel) -> None:
         """The channel is closed; its prefix rests until its last job is stale."""
@@ -269,7 +295,7 @@ class MiningServerSession(ShareSession):
     # -- shares --------------------------------------------------------------------------------------------------
 
     def _submit(self, m: SubmitSharesStandard | SubmitSharesExtended, now: Now) -> list[Step]:
-        return self.submit(m)
+        return self.take(m)
 
     _STEPS: Mapping[tuple[Phase, type], Callable[..., list[Step]]] = MappingProxyType({
         (Phase.AWAIT_SETUP, SetupConnection): _setup,

@@ -56,11 +56,11 @@ class ShareSession(ABC):
     the shares whose weight or record is still awaited.
     """
 
-    __slots__ = ("_channels", "profile", "validator")
+    __slots__ = ("_channels", "answers", "profile", "validator")
 
     def __init__(self, conn_id: int, profile: Profile) -> None:
         self.profile = profile
-        self.validator: ShareValidator[Share] = ShareValidator(conn_id, "sv2")
+        self.answers = self.validator = ShareValidator[Share](conn_id, "sv2")
         self._channels: dict[int, ServerChannel] = {}
 
     @property
@@ -68,7 +68,7 @@ class ShareSession(ABC):
         """Shares whose weight or record is still awaited."""
         return self.validator.in_flight
 
-    def submit(self, m: SubmitSharesStandard | SubmitSharesExtended, user: str | None = None) -> list[Step]:
+    def take(self, m: SubmitSharesStandard | SubmitSharesExtended, user: str | None = None) -> list[Step]:
         """Build the header if channel, job and extranonce length allow one; else the answer is clear already.
 
         `user` is whose share it is, where that is not the channel's own name.

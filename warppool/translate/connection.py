@@ -27,9 +27,7 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     def pass_on(self, steps: list[Step], now: Now) -> list[Event]:
         """Whatever came of that step goes out at once, and a nudge for this connection."""
-        events: list[Event] = []
-        self._apply(steps, events)
-        self._put_out(events)
+        events = self._follow(steps)
         if not self._is_closed:
             self.wakes_at = now.monotonic
         events.append(Nudge(self.conn_id))          # of a closed one, the worker learns whether it can be forgotten
@@ -41,7 +39,7 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         Nobody need look at the connection again, for no deadline has come nearer by that. Where it is closed, on its
         way there, or has bytes held back, somebody must.
         """
-        if self._is_closed or self._session.is_leaving or self._lines.pending:
+        if self._is_closed or self._session.is_leaving or self._framer.pending:
             return self.pass_on(steps, now)
         lines = [step for step in steps if isinstance(step, bytes)]
         events = [step for step in steps if not isinstance(step, bytes)]
@@ -55,12 +53,9 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     def tick(self, now: Now) -> list[Event]:
         """A deadline, or what was left here; what is answered by it may make room for what was held back."""
-        if self.held:
+        if now.monotonic < min(self._deadline, self._session.wakes_at):     # only what was left
             self._let_go(now)
-        due = self._due
-        if now.monotonic < due and self._close is None and not self._is_closed:     # only what was left
-            self.wakes_at = due
-            return []
+            return self._follow(())
         return super().tick(now)
 
 
