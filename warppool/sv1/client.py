@@ -1,7 +1,7 @@
 """The miner's side of a V1 conversation: for the CPU miner, the translator's tests and load.
 
-Bytes in, events out, and lines to be sent. A work is all that is needed to build headers, frozen, under the difficulty
-that counted when it came.
+Bytes in, events out, and lines to be sent. A `Work` is all that is needed to build headers, frozen, with the
+difficulty that counted when its notify came.
 """
 
 from __future__ import annotations

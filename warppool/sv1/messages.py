@@ -1,8 +1,8 @@
 """Messages: one JSON object on one line, read and written.
 
-Only what nobody could answer closes a connection: a line that is no JSON object. Whatever is wrong inside one is the
-session's to answer. Numbers with a fraction or an exponent keep their text, since a difficulty must not pass through a
-float.
+A line that is no JSON object closes the connection, since nobody could answer it. Whatever is wrong inside an object
+is answered by the session. Numbers with a fraction or an exponent keep their text, since a difficulty must not pass
+through a float.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_NESTING = 16
 """Brackets within brackets of one line; `mining.configure` has 3."""
 
 MAX_ID_SIZE = 256
-"""Bytes of an id as it is echoed: answers wait in memory, and theirs is the part that a peer chooses."""
+"""Bytes of an id as it is echoed. Answers wait in memory, and the id is the part of an answer that a peer chooses."""
 
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)      # an open string ends with the line
 
@@ -33,7 +33,7 @@ class Number(str):
 class Request(NamedTuple):
     """A call; or a notification, which gets no answer, if `id` is None.
 
-    `method` is "" where there is none that could be one. `params` is None where they are no list. `id` is echoed.
+    `method` is "" where the object has no text there. `params` is None where it has no list there. `id` is echoed.
     """
 
     id: object
@@ -79,7 +79,7 @@ def parse(line: bytes) -> Message:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object; two readers of one that says a key twice would not agree on what it says."""
+    """An object without double keys: where a key stands twice, two readers would not agree on its value."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")

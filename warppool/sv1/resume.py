@@ -1,8 +1,9 @@
 """Sessions that a drop cut off: kept for a while, so that a machine goes on where it was, whichever worker it comes to.
 
-What a machine takes up again is its channel: extranonce1, jobs, shares that count no second time, and difficulty. A
-session has a home: the worker that opened it, which its id names by the first byte and whose extranonce prefix the
-channel has. The other bytes of the id are chance, so that nobody takes what is another's.
+What a machine takes up again is its channel: extranonce1, jobs, difficulty, and the shares that must not count a
+second time. A session has a home: the worker that opened the session. The first byte of the session's id is the number
+of the home, and the extranonce prefix of the channel is one of the home's. The other bytes of the id are random, so
+that nobody can take up the session of another machine.
 
 A channel has one owner at any time. It is handed over as a whole, from worker to worker, by the messages below, and
 only when no share of it is in flight; its old owner never touches it again:
@@ -39,9 +40,9 @@ MAX_RESUMABLE = 4096
 subscribes pushes out nobody who mines."""
 
 MAX_KEPT_SHARES = 256
-"""Accepted shares that a kept session remembers, with the newest of its keys. At 12 shares a minute these are twice the
-work of RESUMABLE_S, so that an honest machine finds all its keys again. A machine that floods the pool with shares has
-200 KiB of them in a second, and may leave with as little."""
+"""Accepted shares that a kept session remembers, those of its newest keys. At 12 shares a minute that is twice the
+work of RESUMABLE_S, so an honest machine finds all its keys again. A machine that floods the pool brings 200 KiB of
+share hashes in a second, and keeps no more of them than others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,9 @@ class ResumableSessions:
     # -- a machine comes -----------------------------------------------------------------------------------------
 
     def claim(self, session_id: bytes, conn_id: int, now: float) -> Dropped | None:
-        """The session of that id, if it is kept here. Else None; and if it may be elsewhere, `is_asked` is true now."""
+        """The session of that id, if it is kept here; else None. Where another worker may have the session, that worker
+        is asked, and `is_asked` is true from now on.
+        """
         self.expire(now)
         if len(session_id) != SESSION_ID_SIZE:
             return None
@@ -201,7 +204,7 @@ class ResumableSessions:
             self._away.setdefault(session_id, None)
 
     def shares_done(self, session_id: bytes, now: float) -> list[Nudge]:
-        """Nothing of it is in flight any more, and its connection has let the channel go."""
+        """No share of the session is in flight any more, and its connection has let the channel go."""
         dropped = self._awaiting.pop(session_id, None)
         return [] if dropped is None else self._send_home(session_id, dropped, now)
 
@@ -275,7 +278,9 @@ class ResumableSessions:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
-        """Give up what has been kept long enough, and what was in flight for longer than anybody waits for it."""
+        """Give up sessions that were kept long enough, and those whose shares were in flight for longer than a session
+        is kept.
+        """
         while self._kept:
             first = next(iter(self._kept))
             if self._kept[first].expires_at > now:

@@ -1,4 +1,4 @@
-"""What else connects to a Stratum V1 port: told by its first bytes, so that it is refused at once and by name."""
+"""Other protocols on a Stratum V1 port: known by their first bytes, so that they are refused at once and by name."""
 
 from __future__ import annotations
 

@@ -15,16 +15,18 @@ from warppool.sv1.messages import number
 _SEPARATORS = re.compile("[,; ]")
 _HEX = re.compile("[0-9a-fA-F]+")
 _MOST_TERA_HASHES = 10**18
-"""Far above all machines of the world; the bound keeps what follows within a float."""
+"""Far above all machines of the world; within this bound hash rates and targets fit a float."""
 _EXACT_FLOAT = 1 << 53
 """Whole numbers up to here are exact in the floats that machines read them into."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """What the machine prefers: targets, of which `start` is None where it said nothing; with `is_fixed` the difficulty
-    stays there. Nothing is easier than `floor`, from a password, and `minimum`, from `mining.configure`. `hash_rate`,
-    in hashes a second, says where to start if `start` is None; 0.0 where the machine did not say it.
+    """What the machine prefers. `start`, `floor` and `minimum` are targets.
+
+    `start` is where the difficulty begins, None where the machine said nothing; with `is_fixed` the difficulty stays
+    there. No target is easier than `floor` (from a password) and `minimum` (from `mining.configure`). `hash_rate`, in
+    hashes a second, says where to begin if `start` is None; 0.0 where the machine did not say it.
     """
 
     start: int | None = None
@@ -52,7 +54,7 @@ class Preference:
         return preference
 
     def over(self, older: Preference) -> Preference:
-        """This preference, and of an older one what this does not speak of."""
+        """This preference, and of an older one whatever this one does not speak of."""
         words = self if self.start is not None or self.hash_rate else older
         minimum = self.minimum if self.minimum != MAX_TARGET else older.minimum
         return replace(words, minimum=minimum)
@@ -69,8 +71,8 @@ NO_PREFERENCE = Preference()
 def wanted_target(value: object) -> int | None:
     """The target of a difficulty that a machine names, None if that is no number above 0.
 
-    One above 1 that is no whole number counts as the next whole one, since only those are granted, and some machines
-    mean by it what they take at least.
+    A difficulty above 1 that is no whole number counts as the next whole one: only whole ones are granted there, and
+    some machines mean the least difficulty that they take.
     """
     difficulty = number(value)
     if difficulty is None or difficulty <= 0:

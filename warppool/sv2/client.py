@@ -128,7 +128,7 @@ class ChannelClosed:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionsAgreed:
-    """The pool has answered what extensions it speaks of those that we asked for; perhaps none."""
+    """The extensions that the pool speaks, of those that we asked for; perhaps none."""
 
     extensions: frozenset[int]
 
@@ -171,7 +171,7 @@ class MiningClientSession:
     def request_extensions(self) -> RequestExtensions | None:
         """Ask for all extensions of the dialect, right after the set-up; None where it has none.
 
-        A pool without extensions never answers. Nothing need wait for an answer: it comes before that to an open.
+        A pool without extensions never answers. Nothing needs to wait: the answer comes before the answer to an open.
         """
         wanted = self.profile.extensions
         if wanted:

@@ -1,8 +1,9 @@
 """One codec for every message: a class of annotated fields compiled into a reader and a writer.
 
 A `Layout` is compiled once a class, at its first use: runs of fields of fixed width go through one `struct`, other
-fields through their `Kind`. `decode` and `encode` are the face; a profile holds layouts itself, since a dialect may
-write a message without its optional tail.
+fields through their `Kind`. `decode` and `encode` are for those who have no profile. A profile holds layouts itself,
+since a dialect may write a message without its optional tail, and reads and writes at one stroke what comes with every
+share.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Layout(Generic[M]):
         return self.make(*values), payload[offset:]
 
     def make(self, *values: Any) -> M:
-        """One message of these values, in wire order: what its class makes of them, in a third of the time."""
+        """One message of these values, in wire order: the same as its class makes, in a third of the time."""
         message: M = self.draft(*values)
         message.__class__ = self.cls
         return message

@@ -27,7 +27,8 @@ from warppool.sv2.types import Bytes, Message, Packed, UInt
 class Subprotocol(IntEnum):
     """Whose messages a connection speaks, by its number in SetupConnection.
 
-    Common has none there: it stands alone until a connection is set up, and every other subprotocol knows its messages.
+    Common has no number there. A connection speaks Common alone until it is set up, and every other subprotocol knows
+    the messages of Common.
     """
 
     COMMON = -1
@@ -99,8 +100,8 @@ class Profile:
     """One dialect; immutable, shared by all threads.
 
     A message that is not in `ids` does not exist: encoding it is LocalProtocolError, receiving it UnexpectedMessage.
-    The caps are in bytes of payload, inclusive: what a server reads before the set-up and after it, and what everybody
-    else reads, which is also the most that is ever sent.
+    The three caps are the longest payloads in bytes: those that a server reads before the set-up, those that it reads
+    afterwards, and those that everybody else reads, and ever sends.
     """
 
     name: str

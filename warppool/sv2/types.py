@@ -1,8 +1,9 @@
 """The wire types of Stratum V2: what the annotations of a message's fields mean in bytes.
 
 A field is annotated with one of the aliases at the end (`channel_id: U32`): to the type checker an `int`, `bytes` or
-`str`, to the codec the `Kind` inside it. All numbers are little-endian. A kind reads at an offset and refuses what its
-type forbids with a MalformedPayload; lengths and counts are held against what is left before anything is taken.
+`str`, to the codec the `Kind` inside it. All numbers are little-endian. A kind reads at an offset, and raises
+MalformedPayload for what its type forbids. A length or a count is compared with the bytes that are left before memory
+is taken for it.
 
 Source: Sv2 Protocol Overview §3.1; docs/sv2-wire.rst#wire-types. PUBKEY, SIGNATURE and MAC are the handshake's, U24 is
 the frame's.
