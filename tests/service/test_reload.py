@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import ssl
+import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.node.stub import Mood, StubNode
-from tests.service.process import PoolProcess, write_config
+from tests.service.process import PATIENCE_S, WARPPOOL, PoolProcess, environ, write_config
 from tests.service.test_run import NO_NODE, SECRET, ServiceManager, assert_refused, start
 from warppool.commands.democert import SelfSigned, self_signed
 from warppool.config.running import read_running
@@ -105,6 +106,32 @@ def test_what_changed_is_logged_key_by_key_taken_or_left_and_stands_in_running_t
         pool.terminate()
         assert pool.wait() == 0
     assert SECRET.hex() not in before + "".join(pool.lines)
+
+
+def test_the_first_line_of_execreload_reads_files_only_and_stops_at_a_mistake(tmp_path, stub):
+    """As systemd runs it, beside the daemon: it tries no port, no lock and no node."""
+    path = config_of(tmp_path, stub)
+
+    def check() -> tuple[int, list[str]]:
+        done = subprocess.run([*WARPPOOL, "check", "--diff", "--no-network", "-c", str(path)], capture_output=True,
+                              text=True, timeout=PATIENCE_S, env=environ())
+        return done.returncode, done.stdout.splitlines()
+
+    with PoolProcess(path) as pool:
+        pool.ready()
+        assert check()[1][-1].startswith("ok diff: nothing differs from what runs")
+        good = path.read_text()
+        path.write_text(good.replace("[stratum]", "[stratum]\nworkers = 2\nidle_timeout_s = 9"))
+        status, lines = check()
+        assert status == 0 and lines[-2:] == [
+            "warn stratum.workers: 1 becomes 2: it needs a restart",
+            "ok stratum.idle_timeout_s: 600 becomes 9: a reload makes it count for who comes then"]
+        path.write_text(good.replace("[stratum]", "[stratum]\nworkers = 0"))
+        status, lines = check()
+        assert status == 1 and "stratum.workers holds 0" in lines[-1]
+        pool.terminate()
+        assert pool.wait() == 0
+    assert pool.events("config.changed") == pool.events("reload.done") == []
 
 
 def test_a_reload_before_the_first_template_does_not_say_ready(tmp_path, stub, manager):

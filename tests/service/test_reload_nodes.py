@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -141,4 +142,21 @@ def test_a_new_node_whose_number_the_disk_refuses_is_no_change_at_all(tmp_path, 
         it.pool.service.reload()
         assert "event=reload.refused" in caplog.text and "free space" in caplog.text
         assert threads() == {"node-0", "submit-0"}
+        miner.share()
+
+
+def test_a_hundred_reloads_leave_no_thread_and_no_descriptor_behind(tmp_path):
+    with world(tmp_path, 0, 1) as (it, miner):
+        it.reload(1, 2)
+        it.reload(0, 1)
+        await_true(lambda: threads() == {"node-0", "submit-0", "node-1", "submit-1"})
+        before = len(os.listdir("/proc/self/fd"))
+        for turn in range(100):
+            it.reload(*((1, 2), (2,), (0,), (0, 1))[turn % 4])
+            if turn % 10 == 0:
+                miner.share()
+        await_true(lambda: threads() == {"node-0", "submit-0", "node-1", "submit-1"})
+        serving = it.pool.service.threads
+        assert len(serving.watchdog.threads) == len({thread.name for thread in serving.watchdog.threads})
+        await_true(lambda: len(os.listdir("/proc/self/fd")) < before + 20)     # the stubs' ends go a little later
         miner.share()
