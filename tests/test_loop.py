@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from warppool.loop import AFTER_FAULT_S, Ask, Loop, Reconfigure, Report, ask_all, patient, prompt
 from warppool.threads import STOP, spawn
-
-PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

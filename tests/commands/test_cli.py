@@ -15,6 +15,7 @@ import pytest
 from tests.config.test_pool import POOL
 from tests.config.test_translator import UPSTREAM
 from tests.ledger.books import book, share
+from tests.patience import PATIENCE_S
 from warppool import __version__
 from warppool.commands import cli, keys
 from warppool.errors import ConfigError, LedgerError, MissingExtra
@@ -122,13 +123,14 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     os.close(read_end)
     with os.fdopen(write_end, "wb") as gone:
         done = subprocess.run([sys.executable, "-m", "warppool", "gen-sv2-key"], cwd=CHECKOUT, stdout=gone,
-                              stderr=subprocess.PIPE, text=True, timeout=60)
+                              stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_command_is_imported_when_it_is_called_and_no_sooner():
     code = "import sys, warppool.commands.cli as cli; cli.keygen([]); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True,
+                          timeout=PATIENCE_S)
     loaded = set(done.stdout.split())
     assert "warppool.commands.keys" in loaded
     assert not {"warppool.service.run", "warppool.config.pool", "warppool.net", "sqlite3"} & loaded
@@ -192,7 +194,7 @@ def test_books_that_are_not_there_are_a_failure_and_a_wrong_time_is_wrong_usage(
 @pytest.mark.parametrize("args", [["-m", "warppool", "gen-sv2-key"], ["warppool.py", "gen-sv2-key"],
                                   ["-c", "import sys; from warppool.commands.cli import keygen; sys.exit(keygen())"]])
 def test_the_secret_half_goes_to_stdout_and_the_public_half_to_stderr(args):
-    done = subprocess.run([sys.executable, *args], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *args], cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0
     secret = re.fullmatch(r'sv2_static_priv_key_hex = "([0-9a-f]{64})"\n', done.stdout)
     public = re.fullmatch(r"public key: ([0-9a-f]{64})\n", done.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from warppool.commands import cli
 from warppool.config.declare import options_of
 from warppool.config.translator import read_translator_config
@@ -119,6 +120,6 @@ def test_the_pages_are_installed():
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_can_be_set(page):
     done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", str(MANUAL / page)], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert page.removesuffix(".1").upper() in done.stdout

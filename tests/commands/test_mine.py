@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.service.test_daemon import KEY
 from warppool.addresses import PoolUrl
 from warppool.commands.cli import main
@@ -26,7 +27,7 @@ def started(*arguments):
     return subprocess.Popen([sys.executable, "-m", "warppool", "mine", *arguments], stderr=subprocess.PIPE, text=True)
 
 
-def heard(process, *wanted, patience_s=20):
+def heard(process, *wanted, patience_s=PATIENCE_S):
     """Lines of the miner until each of `wanted` has been in one; it is ended if they do not come."""
     timer = threading.Timer(patience_s, process.kill)
     timer.start()
@@ -45,7 +46,7 @@ def ended(process, status=0):
     process.send_signal(signal.SIGTERM)
     with process.stderr:
         process.stderr.read()
-    assert process.wait(10) == status
+    assert process.wait(PATIENCE_S) == status
 
 
 def test_it_says_at_once_why_a_pool_cannot_be_reached_and_tries_again():
@@ -78,7 +79,7 @@ def answering(*answers):
         with server:
             for answer in answers:
                 with server.accept()[0] as sock:
-                    sock.settimeout(10)
+                    sock.settimeout(PATIENCE_S)
                     sock.recv(4096)
                     sock.sendall(answer)
 
@@ -125,7 +126,7 @@ def test_it_mines_on_every_kind_of_pool_and_shows_what_happens(tmp_path):
     daemon = Pool(config)
     daemon.service.start()
     try:
-        assert daemon.service.is_ready.wait(10)
+        assert daemon.service.is_ready.wait(PATIENCE_S)
         urls = {name: str(miner.url) for name, miner in demo_miners(config, daemon, KEY).items()}
         for name, first, extra in (
                 ("v2-standard", "channel 1 opened: difficulty", ("--channel", "standard")),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.over import Over
+from tests.patience import PATIENCE_S
 from tests.service.test_daemon import until
 from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WrongServerKey
@@ -58,7 +59,7 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield door.getsockname()[1]
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -180,7 +181,7 @@ class Scouting:
         until(lambda: len(self.dials) >= count)
 
     def end(self) -> None:
-        self.thread.join(10)
+        self.thread.join(PATIENCE_S)
         assert not self.thread.is_alive()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-PATIENCE_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 class LogLines(logging.Handler):

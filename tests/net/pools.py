@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.net.lines import LineConnection
+from tests.patience import PATIENCE_S
 from warppool.events import BlockFound, Connection, Now, ShareAccepted
 from warppool.loop import Ask
 from warppool.net.clients import Stack
@@ -25,8 +26,6 @@ from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.threads import STOP, spawn
 from warppool.transport import PLAIN, Transport
-
-PATIENCE_S = 10.0
 
 
 def until(condition: Callable[[], object]) -> None:

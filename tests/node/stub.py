@@ -19,7 +19,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 20.0       # how long a test waits for what must come; never reached when all is well
+from tests.patience import PATIENCE_S
+
 HARD_NBITS = 0x1715A35C
 EASY_NBITS = 0x207FFFFF
 

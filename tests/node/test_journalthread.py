@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from tests.node.test_journal import entry
+from tests.patience import PATIENCE_S
 from warppool.node.items import Verdict
 from warppool.node.journal import Entry, Journal, Told
 from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, Note, SetAside, Unkept
 from warppool.threads import STOP
-
-PATIENCE_S = 30.0
 
 
 class Rig:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.node.books import RecordingBooks
 from tests.node.chainblocks import mine, raw, submission
+from tests.patience import PATIENCE_S
 from warppool.bitcoin.coinbase import height_of
 from warppool.errors import MissingExtra, NodeError
 from warppool.events import Now
@@ -34,7 +35,6 @@ pytest.importorskip("pbk")
 
 UNIX = 1_760_000_000
 GENESIS = bytes.fromhex("0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206")[::-1]
-PATIENCE_S = 30.0       # for a barrier; what is waited for takes milliseconds
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 
 from tests.node.books import RecordingBooks
 from tests.node.chainblocks import mine, raw, submission
+from tests.patience import PATIENCE_S
 from warppool.bitcoin.hashes import to_display
 from warppool.events import BlockFound
 from warppool.loop import ask_all
@@ -40,8 +41,6 @@ from warppool.node.kernel import ChainTip
 from warppool.node.regtest import make_template
 from warppool.node.submitter import NodeInbox, Submitter
 from warppool.threads import STOP
-
-PATIENCE_S = 30.0
 
 
 def found(height: int = 5, user: str = "alice.rig1") -> BlockFound:

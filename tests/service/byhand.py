@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from tests.patience import PATIENCE_S
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
 from warppool.noise.primitives import new_buffer
@@ -29,7 +30,6 @@ from warppool.sv2.client import (
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
 
-PATIENCE_S = 30.0       # for what must come; never reached when all is well
 LOOK_S = 0.01           # between two looks at what no socket tells of
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.net.far import closed_port
 from tests.node.stub import HARD_NBITS, StubNode
+from tests.patience import PATIENCE_S
 from tests.service.process import write_config
 from warppool.addresses import PoolUrl
 from warppool.config.pool import read_config
@@ -26,7 +27,6 @@ from warppool.service.translator import Translator
 from warppool.sv1.client import Authorized, MiningClient, ReconnectAsked, ShareAnswered, Subscribed, Work, WorkReady
 
 SECRET = bytes(range(1, 33))
-PATIENCE_S = 30.0
 EVERY_HASH = {"start": 1e-10, "min": 1e-10, "max": 1e-10}
 DUPLICATE_EVERY = 8             # one share in so many is sent twice
 

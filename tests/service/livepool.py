@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.node.stub import StubNode, display
+from tests.patience import PATIENCE_S
 from tests.peers.foreign_v1 import Machine, dsha
 from tests.service.process import write_config
 from warppool.commands.democert import self_signed
@@ -23,7 +24,6 @@ from warppool.service.connector import SV1, SV1_TLS
 from warppool.service.pool import Pool
 from warppool.sv1.connection import ServerConnection
 
-PATIENCE_S = 30.0
 WAYS = (SV1, SV1_TLS)
 
 

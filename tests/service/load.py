@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from tests.patience import PATIENCE_S
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
 from warppool.noise.primitives import new_buffer
@@ -25,7 +26,6 @@ from warppool.sv2.client import (
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.profile import WARP
 
-PATIENCE_S = 30.0
 TOO_FAR_AHEAD_S = 90_000    # more than the two hours that a header may be dated ahead
 BAD_EVERY = 16              # one share in so many is bad, and must be refused
 
@@ -164,6 +164,10 @@ class Load:
         """Load for so long, or until the pool ends."""
         deadline = time.monotonic() + seconds
         self._turn_until(lambda: time.monotonic() >= deadline or self.is_over)
+
+    def go_on_until(self, is_enough: Callable[[], bool]) -> None:
+        """Load until then."""
+        self._turn_until(lambda: is_enough() or self.is_over)
 
     def settle(self) -> None:
         """Submit no more, hear every answer that is owed, and hang up."""

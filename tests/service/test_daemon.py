@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.patience import PATIENCE_S, is_busy
 from warppool.addresses import PoolUrl
 from warppool.commands.demo import demo_config, demo_miners
 from warppool.errors import ConfigError, LedgerError, NotNow, RemoteProtocolError
@@ -24,7 +25,7 @@ from warppool.service.pool import Pool
 KEY = bytes(range(1, 33))
 
 
-def until(condition, patience_s=10.0):
+def until(condition, patience_s=PATIENCE_S):
     """Wait for a condition of another thread; fail when it does not come."""
     deadline = time.monotonic() + patience_s
     while not condition():
@@ -42,7 +43,7 @@ def daemon(config):
     before = set(threading.enumerate())
     daemon = Pool(config)
     daemon.service.start()
-    assert daemon.service.is_ready.wait(10)
+    assert daemon.service.is_ready.wait(PATIENCE_S)
     yield daemon
     daemon.service.stop()
     assert not daemon.service.has_failed.is_set()
@@ -61,7 +62,7 @@ def mine_until(miner, is_enough):
         until(is_enough)
     finally:
         miner.stop()
-        thread.join(10)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -83,12 +84,12 @@ def test_all_ways_to_mine_at_once(daemon, config):
     for thread in threads:
         thread.start()
     try:
-        until(lambda: all(miner.tally.blocks and miner.tally.accepted for miner in miners.values()), 20)
+        until(lambda: all(miner.tally.blocks and miner.tally.accepted for miner in miners.values()))
     finally:
         for miner in miners.values():
             miner.stop()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
     with open_reader(config.ledger.url, config.pool.data_dir) as reader:
         assert {share.worker for share in reader.shares()} == {f"demo.{name}" for name in miners}
 
@@ -98,13 +99,13 @@ def test_no_thread_outlives_a_stopped_daemon_and_its_data_dir_is_free_again(conf
     for _ in range(2):
         daemon = Pool(config)
         daemon.service.start()
-        assert daemon.service.is_ready.wait(10)
+        assert daemon.service.is_ready.wait(PATIENCE_S)
         names = {thread.name for thread in threading.enumerate() if thread not in before}
         assert {"reactor", "worker-0", "worker-1", "ledger", "submitter", "jobs", "node-0"} <= names
         idle = socket.create_connection(("127.0.0.1", daemon.ports.listeners[0].port))
         began = time.monotonic()
         daemon.service.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 5 or is_busy()
         assert [thread for thread in threading.enumerate() if thread not in before] == []
         assert idle.recv(1) == b""
         idle.close()
@@ -158,7 +159,7 @@ def test_the_chain_comes_back_after_a_restart(config):
     for _ in range(2):
         daemon = Pool(config)
         daemon.service.start()
-        assert daemon.service.is_ready.wait(10)
+        assert daemon.service.is_ready.wait(PATIENCE_S)
         heights.append(daemon.work.latest.tip.height)
         url = PoolUrl("127.0.0.1", daemon.ports.listeners[0].port, public_key(KEY))
         miner = CpuMiner(url, "alice", "extended")

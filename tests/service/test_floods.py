@@ -15,6 +15,7 @@ from bench import floods
 from bench.counting import KINDS, counts
 from bench.strangers import FLOODS, Crowd, Target
 from tests.node.stub import HARD_NBITS, StubNode
+from tests.patience import PATIENCE_S
 from tests.service.process import write_config
 from warppool.config.pool import read_config
 from warppool.net.loglimit import LINES
@@ -22,7 +23,6 @@ from warppool.noise.primitives import public_key
 from warppool.service.pool import Pool
 
 SECRET = bytes(range(1, 33))
-PATIENCE_S = 60.0
 SHARES = 5
 STRANGERS = 10
 

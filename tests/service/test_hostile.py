@@ -20,6 +20,7 @@ import pytest
 
 from tests.garbage import mutated
 from tests.node.stub import HARD_NBITS, StubNode
+from tests.patience import PATIENCE_S
 from tests.service.load import Load, LoadMiner
 from tests.service.process import write_config
 from warppool.addresses import PoolUrl
@@ -41,7 +42,6 @@ KEY = bytes(range(1, 33))
 ATTACKERS = 4
 ATTACKS = 250                       # of each attacker, one connection each
 SHARE_DIFFICULTY = 1e-7             # one hash in some 430 is a share, and none is a block
-PATIENCE_S = 60.0
 RESET = struct.pack("ii", 1, 0)     # SO_LINGER: close by RST
 
 

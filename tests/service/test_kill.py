@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,9 +41,10 @@ def connect(load: Load, port: int, turn: int, in_flight: int) -> None:
                            in_flight, os.urandom(32)) for number in range(MINERS))
 
 
-def kill_under_load(pool: PoolProcess, load: Load, dice: random.Random) -> None:
-    """Let the load begin, and strike at a moment of the dice."""
+def kill_under_load(pool: PoolProcess, load: Load, dice: random.Random, is_enough: Callable[[], bool]) -> None:
+    """Let the load begin, and strike at a moment of the dice after `is_enough`."""
     load.begin()
+    load.go_on_until(is_enough)
     load.go_on(dice.uniform(*MOMENTS_S))
     assert not load.is_over and load.in_flight
     pool.outlive(dice.uniform(*AFTER_SUBMIT_S))
@@ -72,7 +73,7 @@ def test_every_acknowledged_share_is_in_the_books(tmp_path: Path, load: Load) ->
                 port = pool.ready()
                 check_books(tmp_path / "data", load)                # after the kill before
                 connect(load, port, turn, in_flight=32)
-                kill_under_load(pool, load, dice)
+                kill_under_load(pool, load, dice, lambda: sum(load.answers()) >= 200)
         with PoolProcess(config) as pool:
             pool.ready()
             check_books(tmp_path / "data", load)
@@ -94,7 +95,7 @@ def test_every_block_found_is_known_to_the_chain(tmp_path: Path, load: Load) -> 
         pools: list[PoolProcess] = []
         with PoolProcess(config) as pool:
             connect(load, pool.ready(), turn, in_flight=8)
-            kill_under_load(pool, load, dice)
+            kill_under_load(pool, load, dice, lambda: len(pool.events("block.found")) >= 12)
         pools.append(pool)
         if turn % 2:                    # once more, while it still hands the journal to the chain
             pools.append(kill_at_start(config, dice))

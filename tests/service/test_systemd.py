@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from warppool.commands.cli import USAGE
-from warppool.service.scout import PATIENCE_S
+from warppool.service.scout import PATIENCE_S as SCOUT_PATIENCE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 POOL, TRANSLATOR = "warppool.service", "warppool-translator.service"
@@ -60,7 +61,7 @@ def test_the_unit_says_what_the_pool_does():
 
 def test_the_unit_says_what_the_translator_does():
     found = settings(TRANSLATOR)
-    assert int(found["TimeoutStartSec"][0]) > 2 * PATIENCE_S, "READY=1 comes without an upstream, too"
+    assert int(found["TimeoutStartSec"][0]) > 2 * SCOUT_PATIENCE_S, "READY=1 comes without an upstream, too"
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool-translator -c /etc/warppool/translator.toml"]
     assert found["LoadCredential"] == [], "it has no secrets"
     assert found["StateDirectory"] == ["warppool-translator"]
@@ -88,7 +89,7 @@ def test_the_unit_says_what_every_daemon_does(name):
 @each_unit
 def test_systemd_understands_every_line(rendered):
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(rendered)], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, ""), "it says unknown keys on stderr and still ends with 0"
 
 
@@ -97,7 +98,7 @@ def test_systemd_understands_every_line(rendered):
 def test_the_check_above_would_see_a_wrong_line(rendered):
     rendered.write_text(rendered.read_text().replace("Restart=on-failure", "Restrat=on-failure"))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(rendered)], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=PATIENCE_S)
     assert "Restrat" in done.stderr
 
 
@@ -106,6 +107,6 @@ def test_the_check_above_would_see_a_wrong_line(rendered):
 def test_the_service_is_locked_in(rendered):
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--json=short",
                            f"--threshold={round(MAX_EXPOSURE * 10)}", str(rendered)],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=PATIENCE_S)
     open_doors = [f"{row['name']} {row['exposure']}" for row in json.loads(done.stdout) if row["exposure"]]
     assert done.returncode == 0, f"exposure above {MAX_EXPOSURE}: {open_doors}"

@@ -46,6 +46,9 @@ from warppool.threads import spawn
 DEADLINE_S = 25.0
 """The demo promises to end within 30 s: 25 to find the blocks, the rest to stop."""
 
+OUTCOMES_S = 2.0
+"""How long the end waits for the node's word on the last blocks."""
+
 SHOW_EVERY_S = 0.2
 DEMO_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 """The regtest address of BIP173's example key: nobody's money."""
@@ -140,7 +143,7 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, requests: R
         services = [each.service for each in (pool, translator) if each is not None]
         with _mining(miners) as failures:
             _wait_for_blocks(services, miners, failures, watch, args.blocks, requests, display)
-        _settle(watch)
+        _await_outcomes(watch)
     if translator is not None:
         failures += _problems_of(translator, display)
     is_stopped = requests.is_set() and watch.counts["accepted"] < args.blocks
@@ -242,9 +245,9 @@ def _progress(miners: dict[str, CpuMiner], watch: BlockWatch, blocks: int, elaps
             f"{head}  {rate}  {total} shares  {tail}", f"{head}  {tail}", head]
 
 
-def _settle(watch: BlockWatch, patience_s: float = 2.0) -> None:
+def _await_outcomes(watch: BlockWatch) -> None:
     """Let the node say what became of the last blocks."""
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + OUTCOMES_S
     while time.monotonic() < until and sum(watch.counts[name] for name in ("accepted", "side", "refused")) < (
             watch.counts["found"]):
         time.sleep(0.02)
