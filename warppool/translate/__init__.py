@@ -37,5 +37,5 @@ go elsewhere. Of what a pool does, the log hears each kind once a minute (`upstr
 pool pays for and no more: a share that met only the machine's own easier target is answered and not sent.
 
 Modules, each of which imports only those before it: `upstream`, `sent`, `channel`, `jobs`, `uplink`, `failover`,
-`route`, `shares`, `session`, `connection`; and small ones that they share.
+`route`, `shares`, `setupcalls`, `session`, `connection`; and small ones that they share.
 """

@@ -23,7 +23,7 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         super().__init__(session, idle_timeout_s=failover.context.times.idle_timeout_s, now=now)
         self.wakes_at = now.monotonic
 
-    # -- what an upstream's step leaves here (session.Outlet) ----------------------------------------------------
+    # -- what an upstream's step has for the machine (session.Outlet) --------------------------------------------
 
     def pass_on(self, steps: list[Step], now: Now) -> list[Event]:
         """Whatever came of that step goes out at once, and a nudge for this connection."""
@@ -41,8 +41,13 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         """
         if self._is_closed or self._session.is_leaving or self._framer.pending:
             return self.pass_on(steps, now)
-        lines = [step for step in steps if isinstance(step, bytes)]
-        events = [step for step in steps if not isinstance(step, bytes)]
+        events: list[Event] = []
+        lines: list[bytes] = []
+        for step in steps:                          # `_apply` and `_put_out`: every share comes by here
+            if isinstance(step, bytes):
+                lines.append(step)
+            else:
+                events.append(step)
         if lines and not self._is_abandoned:
             events.append(Send(self.conn_id, b"".join(lines)))
         return events
@@ -52,8 +57,8 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         self.wakes_at = now.monotonic
 
     def tick(self, now: Now) -> list[Event]:
-        """A deadline, or what was left here; what is answered by it may make room for what was held back."""
-        if now.monotonic < min(self._deadline, self._session.wakes_at):     # only what was left
+        """A deadline, or a nudge; what an upstream has answered may make room for what was held back."""
+        if now.monotonic < min(self._deadline, self._session.wakes_at):     # a nudge alone
             self._let_go(now)
             return self._follow(())
         return super().tick(now)

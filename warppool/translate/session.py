@@ -33,7 +33,9 @@ from warppool.translate.verdicts import LOST, rejection_of
 
 _NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
 
-_MINING = RoutePhase.MINING     # an enum's member is a function call away on Python 3.11
+# An enum's member is a function call away on Python 3.11, and every share asks.
+_MINING = RoutePhase.MINING
+_LEAVING = RoutePhase.LEAVING
 
 
 class Outlet(Protocol):
@@ -96,7 +98,7 @@ class TranslatorSession(MachineSession):
     @property
     def is_leaving(self) -> bool:
         """It is to be closed as soon as the machine has its answers."""
-        return self._route.is_leaving
+        return self._route.phase is _LEAVING
 
     @property
     def wakes_at(self) -> float:

@@ -188,7 +188,7 @@ class Uplink(WithoutShares):
         return events
 
     def tick(self, now: Now) -> list[Event]:
-        """A deadline, or something left by a machine."""
+        """A deadline, or the nudge of a machine that has left shares here."""
         events: list[Event] = []
         if self._phase is _OVER:
             return events
