@@ -8,8 +8,8 @@ gets back changes, in the order in which the machine is to hear of them, and enc
     Happened    nothing: a line for the log
 
 A target counts for what is assigned after it. So a change of the target brings the newest job again, under a key and a
-coinbase counter of its own: the new key leaves the old target with the old key, and the new counter makes other headers
-of the job. Without it a machine that searches from the start again would bring the shares that it had before.
+coinbase counter of its own. The new key leaves the old target with the old key. The new counter makes other headers of
+the job: a machine searches from the start again, and would bring the same shares as before.
 """
 
 from __future__ import annotations
