@@ -40,12 +40,12 @@ class Faulty(SqliteBooks):
         self._drop()
         raise LedgerError("refused") if fault == "refused" else CommitInDoubt("in doubt", first_id)
 
-    def settle(self, first_id, shares, erase):
+    def resolve(self, first_id, shares, erase):
         fault = next(self.faults, None)
         if fault is None:
-            return super().settle(first_id, shares, erase)
+            return super().resolve(first_id, shares, erase)
         if fault == DONE:
-            super().settle(first_id, shares, erase)
+            super().resolve(first_id, shares, erase)
         self._drop()
         raise LedgerError("cannot be settled")
 

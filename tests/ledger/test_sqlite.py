@@ -280,7 +280,7 @@ def test_a_commit_in_doubt_is_settled_by_looking(path, is_done, erase):
         with pytest.raises(CommitInDoubt) as caught:
             books.write(shares, {}, [])
         books.open()
-        assert books.settle(caught.value.first_id, shares, erase) is is_done
+        assert books.resolve(caught.value.first_id, shares, erase) is is_done
     kept = shares[erase:] if is_done else []
     assert booked(path) == [one.share_hash for one in [share(0), *kept]]
 
@@ -294,7 +294,7 @@ def test_a_refused_commit_is_a_commit_in_doubt(path, books):
         books.write([share(1, user="ghost")], {}, [])
     assert caught.value.first_id == 1
     books.open()
-    assert not books.settle(1, [share(1)], 0)
+    assert not books.resolve(1, [share(1)], 0)
     assert booked(path) == []
 
 

@@ -350,8 +350,8 @@ def test_shares_that_waited_in_the_queue_while_a_commit_hung_are_not_committed_l
 def test_shares_that_are_given_up_while_others_are_taken_out_are_taken_out_too(path, answers):
     """One commit has both; the patience for the second ends while the disk is slow to take out the first."""
     class Slow(Hanging):
-        def settle(self, first_id, shares, erase):
-            is_booked = super().settle(first_id, shares, erase)
+        def resolve(self, first_id, shares, erase):
+            is_booked = super().resolve(first_id, shares, erase)
             for _ in range(4):
                 self.now.sleep(1.0)
                 self.meanwhile()

@@ -15,16 +15,16 @@ from warppool.node.nodeblocks import (
     MAX_PUT_OFF_S,
     SUBMITS_PER_LOOK,
     WATCH_S,
+    BlockStatus,
     Case,
     NodeBlocks,
     Said,
-    Standing,
     Step,
 )
 
-ACTIVE = Standing(True, True, 0)
-BESIDE = Standing(True, False, 0)
-UNKNOWN = Standing(False, False, None)
+ACTIVE = BlockStatus(True, True, 0)
+BESIDE = BlockStatus(True, False, 0)
+UNKNOWN = BlockStatus(False, False, None)
 OUTSIDE = b"\x00" * 32          # a parent that is none of ours
 
 
@@ -69,10 +69,10 @@ class Node:
         self.said += self.blocks.answered(case, word, self.now)
         return case.block
 
-    def look(self, standing: Standing = ACTIVE) -> SubmitBlock:
+    def look(self, status: BlockStatus = ACTIVE) -> SubmitBlock:
         case = self.next()
         assert case.step is Step.LOOK_UP
-        self.said += self.blocks.looked_up(case, standing, self.now)
+        self.said += self.blocks.looked_up(case, status, self.now)
         return case.block
 
     def ask_parent(self, is_known: bool | None) -> SubmitBlock:
@@ -179,7 +179,7 @@ def test_whatever_the_node_says_a_parent_goes_first_and_every_block_is_handed_in
             said = answer(node, case, data.draw(st.sampled_from(WORDS)))
         elif case.step is Step.LOOK_UP:
             said = node.blocks.looked_up(case, data.draw(st.sampled_from(
-                [ACTIVE, BESIDE, UNKNOWN, Standing(True, True, 6), Standing(None, None, None)])), node.now)
+                [ACTIVE, BESIDE, UNKNOWN, BlockStatus(True, True, 6), BlockStatus(None, None, None)])), node.now)
         else:
             said = node.blocks.parent_answered(case, data.draw(st.sampled_from([True, False, None])), node.now)
         for block_hash, verdict, _ in said:
@@ -228,7 +228,7 @@ def test_rivals_end_once_one_of_them_stands_on_the_chain_and_each_is_handed_in_o
     looked = {node.wait() and node.look().block_hash for _ in range(5)}
     assert looked == {rivals[0].block_hash}                     # nobody looks at the others any more
     node.wait()
-    node.look(Standing(True, True, 6))
+    node.look(BlockStatus(True, True, 6))
     assert node.heard() == [(each.block_hash, Verdict.BURIED) for each in rivals] and len(node.blocks) == 0
 
 
@@ -447,8 +447,8 @@ def test_where_the_chain_cannot_be_seen_the_answer_to_the_submit_is_the_verdict(
 ) -> None:
     node = Node(blind := block(5))
     node.submit(word)
-    node.look(Standing(None, None, None))
+    node.look(BlockStatus(None, None, None))
     assert node.heard() == ([] if verdict is None else [(blind.block_hash, verdict)])
     node.wait()
-    node.look(Standing(None, None, 6))                          # the height alone is told
+    node.look(BlockStatus(None, None, 6))                          # the height alone is told
     assert node.heard() == [(blind.block_hash, Verdict.BURIED)]

@@ -15,7 +15,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow
 
 
 class CommitInDoubt(LedgerError):
-    """The commit itself failed, so the transaction may be in the books or not: `settle` finds out.
+    """The commit itself failed, so the transaction may be in the books or not: `resolve` finds out.
 
     `first_id` is the id that the transaction gave its first share.
     """
@@ -55,7 +55,7 @@ class Database(Protocol):
         them: nobody knows yet.
         """
 
-    def settle(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
+    def resolve(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
         """Whether a commit in doubt is in the reopened books; if so, its first `erase` shares are taken out again.
 
         `shares` are those of the failed `write`, at least one. Settling again after a LedgerError is safe.

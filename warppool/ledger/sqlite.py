@@ -156,7 +156,7 @@ class SqliteBooks:
         self._next_id = first_id + len(shares)
         return unknown
 
-    def settle(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
+    def resolve(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
         """Whether a commit in doubt is in the reopened books; if so, its first `erase` shares are taken out again.
 
         `shares` are those of the failed `write`, at least one. Settling again after a LedgerError is safe.

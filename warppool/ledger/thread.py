@@ -209,7 +209,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             if not self._database.is_open:
                 with self._at_disk():
                     self._database.open()
-            self._settle()
+            self._resolve()
             self._write()
         except LedgerError as exc:
             self._failed(str(exc))
@@ -240,14 +240,14 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         self.rows += len(shares) + len(refusals) + len(blocks)
         if len(self._still_waiting(groups)) < len(groups):      # the commit took so long that some were given up
             self._doubt = _Doubt(first_id, groups, Counter(), [])
-            self._settle()
+            self._resolve()
         else:
             self._end_commit(groups, is_booked=True)
         say(log, logging.DEBUG, "ledger.committed", shares=len(shares), rows=self.rows, commits=self.commits)
         for outcome in unknown:
             say(log, logging.WARNING, "ledger.block_unknown", hash=outcome.hash[::-1], outcome=outcome.outcome)
 
-    def _settle(self) -> None:
+    def _resolve(self) -> None:
         """Find out what became of a commit in doubt, and act as if it had been known at once.
 
         Shares that were answered `NotRecorded` meanwhile are taken out of the books again. Only a daemon that ends
@@ -264,7 +264,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
                 break
             given_up = erase                # more of them may be given up while the disk is slow: then once more
             with self._at_disk():
-                is_booked = self._database.settle(doubt.first_id, shares, erase)
+                is_booked = self._database.resolve(doubt.first_id, shares, erase)
             if not is_booked:
                 break
         if not is_booked:

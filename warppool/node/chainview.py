@@ -13,7 +13,7 @@ from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
 from warppool.node.items import SubmitBlock
 from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, RpcRefusal
-from warppool.node.nodeblocks import BURIED_UNDER, Standing
+from warppool.node.nodeblocks import BURIED_UNDER, BlockStatus
 
 TRY_AGAIN_S = 60.0          # after a call was refused to us
 
@@ -38,24 +38,24 @@ class ChainView:
         self._monotonic = monotonic
         self._refused: dict[str, float] = {}        # by method: when it may be tried again
 
-    def look(self, block: SubmitBlock) -> Standing:
+    def status_of(self, block: SubmitBlock) -> BlockStatus:
         """Where the block stands; NodeError if the node has trouble."""
         confirmations, is_known = self._confirmations(block.block_hash)
         self.height = self._best_height()
         if is_known is False:
-            return Standing(False, False, None)
+            return BlockStatus(False, False, None)
         active = self._hash_at(block.height)
         if active is not None:
             is_active: bool | None = active == to_display(block.block_hash)
             if is_known is None and is_active:
                 is_known = True
             elif is_known is None and not active:
-                return Standing(False, False, None)             # the chain is shorter than that
+                return BlockStatus(False, False, None)             # the chain is shorter than that
         else:
             is_active = None if confirmations is None else confirmations > 0
         above = self._above(block, is_active, confirmations)
         self.missing = self._lacking(is_known, is_active, above)
-        return Standing(is_known, is_active, above)
+        return BlockStatus(is_known, is_active, above)
 
     def has(self, block_hash: bytes, height: int) -> bool | None:
         """Whether the node knows a block that would have `height`; None if it does not let us see that. NodeError."""

@@ -120,7 +120,7 @@ class Kernel:
         self.open()
 
     def submit(self, raw_block: bytes) -> list[Judged]:
-        """Hand over a block; what became of it comes first, then the older blocks whose standing it changed.
+        """Hand over a block; what became of it comes first, then the older blocks whose status it changed.
 
         A block that is known already is judged by where it stands. NodeError if the kernel has no verdict, which is its
         own trouble (a full disk) and says nothing of the block.
@@ -140,7 +140,7 @@ class Kernel:
         if block_hash not in self._judged:
             if has_failed:
                 raise NodeError("the embedded chain has no verdict: " + (self._last_error() or "no reason given"))
-            self._judged[block_hash] = self._standing(block_hash)
+            self._judged[block_hash] = self._status_of(block_hash)
         own = self._judged.pop(block_hash)
         return [own, *self._judged.values()]
 
@@ -181,7 +181,7 @@ class Kernel:
                 return block
         return None
 
-    def _standing(self, block_hash: bytes) -> Judged:
+    def _status_of(self, block_hash: bytes) -> Judged:
         """Where a block stands that nobody checked just now: a duplicate, or one that does not beat the tip."""
         if self.is_active(block_hash):
             return Judged(block_hash, Verdict.ACCEPTED, "duplicate")

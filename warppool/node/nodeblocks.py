@@ -42,7 +42,7 @@ class Step(Enum):
     ASK_PARENT = "ask for the parent"
 
 
-class Standing(NamedTuple):
+class BlockStatus(NamedTuple):
     """What the node's chain shows of a block; None where the node does not let us see it."""
 
     is_known: bool | None           # the node has it
@@ -196,19 +196,19 @@ class NodeBlocks:
         """True if the last answer to a submit says that the node has stored the block, be it beside its chain."""
         return case.is_handed and case.word in _KEPT
 
-    def looked_up(self, case: Case, standing: Standing, now: float) -> list[Said]:
+    def looked_up(self, case: Case, status: BlockStatus, now: float) -> list[Said]:
         """What a look-up showed."""
         self._reached()
         self._look_pause.reset()
-        if standing.is_known is False:
+        if status.is_known is False:
             return self._not_found(case, now)
-        if not case.is_taken and not standing.is_active:
+        if not case.is_taken and not status.is_active:
             # It does not stand on the chain, or the chain is not shown. So it is submitted once more: a node whose disk
             # was full keeps the header alone, and tells of that as of a block beside its chain.
             case.is_in_doubt, case.due_at = False, now + case.later.next()
             return []
-        said = self._stands(case, standing, now)
-        if standing.above is not None and standing.above >= BURIED_UNDER:
+        said = self._stands(case, status, now)
+        if status.above is not None and status.above >= BURIED_UNDER:
             said += self._finish(case, Verdict.BURIED, "", now)
         return said
 
@@ -306,12 +306,12 @@ class NodeBlocks:
             if each.is_taken:
                 each.due_at = now
 
-    def _stands(self, case: Case, standing: Standing, now: float) -> list[Said]:
+    def _stands(self, case: Case, status: BlockStatus, now: float) -> list[Said]:
         self._take(case, now)
         case.due_at = now + WATCH_S
         case.soon.reset()
         case.later.reset()
-        is_active, reason = standing.is_active, case.word if case.word in _ON_THE_SIDE else ""
+        is_active, reason = status.is_active, case.word if case.word in _ON_THE_SIDE else ""
         if is_active is None:                           # then the answer to the submit has to do
             if case.word in _HAS_IT:
                 return []

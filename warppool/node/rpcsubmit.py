@@ -190,16 +190,16 @@ class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
     def _look_up(self, case: Case) -> None:
         self._looked_s = 0.0
         try:
-            standing = self._view.look(case.block)
+            status = self._view.status_of(case.block)
         except NodeError as exc:
             self._blocks.not_seen(case, self._monotonic())
             self._complain(case, str(exc))
             return
         was_in_doubt = case.is_in_doubt
-        said = self._blocks.looked_up(case, standing, self._monotonic())
-        if standing.is_known and case.is_taken:
+        said = self._blocks.looked_up(case, status, self._monotonic())
+        if status.is_known and case.is_taken:
             self._outcomes.put(HasBlock(case.block.block_hash, self._node))
-        elif standing.is_known is False and not was_in_doubt:
+        elif status.is_known is False and not was_in_doubt:
             self._complain(case, f"the node does not know it after {case.word or 'taking it'}", is_new=True)
         self._heard(said)
 

@@ -333,7 +333,7 @@ class Submitter(Loop[SubmitterItem]):
         self._journal.inbox.put(Note(block.entry.block_hash, told))
 
     def _outcome_of_buried(self, outcome: Outcome) -> None:
-        """A block whose entry is gone changed its standing, as in a deep reorganization: no replay, so no journal."""
+        """A block whose entry is gone changed its status, as in a deep reorganization: no replay, so no journal."""
         if outcome.verdict is not Verdict.BURIED:
             _say_outcome(Told(outcome.node, outcome.verdict, outcome.reason), outcome.block_hash, is_lost=False)
             self._books.block_outcome(outcome.block_hash, outcome.verdict.value, outcome.reason, self._unix())

@@ -51,14 +51,14 @@ class TipWatch:
         self._hear = hear
         self._touch = touch
         self._call_timeout_s = call_timeout_s
-        self._standing: int | None = None       # the height that the call at the node waits for
-        self._stands_until = 0.0                # real monotonic seconds: no answer by then, so the poll is lost
+        self._polled_height: int | None = None       # the height that the call at the node waits for
+        self._poll_ends_at = 0.0                # real monotonic seconds: no answer by then, so the poll is lost
         self.reset()
 
     def reset(self) -> None:
         """The node was lost: begin as at the first time. What stood there ends by itself."""
         self._poll.hang_up()
-        self._standing = None
+        self._polled_height = None
         self._longest_s = SHORT_POLL_S
         self._can_wait = True                   # the node has `waitforblockheight`, and lets us call it
         self._tells_tip = True                  # the same of `getbestblockhash`
@@ -73,11 +73,11 @@ class TipWatch:
             if self._hear(0.0):
                 return True
             began = time.monotonic()
-            if self._standing is None and self._can_wait:
+            if self._polled_height is None and self._can_wait:
                 self._ask_to_wait(tip, left)
-                if self._standing is not None and self._probe(tip):
+                if self._polled_height is not None and self._probe(tip):
                     return True
-            if self._standing == tip.height:
+            if self._polled_height == tip.height:
                 wait = min(LOOK_EVERY_S, left)
                 is_answered, is_wanted = self._first_of((self._poll,), wait)
                 self._touch()
@@ -119,8 +119,8 @@ class TipWatch:
         except NodeError as exc:
             self._fail(exc)
         else:
-            self._standing = tip.height
-            self._stands_until = time.monotonic() + wait_s + POLL_SLACK_S
+            self._polled_height = tip.height
+            self._poll_ends_at = time.monotonic() + wait_s + POLL_SLACK_S
 
     def _probe(self, tip: Tip) -> bool:
         """Beside the poll, a quick call: has the node a thread left? True if it tells another tip."""
@@ -152,7 +152,7 @@ class TipWatch:
 
     def _poll_says(self, tip: Tip) -> bool:
         """Read the answer of the poll: True if the tip is another one."""
-        self._standing = None
+        self._polled_height = None
         try:
             answer = self._poll.answer(self._call_timeout_s)
         except NodeError as exc:
@@ -162,7 +162,7 @@ class TipWatch:
 
     def _fail(self, exc: NodeError) -> bool:
         """The poll came to nothing. True if the node may be lost, which a plain call will show."""
-        self._standing = None
+        self._polled_height = None
         self._poll.hang_up()
         self._note("poll", exc)
         if isinstance(exc, CallForbidden) or (isinstance(exc, RpcRefusal) and exc.code != WARMING_UP):
@@ -172,14 +172,14 @@ class TipWatch:
         return True
 
     def _give_up_if_late(self) -> None:
-        if self._standing is not None and time.monotonic() >= self._stands_until:
+        if self._polled_height is not None and time.monotonic() >= self._poll_ends_at:
             self._fail(NodeError("no answer to a poll whose time is over"))
 
     def _end_if_answered(self) -> None:
         """A poll for a tip that has gone ends by itself; until then no other one is asked."""
         self._give_up_if_late()
-        if self._standing is not None and first_readable((self._poll,), 0)[0]:
-            self._standing = None
+        if self._polled_height is not None and first_readable((self._poll,), 0)[0]:
+            self._polled_height = None
             try:
                 self._poll.answer(self._call_timeout_s)
             except NodeError as exc:
