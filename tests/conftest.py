@@ -6,8 +6,12 @@ starts, cannot pass for one that agreed.
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
-from collections.abc import Generator
+import signal
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +19,36 @@ from hypothesis import HealthCheck, settings
 # No test is timed: a machine that does other things besides makes any example slow.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+@pytest.fixture(autouse=True)
+def process_stays_as_it_was() -> Iterator[None]:
+    """Put back what a command changes for its whole process, so that no test depends on those before it."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    root, umask = logging.getLogger(), os.umask(0o022)
+    os.umask(umask)
+    logs, level, raises, interval = list(root.handlers), root.level, logging.raiseExceptions, sys.getswitchinterval()
+    yield
+    os.umask(umask)
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+    for added in [handler for handler in root.handlers if handler not in logs]:
+        root.removeHandler(added)
+        added.close()                           # with it ends the thread that writes the log
+    root.setLevel(level)
+    logging.raiseExceptions = raises
+    sys.setswitchinterval(interval)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leftovers_fail_where_they_were_made() -> Iterator[None]:
+    """Collect garbage at the end of a file: an unclosed socket of one would fail any test of another otherwise."""
+    yield
+    gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)

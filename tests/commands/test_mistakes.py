@@ -6,9 +6,7 @@ folders, secrets in the wrong place, wrong networks, nodes that are not there, f
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -292,23 +290,6 @@ def test_the_table_is_long():
     assert [case for case in CASES if [other.name for other in CASES].count(case.name) > 1] == []
 
 
-@pytest.fixture
-def as_a_process():
-    """A command changes what belongs to its process: put it back."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    umask, root = os.umask(0o022), list(logging.getLogger().handlers)
-    level, raises = logging.getLogger().level, logging.raiseExceptions
-    yield
-    os.umask(umask)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    logging.getLogger().handlers[:] = root
-    logging.getLogger().setLevel(level)
-    logging.raiseExceptions = raises
-
-
-@pytest.mark.usefixtures("as_a_process")
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_each_mistake_is_one_line_with_its_key_and_its_cure(tmp_path, capsys, monkeypatch, case):
     laid_out(tmp_path, case)

@@ -269,6 +269,6 @@ def test_a_health_check_that_speaks_is_served_under_the_proxys_own_address(heade
 
 
 def test_the_numbers_are_those_of_the_specification() -> None:
-    assert V2_OPENS == bytes.fromhex("0d0a0d0a000d0a515549540a") and MAX_V1 == 107
+    assert bytes.fromhex("0d0a0d0a000d0a515549540a") == V2_OPENS and MAX_V1 == 107
     assert MAX_V2 == 4096           # ours; the format allows 65,551
     assert FIRST_MESSAGE_DEADLINE_S == 10.0
