@@ -177,7 +177,7 @@ class NodeChoice:
             self._fed_at = max(self._fed_at, *(self._fresh_until_now(number, now) for number in usable))
         elif any(node.is_embedded for node in self._nodes.values()):
             self._fed_at = now.monotonic        # nobody else adds to the embedded chain: its work does not die
-        self._watch_standing(usable, now)
+        self._watch_keeping_up(usable, now)
         chosen, reason = self._choose(usable, now)
         self.best_node = chosen
         if chosen is not None:
@@ -314,9 +314,9 @@ class NodeChoice:
                 ("age_s", round(age_s)), ("reason", reasons),
                 ("meaning", "mining connections are closed, so that machines go to their other pools"))))
 
-    # --- how the nodes stand ------------------------------------------------------------------------------------------
+    # --- who keeps up, and who lags -----------------------------------------------------------------------------------
 
-    def _watch_standing(self, usable: list[int], now: Now) -> None:
+    def _watch_keeping_up(self, usable: list[int], now: Now) -> None:
         """Since when each node has had every new tip in time, of which its use again depends."""
         for number, node in self._nodes.items():
             if number not in usable:
