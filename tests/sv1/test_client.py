@@ -17,10 +17,10 @@ from warppool.events import Send, ShareAccepted
 from warppool.mining.share import weigh
 from warppool.sv1.client import (
     Authorized,
+    CallRefused,
     Configured,
     MiningClient,
     ReconnectAsked,
-    Refused,
     ShareAnswered,
     Subscribed,
     WorkReady,
@@ -163,7 +163,7 @@ def test_errors_in_every_shape(error, code, words):
     assert client.receive(line) == [ShareAnswered(request_id, False, code, words)]
     client.subscribe()
     refusal = json.dumps({"id": request_id + 1, "result": None, "error": error}).encode() + b"\n"
-    assert client.receive(refusal) == [Refused("mining.subscribe", code, words)]
+    assert client.receive(refusal) == [CallRefused("mining.subscribe", code, words)]
 
 
 def test_a_dropped_session_is_named():

@@ -14,7 +14,7 @@ from warppool.errors import BadOption, LengthExceeded, LocalProtocolError, Malfo
 from warppool.sv2 import types
 from warppool.sv2.codec import decode, encode, kinds_of, layout_of
 from warppool.sv2.messages import common, mining, template
-from warppool.sv2.types import Bytes, Kind, Message, Option, Seq, Text
+from warppool.sv2.types import Bytes, Message, Option, Seq, Text, WireType
 
 from .samples import CLASSES, SAMPLES, fields_of, messages_of
 
@@ -23,7 +23,7 @@ ANY_MESSAGE = ANY_CLASS.flatmap(messages_of)
 IS_LOSSY = {cls for cls in CLASSES if {"BOOL", "F32"} & {*cls.__annotations__.values()}}
 
 
-def spans(cls: type[Message], payload: bytes) -> list[tuple[str, Kind, int]]:
+def spans(cls: type[Message], payload: bytes) -> list[tuple[str, WireType, int]]:
     """Where each field of a well-formed payload begins."""
     found, offset = [], 0
     for name, kind in kinds_of(cls).items():
@@ -157,7 +157,7 @@ def test_the_length_or_count_that_is_one_too_many_is_refused(cls, name, kind, of
 
 
 def test_65535_hashes_in_ten_bytes_take_no_room():
-    kind: Kind = Seq(2, types.Fixed(32))
+    kind: WireType = Seq(2, types.Fixed(32))
     payload = b"\xff\xff" + bytes(8)
     tracemalloc.start()
     try:

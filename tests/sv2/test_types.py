@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from warppool.errors import BadOption, LengthExceeded, LocalProtocolError, MalformedPayload, Truncated
 from warppool.sv2 import types
-from warppool.sv2.types import Kind
+from warppool.sv2.types import WireType
 
 
-def kind(alias: Any) -> Kind[Any]:
+def kind(alias: Any) -> WireType[Any]:
     return get_args(alias)[1]
 
 

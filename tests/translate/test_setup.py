@@ -8,7 +8,7 @@ import pytest
 
 from tests.translate.world import MASK, START, World
 from warppool.bitcoin.target import target_from_difficulty
-from warppool.sv1.client import Authorized, Configured, Refused, Subscribed, WorkReady
+from warppool.sv1.client import Authorized, CallRefused, Configured, Subscribed, WorkReady
 from warppool.translate.setupcalls import UNNAMED_S
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
@@ -157,7 +157,7 @@ def test_a_name_that_the_upstream_refuses(mode):
     pool.refuse_opens("unknown-user")
     machine.start("bob")
     assert machine.of(Authorized) == [Authorized("bob", False)]
-    assert [(refused.method, refused.code) for refused in machine.of(Refused)] == [("mining.subscribe", 24)]
+    assert [(refused.method, refused.code) for refused in machine.of(CallRefused)] == [("mining.subscribe", 24)]
     assert machine.work is None and world.counters.received == 0
     pool.instead.clear()
     machine.client.authorize("carol")

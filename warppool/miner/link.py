@@ -168,7 +168,7 @@ class Sv1Link:
                 return [Note(f"subscribed: extranonce {extranonce1.hex()} + {size} bytes")]
             case sv1.Authorized(user, False):
                 raise PoolGone(f"the pool does not let {user} in")
-            case sv1.Refused("mining.subscribe", code, words):
+            case sv1.CallRefused("mining.subscribe", code, words):
                 raise PoolGone(f"the pool refused: {code} {words}")
             case sv1.ReconnectAsked(host, port):
                 raise PoolGone(f"the pool asks to connect to {host or 'itself'}:{port or 'the same port'}")

@@ -112,7 +112,7 @@ class ShareAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CallRefused:
     """The pool refused any other request of ours."""
 
     method: str
@@ -128,7 +128,7 @@ class ReconnectAsked:
     port: int
 
 
-ClientEvent = Configured | Subscribed | Authorized | WorkReady | ShareAnswered | Refused | ReconnectAsked
+ClientEvent = Configured | Subscribed | Authorized | WorkReady | ShareAnswered | CallRefused | ReconnectAsked
 
 
 class MiningClient:
@@ -222,7 +222,7 @@ class MiningClient:
         if method == "mining.authorize":
             return [Authorized(user, answer.error is None and answer.result is True)]
         if answer.error is not None:
-            return [Refused(method, code, words)]
+            return [CallRefused(method, code, words)]
         if method == "mining.subscribe":
             return self._subscribed(answer.result)
         return self._configured(answer.result) if method == "mining.configure" else []

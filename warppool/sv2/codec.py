@@ -1,9 +1,9 @@
 """One codec for every message: a class of annotated fields compiled into a reader and a writer.
 
 A `Layout` is compiled once a class, at its first use: runs of fields of fixed width go through one `struct`, other
-fields through their `Kind`. `decode` and `encode` are for those who have no profile. A profile holds layouts itself,
-since a dialect may write a message without its optional tail, and reads and writes at one stroke what comes with every
-share.
+fields through their `WireType`. `decode` and `encode` are for those who have no profile. A profile holds layouts
+itself, since a dialect may write a message without its optional tail. What comes with every share, a profile reads and
+writes at one stroke.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from warppool.errors import LocalProtocolError, MalformedPayload, Truncated
-from warppool.sv2.types import Fixed, Kind, Message, Packed, Tail
+from warppool.sv2.types import Fixed, Message, Packed, Tail, WireType
 
 M = TypeVar("M", bound=Message)
 
@@ -85,14 +85,14 @@ class Layout(Generic[M]):
         return b"".join([write(message) for write in self._writes])
 
 
-def kinds_of(cls: type[Message]) -> dict[str, Kind[Any]]:
+def kinds_of(cls: type[Message]) -> dict[str, WireType[Any]]:
     """The kind of every field of `cls`, in wire order."""
     hints = get_type_hints(cls, include_extras=True)
     dataclass: Any = cls            # by its contract; the type says only that it is a Message
     return {field.name: hints[field.name].__metadata__[0] for field in fields(dataclass)}
 
 
-def _steps(kinds: Iterable[tuple[str, Kind[Any]]]) -> list[_Run | _Single]:
+def _steps(kinds: Iterable[tuple[str, WireType[Any]]]) -> list[_Run | _Single]:
     """The fields in wire order, neighbours of fixed width as one."""
     steps: list[_Run | _Single] = []
     run: dict[str, Packed[Any]] = {}
@@ -108,7 +108,7 @@ def _steps(kinds: Iterable[tuple[str, Kind[Any]]]) -> list[_Run | _Single]:
 class _Single:
     """One field of any kind."""
 
-    def __init__(self, name: str, kind: Kind[Any]) -> None:
+    def __init__(self, name: str, kind: WireType[Any]) -> None:
         self.is_tail = isinstance(kind, Tail)
         self._name = name
         self._kind = kind

@@ -1,7 +1,7 @@
 """The wire types of Stratum V2: what the annotations of a message's fields mean in bytes.
 
 A field is annotated with one of the aliases at the end (`channel_id: U32`): to the type checker an `int`, `bytes` or
-`str`, to the codec the `Kind` inside it. All numbers are little-endian. A kind reads at an offset, and raises
+`str`, to the codec the `WireType` inside it. All numbers are little-endian. A wire type reads at an offset, and raises
 MalformedPayload for what its type forbids. A length or a count is compared with the bytes that are left before memory
 is taken for it.
 
@@ -26,7 +26,7 @@ class Message:
     __slots__ = ()
 
 
-class Kind(ABC, Generic[T]):
+class WireType(ABC, Generic[T]):
     """How one wire type is read and written; `min_size` is the fewest bytes that one value takes."""
 
     min_size: int
@@ -40,7 +40,7 @@ class Kind(ABC, Generic[T]):
         """The bytes of `value`; LocalProtocolError if the type cannot hold it."""
 
 
-class Packed(Kind[T]):
+class Packed(WireType[T]):
     """A type of fixed width that `struct` knows by `code`, so that the codec can take neighbours at one stroke."""
 
     def __init__(self, code: str) -> None:
@@ -88,7 +88,7 @@ class Fixed(Packed[bytes]):
         return super().write(value)
 
 
-class Bool(Kind[bool]):
+class Bool(WireType[bool]):
     """One byte, written 0 or 1; read by its bit 0 alone."""
 
     min_size = 1
@@ -102,7 +102,7 @@ class Bool(Kind[bool]):
         return b"\x01" if value else b"\x00"
 
 
-class Bytes(Kind[bytes]):
+class Bytes(WireType[bytes]):
     """At most `limit` bytes behind their length, which is a number of `prefix` bytes."""
 
     def __init__(self, prefix: int, limit: int) -> None:
@@ -124,7 +124,7 @@ class Bytes(Kind[bytes]):
         return len(value).to_bytes(self.min_size, "little") + value
 
 
-class Text(Kind[str]):
+class Text(WireType[str]):
     """At most 255 bytes behind a length of one byte; UTF-8 is usual and not enforced.
 
     Bytes that are no UTF-8 become lone surrogates (`surrogateescape`) and go out again as they came.
@@ -144,12 +144,12 @@ class Text(Kind[str]):
             raise LocalProtocolError(f"text that is no bytes: {exc}") from None
 
 
-class Option(Kind[T | None]):
+class Option(WireType[T | None]):
     """A count byte of 0 (None) or 1, then the value."""
 
     min_size = 1
 
-    def __init__(self, value: Kind[T]) -> None:
+    def __init__(self, value: WireType[T]) -> None:
         self._value = value
 
     def read(self, payload: bytes, offset: int) -> tuple[T | None, int]:
@@ -162,10 +162,10 @@ class Option(Kind[T | None]):
         return b"\x00" if value is None else b"\x01" + self._value.write(value)
 
 
-class Seq(Kind[tuple[T, ...]]):
+class Seq(WireType[tuple[T, ...]]):
     """A count of `prefix` bytes, then so many values back to back."""
 
-    def __init__(self, prefix: int, value: Kind[T]) -> None:
+    def __init__(self, prefix: int, value: WireType[T]) -> None:
         self.min_size = prefix
         self._value = value
         self._limit = 256**prefix - 1
@@ -186,12 +186,12 @@ class Seq(Kind[tuple[T, ...]]):
         return len(value).to_bytes(self.min_size, "little") + b"".join(map(self._value.write, value))
 
 
-class Tail(Kind[T | None]):
+class Tail(WireType[T | None]):
     """A last field that older peers leave out: None where the payload ends before it, and then not written either."""
 
     min_size = 0
 
-    def __init__(self, value: Kind[T]) -> None:
+    def __init__(self, value: WireType[T]) -> None:
         self._value = value
 
     def read(self, payload: bytes, offset: int) -> tuple[T | None, int]:
