@@ -237,17 +237,12 @@ def test_reading_a_configuration_imports_no_socket_no_database_and_no_client(mod
 
 MAX_LINES = 400
 MAX_ATTRIBUTES = 15
-TOO_LONG = {"ledger/thread.py", "net/reactor.py", "node/submitter.py", "translate/uplink.py"}
-"""Modules that are still over MAX_LINES: this list only gets shorter."""
-
-TOO_WIDE = {"uplink.Uplink"}
-"""Classes of `translate` that still have more than MAX_ATTRIBUTES: this list only gets shorter."""
 
 
 def attributes_of(cls: ast.ClassDef) -> set[str]:
-    """The names that objects of the class hold: fields, slots by annotation, and what methods set on `self`."""
+    """The names that objects of the class hold: fields, and what methods set on `self`; not a table in capitals."""
     fields = {node.target.id for node in cls.body
-              if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+              if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.target.id.isupper()}
     return fields | {node.attr for node in ast.walk(cls)
                      if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
                      and isinstance(node.value, ast.Name) and node.value.id == "self"}
@@ -256,7 +251,7 @@ def attributes_of(cls: ast.ClassDef) -> set[str]:
 def test_no_module_is_long():
     lengths = {path.relative_to(CHECKOUT / "warppool").as_posix(): len(path.read_text(encoding="utf-8").splitlines())
                for path in (CHECKOUT / "warppool").rglob("*.py")}
-    assert {name for name, lines in lengths.items() if lines > MAX_LINES} - TOO_LONG == set()
+    assert {name for name, lines in lengths.items() if lines > MAX_LINES} == set()
 
 
 def test_no_class_of_the_translator_holds_too_much():
@@ -265,12 +260,13 @@ def test_no_class_of_the_translator_holds_too_much():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef) and len(attributes_of(node)) > MAX_ATTRIBUTES:
                 found[f"{path.stem}.{node.name}"] = len(attributes_of(node))
-    assert found.keys() - TOO_WIDE == set()
+    assert found == {}
 
 
 def test_the_attributes_of_a_class_are_counted_wherever_they_are_set():
     (cls,) = ast.parse("""
 class A:
+    _STEPS: dict[int, int] = {}
     x: int
     def f(self):
         self.y, self.z = 1, 2

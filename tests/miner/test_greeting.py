@@ -16,11 +16,11 @@ from tests.service.test_daemon import until
 from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Dial, Now, Send
-from warppool.miner.greeting import GREETING_S, Probe, greet
+from warppool.miner.greeting import GREETING_S, HealthCheck, greet
 from warppool.miner.link import PoolGone
 from warppool.noise.primitives import new_buffer, public_key
 from warppool.noise.transport import ResponderTransport
-from warppool.service.scout import Scout
+from warppool.service.startcheck import StartCheck
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages.common import SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.profile import WARP
@@ -122,59 +122,59 @@ def told() -> list[object]:
 
 
 @pytest.fixture
-def probe(told):
-    return Probe(url(), told.append)
+def check(told):
+    return HealthCheck(url(), told.append)
 
 
-def play(probe: Probe, pool: Pool) -> list[object]:
+def play(check: HealthCheck, pool: Pool) -> list[object]:
     """Open it, and let the two talk until one has nothing to say."""
-    probe.conn_id = 7
-    over = Over(probe.transport(NOW), probe)
-    events = over.sealed(probe.opened(7, "127.0.0.1:34254", NOW), NOW)
-    assert probe.wakes_at == NOW.monotonic + GREETING_S
+    check.conn_id = 7
+    over = Over(check.transport(NOW), check)
+    events = over.sealed(check.opened(7, "127.0.0.1:34254", NOW), NOW)
+    assert check.wakes_at == NOW.monotonic + GREETING_S
     while len(events) == 1 and isinstance(events[0], Send):
         events = over.receive(pool.hear(events[0].data), NOW)
         if over.transport.end is not None:
-            events = probe.broken(over.transport.end, NOW)
+            events = check.broken(over.transport.end, NOW)
     return events
 
 
-def test_a_probe_that_is_taken_says_so_once_and_leaves(probe, told):
-    assert play(probe, Pool()) == [Close(7, "the probe is over")]
+def test_a_check_that_is_taken_says_so_once_and_leaves(check, told):
+    assert play(check, Pool()) == [Close(7, "the health check is over")]
     assert told == [None]
-    assert probe.closed(NOW) == [] and probe.receive(b"more", NOW) == []
-    assert told == [None] and probe.wakes_at == float("inf")
+    assert check.closed(NOW) == [] and check.receive(b"more", NOW) == []
+    assert told == [None] and check.wakes_at == float("inf")
 
 
-def test_a_probe_tells_of_each_way_to_fail(told):
-    probe = Probe(url(), told.append)
-    assert probe.failed("127.0.0.1:34254: Connection refused", NOW) == []
+def test_a_check_tells_of_each_way_to_fail(told):
+    check = HealthCheck(url(), told.append)
+    assert check.failed("127.0.0.1:34254: Connection refused", NOW) == []
     assert isinstance(told[-1], PoolGone) and "refused" in str(told[-1])
-    assert isinstance(play(Probe(url(), told.append), Pool(secret=bytes(31) + b"\x09"))[0], Close)
+    assert isinstance(play(HealthCheck(url(), told.append), Pool(secret=bytes(31) + b"\x09"))[0], Close)
     assert isinstance(told[-1], WrongServerKey)
-    play(Probe(url(), told.append), Pool(SetupConnectionError(flags=0, error_code="no")))
+    play(HealthCheck(url(), told.append), Pool(SetupConnectionError(flags=0, error_code="no")))
     assert isinstance(told[-1], PoolGone) and "no" in str(told[-1])
-    silent = Probe(url(), told.append)
+    silent = HealthCheck(url(), told.append)
     silent.conn_id = 8
     silent.opened(8, "", NOW)
-    assert silent.tick(NOW) == [Close(8, "the probe is over")]
+    assert silent.tick(NOW) == [Close(8, "the health check is over")]
     assert "no answer within 10 s" in str(told[-1])
-    gone = Probe(url(), told.append)
+    gone = HealthCheck(url(), told.append)
     gone.opened(9, "", NOW)
     assert gone.closed(NOW) == [] and "closed the connection" in str(told[-1])
     assert len(told) == 5
 
 
-# --- the scout --------------------------------------------------------------------------------------------------------
+# --- the check at the start -------------------------------------------------------------------------------------------
 
-class Scouting:
-    """A scout whose dials the test answers."""
+class Checking:
+    """A check whose dials the test answers."""
 
     def __init__(self, *urls: PoolUrl, patience_s: float = 30.0) -> None:
         self.dials: list[Dial] = []
         self.reports: list[PoolUrl | None] = []
-        self.scout = Scout(urls, self.dials.append, self.reports.append, patience_s)
-        self.thread = threading.Thread(target=self.scout.run)
+        self.check = StartCheck(urls, self.dials.append, self.reports.append, patience_s)
+        self.thread = threading.Thread(target=self.check.run)
         self.thread.start()
 
     def wait_for_dials(self, count: int) -> None:
@@ -189,41 +189,41 @@ FIRST, SECOND = url(1), url(2)
 
 
 def test_all_upstreams_are_asked_and_the_first_that_answers_counts():
-    scouting = Scouting(FIRST, SECOND)
-    scouting.wait_for_dials(2)
-    assert [(dial.host, dial.port) for dial in scouting.dials] == [("127.0.0.1", 1), ("127.0.0.1", 2)]
-    play(scouting.dials[1].upstream, Pool())
-    scouting.end()
-    assert scouting.reports == [SECOND]
+    checking = Checking(FIRST, SECOND)
+    checking.wait_for_dials(2)
+    assert [(dial.host, dial.port) for dial in checking.dials] == [("127.0.0.1", 1), ("127.0.0.1", 2)]
+    play(checking.dials[1].upstream, Pool())
+    checking.end()
+    assert checking.reports == [SECOND]
 
 
 def test_one_that_fails_is_asked_again_unless_its_key_is_another(monkeypatch, caplog):
-    monkeypatch.setattr("warppool.service.scout.AGAIN_S", 0.01)
-    scouting = Scouting(FIRST, SECOND)
-    scouting.wait_for_dials(2)
-    play(scouting.dials[0].upstream, Pool(secret=bytes(31) + b"\x09"))
-    scouting.dials[1].upstream.failed("no route", NOW)
-    scouting.wait_for_dials(3)
-    scouting.dials[2].upstream.failed("no route", NOW)
-    scouting.wait_for_dials(4)
-    assert [dial.port for dial in scouting.dials] == [1, 2, 2, 2]
-    play(scouting.dials[3].upstream, Pool())
-    scouting.end()
-    assert scouting.reports == [SECOND]
+    monkeypatch.setattr("warppool.service.startcheck.AGAIN_S", 0.01)
+    checking = Checking(FIRST, SECOND)
+    checking.wait_for_dials(2)
+    play(checking.dials[0].upstream, Pool(secret=bytes(31) + b"\x09"))
+    checking.dials[1].upstream.failed("no route", NOW)
+    checking.wait_for_dials(3)
+    checking.dials[2].upstream.failed("no route", NOW)
+    checking.wait_for_dials(4)
+    assert [dial.port for dial in checking.dials] == [1, 2, 2, 2]
+    play(checking.dials[3].upstream, Pool())
+    checking.end()
+    assert checking.reports == [SECOND]
     said = [record.getMessage() for record in caplog.records]
     assert sum("event=upstream.refused upstream=127.0.0.1:1 " in line and "key" in line for line in said) == 1
     assert sum("event=upstream.failed upstream=127.0.0.1:2 " in line and "no route" in line for line in said) == 2
 
 
 def test_without_an_answer_the_patience_ends():
-    scouting = Scouting(FIRST, patience_s=0.05)
-    scouting.end()
-    assert scouting.reports == [None]
+    checking = Checking(FIRST, patience_s=0.05)
+    checking.end()
+    assert checking.reports == [None]
 
 
 def test_a_stop_ends_it_without_a_report():
-    scouting = Scouting(FIRST)
-    scouting.wait_for_dials(1)
-    scouting.scout.stop()
-    scouting.end()
-    assert scouting.reports == []
+    checking = Checking(FIRST)
+    checking.wait_for_dials(1)
+    checking.check.stop()
+    checking.end()
+    assert checking.reports == []

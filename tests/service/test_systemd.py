@@ -13,7 +13,7 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from warppool.commands.cli import USAGE
-from warppool.service.scout import PATIENCE_S as SCOUT_PATIENCE_S
+from warppool.service.startcheck import PATIENCE_S as START_PATIENCE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 POOL, TRANSLATOR = "warppool.service", "warppool-translator.service"
@@ -61,7 +61,7 @@ def test_the_unit_says_what_the_pool_does():
 
 def test_the_unit_says_what_the_translator_does():
     found = settings(TRANSLATOR)
-    assert int(found["TimeoutStartSec"][0]) > 2 * SCOUT_PATIENCE_S, "READY=1 comes without an upstream, too"
+    assert int(found["TimeoutStartSec"][0]) > 2 * START_PATIENCE_S, "READY=1 comes without an upstream, too"
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool-translator -c /etc/warppool/translator.toml"]
     assert found["LoadCredential"] == [], "it has no secrets"
     assert found["StateDirectory"] == ["warppool-translator"]

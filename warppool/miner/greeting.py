@@ -1,7 +1,7 @@
 """The first words with an upstream pool, and no more: is it there, has it the pinned key, does it take us?
 
-`Greeting` is the conversation, `greet` has it over a socket of its own (`warppool check`), and `Probe` within a worker,
-over the translator's own reactor.
+`Greeting` is the conversation. `greet` has it over a socket of its own (`warppool check`), and `HealthCheck` within a
+worker, over the translator's own reactor.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def greet(url: PoolUrl, timeout_s: float = GREETING_S) -> str:
         raise PoolGone(f"{getattr(exc, 'strerror', None) or exc}{cure}") from exc
 
 
-class Probe(WithoutShares):
+class HealthCheck(WithoutShares):
     """A greeting as a worker's `events.OutgoingConnection`; `tell` hears once what came of it, None for well.
 
     The error is a RemoteProtocolError where the pool is to blame, else PoolGone. `tell` is called on the worker's
@@ -134,4 +134,4 @@ class Probe(WithoutShares):
         self._is_over = True
         self.wakes_at = math.inf
         self._tell(error)
-        return [Close(self.conn_id, "the probe is over")] if self.conn_id else []
+        return [Close(self.conn_id, "the health check is over")] if self.conn_id else []

@@ -31,13 +31,16 @@ from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
-from warppool.service.scout import PATIENCE_S, Scout
 from warppool.service.service import Parts, Service
+from warppool.service.startcheck import PATIENCE_S, StartCheck
 from warppool.service.summary import Summary
 from warppool.service.threads import Threads
 from warppool.translate.counters import ShareCounts
 
 log = logging.getLogger("warppool")
+
+START_CHECK = "start-check"
+"""The thread that looks whether an upstream is there, once at the start."""
 
 MAX_DRAIN_S = 2.5
 """How long a stop waits for verdicts, if they may take so long: no thread of a node has to be waited for after it."""
@@ -142,16 +145,16 @@ class FirstUpstream:
     def __init__(self, urls: Sequence[PoolUrl], dial: Callable[[Dial], None], is_ready: threading.Event) -> None:
         self.found: PoolUrl | None = None
         self._is_ready = is_ready
-        self._scout = Scout(urls, dial, self._report, PATIENCE_S)
+        self._check = StartCheck(urls, dial, self._report, PATIENCE_S)
 
     def start(self, threads: Threads) -> None:
-        """Start the probes."""
-        threads.spawn("scout", self._scout.run)
+        """Start the check."""
+        threads.spawn(START_CHECK, self._check.run)
 
     def stop(self, threads: Threads) -> None:
-        """No more probes."""
-        self._scout.stop()
-        threads.join(["scout"])
+        """End the check."""
+        self._check.stop()
+        threads.join([START_CHECK])
 
     def _report(self, upstream: PoolUrl | None) -> None:
         self.found = upstream

@@ -1,4 +1,4 @@
-"""Thread `scout`: whether the translator has an upstream at its start, before the first machine asks for one."""
+"""Thread `start-check`: whether the translator has an upstream at its start, before the first machine asks for one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from warppool.addresses import PoolUrl
 from warppool.errors import WarppoolError, WrongServerKey
 from warppool.events import Dial
-from warppool.miner.greeting import Probe
+from warppool.miner.greeting import HealthCheck
 from warppool.say import say
 from warppool.threads import STOP
 
@@ -21,14 +21,14 @@ PATIENCE_S = 10.0
 """How long the start waits for an upstream: without one the translator serves, too, and machines wait in its place."""
 
 AGAIN_S = 1.0
-"""From a failed probe to the next: the pool may be starting just now, as we are."""
+"""From a failed check to the next: the pool may be starting just now, as we are."""
 
 NOBODY = 0
 """The connection that asks for the dial: none does."""
 
 
-class Scout:
-    """Probes all upstreams at once, each again and again, until one has answered or the patience is over.
+class StartCheck:
+    """Greets all upstreams at once, each again and again, until one has answered or the patience is over.
 
     `dial` hands a dial to a worker, from this thread; `report` hears, once, the upstream that answered first, or None.
     """
@@ -48,11 +48,11 @@ class Scout:
     def run(self) -> None:
         """The body of the thread; it ends with the report."""
         until = time.monotonic() + self._patience_s
-        due = dict.fromkeys(self._urls, 0.0)        # monotonic seconds of the next probe; none while one is out
+        due = dict.fromkeys(self._urls, 0.0)        # monotonic seconds of the next check; none while one is out
         while (now := time.monotonic()) < until:
             for url in [url for url, at in due.items() if at <= now]:
                 del due[url]
-                self._probe(url)
+                self._check(url)
             try:
                 item = self._inbox.get(timeout=max(0.0, min([until, *due.values()]) - time.monotonic()))
             except queue.Empty:
@@ -69,11 +69,11 @@ class Scout:
                 due[url] = time.monotonic() + AGAIN_S
         self._report(None)
 
-    def _probe(self, url: PoolUrl) -> None:
+    def _check(self, url: PoolUrl) -> None:
         def tell(error: WarppoolError | None) -> None:
             self._inbox.put((url, error))
 
-        self._dial(Dial(NOBODY, url.host, url.port, Probe(url, tell)))
+        self._dial(Dial(NOBODY, url.host, url.port, HealthCheck(url, tell)))
 
 
 def _say_failure(url: PoolUrl, error: WarppoolError) -> None:
