@@ -15,7 +15,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, UNHURRIED_S, LedgerThread
-from warppool.loop import Reconfigure
+from warppool.loop import Reconfigure, ask_all
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.threads import STOP, spawn
 
@@ -397,6 +397,11 @@ def test_a_real_thread_that_hangs_is_relieved_by_another(path, answers):
     clock[0] = 10.5
     ledger.relieve()
     assert answers.get(timeout=30) == GivenUp(ids(share(1)))
+    ledger.ask(reply := queue.SimpleQueue())
+    ledger.relieve()                                                # who asks hears of the trouble amid the commit
+    report = reply.get(timeout=30)
+    assert (report.name, report.beat, report.commits, report.is_troubled, report.shares_lost) == (
+        "ledger", 0.0, 0, True, 1)
     books.gate.set()
     assert answers.get(timeout=30) == NotRecorded(ids(share(1)))
     inbox.put(Shares((share(1),), answers))                         # sent again, as it may be now
@@ -546,3 +551,16 @@ def test_readers_and_many_writers_at_once(path):
     assert not died and ledger.rows == 900 and ledger.commits < 900
     assert not any(taken(answers) for answers in replies)
     assert thread not in threading.enumerate()
+
+
+def test_it_reports_what_it_wrote(path):
+    ledger = simulate(opened(path), [(1.0, Shares((share(1), share(2)), None))], 2.0)
+    report, = ask_all([ledger], 1.0)
+    assert (report.rows, report.commits, report.waiting_shares, report.is_troubled) == (2, 1, 0, False)
+
+
+def test_an_item_that_cannot_be_taken_costs_the_shares_beside_it_nothing(path, answers, caplog):
+    simulate(opened(path), [(1.0, Shares((share(1),), answers)), (1.0, Refusals(None)),
+                            (1.0, Shares((share(2),), answers))], 2.0)
+    assert taken(answers) == [Recorded(ids(share(1), share(2)))]
+    assert "event=thread.failed thread=ledger step=_take" in caplog.text

@@ -13,6 +13,7 @@ import pytest
 
 from tests.net.conftest import LogLines
 from tests.net.pools import PATIENCE_S, until
+from warppool.loop import ask_all
 from warppool.net.inbox import ConnectFailed
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import Address, ConnectTo, ReactorItem
@@ -202,3 +203,18 @@ def test_a_bug_costs_that_turn(scene: Scene, system: System, log_lines: LogLines
     assert threading.Thread.start is real
     scene.ask("pool.example", 2)
     assert {scene.to_reactor().dial_id, scene.to_reactor().dial_id} == {1, 2}
+
+
+def test_it_reports_what_became_of_names(scene: Scene, system: System) -> None:
+    system.known["pool.example"] = ["192.0.2.1"]
+    system.hanging.add("slow.example")
+    scene.ask("pool.example")
+    scene.to_reactor()
+    scene.ask("none.example")
+    scene.to_worker()
+    scene.ask("slow.example")
+    until(lambda: "slow.example" in system.asked)
+    report, = ask_all([scene.resolver], PATIENCE_S)
+    assert (report.name, report.resolved, report.failed, report.waiting_dials, report.lookups) == (
+        "resolver", 1, 1, 1, 1)
+    system.let_go()
