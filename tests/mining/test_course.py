@@ -6,7 +6,7 @@ import json
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.mining.makers import HARD_NBITS, NTIME, make_channel, make_counters, make_factory, make_template, make_tip
@@ -71,15 +71,18 @@ class ToldByV1(Told):
         self.encoder = ChangeEncoder()
 
     def read(self, changes):
-        for line in self.encoder.encode(changes):
-            if isinstance(line, bytes):
-                message = json.loads(line, parse_float=str)
-                if message["method"] == "mining.set_difficulty":
-                    assert str(message["params"][0]) == difficulty_text(self.channel.target)
-                    self.target = self.channel.target
-                else:
-                    key, _, head, *_, is_clean = message["params"]
-                    self.jobs.append((int(key, 16), int(head[-8:], 16), self.target, is_clean))
+        for change in changes:
+            for line in self.encoder.encode([change]):
+                if isinstance(line, bytes):
+                    self.read_line(json.loads(line, parse_float=str), change.job.target)
+
+    def read_line(self, message, target):
+        if message["method"] == "mining.set_difficulty":
+            assert str(message["params"][0]) == difficulty_text(target)
+            self.target = target
+        else:
+            key, _, head, *_, is_clean = message["params"]
+            self.jobs.append((int(key, 16), int(head[-8:], 16), self.target, is_clean))
 
 
 class ToldByV2(Told):
@@ -137,6 +140,7 @@ STEPS = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=25))
+@example([("offer", 1, NBITS[-1]), ("shares", 600, LADDER[0] * 4)]).via("two changes in one review")
 def test_both_protocols_tell_the_same_of_any_history(steps):
     both, factory, now, number = (ToldByV1(), ToldByV2()), make_jobs(), START, 0
     for step, one, other in steps:

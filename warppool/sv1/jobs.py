@@ -67,10 +67,10 @@ class ChangeEncoder:
         for change in changes:
             if isinstance(change, NewJob):
                 channel, mine, is_new_tip, is_clean = change
-                if self._announced != channel.target:
-                    self._announced = channel.target
+                if self._announced != mine.target:              # by now the channel's may be another one
+                    self._announced = mine.target
                     steps.append(b'{"id":null,"method":"mining.set_difficulty","params":[%b]}\n' % difficulty_text(
-                        channel.target).encode())
+                        mine.target).encode())
                 is_clean |= is_new_tip or self._is_clean_due
                 self._is_clean_due = False
                 steps.append(encoded(mine.job, PREFIX_SIZE + channel.extranonce_size).line(
