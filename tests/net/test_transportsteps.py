@@ -12,9 +12,9 @@ from tests.net.conftest import LogLines
 from tests.net.lines import LineConnection
 from tests.net.test_worker import Scene
 from tests.net.tlsends import Miner, server_context
-from warppool.events import Event, Now, Send
+from warppool.events import Dial, Event, Now, Send, WithoutShares
 from warppool.net.clients import Stack, Undecided
-from warppool.net.inbox import FromReactor, JobReady, Opened, Received, Recorded
+from warppool.net.inbox import Connected, FromReactor, JobReady, Opened, Received, Recorded
 from warppool.net.outbox import Output
 from warppool.net.tls import Tls
 from warppool.transport import PLAIN, Recognised, Sealed, Transport, TransportEnd
@@ -229,3 +229,58 @@ def test_ciphertext_is_what_the_reactor_is_told_of(scene: Transported) -> None:
     scene.opened(c1="m")
     [output] = scene.turn(Received(1, b"~" * 20_000 + b"echo a\n"))
     assert output.consumed == ((1, 20_007),)
+
+
+def test_a_dialled_connection_has_its_own_transport_which_speaks_first(scene: Transported) -> None:
+    upstream = _Upstream()
+    scene.turn(Dial(0, "pool.example", 3333, upstream))
+    assert scene.turn(Connected(1, 9, "192.0.2.1:3333")) == [Output(((9, Sealed(b"(own)<hello>")),))]
+    assert scene.turn(Received(9, b"up!")) == [Output(((9, Sealed(b"(bye)")),), closes=(9,))]
+    assert upstream.told == ["opened 192.0.2.1:3333", "up", "it is broken", "closed"]
+
+
+def test_a_transport_that_cannot_be_made_costs_its_dial_alone(scene: Transported, log_lines: LogLines) -> None:
+    upstream = _Upstream()
+    upstream.transport = lambda now: 1 // 0                 # type: ignore[method-assign]
+    scene.opened(c1="m")
+    scene.turn(Dial(0, "pool.example", 3333, upstream))
+    [output] = scene.turn(Connected(1, 9, "192.0.2.1:3333"), Received(1, b"echo a\n"))
+    assert output == Output(((1, Sealed(b"<a\n>")),), closes=(9,))
+    assert "ZeroDivisionError" in log_lines.having("event=conn.failed conn=9")[0]
+
+
+class _Upstream(WithoutShares):
+    """Says hello once it stands, and notes what it is told."""
+
+    wakes_at = math.inf
+
+    def __init__(self) -> None:
+        self.conn_id = 0
+        self.told: list[str] = []
+
+    def transport(self, now: Now) -> Transport:
+        transport = Marked()
+        transport._own, transport.has_news = b"(own)", True
+        return transport
+
+    def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
+        self.told.append(f"opened {peer}")
+        return [Send(conn_id, b"hello")]
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        self.told.append(data.decode())
+        return []
+
+    def broken(self, end: TransportEnd, now: Now) -> list[Event]:
+        self.told.append(end.reason)
+        return []
+
+    def failed(self, reason: str, now: Now) -> list[Event]:
+        raise AssertionError("it stands")
+
+    def tick(self, now: Now) -> list[Event]:
+        return []
+
+    def closed(self, now: Now) -> list[Event]:
+        self.told.append("closed")
+        return []

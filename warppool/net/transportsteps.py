@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
-from warppool.events import BlockFound, Close, Held, Now
+from warppool.events import BlockFound, Close, Held, Now, OutgoingConnection
 from warppool.net.clients import Client, Stack, UpstreamClient
 from warppool.net.dials import Dials
 from warppool.net.inbox import Connected, ConnectFailed, Opened
@@ -15,7 +15,7 @@ from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
 from warppool.say import say
-from warppool.transport import Recognised, TransportEnd
+from warppool.transport import SHUT, Recognised, TransportEnd
 
 # An enum's member is a function call away on Python 3.11.
 _TURN = Held.TURN
@@ -68,10 +68,13 @@ class TransportSteps(JobOffers):
             return
         say(log, logging.DEBUG, "conn.dialled", conn=connected.conn_id, peer=connected.peer)
         upstream.conn_id = connected.conn_id
-        client = self._clients[connected.conn_id] = UpstreamClient(
-            upstream.transport(self._now), upstream, connected.peer)
-        self._guard_client(self._step, client, upstream.opened, connected.conn_id, connected.peer)
-        self._guard_client(self._attend, client)            # act one of the handshake is to go out
+        client = self._clients[connected.conn_id] = UpstreamClient(SHUT, upstream, connected.peer)
+        self._guard_client(self._begin_upstream, client, upstream)
+
+    def _begin_upstream(self, client: Client, upstream: OutgoingConnection) -> None:
+        client.transport = upstream.transport(self._now)
+        self._step(client, upstream.opened, upstream.conn_id, client.peer)
+        self._attend(client)                                # act one of the handshake is to go out
 
     def _fail_dial(self, failed: ConnectFailed) -> None:
         upstream = self._dials.take(failed.dial_id)
