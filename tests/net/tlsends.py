@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.net.lines import LineConnection
 from warppool.commands.democert import self_signed
-from warppool.events import Close, Connection, Event, Happened, Now, Send
+from warppool.events import Close, Connection, Event, Happened, Now, Send, ShareAccepted, ShareSubmitted
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
 from warppool.net.clients import Client, Stack
@@ -135,7 +135,8 @@ class Served:
 
     def _note(self, events: Sequence[Event]) -> None:
         self.ended += [event for event in events if isinstance(event, Happened)]
-        self._events += [event for event in events if not isinstance(event, Send | Close | Happened)]
+        self._events += [event for event in events
+                         if not isinstance(event, Send | Close | Happened | ShareSubmitted | ShareAccepted)]
         self._gather(events)
 
     def _now(self, now: Now) -> None:
@@ -143,7 +144,9 @@ class Served:
 
     def _followed(self) -> list[Event]:
         self.worker._emit()
-        events, self._events = self._events, []
+        events, self._events = [*self.worker._submitted, *self.worker._accepted, *self._events], []
+        self.worker._submitted.clear()
+        self.worker._accepted.clear()
         closes, self._closes = self._closes, []
         outputs, self._outputs = self._outputs, []
         for output in outputs:
