@@ -66,9 +66,9 @@ class MachineChannel:
     def resume(self, channel: Channel, preference: Preference, now: Now) -> list[Step]:
         """The channel of a session that was dropped, and what its machine preferred, where it has not said more now."""
         self.channel = channel
-        self._course.follow_policy(channel)         # it may be another worker's until now
         said, self.preference = self.preference, preference
         channel.review_flood(now.monotonic)         # of shares that were judged when the connection was gone
+        self._course.follow_policy(channel)         # it may be another worker's until now
         if channel.vardiff is not None:             # what it found before the drop is as good as a declaration
             channel.vardiff.restart(channel.target, now.monotonic, is_declared=True)
         return self.follow(said.over(preference), now)
