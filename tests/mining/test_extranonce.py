@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +59,19 @@ def test_no_two_live_channels_share_a_prefix(steps):
             pool.moved(make_tip(number % 256))
         elif step < len(live):
             pool.release(live.pop(step))
+
+
+def test_what_rests_takes_a_few_bytes_each_whoever_opens_and_closes_channels_as_fast_as_he_can():
+    pool, count = PrefixPool(0, 0, 1), 100_000
+    pool.moved(make_tip(1))
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            pool.release(pool.take())
+        rests, _ = tracemalloc.get_traced_memory()
+        pool.moved(make_tip(2))
+        again = {pool.take() for _ in range(count)}
+        assert len(again) == count and int.from_bytes(max(again), "big") == count - 1, "all are used again"
+        assert rests < 6 * count
+    finally:
+        tracemalloc.stop()

@@ -5,7 +5,7 @@ Source: docs/decisions.rst#decision-prefixes.
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 
 from warppool.mining.template import Tip
 
@@ -23,6 +23,9 @@ class PrefixPool:
 
     A released prefix rests until the tip has moved and its last job is stale. Before that, a new channel would search
     what the old channel has searched, and bring the shares of the old channel again.
+
+    Until a block comes, a stranger may open and close channels as fast as he can. Each leaves a prefix that rests, so
+    those that rest or are free are plain numbers of four bytes, at most 64 MiB of them in all.
     """
 
     def __init__(self, server_id: int, worker: int, workers: int) -> None:
@@ -31,14 +34,14 @@ class PrefixPool:
         self._base = server_id << 24
         self._next = worker
         self._step = workers
-        self._free: deque[bytes] = deque()
-        self._resting: list[tuple[bytes, Tip | None]] = []      # prefix, and the tip of its last job
+        self._free = array("I")                                 # numbers of prefixes
+        self._resting: dict[Tip | None, array[int]] = {}        # by the tip of their last job
         self._tip: Tip | None = None
 
     def take(self) -> bytes | None:
         """A prefix of PREFIX_SIZE bytes that no live channel has; None when all are in use."""
         if self._free:
-            return self._free.popleft()
+            return self._free.pop().to_bytes(PREFIX_SIZE, "big")
         if self._next >= _COUNTERS:
             return None
         prefix = (self._base | self._next).to_bytes(PREFIX_SIZE, "big")
@@ -50,11 +53,15 @@ class PrefixPool:
 
         None stands for the tip that is mined here. A channel that was with another worker may have had a later tip.
         """
-        self._resting.append((prefix, self._tip if tip is None else tip))
+        last = self._tip if tip is None else tip
+        resting = self._resting.get(last)
+        if resting is None:
+            resting = self._resting[last] = array("I")
+        resting.append(int.from_bytes(prefix, "big"))
 
     def moved(self, tip: Tip) -> None:
         """The chain tip is `tip`: what rested on another one is free."""
         if tip is not self._tip and tip != self._tip:
             self._tip = tip
-            self._free.extend(prefix for prefix, last in self._resting if last != tip)
-            self._resting = [each for each in self._resting if each[1] == tip]
+            for last in [each for each in self._resting if each != tip]:
+                self._free.extend(self._resting.pop(last))
