@@ -4,7 +4,7 @@ A thread of the program is a class built on `Loop`. The class says what a turn d
 (`report`) and what it does with a new configuration (`reconfigure`). The loop does the rest, the same for all: inbox,
 deadline, the sign of life for the watchdog, the orders that every loop understands, and the place for the unforeseen.
 
-The reactor sleeps in a selector and has a loop of its own. It shows the watchdog the same face (`Serving`).
+The reactor sleeps in a selector and has a loop of its own. It shows the watchdog the same face (`ServingThread`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def patient(timeout_s: float) -> HangLimits:
     return HangLimits(timeout_s + GRACE_S, max(PATIENT_LIMIT_S, timeout_s + GRACE_S))
 
 
-class Serving(Protocol):
+class ServingThread(Protocol):
     """What a service sees of a thread that serves, a loop or the reactor. Any thread may use it.
 
     `beat` is the monotonic time in seconds at which the turn that runs began; infinite while the thread sleeps, for a
@@ -275,7 +275,7 @@ class Loop(ABC, Generic[Item]):
 _ORDERS = frozenset({Stop, Ask, Reconfigure})
 
 
-def ask_all(threads: Sequence[Serving], timeout_s: float) -> list[Any]:
+def ask_all(threads: Sequence[ServingThread], timeout_s: float) -> list[Any]:
     """The reports of all `threads`, in the order of the answers; who does not answer in time is left out.
 
     Each is of the class that the thread's `report` returns.

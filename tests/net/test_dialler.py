@@ -24,7 +24,7 @@ from warppool.net import dialler as module
 from warppool.net.dialler import Dialler
 from warppool.net.inbox import Connected, ConnectFailed, Ended, Full, Gone, Received
 from warppool.net.limits import AcceptLimits
-from warppool.net.outbox import Address, ConnectTo, StopAccepting
+from warppool.net.outbox import ConnectTo, SocketAddress, StopAccepting
 from warppool.net.reactor import UNREAD_LIMIT, Reactor
 
 PLENTY_S = 60.0
@@ -37,11 +37,13 @@ def scene() -> Iterator[Scene]:
     running.stop()
 
 
-def at(port: int, host: str = "127.0.0.1") -> Address:
-    return Address(socket.AF_INET6, (host, port, 0, 0)) if ":" in host else Address(socket.AF_INET, (host, port))
+def at(port: int, host: str = "127.0.0.1") -> SocketAddress:
+    if ":" in host:
+        return SocketAddress(socket.AF_INET6, (host, port, 0, 0))
+    return SocketAddress(socket.AF_INET, (host, port))
 
 
-def dial(scene: Scene, *addresses: Address, seconds: float = PLENTY_S, dial_id: int = 7) -> None:
+def dial(scene: Scene, *addresses: SocketAddress, seconds: float = PLENTY_S, dial_id: int = 7) -> None:
     scene.reactor.mailbox.post(ConnectTo(0, dial_id, addresses, time.monotonic() + seconds))
 
 
@@ -124,7 +126,7 @@ def alone() -> Iterator[Dialler]:
         made.close()
 
 
-def order(*addresses: Address) -> ConnectTo:
+def order(*addresses: SocketAddress) -> ConnectTo:
     return ConnectTo(0, 7, addresses, 10.0)
 
 
@@ -174,7 +176,7 @@ def test_no_connection_to_itself(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     """As it befalls who dials a closed port of its own machine often enough."""
     port = closed_port()
 
-    def unlucky(address: Address) -> socket.socket:
+    def unlucky(address: SocketAddress) -> socket.socket:
         sock = new_socket(address)
         sock.bind(("127.0.0.1", port))
         return sock

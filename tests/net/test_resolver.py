@@ -16,7 +16,7 @@ from tests.net.pools import PATIENCE_S, until
 from warppool.loop import ask_all
 from warppool.net.inbox import ConnectFailed
 from warppool.net.mailbox import Mailbox
-from warppool.net.outbox import Address, ConnectTo, ReactorItem
+from warppool.net.outbox import ConnectTo, ReactorItem, SocketAddress
 from warppool.net.resolver import MAX_LOOKUPS, Connect, Resolver, numeric_address
 from warppool.threads import spawn
 
@@ -102,15 +102,15 @@ def scene(system: System) -> Iterator[Scene]:
 
 
 @pytest.mark.parametrize(("host", "address"), [
-    ("192.0.2.7", Address(V4, ("192.0.2.7", 0))), ("2001:db8::7", Address(V6, ("2001:db8::7", 0, 0, 0))),
+    ("192.0.2.7", SocketAddress(V4, ("192.0.2.7", 0))), ("2001:db8::7", SocketAddress(V6, ("2001:db8::7", 0, 0, 0))),
     ("pool.example", None), ("fe80::1%eth0", None), ("127.1", None), ("", None), ("[::1]", None)])
-def test_what_needs_no_lookup(host: str, address: Address | None) -> None:
+def test_what_needs_no_lookup(host: str, address: SocketAddress | None) -> None:
     assert numeric_address(host) == address
 
 
 def test_an_address_goes_straight_on(scene: Scene, system: System) -> None:
     deadline = scene.ask("192.0.2.7", dial_id=5, worker=1)
-    assert scene.mailbox.drain() == [ConnectTo(1, 5, (Address(V4, ("192.0.2.7", 3333)),), deadline)]
+    assert scene.mailbox.drain() == [ConnectTo(1, 5, (SocketAddress(V4, ("192.0.2.7", 3333)),), deadline)]
     assert system.asked == []
 
 
@@ -118,8 +118,8 @@ def test_a_name_becomes_addresses_of_both_families_by_turns(scene: Scene, system
     system.known["pool.example"] = ["2001:db8::1", "2001:db8::2", "2001:db8::2", "2001:db8::3", "192.0.2.1"]
     deadline = scene.ask("pool.example", dial_id=5, worker=1)
     assert scene.to_reactor() == ConnectTo(1, 5, (
-        Address(V6, ("2001:db8::1", 3333, 0, 3)), Address(V4, ("192.0.2.1", 3333)),
-        Address(V6, ("2001:db8::2", 3333, 0, 3)), Address(V6, ("2001:db8::3", 3333, 0, 3))), deadline)
+        SocketAddress(V6, ("2001:db8::1", 3333, 0, 3)), SocketAddress(V4, ("192.0.2.1", 3333)),
+        SocketAddress(V6, ("2001:db8::2", 3333, 0, 3)), SocketAddress(V6, ("2001:db8::3", 3333, 0, 3))), deadline)
     system.known["pool.example"] = [f"192.0.2.{number}" for number in range(9)]
     scene.ask("pool.example")
     assert [address.sockaddr[0] for address in scene.to_reactor().addresses] == [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.mining.makers import make_template, make_tip
 from warppool.events import Now
 from warppool.mining.template import Template
-from warppool.node.choice import EndWork, Mine, NodeChoice, Note, Rules, Step, TipWork
+from warppool.node.choice import EndWork, LogLine, Mine, NodeChoice, Rules, Step, TipWork
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 
 UNIX = 1_800_000_000
@@ -83,7 +83,7 @@ class Table:
 
     def notes(self, event: str) -> list[dict[str, object]]:
         return [dict(step.fields) | {"level": step.level} for step in self.steps
-                if isinstance(step, Note) and step.event == event]
+                if isinstance(step, LogLine) and step.event == event]
 
 
 # --- the start --------------------------------------------------------------------------------------------------------

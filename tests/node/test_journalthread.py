@@ -18,7 +18,7 @@ from tests.node.test_journal import entry
 from tests.patience import PATIENCE_S
 from warppool.node.items import Verdict
 from warppool.node.journal import Entry, Journal, Told
-from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, Note, SetAside, Unkept
+from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept
 from warppool.threads import STOP
 
 
@@ -103,7 +103,7 @@ def test_a_disk_that_refuses_is_said_once_for_each_block_and_tried_every_second(
         for _ in range(3):
             rig.turn(*([Keep(block)] if rig.now == 1000.0 else []))
             rig.now += 1.0
-        rig.turn(Note(block.block_hash, told := Told(0, Verdict.ACCEPTED, "")))
+        rig.turn(NoteOutcome(block.block_hash, told := Told(0, Verdict.ACCEPTED, "")))
     assert rig.heard() == [Unkept(block.block_hash, "No space left on device")]
     rig.now += 1.0
     rig.turn()
@@ -153,7 +153,7 @@ def test_housekeeping_that_fails_is_said_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        rig.turn(*[Note(block.block_hash, Told(0, Verdict.ACCEPTED, ""))] * 3)
+        rig.turn(*[NoteOutcome(block.block_hash, Told(0, Verdict.ACCEPTED, ""))] * 3)
     assert caplog.text.count("event=journal.refused") == 1
 
 
@@ -194,7 +194,7 @@ def test_a_kill_between_any_two_steps_loses_no_block_that_was_said(tmp_path: Pat
             die_at(patch, step)
             try:
                 rig.turn(Keep(blocks[0]), Keep(blocks[1]))
-                rig.turn(Keep(blocks[2]), Note(blocks[0].block_hash, Told(0, Verdict.ACCEPTED, "")))
+                rig.turn(Keep(blocks[2]), NoteOutcome(blocks[0].block_hash, Told(0, Verdict.ACCEPTED, "")))
                 rig.finish()
                 died = False
             except Killed:
@@ -273,7 +273,7 @@ def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_fault_in_one_item_costs_the_blocks_beside_it_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     first, second = entry(5), entry(6)
-    rig.turn(Keep(first), Keep(None), Note(None, None), Keep(second))       # type: ignore[arg-type]
+    rig.turn(Keep(first), Keep(None), NoteOutcome(None, None), Keep(second))       # type: ignore[arg-type]
     rig.finish()
     assert rig.heard() == [Kept((first.block_hash, second.block_hash))]
     assert "event=thread.failed thread=journal step=_do" in caplog.text

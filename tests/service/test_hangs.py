@@ -18,7 +18,7 @@ from tests.service.farm import stub_pools, translating
 from tests.service.process import fields_of
 from tests.service.test_node_trouble import config_for
 from warppool.commands.demo import demo_config
-from warppool.loop import GRACE_S, PATIENT_LIMIT_S, PROMPT_LIMIT_S, Loop, Report, Serving
+from warppool.loop import GRACE_S, PATIENT_LIMIT_S, PROMPT_LIMIT_S, Loop, Report, ServingThread
 from warppool.net.reactor import Reactor
 from warppool.node.items import TemplateWanted
 from warppool.node.rpc import RpcSource
@@ -75,7 +75,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
 
 
 @contextmanager
-def hanging(thread: Serving) -> Iterator[None]:
+def hanging(thread: ServingThread) -> Iterator[None]:
     """Its next turn stands until the end of the context."""
     stands, held = threading.Event(), threading.Event()
     step = "_obey" if isinstance(thread, Reactor) else "turn"
@@ -115,7 +115,7 @@ def test_each_thread_that_hangs_is_said_and_starves_the_watchdog_in_its_time(
         check_that_it_is_seen(service, thread, caplog)
 
 
-def check_that_it_is_seen(service: Service, thread: Serving, caplog: pytest.LogCaptureFixture) -> None:
+def check_that_it_is_seen(service: Service, thread: ServingThread, caplog: pytest.LogCaptureFixture) -> None:
     name, limits, is_patient = thread.name, thread.limits, thread.name in PATIENT
     if is_patient:
         assert limits == (PATIENT[name] + GRACE_S, PATIENT_LIMIT_S)

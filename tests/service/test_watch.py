@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from warppool.loop import GRACE_S, PATIENT_LIMIT_S, PROMPT_LIMIT_S, HangLimits, Serving, patient, prompt
+from warppool.loop import GRACE_S, PATIENT_LIMIT_S, PROMPT_LIMIT_S, HangLimits, ServingThread, patient, prompt
 from warppool.service import run
 from warppool.service.notify import Notifier
 from warppool.service.signals import Requests
@@ -22,7 +22,7 @@ class Thread(NamedTuple):
     limits: HangLimits
 
 
-def watching(*threads: Serving) -> Watchdog:
+def watching(*threads: ServingThread) -> Watchdog:
     watchdog = Watchdog()
     for thread in threads:
         watchdog.add(thread)
@@ -89,7 +89,7 @@ class Manager(Notifier):
 class Hung:
     """A service whose threads stand still; the watch ends after some looks."""
 
-    def __init__(self, *threads: Serving) -> None:
+    def __init__(self, *threads: ServingThread) -> None:
         self.watchdog = watching(*threads)
         self.has_failed = self.is_ready = self.status = self
         self.looks = self.relieved = 0

@@ -14,7 +14,7 @@ from warppool.errors import BadOption, LengthExceeded, LocalProtocolError, Malfo
 from warppool.sv2 import types
 from warppool.sv2.codec import decode, encode, kinds_of, layout_of
 from warppool.sv2.messages import common, mining, template
-from warppool.sv2.types import Bytes, Message, Option, Seq, Text, WireType
+from warppool.sv2.types import Bytes, Maybe, Message, Seq, Text, WireType
 
 from .samples import CLASSES, SAMPLES, fields_of, messages_of
 
@@ -36,7 +36,7 @@ PREFIXES = [
     (cls, name, kind, offset)
     for cls, (_, payload) in SAMPLES.items()
     for name, kind, offset in spans(cls, payload)
-    if isinstance(kind, Bytes | Text | Option | Seq)
+    if isinstance(kind, Bytes | Text | Maybe | Seq)
 ]
 """Every length and every count in the samples."""
 
@@ -113,7 +113,7 @@ def test_a_hash_rate_may_be_nan():
 
 
 def test_the_samples_have_every_kind_of_prefix():
-    assert {type(kind) for _, _, kind, _ in PREFIXES} == {Bytes, Text, Option, Seq}
+    assert {type(kind) for _, _, kind, _ in PREFIXES} == {Bytes, Text, Maybe, Seq}
 
 
 @pytest.mark.parametrize(("cls", "name", "kind", "offset"), PREFIXES)
@@ -123,7 +123,7 @@ def test_an_over_long_length_or_count_is_refused_before_there_is_room_for_it(cls
     payload[offset:offset + size] = b"\xff" * size
     end = offset + size + 10                            # whatever is announced, ten bytes follow
     over_long = bytes(payload[:end])
-    expected = {Option: BadOption, Bytes: LengthExceeded}.get(type(kind), Truncated)
+    expected = {Maybe: BadOption, Bytes: LengthExceeded}.get(type(kind), Truncated)
     if isinstance(kind, Bytes) and kind.limit == 256**size - 1:
         expected = Truncated
     layout = layout_of(cls)
@@ -142,7 +142,7 @@ def test_an_over_long_length_or_count_is_refused_before_there_is_room_for_it(cls
 def test_the_length_or_count_that_is_one_too_many_is_refused(cls, name, kind, offset):
     """In a payload that ends behind the field, so that no later field lends its bytes."""
     payload = SAMPLES[cls][1]
-    if isinstance(kind, Option):
+    if isinstance(kind, Maybe):
         one_more = payload[:offset] + b"\x02" + payload[offset + 1:]
         expected: type[MalformedPayload] = BadOption
     else:

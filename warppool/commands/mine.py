@@ -13,7 +13,7 @@ from warppool.bitcoin.hashes import to_display
 from warppool.commands.screen import Display
 from warppool.errors import RemoteProtocolError
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import LinkEvent, Note, PoolGone, Rejected, Task, tls_context
+from warppool.miner.link import LinkEvent, PoolGone, Rejected, Remark, Task, tls_context
 from warppool.mining.search import search
 from warppool.service.signals import Requests, catch_signals
 from warppool.service.summary import human_rate
@@ -98,7 +98,7 @@ class Screen:
     def tell(self, event: LinkEvent) -> None:
         """An event of the link; called by the miner's thread."""
         match event:
-            case Note(words):
+            case Remark(words):
                 self.line(words)
             case Task(work, _, _, True):
                 self._tip(f"job {work.job_id} on {to_display(work.prev_hash)}")

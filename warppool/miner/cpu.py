@@ -11,7 +11,7 @@ from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import target_from_nbits
 from warppool.miner.link import (
     EXTENDED,
-    Accepted,
+    Acknowledged,
     Link,
     LinkEvent,
     PoolGone,
@@ -158,7 +158,7 @@ class CpuMiner:
                 self._nonce = self._roll = self._extranonce = 0
                 if event.is_new_tip:
                     self._rest_until = 0.0
-            case Accepted(count):
+            case Acknowledged(count):
                 self.tally.accepted += count
             case Rejected(reason):
                 self.tally.rejected += 1

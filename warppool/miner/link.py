@@ -47,7 +47,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Acknowledged:
     """So many more shares were accepted."""
 
     count: int
@@ -61,13 +61,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Remark:
     """Something that the miner's owner may like to read."""
 
     words: str
 
 
-LinkEvent = Task | Accepted | Rejected | Note
+LinkEvent = Task | Acknowledged | Rejected | Remark
 
 
 class Link(Protocol):
@@ -116,14 +116,14 @@ class Sv2Link:
             case sv2.ReconnectAsked(host, port):
                 raise PoolGone(f"the pool asks to connect to {host or 'itself'}:{port or 'the same port'}")
             case sv2.ChannelOpened(_, channel_id, target, prefix, size):
-                return [Note(f"channel {channel_id} opened: difficulty {difficulty_of(target)}, "
+                return [Remark(f"channel {channel_id} opened: difficulty {difficulty_of(target)}, "
                              f"extranonce {prefix.hex()} + {size} bytes")]
             case sv2.WorkReady(work, is_new_tip):
                 return [Task(work, work.extranonce_size, work.min_ntime, is_new_tip)]
             case sv2.TargetChanged(_, target):
-                return [Note(f"difficulty {difficulty_of(target)} from the next job on")]
+                return [Remark(f"difficulty {difficulty_of(target)} from the next job on")]
             case sv2.SharesAccepted(_, _, count, _):
-                return [Accepted(count)]
+                return [Acknowledged(count)]
             case sv2.ShareRejected(_, _, code):
                 return [Rejected(code)]
         return []
@@ -165,7 +165,7 @@ class Sv1Link:
     def _translate(self, heard: sv1.ClientEvent) -> list[LinkEvent]:
         match heard:
             case sv1.Subscribed(_, extranonce1, size):
-                return [Note(f"subscribed: extranonce {extranonce1.hex()} + {size} bytes")]
+                return [Remark(f"subscribed: extranonce {extranonce1.hex()} + {size} bytes")]
             case sv1.Authorized(user, False):
                 raise PoolGone(f"the pool does not let {user} in")
             case sv1.CallRefused("mining.subscribe", code, words):
@@ -175,7 +175,7 @@ class Sv1Link:
             case sv1.WorkReady(work, is_clean):
                 return [*self._retargeted(work.target), Task(work, work.extranonce2_size, work.ntime, is_clean)]
             case sv1.ShareAnswered(_, True):
-                return [Accepted(1)]
+                return [Acknowledged(1)]
             case sv1.ShareAnswered(_, False, _, words):
                 return [Rejected(words)]
         return []
@@ -184,7 +184,7 @@ class Sv1Link:
         if target == self._target:
             return []
         self._target = target
-        return [Note(f"difficulty {difficulty_of(target)}")]
+        return [Remark(f"difficulty {difficulty_of(target)}")]
 
 
 def link_to(url: PoolUrl, user: str, kind: str, hash_rate: float) -> Link:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from warppool.addresses import format_address, plain_ip
 from warppool.net.deadlines import Deadlines
 from warppool.net.dials import STOPPING
-from warppool.net.outbox import Address, ConnectTo
+from warppool.net.outbox import ConnectTo, SocketAddress
 
 
 class Reached(NamedTuple):
@@ -142,7 +142,7 @@ class Dialler:
             self._selector.unregister(sock)
 
 
-def _new_socket(address: Address) -> socket.socket:
+def _new_socket(address: SocketAddress) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -25,7 +25,7 @@ class Output(NamedTuple):
     announced: tuple[tuple[int, str], ...] = ()
 
 
-class Address(NamedTuple):
+class SocketAddress(NamedTuple):
     """Where to connect: `family` as `socket.AF_INET6`, `sockaddr` as `connect` takes it for that family."""
 
     family: int
@@ -40,7 +40,7 @@ class ConnectTo(NamedTuple):
 
     worker: int
     dial_id: int
-    addresses: tuple[Address, ...]
+    addresses: tuple[SocketAddress, ...]
     deadline: float
 
 

@@ -58,8 +58,8 @@ class Reactor:
     """Serves `listeners` for the workers behind `inboxes`; `run` is the body of its thread.
 
     Those that are accepted, within `accept_limits`, go round the workers. Those that are dialled belong to the worker
-    that asked. `mailbox` takes orders from any thread; `beat` is when the wake-up that runs began (`loop.Serving`). The
-    workers end before it does.
+    that asked. `mailbox` takes orders from any thread; `beat` is when the wake-up that runs began
+    (`loop.ServingThread`). The workers end before it does.
     """
 
     def __init__(self, listeners: Sequence[Listener], inboxes: Sequence[queue.Queue[Any]], *,

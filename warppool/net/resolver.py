@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from warppool.loop import Loop, Report
 from warppool.net.inbox import ConnectFailed
 from warppool.net.mailbox import Mailbox
-from warppool.net.outbox import Address, ConnectTo, ReactorItem
+from warppool.net.outbox import ConnectTo, ReactorItem, SocketAddress
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _Looked(NamedTuple):
     """What the system said of a name: addresses, or the reason why there are none."""
 
     host: str
-    addresses: tuple[Address, ...]              # with port 0
+    addresses: tuple[SocketAddress, ...]              # with port 0
     reason: str
 
 
@@ -128,7 +128,7 @@ class Resolver(Loop[Connect | _Looked]):
             else:
                 del self._waiting[host]
 
-    def _pass_on(self, connect: Connect, addresses: Sequence[Address]) -> None:
+    def _pass_on(self, connect: Connect, addresses: Sequence[SocketAddress]) -> None:
         with_port = tuple(address._replace(sockaddr=(address.sockaddr[0], connect.port, *address.sockaddr[2:]))
                           for address in addresses)
         self._mailbox.post(ConnectTo(connect.worker, connect.dial_id, with_port, connect.deadline))
@@ -138,15 +138,15 @@ class Resolver(Loop[Connect | _Looked]):
         self._inboxes[connect.worker].put(ConnectFailed(connect.dial_id, f"{connect.host}: {reason}"))
 
 
-def numeric_address(host: str) -> Address | None:
+def numeric_address(host: str) -> SocketAddress | None:
     """`host` as an address, with port 0; None where it must be looked up (an IPv6 zone is the system's to know)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
     if address.version == 4:
-        return Address(socket.AF_INET, (host, 0))
-    return None if address.scope_id else Address(socket.AF_INET6, (host, 0, 0, 0))
+        return SocketAddress(socket.AF_INET, (host, 0))
+    return None if address.scope_id else SocketAddress(socket.AF_INET6, (host, 0, 0, 0))
 
 
 def _look_up(host: str, reply_to: queue.Queue[Any]) -> None:
@@ -154,7 +154,7 @@ def _look_up(host: str, reply_to: queue.Queue[Any]) -> None:
     looked = _Looked(host, (), "lookup failed")
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        looked = _Looked(host, _choose([Address(entry[0], entry[4]) for entry in found]), "no address")
+        looked = _Looked(host, _choose([SocketAddress(entry[0], entry[4]) for entry in found]), "no address")
     except OSError as exc:
         looked = _Looked(host, (), exc.strerror or "lookup failed")
     except UnicodeError:
@@ -165,7 +165,7 @@ def _look_up(host: str, reply_to: queue.Queue[Any]) -> None:
         reply_to.put(looked)
 
 
-def _choose(found: Sequence[Address]) -> tuple[Address, ...]:
+def _choose(found: Sequence[SocketAddress]) -> tuple[SocketAddress, ...]:
     """The first few in the system's order, both families by turns, since one of them may not work (RFC 8305 §4)."""
     ours = [address for address in found if address.family == found[0].family]
     others = [address for address in found if address.family != found[0].family]

@@ -22,7 +22,7 @@ _OFF_THE_CHAIN = "not in the main chain"    # btcd gives no header of a block be
 _NO_HEIGHT = -8             # its chain is not that long
 
 
-class Ask(Protocol):
+class CallNode(Protocol):
     """One call to the node; NodeError."""
 
     def __call__(self, method: str, *params: object) -> Any: ...
@@ -31,7 +31,7 @@ class Ask(Protocol):
 class ChainView:
     """Looks blocks up at one node by `ask`; `monotonic` is the clock. Owned by one thread."""
 
-    def __init__(self, ask: Ask, monotonic: Callable[[], float]) -> None:
+    def __init__(self, ask: CallNode, monotonic: Callable[[], float]) -> None:
         self.height: int | None = None              # of the node's best tip, as of the last look; None: not told
         self.missing: tuple[str, ...] = ()          # calls without which the last look stayed without its answer
         self._ask = ask

@@ -60,7 +60,7 @@ class EndWork(NamedTuple):
     """No work is to be handed out until the next `Mine`: what there is may be dead."""
 
 
-class Note(NamedTuple):
+class LogLine(NamedTuple):
     """A line for the log: a level of `logging`, the name of the event, its fields in order."""
 
     level: int
@@ -68,7 +68,7 @@ class Note(NamedTuple):
     fields: tuple[tuple[str, object], ...]
 
 
-Step = Mine | EndWork | Note
+Step = Mine | EndWork | LogLine
 
 
 class NodeChoice:
@@ -218,7 +218,7 @@ class NodeChoice:
             return
         self._is_work_doubted = True
         self._mark = self._mark and self._mark._replace(chainwork=None)
-        steps.append(Note(logging.WARNING, "work.doubted", (
+        steps.append(LogLine(logging.WARNING, "work.doubted", (
             ("node", self._nodes[item.node].name), ("height", item.template.tip.height - 1),
             ("meaning", "the nodes tell different chainwork of one block: until the next start heights are compared"))))
 
@@ -279,12 +279,12 @@ class NodeChoice:
         if number != self.node:
             level = logging.WARNING if self.node is not None and self._candidate(self.node).is_lost else logging.INFO
             fields = (("node", node.name), ("reason", reason)) if reason else (("node", node.name),)
-            steps.append(Note(level, "template.source", fields))
+            steps.append(LogLine(level, "template.source", fields))
         if number != self.node or node.template is not self.template or self.is_out_of_work:
             if self._mark is None or self._work_of(node).is_above(self._mark):
                 self._mark, self._marked_by = self._work_of(node), number
             if self.is_out_of_work:
-                steps.append(Note(logging.INFO, "work.back", (("node", node.name),)))
+                steps.append(LogLine(logging.INFO, "work.back", (("node", node.name),)))
             self.node, self.template, self.is_out_of_work = number, node.template, False
             node.is_steady = True
             steps.append(Mine(number, node.template))
@@ -294,7 +294,7 @@ class NodeChoice:
         """No node may be mined: the work that is out goes on for a while, then it ends."""
         if self.node is not None and not self._has_said_lost:
             self._has_said_lost = True
-            steps.append(Note(logging.WARNING, "template.lost", (
+            steps.append(LogLine(logging.WARNING, "template.lost", (
                 ("node", self._candidate(self.node).name), ("reason", self._why_not(self.node, now)),
                 ("meaning", "no node gives templates; miners go on with the last one"))))
         age_s = now.monotonic - self._fed_at
@@ -310,7 +310,7 @@ class NodeChoice:
             self._said_at = now.monotonic
             reasons = "; ".join(f"{node.name}: {self._why_not(number, now)}"
                                 for number, node in self._nodes.items())
-            steps.append(Note(logging.ERROR, "work.missing", (
+            steps.append(LogLine(logging.ERROR, "work.missing", (
                 ("age_s", round(age_s)), ("reason", reasons),
                 ("meaning", "mining connections are closed, so that machines go to their other pools"))))
 
@@ -340,7 +340,7 @@ class NodeChoice:
             blocks = self._mark.blocks_above(self._work_of(node))
             if blocks < self._rules.behind_blocks:
                 if node.is_lagging and node.behind_since is not None:
-                    steps.append(Note(logging.INFO, "node.level", (
+                    steps.append(LogLine(logging.INFO, "node.level", (
                         ("node", node.name), ("after_s", round(now.monotonic - node.behind_since)))))
                 node.behind_since, node.is_lagging = None, False
                 continue
@@ -348,7 +348,7 @@ class NodeChoice:
                 node.behind_since = now.monotonic
             if not node.is_lagging and now.monotonic - node.behind_since >= self._rules.behind_s:
                 node.is_lagging = True
-                steps.append(Note(logging.WARNING, "node.lagging", (
+                steps.append(LogLine(logging.WARNING, "node.lagging", (
                     ("node", node.name), ("blocks", blocks), ("height", node.work.height - 1),
                     ("meaning", "its tip is behind the best one: is it in sync, and has it peers?"))))
 
@@ -362,7 +362,7 @@ class NodeChoice:
             if now.monotonic - self._nodes[number].refused_at < REPEAT_S:
                 continue
             self._nodes[number].refused_at = now.monotonic
-            steps.append(Note(logging.ERROR, "node.refused", (
+            steps.append(LogLine(logging.ERROR, "node.refused", (
                 ("node", self._nodes[number].name), ("reason", self._clock_words(times[number] - now.unix)),
                 ("meaning", "its templates are not used, since the clocks of the other nodes stand against its own"))))
         self._distrusted = distrusted
@@ -379,10 +379,10 @@ class NodeChoice:
             return
         if not grade and node.clock_off:
             node.clock_said_at = now.monotonic
-            steps.append(Note(logging.INFO, "clock.right", (("node", node.name), ("offset_s", round(offset)))))
+            steps.append(LogLine(logging.INFO, "clock.right", (("node", node.name), ("offset_s", round(offset)))))
         if grade == 2 or grade > node.clock_off:
             node.clock_said_at = now.monotonic
-            steps.append(Note(logging.ERROR if grade == 2 else logging.WARNING, "clock.off", (
+            steps.append(LogLine(logging.ERROR if grade == 2 else logging.WARNING, "clock.off", (
                 ("node", node.name), ("offset_s", round(offset)), ("reason", self._clock_words(offset)),
                 ("meaning", "jobs carry the node's time: look at NTP here and on the node's machine"))))
         node.clock_off = grade

@@ -22,7 +22,7 @@ from warppool.events import Now
 from warppool.loop import Loop, Report
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.template import Template
-from warppool.node.choice import EndWork, Mine, NodeChoice, Note, Rules, Step
+from warppool.node.choice import EndWork, LogLine, Mine, NodeChoice, Rules, Step
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.say import say
 
@@ -143,7 +143,7 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
                     self._template = self.template_at = None
                     self._due_at = math.inf
                     self._end_work()
-                case Note(level, event, fields):
+                case LogLine(level, event, fields):
                     say(log, level, event, **dict(fields))
 
     def _mine(self, template: Template, now: Now) -> None:

@@ -37,7 +37,7 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class NoteOutcome:
     """Add to the entry what the log has told, so that no replay tells it again."""
 
     block_hash: bytes
@@ -84,7 +84,7 @@ class JournalReport(Report):
     unwritten: int
 
 
-class JournalThread(Loop[Keep | Note | Forget | SetAside]):
+class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
     """Owns `journal` from `run` on; answers go to `submitter`."""
 
     limits = patient(DISK_TIMEOUT_S)
@@ -119,7 +119,7 @@ class JournalThread(Loop[Keep | Note | Forget | SetAside]):
         """Where the entries lie."""
         return str(self._journal.directory)
 
-    def turn(self, items: list[Keep | Note | Forget | SetAside]) -> float:
+    def turn(self, items: list[Keep | NoteOutcome | Forget | SetAside]) -> float:
         """Do what came, and then one step that waits for the disk."""
         for item in items:
             self.guard(self._do, item)
@@ -148,12 +148,12 @@ class JournalThread(Loop[Keep | Note | Forget | SetAside]):
             return -math.inf
         return max(self._retry_at, self._monotonic() + 0.001) if self._unwritten else math.inf
 
-    def _do(self, item: Keep | Note | Forget | SetAside) -> None:
+    def _do(self, item: Keep | NoteOutcome | Forget | SetAside) -> None:
         match item:
             case Keep(entry):
                 self._entries[entry.block_hash] = entry
                 self._write(entry)
-            case Note(block_hash, told):
+            case NoteOutcome(block_hash, told):
                 self._note(block_hash, told)
             case Forget(block_hash):
                 self._give_up(block_hash)

@@ -32,7 +32,7 @@ from warppool.node.items import (
     Verdict,
 )
 from warppool.node.journal import Told
-from warppool.node.journalthread import CURE, Forget, JournalThread, Keep, Kept, Note, SetAside, Unkept
+from warppool.node.journalthread import CURE, Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept
 from warppool.node.openblock import OpenBlock, WaitingShare, make_entry
 from warppool.node.retention import NodeState, is_lost, may_leave
 from warppool.say import say
@@ -330,7 +330,7 @@ class Submitter(Loop[SubmitterItem]):
         """Log what a node says of the block each time it changes, and let the journal hold it."""
         block.tell(told)
         _say_outcome(told, block.entry.block_hash, block.is_lost(self._nodes), height=block.entry.height)
-        self._journal.inbox.put(Note(block.entry.block_hash, told))
+        self._journal.inbox.put(NoteOutcome(block.entry.block_hash, told))
 
     def _outcome_of_buried(self, outcome: Outcome) -> None:
         """A block whose entry is gone changed its status, as in a deep reorganization: no replay, so no journal."""

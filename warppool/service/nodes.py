@@ -15,7 +15,7 @@ from warppool.addresses import NodeAddress
 from warppool.config.changes import identity_of
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.errors import ConfigError
-from warppool.loop import Reconfigure, Serving
+from warppool.loop import Reconfigure, ServingThread
 from warppool.mining.job import MAX_TAG_SIZE
 from warppool.mining.reserve import CoinbasePlan
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
@@ -50,7 +50,7 @@ class Node(NamedTuple):
         return NodeInbox(self.submitter.inbox, is_embedded=False)
 
     @property
-    def threads(self) -> list[Serving]:
+    def threads(self) -> list[ServingThread]:
         """What takes blocks, and what makes templates."""
         return [self.source] if self.submitter is None else [self.submitter, self.source]
 

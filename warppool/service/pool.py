@@ -25,7 +25,7 @@ from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
-from warppool.loop import Reconfigure, Serving, ask_all
+from warppool.loop import Reconfigure, ServingThread, ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
@@ -116,7 +116,7 @@ class Pool:
             network=pool.network, address=pool.payout_address, python=sys.version.split()[0],
             sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
-    def prepare(self, config: Config, new: Config) -> Callable[[], Sequence[Serving]]:
+    def prepare(self, config: Config, new: Config) -> Callable[[], Sequence[ServingThread]]:
         """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
         threads.
 
@@ -125,7 +125,7 @@ class Pool:
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
         numbers = self.nodes.numbers_of(config)
 
-        def take() -> Sequence[Serving]:
+        def take() -> Sequence[ServingThread]:
             threads, pool = self.service.threads, config.pool
             self.config = config
             take_ports()

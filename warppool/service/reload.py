@@ -19,7 +19,7 @@ from warppool.config.options import Config
 from warppool.config.running import FILE_NAME, data_dir_of, write_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
-from warppool.loop import Serving, ask_all
+from warppool.loop import ServingThread, ask_all
 from warppool.say import clip, say
 from warppool.service.log import set_level
 
@@ -48,7 +48,7 @@ class Program(Generic[C]):
     """
 
     read: Callable[[], C]
-    prepare: Callable[[C, C], Callable[[], Sequence[Serving]]]
+    prepare: Callable[[C, C], Callable[[], Sequence[ServingThread]]]
     say_odd: Callable[[C], None]
 
 
@@ -107,7 +107,7 @@ class Reload(Generic[C]):
         return NOTHING_CHANGED
 
 
-def _late(threads: Sequence[Serving]) -> dict[str, str]:
+def _late(threads: Sequence[ServingThread]) -> dict[str, str]:
     """Wait until these threads have heard, so that a reload is done when it says so; who has not within the time."""
     heard = {report.name for report in ask_all(threads, HEARD_S)}
     late = [thread.name for thread in threads if thread.name not in heard]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from warppool.loop import Report, Serving, ask_all
+from warppool.loop import Report, ServingThread, ask_all
 from warppool.say import say
 from warppool.service.watch import Watchdog
 from warppool.threads import spawn
@@ -35,7 +35,7 @@ class Threads:
         self._threads: dict[str, threading.Thread] = {}
         self._let_go: list[threading.Thread] = []
 
-    def start(self, *threads: Serving) -> None:
+    def start(self, *threads: ServingThread) -> None:
         """Start threads that serve, under the eyes of the watchdog."""
         for thread in threads:
             self.watchdog.add(thread)
@@ -45,7 +45,7 @@ class Threads:
         """Start a thread that does one thing and ends."""
         self._threads[name] = spawn(name, run, self._died)
 
-    def let_go(self, *threads: Serving) -> None:
+    def let_go(self, *threads: ServingThread) -> None:
         """Threads were told to end while the service goes on: they are watched no more, and may be started anew."""
         for thread in threads:
             self.watchdog.remove(thread)

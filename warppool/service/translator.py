@@ -19,7 +19,7 @@ from warppool.config.translator import LEDGER_URL, read_translator_config
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
-from warppool.loop import Reconfigure, Serving
+from warppool.loop import Reconfigure, ServingThread
 from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
@@ -88,13 +88,13 @@ class Translator:
             mode=translator.mode, upstreams=",".join(upstream.url.place for upstream in config.upstreams),
             python=sys.version.split()[0], sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
 
-    def prepare(self, config: TranslatorConfig, new: TranslatorConfig) -> Callable[[], Sequence[Serving]]:
+    def prepare(self, config: TranslatorConfig, new: TranslatorConfig) -> Callable[[], Sequence[ServingThread]]:
         """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
         threads.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
 
-        def take() -> Sequence[Serving]:
+        def take() -> Sequence[ServingThread]:
             self.config = config
             self.service.drain_s = _drain_s(config)
             take_ports()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from warppool.loop import Serving
+from warppool.loop import ServingThread
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -20,14 +20,14 @@ class Watchdog:
     """Knows every thread that serves; used by the main thread alone. `now` is in monotonic seconds."""
 
     def __init__(self) -> None:
-        self.threads: list[Serving] = []
+        self.threads: list[ServingThread] = []
         self._said: dict[str, float] = {}           # when each thread that is slow was complained of last
 
-    def add(self, thread: Serving) -> None:
+    def add(self, thread: ServingThread) -> None:
         """Watch `thread` from now on."""
         self.threads.append(thread)
 
-    def remove(self, thread: Serving) -> None:
+    def remove(self, thread: ServingThread) -> None:
         """Its work is over: it ends in its own time."""
         self.threads.remove(thread)
         self._said.pop(thread.name, None)

@@ -144,7 +144,7 @@ class Text(WireType[str]):
             raise LocalProtocolError(f"text that is no bytes: {exc}") from None
 
 
-class Option(WireType[T | None]):
+class Maybe(WireType[T | None]):
     """A count byte of 0 (None) or 1, then the value."""
 
     min_size = 1
@@ -220,7 +220,7 @@ STR0_255 = Annotated[str, Text()]
 B0_32 = Annotated[bytes, Bytes(1, 32)]
 B0_255 = Annotated[bytes, Bytes(1, 255)]
 B0_64K = Annotated[bytes, Bytes(2, 65_535)]
-OPTION_U32 = Annotated[int | None, Option(UInt(4))]
+OPTION_U32 = Annotated[int | None, Maybe(UInt(4))]
 SEQ0_255_U256 = Annotated[tuple[bytes, ...], Seq(1, Fixed(32))]
 SEQ0_64K_U16 = Annotated[tuple[int, ...], Seq(2, UInt(2))]
 SEQ0_64K_U32 = Annotated[tuple[int, ...], Seq(2, UInt(4))]
