@@ -339,3 +339,17 @@ def test_the_books_know_difficulty_and_height():
     assert (share.protocol, share.height, share.channel_id, share.user) == ("sv1", 840_000, 1, "alice.rig1")
     assert share.difficulty == pytest.approx(1e-9)
     assert int.from_bytes(share.share_hash, "little") <= machine.work.target
+
+
+def test_a_verdict_on_a_share_of_a_machine_that_is_gone_is_counted_and_not_sent():
+    """Its peer is gone, and what it sent is still read."""
+    world = World()
+    pool = world.pools[0]
+    machine = world.machine().start()
+    pool.withholds = True
+    machine.mine(2)
+    before = len(machine.raw)
+    world.connections[machine.conn_id].abandon()
+    pool.answer()
+    world.run()
+    assert len(machine.raw) == before and world.counters.counts() == (2, 2, (), 0, 0, 0, 0, 0)

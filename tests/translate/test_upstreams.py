@@ -407,6 +407,36 @@ def test_a_call_that_came_amid_a_switch_is_answered_with_the_channel_that_follow
     assert machine.work.job_id is not None and machine.is_open
 
 
+@MODES
+def test_a_better_upstream_that_grants_a_channel_and_gives_no_work_is_given_up(mode):
+    world, machine, (first, second) = scene(mode, pools=2, return_after_s=50.0, silence_s=30.0, idle_timeout_s=1e6)
+    first.die()
+    first.manner = "well"
+    first.instead[OpenExtendedMiningChannel] = lambda m: [
+        OpenExtendedMiningChannelSuccess(m.request_id, 1, bytes(28) + b"\xff" * 4, 8, b"\x99\x99")]
+    for _ in range(20):
+        world.wait(10)
+        second.new_job()
+        world.run()
+        machine.mine(1)
+    assert second.total == 20 and machine.is_open
+    assert ("reason", "no channel in time") in [field for event in world.said for field in event.fields]
+
+
+def test_the_time_that_a_machine_takes_for_its_name_is_not_the_upstreams():
+    world = World(grace_s=20.0)
+    world.pools[0].refuse_opens("too-many-channels")
+    machine = world.machine()
+    machine.client.configure(0x1FFFE000)
+    machine.say()
+    world.wait(40)
+    machine.start()
+    world.wait(15)
+    assert machine.is_open
+    world.wait(10)
+    assert not machine.is_open and world.closes[-1].reason == "no upstream for 20 s"
+
+
 # -- the pool asks us to move ------------------------------------------------------------------------------------------
 
 @MODES

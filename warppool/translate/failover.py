@@ -216,14 +216,11 @@ class Failover:
             upstream.config, upstream.rank = config, rank
             upstreams.append(upstream)
         self.all = tuple(upstreams)
-        for upstream in known.values():
-            upstream.rank = len(upstreams)              # all others are better
         events = self._nudge(now)
         for uplink in list(self._uplinks):
             if uplink.upstream in self.all:
                 events += uplink.check_soon(now)
             else:
-                self._unshare(uplink)
                 events += uplink.withdraw(now)
         return events
 
