@@ -132,3 +132,19 @@ def test_floods_that_follow_each_other_put_off_no_grace():
     verdict = channel.judge(Weight(b"a" * 32, 10**6, False), old, min_ntime=job.ntime, ntime=job.ntime,
                             version=job.version, mask=0, now=Now(99.0, job.ntime))
     assert verdict is Reject.DIFFICULTY_TOO_LOW and len(channel._falls) <= GRACE_S + 1
+
+
+def test_the_same_bound_again_forgives_no_flood():
+    """A session that is resumed, or a reload, says the bound again; the flood before it is still reviewed."""
+    throttle = Throttle(PER_MINUTE, 0.0)
+    assert [throttle.shared(1.0) for _ in range(PER_MINUTE + 5)].count(True) == 1
+    throttle.bound(PER_MINUTE)
+    assert throttle.review(EASY, 1.0) and throttle.ceiling < EASY
+
+
+def test_another_bound_counts_on_what_has_come():
+    throttle = Throttle(PER_MINUTE, 0.0)
+    for _ in range(PER_MINUTE // 2):
+        throttle.shared(1.0)
+    throttle.bound(PER_MINUTE // 2 + 10)
+    assert [throttle.shared(1.0) for _ in range(10)] == [False] * 9 + [True]

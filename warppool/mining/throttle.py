@@ -53,8 +53,9 @@ class Throttle:
 
     def bound(self, per_minute: int) -> None:
         """Another bound from now on; the shares that it has counted since the last review count on."""
-        self._left = max(1, self._left + per_minute - self._per_minute)
-        self._per_minute = per_minute
+        if per_minute != self._per_minute:              # else a count that is spent, and not reviewed yet, stays so
+            self._left = max(1, self._left + per_minute - self._per_minute)
+            self._per_minute = per_minute
 
     def shared(self, difficulty: float) -> bool:
         """Count an accepted share, which is credited with `difficulty`; True, once, when `review` is to be asked."""

@@ -59,9 +59,9 @@ class ResolverReport(Report):
 class Resolver(Loop[Connect | _Looked]):
     """The thread `resolver`; `inboxes` are the workers', by index.
 
-    `getaddrinfo` cannot be interrupted, so each name is looked up on a throw-away daemon thread, the only daemon
-    threads of the daemon: a name server that is silent holds up neither other names nor the end of the process. All
-    who want the same name share one lookup. An answer goes on to the reactor, a failure back to the worker.
+    `getaddrinfo` cannot be interrupted, so each name is looked up on a throw-away daemon thread: a name server that is
+    silent holds up neither other names nor the end of the process. All who want the same name share one lookup. An
+    answer goes on to the reactor, a failure back to the worker.
     """
 
     def __init__(self, mailbox: Mailbox[ReactorItem], inboxes: Sequence[queue.Queue[Any]]) -> None:
