@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from bench import trips, turns
 from bench.server import BenchFailed
-from warppool.net.turns import Turns
+from warppool.net.worker import Worker
 
 
 def test_every_case_has_the_same_figures_each_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,15 +22,15 @@ def test_every_case_has_the_same_figures_each_time(capsys: pytest.CaptureFixture
 
 def test_one_more_call_of_the_package_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     before = trips.trip_of(turns.CASES["v1"]())
-    begin = Turns.begin
+    turn = Worker.turn
 
-    def begin_later(self: Turns, now: float) -> None:
-        self.is_late()
-        begin(self, now)
+    def turn_with_one_more(self: Worker, items: list[Any]) -> float:
+        self._turns.is_late()
+        return turn(self, items)
 
-    monkeypatch.setattr(Turns, "begin", begin_later)
+    monkeypatch.setattr(Worker, "turn", turn_with_one_more)
     after = trips.trip_of(turns.CASES["v1"]())
-    is_late, usual = ("net/turns.py", "Turns.is_late"), ("net/turns.py", "Turns.begin")
+    is_late, usual = ("net/turns.py", "Turns.is_late"), ("net/worker.py", "Worker.turn")
     assert after[is_late] - before[is_late] == before[usual] > 0
 
 
