@@ -17,7 +17,7 @@ from warppool.sv2.client import ClientEvent, MiningClientSession
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.jobs import EncodedJob
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import WARP, Profile
 from warppool.sv2.server import Context
 
 SECRET = bytes(range(32))
@@ -26,14 +26,23 @@ START = Now(1000.0, float(NTIME + 100))
 MAX_TARGET = 2**256 - 1
 POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12))
 
+DIALECT = [WARP]
+"""The profile of what is made here; `tests.sv2.profiles` has others."""
+
+
+def dialect() -> Profile:
+    """The profile of this run."""
+    return DIALECT[0]
+
 
 def make_context(policy: DifficultyPolicy = POLICY) -> Context:
-    return Context(WARP, policy, PrefixPool(0, 0, 1), make_counters())
+    return Context(dialect(), policy, PrefixPool(0, 0, 1), make_counters())
 
 
 def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
     """One job a tip number, of one factory."""
-    factory = make_factory({WARP.name: lambda job: EncodedJob(WARP, job)})
+    profile = dialect()
+    factory = make_factory({profile.name: lambda job: EncodedJob(profile, job)})
     return [factory.make(make_template(make_tip(tip, nbits), template_id=n + 1), now=START.unix)
             for n, tip in enumerate(tips)]
 

@@ -9,7 +9,8 @@ from itertools import chain
 import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
-from tests.sv2.pairs import MAX_TARGET, START, make_context, make_jobs
+from tests.sv2.pairs import MAX_TARGET, START, dialect, make_context, make_jobs
+from tests.sv2.profiles import profile  # noqa: F401
 from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_nbits
 from warppool.errors import UnexpectedMessage
 from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareRefused, ShareSubmitted
@@ -17,7 +18,7 @@ from warppool.mining.share import Weight, weigh
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages import common, mining, template
 from warppool.sv2.opening import MAX_CHANNELS, MAX_OPENS
-from warppool.sv2.profile import WARP, Subprotocol
+from warppool.sv2.profile import Subprotocol
 from warppool.sv2.server import MiningServerSession, Phase
 from warppool.sv2.types import Message
 
@@ -49,10 +50,15 @@ def messages(steps):
     found = []
     for step in steps:
         if isinstance(step, bytes):
-            found += [WARP.decode(Subprotocol.MINING, frame) for frame in FrameReader(1 << 20).feed(step)]
+            found += [dialect().decode(Subprotocol.MINING, frame) for frame in FrameReader(1 << 20).feed(step)]
         elif isinstance(step, Message):
             found.append(step)
     return found
+
+
+def code_of(reason):
+    """An error code as the profile spells it."""
+    return dialect().error_codes.get(reason, reason)
 
 
 def only(steps):
@@ -176,7 +182,7 @@ def test_channels_of_one_connection_are_bounded_and_have_their_own_ids_and_prefi
     answers = [messages(session.receive(open_standard(n), START))[0] for n in range(MAX_CHANNELS)]
     assert len({answer.channel_id for answer in answers}) == MAX_CHANNELS
     assert len({answer.extranonce_prefix for answer in answers}) == MAX_CHANNELS
-    assert only(session.receive(open_standard(), START)).error_code == "too-many-channels"
+    assert only(session.receive(open_standard(), START)).error_code == code_of("too-many-channels")
     session.receive(mining.CloseChannel(answers[0].channel_id, "done"), START)
     reopened = messages(session.receive(open_standard(), START))[0]
     assert reopened.channel_id == MAX_CHANNELS + 1          # an id never comes back on one connection
@@ -205,7 +211,7 @@ def test_a_channel_too_many_is_refused_for_ever_and_the_others_stay():
     for number in range(MAX_CHANNELS):
         session.receive(open_standard(number), START)
     steps = [session.receive(open_standard(), START) for _ in range(MAX_OPENS + 1)]
-    assert {step.error_code for step in chain(*steps) if isinstance(step, Message)} == {"too-many-channels"}
+    assert {step.error_code for step in chain(*steps) if isinstance(step, Message)} == {code_of("too-many-channels")}
     assert [step for step in chain(*steps) if isinstance(step, Close)] == []
     assert [step.level for step in chain(*steps) if isinstance(step, Happened)].count("info") == 1
     assert session.channels == MAX_CHANNELS
@@ -224,14 +230,14 @@ def test_channels_opened_and_closed_without_end_are_refused_in_the_end():
         success = messages(session.receive(open_standard(number), START))[0]
         session.receive(mining.CloseChannel(success.channel_id, ""), START)
     refusal, _, close = session.receive(open_standard(), START)
-    assert refusal.error_code == "too-many-channels" and isinstance(close, Close)
+    assert refusal.error_code == code_of("too-many-channels") and isinstance(close, Close)
 
 
 def test_an_empty_prefix_space_is_a_clean_refusal(monkeypatch):
     context = make_context()
     monkeypatch.setattr(context.prefixes, "take", lambda: None)
     session = ready_session(context=context)
-    assert only(session.receive(open_standard(), START)).error_code == "no-extranonce-prefix-left"
+    assert only(session.receive(open_standard(), START)).error_code == code_of("no-extranonce-prefix-left")
 
 
 def test_prefixes_come_back_at_the_next_tip():
@@ -453,6 +459,17 @@ def test_a_rolled_version_is_fine():
     assert isinstance(miner.judged(GOOD)[0], ShareAccepted)
 
 
+@pytest.mark.parametrize("bit", [0, 4, 5, 12, 13, 28, 29, 30, 31])
+def test_the_bits_of_the_profiles_mask_may_be_rolled_and_no_other(bit):
+    miner = Miner(1)
+    miner.submit(version=0x20000000 ^ 1 << bit)
+    answer = miner.judged(GOOD)[0]
+    if dialect().version_mask >> bit & 1:
+        assert isinstance(answer, ShareAccepted)
+    else:
+        assert answer.error_code == "invalid-non-rollable-version-bit"
+
+
 def test_a_stale_share_and_one_older_still():
     miner = Miner(1, 2, 3)
     miner.session.offer(miner.jobs[1], START)
@@ -469,17 +486,25 @@ def test_a_duplicate_and_a_repeated_sequence_number():
     assert isinstance(first, ShareAccepted)
     assert (error.error_code, refused.reason) == ("duplicate-share", "duplicate-share")
     miner.submit(sequence=1)
-    assert miner.judged(good(1))[0].error_code == "duplicate-share"
+    assert is_answered_as_an_old_number(miner.judged(good(1))[0])
     miner.submit(sequence=40), miner.submit(sequence=39)
-    accepted, error, _ = miner.judged(good(2), good(3))
-    assert isinstance(accepted, ShareAccepted) and error.sequence_number == 39
+    accepted, late, *_ = miner.judged(good(2), good(3))
+    assert isinstance(accepted, ShareAccepted) and is_answered_as_an_old_number(late)
+    assert not dialect().checks_sequence or late.sequence_number == 39
+
+
+def is_answered_as_an_old_number(answer):
+    """A number not above the last is a duplicate where the profile says so, and else means nothing."""
+    if dialect().checks_sequence:
+        return answer.error_code == "duplicate-share"
+    return isinstance(answer, ShareAccepted)
 
 
 def test_a_refused_number_counts_as_received():
     miner = Miner(1)
     miner.submit(sequence=10, job_id=99)
     miner.submit(sequence=10)
-    assert miner.judged(GOOD)[0].error_code == "duplicate-share"
+    assert is_answered_as_an_old_number(miner.judged(GOOD)[0])
 
 
 def test_the_first_number_may_be_any_even_0():
@@ -502,7 +527,11 @@ def test_the_difficulty_is_asked_before_the_sequence():
 def test_a_block_is_a_block_whatever_its_share_becomes(changes, code):
     miner = Miner(1)
     miner.submit(), miner.submit(**changes)
-    _, block, error, refused = miner.judged(GOOD, Weight(b"b" * 32, 5, True))
+    _, block, *answers = miner.judged(GOOD, Weight(b"b" * 32, 5, True))
+    if "sequence" in changes and not dialect().checks_sequence:
+        assert isinstance(block, BlockFound) and block.share is not None and answers == []
+        return
+    error, refused = answers
     assert isinstance(block, BlockFound) and block.share is None
     assert error.error_code == refused.reason == code
 

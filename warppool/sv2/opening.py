@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from warppool.events import Close, Happened, Now
@@ -44,17 +44,18 @@ class Opener:
     what it calls itself, and whether it takes no extended channel.
     """
 
-    __slots__ = ("_bad_names", "_conn_id", "_course", "_has_refused", "_is_unpaid", "_keys", "_next_channel_id",
-                 "_prefixes", "_refused_opens", "agent", "requires_standard_jobs")
+    __slots__ = ("_bad_names", "_conn_id", "_course", "_error_codes", "_has_refused", "_is_unpaid", "_keys",
+                 "_next_channel_id", "_prefixes", "_refused_opens", "agent", "requires_standard_jobs")
 
-    def __init__(self, conn_id: int, course: Course, prefixes: PrefixPool,
-                 is_unpaid: Callable[[str, float], bool]) -> None:
+    def __init__(self, conn_id: int, course: Course, prefixes: PrefixPool, is_unpaid: Callable[[str, float], bool],
+                 error_codes: Mapping[str, str]) -> None:
         self.agent = ""
         self.requires_standard_jobs = False
         self._conn_id = conn_id
         self._course = course
         self._prefixes = prefixes
         self._is_unpaid = is_unpaid
+        self._error_codes = error_codes         # by our words for a refusal: the profile's, where it has others
         self._keys = Keys()                     # of all channels: a group and its members share one number space
         self._next_channel_id = 1
         self._refused_opens = 0                 # those that count
@@ -126,7 +127,7 @@ class Opener:
         self._refused_opens += refusal.is_counted
         code = refusal.code
         steps: list[Step] = [
-            OpenMiningChannelError(request_id=request_id, error_code=code),
+            OpenMiningChannelError(request_id=request_id, error_code=self._error_codes.get(code, code)),
             Happened(self._conn_id, level, "miner.refused", (("reason", code), ("agent", self.agent)))]
         if refusal.is_counted and self._refused_opens + self._next_channel_id > MAX_OPENS:
             steps.append(Close(self._conn_id, f"more than {MAX_OPENS} channels asked for", is_peers_fault=True))

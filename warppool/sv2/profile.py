@@ -116,6 +116,7 @@ class Profile:
     sealed_by: Suite | None                         # None: its transport does not exist yet
     extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
+    error_codes: Mapping[str, str] = field(default_factory=dict)    # by our words for a refusal: other ones, for peers
     share_numbers: frozenset[int] = field(init=False)       # of the messages that are shares
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
@@ -351,4 +352,7 @@ SPEC = Profile(
     version_mask=0x1FFFFFE0,                                # BIP 323
     checks_sequence=False,
     sealed_by=None,
+    extension_ids=EXTENSION_IDS,
+    extensions=frozenset({WORKER_NAMES}),
+    error_codes=dict.fromkeys(("too-many-channels", "no-extranonce-prefix-left"), "channel-capacity-exhausted"),
 )

@@ -100,7 +100,7 @@ class MiningServerSession(ShareSession):
         self.wakes_at = math.inf                # monotonic seconds: the earliest of the channels' reviews
         self._context = context
         self._course = Course(conn_id, context.policy, context.counters)
-        self._opener = Opener(conn_id, self._course, context.prefixes, context.is_unpaid)
+        self._opener = Opener(conn_id, self._course, context.prefixes, context.is_unpaid, context.profile.error_codes)
         self._workers = WorkerNames()
 
     # -- what the worker asks ------------------------------------------------------------------------------------
