@@ -18,7 +18,18 @@ from tests.node.test_journal import entry
 from tests.patience import PATIENCE_S
 from warppool.node.items import Verdict
 from warppool.node.journal import Entry, Journal, Told
-from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept
+from warppool.node.journalthread import (
+    LOG_LOOK_S,
+    STOP_PATIENCE_S,
+    Forget,
+    JournalThread,
+    Keep,
+    Kept,
+    NoteOutcome,
+    SetAside,
+    Unkept,
+    Written,
+)
 from warppool.threads import STOP
 
 
@@ -28,8 +39,11 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.directory = folder / "blocks"
         self.now = 1000.0
+        self.log = (0, 0)                       # bytes given to the log, bytes written by it
         self.answers: queue.Queue[Any] = queue.Queue()
-        self.thread = JournalThread(Journal(self.directory), self.answers, monotonic=lambda: self.now)
+        self.written: list[bytes] = []
+        self.thread = JournalThread(Journal(self.directory), self.answers, monotonic=lambda: self.now,
+                                    log_progress=lambda: self.log)
         self.thread.load()
 
     def turn(self, *items: object) -> None:
@@ -41,7 +55,10 @@ class Rig:
             self.turn()
 
     def heard(self) -> list[object]:
-        return [self.answers.get_nowait() for _ in range(self.answers.qsize())]
+        """What it said since the last question, but for the files that were written."""
+        said = [self.answers.get_nowait() for _ in range(self.answers.qsize())]
+        self.written += [each.block_hash for each in said if isinstance(each, Written)]
+        return [each for each in said if not isinstance(each, Written)]
 
     def on_disk(self) -> list[Entry]:
         return Journal(self.directory).load()
@@ -71,6 +88,7 @@ def test_a_group_is_written_at_once_and_shares_one_fsync_of_the_directory(
     blocks = [entry(5), entry(6), entry(7)]
     rig.turn(*map(Keep, blocks))
     assert steps == ["rename"] * 3 + ["file"] and rig.heard() == []
+    assert rig.written == [block.block_hash for block in blocks]
     rig.finish()
     assert steps == ["rename"] * 3 + ["file"] * 3 + ["directory"]
     assert rig.heard() == [Kept(tuple(block.block_hash for block in blocks))]
@@ -140,6 +158,41 @@ def test_a_block_that_is_forgotten_or_set_aside_before_the_disk_has_it(
     assert rig.heard() == [] and rig.on_disk() == []
     assert [path.suffix for path in rig.directory.iterdir()] == [".refused"]
     assert "event=block.set_aside" in caplog.text
+
+
+def test_nothing_is_noted_as_told_before_the_log_has_written_it(rig: Rig) -> None:
+    """A killed process takes the lines with it that wait for whoever reads them: the next one is to say them again."""
+    first, second = entry(5), entry(6)
+    rig.turn(Keep(first), Keep(second))
+    rig.finish()
+    rig.log = (100, 60)
+    rig.turn(NoteOutcome(first.block_hash, told := Told(0, Verdict.ACCEPTED, "")))
+    rig.log = (130, 99)
+    rig.turn(NoteOutcome(second.block_hash, told), Forget(first.block_hash))
+    assert [each.told for each in rig.on_disk()] == [(), ()]
+    assert rig.thread._due() <= rig.now + LOG_LOOK_S                        # it looks again, and does not spin
+    rig.log = (200, 100)
+    rig.turn()
+    assert [(each.block_hash, each.told) for each in rig.on_disk()] == [
+        (first.block_hash, (told,)), (second.block_hash, ())]
+    rig.log = (200, 130)
+    rig.turn()
+    assert [(each.block_hash, each.told) for each in rig.on_disk()] == [(second.block_hash, (told,))]
+    assert rig.thread._due() == math.inf
+
+
+def test_a_log_that_nobody_reads_holds_no_block_up_and_no_stop(rig: Rig) -> None:
+    rig.log = (1, 0)
+    rig.turn(Keep(block := entry(5)), NoteOutcome(block.block_hash, Told(0, Verdict.ACCEPTED, "")))
+    rig.finish()
+    assert rig.heard() == [Kept((block.block_hash,))]
+    rig.thread.is_stopping = True
+    rig.turn()
+    assert not rig.thread.is_done()
+    rig.now += STOP_PATIENCE_S
+    rig.turn()
+    assert rig.thread.is_done()
+    assert [each.told for each in rig.on_disk()] == [()]
 
 
 def test_housekeeping_that_fails_is_said_once(

@@ -23,7 +23,7 @@ from warppool.bitcoin.hashes import to_display
 from warppool.events import BlockFound
 from warppool.loop import ask_all
 from warppool.net.inbox import NotRecorded
-from warppool.node import journalthread
+from warppool.node import blocklines, journalthread
 from warppool.node import submitter as module
 from warppool.node.items import (
     BestNode,
@@ -36,8 +36,9 @@ from warppool.node.items import (
     Verdict,
 )
 from warppool.node.journal import Journal
-from warppool.node.journalthread import JournalThread, Kept
+from warppool.node.journalthread import JournalThread, Kept, Written
 from warppool.node.kernel import ChainTip
+from warppool.node.openblock import WRITE_PATIENCE_S
 from warppool.node.regtest import make_template
 from warppool.node.submitter import NodeInbox, Submitter
 from warppool.threads import STOP
@@ -144,7 +145,7 @@ def test_nodes_then_journal_and_what_is_said_waits_for_the_disk(
         def append(self, told: Any) -> None:
             steps.append(f"books.{told[0]}")
 
-    monkeypatch.setattr(module, "say", lambda log, level, event, **fields: steps.append(event))
+    monkeypatch.setattr(blocklines, "say", lambda log, level, event, **fields: steps.append(event))
     rig.books.told = Steps()
     put = rig.journal.inbox.put
     monkeypatch.setattr(rig.journal.inbox, "put", lambda item: (steps.append("journal"), put(item)))
@@ -434,6 +435,44 @@ def test_a_disk_that_needs_eight_seconds_delays_no_node_and_a_nodes_word_records
         journal.join(PATIENCE_S)
 
 
+def test_a_nodes_word_waits_for_the_journal_file_since_node_and_pool_may_die_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node that is killed forgets what it had not flushed. What neither it nor a file has is not acknowledged."""
+    rig, block = Rig(tmp_path), found()
+    rig.is_disk_slow = True
+    rig.found(block)
+    rig.turn(HasBlock(block.block_hash, 0))
+    rig.outcome(block, Verdict.ACCEPTED)
+    assert rig.booked() == [] and events(caplog) == ["block.submitted"]
+    assert Journal(tmp_path / "blocks").load() == []
+    rig.journal.turn(_all_of(rig.journal.inbox))            # written, not synced
+    (written,) = _all_of(rig.submitter.inbox)
+    assert written == Written(block.block_hash) and len(Journal(tmp_path / "blocks").load()) == 1
+    rig.turn(written)
+    assert events(caplog) == ["block.found", "block.accepted"]
+    assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash),
+                            ("outcome", block.block_hash, "accepted")]
+
+
+def test_a_disk_that_does_not_even_write_is_waited_for_two_seconds_where_a_node_has_the_block(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig, block = Rig(tmp_path), found()
+    rig.is_disk_slow = True
+    rig.found(block)
+    rig.clock.now += 1
+    rig.turn(HasBlock(block.block_hash, 0))
+    rig.clock.now += WRITE_PATIENCE_S - 0.01
+    rig.turn(HasBlock(block.block_hash, 0))                 # said again: the time counts from the first word
+    assert rig.submitter._due() == pytest.approx(rig.clock.now + 0.01)
+    assert rig.booked() == [] and events(caplog) == ["block.submitted"]
+    rig.clock.now += 0.01
+    rig.turn()
+    assert rig.booked() == [("block", block.block_hash), ("shares", block.block_hash)]
+    assert events(caplog) == ["block.found"]
+
+
 def test_what_an_embedded_chain_has_makes_no_block_safe(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rig, block = Rig(tmp_path, (True,)), found()
     rig.is_disk_slow = True
@@ -538,6 +577,7 @@ def test_a_fault_in_one_turn_does_not_end_the_thread(rig: Rig, caplog: pytest.Lo
         submitter.inbox.put(Found(block, None))
         submitter.inbox.put(Kept(None))         # type: ignore[arg-type]
         assert ask_all([submitter], PATIENCE_S)
+        submitter.inbox.put(Written(block.block_hash))
         submitter.inbox.put(Outcome(block.block_hash, 0, Verdict.ACCEPTED, ""))
         assert ask_all([submitter], PATIENCE_S)
     assert "event=thread.failed thread=submitter" in caplog.text and "event=block.accepted" in caplog.text

@@ -3,6 +3,9 @@
 A block is written and named at once, between any two waits for the disk: from then on a killed process does not lose
 it. The fsyncs follow, one file after the other and then one for the directory; blocks that came meanwhile are written
 first and synced in the next round. The submitter hears `Kept` when a power cut cannot take the block any more.
+
+What the journal holds of outcomes tells the next process what need not be said again. So it waits until the log's lines
+about it are written: a process that is killed takes with it those that still wait (service/logwriter.py).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ log = logging.getLogger("warppool")
 
 RETRY_S = 1.0               # between two tries to journal what the disk refused
 STOP_PATIENCE_S = 1.0       # for fsyncs at a stop: what is written lies with the kernel, which survives our end
+LOG_LOOK_S = 0.02           # from one look at how far the log is to the next
 DISK_TIMEOUT_S = 10.0       # no disk should need longer for one step; after that long a share is refused, too
 CURE = "free space on the disk of data_dir or mend its permissions; the journal is tried again every second"
 
@@ -58,11 +62,21 @@ class SetAside:
     entry: Entry
 
 
+Housekeeping = NoteOutcome | Forget | SetAside
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """To the submitter: the disk has these blocks for good."""
 
     hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """To the submitter: the journal has this block, and keeps it if this process is killed; the disk is still busy."""
+
+    block_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +98,23 @@ class JournalReport(Report):
     unwritten: int
 
 
-class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
-    """Owns `journal` from `run` on; answers go to `submitter`."""
+LogProgress = Callable[[], tuple[int, int]]
+
+
+def log_at_once() -> tuple[int, int]:
+    """The progress of a log whose lines are written as they are given."""
+    return 0, 0
+
+
+class JournalThread(Loop[Keep | Housekeeping]):
+    """Owns `journal` from `run` on; answers go to `submitter`.
+
+    `log_progress` tells how much has been given to the log by now, and how much of it is written.
+    """
 
     limits = patient(DISK_TIMEOUT_S)
 
-    def __init__(self, journal: Journal, submitter: queue.Queue[Any], *,
+    def __init__(self, journal: Journal, submitter: queue.Queue[Any], *, log_progress: LogProgress = log_at_once,
                  monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__("journal", monotonic=monotonic)
         self._journal = journal
@@ -100,6 +125,8 @@ class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
         self._unsynced: deque[bytes] = deque()          # this round: files that wait for their fsync
         self._next_round: deque[bytes] = deque()
         self._unnamed: list[bytes] = []                 # this round: files that wait for the fsync of the directory
+        self._log_progress = log_progress
+        self._unsaid: deque[tuple[int, Housekeeping]] = deque()     # until so much of the log is written
         self._retry_at = 0.0
         self._is_refused = False                        # the disk refuses housekeeping, and that is said
         self._stop_at = math.inf
@@ -119,10 +146,11 @@ class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
         """Where the entries lie."""
         return str(self._journal.directory)
 
-    def turn(self, items: list[Keep | NoteOutcome | Forget | SetAside]) -> float:
+    def turn(self, items: list[Keep | Housekeeping]) -> float:
         """Do what came, and then one step that waits for the disk."""
         for item in items:
             self.guard(self._do, item)
+        self.guard(self._keep_house)
         if self.is_stopping and self._stop_at == math.inf:
             self._stop_at = self._monotonic() + STOP_PATIENCE_S
         if self._unwritten and (self._monotonic() >= self._retry_at or self.is_stopping):
@@ -132,7 +160,7 @@ class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
 
     def is_done(self) -> bool:
         """What the disk has not done within a second after STOP is left to the next start."""
-        return self._monotonic() >= self._stop_at or not self._has_unsynced()
+        return self._monotonic() >= self._stop_at or not (self._has_unsynced() or self._unsaid)
 
     def report(self) -> JournalReport:
         """What the disk has, and what it still has to do."""
@@ -144,15 +172,25 @@ class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
 
     def _due(self) -> float:
         """At once while the disk has something to do; else at the next try of what it refused."""
-        if self._has_unsynced() or self.is_stopping:
+        if self._has_unsynced() or (self.is_stopping and not self._unsaid):
             return -math.inf
-        return max(self._retry_at, self._monotonic() + 0.001) if self._unwritten else math.inf
+        due = max(self._retry_at, self._monotonic() + 0.001) if self._unwritten else math.inf
+        return min(due, self._monotonic() + LOG_LOOK_S) if self._unsaid else due
 
-    def _do(self, item: Keep | NoteOutcome | Forget | SetAside) -> None:
+    def _do(self, item: Keep | Housekeeping) -> None:
+        if isinstance(item, Keep):
+            self._entries[item.entry.block_hash] = item.entry
+            self._write(item.entry)
+        else:
+            self._unsaid.append((self._log_progress()[0], item))
+
+    def _keep_house(self) -> None:
+        """Do what the log has said by now."""
+        while self._unsaid and self._unsaid[0][0] <= self._log_progress()[1]:
+            self.guard(self._settle, self._unsaid.popleft()[1])
+
+    def _settle(self, item: Housekeeping) -> None:
         match item:
-            case Keep(entry):
-                self._entries[entry.block_hash] = entry
-                self._write(entry)
             case NoteOutcome(block_hash, told):
                 self._note(block_hash, told)
             case Forget(block_hash):
@@ -172,6 +210,7 @@ class JournalThread(Loop[Keep | NoteOutcome | Forget | SetAside]):
         else:
             self._unwritten.pop(entry.block_hash, None)
             self._next_round.append(entry.block_hash)
+            self._submitter.put(Written(entry.block_hash))
 
     def _write_again(self) -> None:
         self._retry_at = self._monotonic() + RETRY_S

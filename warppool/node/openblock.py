@@ -5,6 +5,7 @@ It changes under the submitter's hands alone (node/submitter.py), which knows wh
 
 from __future__ import annotations
 
+import math
 import queue
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from warppool.events import BlockFound, ShareAccepted
 from warppool.node.items import Outcome, Verdict
 from warppool.node.journal import Entry, Told
 
+WRITE_PATIENCE_S = 2.0      # for a journal entry to be written once a node has the block; it takes a moment
 _BEST_FIRST = (Verdict.ACCEPTED, Verdict.SIDE, Verdict.REFUSED)
 
 
@@ -34,17 +36,29 @@ class OpenBlock:
 
     entry: Entry
     conn_id: int | None = None          # whose connection found it; None if the journal brought it
-    is_safe: bool = False               # the disk or a node has it: said as found, and its shares may be booked
+    is_safe: bool = False               # said as found, and its shares may be booked
+    is_written: bool = False            # its journal entry survives our end, though perhaps no power cut
+    is_unkept: bool = False             # the disk refuses its entry
+    at_node_since: float = math.inf     # monotonic seconds: a real node told then that it has the block
     shares: list[WaitingShare] = field(default_factory=list)
     latest: dict[int, Verdict] = field(default_factory=dict)    # by node: where it stands, as told
     final: dict[int, Verdict] = field(default_factory=dict)     # by node, in this process: buried or refused
-    early: list[Outcome] = field(default_factory=list)          # of an embedded chain, before the block was safe
+    early: list[Outcome] = field(default_factory=list)          # before the block was safe
     booked: Verdict | None = None       # the outcome that the books hold
 
     @property
     def best(self) -> Verdict | None:
         """The best that any node says; None before the first."""
         return next((verdict for verdict in _BEST_FIRST if verdict in self.latest.values()), None)
+
+    @property
+    def safe_at(self) -> float:
+        """When a node's word makes it safe (monotonic seconds): at once where our journal has the block as well.
+
+        A node has not flushed what it took. Were it and we killed at the same moment, and the entry not even written,
+        nobody would have the block. So the entry is waited for, unless the disk refuses it, or hangs.
+        """
+        return self.at_node_since + (0.0 if self.is_written or self.is_unkept else WRITE_PATIENCE_S)
 
     @property
     def difficulty(self) -> float:

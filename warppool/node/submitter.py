@@ -1,9 +1,10 @@
 """The submitter: a found block goes to every node first, then to the journal, and to log and books once it is safe.
 
 One thread, `submitter`, hears `Found` from the workers, `Outcome` from the nodes and `Kept` from the journal's thread.
-It waits for no disk and for no node. A block is safe once the disk has it for good or a real node has said that it took
-the block. Only then it is said as found, and only then its share may be booked. So a crash at any moment costs nothing
-that was said: the journal keeps the block, or the node does, and `replay` hands all of the journal to the nodes again.
+It waits for no disk and for no node. A block is safe once the disk has it for good, or a real node has said that it
+took the block and the journal's file is written (`OpenBlock.safe_at`). Only then it is said as found, and only then its
+share may be booked. So a crash at any moment, ours or ours and the node's, costs nothing that was said: the journal
+keeps the block, or the node does, and `replay` hands all of the journal to the nodes again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from warppool.bitcoin.hashes import to_display
 from warppool.events import ShareAccepted
 from warppool.loop import Loop, Report
 from warppool.net.inbox import NotRecorded
+from warppool.node.blocklines import say_found, say_outcome, say_stranded, say_submitted, say_unjournaled
 from warppool.node.books import Books
 from warppool.node.items import (
     BestNode,
@@ -32,7 +34,7 @@ from warppool.node.items import (
     Verdict,
 )
 from warppool.node.journal import Told
-from warppool.node.journalthread import CURE, Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept
+from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept, Written
 from warppool.node.openblock import OpenBlock, WaitingShare, make_entry
 from warppool.node.retention import NodeState, is_lost, may_leave
 from warppool.say import say
@@ -41,11 +43,10 @@ log = logging.getLogger("warppool")
 
 SHARE_PATIENCE_S = 10.0         # a share whose block is not safe by then is refused, as the ledger does
 SWEEP_EVERY_S = 60.0            # between two looks for entries that may go because a node has been silent for long
-_LEVELS = {Verdict.ACCEPTED: logging.INFO, Verdict.SIDE: logging.WARNING, Verdict.REFUSED: logging.ERROR}
 _TICK_S = 1e-6                  # between two entries at least, so that a replay keeps their order
 
 
-SubmitterItem = Found | Outcome | HasBlock | NodeHeard | BestNode | Kept | Unkept
+SubmitterItem = Found | Outcome | HasBlock | NodeHeard | BestNode | Written | Kept | Unkept
 """From workers, nodes, the job maker and the journal."""
 
 
@@ -96,7 +97,6 @@ class Submitter(Loop[SubmitterItem]):
         self._blocks = 0
         self._open: dict[bytes, OpenBlock] = {}
         self._unsafe: dict[bytes, OpenBlock] = {}           # a part of `_open`, in the order of the finds
-        self._unkept: set[bytes] = set()                    # blocks that the disk refused
         self._found_at = 0.0                                # Unix: of the newest entry; entries never share a time
         self._states = {number: NodeState(now) for number in self._nodes}
         self._best_node: int | None = None                  # by its number; None while nobody has told
@@ -140,7 +140,7 @@ class Submitter(Loop[SubmitterItem]):
     def report(self) -> SubmitterReport:
         """How many blocks there were, and where those stand that are open."""
         return SubmitterReport(*self.vitals(), blocks=self._blocks, open=len(self._open), unsafe=len(self._unsafe),
-                               unkept=len(self._unkept), best_node=self._best_node)
+                               unkept=sum(block.is_unkept for block in self._open.values()), best_node=self._best_node)
 
     def finish(self) -> None:
         """Refuse the shares whose blocks are not safe."""
@@ -159,15 +159,17 @@ class Submitter(Loop[SubmitterItem]):
             self.guard(self._found, found)
         for item in rest:
             self.guard(self._hear, item)
-        self.guard(self._give_up_shares, self._monotonic())
+        for step in (self._look_who_is_safe, self._give_up_shares):
+            self.guard(step, self._monotonic())
         if self._monotonic() >= self._sweep_at:
             self.guard(self._sweep)
         return self._due()
 
     def _due(self) -> float:
-        """When the first share is to be given up, or the next sweep. A step that failed is not tried at once again."""
+        """When a block is safe, a share is given up, or the next sweep is. What failed is not tried again at once."""
         until = next((block.shares[0].until for block in self._unsafe.values() if block.shares), math.inf)
-        return max(min(until, self._sweep_at), self._monotonic() + 0.001)
+        safe_at = min((block.safe_at for block in self._unsafe.values()), default=math.inf)
+        return max(min(until, safe_at, self._sweep_at), self._monotonic() + 0.001)
 
     def _hear(self, item: SubmitterItem) -> None:
         match item:
@@ -181,6 +183,9 @@ class Submitter(Loop[SubmitterItem]):
             case BestNode(node):
                 self._best_node = node if node in self._nodes else None
                 self._sweep()
+            case Written(block_hash):
+                if (block := self._unsafe.get(block_hash)) is not None:
+                    block.is_written = True
             case Kept(hashes):
                 self._kept(hashes)
             case Unkept(block_hash, reason):
@@ -198,8 +203,7 @@ class Submitter(Loop[SubmitterItem]):
                 is_handed = self._hand_over(block)
                 self._journal.inbox.put(Keep(block.entry))
                 if is_handed:
-                    say(log, logging.INFO, "block.submitted", height=block.entry.height,
-                        hash=to_display(block.entry.block_hash), nodes=len(self._nodes))
+                    say_submitted(block.entry, len(self._nodes))
             if block is not None:
                 self._take_share(block, item)
 
@@ -224,15 +228,18 @@ class Submitter(Loop[SubmitterItem]):
         if block.is_safe:
             self._book_shares(block)
 
+    def _look_who_is_safe(self, now: float) -> None:
+        """A node has them, and the journal has them too, or has had its time."""
+        for block in [block for block in self._unsafe.values() if block.safe_at <= now]:
+            self._make_safe(block)
+
     def _make_safe(self, block: OpenBlock) -> None:
         """The block survives a crash of ours: only now is it said as found, and only now may its share be booked."""
         if block.is_safe:
             return
         block.is_safe = True
         self._unsafe.pop(block.entry.block_hash, None)
-        entry = block.entry
-        say(log, logging.INFO, "block.found", height=entry.height, hash=to_display(entry.block_hash), user=entry.user,
-            conn=block.conn_id)
+        say_found(block)
         self._book_block(block)
         self._book_shares(block)
         self._say_early(block)
@@ -240,8 +247,7 @@ class Submitter(Loop[SubmitterItem]):
     def _hand_over(self, block: OpenBlock, is_replay: bool = False) -> bool:
         entry = block.entry
         if not entry.is_whole:
-            say(log, logging.CRITICAL, "block.stranded", height=entry.height, hash=to_display(entry.block_hash),
-                template=entry.template_id, reason="only the node that made its template has its transactions")
+            say_stranded(entry)
             return False
         for number in self._nodes:
             self._hand_to(number, block, is_replay)
@@ -257,21 +263,18 @@ class Submitter(Loop[SubmitterItem]):
     def _kept(self, hashes: Iterable[bytes]) -> None:
         recovered = 0
         for block_hash in hashes:
-            if block_hash in self._unkept:
-                self._unkept.discard(block_hash)
-                recovered += 1
             if (block := self._open.get(block_hash)) is not None:
+                recovered += block.is_unkept
+                block.is_unkept = False
                 self._make_safe(block)
-        if recovered and not self._unkept:
+        if recovered and not any(block.is_unkept for block in self._open.values()):
             say(log, logging.WARNING, "journal.recovered", blocks=recovered)
 
     def _not_kept(self, block_hash: bytes, reason: str) -> None:
         if (block := self._open.get(block_hash)) is None:
             return
-        self._unkept.add(block_hash)
-        entry = block.entry
-        say(log, logging.CRITICAL, "block.unjournaled", height=entry.height, hash=to_display(block_hash),
-            user=entry.user, conn=block.conn_id, reason=reason, cure=CURE)
+        block.is_unkept = True
+        say_unjournaled(block, reason)
         self._say_early(block)
 
     def _give_up_shares(self, at_latest: float) -> None:
@@ -290,14 +293,19 @@ class Submitter(Loop[SubmitterItem]):
         """A node took the block. What an embedded chain has, it forgets with this process, until it has flushed."""
         block = self._open.get(block_hash)
         if self._has_heard(node) and block is not None and not self._nodes[node].is_embedded:
+            self._stands_at(block)
+
+    def _stands_at(self, block: OpenBlock) -> None:
+        """A real node has the block."""
+        block.at_node_since = min(block.at_node_since, now := self._monotonic())
+        if block.safe_at <= now:
             self._make_safe(block)
 
     def _has_heard(self, node: int) -> bool:
         """A node answered; False for the last words of one that was removed."""
-        if node not in self._nodes:
-            return False
-        self._states[node].heard_at = self._monotonic()
-        return True
+        if is_here := node in self._nodes:
+            self._states[node].heard_at = self._monotonic()
+        return is_here
 
     def _outcome(self, outcome: Outcome) -> None:
         block = self._open.get(outcome.block_hash)
@@ -306,10 +314,12 @@ class Submitter(Loop[SubmitterItem]):
         if block is None:
             self._outcome_of_buried(outcome)
             return
-        node, verdict = outcome.node, outcome.verdict
-        if verdict is Verdict.BURIED or (verdict is not Verdict.REFUSED and not self._nodes[node].is_embedded):
+        node, verdict, is_embedded = outcome.node, outcome.verdict, self._nodes[outcome.node].is_embedded
+        if verdict is Verdict.BURIED:
             self._make_safe(block)
-        if not block.is_safe and self._nodes[node].is_embedded and outcome.block_hash not in self._unkept:
+        elif verdict is not Verdict.REFUSED and not is_embedded:
+            self._stands_at(block)
+        if not block.is_safe and not block.is_unkept and (is_embedded or verdict is not Verdict.REFUSED):
             block.early.append(outcome)
             return
         if verdict is not Verdict.BURIED:
@@ -321,7 +331,7 @@ class Submitter(Loop[SubmitterItem]):
             self._close_if_final(block)
 
     def _say_early(self, block: OpenBlock) -> None:
-        """What an embedded chain said while the disk was still busy: an outcome comes after `block.found`."""
+        """What a node said before the block was safe: an outcome comes after `block.found`."""
         early, block.early = block.early, []
         for outcome in early:
             self._outcome(outcome)
@@ -329,13 +339,13 @@ class Submitter(Loop[SubmitterItem]):
     def _tell(self, block: OpenBlock, told: Told) -> None:
         """Log what a node says of the block each time it changes, and let the journal hold it."""
         block.tell(told)
-        _say_outcome(told, block.entry.block_hash, block.is_lost(self._nodes), height=block.entry.height)
+        say_outcome(told, block.entry.block_hash, block.is_lost(self._nodes), height=block.entry.height)
         self._journal.inbox.put(NoteOutcome(block.entry.block_hash, told))
 
     def _outcome_of_buried(self, outcome: Outcome) -> None:
         """A block whose entry is gone changed its status, as in a deep reorganization: no replay, so no journal."""
         if outcome.verdict is not Verdict.BURIED:
-            _say_outcome(Told(outcome.node, outcome.verdict, outcome.reason), outcome.block_hash, is_lost=False)
+            say_outcome(Told(outcome.node, outcome.verdict, outcome.reason), outcome.block_hash, is_lost=False)
             self._books.block_outcome(outcome.block_hash, outcome.verdict.value, outcome.reason, self._unix())
 
     def _sweep(self) -> None:
@@ -365,7 +375,6 @@ class Submitter(Loop[SubmitterItem]):
         block.shares.clear()
         del self._open[block.entry.block_hash]
         self._unsafe.pop(block.entry.block_hash, None)
-        self._unkept.discard(block.entry.block_hash)
 
     # What the books hear.
 
@@ -389,11 +398,3 @@ class Submitter(Loop[SubmitterItem]):
 def _refuse(share: ShareAccepted | None, reply_to: queue.Queue[Any] | None) -> None:
     if share is not None and reply_to is not None:
         reply_to.put(NotRecorded(((share.conn_id, share.share_id),)))
-
-
-def _say_outcome(told: Told, block_hash: bytes, is_lost: bool, **fields: object) -> None:
-    """`block.accepted`, `block.side` or `block.refused`; a block that every node refused is CRITICAL."""
-    level = _LEVELS[told.verdict] if not is_lost else logging.CRITICAL
-    reason = {"reason": told.reason} if told.reason else {}
-    say(log, level, f"block.{told.verdict.value}", **fields, hash=to_display(block_hash),
-        node=f"node-{told.node}", **reason)

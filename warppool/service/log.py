@@ -57,6 +57,12 @@ def catch_up() -> None:
             handler.catch_up()
 
 
+def progress() -> tuple[int, int]:
+    """How much the log was given by now and how much of it is written, in bytes; any thread may ask."""
+    writers = [handler.writer for handler in logging.getLogger().handlers if isinstance(handler, JournalHandler)]
+    return next((writer.progress for writer in writers if writer is not None), (0, 0))
+
+
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Whether `stream` is the journal itself: systemd names its device and inode in JOURNAL_STREAM."""
     try:
@@ -73,7 +79,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._is_journal = is_journal
         self._clock = clock
-        self._writer: LogWriter | None = None
+        self.writer: LogWriter | None = None        # what writes on a thread of its own; None for whoever logs
         self._held: dict[str, tuple[float, int, logging.LogRecord]] = {}    # words -> since, count, the last one
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -101,8 +107,8 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         finally:
             self.release()
             super().close()
-            if self._writer is not None:
-                self._writer.close()
+            if self.writer is not None:
+                self.writer.close()
 
     def write_behind(self) -> None:
         """From now on a thread of its own writes, so that no caller waits for whoever reads the stream."""
@@ -110,16 +116,16 @@ class JournalHandler(logging.StreamHandler[TextIO]):
             fd = self.stream.fileno()
         except (OSError, ValueError, AttributeError):
             return                              # no stream of the system, so nobody's reading can stop it
-        self._writer = LogWriter(fd, self._dropped)
+        self.writer = LogWriter(fd, self._dropped)
 
     def catch_up(self) -> None:
         """Wait a moment for the thread that writes, where there is one."""
-        if self._writer is not None:
-            self._writer.catch_up()
+        if self.writer is not None:
+            self.writer.catch_up()
 
     def _put(self, text: str, is_urgent: bool = False) -> None:
-        if self._writer is not None:
-            self._writer.write(text, is_urgent)
+        if self.writer is not None:
+            self.writer.write(text, is_urgent)
         else:
             self.stream.write(text)
             self.flush()

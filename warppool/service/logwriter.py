@@ -36,6 +36,7 @@ class LogWriter:
         self._dropped = dropped                 # makes the line that tells how many were dropped
         self._lines: deque[bytes] = deque()
         self._waiting = 0
+        self._taken = 0                         # bytes since the start
         self._lost = 0
         self._is_closing = False
         self._changed = threading.Condition()
@@ -55,7 +56,14 @@ class LogWriter:
                 return
             self._lines.append(data)
             self._waiting += len(data)
+            self._taken += len(data)
             self._changed.notify_all()
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Bytes since the start that were taken, and that were written; any thread may ask."""
+        with self._changed:
+            return self._taken, self._taken - self._waiting
 
     def flush(self) -> None:
         """Nobody waits for the other end."""

@@ -44,6 +44,7 @@ from warppool.noise.primitives import public_key
 from warppool.say import say
 from warppool.service.connector import Connector, listen_addresses
 from warppool.service.ledger import Ledger
+from warppool.service.log import progress
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
@@ -107,7 +108,7 @@ class Pool:
             job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
             nodes=self.nodes.names, rules=rules_of(pool), end_work=self.work.end,
             best=lambda node: outcomes.put(BestNode(node)))
-        self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes)
+        self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes, log_progress=progress)
         self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
         self._missing = missing_blocks(config, self.ledger, self.is_ready)
         self.ports.add_workers(self._worker)
