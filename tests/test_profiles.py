@@ -63,7 +63,7 @@ def test_a_planted_question_is_found(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "if profile.has_groups: pass", "x = profile.encode(m)", "if sequence <= last and self.profile.checks_sequence: pass",
+    "if profile.has_groups: pass", "x = profile.encode(m)", "x = is_old and self.profile.checks_sequence",
     "x = codes.get(profile.name)", "if m.flags & ~profile.flags: pass", "serve(WARP)",
 ])
 def test_what_asks_for_a_field_is_none(line: str) -> None:
