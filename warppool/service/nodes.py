@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from warppool.addresses import NodeAddress
 from warppool.config.changes import identity_of
-from warppool.config.options import Config, NodeConfig, PoolConfig
+from warppool.config.options import NodeConfig, PoolConfig
 from warppool.errors import ConfigError
 from warppool.loop import Reconfigure, ServingThread
 from warppool.mining.job import MAX_TAG_SIZE
@@ -21,7 +22,7 @@ from warppool.mining.reserve import CoinbasePlan
 from warppool.node.jsonrpc import Cookie, Credentials, UserPassword
 from warppool.node.numbers import NodeNumbers
 from warppool.node.regtest import RegtestSource
-from warppool.node.rpc import RpcSource, SourceSettings
+from warppool.node.rpc import REFRESH_S, RpcSource, SourceSettings
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.submitter import NodeInbox
 from warppool.say import say
@@ -32,6 +33,17 @@ log = logging.getLogger("warppool")
 
 NODES_S = 2.0
 """How long a stop waits for the nodes: an embedded chain takes what it was handed for 1 s, and then flushes."""
+
+
+class NodeUse(Protocol):
+    """What a program says of all its nodes together: the pool's section has it, and the template provider's."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def data_dir(self) -> Path: ...
+    @property
+    def work_max_age_s(self) -> int: ...
 
 
 class Node(NamedTuple):
@@ -58,24 +70,28 @@ class Node(NamedTuple):
 class Nodes:
     """Owned by the main thread. `by_number` has the nodes that are in the file, in its order.
 
-    `job_maker` gets templates, `outcomes` what becomes of blocks.
+    `plan` is the coinbase that templates are measured against. `job_maker` gets templates, `outcomes` what becomes of
+    blocks. Each node is asked for a template every `refresh_s` at least.
     """
 
-    def __init__(self, config: Config, job_maker: queue.Queue[Any], outcomes: queue.Queue[Any]) -> None:
+    def __init__(self, use: NodeUse, tables: Sequence[NodeConfig], plan: CoinbasePlan, job_maker: queue.Queue[Any],
+                 outcomes: queue.Queue[Any], refresh_s: float = REFRESH_S) -> None:
         self.by_number: dict[int, Node] = {}
+        self._plan = plan
         self._job_maker = job_maker
         self._outcomes = outcomes
-        self._numbers = NodeNumbers(config.pool.data_dir)
-        identities = [identity_of(table) for table in config.nodes]
+        self._refresh_s = refresh_s
+        self._numbers = NodeNumbers(use.data_dir)
+        identities = [identity_of(table) for table in tables]
         try:
             numbers = self._numbers.of(identities)
         except OSError as exc:
             say(log, logging.WARNING, "node.unnumbered", reason=exc.strerror, consequence="the next start may know "
                 "other nodes by these numbers", cure="free space on the disk of data_dir, then restart")
             numbers = self._numbers.of_this_run(identities)
-        for table in config.nodes:
+        for table in tables:
             number = numbers[identity_of(table)]
-            self.by_number[number] = self._made(number, table, config.pool)
+            self.by_number[number] = self._made(number, table, use)
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -144,40 +160,40 @@ class Nodes:
             if isinstance(source, RpcSource):
                 source.close()
 
-    def _made(self, number: int, table: NodeConfig, pool: PoolConfig) -> Node:
+    def _made(self, number: int, table: NodeConfig, use: NodeUse) -> Node:
         if table.source == "regtest":
-            return Node(table, RegtestSource(number, pool.data_dir, self._job_maker, self._outcomes), None)
+            return Node(table, RegtestSource(number, use.data_dir, self._job_maker, self._outcomes), None)
         address, credentials = NodeAddress.parse(table.url), credentials_of(table)
         submitter = RpcSubmitter(number, address, credentials, self._outcomes)
-        source = RpcSource(number, address, credentials, pool.network, self._job_maker, plan=plan_of(pool),
-                           max_age_s=pool.work_max_age_s)
+        source = RpcSource(number, address, credentials, use.network, self._job_maker, plan=self._plan,
+                           refresh_s=self._refresh_s, max_age_s=use.work_max_age_s)
         return Node(table, source, submitter)
 
     # --- another configuration ----------------------------------------------------------------------------------------
 
-    def numbers_of(self, config: Config) -> Mapping[str, int]:
-        """The numbers of the nodes in `config`; ConfigError where the disk does not take those of new ones."""
+    def numbers_of(self, tables: Sequence[NodeConfig]) -> Mapping[str, int]:
+        """The numbers of the nodes in `tables`; ConfigError where the disk does not take those of new ones."""
         try:
-            return self._numbers.of(identity_of(table) for table in config.nodes)
+            return self._numbers.of(identity_of(table) for table in tables)
         except OSError as exc:
             raise ConfigError(f"node.url: the number of a new node cannot be written to data_dir ({exc.strerror}): "
                               "free space on its disk") from exc
 
-    def change(self, config: Config, numbers: Mapping[str, int]) -> NodeChange:
-        """From now on `by_number` has the nodes of `config`. One that stays is told of another login."""
+    def change(self, use: NodeUse, tables: Sequence[NodeConfig], numbers: Mapping[str, int]) -> NodeChange:
+        """From now on `by_number` has the nodes of `tables`. One that stays is told of another login."""
         before, self.by_number, new = self.by_number, {}, []
-        for table in config.nodes:
+        for table in tables:
             number = numbers[identity_of(table)]
             node = before.pop(number, None)
             if node is None:
-                node = self._made(number, table, config.pool)
+                node = self._made(number, table, use)
                 new.append(node)
                 _say(node, number)
             elif node.submitter is not None:
                 assert isinstance(node.source, RpcSource)
                 login = credentials_of(table)
                 node.submitter.inbox.put(Reconfigure(login))
-                node.source.put(Reconfigure(SourceSettings(login, config.pool.work_max_age_s)))
+                node.source.put(Reconfigure(SourceSettings(login, use.work_max_age_s)))
             self.by_number[number] = node._replace(table=table)
         for node in before.values():
             say(log, logging.INFO, "node.removed", node=node.source.name, url=identity_of(node.table))

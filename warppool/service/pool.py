@@ -45,7 +45,7 @@ from warppool.say import say
 from warppool.service.connector import Connector, listen_addresses
 from warppool.service.ledger import Ledger
 from warppool.service.log import progress
-from warppool.service.nodes import Nodes, credentials_of
+from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
@@ -102,7 +102,7 @@ class Pool:
         self.work = WorkBroadcast(self.ports, self.is_ready)
         job_inbox: queue.Queue[Any] = queue.Queue()
         outcomes: queue.Queue[Any] = queue.Queue()
-        self.nodes = Nodes(config, job_inbox, outcomes)
+        self.nodes = Nodes(pool, config.nodes, plan_of(pool), job_inbox, outcomes)
         resources.callback(self.nodes.close)
         self.job_maker = JobMaker(
             job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
@@ -124,14 +124,14 @@ class Pool:
         Job maker and submitter hear of other nodes before these start or stop.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
-        numbers = self.nodes.numbers_of(config)
+        numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
             threads, pool = self.service.threads, config.pool
             self.config = config
             take_ports()
             self.ports.tell_workers(Reconfigure(config))
-            change = self.nodes.change(config, numbers)
+            change = self.nodes.change(pool, config.nodes, numbers)
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(
                 rules_of(pool), self.nodes.names, pool.coinbase_tag.encode())))
             self.submitter.inbox.put(Reconfigure(self.nodes.inboxes))
