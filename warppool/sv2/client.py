@@ -1,8 +1,9 @@
 """The miner's side of an Sv2 mining conversation: for the CPU miner, the translator and the tests.
 
 Messages in, messages and events out, as in `server.py`. `work.py` makes work of the jobs and tips of a channel: all
-that is needed to build headers, frozen, with the prefix and the target that it was assigned under. Where V1's client
-has the same event, it has the same name.
+that is needed to build headers, frozen, with the prefix and the target that it was assigned under. What a pool says to
+a group of channels leads to one event for each of them (`clientgroups.py`). Where V1's client has the same event, it
+has the same name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
-from warppool.sv2.messages.common import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.clientgroups import NO_GROUP, JoinedGroups
+from warppool.sv2.messages.common import (
+    ChannelEndpointChanged,
+    Reconnect,
+    SetupConnection,
+    SetupConnectionError,
+    SetupConnectionSuccess,
+)
 from warppool.sv2.messages.extensions import (
     RequestExtensions,
     RequestExtensionsError,
@@ -30,6 +38,7 @@ from warppool.sv2.messages.mining import (
     OpenStandardMiningChannel,
     OpenStandardMiningChannelSuccess,
     SetExtranoncePrefix,
+    SetGroupChannel,
     SetNewPrevHash,
     SetTarget,
     SubmitSharesError,
@@ -51,9 +60,16 @@ class ClientPhase(IntEnum):
     CLOSED = auto()
 
 
+REQUIRES_FIXED_VERSION = 1
+"""Of the pool's flags: no bit of a version may be changed."""
+
+REQUIRES_EXTENDED_CHANNELS = 2
+"""Of the pool's flags: it opens no standard channels."""
+
+
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """The pool accepted the connection: channels may be opened."""
+    """The pool accepted the connection: channels may be opened. `flags` are the pool's."""
 
     flags: int
 
@@ -134,6 +150,11 @@ class ExtensionsAgreed:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtensionsVoid:
+    """Another peer stands behind a channel: extensions are agreed on no more, and may be asked for anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReconnectAsked:
     """The pool asks us to move; an empty host and port 0 mean the same ones."""
 
@@ -142,7 +163,7 @@ class ReconnectAsked:
 
 
 ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | TargetChanged | SharesAccepted
-               | ShareRejected | ChannelClosed | ExtensionsAgreed | ReconnectAsked)
+               | ShareRejected | ChannelClosed | ExtensionsAgreed | ExtensionsVoid | ReconnectAsked)
 
 
 class MiningClientSession:
@@ -158,6 +179,8 @@ class MiningClientSession:
         self.phase = ClientPhase.AWAIT_ANSWER
         self.profile = profile
         self._channels: dict[int, ClientChannel] = {}
+        self._groups = JoinedGroups()
+        self._version_mask = profile.version_mask
         self._opening: dict[int, int] = {}          # request_id to the extranonce size asked for, -1 for standard
         self._next_request = 1
         self._asked_extensions: RequestExtensions | None = None         # that has no answer yet
@@ -203,7 +226,7 @@ class MiningClientSession:
 
     def close_channel(self, channel_id: int, reason: str) -> CloseChannel:
         """Give a channel up."""
-        self._channels.pop(channel_id, None)
+        self._drop(channel_id)
         return CloseChannel(channel_id=channel_id, reason_code=reason)
 
     def receive(self, message: Message) -> list[ClientEvent]:
@@ -222,6 +245,8 @@ class MiningClientSession:
         if m.used_version != 2:
             raise RemoteProtocolError(f"the pool chose version {m.used_version}, we offered 2")
         self.phase = ClientPhase.MINING
+        if m.flags & REQUIRES_FIXED_VERSION:
+            self._version_mask = 0
         return [SetUp(m.flags)]
 
     def _setup_refused(self, m: SetupConnectionError) -> list[ClientEvent]:
@@ -236,13 +261,18 @@ class MiningClientSession:
         granted = m.supported_extensions if isinstance(m, RequestExtensionsSuccess) else ()
         return [ExtensionsAgreed(frozenset(granted) & frozenset(asked.requested_extensions))]
 
+    def _endpoint_changed(self, m: ChannelEndpointChanged) -> list[ClientEvent]:
+        self._asked_extensions = None
+        return [ExtensionsVoid()]
+
     def _reconnect(self, m: Reconnect) -> list[ClientEvent]:
         return [ReconnectAsked(m.new_host, m.new_port)]
 
     def _standard_opened(self, m: OpenStandardMiningChannelSuccess) -> list[ClientEvent]:
         if self._opening.pop(m.request_id, None) != -1:
             raise RemoteProtocolError(f"a standard channel for request {m.request_id}, which asked for none")
-        return self._opened(m.request_id, m.channel_id, m.target, m.extranonce_prefix, 0)
+        return self._opened(m.request_id, m.channel_id, m.target, m.extranonce_prefix, 0,
+                            m.group_channel_id)
 
     def _extended_opened(self, m: OpenExtendedMiningChannelSuccess) -> list[ClientEvent]:
         asked = self._opening.pop(m.request_id, -1)
@@ -250,12 +280,17 @@ class MiningClientSession:
             raise RemoteProtocolError(f"an extended channel for request {m.request_id}, which asked for none")
         if m.extranonce_size < max(1, asked) or len(m.extranonce_prefix) + m.extranonce_size > MAX_EXTRANONCE_SIZE:
             raise RemoteProtocolError(f"{m.extranonce_size} bytes of extranonce granted, {asked} asked for")
-        return self._opened(m.request_id, m.channel_id, m.target, m.extranonce_prefix, m.extranonce_size)
+        return self._opened(m.request_id, m.channel_id, m.target, m.extranonce_prefix, m.extranonce_size,
+                            m.group_channel_id or NO_GROUP)
 
-    def _opened(self, request_id: int, channel_id: int, target: bytes, prefix: bytes, size: int) -> list[ClientEvent]:
-        if channel_id in self._channels:
-            raise RemoteProtocolError(f"channel {channel_id} was opened twice")
-        channel = ClientChannel(prefix, size, int.from_bytes(target, "little"), self.profile.version_mask)
+    def _opened(self, request_id: int, channel_id: int, target: bytes, prefix: bytes, size: int,
+                group_id: int) -> list[ClientEvent]:
+        if channel_id in self._channels or channel_id in self._groups:
+            raise RemoteProtocolError(f"channel {channel_id} was opened twice, or is a group")
+        if group_id in self._channels or group_id == channel_id != NO_GROUP:
+            raise RemoteProtocolError(f"the group {group_id} of channel {channel_id} is a channel")
+        channel = ClientChannel(channel_id, prefix, size, int.from_bytes(target, "little"), self._version_mask)
+        self._groups.join([channel], group_id)
         self._channels[channel_id] = channel
         return [ChannelOpened(request_id, channel_id, channel.target, prefix, size)]
 
@@ -265,28 +300,44 @@ class MiningClientSession:
 
     def _job(self, m: NewMiningJob | NewExtendedMiningJob) -> list[ClientEvent]:
         channel = self._channels.get(m.channel_id)
-        if channel is None:
+        if channel is not None:
+            work = channel.take_job(m)
+            return [] if work is None else [WorkReady(work, is_new_tip=False)]
+        group = self._groups.get(m.channel_id)
+        if group is None:
             return []                                       # closed by us a moment ago
-        work = channel.take_job(m)
-        return [] if work is None else [WorkReady(work, is_new_tip=False)]
+        if isinstance(m, NewMiningJob):
+            raise RemoteProtocolError(f"NewMiningJob for group {m.channel_id}")
+        return [WorkReady(work, is_new_tip=False) for work in group.take_job(m)]
 
     def _prev_hash(self, m: SetNewPrevHash) -> list[ClientEvent]:
         channel = self._channels.get(m.channel_id)
-        if channel is None:
-            return []
-        return [WorkReady(channel.take_tip(m), is_new_tip=True)]
+        if channel is not None:
+            of_group = None if channel.holds(m.job_id) else self._groups.future_job(channel, m.job_id)
+            return [WorkReady(channel.take_tip(m, of_group), is_new_tip=True)]
+        group = self._groups.get(m.channel_id)
+        return [] if group is None else [WorkReady(work, is_new_tip=True) for work in group.take_tip(m)]
 
     def _target(self, m: SetTarget) -> list[ClientEvent]:
-        channel = self._channels.get(m.channel_id)
-        if channel is None:
-            return []
-        channel.target = int.from_bytes(m.maximum_target, "little")
-        return [TargetChanged(m.channel_id, channel.target)]
+        target = int.from_bytes(m.maximum_target, "little")
+        channel, group = self._channels.get(m.channel_id), self._groups.get(m.channel_id)
+        channels = list(group.members.values()) if group is not None else [channel] if channel is not None else []
+        for each in channels:
+            each.target = target
+        return [TargetChanged(each.channel_id, target) for each in channels]
 
     def _prefix(self, m: SetExtranoncePrefix) -> list[ClientEvent]:
         channel = self._channels.get(m.channel_id)
         if channel is not None:
-            channel.take_prefix(m.extranonce_prefix)
+            self._groups.take_prefix(channel, m.extranonce_prefix)
+        return []
+
+    def _group(self, m: SetGroupChannel) -> list[ClientEvent]:
+        """Channels of another group than before; those that are gone are passed over."""
+        if m.group_channel_id in self._channels:
+            raise RemoteProtocolError(f"the group {m.group_channel_id} is a channel")
+        self._groups.join([self._channels[each] for each in dict.fromkeys(m.channel_ids) if each in self._channels],
+                          m.group_channel_id)
         return []
 
     def _accepted(self, m: SubmitSharesSuccess) -> list[ClientEvent]:
@@ -296,9 +347,16 @@ class MiningClientSession:
         return [ShareRejected(m.channel_id, m.sequence_number, m.error_code)]
 
     def _channel_closed(self, m: CloseChannel) -> list[ClientEvent]:
-        if self._channels.pop(m.channel_id, None) is None:
-            return []
-        return [ChannelClosed(m.channel_id, m.reason_code)]
+        closed = self._groups.dissolve(m.channel_id) or [m.channel_id]
+        return [ChannelClosed(channel_id, m.reason_code) for channel_id in closed if self._drop(channel_id)]
+
+    def _drop(self, channel_id: int) -> bool:
+        """The channel is no more; False where there was none."""
+        channel = self._channels.pop(channel_id, None)
+        if channel is None:
+            return False
+        self._groups.leave(channel)
+        return True
 
     def _ignored(self, m: UpdateChannelError) -> list[ClientEvent]:
         return []                                           # nothing has changed: the channel goes on as it was
@@ -309,6 +367,7 @@ class MiningClientSession:
         (ClientPhase.MINING, RequestExtensionsSuccess): _extensions,
         (ClientPhase.MINING, RequestExtensionsError): _extensions,
         (ClientPhase.MINING, Reconnect): _reconnect,
+        (ClientPhase.MINING, ChannelEndpointChanged): _endpoint_changed,
         (ClientPhase.MINING, OpenStandardMiningChannelSuccess): _standard_opened,
         (ClientPhase.MINING, OpenExtendedMiningChannelSuccess): _extended_opened,
         (ClientPhase.MINING, OpenMiningChannelError): _open_refused,
@@ -317,6 +376,7 @@ class MiningClientSession:
         (ClientPhase.MINING, SetNewPrevHash): _prev_hash,
         (ClientPhase.MINING, SetTarget): _target,
         (ClientPhase.MINING, SetExtranoncePrefix): _prefix,
+        (ClientPhase.MINING, SetGroupChannel): _group,
         (ClientPhase.MINING, SubmitSharesSuccess): _accepted,
         (ClientPhase.MINING, SubmitSharesError): _rejected,
         (ClientPhase.MINING, CloseChannel): _channel_closed,

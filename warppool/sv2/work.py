@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_checked
+from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.errors import RemoteProtocolError
 from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
 
@@ -56,16 +58,28 @@ class Work:
         return pack_checked(version, self.prev_hash, root, ntime, self.nbits, nonce)
 
 
+def check_size(m: NewExtendedMiningJob, extranonce_size: int) -> None:
+    """RemoteProtocolError for a job that is too large to be passed on, with a full extranonce of so many bytes."""
+    size = len(m.coinbase_tx_prefix) + extranonce_size + len(m.coinbase_tx_suffix)
+    if size > MAX_COINBASE_SIZE:
+        raise RemoteProtocolError(f"a job with a coinbase of {size} bytes, {MAX_COINBASE_SIZE} are passed on")
+    if len(m.merkle_path) > MAX_MERKLE_PATH:
+        raise RemoteProtocolError(f"a job with a merkle path of {len(m.merkle_path)} levels, past {MAX_MERKLE_PATH}")
+
+
 class ClientChannel:
     """A miner's side of one channel. `sequence` is the number of its next share; `version_mask` has the version bits
-    that the dialect lets a miner roll.
+    that the dialect lets a miner roll. A standard channel has an `extranonce_size` of 0.
 
     Its steps raise RemoteProtocolError for what a pool must not send.
     """
 
-    __slots__ = ("_future", "_tip", "_version_mask", "extranonce_prefix", "extranonce_size", "sequence", "target")
+    __slots__ = ("_future", "_tip", "_version_mask", "channel_id", "extranonce_prefix", "extranonce_size", "sequence",
+                 "target")
 
-    def __init__(self, extranonce_prefix: bytes, extranonce_size: int, target: int, version_mask: int) -> None:
+    def __init__(self, channel_id: int, extranonce_prefix: bytes, extranonce_size: int, target: int,
+                 version_mask: int) -> None:
+        self.channel_id = channel_id
         self.extranonce_prefix = extranonce_prefix
         self.extranonce_size = extranonce_size
         self.target = target
@@ -75,24 +89,51 @@ class ClientChannel:
         self._future: dict[int, tuple[NewMiningJob | NewExtendedMiningJob, bytes]] = {}
         self._tip: SetNewPrevHash | None = None
 
+    @property
+    def full_size(self) -> int:
+        """Bytes of the full extranonce: the prefix, and what is rolled."""
+        return len(self.extranonce_prefix) + self.extranonce_size
+
+    @property
+    def has_tip(self) -> bool:
+        """A job that is no future job can be hashed."""
+        return self._tip is not None
+
     def take_job(self, m: NewMiningJob | NewExtendedMiningJob) -> Work | None:
-        """A job has come: the work that it is, or None for a future one, which waits for its tip."""
+        """A job of this channel alone: the work that it is, or None for a future one, which waits for its tip."""
         if isinstance(m, NewMiningJob) != (self.extranonce_size == 0):
             raise RemoteProtocolError(f"{type(m).__name__} on a channel of the other kind")
         if isinstance(m, NewExtendedMiningJob):
-            self._check_size(m)
+            check_size(m, self.full_size)
         if m.min_ntime is not None:
-            if self._tip is None:
-                raise RemoteProtocolError(f"job {m.job_id} is to be hashed now, but no SetNewPrevHash came before it")
-            return self._work(m, self.extranonce_prefix, self._tip, m.min_ntime)
-        self._future[m.job_id] = m, self.extranonce_prefix
-        if len(self._future) > MAX_FUTURE_JOBS:
-            del self._future[next(iter(self._future))]
+            return self.begin(m, m.min_ntime)
+        self.hold(m)
         return None
 
-    def take_tip(self, m: SetNewPrevHash) -> Work:
-        """The tip moved: the work of the future job that it names. A SetTarget since that job came counts for it."""
+    def begin(self, m: NewMiningJob | NewExtendedMiningJob, min_ntime: int) -> Work:
+        """The work of a job, of the channel's own or of its group, that is to be hashed at once."""
+        if self._tip is None:
+            raise RemoteProtocolError(f"job {m.job_id} is to be hashed now, but no SetNewPrevHash came before it")
+        return self._work(m, self.extranonce_prefix, self._tip, min_ntime)
+
+    def holds(self, job_id: int) -> bool:
+        """A future job of that id came for this channel alone, or before it left a group."""
+        return job_id in self._future
+
+    def hold(self, m: NewMiningJob | NewExtendedMiningJob) -> None:
+        """Keep a future job, with the prefix of this moment; one that is kept already keeps its own."""
+        if m.job_id not in self._future or self._future[m.job_id][0] is not m:
+            self._future[m.job_id] = m, self.extranonce_prefix
+        if len(self._future) > MAX_FUTURE_JOBS:
+            del self._future[next(iter(self._future))]
+
+    def take_tip(self, m: SetNewPrevHash, of_group: NewExtendedMiningJob | None = None) -> Work:
+        """The tip moved: the work of the future job that it names; `of_group` is the one of its group by that id, if
+        there is one. A SetTarget since that job came counts for it.
+        """
         job = self._future.get(m.job_id)
+        if of_group is not None and (job is None or job[0] is not of_group):
+            job = of_group, self.extranonce_prefix
         if job is None:
             raise RemoteProtocolError(f"SetNewPrevHash names job {m.job_id}, which is no future job of the channel")
         self._future.clear()
@@ -105,23 +146,18 @@ class ClientChannel:
             raise RemoteProtocolError(f"an extranonce prefix of {len(prefix)} bytes leaves no room")
         self.extranonce_prefix = prefix
 
-    def _check_size(self, m: NewExtendedMiningJob) -> None:
-        size = (len(m.coinbase_tx_prefix) + len(self.extranonce_prefix) + self.extranonce_size
-                + len(m.coinbase_tx_suffix))
-        if size > MAX_COINBASE_SIZE:
-            raise RemoteProtocolError(f"a job with a coinbase of {size} bytes, {MAX_COINBASE_SIZE} are passed on")
-        if len(m.merkle_path) > MAX_MERKLE_PATH:
-            raise RemoteProtocolError(
-                f"a job with a merkle path of {len(m.merkle_path)} levels, past {MAX_MERKLE_PATH}")
-
     def _work(self, m: NewMiningJob | NewExtendedMiningJob, prefix: bytes, tip: SetNewPrevHash,
               min_ntime: int) -> Work:
         bare = Work(
-            channel_id=m.channel_id, job_id=m.job_id, version=m.version, version_mask=self._version_mask,
+            channel_id=self.channel_id, job_id=m.job_id, version=m.version, version_mask=self._version_mask,
             prev_hash=tip.prev_hash, min_ntime=min_ntime, nbits=tip.nbits, target=self.target,
             extranonce_prefix=prefix, extranonce_size=self.extranonce_size, merkle_root=None)
         if isinstance(m, NewMiningJob):
             return replace(bare, merkle_root=m.merkle_root)
-        return replace(bare, version_mask=bare.version_mask if m.version_rolling_allowed else 0,
-                       coinbase_tx_prefix=m.coinbase_tx_prefix, coinbase_tx_suffix=m.coinbase_tx_suffix,
-                       merkle_path=m.merkle_path)
+        version_mask = bare.version_mask if m.version_rolling_allowed else 0
+        if not self.extranonce_size:            # a standard channel, by its group: nothing of the extranonce is rolled
+            coinbase = b"".join((m.coinbase_tx_prefix, prefix, m.coinbase_tx_suffix))
+            root = fold_merkle_path(double_sha256(coinbase), m.merkle_path)
+            return replace(bare, version_mask=version_mask, merkle_root=root)
+        return replace(bare, version_mask=version_mask, coinbase_tx_prefix=m.coinbase_tx_prefix,
+                       coinbase_tx_suffix=m.coinbase_tx_suffix, merkle_path=m.merkle_path)
