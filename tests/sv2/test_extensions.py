@@ -178,9 +178,15 @@ def test_the_answer_comes_before_that_to_the_open():
     ((), RequestExtensionsError(9, (), ())),
 ])
 def test_what_the_pool_grants(wanted, answer):
-    names = WorkerNames()
-    assert names.agree(RequestExtensions(9, wanted), WARP) == answer
-    assert names.is_agreed == (2 in wanted)
+    for profile in (WARP, SPEC):
+        names = WorkerNames()
+        assert names.agree(RequestExtensions(9, wanted), profile) == answer
+        assert names.is_agreed == (2 in wanted)
+
+
+def test_a_refusal_names_no_more_than_a_machine_reads():
+    refusal = WorkerNames().agree(RequestExtensions(9, tuple(range(3, 32_000))), SPEC)
+    assert isinstance(refusal, RequestExtensionsError) and len(SPEC.encode(refusal)) < 8_192
 
 
 def test_shares_accepted_refused_and_blocks_bear_the_workers_name():

@@ -19,7 +19,7 @@ from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages import common, mining, template
 from warppool.sv2.opening import MAX_CHANNELS, MAX_OPENS
 from warppool.sv2.profile import Subprotocol
-from warppool.sv2.server import MiningServerSession, Phase
+from warppool.sv2.server import MAX_DEAF_SHARES, MiningServerSession, Phase
 from warppool.sv2.types import Message
 
 
@@ -109,8 +109,24 @@ def test_nothing_comes_before_set_up(message):
     session.receive(setup(), START)                     # and nothing has changed
 
 
+def test_nothing_is_said_unasked_before_there_is_a_channel_and_the_answer_to_an_open_comes_first():
+    """A Bitaxe reads one frame after each of the two, and hangs up on any other."""
+    one, fresh, two = make_jobs(1, 1, 2, nbits=HARD_NBITS)
+    for ask, answer in ((open_standard, mining.OpenStandardMiningChannelSuccess),
+                        (open_extended, mining.OpenExtendedMiningChannelSuccess)):
+        session = MiningServerSession(7, make_context())
+        assert session.offer(one, START) == []
+        assert messages(session.receive(setup(flags=4), START)) == [common.SetupConnectionSuccess(2, 0)]
+        assert [*session.offer(fresh, START), *session.tick(at(3600)), *session.offer(two, at(3601))] == []
+        assert isinstance(messages(session.receive(ask(rate=1e12), at(3602)))[0], answer)
+        refused = ready_session(job=one)
+        assert isinstance(only(refused.receive(ask(rate=-1.0), START)), mining.OpenMiningChannelError)
+
+
 @pytest.mark.parametrize("message", [
-    setup(), template.CoinbaseOutputConstraints(10, None), template.RequestTransactionData(1),
+    setup(), mining.SetGroupChannel(1, (1,)), common.ChannelEndpointChanged(1),
+    mining.SetCustomMiningJob(1, 2, b"t", 3, bytes(32), 4, 5, 6, b"", 7, b"", 8, ()),
+    template.CoinbaseOutputConstraints(10, None), template.RequestTransactionData(1),
     mining.SubmitSharesSuccess(1, 1, 1, 1), mining.SetTarget(1, bytes(32)), common.Reconnect("", 0)])
 def test_what_the_mining_phase_has_no_place_for(message):
     with pytest.raises(UnexpectedMessage, match="MINING"):
@@ -640,6 +656,25 @@ def test_a_thousand_idle_channels_are_one_line():
     assert sum(isinstance(step, mining.CloseChannel) for step in steps) == MAX_CHANNELS
     (line,) = [step for step in steps if isinstance(step, Happened)]
     assert dict(line.fields)["channels"] == MAX_CHANNELS
+
+
+def test_who_mines_on_after_our_close_loses_the_connection_where_some_firmware_ignores_it():
+    miner = Miner(1)
+    miner.session.receive(open_standard(3), START)
+    miner.submit(channel=2), miner.judged(GOOD)
+    miner.session.close_idle(600.0, at(86_400))
+    assert miner.session.channels == 0
+    steps = [miner.submit(channel=channel, job_id=1) for channel in (2, 3) * MAX_DEAF_SHARES]
+    assert all(each[0].error_code == "invalid-channel-id" for each in steps)
+    closes = [number for number, each in enumerate(steps, 1) if isinstance(each[-1], Close)]
+    assert closes == ([MAX_DEAF_SHARES] if dialect().ends_deaf else [])
+
+
+def test_shares_for_a_channel_that_the_machine_closed_or_never_had_end_nothing():
+    miner = Miner(1)
+    miner.session.receive(mining.CloseChannel(2, "bye"), START)
+    steps = [miner.submit(channel=channel, job_id=1) for channel in (2, 9) * 2 * MAX_DEAF_SHARES]
+    assert not [step for step in chain(*steps) if isinstance(step, Close)]
 
 
 def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():

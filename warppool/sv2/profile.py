@@ -117,6 +117,7 @@ class Profile:
     extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
     error_codes: Mapping[str, str] = field(default_factory=dict)    # by our words for a refusal: other ones, for peers
+    ends_deaf: bool = False                         # who mines on after our CloseChannel loses the connection
     share_numbers: frozenset[int] = field(init=False)       # of the messages that are shares
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
@@ -355,4 +356,5 @@ SPEC = Profile(
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),
     error_codes=dict.fromkeys(("too-many-channels", "no-extranonce-prefix-left"), "channel-capacity-exhausted"),
+    ends_deaf=True,                                         # a Bitaxe passes over every CloseChannel
 )

@@ -57,6 +57,10 @@ ALL_FLAGS = 0xFFFFFFFF
 IDLE = "no accepted share for too long"
 """Why an idle channel is closed, for the miner and for the log."""
 
+MAX_DEAF_SHARES = 16
+"""Shares for channels that we closed, until their machine is taken to have passed over the CloseChannel: those that
+were under way are fewer. It takes new work only from a new connection."""
+
 LEAST_TICK_S = 1.0
 """The least time between two ticks, each of which goes through all channels. A second more or less is nothing to a
 difficulty."""
@@ -90,7 +94,8 @@ class MiningServerSession(ShareSession):
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_context", "_course", "_opener", "_workers", "conn_id", "phase", "subprotocol", "wakes_at")
+    __slots__ = ("_context", "_course", "_deaf_shares", "_let_go", "_opener", "_workers", "conn_id", "phase",
+                 "subprotocol", "wakes_at")
 
     def __init__(self, conn_id: int, context: Context) -> None:
         super().__init__(conn_id, context.profile)
@@ -102,6 +107,8 @@ class MiningServerSession(ShareSession):
         self._course = Course(conn_id, context.policy, context.counters)
         self._opener = Opener(conn_id, self._course, context.prefixes, context.is_unpaid, context.profile.error_codes)
         self._workers = WorkerNames()
+        self._let_go: set[int] | None = None    # channels that we closed, where the profile asks who mines on there
+        self._deaf_shares = 0                   # shares for those
 
     # -- what the worker asks ------------------------------------------------------------------------------------
 
@@ -286,6 +293,8 @@ class MiningServerSession(ShareSession):
             self._end(channel)
             steps.append(CloseChannel(channel_id=channel.channel_id, reason_code=IDLE))
             closed.append(channel)
+        if closed and self.profile.ends_deaf:
+            self._let_go = (self._let_go or set()).union([channel.channel_id for channel in closed])
         if closed:                                  # one line, however many they are
             steps.append(Happened(self.conn_id, "info", "miner.closed", (
                 ("channel", closed[0].channel_id), ("reason", IDLE), ("user", closed[0].user),
@@ -293,6 +302,15 @@ class MiningServerSession(ShareSession):
         return steps, first
 
     # -- shares --------------------------------------------------------------------------------------------------
+
+    def _refuse_unknown(self, channel_id: int, sequence: int) -> list[Step]:
+        steps = super()._refuse_unknown(channel_id, sequence)
+        if self._let_go is not None and channel_id in self._let_go:
+            self._deaf_shares += 1
+            if self._deaf_shares == MAX_DEAF_SHARES:
+                steps.append(Close(self.conn_id, f"{MAX_DEAF_SHARES} shares for channels that were closed",
+                                   is_peers_fault=True))
+        return steps
 
     def _submit(self, m: SubmitSharesStandard | SubmitSharesExtended, now: Now) -> list[Step]:
         return self.take(m)

@@ -76,7 +76,7 @@ class ShareSession(ABC):
         extranonce = m.extranonce if isinstance(m, SubmitSharesExtended) else b""
         channel, sequence = self._channels.get(m.channel_id), m.sequence_number
         if channel is None:
-            return self._refuse("", m.channel_id, sequence, Reject.INVALID_CHANNEL)
+            return self._refuse_unknown(m.channel_id, sequence)
         mine = channel.channel
         if user is None:
             user = mine.user
@@ -150,6 +150,10 @@ class ShareSession(ABC):
         for channel in touched:
             _acknowledge(channel, steps)
         return steps
+
+    def _refuse_unknown(self, channel_id: int, sequence: int) -> list[Step]:
+        """A share for a channel that is not open."""
+        return self._refuse("", channel_id, sequence, Reject.INVALID_CHANNEL)
 
     def _refuse_share(self, share: Share, reject: Reject) -> list[Step]:
         if not share.channel.is_open:

@@ -19,6 +19,9 @@ from warppool.sv2.types import Message
 MAX_NAMES = 1000
 """Worker names on one connection: as many as it may have channels, and a bound on what one peer can make us hold."""
 
+MAX_ECHOED = 2048
+"""Extensions that are named in a refusal, so that it has at most 4 KiB: a machine may read no more than 8."""
+
 
 class WorkerNames:
     """What a connection's shares say of their workers; `is_agreed` once the peer may say it.
@@ -39,8 +42,8 @@ class WorkerNames:
         self.is_agreed = WORKER_NAMES in granted
         if granted:
             return RequestExtensionsSuccess(request_id=m.request_id, supported_extensions=tuple(granted))
-        return RequestExtensionsError(request_id=m.request_id, unsupported_extensions=m.requested_extensions,
-                                      required_extensions=())
+        return RequestExtensionsError(request_id=m.request_id, required_extensions=(),
+                                      unsupported_extensions=m.requested_extensions[:MAX_ECHOED])
 
     def user_of(self, user: str, area: bytes) -> str:
         """Whose share it is: `user` is the channel's, `area` the TLVs that came with the share."""
