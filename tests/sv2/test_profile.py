@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warppool.errors import LocalProtocolError, MalformedPayload, RemoteProtocolError, Truncated, UnexpectedMessage
+from warppool.errors import (
+    BadFrame,
+    LocalProtocolError,
+    MalformedPayload,
+    RemoteProtocolError,
+    Truncated,
+    UnexpectedMessage,
+)
 from warppool.noise.symmetricstate import WARP_SUITE
 from warppool.sv2.codec import decode, encode
 from warppool.sv2.frame import CHANNEL_BIT, HEADER_SIZE, Frame, FrameReader, encode_frame
@@ -164,16 +171,35 @@ def test_the_largest_messages_of_clients_pass_their_cap():
     assert len(encode(largest_job)) == 74_274 <= SPEC.max_payload_from_client
 
 
-def test_a_payload_above_what_peers_read_is_not_sent():
+@pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
+def test_a_payload_above_what_peers_read_is_not_sent(profile):
+    small = dataclasses.replace(profile, max_payload=30)
+    assert len(small.encode(template.SubmitSolution(1, 2, 3, 4, bytes(8)))) == HEADER_SIZE + 30
+    with pytest.raises(LocalProtocolError, match="SubmitSolution of 31 bytes"):
+        small.encode(template.SubmitSolution(1, 2, 3, 4, bytes(9)))
+
+
+@pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
+def test_the_transactions_of_a_template_alone_fill_a_frame_to_its_end(profile):
     def answer(size: int) -> template.RequestTransactionDataSuccess:
         return template.RequestTransactionDataSuccess(1, b"", (bytes(size - 15),))
 
-    longest = answer(WARP.max_payload)
-    assert len(WARP.encode(longest)) == HEADER_SIZE + 1_048_576
-    too_long = answer(WARP.max_payload + 1)
-    with pytest.raises(LocalProtocolError, match="RequestTransactionDataSuccess of 1048577 bytes"):
-        WARP.encode(too_long)
-    assert len(SPEC.encode(too_long)) == HEADER_SIZE + 1_048_577
+    longest = answer(16_777_215)
+    frame = profile.encode(longest)
+    assert len(frame) == HEADER_SIZE + 16_777_215
+    with pytest.raises(LocalProtocolError):
+        profile.encode(answer(16_777_216))
+    reader = FrameReader(1_048_576, profile.longer_numbers(Subprotocol.TEMPLATE_DISTRIBUTION))
+    assert [profile.decode(Subprotocol.TEMPLATE_DISTRIBUTION, each) for each in reader.feed(frame)] == [longest]
+    assert not profile.longer_numbers(Subprotocol.MINING)
+
+
+@pytest.mark.parametrize("number", [0x71, 0x75])
+def test_every_other_template_message_ends_at_the_cap(number):
+    reader = FrameReader(1_048_576, WARP.longer_numbers(Subprotocol.TEMPLATE_DISTRIBUTION))
+    header = b"\0\0" + bytes([number]) + (1_048_577).to_bytes(3, "little")
+    with pytest.raises(BadFrame, match="1048577 bytes is announced, 1048576 are"):
+        list(reader.feed(header))
 
 
 @pytest.mark.parametrize(("subprotocol", "cls"), [

@@ -9,8 +9,9 @@ Source: Sv2 Protocol Overview §3.2; docs/sv2-wire.rst#wire-frames.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from warppool.errors import BadFrame, LocalProtocolError
 
@@ -27,6 +28,7 @@ HEADER_FORMAT = "<HI"
 """A header for `struct`; the I is number and length, with the number in its low byte."""
 
 _HEADER = struct.Struct(HEADER_FORMAT)
+_NONE_LONGER: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 class Frame(NamedTuple):
@@ -53,13 +55,15 @@ def with_tlvs(frame: bytes, area: bytes) -> bytes:
 class FrameReader:
     """Cuts frames out of a stream that arrives in any pieces.
 
-    `max_payload` may be set between any two frames; a longer one is refused as soon as its header is there.
+    `max_payload` may be set between any two frames; a longer one is refused as soon as its header is there. `longer`
+    has the numbers of messages that may have more, and how much.
     """
 
-    __slots__ = ("_at", "_buffer", "_partial", "_wanted", "max_payload")
+    __slots__ = ("_at", "_buffer", "_longer", "_partial", "_wanted", "max_payload")
 
-    def __init__(self, max_payload: int) -> None:
+    def __init__(self, max_payload: int, longer: Mapping[int, int] = _NONE_LONGER) -> None:
         self.max_payload = max_payload
+        self._longer = longer
         self._buffer = b""                          # b"" between frames: an idle connection holds nothing
         self._at = 0                                # where the next frame begins in the buffer
         self._partial: bytearray | None = None      # in the place of the buffer while one frame is not whole,
@@ -103,7 +107,9 @@ class FrameReader:
                 extension_type, number_and_length = _HEADER.unpack_from(buffer, at)
                 length = number_and_length >> 8
                 if length > self.max_payload:
-                    raise BadFrame(f"a payload of {length} bytes is announced, {self.max_payload} are allowed")
+                    allowed = max(self.max_payload, self._longer.get(number_and_length & 0xFF, 0))
+                    if length > allowed:
+                        raise BadFrame(f"a payload of {length} bytes is announced, {allowed} are allowed")
                 stop += length
             if stop > end:
                 break

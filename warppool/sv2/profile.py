@@ -101,7 +101,7 @@ class Profile:
 
     A message that is not in `ids` does not exist: encoding it is LocalProtocolError, receiving it UnexpectedMessage.
     The three caps are the longest payloads in bytes: those that a server reads before the set-up, those that it reads
-    afterwards, and those that everybody else reads, and ever sends.
+    afterwards, and those that everybody else reads, and ever sends, but for what is `longer`.
     """
 
     name: str
@@ -118,6 +118,7 @@ class Profile:
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
     error_codes: Mapping[str, str] = field(default_factory=dict)    # by our words for a refusal: other ones, for peers
     ends_deaf: bool = False                         # who mines on after our CloseChannel loses the connection
+    longer: Mapping[type[Message], int] = field(default_factory=dict)   # what may be longer than `max_payload`
     share_numbers: frozenset[int] = field(init=False)       # of the messages that are shares
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
@@ -171,6 +172,11 @@ class Profile:
         """What number `msg_type` means; UnexpectedMessage if this subprotocol lacks it."""
         return self._layout(subprotocol, msg_type).cls
 
+    def longer_numbers(self, subprotocol: Subprotocol) -> Mapping[int, int]:
+        """The messages of `subprotocol` that may be longer than `max_payload`, by their numbers, for a FrameReader."""
+        ids = self.ids[subprotocol]
+        return {ids[cls]: size for cls, size in self.longer.items() if cls in ids}
+
     def encode(self, message: Message) -> bytes:
         """The whole frame of `message`; LocalProtocolError if this dialect lacks it or its payload is too long."""
         packer = self._packers.get(type(message))
@@ -182,7 +188,7 @@ class Profile:
                 pass                            # the layout names the field that its type cannot hold
         extension_type, msg_type, layout = self._route(type(message))
         payload = layout.encode(message)
-        if len(payload) > self.max_payload:
+        if len(payload) > self.max_payload and len(payload) > self.longer.get(type(message), 0):
             raise LocalProtocolError(f"{type(message).__name__} of {len(payload)} bytes in profile {self.name}")
         return encode_frame(msg_type, payload, extension_type)
 
@@ -322,6 +328,7 @@ EXTENSION_IDS: ExtensionTable = {
     },
 }
 
+_LONGER: Mapping[type[Message], int] = {template.RequestTransactionDataSuccess: MAX_U24}    # a block of transactions
 _LARGEST_SETUP = 1_291                                      # a SetupConnection with five strings of 255 bytes
 
 WARP = Profile(
@@ -337,6 +344,7 @@ WARP = Profile(
     sealed_by=WARP_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),
+    longer=_LONGER,
 )
 
 SPEC = Profile(
@@ -357,4 +365,5 @@ SPEC = Profile(
     extensions=frozenset({WORKER_NAMES}),
     error_codes=dict.fromkeys(("too-many-channels", "no-extranonce-prefix-left"), "channel-capacity-exhausted"),
     ends_deaf=True,                                         # a Bitaxe passes over every CloseChannel
+    longer=_LONGER,
 )
