@@ -8,37 +8,26 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
-from tests.garbage import EDGES, mutated, pieces
+import pytest
+
+from tests.garbage import mutated, pieces
+from tests.madman import Madman, Neighbour, PlainPair, plain_context, plain_jobs
 from tests.mining.makers import EASY_NBITS
 from tests.noise.ends import miner, server, shaken
-from tests.sv2.pairs import MAX_TARGET, Pair, make_context, make_jobs
+from tests.sv2.pairs import Pair, make_context, make_jobs
 from tests.sv2.samples import CLASSES, SAMPLES
-from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import BadFrame, MalformedPayload, RemoteProtocolError, UnexpectedMessage
-from warppool.events import (
-    BlockFound,
-    Close,
-    Happened,
-    Holds,
-    Send,
-    ShareAccepted,
-    ShareRefused,
-    ShareSubmitted,
-)
-from warppool.mining.job import Job
-from warppool.mining.share import weigh
 from warppool.noise.transport import InitiatorTransport, ResponderTransport
-from warppool.sv2.client import SharesAccepted, WorkReady
 from warppool.sv2.codec import encode
 from warppool.sv2.frame import HEADER_SIZE, Frame, FrameReader, encode_frame
-from warppool.sv2.messages.mining import CloseChannel, SetTarget, UpdateChannel
 from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
 from warppool.sv2.types import Message
-from warppool.sv2.work import Work
 
 INPUTS = 10_000
+MOST_HELD = 128 * 1024          # bytes of one connection: a frame that is not whole, and what came with it
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -139,128 +128,29 @@ def test_messages() -> None:
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
-FOR_THE_WORKER = (BlockFound, ShareAccepted, ShareRefused, ShareSubmitted, Happened, Holds)
-
-
-class Madman:
-    """A miner whose frames suffer accidents, with an honest connection beside him on the same worker."""
-
-    def __init__(self, dice: random.Random, pair: Pair, job: Job) -> None:
-        self.dice = dice
-        self.pair = pair
-        self.ready: list[Work] = []
-        pair.talk()
-        pair.offer(job)
-        session = pair.miner.session
-        pair.miner.send(session.open_standard("mad", 0.0, MAX_TARGET), session.open_extended("mad", 0.0, MAX_TARGET, 4))
-        self.ready = [event.work for event in pair.talk() if isinstance(event, WorkReady)]
-        pair.events.clear()
-
-    def plaintext(self) -> bytes:
-        """A few frames, good ones and bad ones."""
-        frames = [WARP.encode(self._message()) for _ in range(self.dice.randint(1, 3))]
-        return b"".join(mutated(self.dice, frame) if self.dice.random() < 0.3 else self._reworded(frame)
-                        for frame in frames)
-
-    def _message(self) -> Message:
-        dice, session, work = self.dice, self.pair.miner.session, self.dice.choice(self.ready)
-        match dice.randrange(9):
-            case 0:
-                return session.open_standard("mad", dice.choice((0.0, 1e12)), MAX_TARGET)
-            case 1:
-                return session.open_extended("mad", 0.0, MAX_TARGET, dice.choice((0, 4, 28, 29, 65535)))
-            case 2:
-                return UpdateChannel(work.channel_id, dice.choice((0.0, 1e9, -1.0, float("nan"))), dice.randbytes(32))
-            case 3:
-                return CloseChannel(dice.randrange(3, 20), "enough")
-            case 4 if dice.random() < 0.1:
-                return dice.choice((SetTarget(1, bytes(32)), session.setup(host="h", port=1, vendor="v", firmware="f")))
-            case _:
-                extranonce = dice.randbytes(work.extranonce_size)
-                return session.submit(work, extranonce, work.version ^ dice.choice((0, 1 << 13, 1)),
-                                      work.min_ntime + dice.choice((0, 0, 1, -1, 90_000)), dice.getrandbits(32))
-
-    def _reworded(self, frame: bytes) -> bytes:
-        """The frame, or one whose length still holds and whose fields do not."""
-        payload = bytearray(frame[HEADER_SIZE:])
-        if payload and self.dice.random() < 0.5:
-            payload[self.dice.randrange(len(payload))] = self.dice.choice(EDGES)
-        return frame[:HEADER_SIZE] + bytes(payload)
-
-    def speak(self) -> Counter[str]:
-        """Send, have the shares judged and recorded, and check what came of it; names of the events."""
-        pair = self.pair
-        wire = pair.miner._transport.seal(self.plaintext())
-        events = [event for part in pieces(self.dice, wire) for event in pair.server.receive(part, pair.now)]
-        shares = [event for event in events if isinstance(event, ShareSubmitted)]
-        if shares:
-            events += pair.server.judged([weigh(each.header, each.network_target) for each in shares], pair.now)
-        accepted = [event.share if isinstance(event, BlockFound) else event for event in events]
-        ids = [event.share_id for event in accepted if isinstance(event, ShareAccepted)]
-        answer = pair.server.recorded if self.dice.random() < 0.9 else pair.server.not_recorded
-        events += answer(ids, pair.now)
-        assert pair.server.in_flight == 0
-        self._check(events)
-        return Counter(type(event).__name__ for event in events)
-
-    def _check(self, events: list[object]) -> None:
-        ends = [number for number, event in enumerate(events) if isinstance(event, Close)]
-        assert len(ends) <= 1
-        for number, event in enumerate(events):
-            match event:
-                case Send(7, data):
-                    assert not ends or number < ends[0]         # mute after a Close
-                    self._read(data)
-                case Close(7, reason, is_peers_fault):
-                    assert reason and is_peers_fault
-                case _:
-                    assert isinstance(event, FOR_THE_WORKER) and event.conn_id == 7
-
-    def _read(self, data: bytes) -> None:
-        """Whatever was asked, the answer is made of whole messages of the pool."""
-        for frame in FrameReader(WARP.max_payload).feed(self.pair.miner._transport.open(data, 0.0)):
-            assert WARP.decode(Subprotocol.MINING, frame) is not None
-
-
-class Neighbour:
-    """An honest miner whose every share is accepted."""
-
-    def __init__(self, pair: Pair, job: Job) -> None:
-        self.pair = pair
-        pair.talk()
-        pair.offer(job)
-        pair.miner.send(pair.miner.session.open_extended("honest", 0.0, MAX_TARGET, 4))
-        *_, ready = pair.talk()
-        self.work: Work = ready.work
-        self.nonces: Iterator[int] = iter(range(1 << 32))
-
-    def mine(self) -> None:
-        work, pair = self.work, self.pair
-        extranonce, network = bytes(work.extranonce_size), target_from_nbits(work.nbits)
-        nonce = next(nonce for nonce in self.nonces
-                     if weigh(work.header(extranonce, work.version, work.min_ntime, nonce), network).is_block)
-        pair.miner.send(pair.miner.session.submit(work, extranonce, work.version, work.min_ntime, nonce))
-        assert pair.talk() == []
-        pair.judge()
-        (answer,) = pair.record()
-        assert isinstance(answer, SharesAccepted) and answer.news == 1
-        pair.events.clear()
-
-
-def test_sessions() -> None:
+@pytest.mark.parametrize("profile", [WARP, SPEC], ids=["warp", "spec"])
+def test_sessions(profile: Profile) -> None:
+    """Behind Noise in one dialect, and bare in the other, whose records hold whole frames alone."""
     dice = random.Random(5)
-    context = make_context()
-    (job,) = make_jobs(1, nbits=EASY_NBITS)
-    neighbour = Neighbour(Pair(context), job)
+    if profile is WARP:
+        context = make_context()
+        (job,) = make_jobs(1, nbits=EASY_NBITS)
+        pair: Callable[[], Pair] = partial(Pair, context)
+    else:
+        context = plain_context(profile)
+        (job,) = plain_jobs(profile, 1, nbits=EASY_NBITS)
+        pair = partial(PlainPair, context)
+    neighbour = Neighbour(pair(), job)
     madmen = 0
     seen: Counter[str] = Counter()
     madman: Madman | None = None
     for number in range(INPUTS):
         if madman is None:
-            madman, madmen = Madman(dice, Pair(context), job), madmen + 1
+            madman, madmen = Madman(dice, profile, pair(), job), madmen + 1
         came = madman.speak()
         seen += came
-        if came["Close"]:
+        assert madman.pair.server.backlog <= MOST_HELD
+        if came["Close"] or (madman.pair.server.backlog and dice.random() < 0.5):       # he may wait for ever
             madman.pair.server.closed(madman.pair.now)
             madman = None
         if number % 50 == 0:
