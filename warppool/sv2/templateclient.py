@@ -9,6 +9,7 @@ Source: docs/sv2-wire.rst#messages-template.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Any
@@ -168,7 +169,7 @@ class TemplateClientSession:
             raise RemoteProtocolError(f"{type(m).__name__} {m.template_id}, template_id: nobody asked for it")
         self.asked = None
 
-    _STEPS: dict[tuple[TemplatePhase, type[Message]], Any] = {
+    _STEPS: Mapping[tuple[TemplatePhase, type[Message]], Callable[..., list[Any]]] = {
         (TemplatePhase.AWAIT_ANSWER, SetupConnectionSuccess): _set_up,
         (TemplatePhase.AWAIT_ANSWER, SetupConnectionError): _refused,
         (TemplatePhase.TEMPLATES, NewTemplate): _new_template,
