@@ -35,7 +35,8 @@ STRANGERS = {
 """Layers that may not be imported, though they stand above."""
 
 DOORS = {"nacl": {"warppool/noise/primitives.py"}, "pbk": {"warppool/node/kernel.py"},
-         "cryptography": {"warppool/commands/democert.py"}}
+         "cryptography": {"warppool/commands/democert.py"},
+         "btclib_secp256k1": {"warppool/noise/secp256k1.py"}}
 
 
 class Import(NamedTuple):
@@ -131,6 +132,8 @@ def test_the_house_keeps_its_rules():
     ("ledger/sqlite.py", "from warppool.config.pool import Config\n", "ledger imports config, which stands below it"),
     ("threads.py", "from warppool.bitcoin import hashes\n", "threads imports bitcoin, which stands below it"),
     ("noise/cipherstate.py", "import nacl.bindings\n", "nacl has one door, warppool/noise/primitives.py"),
+    ("noise/specsuite.py", "from btclib_secp256k1 import ellswift\n",
+     "btclib_secp256k1 has one door, warppool/noise/secp256k1.py"),
     ("commands/demo.py", "import pbk\n", "pbk has one door, warppool/node/kernel.py"),
     ("service/certificate.py", "from cryptography import x509\n",
      "cryptography has one door, warppool/commands/democert.py"),

@@ -17,12 +17,13 @@ from warppool.errors import (
     Truncated,
     UnexpectedMessage,
 )
+from warppool.noise.specsuite import SPEC_SUITE
 from warppool.noise.symmetricstate import WARP_SUITE
 from warppool.sv2.codec import decode, encode
 from warppool.sv2.frame import CHANNEL_BIT, HEADER_SIZE, Frame, FrameReader, encode_frame
 from warppool.sv2.messages import common, mining, template
 from warppool.sv2.messages.mining import SubmitSharesExtended
-from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
+from warppool.sv2.profile import PROFILES, SPEC, WARP, Profile, Subprotocol
 from warppool.sv2.types import Message
 
 from .samples import CLASSES, SAMPLES, TABLE, class_for, messages_of
@@ -65,9 +66,9 @@ def test_where_the_dialects_differ():
     assert WARP.suite is WARP_SUITE
 
 
-def test_nothing_seals_the_published_dialect_yet():
-    with pytest.raises(LocalProtocolError, match="spec"):
-        _ = SPEC.suite
+def test_each_dialect_has_its_own_suite_of_noise():
+    assert (WARP.suite, SPEC.suite) == (WARP_SUITE, SPEC_SUITE)
+    assert PROFILES == {"warp": WARP, "spec": SPEC}
 
 
 @pytest.mark.parametrize(("profile", "subprotocol", "cls"), EVERY_KNOWN)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from warppool.errors import BadRecord, HandshakeFailed
+from warppool.errors import BadRecord, HandshakeFailed, WrongServerKey
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.primitives import KEY_LEN, TAG_LEN, X25519_LEN, Buffer, dh, public_key
 
@@ -29,6 +29,12 @@ class KeyPair(NamedTuple):
     public: bytes
 
 
+def check_static_key(static: bytes, payload: bytes, pin: bytes, unix_time: float) -> None:
+    """The server's static key itself is known; WrongServerKey for another one."""
+    if not hmac.compare_digest(static, pin):
+        raise WrongServerKey(f"server key: expected {pin.hex()}, got {static.hex()}")
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """The algorithms of a Noise_NX handshake; the cipher is ChaCha20-Poly1305 in every suite.
@@ -36,6 +42,10 @@ class Suite:
     `shared(own, peer, is_initiator)` is the DH. `peer` is the other side's public key as it was received.
     `is_initiator` is the role of the caller: the DH of EllSwift hashes the initiator's encoding before the responder's.
     It raises HandshakeFailed where `peer` is no usable key.
+
+    `check_server(static, payload, pin, unix_time)` is how an initiator holds a server to `pin`: by the server's static
+    key, which it has proved, and by the payload of act two. It raises HandshakeFailed, and WrongServerKey where trying
+    again does not help.
     """
 
     name: bytes                                         # the Noise protocol name
@@ -44,6 +54,8 @@ class Suite:
     act_two_payload_len: int                            # what the responder says of its static key, bytes
     public_key: Callable[[bytes], bytes]                # of a secret: the public key as it goes over the wire
     shared: Callable[[KeyPair, bytes, bool], bytes]
+    check_server: Callable[[bytes, bytes, bytes, float], None] = check_static_key
+    has_length_prefixes: bool = True                    # before the messages of the handshake and the records
 
     def key_pair(self, secret: bytes) -> KeyPair:
         """`secret` with its public half."""

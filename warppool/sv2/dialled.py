@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from warppool.errors import RemoteProtocolError
+from warppool.events import Now
+from warppool.noise.ends import initiator
 from warppool.noise.primitives import Buffer
-from warppool.noise.transport import InitiatorTransport
 from warppool.sv2.client import ClientEvent, MiningClientSession
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages.common import SetupConnection
@@ -41,16 +42,17 @@ class ClientFrames:
 class DialledConnection:
     """One connection to a pool, bytes in and bytes out: put `outgoing()` on the wire, give `receive` what comes back.
 
-    `server_public` is the pool's static key (32 bytes), which the handshake holds it to; `ephemeral_secret` 32 fresh
-    random bytes; `buffer` the thread's own. `setup` goes out as soon as the handshake is done.
+    `server_public` is what the handshake holds the pool to (the `pin` of `noise.ends.initiator`); `ephemeral_secret` 32
+    fresh random bytes; `buffer` the thread's own. `setup` goes out as soon as the handshake is done. `unix_time` is our
+    clock, in seconds, for the times of a certificate.
     """
 
-    def __init__(self, profile: Profile, *, server_public: bytes, ephemeral_secret: bytes, buffer: Buffer,
-                 setup: SetupConnection) -> None:
+    def __init__(self, profile: Profile, *, server_public: bytes | None, ephemeral_secret: bytes,
+                 buffer: Buffer, setup: SetupConnection, unix_time: float = 0.0) -> None:
         self._frames = ClientFrames(profile)
         self.session = self._frames.session
         self._profile = profile
-        self._transport = InitiatorTransport(profile.suite, server_public, ephemeral_secret, buffer)
+        self._transport = initiator(profile.suite, server_public, ephemeral_secret, buffer, Now(0.0, unix_time))
         self._unsealed = [profile.encode(setup)]
 
     def receive(self, data: bytes) -> list[ClientEvent]:

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from warppool.errors import LocalProtocolError, UnexpectedMessage
+from warppool.noise.specsuite import SPEC_SUITE
 from warppool.noise.symmetricstate import WARP_SUITE, Suite
 from warppool.sv2.codec import Layout, layout_of
 from warppool.sv2.frame import CHANNEL_BIT, HEADER_FORMAT, MAX_U24, Frame, encode_frame
@@ -113,7 +114,7 @@ class Profile:
     max_payload: int
     version_mask: int                               # bits of a header's version that a miner may roll
     checks_sequence: bool                           # a sequence number not above the last is a duplicate share
-    sealed_by: Suite | None                         # None: its transport does not exist yet
+    suite: Suite                                    # of Noise, which seals it
     extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
     error_codes: Mapping[str, str] = field(default_factory=dict)    # by our words for a refusal: other ones, for peers
@@ -156,13 +157,6 @@ class Profile:
         object.__setattr__(self, "_packers", {cls: packer for cls, route in outgoing.items()
                                               if (packer := _packer(*route)) is not None})
         object.__setattr__(self, "_framers", {cls: self._make_framer(cls) for cls in outgoing})
-
-    @property
-    def suite(self) -> Suite:
-        """The Noise suite that seals this dialect."""
-        if self.sealed_by is None:
-            raise LocalProtocolError(f"nothing here seals the profile {self.name}")
-        return self.sealed_by
 
     def id_of(self, cls: type[Message]) -> int:
         """The number of `cls` on the wire; LocalProtocolError if this dialect lacks it."""
@@ -341,7 +335,7 @@ WARP = Profile(
     max_payload=1_048_576,
     version_mask=0x1FFFE000,                                # BIP 320
     checks_sequence=True,
-    sealed_by=WARP_SUITE,
+    suite=WARP_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),
     longer=_LONGER,
@@ -360,10 +354,13 @@ SPEC = Profile(
     max_payload=MAX_U24,
     version_mask=0x1FFFFFE0,                                # BIP 323
     checks_sequence=False,
-    sealed_by=None,
+    suite=SPEC_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),
     error_codes=dict.fromkeys(("too-many-channels", "no-extranonce-prefix-left"), "channel-capacity-exhausted"),
     ends_deaf=True,                                         # a Bitaxe passes over every CloseChannel
     longer=_LONGER,
 )
+
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (WARP, SPEC)}
+"""By the word that a pool's URL has for its profile (`addresses.PoolUrl.profile`)."""

@@ -1,0 +1,116 @@
+"""Noise with the records of the published profile as a connection's transport (`warppool.transport`).
+
+The two messages of the handshake go as they are, without a length: each has one length only. After them each frame is
+sealed by itself: its header (6 bytes) as one Noise message of 22 bytes, then its payload in pieces of at most 65,519
+bytes, each as one Noise message. No length goes in the clear: that of the payload stands in the header, sealed. So the
+records follow the frames, and this module knows where a header has its length, and nothing else of it.
+
+A header comes out as soon as it is whole. The layer above refuses a payload that is too long before any of it is held.
+
+Source: docs/sv2-wire.rst#wire-spec.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from warppool.errors import BadRecord, LocalProtocolError
+from warppool.noise.cipherstate import CipherState
+from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
+from warppool.noise.roles import Answering, Asking, Role
+from warppool.noise.shaking import HANDSHAKE_DEADLINE_S, NoiseTransport
+from warppool.noise.symmetricstate import KeyPair, Suite
+from warppool.transport import Sealed
+
+HEADER_LEN: Final = 6                           # of a frame: U16 extension, U8 message, U24 length of the payload
+SEALED_HEADER_LEN: Final = HEADER_LEN + TAG_LEN
+
+
+class _Published(NoiseTransport):
+    """Both ends of records that follow the frames. `_left` is how much of a payload has not come yet, in plaintext."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, handshake: Role, buffer: Buffer, wakes_at: float) -> None:
+        super().__init__(handshake, buffer, wakes_at)
+        self._left = 0
+
+    def open(self, data: bytes, now: float) -> bytes:
+        """The headers and pieces of payloads that are whole. A message of the handshake takes the handshake on."""
+        if not self._is_ready(data):
+            return b""
+        receive, held, pieces, at, left = self._receive, self._held, [], 0, self._left
+        assert receive is not None
+        try:
+            while True:
+                size = min(left, MAX_PLAINTEXT)
+                end = at + (size + TAG_LEN if size else SEALED_HEADER_LEN)
+                if end > len(held):
+                    break
+                piece = receive.decrypt_with_ad(b"", held[at:end], self._buffer)
+                pieces.append(piece)
+                left = left - size if size else piece[3] | piece[4] << 8 | piece[5] << 16
+                at = end
+            self._held = held[at:]
+            self._left = left
+        except BadRecord as exc:
+            self._fail(exc)
+        return b"".join(pieces)
+
+    def seal(self, plaintext: bytes) -> Sealed:
+        """What the handshake has to say, and `plaintext`, whole frames: anything else is LocalProtocolError."""
+        send = self._send
+        if self.has_news or send is None:
+            return super().seal(plaintext)
+        return Sealed(b"".join(self._records(plaintext, send)))
+
+    def _records(self, plaintext: bytes, send: CipherState) -> list[bytes]:
+        records, at, size, encrypt, buffer = [], 0, len(plaintext), send.encrypt_with_ad, self._buffer
+        while at < size:
+            begin = at + HEADER_LEN
+            if begin > size:
+                raise LocalProtocolError(f"{size - at} bytes of a header to be sealed")
+            end = begin + (plaintext[at + 3] | plaintext[at + 4] << 8 | plaintext[at + 5] << 16)
+            if end > size:
+                raise LocalProtocolError(f"{size - begin} bytes of a payload of {end - begin} to be sealed")
+            records.append(encrypt(b"", plaintext[at:begin], buffer))
+            for piece in range(begin, end, MAX_PLAINTEXT):
+                records.append(encrypt(b"", plaintext[piece:min(piece + MAX_PLAINTEXT, end)], buffer))
+            at = end
+        return records
+
+    def _handshake_record(self, message: bytes) -> bytes:
+        return message
+
+    def _take_handshake(self, length: int) -> bytes | None:
+        held = self._held
+        if len(held) < length:
+            return None
+        self._held = held[length:]
+        return held[:length]
+
+
+class PublishedResponder(_Published):
+    """The pool's end. `payload` is the certificate of `static`, 74 bytes; the rest as in `ResponderTransport`."""
+
+    __slots__ = ()
+
+    def __init__(self, suite: Suite, static: KeyPair, ephemeral_secret: bytes, buffer: Buffer, now: float,
+                 payload: bytes) -> None:
+        super().__init__(Answering(suite, static, payload, ephemeral_secret, buffer), buffer,
+                         now + HANDSHAKE_DEADLINE_S)
+
+
+class PublishedInitiator(_Published):
+    """The miner's end. `authority` is the x-only key (32 bytes) that must have signed the server's certificate.
+
+    None takes any server. `unix_time` is our clock, for the times of the certificate; the rest is as in
+    `InitiatorTransport`.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, suite: Suite, authority: bytes | None, ephemeral_secret: bytes, buffer: Buffer,
+                 unix_time: float) -> None:
+        super().__init__(Asking(suite, authority, ephemeral_secret, buffer, unix_time), buffer, math.inf)
