@@ -20,6 +20,8 @@ MAX_COINBASE_SIZE = 16_384
 """Bytes of a job's coinbase, some 450 outputs. Machines lose the connection over much less; a pool that sends more
 wants to fill our memory and theirs."""
 
+_COUNT_AT = 4           # of the count of inputs in a stripped coinbase, which is 1; else of the witness marker, 0
+
 MAX_MERKLE_PATH = 32
 """Levels of a job's merkle path: no block has transactions for half of them."""
 
@@ -59,7 +61,11 @@ class Work:
 
 
 def check_size(m: NewExtendedMiningJob, extranonce_size: int) -> None:
-    """RemoteProtocolError for a job that is too large to be passed on, with a full extranonce of so many bytes."""
+    """RemoteProtocolError for a job that is too large to be passed on, with a full extranonce of so many bytes, and for
+    a coinbase in segwit form, whose hash would be the wtxid: no header of it is a share (BIP141; Sv2 §3.7.1).
+    """
+    if m.coinbase_tx_prefix[_COUNT_AT:_COUNT_AT + 1] == b"\x00" < m.coinbase_tx_prefix[_COUNT_AT + 1:_COUNT_AT + 2]:
+        raise RemoteProtocolError("a job whose coinbase has a witness marker, which nobody can mine")
     size = len(m.coinbase_tx_prefix) + extranonce_size + len(m.coinbase_tx_suffix)
     if size > MAX_COINBASE_SIZE:
         raise RemoteProtocolError(f"a job with a coinbase of {size} bytes, {MAX_COINBASE_SIZE} are passed on")
