@@ -184,9 +184,9 @@ class Firmware:
         assert self.ignored == [], "it passes over these, and the server relied on them"
 
     def _do_job(self, kind: str) -> None:
-        before = len(self._tasks)
+        before, tip = len(self._tasks), self._tasks[-1].prev_hash
         self._way.new_job(is_tip=kind == "tip")
-        while len(self._tasks) == before:
+        while len(self._tasks) == before or (kind == "tip" and self._tasks[-1].prev_hash == tip):
             self._hear(self._next())
 
     def _do_wait_s(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 from tests.mining.makers import EASY_NBITS, NTIME, make_counters, make_factory, make_template, make_tip
 from tests.over import Over
@@ -11,23 +12,48 @@ from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job
 from warppool.mining.share import weigh
+from warppool.noise.certificate import issue
+from warppool.noise.ends import Identity, responder
 from warppool.noise.primitives import new_buffer, public_key
-from warppool.noise.transport import ResponderTransport
+from warppool.noise.secp256k1 import xonly_of_ellswift, xonly_of_secret
 from warppool.sv2.client import ClientEvent, MiningClientSession
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.jobs import EncodedJob
-from warppool.sv2.profile import WARP, Profile
+from warppool.sv2.messages.common import SetupConnection
+from warppool.sv2.profile import SPEC, WARP, Profile
 from warppool.sv2.server import Context
 
 SECRET = bytes(range(32))
-PUBLIC = public_key(SECRET)
 START = Now(1000.0, float(NTIME + 100))
 MAX_TARGET = 2**256 - 1
 POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12))
 
 DIALECT = [WARP]
 """The profile of what is made here; `tests.sv2.profiles` has others."""
+
+
+AUTHORITY_SECRET = bytes(range(1, 33))
+
+
+@cache
+def _certificate() -> bytes:
+    static = xonly_of_ellswift(SPEC.suite.key_pair(SECRET).public)
+    return issue(AUTHORITY_SECRET, static, int(START.unix) - 3600, int(START.unix) + 86_400).encode()
+
+
+@cache
+def identity_in(profile: Profile) -> Identity:
+    """Who the server is."""
+    static = profile.suite.key_pair(SECRET)
+    return Identity(static) if profile.suite.act_two_payload_len == 0 else Identity(static, lambda _: _certificate())
+
+
+def pin_in(profile: Profile, secret: bytes | None = None) -> bytes:
+    """What a miner holds the server to: its key, or that of its authority; that of another one by another `secret`."""
+    if profile.suite.act_two_payload_len == 0:
+        return public_key(secret or SECRET)
+    return xonly_of_secret(secret or AUTHORITY_SECRET)
 
 
 def dialect() -> Profile:
@@ -48,9 +74,16 @@ def make_jobs(*tips: int, nbits: int = EASY_NBITS) -> list[Job]:
 
 
 def make_server(context: Context | None = None, conn_id: int = 7) -> Over:
-    return Over(ResponderTransport(WARP.suite, WARP.suite.key_pair(SECRET), bytes([9]) * 32, new_buffer(),
-                                   START.monotonic),
+    profile = dialect()
+    return Over(responder(profile.suite, identity_in(profile), bytes([9]) * 32, new_buffer(), START),
                 ServerConnection(conn_id, context or make_context(), idle_timeout_s=600.0, now=START))
+
+
+def make_miner(setup: SetupConnection, secret: bytes | None = None) -> DialledConnection:
+    """One that holds the server to its key, or to that of its authority, or to another one by another `secret`."""
+    profile = dialect()
+    return DialledConnection(profile, server_public=pin_in(profile, secret), ephemeral_secret=bytes([7]) * 32,
+                             buffer=new_buffer(), setup=setup, unix_time=START.unix)
 
 
 class Pair:
@@ -59,8 +92,7 @@ class Pair:
     def __init__(self, context: Context | None = None, flags: int = 0) -> None:
         self.server = make_server(context)
         setup = MiningClientSession.setup(host="pool.test", port=34254, vendor="test", firmware="1", flags=flags)
-        self.miner = DialledConnection(WARP, server_public=PUBLIC, ephemeral_secret=bytes([7]) * 32,
-                                       buffer=new_buffer(), setup=setup)
+        self.miner = make_miner(setup)
         self.now = START
         self.events: list[Event] = []
         self.heard: list[ClientEvent] = []

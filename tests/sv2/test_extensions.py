@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.sv2.pairs import MAX_TARGET, Pair, make_jobs
+from tests.sv2.pairs import MAX_TARGET, Pair, dialect, make_jobs
+from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.samples import messages_of
 from warppool.errors import MalformedPayload, Truncated, UnexpectedMessage
 from warppool.events import BlockFound, Happened, ShareAccepted, ShareRefused
@@ -18,7 +19,7 @@ from warppool.sv2.codec import layout_of
 from warppool.sv2.frame import FrameReader, encode_frame, with_tlvs
 from warppool.sv2.messages.extensions import RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess
 from warppool.sv2.messages.mining import SubmitSharesExtended, SubmitSharesSuccess
-from warppool.sv2.profile import SPEC, WARP, Subprotocol
+from warppool.sv2.profile import SPEC, Subprotocol
 from warppool.sv2.tlv import worker_in, worker_tlv
 from warppool.sv2.workers import MAX_NAMES, WorkerNames, named
 
@@ -30,18 +31,17 @@ MESSAGES = [
 
 
 def in_frames(message):
-    [frame] = FrameReader(2**20).feed(WARP.encode(message))
+    [frame] = FrameReader(2**20).feed(dialect().encode(message))
     return frame
 
 
 @pytest.mark.parametrize(("message", "wire"), MESSAGES, ids=lambda each: type(each).__name__)
 def test_the_messages_of_the_negotiation(message, wire):
-    assert WARP.encode(message).hex() == wire
+    assert dialect().encode(message).hex() == wire
     for subprotocol in (Subprotocol.MINING, Subprotocol.TEMPLATE_DISTRIBUTION):
-        assert WARP.decode(subprotocol, in_frames(message)) == message
+        assert dialect().decode(subprotocol, in_frames(message)) == message
     with pytest.raises(UnexpectedMessage):
-        WARP.decode(Subprotocol.COMMON, in_frames(message))
-    assert SPEC.encode(message) == WARP.encode(message)
+        dialect().decode(Subprotocol.COMMON, in_frames(message))
 
 
 @pytest.mark.parametrize("cls", [RequestExtensions, RequestExtensionsSuccess, RequestExtensionsError])
@@ -92,9 +92,9 @@ def test_any_area_is_read_or_refused(area):
 
 @given(st.binary(min_size=1, max_size=32))
 def test_a_frame_with_tlvs_is_one_frame(name):
-    frame = with_tlvs(WARP.encode(SubmitSharesSuccess(1, 2, 3, 4)), worker_tlv(name))
+    frame = with_tlvs(dialect().encode(SubmitSharesSuccess(1, 2, 3, 4)), worker_tlv(name))
     [whole] = FrameReader(2**20).feed(frame)
-    assert WARP.read(Subprotocol.MINING, whole) == (SubmitSharesSuccess(1, 2, 3, 4), worker_tlv(name))
+    assert dialect().read(Subprotocol.MINING, whole) == (SubmitSharesSuccess(1, 2, 3, 4), worker_tlv(name))
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def send(pair, tlvs):
     work = next(event.work for event in pair.heard if isinstance(event, WorkReady))
     share = pair.miner.session.submit(
         work, bytes(work.extranonce_size), work.version, work.min_ntime, next(pair.nonces))
-    pair.miner._unsealed.append(with_tlvs(WARP.encode(share), tlvs))
+    pair.miner._unsealed.append(with_tlvs(dialect().encode(share), tlvs))
     pair.talk()
     return share.sequence_number
 
@@ -178,10 +178,9 @@ def test_the_answer_comes_before_that_to_the_open():
     ((), RequestExtensionsError(9, (), ())),
 ])
 def test_what_the_pool_grants(wanted, answer):
-    for profile in (WARP, SPEC):
-        names = WorkerNames()
-        assert names.agree(RequestExtensions(9, wanted), profile) == answer
-        assert names.is_agreed == (2 in wanted)
+    names = WorkerNames()
+    assert names.agree(RequestExtensions(9, wanted), dialect()) == answer
+    assert names.is_agreed == (2 in wanted)
 
 
 def test_a_refusal_names_no_more_than_a_machine_reads():
@@ -232,7 +231,7 @@ def test_a_share_that_could_not_be_recorded_is_refused_under_its_workers_name():
 def test_a_share_for_no_channel_with_a_name_is_refused():
     pair, _ = agreed_pair()
     work = next(event.work for event in pair.heard if isinstance(event, WorkReady))
-    pair.miner._unsealed.append(with_tlvs(WARP.framer(SubmitSharesExtended)(
+    pair.miner._unsealed.append(with_tlvs(dialect().framer(SubmitSharesExtended)(
         99, 0, work.job_id, 0, 0, 0, b""), worker_tlv(b"rig1")))
     heard = pair.talk()
     assert [(event.channel_id, event.error_code) for event in heard] == [(99, "invalid-channel-id")]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
 from tests.sv2.pairs import MAX_TARGET, START, Pair, make_context, make_jobs
+from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.test_server import Miner, messages, only, open_standard, ready_session, update
 from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_hash_rate, target_from_nbits
 from warppool.events import Happened, Now, Send, ShareAccepted, ShareRefused
