@@ -8,7 +8,7 @@ from random import Random
 
 from tests.mining.makers import NTIME, make_channel, make_counters, make_factory, make_template, make_tip
 from warppool.events import Now
-from warppool.mining.channel import ChannelJob, credit
+from warppool.mining.channeljob import ChannelJob, credit
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.share import Reject, Weight
 from warppool.mining.vardiff import Vardiff

@@ -13,7 +13,8 @@ from warppool.bitcoin.coinbase import (
 )
 from warppool.bitcoin.target import target_from_nbits
 from warppool.mining.assignment import Keys
-from warppool.mining.channel import Channel, ChannelJob
+from warppool.mining.channel import Channel
+from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.share import Weight, weigh

@@ -16,7 +16,8 @@ from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import difficulty_from_target
 from warppool.events import Now
 from warppool.mining.assignment import MAX_KEY, Assignment
-from warppool.mining.channel import MAX_EASINGS, MAX_JOBS_PER_TIP, MAX_NTIME_AHEAD_S, credit
+from warppool.mining.channel import MAX_EASINGS, MAX_NTIME_AHEAD_S
+from warppool.mining.channeljob import MAX_JOBS_PER_TIP, credit
 from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.share import Reject, Weight, weigh
 

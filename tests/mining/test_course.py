@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.mining.makers import HARD_NBITS, NTIME, make_channel, make_counters, make_factory, make_template, make_tip
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
 from warppool.events import Happened, Now
-from warppool.mining.channel import credit
+from warppool.mining.channeljob import credit
 from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.course import CONFIGURATION, NETWORK, Course, NewJob, NewTarget
 from warppool.mining.difficulty import DifficultyPolicy

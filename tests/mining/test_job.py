@@ -10,7 +10,7 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.mining.assignment import Assignment
-from warppool.mining.channel import ChannelJob
+from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
 from warppool.mining.template import Template, Tip

@@ -13,7 +13,8 @@ from tests.sv2.pairs import MAX_TARGET, START, dialect, make_context, make_jobs
 from tests.sv2.profiles import profile  # noqa: F401
 from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_nbits
 from warppool.errors import UnexpectedMessage
-from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.events import BlockFound, Close, Happened, Now, ShareAccepted, ShareRefused, ShareSubmitted
+from warppool.mining.group import GROUP_IDS
 from warppool.mining.share import Weight, weigh
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages import common, mining, template
@@ -138,7 +139,8 @@ def test_what_the_mining_phase_has_no_place_for(message):
 def test_standard_open_brings_success_a_future_job_and_its_tip_in_this_order():
     (job,) = make_jobs(1)
     success, new_job, prev_hash = messages(ready_session(job=job).receive(open_standard(9), START))
-    assert (success.request_id, success.channel_id, success.group_channel_id) == (9, 1, 0)
+    assert (success.request_id, success.channel_id) == (9, 1)
+    assert success.group_channel_id == (GROUP_IDS if dialect().has_groups else 0)
     assert success.extranonce_prefix == bytes(4)
     assert isinstance(new_job, mining.NewMiningJob) and new_job.min_ntime is None
     assert prev_hash == mining.SetNewPrevHash(1, new_job.job_id, b"\x01" * 32, job.ntime, EASY_NBITS)
@@ -301,12 +303,18 @@ def test_a_job_of_the_same_tip_is_active_at_once_and_a_new_tip_brings_its_hash()
     session = ready_session(job=one)
     session.receive(open_standard(), START)
     session.receive(open_extended(2), START)
-    standard, extended = messages(session.offer(fresh, START))
+    steps = session.offer(fresh, START)
+    if dialect().pace is not None:
+        assert steps == []                                  # see test_groups.py for when it comes
+        steps = session.tick(Now(START.monotonic + dialect().pace.least_s, START.unix))
+    standard, extended = messages(steps)[-2:]
     assert standard.min_ntime == extended.min_ntime == fresh.ntime
     steps = messages(session.offer(two, START))
+    ids = (GROUP_IDS, GROUP_IDS + 8) if dialect().has_groups else (1, 2)
     assert [type(step).__name__ for step in steps] == [
-        "NewMiningJob", "SetNewPrevHash", "NewExtendedMiningJob", "SetNewPrevHash"]
-    assert {step.channel_id for step in steps[:2]} == {1} and {step.channel_id for step in steps[2:]} == {2}
+        "NewExtendedMiningJob" if dialect().has_groups else "NewMiningJob", "SetNewPrevHash",
+        "NewExtendedMiningJob", "SetNewPrevHash"]
+    assert {step.channel_id for step in steps[:2]} == {ids[0]} and {step.channel_id for step in steps[2:]} == {ids[1]}
 
 
 def test_standard_channels_get_roots_of_their_own():

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from warppool.bitcoin.coinbase import restore_witness
-from warppool.bitcoin.header import pack_checked
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Now
 from warppool.mining.assignment import MAX_KEY, Assignment, Keys
-from warppool.mining.counter import COUNTER_SIZE, COUNTERS, CoinbaseCounters
+from warppool.mining.channeljob import MAX_JOBS_PER_TIP, ChannelJob
+from warppool.mining.counter import COUNTERS, CoinbaseCounters
 from warppool.mining.difficulty import difficulty_number, whole_below
+from warppool.mining.group import Membership
 from warppool.mining.job import Job
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
@@ -32,126 +31,11 @@ if TYPE_CHECKING:
 MAX_NTIME_AHEAD_S = 7200
 """How far a header time may be ahead of our clock: the consensus rule that nodes apply."""
 
-MAX_JOBS_PER_TIP = 256
-"""Assignments kept of one tip, the oldest dropped first: at one every 10 s, more than 40 minutes of work."""
-
 MAX_SEEN = 1 << 18
 """Shares remembered on one channel. At 12 a minute no machine gets there in two weeks; past it, it is a flood."""
 
 MAX_EASINGS = 64
 """Changes to an easier target that are remembered apart, for shares on keys from before them."""
-
-_FEW = 8
-"""So many hashes are kept in a list, a fourth of the memory of a set. At 12 shares a minute a key gets six."""
-
-
-class ChannelJob:
-    """A job as it was assigned to one channel. Nothing of it changes but the shares that it remembers."""
-
-    __slots__ = ("_blocks", "_halves", "_last_root", "_seen", "assignment", "difficulty", "extranonce_prefix", "job",
-                 "merkle_root")
-
-    def __init__(self, job: Job, assignment: Assignment, extranonce_prefix: bytes, difficulty: float,
-                 is_standard: bool) -> None:
-        self.job = job
-        self.assignment = assignment
-        self.extranonce_prefix = extranonce_prefix
-        self.difficulty = difficulty            # that of `assignment.target`
-        self._halves: tuple[int, bytes, bytes] | None = None    # of an extended one, from its first share on
-        self._last_root: tuple[bytes, bytes] | None = None      # of an extended one: extranonce, and its merkle root
-        self._seen: list[bytes] | set[bytes] | None = None      # accepted share hashes
-        self._blocks: set[bytes] | None = None          # block hashes
-        self.merkle_root: bytes | None = None           # of a standard one: 32 bytes, header order
-        if is_standard:
-            self.merkle_root = self._root(b"")
-            self._halves = self._last_root = None
-
-    @property
-    def target(self) -> int:
-        """What a share is held to, and credited for."""
-        return self.assignment.target
-
-    @property
-    def ntime(self) -> int:
-        """The header time (Unix seconds) that the channel was told to start from."""
-        return self.assignment.ntime
-
-    @property
-    def remembered(self) -> int:
-        """How many accepted shares are remembered."""
-        return len(self._seen) if self._seen is not None else 0
-
-    def coinbase(self, extranonce: bytes) -> bytes:
-        """The stripped coinbase with `extranonce` (the rollable part) in it."""
-        _, head, tail = self._halves_for(len(extranonce))
-        return b"".join((head, extranonce, tail))
-
-    def coinbase_tx(self, extranonce: bytes) -> bytes:
-        """The coinbase as it goes into a block: with marker, flag and witness where the template commits to one."""
-        stripped = self.coinbase(extranonce)
-        return restore_witness(stripped) if self.job.template.has_witness else stripped
-
-    def header(self, extranonce: bytes, version: int, ntime: int, nonce: int) -> bytes:
-        """The 80-byte header that a share stands for."""
-        root = self.merkle_root
-        if root is None:
-            last = self._last_root
-            # A slow machine goes through the nonces of one extranonce.
-            root = last[1] if last is not None and last[0] == extranonce else self._root(extranonce)
-        tip = self.job.tip
-        return pack_checked(version, tip.prev_hash, root, ntime, tip.nbits, nonce)
-
-    def _root(self, extranonce: bytes) -> bytes:
-        """The merkle root with `extranonce`: half of what a share costs, so nothing is called but hashlib."""
-        halves = self._halves
-        if halves is None or halves[0] != len(extranonce):
-            halves = self._halves = self._halves_for(len(extranonce))
-        root = sha256(sha256(b"".join((halves[1], extranonce, halves[2]))).digest()).digest()
-        for sibling in self.job.template.merkle_path:           # `fold_merkle_path`
-            root = sha256(sha256(root + sibling).digest()).digest()
-        self._last_root = extranonce, root
-        return root
-
-    def _halves_for(self, size: int) -> tuple[int, bytes, bytes]:
-        """`size`, and the coinbase before and after a rollable extranonce of so many bytes."""
-        prefix = self.extranonce_prefix
-        head, tail = self.job.coinbase_halves(len(prefix) + size)
-        counter = self.assignment.counter
-        if counter != self.job.counter:     # the job's halves hold the counter of all: this is a channel's own
-            head = head[:-COUNTER_SIZE] + counter.to_bytes(COUNTER_SIZE, "big")
-        return size, head + prefix, tail
-
-    def is_new_block(self, share_hash: bytes) -> bool:
-        """True once for each block hash: the block is to be submitted, whatever becomes of its share."""
-        if self._blocks is None:
-            self._blocks = set()
-        elif share_hash in self._blocks:
-            return False
-        self._blocks.add(share_hash)
-        return True
-
-    def see(self, share_hash: bytes) -> bool:
-        """Remember an accepted share; False if it was accepted before.
-
-        No other key has to be asked: the header of a share belongs to one key.
-        """
-        seen = self._seen
-        if seen is None:
-            self._seen = [share_hash]
-        elif share_hash in seen:
-            return False
-        elif isinstance(seen, set):
-            seen.add(share_hash)
-        elif len(seen) < _FEW:
-            seen.append(share_hash)
-        else:
-            self._seen = {*seen, share_hash}
-        return True
-
-    def forget(self, share_hash: bytes) -> None:
-        """The share could not be recorded: it may be sent again."""
-        if self._seen is not None and share_hash in self._seen:
-            self._seen.remove(share_hash)
 
 
 class Channel:
@@ -163,9 +47,9 @@ class Channel:
     """
 
     __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
-                 "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_open", "jobs", "keys",
-                 "max_target", "old_jobs", "policy_version", "remembered", "target", "throttle", "tip", "user",
-                 "vardiff")
+                 "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_due", "is_open", "jobs",
+                 "keys", "max_target", "membership", "old_jobs", "policy_version", "remembered", "target", "throttle",
+                 "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int, keys: Keys) -> None:
@@ -182,6 +66,8 @@ class Channel:
         self.vardiff: Vardiff | None = None             # None: its difficulty is fixed ...
         self.fixed_target = target                      # ... to this, before any bounds
         self.throttle: Throttle | None = None           # None: its shares are not bounded
+        self.is_due = False                             # its target is reviewed with its next job
+        self.membership: Membership | None = None       # None: all that it gets is its own
         self.policy_version = 0                         # of the policy under which its target was granted
         self.target = target
         self.difficulty = difficulty_number(target)
@@ -198,7 +84,8 @@ class Channel:
 
         An easier target counts for shares on older keys too, since a machine may follow it in the midst of a job.
         """
-        if target > self.target and (self.jobs or self.old_jobs):
+        membership = self.membership
+        if target > self.target and (self.jobs or self.old_jobs or membership is not None):
             easings = self._easings = self._easings or []
             while easings and easings[-1][1] <= target:
                 easings.pop()                           # the keys before that easing are held to `target` now
@@ -208,6 +95,8 @@ class Channel:
                 easings[:2] = [(key, easiest)]
         self.target = target
         self.difficulty = difficulty_number(target)
+        if membership is not None:
+            membership.set_target(self.keys.next, target)
 
     def flood(self, target: int, now: float) -> None:
         """Too many shares came: after GRACE_S the keys from before take no share that is easier than `target`.
@@ -217,15 +106,21 @@ class Channel:
         self._falls = [*(self._falls or ()), (now + GRACE_S, self.keys.next, target)]
 
     @property
+    def group_id(self) -> int:
+        """The wire's id of its group; 0 for none."""
+        return self.membership.group.group_id if self.membership is not None else 0
+
+    @property
     def ceiling(self) -> int:
         """The easiest target that the throttle leaves to the channel."""
         return self.throttle.ceiling if self.throttle is not None else MAX_TARGET
 
     @property
     def wakes_at(self) -> float:
-        """Monotonic seconds: when vardiff or throttle are to be asked without a share."""
-        return min(self.vardiff.wakes_at if self.vardiff is not None else math.inf,
-                   self.throttle.wakes_at if self.throttle is not None else math.inf)
+        """Monotonic seconds: when vardiff or throttle are to be asked without a share or a job."""
+        vardiff, throttle = self.vardiff, self.throttle
+        return math.inf if self.is_due else min(vardiff.wakes_at if vardiff is not None else math.inf,
+                                                throttle.wakes_at if throttle is not None else math.inf)
 
     def review_flood(self, now: float) -> bool:
         """Ask the throttle; True if its ceiling has changed, so that the target is to be granted anew."""
@@ -248,7 +143,7 @@ class Channel:
         """
         has_moved = job.tip is not self.tip and job.tip != self.tip
         if has_moved:
-            self._move(job.tip)
+            self.move(job.tip)
         counter = job.counter if self._is_newer(job) else counters.take()
         return self._assign(job, counter), has_moved
 
@@ -260,7 +155,7 @@ class Channel:
         """
         has_moved = job.tip is not self.tip and job.tip != self.tip
         if has_moved:
-            self._move(job.tip)
+            self.move(job.tip)
         self._is_newer(job)
         return self._assign(job, counters.take()), has_moved
 
@@ -272,7 +167,7 @@ class Channel:
         self._newest_job_id = job.job_id
         return True
 
-    def _move(self, tip: Tip) -> None:
+    def move(self, tip: Tip) -> None:
         """Build on another tip. The keys of the tip before are kept, so that their shares are called stale. When that
         tip comes back, as where two blocks compete, its keys are good again, with the shares that they remember.
         """
@@ -287,8 +182,8 @@ class Channel:
             self.remembered -= sum([mine.remembered for mine in older.values()])
 
     def _assign(self, job: Job, counter: int) -> ChannelJob:
-        if len(self.jobs) >= MAX_JOBS_PER_TIP:          # keys count up, so the first one in the dict is the oldest
-            self.remembered -= self.jobs.pop(next(iter(self.jobs))).remembered
+        if len(self.jobs) >= MAX_JOBS_PER_TIP:
+            self._drop_first(self.jobs)
         keys = self.keys
         key = keys.next
         keys.next = key + 1 if key < MAX_KEY else 1     # without a call: this runs for all at every tip
@@ -300,7 +195,23 @@ class Channel:
 
     def find(self, key: int) -> ChannelJob | None:
         """What was assigned under that key, on this tip or on the one before."""
-        return self.jobs.get(key) or self.old_jobs.get(key)
+        mine = self.jobs.get(key) or self.old_jobs.get(key)
+        if mine is not None or self.membership is None:
+            return mine
+        mine, is_old = self.membership.find(key)
+        if mine is not None:
+            jobs = self.old_jobs if is_old else self.jobs
+            if len(jobs) >= MAX_JOBS_PER_TIP:
+                self._drop_first(jobs)
+            jobs[key] = mine
+        return mine
+
+    def _drop_first(self, jobs: dict[int, ChannelJob]) -> None:
+        """Forget the first key of `jobs`, the oldest of the channel's own, and its shares with it."""
+        key = next(iter(jobs))
+        self.remembered -= jobs.pop(key).remembered
+        if self.membership is not None:
+            self.membership.forget(key)
 
     # -- shares --------------------------------------------------------------------------------------------------
 
@@ -360,13 +271,4 @@ class Channel:
         """
         for jobs in (self.old_jobs, self.jobs):
             while self.remembered > most and jobs:
-                self.remembered -= jobs.pop(next(iter(jobs))).remembered
-
-
-def credit(weight: Weight, mine: ChannelJob) -> float:
-    """The difficulty that an accepted share counts for: that of its key if the hash meets the key's target, else 0.
-
-    A hash that meets only an easier target of later, or the network's, is paid for already. Of so many hashes one meets
-    the key's target, and that one is credited for all of them. To credit the others too would pay their work twice.
-    """
-    return mine.difficulty if weight.value <= mine.assignment.target else 0.0
+                self._drop_first(jobs)

@@ -14,13 +14,17 @@ the job: a machine searches from the start again, and would bring the same share
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Happened, Now
-from warppool.mining.channel import Channel, ChannelJob
+from warppool.mining.channel import Channel
+from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.group import GroupJob
 from warppool.mining.job import Job
 from warppool.mining.throttle import FLOOD
 from warppool.mining.vardiff import Vardiff
@@ -30,6 +34,9 @@ NETWORK = "network difficulty"
 
 CONFIGURATION = "configuration"
 """The reason of a change by other bounds of the operator, for the log."""
+
+UPDATE = "update of the channel"
+"""The reason of a change by an UpdateChannel, for the log."""
 
 
 class NewTarget(NamedTuple):
@@ -55,16 +62,27 @@ class NewJob(NamedTuple):
 CourseChange = NewTarget | NewJob | Happened
 """What a machine, or the log, is to hear of."""
 
+PeerChange = CourseChange | GroupJob
+"""The same for a peer whose channels may be in groups."""
+
 
 class Course:
-    """What the channels of one connection are given. `job` is the newest one, for all; None before the first."""
+    """What the channels of one connection are given, each job as it comes. `job` is the newest one, for all; None
+    before the first.
 
-    __slots__ = ("_conn_id", "_counters", "job", "policy")
+    `due_at` (monotonic seconds) is when `take_time` has something to give; `takes_groups` says that channels that
+    begin may be put into groups. Here there is neither; `paced.PacedCourse` has both.
+    """
+
+    __slots__ = ("_conn_id", "_counters", "job", "policy", "takes_groups")
+
+    due_at = math.inf
 
     def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters) -> None:
         self._conn_id = conn_id
         self.policy = policy
         self._counters = counters
+        self.takes_groups = False
         self.job: Job | None = None
 
     @property
@@ -79,6 +97,10 @@ class Course:
         channel.began_at = now.monotonic
         channel.throttle = self.policy.throttle(now.monotonic)
         channel.policy_version = self.policy.version
+
+    def end(self, channel: Channel) -> None:
+        """The channel is closed, and gets nothing any more."""
+        channel.is_open = False
 
     def measure(self, channel: Channel, goal: int, now: Now, *, is_declared: bool = False, easiest: int = MAX_TARGET,
                 is_fixed: bool = False) -> None:
@@ -138,7 +160,27 @@ class Course:
         return [NewTarget(channel, target), Happened(self._conn_id, "debug", "difficulty.changed", (
             ("channel", channel.channel_id), ("from", before), ("to", channel.difficulty), ("reason", reason)))]
 
+    def update(self, channel: Channel, now: Now) -> Sequence[PeerChange]:
+        """The machine has told another bound or another hash rate."""
+        return self.regrant(channel, UPDATE)
+
     # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def offer(self, job: Job, channels: Sequence[Channel], now: Now) -> tuple[Sequence[PeerChange], bool]:
+        """`job` has come for all `channels`: (what they hear of, whether the time of a review may have changed)."""
+        self.job = job
+        changes: list[CourseChange] = []
+        for channel in channels:
+            changes += self.assign(channel)
+        return changes, len(changes) > len(channels)            # a job alone changes no time
+
+    def take_time(self, channels: Sequence[Channel], now: Now) -> Sequence[PeerChange]:
+        """`due_at` may have come."""
+        return ()
+
+    def join(self, channel: Channel, now: Now) -> Sequence[PeerChange]:
+        """The machine knows of its channel: its first work."""
+        return self.assign_again(channel)
 
     def assign(self, channel: Channel) -> list[CourseChange]:
         """`job` has come for all: assign it to the channel, if its machine may have jobs."""

@@ -18,7 +18,8 @@ from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 from warppool.events import BlockFound, Close, Now, ShareAccepted, ShareRefused, ShareSubmitted
-from warppool.mining.channel import MAX_SEEN, Channel, ChannelJob, credit
+from warppool.mining.channel import MAX_SEEN, Channel
+from warppool.mining.channeljob import ChannelJob, credit
 from warppool.mining.share import Reject, Weight
 
 S = TypeVar("S", bound="Submission")

@@ -1,5 +1,5 @@
-"""Jobs and targets in Sv2's words: each frame of a job is encoded once for all channels; channel_id, job_id and counter
-are patched in.
+"""Jobs and targets in Sv2's words: each frame of a job is encoded once for all channels and groups; channel_id, job_id
+and counter are patched in.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ import struct
 from collections.abc import Iterable
 
 from warppool.events import Event
-from warppool.mining.channel import ChannelJob
+from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import COUNTER_SIZE
-from warppool.mining.course import CourseChange, NewJob, NewTarget
+from warppool.mining.course import NewJob, NewTarget, PeerChange
+from warppool.mining.extranonce import PREFIX_SIZE
+from warppool.mining.group import GroupJob
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, Job
 from warppool.sv2.frame import HEADER_SIZE
 from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash, SetTarget
@@ -42,9 +44,9 @@ class EncodedJob:
         self._prev_hash = _cut(profile.encode(SetNewPrevHash(
             channel_id=0, job_id=0, prev_hash=job.tip.prev_hash, min_ntime=job.ntime, nbits=job.tip.nbits)))
         self._standard = {is_future: _cut(self._encode_standard(is_future)) for is_future in (False, True)}
+        sizes = COMMON_EXTRANONCE_SIZES if profile.has_groups else COMMON_EXTRANONCE_SIZES[1:]
         self._extended = {
-            (size, is_future): self._encode_extended(size, is_future)
-            for size in COMMON_EXTRANONCE_SIZES[1:] for is_future in (False, True)
+            (size, is_future): self._encode_extended(size, is_future) for size in sizes for is_future in (False, True)
         }
 
     def frames(self, channel_id: int, mine: ChannelJob, extranonce_size: int, is_future: bool) -> bytes:
@@ -61,6 +63,18 @@ class EncodedJob:
             total = len(mine.extranonce_prefix) + extranonce_size
             head, rest, after = self._extended.get((total, is_future)) or self._encode_extended(total, is_future)
             parts = [head, ids, rest, _COUNTER.pack(assignment.counter), after]
+        if is_future:
+            head, rest = self._prev_hash
+            parts += [head, ids, rest]
+        return b"".join(parts)
+
+    def frames_for_group(self, ours: GroupJob) -> bytes:
+        """What all members of a group are sent, standard channels too: each puts its own prefix into the coinbase."""
+        is_future = ours.is_new_tip
+        ids = _IDS.pack(ours.group.group_id, ours.key)
+        total = PREFIX_SIZE + ours.group.extranonce_size
+        head, rest, after = self._extended.get((total, is_future)) or self._encode_extended(total, is_future)
+        parts = [head, ids, rest, _COUNTER.pack(ours.counter), after]
         if is_future:
             head, rest = self._prev_hash
             parts += [head, ids, rest]
@@ -92,7 +106,7 @@ def encoded(profile: Profile, job: Job) -> EncodedJob:
     return found if isinstance(found, EncodedJob) else EncodedJob(profile, job)
 
 
-def encode_changes(profile: Profile, changes: Iterable[CourseChange], steps: list[Step]) -> None:
+def encode_changes(profile: Profile, changes: Iterable[PeerChange], steps: list[Step]) -> None:
     """Add what tells a peer of `changes`, and the events among those. A job is future where its tip is new, and then
     activated by the `SetNewPrevHash` behind it, else active at once.
     """
@@ -104,5 +118,7 @@ def encode_changes(profile: Profile, changes: Iterable[CourseChange], steps: lis
         elif isinstance(change, NewTarget):
             steps.append(SetTarget(channel_id=change.channel.channel_id,
                                    maximum_target=change.target.to_bytes(32, "little")))
+        elif isinstance(change, GroupJob):
+            steps.append(encoded(profile, change.job).frames_for_group(change))
         else:
             steps.append(change)

@@ -143,10 +143,11 @@ def _answer(request_id: int, channel: Channel) -> Message:
     if channel.extranonce_size == 0:
         return OpenStandardMiningChannelSuccess(
             request_id=request_id, channel_id=channel.channel_id, target=target,
-            extranonce_prefix=channel.extranonce_prefix, group_channel_id=0)
+            extranonce_prefix=channel.extranonce_prefix, group_channel_id=channel.group_id)
     return OpenExtendedMiningChannelSuccess(
         request_id=request_id, channel_id=channel.channel_id, target=target,
-        extranonce_size=channel.extranonce_size, extranonce_prefix=channel.extranonce_prefix, group_channel_id=0)
+        extranonce_size=channel.extranonce_size, extranonce_prefix=channel.extranonce_prefix,
+        group_channel_id=channel.group_id)
 
 
 def is_hash_rate(rate: float) -> bool:

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from warppool.errors import LocalProtocolError, UnexpectedMessage
+from warppool.mining.pace import JobPace
 from warppool.noise.specsuite import SPEC_SUITE
 from warppool.noise.symmetricstate import WARP_SUITE, Suite
 from warppool.sv2.codec import Layout, layout_of
@@ -120,6 +121,8 @@ class Profile:
     error_codes: Mapping[str, str] = field(default_factory=dict)    # by our words for a refusal: other ones, for peers
     ends_deaf: bool = False                         # who mines on after our CloseChannel loses the connection
     longer: Mapping[type[Message], int] = field(default_factory=dict)   # what may be longer than `max_payload`
+    pace: JobPace | None = None                        # None: each job goes out as it comes
+    has_groups: bool = False                        # with a pace: jobs go to groups of channels, if the peer takes them
     share_numbers: frozenset[int] = field(init=False)       # of the messages that are shares
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
     _incoming: Mapping[Subprotocol, Mapping[int, Layout[Any]]] = field(init=False, repr=False)
@@ -360,6 +363,8 @@ SPEC = Profile(
     error_codes=dict.fromkeys(("too-many-channels", "no-extranonce-prefix-left"), "channel-capacity-exhausted"),
     ends_deaf=True,                                         # a Bitaxe passes over every CloseChannel
     longer=_LONGER,
+    pace=JobPace(least_s=30.0, most_s=58.0, settling_s=120.0),  # within 60 s, though a timer may be a second late
+    has_groups=True,
 )
 
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (WARP, SPEC)}

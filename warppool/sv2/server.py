@@ -16,12 +16,13 @@ from warppool.errors import UnexpectedMessage
 from warppool.events import Close, Happened, Now
 from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
-from warppool.mining.course import Course, CourseChange
+from warppool.mining.course import Course, PeerChange
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import nobody_is_unpaid
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
+from warppool.mining.paced import PacedCourse
 from warppool.sv2.frame import Frame
 from warppool.sv2.jobs import Step, encode_changes
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
@@ -88,6 +89,14 @@ class Context:
     is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
 
 
+def course_of(conn_id: int, context: Context) -> Course:
+    """What the channels of a connection are given: as jobs come, or at the pace of the profile."""
+    pace = context.profile.pace
+    if pace is None:
+        return Course(conn_id, context.policy, context.counters)
+    return PacedCourse(conn_id, context.policy, context.counters, pace)
+
+
 class MiningServerSession(ShareSession):
     """One peer's Sv2 conversation after the handshake: no socket, no clock, no thread.
 
@@ -104,7 +113,7 @@ class MiningServerSession(ShareSession):
         self.subprotocol = Subprotocol.COMMON   # whose messages are decoded now; Common belongs to each
         self.wakes_at = math.inf                # monotonic seconds: the earliest of the channels' reviews
         self._context = context
-        self._course = Course(conn_id, context.policy, context.counters)
+        self._course = course_of(conn_id, context)
         self._opener = Opener(conn_id, self._course, context.prefixes, context.is_unpaid, context.profile.error_codes)
         self._workers = WorkerNames()
         self._let_go: set[int] | None = None    # channels that we closed, where the profile asks who mines on there
@@ -168,15 +177,15 @@ class MiningServerSession(ShareSession):
 
     def offer(self, job: Job, now: Now) -> list[Step]:
         """A new job for every channel."""
-        self._course.job = job
+        course = self._course
         self._context.prefixes.moved(job.tip)
-        changes: list[CourseChange] = []
-        for channel in self._channels.values():
-            changes += self._course.assign(channel.channel)
+        changes, has_news = course.offer(job, [each.channel for each in self._channels.values()], now)
         steps: list[Step] = []
         encode_changes(self.profile, changes, steps)
-        if len(changes) > len(self._channels):          # a job alone changes no time
+        if has_news:
             self.wakes_at = min(self.wakes_at, *[each.channel.wakes_at for each in self._channels.values()])
+        if course.due_at < self.wakes_at:
+            self.wakes_at = course.due_at
         return steps
 
     def _review_due(self, now: Now, steps: list[Step]) -> None:
@@ -185,24 +194,25 @@ class MiningServerSession(ShareSession):
             self._tell(channel, self._course.review(channel, now), steps)
 
     def tick(self, now: Now) -> list[Step]:
-        """Review the channels whose time has come."""
+        """Review the channels whose time has come, and hand out the job whose time has come."""
         if now.monotonic < self.wakes_at:
             return []
-        self.wakes_at = math.inf
-        steps: list[Step] = []
-        for each in self._channels.values():
-            channel = each.channel
-            changes = self._course.review(channel, now) if channel.wakes_at <= now.monotonic else []
-            self._tell(channel, changes, steps)
-        self.wakes_at = max(self.wakes_at, now.monotonic + LEAST_TICK_S)
+        course, steps = self._course, list[Step]()
+        channels = [each.channel for each in self._channels.values()]
+        for channel in channels:
+            if channel.wakes_at <= now.monotonic:
+                encode_changes(self.profile, course.review(channel, now), steps)
+        encode_changes(self.profile, course.take_time(channels, now), steps)
+        first = min([course.due_at, *[channel.wakes_at for channel in channels]])
+        self.wakes_at = max(first, now.monotonic + LEAST_TICK_S)
         return steps
 
-    def _tell(self, channel: Channel, changes: Sequence[CourseChange], steps: list[Step]) -> None:
+    def _tell(self, channel: Channel, changes: Sequence[PeerChange], steps: list[Step]) -> None:
         """Tell the peer of `changes` of a channel; the time of its next review may be another after them."""
         if changes:
             encode_changes(self.profile, changes, steps)
         if channel.is_open:
-            self.wakes_at = min(self.wakes_at, channel.wakes_at)
+            self.wakes_at = min(self.wakes_at, channel.wakes_at, self._course.due_at)
 
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: no more messages."""
@@ -215,7 +225,7 @@ class MiningServerSession(ShareSession):
 
     def _end(self, channel: Channel) -> None:
         """The channel is closed; its prefix rests until its last job is stale."""
-        channel.is_open = False
+        self._course.end(channel)
         self._context.prefixes.release(channel.extranonce_prefix)
 
     # -- set-up --------------------------------------------------------------------------------------------------
@@ -232,6 +242,7 @@ class MiningServerSession(ShareSession):
         self.phase, self.subprotocol = Phase.MINING, Subprotocol.MINING
         self._opener.agent = agent
         self._opener.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
+        self._course.takes_groups = self.profile.has_groups and not m.flags & REQUIRES_STANDARD_JOBS
         fields = (("protocol", m.protocol), ("agent", agent), ("device", m.device_id))
         return [SetupConnectionSuccess(used_version=PROTOCOL_VERSION, flags=0),
                 Happened(self.conn_id, "debug", "miner.set_up", fields)]
@@ -249,7 +260,7 @@ class MiningServerSession(ShareSession):
         channel, steps = self._opener.open(m, len(self._channels), now)
         if channel is not None:
             self._channels[channel.channel_id] = ServerChannel(channel)
-            self._tell(channel, self._course.assign_again(channel), steps)
+            self._tell(channel, self._course.join(channel, now), steps)
         return steps
 
     def _update(self, m: UpdateChannel, now: Now) -> list[Step]:
@@ -267,7 +278,7 @@ class MiningServerSession(ShareSession):
             goal = self._course.policy.target_for_hash_rate(m.nominal_hash_rate)
             mine.vardiff.restart(goal, now.monotonic, is_declared=True)
         steps: list[Step] = []
-        self._tell(mine, self._course.regrant(mine, "update of the channel"), steps)
+        self._tell(mine, self._course.update(mine, now), steps)
         return steps
 
     def _close_channel(self, m: CloseChannel, now: Now) -> list[Step]:

@@ -83,7 +83,7 @@ class ShareSession(ABC):
         # The `warp` rule: a number not above the highest received is a duplicate; gaps are allowed.
         is_old = sequence <= channel.highest_sequence and self.profile.checks_sequence
         channel.highest_sequence = max(channel.highest_sequence, sequence)
-        job = mine.jobs.get(m.job_id) or mine.old_jobs.get(m.job_id)        # `find`
+        job = mine.jobs.get(m.job_id) or mine.find(m.job_id)
         if job is None:
             return self._refuse(user, m.channel_id, sequence, Reject.INVALID_JOB)
         if len(extranonce) != mine.extranonce_size:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from warppool.bitcoin.coinbase import height_of
 from warppool.bitcoin.target import difficulty_from_target, target_from_difficulty
 from warppool.events import Now
-from warppool.mining.channel import MAX_JOBS_PER_TIP
+from warppool.mining.channeljob import MAX_JOBS_PER_TIP
 from warppool.mining.job import VERSION_MASK
 from warppool.sv1.jobs import notify_body, notify_line
 from warppool.sv1.messages import notification, result
