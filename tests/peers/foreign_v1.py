@@ -140,13 +140,7 @@ class Machine:
 
     def read(self) -> Answer | None:
         """The next line: an answer, or None for a call of the pool's, which is heeded."""
-        while b"\n" not in self._buffer:
-            data = self._sock.recv(65536)
-            assert data, "the pool closed the connection"
-            self._buffer += data
-        raw, self._buffer = self._buffer.split(b"\n", 1)
-        assert len(raw) < MAX_LINE
-        line: Line = json.loads(raw, parse_float=Decimal)
+        line: Line = json.loads(self._line(), parse_float=Decimal)
         if "method" in line:
             assert line.keys() == {"id", "method", "params"} and line["id"] is None
             self._called(line["method"], line["params"])
@@ -155,6 +149,15 @@ class Machine:
         assert line.keys() == {"id", "result", "error"}
         assert line["error"] is None or (line["result"] is None and len(line["error"]) == 3)
         return Answer(**line)
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._buffer:
+            data = self._sock.recv(65536)
+            assert data, "the pool closed the connection"
+            self._buffer += data
+        raw, self._buffer = self._buffer.split(b"\n", 1)
+        assert len(raw) < MAX_LINE
+        return raw
 
     def answer(self) -> Answer:
         """The next answer."""
