@@ -239,8 +239,8 @@ class Translated:
 
     def __init__(self, mode: Mode) -> None:
         failover = Failover(TranslatorContext(
-            mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, USER),),
-            profile=WARP, buffer=new_buffer(), random_bytes=os.urandom, counters=Counters()))
+            mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, WARP, USER),),
+            buffer=new_buffer(), random_bytes=os.urandom, counters=Counters()))
         self.measured = LoneWorker(lambda opened, now: Stack(PLAIN, connect(opened.conn_id, failover, now)))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
         self._pool = pool(is_v1=False)

@@ -110,7 +110,7 @@ def test_the_first_is_used_though_it_was_a_fallback():
 def test_another_key_is_another_upstream():
     world, machine, (first, _) = scene()
     before = world.failover.all[0]
-    world.named[0] = replace(world.named[0], public_key=bytes(31) + b"\x09")
+    world.named[0] = replace(world.named[0], pin=bytes(31) + b"\x09")
     use(world, 0)
     assert world.failover.all[0] is not before and machine.is_open
     machine.mine(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import pytest
@@ -11,12 +12,13 @@ from warppool.errors import LocalProtocolError
 from warppool.sv2.client import ChannelOpened
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.route import _TABLE, SEEKS, Route, RouteChange, RoutePhase
+from warppool.translate.wish import Wish
 
 OPENED = ChannelOpened(1, 7, 1 << 200, b"\x01\x02", 8)
 MOVES = {
-    "ask": lambda channel: channel.ask("bob", 1, is_named=True),
+    "ask": lambda channel: channel.ask("bob", Wish(1, 0.0), is_named=True),
     "await_name": UpstreamChannel.await_name,
-    "open": lambda channel: channel.open(OPENED),
+    "open": lambda channel: channel.open(OPENED, math.inf),
     "retire": UpstreamChannel.retire,
 }
 FROM = {"ask": Stage.JOINED, "await_name": Stage.ASKED, "open": Stage.ASKED, "retire": Stage.OPEN}
@@ -29,8 +31,8 @@ class Carrier:
     def __init__(self):
         self.asked = []
 
-    def ask(self, channel, identity, max_target, min_extranonce_size):
-        self.asked.append((identity, max_target, min_extranonce_size))
+    def ask(self, channel, identity, wish, min_extranonce_size):
+        self.asked.append((identity, wish, min_extranonce_size))
 
 
 @pytest.mark.parametrize(("phase", "change"), list(product(RoutePhase, RouteChange)))

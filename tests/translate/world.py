@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from typing import Any
@@ -47,6 +48,7 @@ from warppool.sv1.client import (
 )
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.messages.mining import OpenExtendedMiningChannel, OpenMiningChannelError
+from warppool.sv2.profile import SPEC as PUBLISHED
 from warppool.sv2.profile import WARP
 from warppool.sv2.server import Context, MiningServerSession
 from warppool.sv2.types import Message
@@ -65,6 +67,9 @@ POLICY = DifficultyPolicy(EASY, EASY, EASY, Fraction(12))
 SECRET = bytes(range(32))
 PUBLIC = public_key(SECRET)
 MASK = 0x1FFFE000
+SPEC = replace(PUBLISHED, suite=WARP.suite)
+"""The published profile over Noise as `warp` has it: here messages matter, and that costs least."""
+
 CHANNELS = {
     RoutePhase.SEEKING: (False, False),
     RoutePhase.OPENING: (False, True),
@@ -113,6 +118,8 @@ class Pool:
     channel only when so many of its shares are recorded.
     """
 
+    profile = WARP
+
     def __init__(self, world: World, name: str, number: int, nbits: int = HARD_NBITS) -> None:
         self.world = world
         self.name = name
@@ -120,7 +127,7 @@ class Pool:
         self.withholds = False
         self.batch = 1
         self.secret = SECRET
-        self.context = Context(WARP, POLICY, PrefixPool(number, 0, 1), make_counters())
+        self.context = Context(self.profile, POLICY, PrefixPool(number, 0, 1), make_counters())
         self.factory = make_factory({})
         self.nbits = nbits
         self.path: tuple[bytes, ...] = (b"\x11" * 32, b"\x22" * 32)
@@ -148,12 +155,19 @@ class Pool:
             self.deliver(conn_id, server.offer(self.job, self.world.now))
 
     def accept(self, conn_id: int) -> None:
+        self.servers[conn_id] = Over(
+            ResponderTransport(WARP.suite, WARP.suite.key_pair(self.secret), self.world.chance(32), new_buffer(),
+                               self.world.now.monotonic), self.connection_for(conn_id))
+        self.greet(conn_id)
+
+    def connection_for(self, conn_id: int) -> Any:
         connection = ServerConnection(conn_id, self.context, idle_timeout_s=600.0, now=self.world.now)
         connection._session = PoolSession(self, conn_id)
-        server = self.servers[conn_id] = Over(
-            ResponderTransport(WARP.suite, WARP.suite.key_pair(self.secret), self.world.chance(32), new_buffer(),
-                               self.world.now.monotonic), connection)
-        self.deliver(conn_id, server.offer(self.job, self.world.now))
+        return connection
+
+    def greet(self, conn_id: int) -> None:
+        """The worker has a job for the connection."""
+        self.deliver(conn_id, self.servers[conn_id].offer(self.job, self.world.now))
 
     def receive(self, conn_id: int, data: bytes) -> None:
         server = self.servers.get(conn_id)
@@ -232,7 +246,7 @@ class Pool:
         """Messages of the test's own, sealed by the real connection."""
         for each, server in list(self.servers.items()):
             if conn_id in (None, each) and server.transport.is_established:
-                data = b"".join(WARP.encode(message) for message in messages)
+                data = b"".join(self.profile.encode(message) for message in messages)
                 self.world.to_uplink(each, server.transport.seal(data))
         self.world.run()
 
@@ -349,17 +363,20 @@ class World:
     """The worker, the clock and the network between machines, one translator and its upstreams."""
 
     def __init__(self, mode: str = "connection", pools: int = 1, *, fallback: tuple[int, ...] = (),
-                 nbits: int = HARD_NBITS, template: str = "{name}", **times: float) -> None:
+                 nbits: int = HARD_NBITS, template: str = "{name}", kinds: Sequence[type[Pool]] = (),
+                 **times: float) -> None:
         self.now = START
         self.chance = Chance()
         self.queue: deque[Callable[[], None]] = deque()
-        self.pools = [Pool(self, f"pool-{number}", number, nbits) for number in range(pools)]
+        self.pools = [kind(self, f"pool-{number}", number, nbits)
+                      for number, kind in enumerate(kinds or [Pool] * pools)]
         self.counters = Counters()
-        self.named = [UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, f"farm.{number}", number in fallback)
+        self.named = [UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, pool.profile, f"farm.{number}",
+                                     number in fallback)
                       for number, pool in enumerate(self.pools)]
         self.failover = Failover(TranslatorContext(
             mode=mode, times=Times(**times), upstreams=tuple(self.named),  # type: ignore[arg-type]
-            profile=WARP, buffer=new_buffer(), random_bytes=self.chance, counters=self.counters,
+            buffer=new_buffer(), random_bytes=self.chance, counters=self.counters,
             user_identity_template=template))
         self.addresses = {(pool.name, 34254): pool for pool in self.pools}
         self.machines: dict[int, Machine] = {}

@@ -159,10 +159,10 @@ def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContex
     times = Times(verdict_timeout_s=float(given.verdict_timeout_s), grace_s=float(given.grace_s),
                   silence_s=float(given.silence_s), backoff_max_s=float(given.backoff_max_s),
                   return_after_s=float(given.return_after_s), idle_timeout_s=float(config.stratum.idle_timeout_s))
-    upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.public_key,
+    upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.public_key, WARP,
                                      each.user_identity, each.fallback_only) for each in config.upstreams)
     return TranslatorContext(
-        mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams, profile=WARP,
+        mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams,
         buffer=new_buffer(), random_bytes=os.urandom, counters=counters,
         user_identity_template=given.user_identity_template, firmware=__version__)
 

@@ -24,7 +24,7 @@ class ClientFrames:
         self.session = MiningClientSession(profile)
         self.messages = 0                               # that have come; shows that the pool lives
         self._profile = profile
-        self._frames = FrameReader(profile.max_payload)
+        self._frames = FrameReader(profile.max_payload_from_pool)
 
     def hear(self, plaintext: bytes) -> Iterator[ClientEvent]:
         """What the pool's bytes lead to, one by one, so that what comes before a fault is not lost by it.

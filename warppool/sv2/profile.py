@@ -102,8 +102,8 @@ class Profile:
     """One dialect; immutable, shared by all threads.
 
     A message that is not in `ids` does not exist: encoding it is LocalProtocolError, receiving it UnexpectedMessage.
-    The three caps are the longest payloads in bytes: those that a server reads before the set-up, those that it reads
-    afterwards, and those that everybody else reads, and ever sends, but for what is `longer`.
+    The four caps are the longest payloads in bytes: those that a server reads before the set-up, those that it reads
+    afterwards, those that a miner reads, and those that everybody else reads, and ever sends, but for what is `longer`.
     """
 
     name: str
@@ -112,9 +112,12 @@ class Profile:
     without_tail: frozenset[type[Message]]          # written without their optional tail, which is still read
     max_payload_before_setup: int
     max_payload_from_client: int
+    max_payload_from_pool: int
     max_payload: int
     version_mask: int                               # bits of a header's version that a miner may roll
     checks_sequence: bool                           # a sequence number not above the last is a duplicate share
+    keeps_alive: bool                               # a pool that says nothing for minutes is dead
+    assumed_hash_rate_hps: float                    # of a machine that says nothing of itself; 0: a pool takes that
     suite: Suite                                    # of Noise, which seals it
     extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
@@ -335,9 +338,12 @@ WARP = Profile(
     without_tail=frozenset({template.CoinbaseOutputConstraints}),   # its CoinbaseOutputDataSize is the size alone
     max_payload_before_setup=_LARGEST_SETUP,
     max_payload_from_client=4_096,
+    max_payload_from_pool=1_048_576,
     max_payload=1_048_576,
     version_mask=0x1FFFE000,                                # BIP 320
     checks_sequence=True,
+    keeps_alive=True,
+    assumed_hash_rate_hps=0.0,
     suite=WARP_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),
@@ -354,9 +360,13 @@ SPEC = Profile(
     without_tail=frozenset(),
     max_payload_before_setup=_LARGEST_SETUP,
     max_payload_from_client=78_370,                         # the largest SetCustomMiningJob, and 4 KiB of TLVs
+    max_payload_from_pool=266_242,                           # the largest SetGroupChannel, and as much
     max_payload=MAX_U24,
     version_mask=0x1FFFFFE0,                                # BIP 323
     checks_sequence=False,
+    keeps_alive=False,                                      # with new work alone: on a quiet chain that is hours
+    assumed_hash_rate_hps=1e12,                             # as a Bitaxe has it; of 0, SRI's pool makes a target that
+                                                            # every hash meets
     suite=SPEC_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),

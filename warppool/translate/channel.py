@@ -23,6 +23,7 @@ from warppool.sv2.workers import named
 from warppool.translate.pace import Pace
 from warppool.translate.sent import Sent, SentShares
 from warppool.translate.upstream import Unfit, Upstream, network_target_of
+from warppool.translate.wish import Wish
 
 MIN_EXTRANONCE_SIZE = 4
 """Bytes that a machine needs to roll: rentals take no fewer."""
@@ -62,7 +63,7 @@ class ChannelUplink(Protocol):
     def is_leaving(self) -> bool:
         """The pool asked to connect anew: machines go as soon as they have another connection."""
 
-    def ask(self, channel: UpstreamChannel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
+    def ask(self, channel: UpstreamChannel, identity: str, wish: Wish, min_extranonce_size: int) -> Send:
         """Ask the pool for `channel`."""
 
     def send(self, message: Message) -> Send:
@@ -116,7 +117,7 @@ class UpstreamChannel:
     """One extended channel of `owner` on `uplink`; `tip` counts the tips that it has mined on."""
 
     __slots__ = ("_tips", "_updates", "channel_id", "extranonce_prefix", "extranonce_size", "identity", "is_named",
-                 "max_target", "owner", "sent", "stage", "target", "tip", "tlvs", "uplink")
+                 "owner", "sent", "stage", "target", "tip", "tlvs", "uplink", "wish")
 
     def __init__(self, owner: ChannelOwner, uplink: ChannelUplink) -> None:
         self.owner = owner
@@ -124,7 +125,7 @@ class UpstreamChannel:
         self.stage = Stage.JOINED
         self.identity = ""                      # under which it is opened
         self.is_named = False                   # opened under the machine's own name
-        self.max_target = 0                     # the last that the upstream was told
+        self.wish = Wish(0, 0.0)                # the last that the upstream was told
         self.channel_id = 0
         self.extranonce_prefix = b""
         self.extranonce_size = 0
@@ -142,24 +143,25 @@ class UpstreamChannel:
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
-    def ask(self, identity: str, max_target: int, *, is_named: bool) -> Send:
+    def ask(self, identity: str, wish: Wish, *, is_named: bool) -> Send:
         """Ask the pool for the channel."""
         self._leave(Stage.JOINED, Stage.ASKED)
         self.identity = identity
         self.is_named = is_named
-        self.max_target = max_target
-        return self.uplink.ask(self, identity, max_target, MIN_EXTRANONCE_SIZE)
+        self.wish = wish
+        return self.uplink.ask(self, identity, wish, MIN_EXTRANONCE_SIZE)
 
     def await_name(self) -> None:
         """The pool refused the name: the channel may be asked for under another."""
         self._leave(Stage.ASKED, Stage.JOINED)
 
-    def open(self, opened: ChannelOpened) -> None:
-        """The pool has granted the channel."""
+    def open(self, opened: ChannelOpened, work_by: float) -> None:
+        """The pool has granted the channel, and has to give work by then (monotonic seconds)."""
         self._leave(Stage.ASKED, Stage.OPEN)
         self.channel_id = opened.channel_id
         self.extranonce_prefix, self.extranonce_size = opened.extranonce_prefix, opened.extranonce_size
         self.target = opened.target
+        self.sent.fails_at = work_by
 
     def retire(self) -> None:
         """The machine has left, and verdicts are awaited."""
@@ -177,18 +179,19 @@ class UpstreamChannel:
 
     # -- out -----------------------------------------------------------------------------------------------------
 
-    def bound(self, max_target: int, now: float) -> tuple[list[Event], float]:
-        """Tell the upstream the easiest target that the machine takes, if that is news to it.
+    def bound(self, wish: Wish, now: float) -> tuple[list[Event], float]:
+        """Tell the upstream what the machine wishes, if that is news to it.
 
         And when to ask again, where the machine changes its mind too often (monotonic seconds); else `inf`.
         """
-        if self.stage is not Stage.OPEN or max_target == self.max_target:
+        if self.stage is not Stage.OPEN or wish == self.wish:
             return [], math.inf
         if not self._updates.take(now):
             return [], self._updates.next_at(now)
-        self.max_target = max_target
-        return [self.uplink.send(UpdateChannel(channel_id=self.channel_id, nominal_hash_rate=0.0,
-                                               maximum_target=max_target.to_bytes(32, "little")))], math.inf
+        self.wish = wish
+        return [self.uplink.send(UpdateChannel(
+            channel_id=self.channel_id, nominal_hash_rate=wish.hash_rate_hps,
+            maximum_target=wish.max_target.to_bytes(32, "little")))], math.inf
 
     def tlvs_of(self, name: str, identity: str) -> bytes | None:
         """What names the worker `name` behind a share, b"" where the channel's own name does; None where it is no name.
@@ -230,6 +233,8 @@ class UpstreamChannel:
                 upstream.changes_extranonce(now, channels)):
             raise Unfit("it changes extranonces all the time, for which machines must connect anew")
         self.extranonce_prefix = work.extranonce_prefix
+        if not self.tip:
+            self.sent.fails_at = math.inf
         if is_new_tip:
             self.tip += 1
             self.sent.seen = None

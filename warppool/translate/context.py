@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from warppool.noise.primitives import Buffer
-from warppool.sv2.profile import Profile
 from warppool.translate.counters import Counters
 from warppool.translate.upstream import UpstreamConfig
 
@@ -39,7 +38,6 @@ class TranslatorContext:
     mode: Mode
     times: Times
     upstreams: tuple[UpstreamConfig, ...]
-    profile: Profile
     buffer: Buffer
     random_bytes: Callable[[int], bytes]
     counters: Counters

@@ -264,4 +264,4 @@ def _ordered(configs: Iterable[UpstreamConfig]) -> list[UpstreamConfig]:
 
 
 def _place_of(config: UpstreamConfig) -> tuple[str, int, bytes]:
-    return config.host, config.port, config.public_key
+    return config.host, config.port, config.pin

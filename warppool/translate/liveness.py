@@ -14,9 +14,10 @@ SETUP_S = 10.0
 class Liveness:
     """Owned by one connection to an upstream; all times are monotonic seconds."""
 
-    __slots__ = ("asked_at_message", "checks_at", "heard_at", "messages", "opened_at", "set_up_by")
+    __slots__ = ("_keeps_alive", "asked_at_message", "checks_at", "heard_at", "messages", "opened_at", "set_up_by")
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_alive: bool) -> None:
+        self._keeps_alive = keeps_alive             # such a pool never has nothing to say for long
         self.opened_at = -math.inf                  # when the connection stood
         self.set_up_by = math.inf
         self.heard_at = -math.inf                   # when the pool's last whole message came
@@ -39,11 +40,15 @@ class Liveness:
         """The pool has said nothing since it was asked for extensions."""
         return self.asked_at_message != 0 and self.messages == self.asked_at_message
 
+    def dead_at(self, times: Times) -> float:
+        """When the silence has lasted so long that the pool must be dead, `inf` where silence tells nothing."""
+        return self.heard_at + times.silence_s if self._keeps_alive else math.inf
+
     def due(self, times: Times, retired: dict[UpstreamChannel, None], *, has_channels: bool) -> float:
         """The next deadline, `inf` for none. Without a channel the pool has nothing to say, and may be silent."""
         due = min(self.set_up_by, self.checks_at)
         if has_channels:
-            due = min(due, self.heard_at + times.silence_s)
+            due = min(due, self.dead_at(times))
         for channel in retired:
             due = min(due, channel.sent.first_sent_at + times.verdict_timeout_s)
         return due

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from warppool.translate.channel import Stage, UpstreamChannel
+from warppool.translate.pace import Pace
+
+GROUP_AT_ONCE, GROUP_EVERY_S = 128, 0.05
+"""Messages to several channels at once, and how fast more may come: each costs us as much as one to each of them. At a
+tip a pool sends one or two; the embedded chain makes five tips a second."""
 
 
 class Members:
     """Owned by one connection; `all` has every channel that depends on it, the retired among them."""
 
-    __slots__ = ("all", "asked", "by_id", "retired")
+    __slots__ = ("all", "asked", "by_id", "group_pace", "retired")
 
     def __init__(self) -> None:
         self.all: dict[UpstreamChannel, None] = {}    # sets that keep their order
         self.asked: dict[int, UpstreamChannel] = {}   # by request_id, until the pool has answered
         self.by_id: dict[int, UpstreamChannel] = {}   # by channel_id: open or retired
         self.retired: dict[UpstreamChannel, None] = {}    # their last shares are awaited
+        self.group_pace = Pace(GROUP_AT_ONCE, GROUP_EVERY_S)
 
     def take_asked(self, request_id: int) -> UpstreamChannel | None:
         """The channel that was asked for so, None where its machine has gone meanwhile."""

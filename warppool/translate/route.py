@@ -26,6 +26,7 @@ from warppool.events import Event, Now
 from warppool.translate.channel import ChannelOwner, Stage, UpstreamChannel
 from warppool.translate.failover import Failover, Waiting
 from warppool.translate.upstream import Health, Upstream
+from warppool.translate.wish import Wish
 
 OPEN_S = 10.0
 """How long an upstream may take to open a channel."""
@@ -183,12 +184,12 @@ class Route:
         """The next channel can be asked for from now on."""
         self._ready_at = now.monotonic
 
-    def ask(self, identity: str, max_target: int, now: Now, *, is_named: bool) -> Event:
+    def ask(self, identity: str, wish: Wish, now: Now, *, is_named: bool) -> Event:
         """Ask for the next channel, which waited for the machine's name until now."""
         assert self.next is not None
         self.next_by = now.monotonic + OPEN_S
         self.lost_at += now.monotonic - self._ready_at          # the machine let us wait so long
-        return self.next.ask(identity, max_target, is_named=is_named)
+        return self.next.ask(identity, wish, is_named=is_named)
 
     def is_granted(self, now: Now) -> bool:
         """The next channel is open; True if the machine mines on it from now on.

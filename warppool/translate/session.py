@@ -28,8 +28,8 @@ from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
 from warppool.translate.route import Route, RouteChange, RoutePhase
 from warppool.translate.setupcalls import SetupCalls
 from warppool.translate.shares import ShareForwarder
-from warppool.translate.upstream import Upstream
 from warppool.translate.verdicts import LOST, rejection_of
+from warppool.translate.wish import wish_of
 
 _NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
 
@@ -144,8 +144,9 @@ class TranslatorSession(MachineSession):
         if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S:
             steps += self._jobs.again(self._mask, now)
         if now.monotonic >= current.sent.fails_at:
-            steps += current.uplink.fail(f"no word on the last {current.sent.unanswered} shares of a channel", now,
-                                         is_unfit=True)
+            reason = (f"no word on the last {current.sent.unanswered} shares of a channel" if current.tip else
+                      "no work for a channel that it has opened")
+            steps += current.uplink.fail(reason, now, is_unfit=True)
         return steps
 
     def closed(self, now: Now) -> list[Step]:
@@ -167,15 +168,9 @@ class TranslatorSession(MachineSession):
         """Keep the upstream told of what the machine takes."""
         if channel is None:
             return []
-        events, again_at = channel.bound(self._max_target(channel.uplink.upstream), now.monotonic)
+        events, again_at = channel.bound(wish_of(self._wants, channel.uplink.upstream), now.monotonic)
         self._jobs.again_at = min(self._jobs.again_at, again_at)
         return events
-
-    def _max_target(self, upstream: Upstream) -> int:
-        """The easiest target that the machine wants. The network's wins over it, where that is known, as in the pool:
-        a machine that asks for more than that would pass over blocks.
-        """
-        return max(self._wants.easiest, upstream.network_target)
 
     def _configure_rolling(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """The machine gets what it and we allow; if its job allows less, the machine hears of that right behind."""
@@ -257,7 +252,7 @@ class TranslatorSession(MachineSession):
             return []
         upstream = channel.uplink.upstream
         identity = upstream.config.user_identity if user is None else self._context.identity_of(user)
-        return [route.ask(identity, self._max_target(upstream), now, is_named=user is not None)]
+        return [route.ask(identity, wish_of(self._wants, upstream), now, is_named=user is not None)]
 
     @property
     def _is_bound(self) -> bool:

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from warppool.errors import RemoteProtocolError, WrongServerKey
-from warppool.events import Close, Event, Happened, Now, Nudge, Send, WithoutShares
-from warppool.noise.transport import InitiatorTransport
+from warppool.events import Close, Event, Now, Nudge, Send, WithoutShares
+from warppool.noise.ends import initiator
 from warppool.sv2 import client as sv2
 from warppool.sv2.client import MiningClientSession
 from warppool.sv2.frame import FrameReader
@@ -28,13 +28,11 @@ from warppool.translate.liveness import SETUP_S, Liveness
 from warppool.translate.members import Members
 from warppool.translate.uplinkowner import UplinkOwner
 from warppool.translate.upstream import Health, Unfit, Upstream
+from warppool.translate.wish import Wish
 from warppool.transport import Transport, TransportEnd
 
 PLAIN_S = 600.0
 """How long a pool is not asked for extensions that broke the connection behind our question, as some do."""
-
-_WRONG_KEY = ("meaning", "this upstream is not used: its URL has another key than the server; compare it with what the "
-              "pool publishes")
 
 
 class UplinkPhase(Enum):
@@ -60,6 +58,7 @@ class Uplink(WithoutShares):
 
     def __init__(self, upstream: Upstream, context: TranslatorContext, owner: UplinkOwner[Uplink], *,
                  is_check: bool = False) -> None:
+        profile = upstream.config.profile
         self.conn_id = 0
         self.wakes_at = math.inf
         self.upstream = upstream
@@ -67,14 +66,14 @@ class Uplink(WithoutShares):
         self.is_up = False                          # set up, whether or not it is over
         self.is_unfit = False                       # it ended because of what the pool does to those who mine on it
         self.names_workers = False                  # shares may bear the names of their workers
-        self.frame_share = context.profile.framer(SubmitSharesExtended)
+        self.frame_share = profile.framer(SubmitSharesExtended)
         self._phase = UplinkPhase.DIALLED
         self._context = context
         self._owner = owner
-        self._frames = FrameReader(context.profile.max_payload)
-        self._session = MiningClientSession(context.profile)
+        self._frames = FrameReader(profile.max_payload_from_pool)
+        self._session = MiningClientSession(profile)
         self._members = Members()
-        self._live = Liveness()
+        self._live = Liveness(keeps_alive=profile.keeps_alive)
 
     @property
     def is_leaving(self) -> bool:
@@ -87,15 +86,15 @@ class Uplink(WithoutShares):
         """One more machine; it hears when the connection is set up."""
         self._members.all[channel] = None
 
-    def ask(self, channel: UpstreamChannel, identity: str, max_target: int, min_extranonce_size: int) -> Send:
+    def ask(self, channel: UpstreamChannel, identity: str, wish: Wish, min_extranonce_size: int) -> Send:
         """Ask the pool for `channel`."""
-        message = self._session.open_extended(identity, 0.0, max_target, min_extranonce_size)
+        message = self._session.open_extended(identity, wish.hash_rate_hps, wish.max_target, min_extranonce_size)
         self._members.asked[message.request_id] = channel
         return self.send(message)
 
     def send(self, message: Message) -> Send:
         """What puts `message` on the wire."""
-        return Send(self.conn_id, self._context.profile.encode(message))
+        return Send(self.conn_id, self.upstream.config.profile.encode(message))
 
     def retire(self, channel: UpstreamChannel, now: Now) -> list[Event]:
         """The machine no longer mines on `channel`: it goes as soon as its last shares are answered or given up."""
@@ -132,9 +131,8 @@ class Uplink(WithoutShares):
 
     def transport(self, now: Now) -> Transport:
         """Noise, which holds the pool to the key that it is known by."""
-        context = self._context
-        return InitiatorTransport(context.profile.suite, self.upstream.config.public_key, context.random_bytes(32),
-                                  context.buffer)
+        context, config = self._context, self.upstream.config
+        return initiator(config.profile.suite, config.pin, context.random_bytes(32), context.buffer, now)
 
     def broken(self, end: TransportEnd, now: Now) -> list[Event]:
         """The pool's bytes are not Noise, or it has another key."""
@@ -161,7 +159,7 @@ class Uplink(WithoutShares):
         events: list[Event] = []
         if self._phase is _OVER:
             return events
-        live, members, session, profile = self._live, self._members, self._session, self._context.profile
+        live, members, session, profile = self._live, self._members, self._session, self._session.profile
         is_reckoned = True                          # verdicts bring no deadline nearer
         try:
             for frame in self._frames.feed(data):
@@ -175,7 +173,10 @@ class Uplink(WithoutShares):
                         events += self._drop_if_done(channel, now)
                 elif message is not None:
                     is_reckoned = False
-                    for heard in session.receive(message):
+                    news = session.receive(message)
+                    if len(news) > 1 and not members.group_pace.take(now.monotonic):
+                        raise Unfit("it says more to its groups than any pool has to say")
+                    for heard in news:
                         self._STEPS[type(heard)](self, heard, now, events)
                 if self._phase is _OVER:
                     return events
@@ -195,9 +196,8 @@ class Uplink(WithoutShares):
         live, members = self._live, self._members
         if now.monotonic >= live.set_up_by:
             return self.fail(f"not set up within {SETUP_S:.0f} s", now)
-        silence_s = self._owner.times.silence_s
-        if members.by_id and now.monotonic >= live.heard_at + silence_s:
-            return self.fail(f"silent for {silence_s:.0f} s", now)
+        if members.by_id and now.monotonic >= live.dead_at(self._owner.times):
+            return self.fail(f"silent for {self._owner.times.silence_s:.0f} s", now)
         for channel in list(members.retired):
             events += channel.owner.expire(channel, now)
             events += self._drop_if_done(channel, now)
@@ -231,13 +231,8 @@ class Uplink(WithoutShares):
             upstream.plain_until = now.monotonic + PLAIN_S          # it may have hung up on our question
         nudges = self._owner.has_failed(self, now, is_wrong_key=is_wrong_key)
         is_news = upstream.health is Health.DOWN and not was_down   # all machines' ends are one news
-        name = "upstream.refused" if is_wrong_key else "upstream.lost" if self.is_up else "upstream.failed"
-        if is_wrong_key:
-            said = upstream.say(self.conn_id, "error", name, now, ("reason", reason), _WRONG_KEY)
-        elif is_news:
-            said = upstream.say(self.conn_id, "warning", name, now, ("reason", reason))
-        else:
-            said = Happened(self.conn_id, "debug", name, (("upstream", upstream.config.name), ("reason", reason)))
+        said = (upstream.say_refused(self.conn_id, reason, now) if is_wrong_key else
+                upstream.say_gone(self.conn_id, reason, now, was_up=self.is_up, is_news=is_news))
         return [said, *self._lose(reason, now, nudges)]
 
     def _lose(self, reason: str, now: Now, nudges: list[Event]) -> list[Event]:
@@ -266,12 +261,21 @@ class Uplink(WithoutShares):
         self.is_up = True
         if self.upstream.rank:
             live.checks_at = now.monotonic + self._owner.check_every_s
-        request = self._session.request_extensions() if now.monotonic >= self.upstream.plain_until else None
-        if request is not None:
-            events.append(self.send(request))       # whoever knows no extensions throws it away
-            live.asked_at_message = live.messages
+        if now.monotonic >= self.upstream.plain_until:
+            self._ask_extensions(events)
         for channel in list(self._members.all):
             events += channel.owner.ready(channel, now)
+
+    def _ask_extensions(self, events: list[Event]) -> None:
+        request = self._session.request_extensions()
+        if request is not None:
+            events.append(self.send(request))       # whoever knows no extensions throws it away
+            self._live.asked_at_message = self._live.messages
+
+    def _void(self, m: sv2.ExtensionsVoid, now: Now, events: list[Event]) -> None:
+        had_names, self.names_workers = self.names_workers, False
+        if had_names:                               # else there is no answer that the first question has had
+            self._ask_extensions(events)
 
     def _agreed(self, m: sv2.ExtensionsAgreed, now: Now, events: list[Event]) -> None:
         self.names_workers = WORKER_NAMES in m.extensions
@@ -287,7 +291,7 @@ class Uplink(WithoutShares):
         if m.target == 0:
             raise RemoteProtocolError("a channel with a target of 0")
         self._members.by_id[m.channel_id] = channel
-        channel.open(m)
+        channel.open(m, now.monotonic + self._owner.times.silence_s)
         events += channel.owner.granted(channel, now)
 
     def _open_refused(self, m: sv2.OpenRefused, now: Now, events: list[Event]) -> None:
@@ -381,6 +385,7 @@ class Uplink(WithoutShares):
         sv2.SetUp: _set_up,
         sv2.SetupRefused: _setup_refused,
         sv2.ExtensionsAgreed: _agreed,
+        sv2.ExtensionsVoid: _void,
         sv2.ChannelOpened: _opened,
         sv2.OpenRefused: _open_refused,
         sv2.WorkReady: _work,

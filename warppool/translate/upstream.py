@@ -10,6 +10,7 @@ from functools import lru_cache
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import RemoteProtocolError
 from warppool.events import Happened, Now
+from warppool.sv2.profile import Profile
 from warppool.translate.pace import Pace
 from warppool.translate.promptness import Promptness
 from warppool.translate.upstreamlog import UpstreamLog
@@ -17,6 +18,10 @@ from warppool.translate.upstreamlog import UpstreamLog
 EXTRANONCES_AT_ONCE, EXTRANONCE_EVERY_S = 16, 60.0
 """Changes of extranonce for each machine that mines on an upstream, and how fast more may come. Most machines must
 connect anew for each, so a pool that makes many is not mined on."""
+
+
+_WRONG_KEY = ("meaning", "this upstream is not used: its URL has another key than the server; compare it with what the "
+              "pool publishes")
 
 
 class Unfit(RemoteProtocolError):
@@ -34,14 +39,16 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConfig:
-    """One `[[upstream]]`: `public_key` is the pool's static key, `user_identity` the name of machines that must have
-    work before they say theirs, and one that is `fallback_only` is used while none of the others is up.
+    """One `[[upstream]]`: `pin` is the key that the pool is held to, `profile` the dialect that it speaks,
+    `user_identity` the name of machines that must have work before they say theirs, and one that is `fallback_only` is
+    used while none of the others is up.
     """
 
     name: str
     host: str
     port: int
-    public_key: bytes
+    pin: bytes
+    profile: Profile
     user_identity: str
     fallback_only: bool = False
 
@@ -71,6 +78,17 @@ class Upstream:
     def say(self, conn_id: int, level: str, name: str, now: Now, *fields: tuple[str, object]) -> Happened:
         """An event of this upstream for the log, at its level as often as one upstream may fill the log."""
         return self.log.say(conn_id, level, name, (("upstream", self.config.name), *fields), now)
+
+    def say_refused(self, conn_id: int, reason: str, now: Now) -> Happened:
+        """It has proved another key than its own."""
+        return self.say(conn_id, "error", "upstream.refused", now, ("reason", reason), _WRONG_KEY)
+
+    def say_gone(self, conn_id: int, reason: str, now: Now, *, was_up: bool, is_news: bool) -> Happened:
+        """A connection to it is over, or could not be made."""
+        name = "upstream.lost" if was_up else "upstream.failed"
+        if is_news:
+            return self.say(conn_id, "warning", name, now, ("reason", reason))
+        return Happened(conn_id, "debug", name, (("upstream", self.config.name), ("reason", reason)))
 
     def changes_extranonce(self, now: float, channels: int) -> bool:
         """A channel on a connection with so many channels has another extranonce; False if that is too often."""
