@@ -8,6 +8,8 @@ from warppool.addresses import NodeAddress, PoolUrl, format_address, parse_addre
 from warppool.errors import ConfigError
 
 KEY = "07" * 32
+AUTHORITY_TEXT = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh"
+AUTHORITY = bytes.fromhex("76637000979c1c11af0c300bcd8c7fe48610fce9b9c11e3daee35ae0b08a7455")
 
 
 # --- to listen on -----------------------------------------------------------------------------------------------------
@@ -61,6 +63,8 @@ def test_the_address_of_a_node():
 @pytest.mark.parametrize(("text", "url"), [
     (f"stratum2+tcp://pool.example:34254/{KEY}", PoolUrl("pool.example", 34254, bytes.fromhex(KEY))),
     (f"stratum2+tcp://[::1]:1/{KEY}", PoolUrl("::1", 1, bytes.fromhex(KEY))),
+    (f"stratum2+tcp://pool.example:34255/{AUTHORITY_TEXT}",
+     PoolUrl("pool.example", 34255, b"", authority_key=AUTHORITY)),
     ("stratum+tcp://127.0.0.1:3333", PoolUrl("127.0.0.1", 3333, b"")),
     ("stratum+tls://pool.example:4333", PoolUrl("pool.example", 4333, b"", is_tls=True)),
 ])
@@ -74,7 +78,22 @@ def test_urls_go_both_ways(text, url):
     f"stratum+tcp://pool.example:3333/{KEY}", "stratum2+tcp://pool.example:34254",
     f"stratum2+tcp://pool.example:34254/{KEY}00", "stratum2+tcp://pool.example:34254/zz",
     "stratum+tcp://pool.example:99999", "stratum2+tls://pool.example:1",
+    f"stratum+tcp://pool.example:3333/{AUTHORITY_TEXT}", f"stratum+tls://pool.example:3333/{AUTHORITY_TEXT}",
+    f"stratum2+tcp://pool.example:34255/{AUTHORITY_TEXT[:-1]}", f"stratum2+tcp://pool.example:34255/{AUTHORITY_TEXT}/",
+    f"stratum2+tcp://pool.example:34255/{AUTHORITY_TEXT.lower()}",
 ])
 def test_what_is_no_pool_url_is_one_clear_error(text):
     with pytest.raises(ConfigError, match="a pool URL is"):
         PoolUrl.parse(text)
+
+
+def test_the_key_in_the_url_names_the_profile():
+    warp, spec, v1 = (PoolUrl.parse(text) for text in (
+        f"stratum2+tcp://a:1/{KEY}", f"stratum2+tcp://a:1/{AUTHORITY_TEXT}", "stratum+tcp://a:1"))
+    assert [(url.profile, url.pin) for url in (warp, spec, v1)] == [
+        ("warp", bytes.fromhex(KEY)), ("spec", AUTHORITY), ("", b"")]
+
+
+def test_a_key_that_is_wrong_says_why():
+    with pytest.raises(ConfigError, match=r"\(the key has a wrong checksum\)"):
+        PoolUrl.parse(f"stratum2+tcp://pool.example:1/{AUTHORITY_TEXT[:-1]}g")

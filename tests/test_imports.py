@@ -16,10 +16,11 @@ from typing import NamedTuple
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-CORE = {"errors", "addresses", "limits", "transport", "events", "bitcoin", "mining", "noise", "sv1", "sv2", "translate"}
+CORE = {"errors", "limits", "transport", "events", "bitcoin", "authority", "addresses", "mining", "noise", "sv1", "sv2",
+        "translate"}
 RANKS = {name: rank for rank, names in enumerate((
-    ["errors"], ["addresses"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"],
-    ["bitcoin"], ["mining"], ["noise"], ["sv1", "sv2"],
+    ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"],
+    ["bitcoin"], ["authority"], ["addresses"], ["mining"], ["noise"], ["sv1", "sv2"],
     ["translate"], ["net"], ["node"], ["ledger"], ["miner"], ["config"],
     ["service"], ["commands"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
@@ -232,7 +233,7 @@ def test_reading_a_configuration_imports_no_socket_no_database_and_no_client(mod
     loaded = set(done.stdout.split())
     assert f"warppool.config.{module}" in loaded
     layers = {name.split(".")[1] for name in loaded if name.startswith("warppool.")}
-    assert layers <= {"addresses", "bitcoin", "config", "errors", "files", "ledger", "mining"}
+    assert layers <= {"addresses", "authority", "bitcoin", "config", "errors", "files", "ledger", "mining"}
     assert not loaded & {"socket", "ssl", "selectors", "threading", "queue", "sqlite3", "nacl", "http.client"}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from warppool.authority import authority_key_text, parse_authority_key
 from warppool.errors import ConfigError
 
 Net = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -101,15 +102,18 @@ class NodeAddress:
 
 @dataclass(frozen=True, slots=True)
 class PoolUrl:
-    """`stratum2+tcp://HOST:PORT/PUBLIC-KEY`, `stratum+tcp://HOST:PORT` or `stratum+tls://HOST:PORT`.
+    """`stratum2+tcp://HOST:PORT/KEY`, `stratum+tcp://HOST:PORT` or `stratum+tls://HOST:PORT`.
 
-    The key is the pool's static key, 32 bytes; b"" for V1.
+    The key in the URL says which profile of Stratum V2 the pool speaks there. `public_key` is the pool's static key of
+    `warp`, as 64 hex digits; `authority_key` that of its authority in the published profile, as Base58. Each has 32
+    bytes, and is b"" in other URLs.
     """
 
     host: str
     port: int
     public_key: bytes
     is_tls: bool = False
+    authority_key: bytes = b""
 
     @classmethod
     def parse(cls, text: str) -> PoolUrl:
@@ -117,12 +121,24 @@ class PoolUrl:
         try:
             parts = urlsplit(text)
             port = parts.port
-            key = bytes.fromhex(parts.path.removeprefix("/"))
-        except ValueError:
-            raise ConfigError(f"{text!r}: {_SHAPE}") from None
-        if not _is_pool(parts) or not parts.hostname or not port or len(key) != (32 if _is_v2(parts) else 0):
+            public_key, authority_key = _keys(parts.path.removeprefix("/"))
+        except ValueError as exc:
+            why = f" (the key {exc})" if str(exc) and isinstance(exc, _BadKey) else ""
+            raise ConfigError(f"{text!r}: {_SHAPE}{why}") from None
+        is_v2 = bool(public_key or authority_key)
+        if not _is_pool(parts) or not parts.hostname or not port or is_v2 != _is_v2(parts):
             raise ConfigError(f"{text!r}: {_SHAPE}")
-        return cls(parts.hostname, port, key, parts.scheme in _TLS)
+        return cls(parts.hostname, port, public_key, parts.scheme in _TLS, authority_key)
+
+    @property
+    def pin(self) -> bytes:
+        """What the handshake holds the pool to, 32 bytes; b"" for V1, which has none."""
+        return self.public_key or self.authority_key
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile that is spoken there; "" for V1."""
+        return "warp" if self.public_key else "spec" if self.authority_key else ""
 
     @property
     def place(self) -> str:
@@ -130,16 +146,36 @@ class PoolUrl:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        if self.public_key:
-            return f"stratum2+tcp://{self.place}/{self.public_key.hex()}"
+        if self.pin:
+            key = self.public_key.hex() if self.public_key else authority_key_text(self.authority_key)
+            return f"stratum2+tcp://{self.place}/{key}"
         return f"stratum+{'tls' if self.is_tls else 'tcp'}://{self.place}"
 
 
 _TLS = ("stratum+tls", "stratum+ssl")
 """Two names for one thing: firmware writes either."""
 
-_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/PUBLIC-KEY (the key as 64 hex digits), stratum+tcp://HOST:PORT, "
-          "stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
+_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/KEY (the pool's key as 64 hex digits, or its authority's, which begins "
+          "with 9), stratum+tcp://HOST:PORT, stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
+
+
+class _BadKey(ValueError):
+    """The text says what is wrong with the key."""
+
+
+def _keys(text: str) -> tuple[bytes, bytes]:
+    """(static key, authority key) of a URL's path, of which at most one is there."""
+    if not text:
+        return b"", b""
+    if len(text) == _HEX_KEY_LEN:
+        return bytes.fromhex(text), b""
+    try:
+        return b"", parse_authority_key(text)
+    except ValueError as exc:
+        raise _BadKey(str(exc)) from None
+
+
+_HEX_KEY_LEN = 64
 
 
 def _is_v2(parts: SplitResult) -> bool:

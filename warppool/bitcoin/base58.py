@@ -28,3 +28,14 @@ def decode_base58check(text: str) -> bytes:
     if len(data) < CHECKSUM_SIZE or double_sha256(payload)[:CHECKSUM_SIZE] != checksum:
         raise ValueError("has a wrong checksum")
     return payload
+
+
+def encode_base58check(payload: bytes) -> str:
+    """The text of `payload`, with its checksum."""
+    data = payload + double_sha256(payload)[:CHECKSUM_SIZE]
+    zeros = len(data) - len(data.lstrip(b"\x00"))
+    number, text = int.from_bytes(data, "big"), ""
+    while number:
+        number, value = divmod(number, 58)
+        text = _ALPHABET[value] + text
+    return "1" * zeros + text
