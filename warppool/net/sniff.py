@@ -34,6 +34,9 @@ TLS_NEEDED: Final = 11
 WARP_SIZE: Final = 34
 """Bytes of the first message of `warp`: a length of two bytes, little-endian, and a key of 32."""
 
+PUBLISHED_SIZE: Final = 64
+"""Bytes of the first message of the published profile: a key. No client sends a 65th before it has an answer."""
+
 _WARP_OPENS = b"\x20\x00"
 _BLANKS = b" \t\r\n\x0b\x0c"            # Stratum V1 machines may send blank lines
 _MAX_RECORD = 0x4000                    # bytes that one TLS record holds
@@ -55,17 +58,20 @@ class Guess(Enum):
 
 _REFUSALS: Final = {
     Guess.V1: "Stratum V1, which this port does not serve",
-    Guess.TLS: "TLS, and there is no certificate: name one by stratum.tls_cert and stratum.tls_key",
-    Guess.MAYBE_WARP: "Stratum V2, which this port does not serve",
-    Guess.PUBLISHED: "neither Stratum V1 nor TLS nor warp: junk, or the published profile of Stratum V2, which is not "
-                     "served yet",
+    Guess.TLS: "TLS, which this port does not serve, or no certificate is there: name one by stratum.tls_cert and "
+               "stratum.tls_key",
+    Guess.MAYBE_WARP: "Stratum V2 in the profile warp, which this port does not serve: see stratum.sv2_listen",
+    Guess.PUBLISHED: "neither Stratum V1 nor TLS nor warp: junk, or the published profile of Stratum V2, which this "
+                     "port does not serve: see stratum.sv2_spec_listen",
     Guess.HTTP: "HTTP: a browser or a health check, and no miner",
     Guess.PROXY: FORGED,
 }
 
+_JUNK: Final = "neither Stratum V1 nor TLS nor Stratum V2: junk"
+
 
 class Sniff:
-    """The transport of a connection on `any_listen`, until its first bytes say what it speaks.
+    """The transport of a connection on `any_listen` or `sv2_spec_listen`, until its first bytes say what it speaks.
 
     `kinds` are the kinds of listeners (`Opened.listener`) that serve it from then on; what stands not there is refused.
     """
@@ -108,7 +114,9 @@ class Sniff:
             self._end(f"no protocol known within {FIRST_MESSAGE_DEADLINE_S:.0f} s")
 
     def _decide(self, guess: Guess) -> None:
-        if guess in self._kinds:
+        if guess is Guess.PUBLISHED and len(self._held) > PUBLISHED_SIZE:
+            self._end(_JUNK)
+        elif guess in self._kinds:
             self.recognised = Recognised(self._kinds[guess], self._held, since=self._since)
             self.wakes_at = math.inf
         else:

@@ -83,7 +83,8 @@ class _Prefixed(NoiseTransport):
             return None
         said = held[0] | held[1] << 8
         if said != length:
-            raise HandshakeFailed(f"handshake record of {said} bytes instead of {length}")
+            raise HandshakeFailed(f"handshake record of {said} bytes instead of {length}: this is no warp; the "
+                                  "published profile has a port of its own")
         if len(held) < end:
             return None
         self._held = held[end:]
