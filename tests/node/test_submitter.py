@@ -636,7 +636,7 @@ def test_what_a_node_says_after_it_is_gone_is_not_heard(tmp_path: Path, caplog: 
     rig.turn(Outcome(block.block_hash, 1, Verdict.BURIED, ""), HasBlock(block.block_hash, 1), NodeHeard(1, 99),
              BestNode(1))
     assert events(caplog) == [] and rig.submitter._open
-    assert rig.submitter._best_node is None
+    assert rig.submitter._takers.best is None
 
 
 def test_a_block_that_all_remaining_nodes_refuse_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -319,9 +319,9 @@ def test_the_submitter_hears_which_node_has_the_best_tip(tmp_path, nodes):
     first, second = nodes[:2]
     grow_together(first, second)
     with running(tmp_path, first, second) as daemon, miner_of(daemon) as miner:
-        miner.until(lambda: daemon.submitter._best_node == 0)
+        miner.until(lambda: daemon.submitter._takers.best == 0)
         second.grow()
-        miner.until(lambda: daemon.submitter._best_node == 1)
+        miner.until(lambda: daemon.submitter._takers.best == 1)
 
 
 def test_templates_are_measured_by_the_coinbase_that_the_pool_really_makes(tmp_path, nodes):

@@ -34,6 +34,25 @@ def say_stranded(entry: Entry) -> None:
         template=entry.template_id, reason="only the node that made its template has its transactions")
 
 
+def say_partial(entry: Entry) -> None:
+    """Its transactions have not come from the provider of its template."""
+    say(log, logging.WARNING, "block.partial", height=entry.height, hash=to_display(entry.block_hash),
+        template=entry.template_id, meaning="its transactions have not come yet: until they do, only the provider of "
+        "the template can build it")
+
+
+def say_completed(entry: Entry, nodes: int) -> None:
+    """They have come, and the whole block is on the queue of so many nodes."""
+    say(log, logging.INFO, "block.completed", height=entry.height, hash=to_display(entry.block_hash), nodes=nodes)
+
+
+def say_entrusted(entry: Entry) -> None:
+    """A provider alone can bring it to the chain."""
+    say(log, logging.WARNING, "block.entrusted", height=entry.height, hash=to_display(entry.block_hash),
+        meaning="no node takes the whole block: it is kept, and handed to the template provider again until the chain "
+        "is seen to have it", cure='add a [[node]] with source = "rpc"')
+
+
 def say_unjournaled(block: OpenBlock, reason: str) -> None:
     """The disk refuses its journal entry."""
     entry = block.entry

@@ -50,7 +50,8 @@ class Entry:
     """A found block as the journal keeps it.
 
     `data` is the serialized block; if not `is_whole`, only header and coinbase transaction, for a node that keeps the
-    transactions of its template `template_id` (Template Distribution Protocol, SubmitSolution).
+    transactions of its template `template_id` (Template Distribution Protocol, SubmitSolution). `node` is the number of
+    the template provider that the template is of; None for any other node.
     """
 
     block_hash: bytes                   # 32 bytes, header order
@@ -61,6 +62,7 @@ class Entry:
     is_whole: bool
     data: bytes
     told: tuple[Told, ...] = ()
+    node: int | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +83,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._names: dict[bytes, str] = {}          # by hash: the entries whose file has its name
+        self._parts: set[bytes] = set()             # of these: the ones that are not whole
 
     def load(self) -> list[Entry]:
         """All entries by height, then by the time they were found; makes the directory if there is none.
@@ -99,11 +102,12 @@ class Journal:
         return sorted(entries, key=lambda entry: (entry.height, entry.time))
 
     def write(self, entry: Entry) -> None:
-        """Write the whole file and name it, without waiting for the disk; an entry that has its file keeps it.
+        """Write the whole file and name it, without waiting for the disk; an entry that has its file keeps it, unless
+        the block is whole only now.
 
         OSError: the disk refused, and no half of the entry is left; it may be written again.
         """
-        if entry.block_hash in self._names:
+        if entry.block_hash in self._names and not (entry.is_whole and entry.block_hash in self._parts):
             return
         try:
             _write(self._path(entry.name, _NEW), _serialize(entry))
@@ -112,7 +116,15 @@ class Journal:
             with suppress(OSError):
                 self._path(entry.name, _NEW).unlink(missing_ok=True)
             raise
+        self._know(entry)
+
+    def _know(self, entry: Entry) -> None:
+        """The entry has its file."""
         self._names[entry.block_hash] = entry.name
+        if entry.is_whole:
+            self._parts.discard(entry.block_hash)
+        else:
+            self._parts.add(entry.block_hash)
 
     def sync(self, block_hash: bytes) -> None:
         """Wait until the disk has the file of an entry, if it is still there; its name needs `sync_directory` as well.
@@ -176,7 +188,7 @@ class Journal:
             return None
         if entry.block_hash in self._names:                         # written anew after its directory's fsync failed
             return None
-        self._names[entry.block_hash] = entry.name
+        self._know(entry)
         return entry
 
 
@@ -188,6 +200,7 @@ def _serialize(entry: Entry) -> bytes:
         "time": entry.time,
         "template_id": entry.template_id,
         "is_whole": entry.is_whole,
+        "node": entry.node,
     }).encode("ascii")
     body = meta + entry.data
     digest = hashlib.sha256(body).hexdigest().encode("ascii")
@@ -234,6 +247,7 @@ def _entry(meta: bytes, data: bytes) -> Entry:
             template_id=int(fields["template_id"]),
             is_whole=bool(fields["is_whole"]),
             data=data,
+            node=None if fields.get("node") is None else int(fields["node"]),   # earlier releases wrote none
         )
         is_sound = 0 <= entry.height <= MAX_HEIGHT and hash_of_header(data[:HEADER_SIZE]) == entry.block_hash
     except (ValueError, KeyError, TypeError) as exc:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 import queue
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from warppool.bitcoin.block import assemble_block
+from warppool.bitcoin.compactsize import decode_compact_size
 from warppool.bitcoin.header import HEADER_SIZE, Header
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
+from warppool.bitcoin.transaction import parse_transaction
 from warppool.events import BlockFound, ShareAccepted
+from warppool.net.inbox import NotRecorded
 from warppool.node.items import Outcome, Verdict
 from warppool.node.journal import Entry, Told
+from warppool.node.kepttransactions import TransactionsKey
 
 WRITE_PATIENCE_S = 2.0      # for a journal entry to be written once a node has the block; it takes a moment
 _BEST_FIRST = (Verdict.ACCEPTED, Verdict.SIDE, Verdict.REFUSED)
@@ -45,6 +49,7 @@ class OpenBlock:
     final: dict[int, Verdict] = field(default_factory=dict)     # by node, in this process: buried or refused
     early: list[Outcome] = field(default_factory=list)          # before the block was safe
     booked: Verdict | None = None       # the outcome that the books hold
+    lacks: TransactionsKey | None = None    # by what its transactions are known, which have not come yet
 
     @property
     def best(self) -> Verdict | None:
@@ -84,9 +89,25 @@ class OpenBlock:
         return self.best is Verdict.REFUSED and all(number in self.latest for number in nodes)
 
 
-def make_entry(block: BlockFound, unix: float) -> Entry:
-    """What the journal keeps of a block found at `unix`; ValueError if it cannot be assembled."""
-    transactions = block.template.transactions
+    def refuse_shares(self, at_latest: float = math.inf) -> None:
+        """Its machines have waited long enough: those shares that may wait until `at_latest` are refused."""
+        late = [each for each in self.shares if each.until <= at_latest]
+        self.shares = [each for each in self.shares if each.until > at_latest]
+        for share, reply_to, _ in late:
+            refuse(share, reply_to)
+
+    def complete(self, transactions: Sequence[bytes]) -> None:
+        """Its transactions have come: it is whole from now on. ValueError if it cannot be assembled."""
+        header, coinbase_tx = parts_of(self.entry)
+        self.entry = replace(self.entry, is_whole=True, data=assemble_block(header, coinbase_tx, transactions))
+        self.lacks = None
+
+
+def make_entry(block: BlockFound, unix: float, transactions: Sequence[bytes] | None, node: int | None) -> Entry:
+    """What the journal keeps of a block found at `unix`; ValueError if it cannot be assembled.
+
+    Without `transactions` the block is not whole, and only `node`, whose template it was found on, can build it.
+    """
     return Entry(
         block_hash=block.block_hash,
         height=block.height,
@@ -96,4 +117,19 @@ def make_entry(block: BlockFound, unix: float) -> Entry:
         is_whole=transactions is not None,
         data=block.header + block.coinbase_tx if transactions is None
         else assemble_block(block.header, block.coinbase_tx, transactions),
+        node=node,
     )
+
+
+def refuse(share: ShareAccepted | None, reply_to: queue.Queue[Any] | None) -> None:
+    """Tell the machine, by its worker, that the share is not recorded."""
+    if share is not None and reply_to is not None:
+        reply_to.put(NotRecorded(((share.conn_id, share.share_id),)))
+
+
+def parts_of(entry: Entry) -> tuple[bytes, bytes]:
+    """(header, coinbase transaction) of an entry, whole or not; ValueError where it is no block."""
+    start = HEADER_SIZE
+    if entry.is_whole:
+        _, start = decode_compact_size(entry.data, HEADER_SIZE)
+    return entry.data[:HEADER_SIZE], entry.data[start:parse_transaction(entry.data, start).end]

@@ -15,28 +15,34 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from warppool.bitcoin.hashes import to_display
-from warppool.events import ShareAccepted
 from warppool.loop import Loop, Report
-from warppool.net.inbox import NotRecorded
-from warppool.node.blocklines import say_found, say_outcome, say_stranded, say_submitted, say_unjournaled
+from warppool.node.blocklines import (
+    say_completed,
+    say_entrusted,
+    say_found,
+    say_outcome,
+    say_partial,
+    say_stranded,
+    say_submitted,
+    say_unjournaled,
+)
 from warppool.node.books import Books
 from warppool.node.items import (
     BestNode,
-    DropBlock,
     Found,
     HasBlock,
     NodeHeard,
     Outcome,
-    SubmitBlock,
     Verdict,
 )
 from warppool.node.journal import Told
 from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept, Written
-from warppool.node.openblock import OpenBlock, WaitingShare, make_entry
-from warppool.node.retention import NodeState, is_lost, may_leave
+from warppool.node.kepttransactions import KeptTransactions, TransactionsDropped, TransactionsKept, key_of
+from warppool.node.openblock import OpenBlock, WaitingShare, make_entry, refuse
+from warppool.node.takers import BlockTakers, NodeInbox
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -46,15 +52,9 @@ SWEEP_EVERY_S = 60.0            # between two looks for entries that may go beca
 _TICK_S = 1e-6                  # between two entries at least, so that a replay keeps their order
 
 
-SubmitterItem = Found | Outcome | HasBlock | NodeHeard | BestNode | Written | Kept | Unkept
+SubmitterItem = (Found | Outcome | HasBlock | NodeHeard | TransactionsKept | TransactionsDropped | BestNode | Written
+                 | Kept | Unkept)
 """From workers, nodes, the job maker and the journal."""
-
-
-class NodeInbox(NamedTuple):
-    """Where a node's blocks go. What an embedded chain accepted dies with this process until it is buried."""
-
-    inbox: queue.Queue[Any]             # takes SubmitBlock
-    is_embedded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,14 @@ class Submitter(Loop[SubmitterItem]):
         super().__init__("submitter", inbox, monotonic)
         now = monotonic()
         self._journal = journal
-        self._nodes = dict(nodes)
+        self._takers = BlockTakers(nodes, now)
+        self._kept_transactions = KeptTransactions()
         self._books = books
         self._unix = unix
         self._blocks = 0
         self._open: dict[bytes, OpenBlock] = {}
         self._unsafe: dict[bytes, OpenBlock] = {}           # a part of `_open`, in the order of the finds
         self._found_at = 0.0                                # Unix: of the newest entry; entries never share a time
-        self._states = {number: NodeState(now) for number in self._nodes}
-        self._best_node: int | None = None                  # by its number; None while nobody has told
         self._sweep_at = now + SWEEP_EVERY_S
 
     def replay(self) -> int:
@@ -116,7 +115,8 @@ class Submitter(Loop[SubmitterItem]):
             self._blocks += 1
             self._book_block(block)
             self._book_outcome(block, entry.told[-1].reason if entry.told else "")
-            self._hand_over(block, is_replay=True)
+            if not self._takers.hand(block, is_replay=True):
+                say_stranded(entry)
             self._found_at = max(self._found_at, entry.time)
         if entries:
             say(log, logging.INFO, "journal.replayed", blocks=len(entries), directory=self._journal.directory)
@@ -124,23 +124,20 @@ class Submitter(Loop[SubmitterItem]):
 
     def reconfigure(self, nodes: Mapping[int, NodeInbox]) -> None:
         """From now on these are the nodes: a new one gets every open block, and one that is gone is not waited for."""
-        added, gone = nodes.keys() - self._nodes.keys(), self._nodes.keys() - nodes.keys()
-        self._nodes, now = dict(nodes), self._monotonic()
-        self._states = {number: self._states.get(number) or NodeState(now) for number in nodes}
-        if self._best_node in gone:
-            self._best_node = None
+        added, gone = self._takers.reconfigure(nodes, self._monotonic())
+        for number in gone:
+            self._kept_transactions.leave(number)
         for block in self._open.values():
             for number in gone:
                 block.final.pop(number, None)       # should it come back, it is asked anew
-            if block.entry.is_whole:
-                for number in sorted(added):
-                    self._hand_to(number, block, is_replay=True)
+            self._takers.hand(block, is_replay=True, to=added)
         self._sweep()
 
     def report(self) -> SubmitterReport:
         """How many blocks there were, and where those stand that are open."""
-        return SubmitterReport(*self.vitals(), blocks=self._blocks, open=len(self._open), unsafe=len(self._unsafe),
-                               unkept=sum(block.is_unkept for block in self._open.values()), best_node=self._best_node)
+        return SubmitterReport(
+            *self.vitals(), blocks=self._blocks, open=len(self._open), unsafe=len(self._unsafe),
+            unkept=sum(block.is_unkept for block in self._open.values()), best_node=self._takers.best)
 
     def finish(self) -> None:
         """Refuse the shares whose blocks are not safe."""
@@ -177,11 +174,14 @@ class Submitter(Loop[SubmitterItem]):
                 self._outcome(item)
             case HasBlock(block_hash, node):
                 self._node_has(block_hash, node)
-            case NodeHeard(node, height) if self._has_heard(node):
-                if height is not None:
-                    self._states[node].height = height
+            case NodeHeard(node, height):
+                self._takers.has_heard(node, self._monotonic(), height)
+            case TransactionsKept() | TransactionsDropped():
+                self._kept_transactions.hear(item)
+                if isinstance(item, TransactionsKept):
+                    self._complete(item)
             case BestNode(node):
-                self._best_node = node if node in self._nodes else None
+                self._takers.best = node
                 self._sweep()
             case Written(block_hash):
                 if (block := self._unsafe.get(block_hash)) is not None:
@@ -200,21 +200,26 @@ class Submitter(Loop[SubmitterItem]):
             block = self._open.get(item.block.block_hash)
             if block is None and (block := self._new_block(item)) is not None:
                 fresh.append(block)
-                is_handed = self._hand_over(block)
+                reached = self._takers.hand(block)
                 self._journal.inbox.put(Keep(block.entry))
-                if is_handed:
-                    say_submitted(block.entry, len(self._nodes))
+                self._say_handed(block, reached)
             if block is not None:
                 self._take_share(block, item)
 
     def _new_block(self, item: Found) -> OpenBlock | None:
         """Open a block, or None for what cannot be made one: a bug of ours, which must not cost the others."""
         self._found_at = max(self._unix(), self._found_at + _TICK_S)
+        template = item.block.template
+        transactions = template.transactions
+        if transactions is None:
+            transactions = self._kept_transactions.get(key_of(template))
+        node = self._takers.number_of(template.source)
         try:
-            block = OpenBlock(make_entry(item.block, self._found_at), item.block.conn_id)
+            block = OpenBlock(make_entry(item.block, self._found_at, transactions, node), item.block.conn_id,
+                              lacks=key_of(template) if transactions is None else None)
         except ValueError:
             log.exception("event=block.unmade hash=%s", to_display(item.block.block_hash))
-            _refuse(item.block.share, item.reply_to)
+            refuse(item.block.share, item.reply_to)
             return None
         self._blocks += 1
         self._open[item.block.block_hash] = self._unsafe[item.block.block_hash] = block
@@ -244,19 +249,24 @@ class Submitter(Loop[SubmitterItem]):
         self._book_shares(block)
         self._say_early(block)
 
-    def _hand_over(self, block: OpenBlock, is_replay: bool = False) -> bool:
-        entry = block.entry
-        if not entry.is_whole:
-            say_stranded(entry)
-            return False
-        for number in self._nodes:
-            self._hand_to(number, block, is_replay)
-        return True
+    def _say_handed(self, block: OpenBlock, reached: int) -> None:
+        if not reached:
+            say_stranded(block.entry)
+            return
+        say_submitted(block.entry, reached)
+        if not block.entry.is_whole:
+            say_partial(block.entry)
+        elif self._takers.is_entrusted(block):
+            say_entrusted(block.entry)
 
-    def _hand_to(self, number: int, block: OpenBlock, is_replay: bool) -> None:
-        entry = block.entry
-        self._nodes[number].inbox.put(
-            SubmitBlock(entry.block_hash, entry.height, entry.data, is_replay, block.is_at(number)))
+    def _complete(self, kept: TransactionsKept) -> None:
+        """Make whole what was found before these transactions came: the journal has it so, and every node gets it."""
+        for block in self._open.values():
+            if block.lacks == kept.key:
+                block.complete(kept.transactions)
+                reached = self._takers.hand(block)
+                self._journal.inbox.put(Keep(block.entry))
+                say_completed(block.entry, reached)
 
     # What the journal says.
 
@@ -280,19 +290,14 @@ class Submitter(Loop[SubmitterItem]):
     def _give_up_shares(self, at_latest: float) -> None:
         """Refuse the shares whose block is not safe in time: their miners have waited long enough."""
         for block in self._unsafe.values():
-            if not block.shares or block.shares[0].until > at_latest:
-                continue
-            late = [each for each in block.shares if each.until <= at_latest]
-            block.shares = [each for each in block.shares if each.until > at_latest]
-            for share, reply_to, _ in late:
-                _refuse(share, reply_to)
+            block.refuse_shares(at_latest)
 
     # What became of it.
 
     def _node_has(self, block_hash: bytes, node: int) -> None:
         """A node took the block. What an embedded chain has, it forgets with this process, until it has flushed."""
         block = self._open.get(block_hash)
-        if self._has_heard(node) and block is not None and not self._nodes[node].is_embedded:
+        if self._takers.has_heard(node, self._monotonic()) and block is not None and self._takers.is_real(node):
             self._stands_at(block)
 
     def _stands_at(self, block: OpenBlock) -> None:
@@ -301,20 +306,14 @@ class Submitter(Loop[SubmitterItem]):
         if block.safe_at <= now:
             self._make_safe(block)
 
-    def _has_heard(self, node: int) -> bool:
-        """A node answered; False for the last words of one that was removed."""
-        if is_here := node in self._nodes:
-            self._states[node].heard_at = self._monotonic()
-        return is_here
-
     def _outcome(self, outcome: Outcome) -> None:
         block = self._open.get(outcome.block_hash)
-        if not self._has_heard(outcome.node):
+        if not self._takers.has_heard(outcome.node, self._monotonic()):
             return
         if block is None:
             self._outcome_of_buried(outcome)
             return
-        node, verdict, is_embedded = outcome.node, outcome.verdict, self._nodes[outcome.node].is_embedded
+        node, verdict, is_embedded = outcome.node, outcome.verdict, not self._takers.is_real(outcome.node)
         if verdict is Verdict.BURIED:
             self._make_safe(block)
         elif verdict is not Verdict.REFUSED and not is_embedded:
@@ -339,7 +338,7 @@ class Submitter(Loop[SubmitterItem]):
     def _tell(self, block: OpenBlock, told: Told) -> None:
         """Log what a node says of the block each time it changes, and let the journal hold it."""
         block.tell(told)
-        say_outcome(told, block.entry.block_hash, block.is_lost(self._nodes), height=block.entry.height)
+        say_outcome(told, block.entry.block_hash, self._takers.refuse(block), height=block.entry.height)
         self._journal.inbox.put(NoteOutcome(block.entry.block_hash, told))
 
     def _outcome_of_buried(self, outcome: Outcome) -> None:
@@ -357,22 +356,17 @@ class Submitter(Loop[SubmitterItem]):
 
     def _close_if_final(self, block: OpenBlock) -> None:
         """Let the entry go if the rule of node/retention.py lets it; set aside what every node refused."""
-        block_hash, height = block.entry.block_hash, block.entry.height
-        if is_lost(block.final, self._nodes):
+        if self._takers.is_lost(block):
             self._give_up(block)
             self._journal.inbox.put(SetAside(block.entry))
-        elif may_leave(height, block.final, self._states, self._best_node, self._monotonic()):
+        elif self._takers.may_leave(block, self._monotonic()):
             self._give_up(block)
-            self._journal.inbox.put(Forget(block_hash))
-            for number, node in self._nodes.items():
-                if number not in block.final:
-                    node.inbox.put(DropBlock(block_hash))
+            self._journal.inbox.put(Forget(block.entry.block_hash))
+            self._takers.drop(block)
 
     def _give_up(self, block: OpenBlock) -> None:
         """No node is waited for any more; the shares of a block that no node wants are refused."""
-        for share, reply_to, _ in block.shares:
-            _refuse(share, reply_to)
-        block.shares.clear()
+        block.refuse_shares()
         del self._open[block.entry.block_hash]
         self._unsafe.pop(block.entry.block_hash, None)
 
@@ -393,8 +387,3 @@ class Submitter(Loop[SubmitterItem]):
         if best is not None and best is not block.booked:
             block.booked = best
             self._books.block_outcome(block.entry.block_hash, best.value, reason, self._unix())
-
-
-def _refuse(share: ShareAccepted | None, reply_to: queue.Queue[Any] | None) -> None:
-    if share is not None and reply_to is not None:
-        reply_to.put(NotRecorded(((share.conn_id, share.share_id),)))

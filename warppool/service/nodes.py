@@ -24,7 +24,7 @@ from warppool.node.numbers import NodeNumbers
 from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import REFRESH_S, RpcSource, SourceSettings
 from warppool.node.rpcsubmit import RpcSubmitter
-from warppool.node.submitter import NodeInbox
+from warppool.node.takers import NodeInbox
 from warppool.say import say
 from warppool.service.threads import Threads
 from warppool.threads import STOP
