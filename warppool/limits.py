@@ -42,8 +42,10 @@ V1: Final = Limits(
     unsent_each=4 * 1024,               # a job of an extended channel has 1 KiB
 )
 V2_MINING: Final = V1
-TEMPLATE: Final = V1
-"""A template connection also says how large the largest message is that it asked for (`events.Holds`)."""
+TEMPLATE: Final = replace(V1, calls=500, calls_per_s=50.0, calls_per_s_each=0.0)
+"""A client of a template server makes a call a minute, two for each template and one for each block: on a test network
+that is dozens a second. Its connection also says how large the largest message is that it asked for (`events.Holds`).
+"""
 
 UPSTREAM: Final = replace(V1, bytes_per_turn=64 * 1024, work_per_turn=1 << 30, calls=0, unsent=1024 * 1024)
 """The translator's connection to a pool. It brings the jobs of up to 1,000 machines. Calls are not bounded, since it is

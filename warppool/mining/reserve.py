@@ -45,5 +45,8 @@ class CoinbasePlan:
         return Needs(read.size, read.weight, sum(map(legacy_sigops, scripts)))
 
 
+SMALLEST_PLAN = CoinbasePlan(b"\x51", b"")
+"""For a program that mines nothing itself: the smallest script (OP_TRUE), so that no template is refused for it."""
+
 LARGEST_PLAN = CoinbasePlan(b"\x20" + bytes(32) + b"\xac", b" " * MAX_TAG_SIZE)
 """For as long as the plan is unknown: the longest script of any payout address, one signature, the longest tag."""

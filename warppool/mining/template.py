@@ -29,6 +29,22 @@ class Tip:
     max_ntime: int = field(default=NTIME_MAX, compare=False)    # the last one: beyond it nbits is wrong (testnet4)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TransactionFacts:
+    """What is known of a template's transactions: one item for each, in the order of the block.
+
+    The two bounds are those of the whole block, with header, transaction count and coinbase.
+    """
+
+    txids: tuple[bytes, ...]                    # 32 bytes each, header order
+    wtxids: tuple[bytes, ...]
+    weights: tuple[int, ...]                    # weight units
+    sigop_costs: tuple[int, ...]                # BIP141: four units for a signature operation outside of a witness
+    fees: tuple[int, ...] | None                # sat; None where the node does not tell all of them
+    max_weight: int
+    max_sigop_cost: int
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """`NewTemplate` and `SetNewPrevHash` of the Template Distribution Protocol in one value.
@@ -36,6 +52,7 @@ class Template:
     `coinbase_prefix` starts the scriptSig with the BIP34 height (at most 8 bytes). `coinbase_tx_outputs` are serialized
     without a count and go last; the witness commitment is among them. `merkle_path` has the deepest hash first.
     `transactions` are raw, with witness, in block order without the coinbase; None where the node keeps them itself.
+    `facts` are there where the node tells them, so that the template can be made shorter (`mining/shorter.py`).
     """
 
     template_id: int
@@ -51,6 +68,7 @@ class Template:
     merkle_path: tuple[bytes, ...]
     transactions: tuple[bytes, ...] | None
     source: str                                 # the node's name in the log, as `node-0`
+    facts: TransactionFacts | None = field(default=None, compare=False, repr=False)
 
     @property
     def has_witness(self) -> bool:

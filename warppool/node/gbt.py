@@ -28,7 +28,7 @@ from warppool.bitcoin.transaction import MAX_MONEY_SAT, whole_transaction
 from warppool.errors import NodeError
 from warppool.mining.job import FREE_VERSION_BITS
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan, Needs
-from warppool.mining.template import Template, Tip
+from warppool.mining.template import Template, Tip, TransactionFacts
 
 MAX_BLOCK_WEIGHT = 4_000_000        # consensus, as are the next three
 MAX_BLOCK_SIGOPS = 80_000
@@ -98,6 +98,7 @@ def read_template(
         merkle_path=merkle_path([transaction.txid for transaction in transactions.values()]),
         transactions=tuple(transaction.raw for transaction in transactions.values()),
         source=source,
+        facts=_facts(answer, list(transactions.values()), has_segwit),
     )
     _check_limits(answer, list(transactions.values()), plan.largest(template), has_segwit)
     return Reading(template, transactions)
@@ -236,9 +237,7 @@ def _check_limits(
     A node leaves room for header, transaction count and coinbase together: Core and Knots 2,000 units at the least.
     """
     head = HEADER_SIZE + len(encode_compact_size(1 + len(transactions)))
-    sigops = [entry.get("sigops", 0) for entry in answer["transactions"]]
-    if not all(isinstance(cost, int) and cost >= 0 for cost in sigops):
-        raise _wrong("transactions: sigops is not a number")
+    sigops = [_sigops(entry) for entry in answer["transactions"]]
     # Before segwit the node counts in units of its own (sizelimit 1 MB, sigoplimit 20,000), which its limits tell.
     our_sigops = _SIGOP_COST * ours.sigops if has_segwit else ours.sigops
     limits = [("sizelimit", MAX_BLOCK_SIZE, sum(len(tx.raw) for tx in transactions), head + ours.size),
@@ -250,6 +249,33 @@ def _check_limits(
         if theirs + need > limit:
             raise _wrong(f"{name}: its transactions take {theirs} of {limit}, and header and coinbase need {need}: let "
                          "the node leave room (blockreservedweight 2000 or more)")
+
+
+def _facts(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction], has_segwit: bool) -> TransactionFacts:
+    """What a shorter template is made by. Before segwit the node counts bytes and sigops in units of a quarter."""
+    unit = 1 if has_segwit else _SIGOP_COST
+    fees = tuple(entry.get("fee") for entry in answer["transactions"])
+    has_fees = all(isinstance(fee, int) and not isinstance(fee, bool) and fee >= 0 for fee in fees)
+    return TransactionFacts(
+        txids=tuple(transaction.txid for transaction in transactions),
+        wtxids=tuple(transaction.wtxid for transaction in transactions),
+        weights=tuple(transaction.weight for transaction in transactions),
+        sigop_costs=tuple(unit * _sigops(entry) for entry in answer["transactions"]),
+        fees=fees if has_fees else None,
+        max_weight=_limit(answer, "weightlimit" if has_segwit else "sizelimit", unit, MAX_BLOCK_WEIGHT),
+        max_sigop_cost=_limit(answer, "sigoplimit", unit, MAX_BLOCK_SIGOPS),
+    )
+
+
+def _limit(answer: Mapping[str, Any], name: str, unit: int, consensus: int) -> int:
+    return min(consensus, unit * _int(answer, name, 0, _U32_MAX)) if name in answer else consensus
+
+
+def _sigops(entry: Mapping[str, Any]) -> int:
+    cost = entry.get("sigops", 0)
+    if not isinstance(cost, int) or cost < 0:
+        raise _wrong("transactions: sigops is not a number")
+    return cost
 
 
 def _commitment(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction]) -> bytes:

@@ -1,0 +1,93 @@
+"""A solution of a template client: assembled and hashed before anything else is done about it.
+
+What does not meet the template's target costs its sender nothing to make, so it must cost us next to nothing. What does
+meet it is a block, unless its coinbase spoils it; then the log says so, for somebody has lost a block.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from warppool.bitcoin.block import block_hash
+from warppool.bitcoin.coinbase import (
+    MAX_SCRIPT_SIG,
+    MIN_SCRIPT_SIG,
+    find_commitment,
+    restore_witness,
+    strip_witness,
+)
+from warppool.bitcoin.compactsize import decode_compact_size
+from warppool.bitcoin.header import Header
+from warppool.bitcoin.merkle import fold_merkle_path
+from warppool.bitcoin.transaction import MARKER_AND_FLAG, parse_outputs, whole_transaction
+from warppool.mining.shorter import ShortTemplate
+from warppool.sv2.messages.template import SubmitSolution
+
+_SCRIPT_LENGTH = 41             # offset in a stripped coinbase: version 4, count 1, outpoint 36
+_SEQUENCE = 4                   # bytes between scriptSig and the count of outputs
+_LOCKTIME = 4
+
+
+class Solved(NamedTuple):
+    """A block: its header (80 bytes), its coinbase as the block carries it, and its hash (header order)."""
+
+    header: bytes
+    coinbase_tx: bytes
+    block_hash: bytes
+
+
+class Spoiled(NamedTuple):
+    """No block; `reason` is for the log. `has_work`: the hash is good, so a block is lost."""
+
+    reason: str
+    has_work: bool = False
+
+
+def check_solution(m: SubmitSolution, short: ShortTemplate) -> Solved | Spoiled:
+    """What a solution of the template `short` is."""
+    template = short.template
+    try:
+        stripped = strip_witness(m.coinbase_tx) if m.coinbase_tx[4:6] == MARKER_AND_FLAG else m.coinbase_tx
+        txid = whole_transaction(stripped).txid
+    except ValueError as exc:
+        return Spoiled(f"its coinbase cannot be read: {exc}")
+    root = fold_merkle_path(txid, short.path)
+    header = Header(m.version, template.tip.prev_hash, root, m.header_timestamp, template.tip.nbits,
+                    m.header_nonce).pack()
+    found = block_hash(header)
+    if int.from_bytes(found, "little") > template.tip.target:
+        return Spoiled("its hash is above the target")
+    try:
+        coinbase = restore_witness(stripped)            # which looks whether it is a coinbase
+        _check_script(stripped, template.coinbase_prefix)
+        _check_outputs(stripped, short)
+    except ValueError as exc:
+        return Spoiled(str(exc), has_work=True)
+    return Solved(header, coinbase if template.has_witness else stripped, found)
+
+
+def _check_script(stripped: bytes, prefix: bytes) -> None:
+    length = stripped[_SCRIPT_LENGTH]
+    if not MIN_SCRIPT_SIG <= length <= MAX_SCRIPT_SIG:
+        raise ValueError(f"its coinbase script has {length} bytes, not {MIN_SCRIPT_SIG} to {MAX_SCRIPT_SIG}")
+    if not stripped.startswith(prefix, _SCRIPT_LENGTH + 1):
+        raise ValueError("its coinbase script does not begin with the prefix of the template")
+
+
+def _check_outputs(stripped: bytes, short: ShortTemplate) -> None:
+    """ValueError unless the template's outputs are among them, and no more is claimed than the template has."""
+    template = short.template
+    after_script = _SCRIPT_LENGTH + 1 + stripped[_SCRIPT_LENGTH]
+    count, start = decode_compact_size(stripped, after_script + _SEQUENCE)
+    outputs = stripped[start:-_LOCKTIME]
+    found = parse_outputs(outputs, count)
+    wanted = parse_outputs(short.outputs, template.coinbase_tx_outputs_count)
+    if Counter(wanted) - Counter(found):
+        raise ValueError("its coinbase lacks an output of the template")
+    if find_commitment(outputs, count) != find_commitment(short.outputs, template.coinbase_tx_outputs_count):
+        raise ValueError("its coinbase has another witness commitment behind the one of the template")
+    claimed = sum(value for value, _ in found)
+    allowed = short.value + sum(value for value, _ in wanted)
+    if claimed > allowed:
+        raise ValueError(f"its coinbase claims {claimed} sat, and the template has {allowed}")

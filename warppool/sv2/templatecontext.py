@@ -1,0 +1,122 @@
+"""What the template connections of one worker share, and when transactions may be sent to them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from warppool.sv2.templatestore import TemplateStore
+
+NOT_FRESH_S = 30.0
+"""A node that has not answered for so long may be dead, and the work that it gave with it."""
+
+BYTES_PER_S_EACH: Final = 4_000_000
+BYTES_PER_S: Final = 20_000_000
+"""Transactions that are sent to one client, and to all of a worker. A block has up to 4 MB, and to encode and to seal
+that takes some 50 ms, in which this worker serves nobody else."""
+
+MAX_SOLVED = 4096
+"""Hashes of solutions that are remembered, for one may come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRules:
+    """When a later template of a tip is worth sending: it pays `fee_delta_sat` more, and at most every `interval_s`."""
+
+    fee_delta_sat: int
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCounts:
+    """Since the start; `clients` are those that are served now."""
+
+    clients: int
+    templates: int
+    answers: int            # requests for transactions that were answered with them
+    solutions: int
+    spoiled: int
+
+
+class TemplateContext:
+    """Owned by one worker. `fresh_at` is the monotonic time at which the node that is mined answered last, None before
+    the first answer; it may be asked on this thread.
+    """
+
+    def __init__(self, store: TemplateStore, rules: TemplateRules, fresh_at: Callable[[], float | None],
+                 max_clients: int) -> None:
+        self.store = store
+        self.rules = rules
+        self.max_clients = max_clients
+        self.clients = 0
+        self.templates = 0
+        self.answers = 0
+        self.solutions = 0
+        self.spoiled = 0
+        self.data_at = -math.inf                    # monotonic: when transactions may be sent again, to whomever
+        self._fresh_at = fresh_at
+        self._solved: dict[bytes, None] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more client may be served."""
+        return self.clients < self.max_clients
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the node has answered a short time ago."""
+        fresh_at = self._fresh_at()
+        return fresh_at is not None and now - fresh_at < NOT_FRESH_S
+
+    def is_first(self, block_hash: bytes) -> bool:
+        """Whether this solution comes for the first time; from now on it does not."""
+        if block_hash in self._solved:
+            return False
+        self._solved[block_hash] = None
+        if len(self._solved) > MAX_SOLVED:
+            del self._solved[next(iter(self._solved))]
+        return True
+
+    def report(self) -> TemplateCounts:
+        """What was counted."""
+        return TemplateCounts(self.clients, self.templates, self.answers, self.solutions, self.spoiled)
+
+
+class DataQueue:
+    """The templates whose transactions one client has asked for, and when the next ones may go. Times are monotonic."""
+
+    __slots__ = ("_context", "_free_at", "_ids", "wakes_at")
+
+    def __init__(self, context: TemplateContext) -> None:
+        self.wakes_at = math.inf
+        self._context = context
+        self._ids: deque[int] = deque()
+        self._free_at = -math.inf                   # when this client may have more
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, template_id: int, now: float) -> None:
+        """The client asks. It is not answered at once, so that the reactor hears first how much may wait for it."""
+        self._ids.append(template_id)
+        self.wakes_at = max(now, self._free_at)
+
+    def take(self, now: float) -> int | None:
+        """Whose transactions go now; None where others have just had theirs."""
+        if self._context.data_at > now:
+            self.wakes_at = self._context.data_at
+            return None
+        return self._ids.popleft()
+
+    def sent(self, size: int, now: float) -> None:
+        """So many bytes went out for it."""
+        self._context.data_at = now + size / BYTES_PER_S
+        self._free_at = now + size / BYTES_PER_S_EACH
+        self.wakes_at = self._free_at if self._ids else math.inf
+
+    def clear(self) -> None:
+        """The client is gone."""
+        self._ids.clear()
+        self.wakes_at = math.inf
