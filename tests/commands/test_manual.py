@@ -13,6 +13,7 @@ import pytest
 from tests.patience import PATIENCE_S
 from warppool.commands import cli
 from warppool.config.declare import options_of
+from warppool.config.provideroptions import PROVIDER_FORM
 from warppool.config.translator import read_translator_config
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 from warppool.errors import WrongProtocol
@@ -22,7 +23,7 @@ from warppool.sv1 import strangers
 
 CHECKOUT = Path(__file__).parents[2]
 MANUAL = CHECKOUT / "docs/man"
-PAGES = ("warppool.1", "warppool-translator.1")
+PAGES = ("warppool.1", "warppool-translator.1", "warppool-template-provider.1")
 KEY = "07" * 32
 
 
@@ -62,6 +63,15 @@ def test_the_page_of_the_translator_names_every_option_and_key(capsys):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", words), option
     for name, section in TRANSLATOR_FORM.sections.items():
         heading = f"[[{name}]]" if name == TRANSLATOR_FORM.many else f"[{name}]"
+        part = words.partition(f".SS {heading}\n")[2].partition("\n.S")[0]
+        for key, _, _ in options_of(section):
+            assert re.search(rf"(?m)^\.BR? .*\b{key}\b", part), f"{heading} {key}"
+
+
+def test_the_page_of_the_template_provider_names_every_key():
+    words = words_of("warppool-template-provider.1")
+    for name, section in PROVIDER_FORM.sections.items():
+        heading = f"[[{name}]]" if name == PROVIDER_FORM.many else f"[{name}]"
         part = words.partition(f".SS {heading}\n")[2].partition("\n.S")[0]
         for key, _, _ in options_of(section):
             assert re.search(rf"(?m)^\.BR? .*\b{key}\b", part), f"{heading} {key}"

@@ -73,6 +73,25 @@ TRANSLATOR: dict[str, object] = {
 }
 
 
+PROVIDER: dict[str, object] = {
+    "provider.network": "testnet4",
+    "provider.data_dir": "elsewhere",
+    "provider.fee_delta_sat": 2000,
+    "provider.interval_s": 10,
+    "provider.max_clients": 8,
+    "provider.behind_blocks": 3,
+    "provider.behind_s": 20,
+    "provider.return_after_s": 100,
+    "stratum.sv2_spec_listen": ["127.0.0.1:3256"],
+    "stratum.sv2_listen": ["127.0.0.1:3255"],
+    "stratum.proxy_from": ["192.0.2.7"],
+    "stratum.max_connections": 100,
+    "stratum.max_per_ip": 50,
+    **{name: value for name, value in POOL.items() if name.startswith("node.")},
+    "log.level": "debug",
+}
+
+
 def keys_of(form: Form) -> Iterator[str]:
     """Every key of the reference, without the secrets."""
     for name, section in form.sections.items():

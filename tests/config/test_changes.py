@@ -14,13 +14,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.config.otherkeys import ADDRESS, OTHER_KEY, POOL, TRANSLATOR, keys_of
+from tests.config.otherkeys import ADDRESS, OTHER_KEY, POOL, PROVIDER, TRANSLATOR, keys_of
+from warppool.config.anyfile import any_of
 from warppool.config.changes import HIDDEN, NOTHING, Change, changes_between, identity_of, taken_over, toml_of
 from warppool.config.declare import Effect, Form, options_of
 from warppool.config.options import POOL_FORM, Config, Secrets
 from warppool.config.pool import config_of
+from warppool.config.provider import provider_config_of
+from warppool.config.provideroptions import PROVIDER_FORM, TemplateProviderConfig
 from warppool.config.running import running_toml
-from warppool.config.translator import either_of, translator_config_of
+from warppool.config.translator import translator_config_of
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig
 from warppool.errors import ConfigError
 
@@ -42,6 +45,14 @@ def translator_of(document: Mapping[str, Any] | None = None) -> TranslatorConfig
     return translator_config_of(given, folder=FOLDER, environ={"STATE_DIRECTORY": "/state"}, source="t.toml")
 
 
+def provider_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SECRETS) -> TemplateProviderConfig:
+    given: dict[str, Any] = {"provider": {"network": "regtest"}, "stratum": {}} | dict(document or {})
+    given["provider"] = {"network": "regtest"} | given["provider"]
+    given["stratum"] = {"sv2_listen": ["127.0.0.1:1"]} | given["stratum"]
+    return provider_config_of(given, folder=FOLDER, secrets=secrets, environ={"STATE_DIRECTORY": "/state"},
+                              source="p.toml")
+
+
 def nodes(*tables: Mapping[str, Any], passwords: tuple[str, ...] = (), **pool: Any) -> Config:
     return pool_of({"pool": pool, "node": list(tables)}, replace(SECRETS, node_passwords=passwords))
 
@@ -55,7 +66,8 @@ def declared(form: Form, name: str) -> Effect:
     return next(option.on_reload for known, _, option in options_of(form.sections[section]) if known == key)
 
 
-@pytest.mark.parametrize(("form", "others"), [(POOL_FORM, POOL), (TRANSLATOR_FORM, TRANSLATOR)])
+@pytest.mark.parametrize(("form", "others"), [
+    (POOL_FORM, POOL), (TRANSLATOR_FORM, TRANSLATOR), (PROVIDER_FORM, PROVIDER)])
 def test_there_is_another_value_for_every_key(form, others):
     assert list(others) == list(keys_of(form))
 
@@ -94,6 +106,21 @@ def test_each_key_of_the_translator_is_one_change_that_is_taken_or_left_as_the_r
     (change,) = changes_between(old, new)
     assert (change.key, change.on_reload) == (label, declared(TRANSLATOR_FORM, name))
     assert taken_over(old, new) == (old if change.on_reload is Effect.RESTART else new)
+
+
+@pytest.mark.parametrize("name", [name for name in PROVIDER if name not in ("node.source", "node.url")])
+def test_each_key_of_the_template_provider_is_taken_or_left_as_the_reference_says(name):
+    section, _, key = name.partition(".")
+    secrets = replace(SECRETS, node_passwords=("hunter2",)) if name == "node.user" else SECRETS
+    old = provider_of()
+    new = provider_of({section: [{key: PROVIDER[name]}] if section == "node" else {key: PROVIDER[name]}}, secrets)
+    (change,) = (change for change in changes_between(old, new) if not change.key.startswith("secrets"))
+    label = f"node[{old.nodes[0].url}].{key}" if section == "node" else name
+    assert (change.key, change.on_reload) == (label, declared(PROVIDER_FORM, name))
+    assert taken_over(old, new) == (old if change.on_reload is Effect.RESTART else new)
+    read = any_of(tomllib.loads(running_toml(new), parse_float=Decimal), folder=FOLDER, secrets=None, environ={},
+                  source="running.toml")
+    assert changes_between(read, new, with_secrets=False) == (), "and running.toml says it"
 
 
 def test_of_keys_changed_together_each_is_taken_or_left_by_itself_with_what_follows_from_it():
@@ -222,5 +249,5 @@ def test_of_any_two_files_what_runs_after_a_reload_is_whole(before, after):
     assert taken_over(runs, new) == runs, "another reload changes nothing more"
     assert {change.key for change in left} <= {change.key for change in changes_between(old, new)}
     document = tomllib.loads(running_toml(runs), parse_float=Decimal)
-    read = either_of(document, folder=FOLDER, secrets=None, environ={}, source="running.toml")
+    read = any_of(document, folder=FOLDER, secrets=None, environ={}, source="running.toml")
     assert changes_between(read, runs, with_secrets=False) == (), "and running.toml says it"

@@ -11,6 +11,7 @@ from tests.config.test_pool import MAIN_ADDRESS, SECRETS
 from warppool.config.declare import options_of
 from warppool.config.options import Secrets
 from warppool.config.pool import config_of, read_config
+from warppool.config.provider import provider_config_of, read_provider_config
 from warppool.config.reference import PLACEHOLDERS, README, REFERENCES
 from warppool.config.translator import read_translator_config, translator_config_of
 
@@ -18,7 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 ANEW = "write it anew by `python3 -m warppool.config.reference`"
 UPSTREAM_URL = f"stratum2+tcp://pool.example:34254/{'07' * 32}"
 
-POOL, TRANSLATOR = REFERENCES
+POOL, TRANSLATOR, PROVIDER = REFERENCES
 each_reference = pytest.mark.parametrize("reference", REFERENCES, ids=[item.form.file for item in REFERENCES])
 
 
@@ -72,6 +73,18 @@ def test_the_translators_example_is_read_and_means_the_defaults(tmp_path, text):
     config = read_translator_config(tmp_path / "translator.toml", state)
     least = translator_config_of({"upstream": [{"url": UPSTREAM_URL, "user_identity": "farm.unnamed"}]},
                                  folder=tmp_path, environ=state, source="")
+    assert config == least
+
+
+@pytest.mark.parametrize("text", [PROVIDER.example(), all_shown(PROVIDER.example())],
+                         ids=["as it stands", "every # taken off"])
+def test_the_providers_example_is_read_and_means_the_defaults(tmp_path, text):
+    (tmp_path / "template-provider.toml").write_text(text)
+    (tmp_path / "secrets.toml").write_text(SECRETS)
+    (tmp_path / "secrets.toml").chmod(0o600)
+    state = {"STATE_DIRECTORY": "/var/lib/warppool-template-provider"}
+    config = read_provider_config(tmp_path / "template-provider.toml", state)
+    least = provider_config_of({"provider": {}}, folder=tmp_path, secrets=config.secrets, environ=state, source="")
     assert config == least
 
 

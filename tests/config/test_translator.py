@@ -9,8 +9,9 @@ import pytest
 
 from tests.config.test_pool import POOL, SECRETS, words_of
 from warppool.addresses import Address, PoolUrl
+from warppool.config.anyfile import read_any
 from warppool.config.options import Config
-from warppool.config.translator import read_either, read_translator_config
+from warppool.config.translator import read_translator_config
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
 
@@ -169,10 +170,10 @@ def test_either_file_is_known_by_its_upstream(tmp_path):
     (tmp_path / "secrets.toml").chmod(0o600)
     (tmp_path / "a.toml").write_text(UPSTREAM)
     (tmp_path / "b.toml").write_text(POOL)
-    assert isinstance(read_either(tmp_path / "a.toml", {}), TranslatorConfig)
-    assert isinstance(read_either(tmp_path / "b.toml", {}), Config)
+    assert isinstance(read_any(tmp_path / "a.toml", {}), TranslatorConfig)
+    assert isinstance(read_any(tmp_path / "b.toml", {}), Config)
     (tmp_path / "secrets.toml").chmod(0o644)
-    assert isinstance(read_either(tmp_path / "a.toml", {}), TranslatorConfig), "it has no secrets"
+    assert isinstance(read_any(tmp_path / "a.toml", {}), TranslatorConfig), "it has no secrets"
     with pytest.raises(ConfigError, match="others may read it"):
-        read_either(tmp_path / "b.toml", {})
-    assert isinstance(read_either(tmp_path / "b.toml", {}, with_secrets=False), Config)
+        read_any(tmp_path / "b.toml", {})
+    assert isinstance(read_any(tmp_path / "b.toml", {}, with_secrets=False), Config)

@@ -17,10 +17,11 @@ from warppool.service.startcheck import PATIENCE_S as START_PATIENCE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 POOL, TRANSLATOR = "warppool.service", "warppool-translator.service"
+PROVIDER = "warppool-template-provider.service"
 MAX_EXPOSURE = 1.5
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-each_unit = pytest.mark.parametrize("name", [POOL, TRANSLATOR])
+each_unit = pytest.mark.parametrize("name", [POOL, TRANSLATOR, PROVIDER])
 
 LIKE_NO_OTHER = {"Description", "After", "ExecStart", "ExecReload", "TimeoutStartSec", "StateDirectory",
                  "LoadCredential"}
@@ -65,6 +66,16 @@ def test_the_unit_says_what_the_translator_does():
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool-translator -c /etc/warppool/translator.toml"]
     assert found["LoadCredential"] == [], "it has no secrets"
     assert found["StateDirectory"] == ["warppool-translator"]
+
+
+def test_the_unit_says_what_the_template_provider_does():
+    found, pool = settings(PROVIDER), settings(POOL)
+    assert found["ExecStart"] == [
+        "/opt/warppool/bin/warppool template-provider -c /etc/warppool/template-provider.toml"]
+    assert found["StateDirectory"] == ["warppool-template-provider"]
+    assert {key for key in pool.keys() | found.keys() if pool[key] != found[key]} == {
+        "Description", "ExecStart", "ExecReload", "StateDirectory"}, "it waits for a node as the pool does"
+    assert "\n#SupplementaryGroups=bitcoin\n" in (UNITS / PROVIDER).read_text(encoding="utf-8")
 
 
 def test_the_translator_is_locked_in_like_the_pool():

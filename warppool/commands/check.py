@@ -15,11 +15,13 @@ from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, tls
 from warppool.commands.translatorcheck import translator_findings
-from warppool.config.options import Config, NodeConfig, PoolConfig
+from warppool.config.anyfile import read_any
+from warppool.config.options import Config, NodeConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
-from warppool.config.translator import read_either
+from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NodeError
+from warppool.mining.reserve import SMALLEST_PLAN, CoinbasePlan
 from warppool.node.calls import CALLS, METHODS
 from warppool.node.clocks import FAR_OFFSET_S, WARN_OFFSET_S
 from warppool.node.gbt import check_challenge, read_template, segwit_of_chain
@@ -29,6 +31,7 @@ from warppool.noise.primitives import public_key
 from warppool.service.connector import listen_addresses
 from warppool.service.lock import holder
 from warppool.service.nodes import credentials_of, plan_of
+from warppool.service.templateconnector import template_addresses
 
 NODE_TIMEOUT_S = 10.0
 _TRIED = ("getblockchaininfo", "getblocktemplate")
@@ -54,12 +57,14 @@ def findings(path: Path, *, has_network: bool = True, has_diff: bool = False) ->
     differs from what the daemon of that data_dir runs with has a line.
     """
     try:
-        config = read_either(path)
+        config = read_any(path)
     except ConfigError as exc:
         yield Finding("error", "config", str(exc))
         return
     if isinstance(config, TranslatorConfig):
         yield from translator_findings(path, config, has_network=has_network)
+    elif isinstance(config, TemplateProviderConfig):
+        yield from _provider_findings(path, config, has_network)
     else:
         yield from _pool_findings(path, config, has_network)
     if has_diff:
@@ -81,8 +86,28 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
         yield clock(time.time())
         tips: dict[str, int] = {}
         for index, node in enumerate(config.nodes):
-            yield from _node(f"node[{index}]", node, config.pool, tips)
+            yield from _node(f"node[{index}]", node, config.pool.network, plan_of(config.pool), tips)
         yield from _lagging(tips, config.pool.behind_blocks)
+
+
+def _provider_findings(path: Path, config: TemplateProviderConfig, has_network: bool) -> Iterator[Finding]:
+    provider, stratum = config.provider, config.stratum
+    yield Finding("ok", "config", f"{path} is read, a template provider's, for {provider.network}")
+    yield from proxies(stratum.proxy_from)
+    if config.secrets.sv2_static_priv_key is not None:
+        yield Finding("ok", "secrets", "clients on sv2_listen pin the public key "
+                      f"{public_key(config.secrets.sv2_static_priv_key).hex()}")
+    if not has_network:
+        return
+    owner = holder(provider.data_dir)
+    yield data_dir(provider.data_dir, "provider.data_dir", owner)
+    yield from ports(template_addresses(stratum), owner)
+    yield files(stratum.max_connections)
+    yield clock(time.time())
+    tips: dict[str, int] = {}
+    for index, node in enumerate(config.nodes):
+        yield from _node(f"node[{index}]", node, provider.network, SMALLEST_PLAN, tips)
+    yield from _lagging(tips, provider.behind_blocks)
 
 
 def _odd_values(config: Config) -> Iterator[Finding]:
@@ -107,7 +132,7 @@ def _machine(config: Config) -> Iterator[Finding]:
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
-def _node(key: str, node: NodeConfig, pool: PoolConfig, tips: dict[str, int]) -> Iterator[Finding]:
+def _node(key: str, node: NodeConfig, network: str, plan: CoinbasePlan, tips: dict[str, int]) -> Iterator[Finding]:
     if node.source == "regtest":
         try:
             load_kernel()
@@ -118,17 +143,17 @@ def _node(key: str, node: NodeConfig, pool: PoolConfig, tips: dict[str, int]) ->
         return
     rpc = JsonRpc(NodeAddress.parse(node.url), credentials_of(node))
     try:
-        yield from _ask(key, rpc, node.url, pool, tips)
+        yield from _ask(key, rpc, node.url, network, plan, tips)
     except NodeError as exc:
         yield Finding("error", key, f"{node.url}: {exc}")
     finally:
         rpc.close()
 
 
-def _ask(key: str, rpc: JsonRpc, url: str, pool: PoolConfig, tips: dict[str, int]) -> Iterator[Finding]:
+def _ask(key: str, rpc: JsonRpc, url: str, network: str, plan: CoinbasePlan, tips: dict[str, int]
+         ) -> Iterator[Finding]:
     """What the node says of itself, and whether a template of it is one that can be mined; its height goes to `tips`.
     """
-    network = pool.network
     info = rpc.call("getblockchaininfo", timeout_s=NODE_TIMEOUT_S)
     chain, height = (info.get("chain"), info.get("blocks")) if isinstance(info, dict) else (None, None)
     if chain != network:
@@ -143,7 +168,7 @@ def _ask(key: str, rpc: JsonRpc, url: str, pool: PoolConfig, tips: dict[str, int
     answer = rpc.call("getblocktemplate", {"rules": ["segwit", "signet"] if network == "signet" else ["segwit"]},
                       timeout_s=NODE_TIMEOUT_S)
     template = read_template(answer, network=network, source=key, template_id=1,
-                             has_segwit=segwit_of_chain(info), plan=plan_of(pool)).template
+                             has_segwit=segwit_of_chain(info), plan=plan).template
     tips[key] = template.tip.height - 1
     yield Finding("ok", key, f"{url} is on {network} and gives templates, now for height {template.tip.height} and "
                   f"{len(answer['transactions'])} transactions")

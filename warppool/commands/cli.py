@@ -29,6 +29,7 @@ INTERRUPTED = 130
 
 DEFAULT_CONFIG = Path("/etc/warppool/warppool.toml")
 DEFAULT_TRANSLATOR_CONFIG = Path("/etc/warppool/translator.toml")
+DEFAULT_PROVIDER_CONFIG = Path("/etc/warppool/template-provider.toml")
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="warppool", description="A Bitcoin mining pool server for Stratum V1 and V2.")
     parser.add_argument("--version", action="version", version=f"warppool {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for add in (_add_run, _add_translate, _add_demo, _add_check, _add_mine, _add_shares):
+    for add in (_add_run, _add_translate, _add_provider, _add_demo, _add_check, _add_mine, _add_shares):
         add(commands)
     _keygen_arguments(_add(commands, "gen-sv2-key", "make the pool's static key (also: warppool-keygen)", gen_sv2_key))
     return _run(parser, argv)
@@ -82,10 +83,10 @@ def gen_sv2_key(args: argparse.Namespace) -> int:
 def shares(args: argparse.Namespace) -> int:
     """Print the books; the secrets stay closed, since who reads the books need not be the daemon."""
     from warppool.commands.shares import write_shares
-    from warppool.config.translator import books_of, read_either
+    from warppool.config.anyfile import books_of, read_any
     from warppool.ledger.opening import open_reader
 
-    with open_reader(*books_of(read_either(args.config, with_secrets=False))) as books:
+    with open_reader(*books_of(read_any(args.config, with_secrets=False))) as books:
         write_shares(books, sys.stdout, args.format, args.since, args.user)
     return 0
 
@@ -191,6 +192,12 @@ def _add_run(commands: Commands[_Parser]) -> None:
 def _add_translate(commands: Commands[_Parser]) -> None:
     _with_translator_config(_add(
         commands, "translate", "let V1 machines mine on a V2 pool (also: warppool-translator)", _translate))
+
+
+def _add_provider(commands: Commands[_Parser]) -> None:
+    _with_config(_add(commands, "template-provider", "give block templates of a node to pools, over Stratum V2",
+                      _late("provide", "service.templateprovider")),
+                 "template-provider.toml; secrets.toml is looked for beside it", DEFAULT_PROVIDER_CONFIG)
 
 
 def _add_demo(commands: Commands[_Parser]) -> None:

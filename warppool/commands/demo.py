@@ -23,9 +23,10 @@ from pathlib import Path
 from warppool.addresses import PoolUrl
 from warppool.commands.democert import self_signed
 from warppool.commands.screen import Display
+from warppool.config.anyfile import books_of
 from warppool.config.options import Config, Secrets
 from warppool.config.pool import config_of
-from warppool.config.translator import books_of, translator_config_of
+from warppool.config.translator import translator_config_of
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import WarppoolError
 from warppool.ledger.database import Totals

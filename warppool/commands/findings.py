@@ -15,9 +15,8 @@ from typing import NamedTuple
 from warppool.addresses import Net
 from warppool.config.changes import changes_between
 from warppool.config.declare import Effect
-from warppool.config.options import Config
+from warppool.config.provideroptions import AnyConfig
 from warppool.config.running import FILE_NAME, data_dir_of, read_running
-from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NotNow
 from warppool.net.limits import RESERVED_FDS
 from warppool.net.listener import listen
@@ -115,7 +114,7 @@ def tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
         yield Finding("warn", KEY_KEY, f"everybody on this machine may read {key}: chmod 640 {key}")
 
 
-def differences(config: Config | TranslatorConfig) -> Iterator[Finding]:
+def differences(config: AnyConfig) -> Iterator[Finding]:
     """Each key in which the file differs from what the daemon of its data_dir runs with. Secrets are not compared."""
     data_dir = data_dir_of(config)
     try:

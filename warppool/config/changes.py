@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from warppool.addresses import Address, NodeAddress
 from warppool.config.declare import Effect, Form, options_of
 from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Config, NodeConfig, Secrets
+from warppool.config.provideroptions import PROVIDER_FORM, AnyConfig, TemplateProviderConfig
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig, UpstreamSection
 
 HIDDEN: Final = "(hidden)"
@@ -29,7 +30,8 @@ EMBEDDED: Final = "regtest"
 
 _PASSWORDS: Final = "node_passwords"
 
-C = TypeVar("C", Config, TranslatorConfig)
+C = TypeVar("C", Config, TranslatorConfig, TemplateProviderConfig)
+WithSecrets = Config | TemplateProviderConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Change:
     on_reload: Effect
 
 
-def changes_between(old: Config | TranslatorConfig, new: Config | TranslatorConfig, *,
+def changes_between(old: AnyConfig, new: AnyConfig, *,
                     with_secrets: bool = True) -> tuple[Change, ...]:
     """Each key that differs, in the order of the reference; without secrets, where one of the two was read so."""
     return tuple(_changes(old, new, with_secrets))
@@ -58,17 +60,19 @@ def taken_over(old: C, new: C) -> C:
             merged[field] = getattr(old, field) if _is_many_bound(old, new) else getattr(new, field)
         else:
             merged[field] = _merged(name, getattr(old, field), getattr(new, field), old, new)
-    if isinstance(old, Config) and isinstance(new, Config):
+    if isinstance(old, WithSecrets) and isinstance(new, WithSecrets):
         merged["secrets"] = _merged("secrets", old.secrets, new.secrets, old, new)
     return replace(new, **merged)
 
 
-def form_of(config: Config | TranslatorConfig) -> Form:
+def form_of(config: AnyConfig) -> Form:
     """The form of the file that `config` was read from."""
-    return POOL_FORM if isinstance(config, Config) else TRANSLATOR_FORM
+    if isinstance(config, Config):
+        return POOL_FORM
+    return PROVIDER_FORM if isinstance(config, TemplateProviderConfig) else TRANSLATOR_FORM
 
 
-def sections_of(config: Config | TranslatorConfig) -> Iterator[tuple[str, Sequence[Any]]]:
+def sections_of(config: AnyConfig) -> Iterator[tuple[str, Sequence[Any]]]:
     """(name, its tables) of each section, without the secrets."""
     form = form_of(config)
     for name in form.sections:
@@ -101,7 +105,7 @@ def toml_of(value: object) -> str:
 
 # --- differences ------------------------------------------------------------------------------------------------------
 
-def _changes(old: Config | TranslatorConfig, new: Config | TranslatorConfig, with_secrets: bool) -> Iterator[Change]:
+def _changes(old: AnyConfig, new: AnyConfig, with_secrets: bool) -> Iterator[Change]:
     form = form_of(old)
     for name in form.sections:
         field = _field_of(form, name)
@@ -110,7 +114,7 @@ def _changes(old: Config | TranslatorConfig, new: Config | TranslatorConfig, wit
             yield from _changes_of_many(name, before, after, _is_many_bound(old, new))
         else:
             yield from _changes_of_one(name, before, after, partial(_effect, name, old=old, new=new))
-    if with_secrets and isinstance(old, Config) and isinstance(new, Config):
+    if with_secrets and isinstance(old, WithSecrets) and isinstance(new, WithSecrets):
         for key, field, _ in options_of(Secrets):
             before, after = getattr(old.secrets, field), getattr(new.secrets, field)
             if before != after:
@@ -136,7 +140,7 @@ def _changes_of_many(name: str, before: Sequence[Any], after: Sequence[Any], is_
         yield from _changes_of_one(f"{name}[{identity}]", old[identity], table, effects.__getitem__)
 
 
-def _effect(name: str, key: str, *, old: Config | TranslatorConfig, new: Config | TranslatorConfig) -> Effect:
+def _effect(name: str, key: str, *, old: AnyConfig, new: AnyConfig) -> Effect:
     """When `key` of section `name` takes effect, in the light of what else has changed."""
     form = form_of(old)
     section = form.secrets if name == "secrets" and form.secrets is not None else form.sections[name]
@@ -148,18 +152,22 @@ def _effect(name: str, key: str, *, old: Config | TranslatorConfig, new: Config 
     return declared
 
 
-def _has_tls(config: Config | TranslatorConfig) -> bool:
+def _has_tls(config: AnyConfig) -> bool:
     return config.stratum.has_tls
 
 
-def _is_many_bound(old: Config | TranslatorConfig, new: Config | TranslatorConfig) -> bool:
+def _is_many_bound(old: AnyConfig, new: AnyConfig) -> bool:
     """Whether nodes wait for a restart: with another network, all nodes of the new file would be on the wrong one, and
     the embedded chain is opened at a start alone.
     """
-    if not isinstance(old, Config) or not isinstance(new, Config):
+    if not isinstance(old, WithSecrets) or not isinstance(new, WithSecrets):
         return False
     embedded = [{identity_of(node) for node in config.nodes if node.source == "regtest"} for config in (old, new)]
-    return old.pool.network != new.pool.network or embedded[0] != embedded[1]
+    return _network_of(old) != _network_of(new) or embedded[0] != embedded[1]
+
+
+def _network_of(config: WithSecrets) -> str:
+    return config.pool.network if isinstance(config, Config) else config.provider.network
 
 
 # --- merging ----------------------------------------------------------------------------------------------------------

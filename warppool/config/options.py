@@ -203,7 +203,9 @@ SECTIONS: Final[dict[str, type[Any]]] = {
 POOL_FORM: Final = Form("warppool.toml", SECTIONS, many="node", secrets=Secrets)
 
 TRANSLATOR_MARK: Final = "upstream"
-"""The section that a translator's file has and a pool's has not: by it commands know which one they are given."""
+PROVIDER_MARK: Final = "provider"
+"""The sections that a translator's and a template provider's file have, and a pool's has not: by them commands know
+which one they are given."""
 
 UNSERVED_LISTENERS: Final = ("sv2_spec_listen",)
 """Keys of [stratum] that are read and checked, but that no code serves yet."""

@@ -16,6 +16,7 @@ from warppool.bitcoin.address import AddressError, script_of
 from warppool.config.declare import options_of
 from warppool.config.options import (
     POOL_FORM,
+    PROVIDER_MARK,
     TRANSLATOR_MARK,
     UNSERVED_LISTENERS,
     Config,
@@ -51,6 +52,8 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ, *, with_sec
     document = read_toml(path)
     if TRANSLATOR_MARK in document:
         raise ConfigError(f"{path}: has an [[{TRANSLATOR_MARK}]], so it is for `warppool translate`")
+    if PROVIDER_MARK in document:
+        raise ConfigError(f"{path}: has a [{PROVIDER_MARK}], so it is for `warppool template-provider`")
     folder = path.absolute().parent
     secrets = read_secrets(folder, environ) if with_secrets else None
     return config_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
@@ -66,15 +69,15 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     _check_listeners(stratum, source)
     difficulty = _with_flood_limit(difficulty, sections)
     _check_difficulty(difficulty, source)
-    _check_nodes(nodes, sections, pool)
+    check_nodes(nodes, sections, pool.network)
     if secrets is not None:
         if (stratum.sv2_listen or stratum.any_listen) and secrets.sv2_static_priv_key is None:
             raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by "
                               f"(umask 077; warppool-keygen >> {folder / 'secrets.toml'}), "
                               "or switch Stratum V2 off by sv2_listen = []"
                               + (" and any_listen = []" if stratum.any_listen else ""))
-        nodes = _with_passwords(nodes, secrets)
-    _check_urls(nodes, sections)
+        nodes = with_passwords(nodes, secrets)
+    check_urls(nodes, sections)
     ledger = _with_path(sections.one(LedgerConfig), pool.data_dir, sections.where("ledger", "url"))
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
                   ledger=ledger, log=sections.one(LogConfig), secrets=secrets or Secrets())
@@ -142,7 +145,7 @@ def _secrets_of_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     return given
 
 
-def _with_passwords(nodes: Iterable[NodeConfig], secrets: Secrets) -> list[NodeConfig]:
+def with_passwords(nodes: Iterable[NodeConfig], secrets: Secrets) -> list[NodeConfig]:
     """Hand each node that has a user the next password."""
     nodes = list(nodes)
     wanted = sum(1 for node in nodes if node.user)
@@ -205,12 +208,13 @@ def _check_difficulty(difficulty: DifficultyConfig, source: str) -> None:
                           f"difficulty.min, {difficulty.min}")
 
 
-def _check_nodes(nodes: list[NodeConfig], sections: Sections, pool: PoolConfig) -> None:
+def check_nodes(nodes: list[NodeConfig], sections: Sections, network: str) -> None:
+    """What the tables of nodes ask of each other, and of the network."""
     embedded = [index for index, node in enumerate(nodes) if node.source == "regtest"]
     for index, node in enumerate(nodes):
-        if node.source == "regtest" and pool.network != "regtest":
+        if node.source == "regtest" and network != "regtest":
             raise ConfigError(f'{sections.where("node", "source", index)} holds "regtest": the embedded chain mines '
-                              f'only network = "regtest", and pool.network is {pool.network}')
+                              f'only network = "regtest", and pool.network is {network}')
         if index in embedded[1:]:
             raise ConfigError(f'{sections.where("node", "source", index)} holds "regtest": one embedded chain is all '
                               "that data_dir holds")
@@ -219,7 +223,7 @@ def _check_nodes(nodes: list[NodeConfig], sections: Sections, pool: PoolConfig) 
                               "it takes either cookie_file or user, not both")
 
 
-def _check_urls(nodes: list[NodeConfig], sections: Sections) -> None:
+def check_urls(nodes: list[NodeConfig], sections: Sections) -> None:
     """Journal and log know a node by a number, and the number by the URL: no URL twice."""
     seen: set[NodeAddress] = set()
     for index, node in enumerate(nodes):

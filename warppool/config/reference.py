@@ -14,6 +14,7 @@ from pathlib import Path
 
 from warppool.config.declare import Effect, Form, Option, options_of
 from warppool.config.options import POOL_FORM, TRANSLATOR_MARK
+from warppool.config.provideroptions import PROVIDER_FORM
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 
 README = Path("README.rst")
@@ -94,6 +95,7 @@ class Reference:
 REFERENCES = (
     Reference(POOL_FORM, "configuration table", "/var/lib/warppool"),
     Reference(TRANSLATOR_FORM, "translator table", "/var/lib/warppool-translator"),
+    Reference(PROVIDER_FORM, "template provider table", "/var/lib/warppool-template-provider"),
 )
 
 

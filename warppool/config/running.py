@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from warppool.config.anyfile import any_of
 from warppool.config.changes import form_of, sections_of, toml_of
 from warppool.config.declare import options_of
 from warppool.config.options import Config, NodeConfig
+from warppool.config.provideroptions import AnyConfig, TemplateProviderConfig
 from warppool.config.reading import read_toml
-from warppool.config.translator import either_of
-from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
 from warppool.files import replace_file
 
@@ -26,7 +26,7 @@ _HEAD = """\
 """
 
 
-def running_toml(config: Config | TranslatorConfig) -> str:
+def running_toml(config: AnyConfig) -> str:
     """The document; no secret is in it."""
     form = form_of(config)
     parts = [_HEAD]
@@ -46,12 +46,14 @@ def _is_unused(table: object, key: str) -> bool:
     return isinstance(table, NodeConfig) and key == "cookie_file" and bool(table.user)
 
 
-def data_dir_of(config: Config | TranslatorConfig) -> Path:
+def data_dir_of(config: AnyConfig) -> Path:
     """Where the program keeps its files."""
-    return config.pool.data_dir if isinstance(config, Config) else config.translator.data_dir
+    if isinstance(config, Config):
+        return config.pool.data_dir
+    return config.provider.data_dir if isinstance(config, TemplateProviderConfig) else config.translator.data_dir
 
 
-def write_running(data_dir: Path, config: Config | TranslatorConfig) -> None:
+def write_running(data_dir: Path, config: AnyConfig) -> None:
     """Put the document into `data_dir`, whole or not at all; OSError.
 
     No disk is waited for: the main thread must not hang in one that is dying, and each start writes the file anew.
@@ -59,7 +61,7 @@ def write_running(data_dir: Path, config: Config | TranslatorConfig) -> None:
     replace_file(data_dir / FILE_NAME, running_toml(config).encode(), is_synced=False)
 
 
-def read_running(data_dir: Path) -> Config | TranslatorConfig | None:
+def read_running(data_dir: Path) -> AnyConfig | None:
     """What `write_running` left in `data_dir`, its secrets empty; None where nothing lies there, ConfigError."""
     path = data_dir / FILE_NAME
     try:
@@ -68,4 +70,4 @@ def read_running(data_dir: Path) -> Config | TranslatorConfig | None:
         return None
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}: read it as a user or group of the daemon") from exc
-    return either_of(read_toml(path), folder=data_dir, secrets=None, environ={}, source=str(path))
+    return any_of(read_toml(path), folder=data_dir, secrets=None, environ={}, source=str(path))

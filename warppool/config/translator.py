@@ -9,9 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from warppool.config.options import TRANSLATOR_MARK, Config, LogConfig, Secrets
-from warppool.config.pool import config_of as pool_config_of
-from warppool.config.pool import read_secrets
+from warppool.config.options import TRANSLATOR_MARK, LogConfig
 from warppool.config.reading import Sections, check_ports, read_sections, read_toml, shown
 from warppool.config.translatoroptions import (
     TRANSLATOR_FORM,
@@ -31,29 +29,6 @@ EXAMPLE_UPSTREAM = '[[upstream]] with url = "stratum2+tcp://HOST:PORT/PUBLIC_KEY
 def read_translator_config(path: Path, environ: Mapping[str, str] = os.environ) -> TranslatorConfig:
     """Read the file at `path`; ConfigError."""
     return translator_config_of(read_toml(path), folder=path.absolute().parent, environ=environ, source=str(path))
-
-
-def read_either(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True
-                ) -> Config | TranslatorConfig:
-    """Read the pool's file or the translator's, which is known by its [[upstream]]; ConfigError."""
-    document, folder = read_toml(path), path.absolute().parent
-    secrets = read_secrets(folder, environ) if with_secrets and TRANSLATOR_MARK not in document else None
-    return either_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
-
-
-def either_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets | None, environ: Mapping[str, str],
-              source: str) -> Config | TranslatorConfig:
-    """Check a document of the pool's or of the translator's, which has no secrets; ConfigError."""
-    if TRANSLATOR_MARK in document:
-        return translator_config_of(document, folder=folder, environ=environ, source=source)
-    return pool_config_of(document, folder=folder, secrets=secrets, environ=environ, source=source)
-
-
-def books_of(config: Config | TranslatorConfig) -> tuple[str, Path]:
-    """The URL of the ledger, and the folder that it is relative to."""
-    if isinstance(config, TranslatorConfig):
-        return LEDGER_URL, config.translator.data_dir
-    return config.ledger.url, config.pool.data_dir
 
 
 def translator_config_of(document: Mapping[str, object], *, folder: Path, environ: Mapping[str, str],

@@ -41,12 +41,16 @@ REPEAT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the operator says in [pool] about nodes; times in seconds, `behind_blocks` in blocks of the present work."""
+    """What the operator says in [pool] about nodes; times in seconds, `behind_blocks` in blocks of the present work.
+
+    `without_work` is what follows where no node answers, in words for the log.
+    """
 
     behind_blocks: int = 1
     behind_s: float = 10.0
     return_after_s: float = 300.0
     work_max_age_s: float = 180.0
+    without_work: str = "mining connections are closed, so that machines go to their other pools"
 
 
 class Mine(NamedTuple):
@@ -312,7 +316,7 @@ class NodeChoice:
                                 for number, node in self._nodes.items())
             steps.append(LogLine(logging.ERROR, "work.missing", (
                 ("age_s", round(age_s)), ("reason", reasons),
-                ("meaning", "mining connections are closed, so that machines go to their other pools"))))
+                ("meaning", self._rules.without_work))))
 
     # --- who keeps up, and who lags -----------------------------------------------------------------------------------
 

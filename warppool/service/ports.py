@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from warppool.config.options import StratumConfig
+from warppool.config.provideroptions import TemplatePortsConfig
 from warppool.config.translatoroptions import MachinesConfig
 from warppool.loop import Reconfigure, ask_all, collect
 from warppool.net.hasher import Hasher
@@ -32,6 +34,8 @@ from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
+PortsConfig = StratumConfig | MachinesConfig | TemplatePortsConfig
+
 
 class Ports:
     """Binds `addresses` and makes the reactor and the hasher; `add_workers` follows, before `start_workers`.
@@ -40,10 +44,11 @@ class Ports:
     2 where one connection is dialled for each that is accepted.
     """
 
-    def __init__(self, addresses: Iterable[ListenAddress], stratum: StratumConfig | MachinesConfig, patience: Patience,
+    def __init__(self, addresses: Iterable[ListenAddress], stratum: PortsConfig, patience: Patience,
                  resources: ExitStack, fds_each: int = 1) -> None:
         raise_fd_limit()
-        self.certificate = Certificate(stratum.tls_cert, stratum.tls_key) if stratum.has_tls else None
+        pair = _pair_of(stratum)
+        self.certificate = Certificate(*pair) if pair is not None and stratum.has_tls else None
         self.listeners: list[Listener] = []
         for listening in addresses:
             listener = patience.until_done(partial(listen, listening.kind, str(listening.address), listening.key))
@@ -63,19 +68,19 @@ class Ports:
         """Have `make(index, inbox)` make every worker."""
         self.workers = [make(index, inbox) for index, inbox in enumerate(self.inboxes)]
 
-    def limits_of(self, stratum: StratumConfig | MachinesConfig) -> AcceptLimits:
+    def limits_of(self, stratum: PortsConfig) -> AcceptLimits:
         """What is accepted, within what the system allows."""
         return AcceptLimits(connection_cap(stratum.max_connections, self._fds_each), stratum.max_per_ip,
                             stratum.proxy_from)
 
-    def prepare(self, stratum: StratumConfig | MachinesConfig, *, has_tls: bool) -> Callable[[], None]:
+    def prepare(self, stratum: PortsConfig, *, has_tls: bool) -> Callable[[], None]:
         """Load the certificate; ConfigError. Returns what takes certificate and limits over, for those who come.
 
         Where the file has no port for TLS any more, the certificate of the one that is still open stays as it is.
         """
-        take_certificate = None
-        if self.certificate is not None and has_tls:
-            take_certificate = self.certificate.prepare(stratum.tls_cert, stratum.tls_key)
+        take_certificate, pair = None, _pair_of(stratum)
+        if self.certificate is not None and pair is not None and has_tls:
+            take_certificate = self.certificate.prepare(*pair)
 
         def take() -> None:
             if take_certificate is not None:
@@ -126,6 +131,11 @@ class Ports:
     def flush(self, timeout_s: float) -> None:
         """Send what is left, for as long as `timeout_s` allows, and end the reactor."""
         self.reactor.mailbox.post(FlushAndStop(time.monotonic() + timeout_s))
+
+
+def _pair_of(stratum: PortsConfig) -> tuple[Path, Path] | None:
+    """Certificate and key for TLS; None where there is no such port."""
+    return None if isinstance(stratum, TemplatePortsConfig) else (stratum.tls_cert, stratum.tls_key)
 
 
 def raise_fd_limit() -> None:

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from warppool.config.changes import Change, changes_between, taken_over
 from warppool.config.declare import Effect
 from warppool.config.options import Config
+from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.config.running import FILE_NAME, data_dir_of, write_running
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError
@@ -35,7 +36,7 @@ FROM_START = "those of the start: systemd hands over others (LoadCredential=) at
 HEARD_S = 2.0
 """How long a reload waits for its threads to hear of it; each of them turns many times in that."""
 
-C = TypeVar("C", Config, TranslatorConfig)
+C = TypeVar("C", Config, TranslatorConfig, TemplateProviderConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,220 @@
+"""The template provider: its parts are made here, and each is handed its neighbours.
+
+Nodes give templates, the job maker says which one is mined, the worker gives it to the clients, and a block that one of
+them hands in goes to the submitter, as a block of the pool's own machines does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from warppool import __version__
+from warppool.config.provider import read_provider_config
+from warppool.config.provideroptions import ProviderConfig, TemplateProviderConfig
+from warppool.config.translator import LEDGER_URL
+from warppool.events import BlockFound, ShareAccepted
+from warppool.loop import Reconfigure, ServingThread
+from warppool.mining.counter import SECRET_SIZE, Shuffle
+from warppool.mining.job import START_ID_SIZE, JobFactory
+from warppool.mining.reserve import SMALLEST_PLAN
+from warppool.net.worker import Worker
+from warppool.node.choice import Rules
+from warppool.node.items import BestNode, Found
+from warppool.node.jobmaker import JobMaker, JobMakerSettings
+from warppool.node.journal import Journal
+from warppool.node.journalthread import JournalThread
+from warppool.node.submitter import Submitter
+from warppool.noise.primitives import public_key
+from warppool.say import say
+from warppool.service.ledger import Ledger
+from warppool.service.log import set_up
+from warppool.service.nodes import Nodes
+from warppool.service.patience import Patience, impatient
+from warppool.service.pool import BlockPath, WorkBroadcast
+from warppool.service.ports import Ports
+from warppool.service.reload import Program, Reload
+from warppool.service.run import serve
+from warppool.service.service import Parts, Service
+from warppool.service.summary import Summary
+from warppool.service.templateconnector import TemplateConnector, template_addresses
+from warppool.service.threads import Threads
+from warppool.sv2.templatecontext import TemplateCounts
+
+log = logging.getLogger("warppool")
+
+LONGEST_REFRESH_S = 10.0
+"""How often the node is asked at least: three answers within the time after which it is no longer fresh."""
+
+
+def provide(args: argparse.Namespace) -> int:
+    """Run the template provider until SIGTERM or SIGINT: 0 after a clean stop, 1 if a thread died."""
+    def read() -> TemplateProviderConfig:
+        return read_provider_config(args.config)
+
+    config = read()
+    set_up(config.log.level)
+    return serve(lambda patience: TemplateProvider(config, patience, read).service)
+
+
+class TemplateProvider:
+    """Makes the parts of the template provider and the `service` of them; made by the main thread.
+
+    The service is ready when every port listens and a template is there. ConfigError, LedgerError and NotNow as for the
+    pool. `read` reads the configuration anew, for a reload.
+    """
+
+    def __init__(self, config: TemplateProviderConfig, patience: Patience | None = None,
+                 read: Callable[[], TemplateProviderConfig] | None = None) -> None:
+        self.config = config
+        with ExitStack() as resources:
+            self._build(config, patience or impatient(), resources)
+            self.service = Service(Parts(
+                resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
+                behind=BlockPath(self.journal, self.submitter, self.nodes, self.job_maker),
+                before=TemplatePath(config, self.job_maker, self.nodes), status=ProviderStatus(self),
+                reload=Reload(config, Program(read or (lambda: config), self.prepare, _nothing_odd))), self.is_ready)
+
+    def _build(self, config: TemplateProviderConfig, patience: Patience, resources: ExitStack) -> None:
+        provider = config.provider
+        self.is_ready = threading.Event()
+        self.ledger = Ledger(provider.data_dir, "provider.data_dir", LEDGER_URL, "commit", patience, resources)
+        self.ports = Ports(template_addresses(config.stratum), config.stratum, patience, resources)
+        self.work = WorkBroadcast(self.ports, self.is_ready)
+        job_inbox: queue.Queue[Any] = queue.Queue()
+        outcomes: queue.Queue[Any] = queue.Queue()
+        self.nodes = Nodes(provider, config.nodes, SMALLEST_PLAN, job_inbox, outcomes,
+                           refresh_s=min(LONGEST_REFRESH_S, float(provider.interval_s)))
+        resources.callback(self.nodes.close)
+        self.job_maker = JobMaker(_job_factory(), job_inbox, self.work.job, nodes=self.nodes.names,
+                                  rules=_rules_of(provider), best=lambda node: outcomes.put(BestNode(node)))
+        self.journal = JournalThread(Journal(provider.data_dir / "blocks"), outcomes)
+        self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
+        self.ports.add_workers(self._worker)
+        self.submitter.replay()
+        say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(provider.data_dir),
+            network=provider.network, python=sys.version.split()[0], sqlite=sqlite3.sqlite_version)
+
+    def prepare(self, config: TemplateProviderConfig, new: TemplateProviderConfig
+                ) -> Callable[[], Sequence[ServingThread]]:
+        """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
+        threads.
+        """
+        take_ports = self.ports.prepare(config.stratum, has_tls=False)
+        numbers = self.nodes.numbers_of(config.nodes)
+
+        def take() -> Sequence[ServingThread]:
+            self.config = config
+            take_ports()
+            self.ports.tell_workers(Reconfigure(config))
+            change = self.nodes.change(config.provider, config.nodes, numbers)
+            self.job_maker.inbox.put(Reconfigure(JobMakerSettings(_rules_of(config.provider), self.nodes.names, b"")))
+            self.submitter.inbox.put(Reconfigure(self.nodes.inboxes))
+            change.follow(self.service.threads)
+            return [*self.ports.threads, self.job_maker, self.submitter]
+
+        return take
+
+    def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
+        ports, submitter_inbox, job_maker = self.ports, self.submitter.inbox, self.job_maker
+
+        def found(block: BlockFound) -> None:
+            submitter_inbox.put(Found(block, inbox))
+
+        connector = TemplateConnector(self.config, lambda: job_maker.answered_at)
+        return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=_no_shares,
+                      refused=self.ledger.refused, found=found, reconfigure=connector.reconfigure,
+                      sessions=connector.context.report, log_limit=ports.log_limit)
+
+    def counts(self) -> TemplateCounts:
+        """What was served so far."""
+        (counts,) = (report.sessions for report in self.ports.reports() if isinstance(report.sessions, TemplateCounts))
+        return counts
+
+
+class TemplatePath:
+    """The part before the worker: nodes and job maker."""
+
+    def __init__(self, config: TemplateProviderConfig, job_maker: JobMaker, nodes: Nodes) -> None:
+        self._secrets = config.secrets
+        self._job_maker = job_maker
+        self._nodes = nodes
+
+    def start(self, threads: Threads) -> None:
+        """Start them; the job maker gives the first template on when a node gives one."""
+        threads.start(self._job_maker)
+        self._nodes.start(threads)
+        if self._secrets.sv2_static_priv_key is not None:
+            say(log, logging.INFO, "key.loaded", public_key=public_key(self._secrets.sv2_static_priv_key))
+
+    def stop(self, threads: Threads) -> None:
+        """No more templates come; the nodes still take blocks."""
+        self._nodes.stop_templates()
+        self._job_maker.stop()
+
+
+class ProviderStatus:
+    """What people read of the template provider."""
+
+    def __init__(self, provider: TemplateProvider) -> None:
+        self._provider = provider
+
+    def ready_fields(self) -> dict[str, object]:
+        """The height of the block that templates are for."""
+        return {"height": self._height()}
+
+    def line(self) -> str:
+        """Network and ports, and what an operator should see to."""
+        provider = self._provider
+        where = f"{provider.config.provider.network}, {provider.ports.addresses}"
+        lagging = f"; behind: {', '.join(provider.job_maker.lagging)}" if provider.job_maker.lagging else ""
+        if provider.job_maker.is_out_of_work:
+            return f"no template, since no node answers; {where}{lagging}"
+        return f"giving templates on {where}{lagging}"
+
+    def mistake(self) -> str:
+        """Every node is on another network, and has been since the start: no waiting mends that."""
+        return "" if self._provider.work.latest is not None else self._provider.nodes.mistake()
+
+    def waits_for(self) -> str:
+        """The first template, and why it does not come."""
+        return "waiting for the node: " + ("; ".join(self._provider.nodes.troubles()) or "no template yet")
+
+    def say_summary(self, summary: Summary, now: float) -> None:
+        """What was served, and how fresh it is."""
+        counts, answered_at = self._provider.counts(), self._provider.job_maker.answered_at
+        age = "none" if answered_at is None else max(0, round(now - min(answered_at, now)))
+        say(log, logging.INFO, "provider.summary", clients=counts.clients, templates=counts.templates,
+            answers=counts.answers, solutions=counts.solutions, spoiled=counts.spoiled, height=self._height(),
+            template_age=age)
+
+    def _height(self) -> int:
+        latest = self._provider.work.latest
+        return 0 if latest is None else latest.tip.height
+
+
+def _job_factory() -> JobFactory:
+    """Jobs carry templates and times from the job maker to the sessions; nobody mines them as they are."""
+    return JobFactory(payout_script=SMALLEST_PLAN.payout_script, tag=b"", start_id=bytes(START_ID_SIZE),
+                      shuffle=Shuffle(os.urandom(SECRET_SIZE)), encoders={}, extranonce_sizes=())
+
+
+def _rules_of(provider: ProviderConfig) -> Rules:
+    return Rules(provider.behind_blocks, provider.behind_s, provider.return_after_s, provider.work_max_age_s,
+                 without_work="clients keep what they have, and get nothing new")
+
+
+def _no_shares(shares: tuple[ShareAccepted, ...]) -> None:
+    raise AssertionError("no machine mines here")
+
+
+def _nothing_odd(config: TemplateProviderConfig) -> None:
+    """There is nothing to warn of."""
