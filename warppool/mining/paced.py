@@ -153,9 +153,8 @@ class PacedCourse(Course):
     def _settle(self, channel: Channel, now: Now) -> list[CourseChange]:
         """The review that has waited for this job."""
         channel.is_due = False
-        changes = self._retarget(channel, self.granted(channel), FLOOD)         # its ceiling may have risen
+        target, reason = self.granted(channel), FLOOD           # its ceiling may have risen
         if channel.vardiff is not None:
             wanted = channel.vardiff.wanted(channel.max_target, self.network_target, now.monotonic)
-            if wanted is not None:
-                changes += self._retarget(channel, *wanted)
-        return changes
+            target, reason = wanted or (target, reason)
+        return self._retarget(channel, target, reason)
