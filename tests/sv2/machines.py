@@ -253,7 +253,7 @@ def twice(data: bytes) -> bytes:
     return sha256(sha256(data).digest()).digest()
 
 
-def shortest_work_s(firmware: Firmware) -> float:
-    """The shortest time in which the chips were left to one job of a tip that did not move."""
-    return min((later[0] - sooner[0] for sooner, later in pairwise(firmware.jobs_at) if sooner[2] == later[2]),
-               default=float("inf"))
+def works_s(firmware: Firmware, since: float) -> list[float]:
+    """How long the chips were left to each job, from a time on, where the tip did not move."""
+    return [later[0] - sooner[0] for sooner, later in pairwise(firmware.jobs_at)
+            if sooner[0] >= since and sooner[2] == later[2]]

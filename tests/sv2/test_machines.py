@@ -9,7 +9,7 @@ import pytest
 
 from tests.mining.makers import HARD_NBITS, make_counters, make_factory, make_template, make_tip
 from tests.over import Over
-from tests.sv2.machines import Firmware, machines
+from tests.sv2.machines import Firmware, machines, works_s
 from tests.sv2.pairs import START
 from warppool.errors import BadFrame
 from warppool.events import BlockFound, Close, Event, Held, Send, ShareAccepted, ShareSubmitted
@@ -91,7 +91,7 @@ class InMemory:
         return self.said.pop(0)
 
     def new_job(self, *, is_tip: bool) -> None:
-        self.wait(1)
+        self.said += [data for _, data in self.wait(1)]
         if is_tip:
             self._tip = make_tip(self._tip.prev_hash[0] + 1, HARD_NBITS)
         self._offer()
@@ -120,8 +120,22 @@ def test_both_kinds_of_a_bitaxe_are_here():
 @pytest.mark.parametrize("name", sorted(machines()))
 def test_a_machine_mines(name):
     way = InMemory()
-    Firmware(machines()[name], SPEC, way).play()
+    firmware = Firmware(machines()[name], SPEC, way)
+    firmware.play()
     assert way.server.in_flight == 0
+    works = works_s(firmware, START.monotonic + 120)
+    assert len(works) >= 5 and min(works) >= 30 and max(works) <= 60, "each job throws away what its chips had"
+
+
+@pytest.mark.parametrize("name", sorted(machines()))
+def test_a_quiet_node_brings_a_job_each_minute_all_the_same(name, monkeypatch):
+    monkeypatch.setattr("tests.sv2.test_machines.TEMPLATE_EVERY_S", 10_000)
+    way = InMemory()
+    firmware = Firmware(machines()[name], SPEC, way)
+    firmware.begin()
+    firmware._do_wait_s(590)
+    works = works_s(firmware, START.monotonic)
+    assert len(works) >= 9 and max(works) <= 60
 
 
 @pytest.mark.parametrize("name", sorted(machines()))

@@ -394,7 +394,11 @@ class Miner:
         if channel not in self.session._channels:
             return NO_KEY
         mine = self.session._channels[channel].channel
-        return next((key for key, given in {**mine.old_jobs, **mine.jobs}.items() if given.job is job), NO_KEY)
+        given = {key: each.job for key, each in {**mine.old_jobs, **mine.jobs}.items()}
+        if mine.membership is not None:
+            group = mine.membership.group
+            given |= {key: each for key, (each, _) in {**group._old_jobs, **group._jobs}.items()}
+        return next((key for key, each in given.items() if each is job), NO_KEY)
 
     def submit(self, **changes):
         return self.session.receive(self.message(**changes), START)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from tests.mining.makers import EASY_NBITS, HARD_NBITS
-from tests.sv2.pairs import MAX_TARGET, START, Pair, make_context, make_jobs
+from tests.sv2.pairs import MAX_TARGET, START, Pair, dialect, make_context, make_jobs
 from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.test_server import Miner, messages, only, open_standard, ready_session, update
 from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_hash_rate, target_from_nbits
@@ -25,6 +25,11 @@ MINIMUM = target_from_difficulty(Fraction(1, 1000))
 
 def later(seconds):
     return Now(START.monotonic + seconds, START.unix + seconds)
+
+
+def rested(seconds):
+    """When a session wants its next tick whose last job went out then and whose difficulties are at rest."""
+    return math.inf if dialect().pace is None else later(seconds + dialect().pace.most_s).monotonic
 
 
 def target_of(message):
@@ -67,7 +72,7 @@ def test_shares_on_jobs_that_are_out_still_count_after_the_change_and_later_ones
     steps = flood(miner, 100, value=ONE, first=100, at=later(2))
     assert sum(isinstance(step, ShareAccepted) for step in steps) == len(steps) == 100
     fresh = miner.jobs[1]
-    miner.session.offer(fresh, START)
+    miner.session.offer(fresh, later(40))
     miner.submit(job=fresh)
     assert only(miner.judged(Weight(b"l" * 32, ONE, False))).error_code == "difficulty-too-low"
 
@@ -106,7 +111,7 @@ def test_silence_brings_easier_targets_until_the_minimum_and_then_no_more_ticks(
         targets.append(changed(session.tick(later(10 * step))))
     assert targets == [ONE << 4, ONE << 8, MINIMUM]
     assert session.tick(later(40)) == []
-    assert session.wakes_at == math.inf
+    assert session.wakes_at == rested(30)
 
 
 def test_the_earliest_channel_wakes_the_session_but_no_more_than_once_a_second():
@@ -154,7 +159,7 @@ def test_the_update_s_max_target_holds():
     session.receive(open_standard(), START)
     session.receive(update(1, max_target=ONE << 1), START)
     assert changed(session.tick(later(10))) == ONE << 1
-    assert session.tick(later(20)) == [] and session.wakes_at == math.inf
+    assert session.tick(later(20)) == [] and session.wakes_at == rested(10)
     assert changed(session.receive(update(1, max_target=ONE << 3), later(30))) == ONE << 3
     assert session.wakes_at < math.inf                              # and now it may get easier again
 
@@ -183,7 +188,7 @@ def test_a_fixed_minimum_never_ticks():
     for n in range(1000):
         session.receive(open_standard(n), START)
     assert session.tick(later(10)) == []
-    assert session.wakes_at == math.inf
+    assert session.wakes_at == rested(0)
 
 
 # --- the connection ---------------------------------------------------------------------------------------------------
@@ -210,7 +215,13 @@ def test_a_connection_wants_its_tick_when_its_first_channel_does():
         events = pair.server.tick(later(10 * step))
         assert [type(event) for event in events] == [Happened, Send]
     assert pair.server.tick(later(40)) == []
-    assert pair.server.wakes_at == later(600).monotonic             # nothing but its own deadline is left
+    while pair.server.wakes_at < later(600).monotonic:              # nothing but its own deadline is left, and jobs
+        assert pair.server.wakes_at == pytest.approx(rested(pair.now.monotonic - START.monotonic + 30))
+        pair.now = later(pair.server.wakes_at - START.monotonic - 30)
+        assert [type(event) for event in pair.server.tick(later(pair.server.wakes_at - START.monotonic))] == [Send]
+    if dialect().pace is not None:
+        return
+    assert pair.server.wakes_at == later(600).monotonic
     assert pair.server.tick(later(600)) == []
     assert pair.server.wakes_at == later(1200).monotonic
 
@@ -300,10 +311,11 @@ def test_a_job_given_again_makes_other_headers_and_is_judged_by_its_own_target()
 def test_an_extended_job_given_again_differs_in_its_id_and_its_counter_alone():
     miner = Miner(1, 1, nbits=HARD_NBITS)
     fresh = miner.jobs[1]
-    given = next(m for m in messages(miner.session.offer(fresh, START)) if isinstance(m, NewExtendedMiningJob))
-    _, again = messages(miner.session.receive(update(2, rate=1e15), later(20)))
+    *_, given = (m for m in messages(miner.session.offer(fresh, later(40))) if isinstance(m, NewExtendedMiningJob))
+    _, again = messages(miner.session.receive(update(2, rate=1e15), later(50)))
     head, other = given.coinbase_tx_prefix, again.coinbase_tx_prefix
-    assert replace(again, job_id=given.job_id, coinbase_tx_prefix=head) == given
+    assert (given.channel_id, again.channel_id) == (miner.session._channels[2].channel.group_id or 2, 2)
+    assert replace(again, job_id=given.job_id, coinbase_tx_prefix=head) == replace(given, channel_id=2)
     assert (again.job_id, other[:-4]) == (given.job_id + 1, head[:-4])
     assert head[-4:] == fresh.counter.to_bytes(4, "big") and other[-4] & 0x80 and not head[-4] & 0x80
 
@@ -312,7 +324,7 @@ def test_keys_count_up_over_all_channels_of_a_connection():
     miner = Miner(1, 1, nbits=HARD_NBITS)
     given = [messages(miner.session.receive(update(2, rate=rate), START))[1] for rate in (1e12, 1e13, 1e14)]
     assert [job.job_id for job in given] == [3, 4, 5]               # each of the two channels has had one
-    assert [m.job_id for m in messages(miner.session.offer(miner.jobs[1], START))] == [6, 7]
+    assert [m.job_id for m in messages(miner.session.offer(miner.jobs[1], later(40)))] == [6, 7]
     assert len({job.coinbase_tx_prefix for job in given}) == 3
 
 
