@@ -155,8 +155,8 @@ class PoolUrl:
 _TLS = ("stratum+tls", "stratum+ssl")
 """Two names for one thing: firmware writes either."""
 
-_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/KEY (the pool's key as 64 hex digits, or its authority's, which begins "
-          "with 9), stratum+tcp://HOST:PORT, stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
+_SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/KEY (the pool's key as 64 hex digits, or its authority's, which "
+          "begins with 9), stratum+tcp://HOST:PORT, stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
 
 
 class _BadKey(ValueError):

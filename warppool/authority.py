@@ -1,6 +1,6 @@
 """The keys of the published Stratum V2 profile as people write them: of an authority, public and secret.
 
-An authority vouches for the static keys of a pool's servers. Miners know its public key, which stands in the pool's URL.
+An authority vouches for the static keys of a pool's servers. Miners know its public key: it stands in the pool's URL.
 
 Source: docs/sv2-wire.rst#wire-spec.
 """

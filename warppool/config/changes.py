@@ -29,6 +29,7 @@ EMBEDDED: Final = "regtest"
 """The identity of the embedded chain, of which there is one."""
 
 _PASSWORDS: Final = "node_passwords"
+_SPEC_SECRETS: Final = ("sv2_spec_static_priv_key_hex", "sv2_spec_authority_priv_key_hex", "sv2_spec_certificate")
 
 C = TypeVar("C", Config, TranslatorConfig, TemplateProviderConfig)
 WithSecrets = Config | TemplateProviderConfig
@@ -147,6 +148,8 @@ def _effect(name: str, key: str, *, old: AnyConfig, new: AnyConfig) -> Effect:
     declared = next(option.on_reload for known, _, option in options_of(section) if known == key)
     if key == _PASSWORDS and _is_many_bound(old, new):
         return Effect.RESTART
+    if key in _SPEC_SECRETS and _has_spec_identity(old) != _has_spec_identity(new):
+        return Effect.RESTART           # as with TLS; and a listener is not told of secrets that come
     if key in ("tls_cert", "tls_key") and _has_tls(old) != _has_tls(new):
         return Effect.RESTART           # the listener that they are for comes or goes with a restart
     return declared
@@ -154,6 +157,10 @@ def _effect(name: str, key: str, *, old: AnyConfig, new: AnyConfig) -> Effect:
 
 def _has_tls(config: AnyConfig) -> bool:
     return config.stratum.has_tls
+
+
+def _has_spec_identity(config: AnyConfig) -> bool:
+    return isinstance(config, WithSecrets) and config.secrets.has_spec_identity
 
 
 def _is_many_bound(old: AnyConfig, new: AnyConfig) -> bool:

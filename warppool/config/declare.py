@@ -61,9 +61,10 @@ def required(kind: Kind[T], sentence: str, *, on_reload: Effect = Effect.RESTART
     return cast("T", field(metadata={"option": declared}))
 
 
-def optional(kind: Kind[T], sentence: str, *, key: str, is_secret: bool = False) -> T | None:
+def optional(kind: Kind[T], sentence: str, *, key: str, is_secret: bool = False,
+             on_reload: Effect = Effect.RESTART) -> T | None:
     """A field that is a key without a default; `key` is its name in the file."""
-    declared = Option(kind, None, sentence, is_secret=is_secret)
+    declared = Option(kind, None, sentence, is_secret=is_secret, on_reload=on_reload)
     return cast("T | None", field(default=None, metadata={"option": declared, "key": key}, repr=not is_secret))
 
 

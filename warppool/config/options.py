@@ -24,6 +24,7 @@ from warppool.config.kinds import (
     NETS,
     NODE_URL,
     PATH,
+    SPEC_SECRET,
     TEXTS,
     choice,
     either,
@@ -102,6 +103,9 @@ class StratumConfig:
     max_per_ip: int = option(
         whole(-1, 1_000_000), -1, "Connections from one address (IPv6: from one /64); 0: no limit; -1: half of "
         "max_connections but at least 1000, and loopback is not counted.", on_reload=Effect.NEWCOMERS)
+    cert_validity_s: int = option(
+        whole(60, 315_360_000), 86_400, "Seconds that a certificate for sv2_spec_listen is good which the pool makes; "
+        "it makes the next one at half of that.", on_reload=Effect.NEWCOMERS)
     idle_timeout_s: int = option(
         whole(1, 86_400), 600,
         "Seconds without an accepted share, or a channel (V2), before a miner is let go; slow ones have longer.",
@@ -174,8 +178,22 @@ class Secrets:
     sv2_static_priv_key: bytes | None = optional(
         KEY, "The pool's static key, as warppool-keygen prints it; needed for sv2_listen and any_listen.",
         key="sv2_static_priv_key_hex", is_secret=True)
+    sv2_spec_static_priv_key: bytes | None = optional(
+        SPEC_SECRET, "The pool's static key of the published V2 profile, as warppool-keygen --spec prints it; needed "
+        "for sv2_spec_listen.", key="sv2_spec_static_priv_key_hex", is_secret=True)
+    sv2_spec_authority_priv_key: bytes | None = optional(
+        SPEC_SECRET, "The key of the authority that vouches for the static one, as warppool-keygen --spec prints it.",
+        key="sv2_spec_authority_priv_key_hex", is_secret=True, on_reload=Effect.NEWCOMERS)
+    sv2_spec_certificate: Path | None = optional(
+        PATH, "In place of the authority's key, which then is kept elsewhere: the certificate file that it made.",
+        key="sv2_spec_certificate", on_reload=Effect.NEWCOMERS)
     node_passwords: tuple[str, ...] = option(
         TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True, on_reload=Effect.NOW)
+
+    @property
+    def has_spec_identity(self) -> bool:
+        """Whether there is a key to serve the published V2 profile with."""
+        return self.sv2_spec_static_priv_key is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
 
-from warppool.errors import ConfigError, HandshakeFailed, LocalProtocolError
+from warppool.errors import HandshakeFailed, LocalProtocolError, MissingExtra
 
 ELLSWIFT_LEN: Final = 64        # a public key on the wire, bytes
 XONLY_LEN: Final = 32           # a public key in a signature's terms: the x coordinate, big-endian
@@ -27,12 +27,12 @@ _INITIATOR, _RESPONDER = 0, 1   # BIP324's names for the two parties of a DH, as
 
 @cache
 def library() -> Any:
-    """btclib-secp256k1, loaded at the first call; ConfigError where the extra `[spec]` is not installed."""
+    """btclib-secp256k1, loaded at the first call; MissingExtra where the extra `[spec]` is not installed."""
     try:
         from btclib_secp256k1 import ellswift, keys, ssa, xonly
     except ImportError as exc:
-        raise ConfigError("Stratum V2 of the published profile needs btclib-secp256k1: "
-                          "pip install 'warppool[spec]'") from exc
+        raise MissingExtra("Stratum V2 of the published profile needs the package btclib-secp256k1: "
+                           "pip install 'warppool[spec]'") from exc
     return SimpleNamespace(ellswift=ellswift, keys=keys, ssa=ssa, xonly=xonly)
 
 

@@ -51,7 +51,7 @@ class Leaf(NamedTuple):
     @property
     def expires(self) -> str:
         """The end, as RFC 3339."""
-        return _shown_time(self.not_after)
+        return shown_time(self.not_after)
 
 
 class Trouble(NamedTuple):
@@ -112,7 +112,7 @@ def trouble_of(leaf: Leaf, now: float) -> Trouble | None:
     if now >= leaf.not_after:
         return Trouble("tls.expired", f"it ended on {leaf.expires}, and miners that verify it stay away: {renew}")
     if now < leaf.not_before:
-        return Trouble("tls.premature", f"it is not valid before {_shown_time(leaf.not_before)}: look at the clock")
+        return Trouble("tls.premature", f"it is not valid before {shown_time(leaf.not_before)}: look at the clock")
     if now >= leaf.not_after - WARN_AHEAD_S:
         days = int((leaf.not_after - now) // 86_400)
         return Trouble("tls.expiring", f"it ends on {leaf.expires}, in {days} days: {renew}")
@@ -285,5 +285,6 @@ def _shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> ssl.SSLObject:
     return theirs
 
 
-def _shown_time(unix: float) -> str:
+def shown_time(unix: float) -> str:
+    """A Unix time as RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix))
