@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from bench.server import BenchFailed
+from bench.sides import Side, side_of
 from warppool.bitcoin.coinbase import INPUT_SEQUENCE, height_push, locktime_of
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import MAX_TARGET, target_from_nbits
@@ -34,8 +35,8 @@ from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
 from warppool.net.inbox import Connected, FromReactor, JobReady, Opened, Part, Received, Recorded
 from warppool.net.worker import Worker
+from warppool.noise.ends import responder
 from warppool.noise.primitives import new_buffer
-from warppool.noise.transport import ResponderTransport
 from warppool.sv1 import client as sv1
 from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import ResumableSessions
@@ -43,7 +44,7 @@ from warppool.sv1.server import Context as Sv1Context
 from warppool.sv2 import client as sv2
 from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.dialled import DialledConnection
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import SPEC, WARP
 from warppool.sv2.server import Context as Sv2Context
 from warppool.sv2.work import Work as Sv2Work
 from warppool.translate.connection import connect
@@ -62,7 +63,7 @@ POLICY = DifficultyPolicy(EVERY_HASH, EVERY_HASH, EVERY_HASH, Fraction(12))
 NBITS = 0x17034219          # that no share here meets
 PATH = tuple(bytes([level + 1]) * 32 for level in range(11))
 SHUFFLE = Shuffle(os.urandom(SECRET_SIZE))
-STATIC = WARP.suite.key_pair(os.urandom(32))
+WARP_SIDE, SPEC_SIDE = map(side_of, (WARP, SPEC))
 FIRST_UPLINK = 1_000_000    # connections below are machines'
 
 
@@ -168,10 +169,10 @@ class Sv1Machine:
 class Sv2Machine:
     """A V2 machine on an extended channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: Side) -> None:
         setup = sv2.MiningClientSession.setup(host="bench", port=1, vendor="bench", firmware="")
-        self._connection = DialledConnection(WARP, server_public=STATIC.public, ephemeral_secret=os.urandom(32),
-                                             buffer=new_buffer(), setup=setup)
+        self._connection = DialledConnection(side.profile, server_public=side.pin, ephemeral_secret=os.urandom(32),
+                                             buffer=new_buffer(), setup=setup, unix_time=time.time())
         self._work: Sv2Work | None = None
         self.accepted = 0
 
@@ -201,31 +202,31 @@ class Sv2Machine:
 Machine = Sv1Machine | Sv2Machine
 
 
-def pool(is_v1: bool) -> LoneWorker:
-    """A worker of the pool, with work."""
+def pool(side: Side | None) -> LoneWorker:
+    """A worker of the pool, with work; None is for V1."""
     prefixes, counters, buffer = PrefixPool(1, 0, 1), CoinbaseCounters(SHUFFLE, 0, 1), new_buffer()
-    if is_v1:
+    if side is None:
         context = Sv1Context(policy=POLICY, prefixes=prefixes, counters=counters,
                                        resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
                                        extranonce2_size=8)
         worker = LoneWorker(lambda opened, now: Stack(PLAIN, Sv1Connection(
             opened.conn_id, context, now=now, idle_timeout_s=math.inf)))
     else:
-        v2 = Sv2Context(WARP, POLICY, prefixes, counters)
+        identity, v2 = side.identity, Sv2Context(side.profile, POLICY, prefixes, counters)
         worker = LoneWorker(lambda opened, now: Stack(
-            ResponderTransport(WARP.suite, STATIC, os.urandom(32), buffer, now.monotonic),
+            responder(v2.profile.suite, identity, os.urandom(32), buffer, now),
             Sv2Connection(opened.conn_id, v2, now=now, idle_timeout_s=math.inf)))
     worker.turn(JobReady(make_job()))
     return worker
 
 
 class Direct:
-    """Machines on the pool itself."""
+    """Machines on the pool itself, in a dialect of V2, or V1 where `side` is None."""
 
-    def __init__(self, is_v1: bool) -> None:
-        self.measured = pool(is_v1)
+    def __init__(self, side: Side | None) -> None:
+        self.measured = pool(side)
         self.machines: dict[int, Machine] = {
-            conn_id: Sv1Machine() if is_v1 else Sv2Machine() for conn_id in range(1, MACHINES + 1)}
+            conn_id: Sv1Machine() if side is None else Sv2Machine(side) for conn_id in range(1, MACHINES + 1)}
 
     def deliver(self, parts: list[Part]) -> None:
         """Let all follow that follows from these."""
@@ -239,11 +240,11 @@ class Translated:
 
     def __init__(self, mode: Mode) -> None:
         failover = Failover(TranslatorContext(
-            mode=mode, times=Times(), upstreams=(UpstreamConfig("bench", "bench", 1, STATIC.public, WARP, USER),),
-            buffer=new_buffer(), random_bytes=os.urandom, counters=Counters()))
+            mode=mode, times=Times(), buffer=new_buffer(), random_bytes=os.urandom, counters=Counters(),
+            upstreams=(UpstreamConfig("bench", "bench", 1, WARP_SIDE.pin, WARP, USER),)))
         self.measured = LoneWorker(lambda opened, now: Stack(PLAIN, connect(opened.conn_id, failover, now)))
         self.machines: dict[int, Machine] = {conn_id: Sv1Machine() for conn_id in range(1, MACHINES + 1)}
-        self._pool = pool(is_v1=False)
+        self._pool = pool(WARP_SIDE)
         self._uplinks = FIRST_UPLINK
 
     def deliver(self, parts: list[Part]) -> None:
@@ -266,8 +267,9 @@ class Translated:
 
 
 CASES: dict[str, Callable[[], Direct | Translated]] = {
-    "v2-extended": lambda: Direct(is_v1=False),
-    "v1": lambda: Direct(is_v1=True),
+    "v2-extended": lambda: Direct(WARP_SIDE),
+    "v2-extended-spec": lambda: Direct(SPEC_SIDE),
+    "v1": lambda: Direct(None),
     "translator-connection": lambda: Translated("connection"),
     "translator-channels": lambda: Translated("channels"),
 }
