@@ -31,6 +31,9 @@ DEFAULT_CONFIG = Path("/etc/warppool/warppool.toml")
 DEFAULT_TRANSLATOR_CONFIG = Path("/etc/warppool/translator.toml")
 DEFAULT_PROVIDER_CONFIG = Path("/etc/warppool/template-provider.toml")
 
+SPEC_KEYS = ("both", "static", "authority", "certificate")
+"""What `warppool-keygen --spec` makes."""
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -69,8 +72,11 @@ def gen_sv2_key(args: argparse.Namespace) -> int:
 
     So `(umask 077; warppool-keygen >> secrets.toml)` keeps the secret and shows the half that miners configure.
     """
-    from warppool.commands import keys
+    from warppool.commands import keys, speckeys
 
+    speckeys.check_usage(args)
+    if args.spec is not None:
+        return speckeys.make(args)
     key = keys.generate()
     if args.output is None:
         print(keys.secret_line(key), flush=True)
@@ -244,6 +250,14 @@ def _add_shares(commands: Commands[_Parser]) -> None:
 def _keygen_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE",
                         help="create FILE, 0600, for the secret half instead of stdout; never overwrites")
+    parser.add_argument("--spec", nargs="?", const="both", choices=SPEC_KEYS, metavar="WHAT",
+                        help="for the published profile: both (the static key and its authority's), static, authority, "
+                        "or certificate")
+    parser.add_argument("--authority", type=Path, metavar="FILE",
+                        help="with --spec certificate: the file that holds the authority's secret key")
+    parser.add_argument("--static", default="", metavar="HEX", help="with --spec certificate: the server's static key")
+    parser.add_argument("--days", type=_whole(1, 3_650), default=90, metavar="N",
+                        help="with --spec certificate: how long it is good (default %(default)s)")
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:

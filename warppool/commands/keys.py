@@ -33,15 +33,20 @@ def secret_line(key: StaticKey) -> str:
 
 def write_new(path: Path, key: StaticKey) -> None:
     """Put the secret half into a new file, 0600; ConfigError if there is one already, which stays as it is."""
+    write_text(path, secret_line(key) + "\n", 0o600)
+
+
+def write_text(path: Path, text: str, mode: int) -> None:
+    """Put `text` into a new file of that mode; ConfigError if there is one already, which stays as it is."""
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError as exc:
         raise ConfigError(f"-o: {path} exists and is never overwritten: name a new file") from exc
     except OSError as exc:
         raise ConfigError(f"-o: {path} cannot be written: {exc.strerror}") from exc
     try:
         with os.fdopen(file, "w", encoding="ascii") as out:
-            out.write(secret_line(key) + "\n")
+            out.write(text)
             out.flush()
             os.fsync(out.fileno())
     except OSError as exc:
