@@ -85,6 +85,7 @@ PROVIDER: dict[str, object] = {
     "provider.return_after_s": 100,
     "stratum.sv2_spec_listen": ["127.0.0.1:3256"],
     "stratum.sv2_listen": ["127.0.0.1:3255"],
+    "stratum.cert_validity_s": 7200,
     "stratum.proxy_from": ["192.0.2.7"],
     "stratum.max_connections": 100,
     "stratum.max_per_ip": 50,

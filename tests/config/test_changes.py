@@ -45,7 +45,10 @@ def translator_of(document: Mapping[str, Any] | None = None) -> TranslatorConfig
     return translator_config_of(given, folder=FOLDER, environ={"STATE_DIRECTORY": "/state"}, source="t.toml")
 
 
-def provider_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SECRETS) -> TemplateProviderConfig:
+SPEC_SECRETS = replace(SECRETS, sv2_spec_static_priv_key=b"\1" * 32, sv2_spec_authority_priv_key=b"\2" * 32)
+
+
+def provider_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SPEC_SECRETS) -> TemplateProviderConfig:
     given: dict[str, Any] = {"provider": {"network": "regtest"}, "stratum": {}} | dict(document or {})
     given["provider"] = {"network": "regtest"} | given["provider"]
     given["stratum"] = {"sv2_listen": ["127.0.0.1:1"]} | given["stratum"]
@@ -111,7 +114,7 @@ def test_each_key_of_the_translator_is_one_change_that_is_taken_or_left_as_the_r
 @pytest.mark.parametrize("name", [name for name in PROVIDER if name not in ("node.source", "node.url")])
 def test_each_key_of_the_template_provider_is_taken_or_left_as_the_reference_says(name):
     section, _, key = name.partition(".")
-    secrets = replace(SECRETS, node_passwords=("hunter2",)) if name == "node.user" else SECRETS
+    secrets = replace(SPEC_SECRETS, node_passwords=("hunter2",)) if name == "node.user" else SPEC_SECRETS
     old = provider_of()
     new = provider_of({section: [{key: PROVIDER[name]}] if section == "node" else {key: PROVIDER[name]}}, secrets)
     (change,) = (change for change in changes_between(old, new) if not change.key.startswith("secrets"))

@@ -16,6 +16,7 @@ from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.errors import ConfigError
 
 KEY = bytes(range(32))
+SPEC_SECRETS = Secrets(sv2_spec_static_priv_key=KEY, sv2_spec_authority_priv_key=KEY)
 
 
 def config_of(document: dict[str, Any], secrets: Secrets | None = None) -> TemplateProviderConfig:
@@ -30,7 +31,7 @@ def words_of(document: dict[str, Any], secrets: Secrets | None = None) -> str:
 
 
 def test_an_empty_section_is_enough_for_a_node_of_this_machine():
-    config = config_of({"provider": {}})
+    config = config_of({"provider": {}}, SPEC_SECRETS)
     assert (config.provider.network, config.provider.data_dir) == ("main", Path("/state"))
     assert (config.provider.fee_delta_sat, config.provider.interval_s) == (1000, 30)
     assert [node.url for node in config.nodes] == ["http://127.0.0.1:8332"]
@@ -64,6 +65,10 @@ def test_the_warp_listener_needs_its_key():
     document = {"provider": {}, "stratum": {"sv2_listen": ["127.0.0.1:1"]}}
     assert "sv2_static_priv_key_hex is missing" in words_of(document, Secrets())
     assert config_of(document, Secrets(sv2_static_priv_key=KEY)).secrets.sv2_static_priv_key == KEY
+
+
+def test_the_published_listener_needs_its_keys():
+    assert "sv2_spec_static_priv_key_hex is missing" in words_of({"provider": {}}, Secrets())
 
 
 def test_a_user_needs_its_password():

@@ -80,7 +80,8 @@ def test_the_translators_example_is_read_and_means_the_defaults(tmp_path, text):
                          ids=["as it stands", "every # taken off"])
 def test_the_providers_example_is_read_and_means_the_defaults(tmp_path, text):
     (tmp_path / "template-provider.toml").write_text(text)
-    (tmp_path / "secrets.toml").write_text(SECRETS)
+    (tmp_path / "secrets.toml").write_text(f'{SECRETS}\nsv2_spec_static_priv_key_hex = "{"07" * 32}"\n'
+                                           f'sv2_spec_authority_priv_key_hex = "{"08" * 32}"\n')
     (tmp_path / "secrets.toml").chmod(0o600)
     state = {"STATE_DIRECTORY": "/var/lib/warppool-template-provider"}
     config = read_provider_config(tmp_path / "template-provider.toml", state)

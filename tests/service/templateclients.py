@@ -17,15 +17,18 @@ from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.events import Now
 from warppool.noise.ends import initiator
 from warppool.noise.primitives import new_buffer, public_key
+from warppool.noise.secp256k1 import xonly_of_secret
 from warppool.service.templateprovider import TemplateProvider
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages.common import SetupConnection
 from warppool.sv2.messages.template import CoinbaseOutputConstraints
-from warppool.sv2.profile import WARP, Profile, Subprotocol
+from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
 from warppool.sv2.types import Message
 
 SECRET = bytes(range(1, 33))
-PUBLIC = public_key(SECRET)
+AUTHORITY_SECRET = bytes(range(2, 34))
+PINS = {WARP: public_key(SECRET), SPEC: xonly_of_secret(AUTHORITY_SECRET)}
+KINDS = {WARP: "sv2", SPEC: "sv2-spec"}
 
 
 def write_provider_config(folder: Path, node: dict[str, object], *, stratum: dict[str, object] | None = None,
@@ -33,7 +36,7 @@ def write_provider_config(folder: Path, node: dict[str, object], *, stratum: dic
     """A template-provider.toml for regtest on free ports of loopback, and secrets.toml beside it."""
     document: dict[str, dict[str, object]] = {
         "provider": {"network": "regtest", "data_dir": "provider"} | provider,
-        "stratum": stratum or {"sv2_listen": ["127.0.0.1:0"]},
+        "stratum": stratum or {"sv2_listen": ["127.0.0.1:0"], "sv2_spec_listen": ["127.0.0.1:0"]},
     }
     lines = []
     for name, section in document.items():
@@ -42,7 +45,8 @@ def write_provider_config(folder: Path, node: dict[str, object], *, stratum: dic
     path = folder / "template-provider.toml"
     path.write_text("\n".join(lines) + "\n")
     with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\n')
+        file.write(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nsv2_spec_static_priv_key_hex = "{SECRET.hex()}"\n'
+                   f'sv2_spec_authority_priv_key_hex = "{AUTHORITY_SECRET.hex()}"\n')
     return path
 
 
@@ -64,19 +68,19 @@ def config_of(folder: Path, node: dict[str, object], **more: Any) -> TemplatePro
     return read_provider_config(write_provider_config(folder, node, **more), {})
 
 
-def port_of(provider: Any, kind: str = "sv2") -> int:
-    return next(listener.port for listener in provider.ports.listeners if listener.kind == kind)
+def port_of(provider: Any, profile: Profile = WARP) -> int:
+    return next(listener.port for listener in provider.ports.listeners if listener.kind == KINDS[profile])
 
 
 class TemplateClient:
     """Blocks until what it waits for has come."""
 
-    def __init__(self, port: int, profile: Profile = WARP, pin: bytes | None = PUBLIC) -> None:
+    def __init__(self, port: int, profile: Profile = WARP) -> None:
         self.profile = profile
         self.heard: list[Message] = []
         self._taken = 0
         self._sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-        self._transport = initiator(profile.suite, pin, os.urandom(32), new_buffer(), self._now())
+        self._transport = initiator(profile.suite, PINS[profile], os.urandom(32), new_buffer(), self._now())
         self._frames = FrameReader(profile.max_payload, profile.longer_numbers(Subprotocol.TEMPLATE_DISTRIBUTION))
         self._sock.sendall(self._transport.seal(b""))
 

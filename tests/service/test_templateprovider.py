@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.node.stub import StubNode, make_transaction
 from tests.service.livepool import until
 from tests.service.templateclients import TemplateClient, config_of, port_of, providing
@@ -13,10 +15,15 @@ from warppool.sv2.messages.template import (
     RequestTransactionDataSuccess,
     SetNewPrevHash,
 )
+from warppool.sv2.profile import SPEC, WARP
+
+both = pytest.mark.parametrize("profile", [WARP, SPEC], ids=["warp", "spec"])
 
 
-def test_a_client_mines_blocks_on_the_embedded_chain(tmp_path):
-    with providing(config_of(tmp_path, {"source": "regtest"})) as provider, TemplateClient(port_of(provider)) as client:
+@both
+def test_a_client_mines_blocks_on_the_embedded_chain(tmp_path, profile):
+    with providing(config_of(tmp_path, {"source": "regtest"})) as provider, (
+            TemplateClient(port_of(provider, profile), profile)) as client:
         client.begin()
         for height in range(1, 6):
             new, prev = client.next(NewTemplate), client.next(SetNewPrevHash)

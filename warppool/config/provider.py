@@ -20,6 +20,7 @@ from warppool.config.provideroptions import (
     TemplateProviderConfig,
 )
 from warppool.config.reading import check_ports, read_sections, read_toml
+from warppool.config.specsecrets import check_spec_secrets
 from warppool.errors import ConfigError
 
 EXAMPLE_PROVIDER = '[provider] with network = "main", and [[node]] with url = "http://HOST:PORT"'
@@ -51,6 +52,7 @@ def provider_config_of(document: Mapping[str, object], *, folder: Path, secrets:
         if stratum.sv2_listen and secrets.sv2_static_priv_key is None:
             raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by (umask 077; "
                               f"warppool-keygen >> {folder / 'secrets.toml'}), or say stratum.sv2_listen = []")
+        check_spec_secrets(secrets, folder, "stratum.sv2_spec_listen" if stratum.sv2_spec_listen else "")
         nodes = with_passwords(nodes, secrets)
     check_urls(nodes, sections)
     return TemplateProviderConfig(provider=provider, stratum=stratum, nodes=tuple(nodes),

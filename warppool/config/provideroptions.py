@@ -56,6 +56,7 @@ class TemplatePortsConfig:
         ADDRESSES, [], "Stratum V2, spec profile, for SRI's programs; needs the spec keys in secrets.toml.")
     sv2_listen: tuple[Address, ...] = option(
         ADDRESSES, [], "Stratum V2, warp profile; needs sv2_static_priv_key_hex in secrets.toml.")
+    cert_validity_s: int = as_in(StratumConfig, "cert_validity_s")
     proxy_from: tuple[Net, ...] = as_in(StratumConfig, "proxy_from")
     max_connections: int = as_in(StratumConfig, "max_connections")
     max_per_ip: int = option(

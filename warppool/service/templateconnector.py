@@ -11,29 +11,41 @@ from warppool.events import Event, Now
 from warppool.net.clients import Stack, Undecided
 from warppool.net.inbox import Opened
 from warppool.net.proxyheader import ProxyHeader
+from warppool.noise.ends import Identity, responder
 from warppool.noise.primitives import new_buffer
-from warppool.noise.transport import ResponderTransport
 from warppool.service.connector import SV2, ListenAddress
-from warppool.sv2.profile import WARP
+from warppool.service.specidentity import SpecIdentity
+from warppool.sv2.profile import SPEC, WARP, Profile
 from warppool.sv2.templateconnection import TemplateConnection
 from warppool.sv2.templatecontext import TemplateContext, TemplateRules
 from warppool.sv2.templatestore import TemplateStore
 
+SV2_SPEC = "sv2-spec"
+"""The kind of a listener for the published profile, by its name in the log."""
+
 
 def template_addresses(stratum: TemplatePortsConfig) -> list[ListenAddress]:
     """Every address that template clients may connect to."""
-    return [ListenAddress(SV2, address, "stratum.sv2_listen") for address in stratum.sv2_listen]
+    return [ListenAddress(kind, address, f"stratum.{key}")
+            for kind, key in ((SV2_SPEC, "sv2_spec_listen"), (SV2, "sv2_listen"))
+            for address in getattr(stratum, key)]
 
 
 class TemplateConnector:
-    """Called by the worker for every connection that was accepted. `fresh_at` is when the node answered last."""
+    """Called by the worker for every connection that was accepted. `spec` is who we are in the published profile, None
+    where that is not served. `fresh_at` is when the node answered last.
+    """
 
-    def __init__(self, config: TemplateProviderConfig, fresh_at: Callable[[], float | None]) -> None:
+    def __init__(self, config: TemplateProviderConfig, spec: SpecIdentity | None,
+                 fresh_at: Callable[[], float | None]) -> None:
         self.context = TemplateContext(TemplateStore(first_template_id()), rules_of_templates(config), fresh_at,
                                        config.provider.max_clients)
-        secret = config.secrets.sv2_static_priv_key
-        self._static = None if secret is None else WARP.suite.key_pair(secret)
         self._buffer = new_buffer()
+        self._served: dict[str, tuple[Profile, Identity]] = {}      # by the kind of the listener
+        if config.secrets.sv2_static_priv_key is not None:
+            self._served[SV2] = WARP, Identity(WARP.suite.key_pair(config.secrets.sv2_static_priv_key))
+        if spec is not None:
+            self._served[SV2_SPEC] = SPEC, spec.identity()
 
     def reconfigure(self, config: TemplateProviderConfig, now: Now) -> Sequence[Event]:
         """Other rules count at once, another number of clients for those who come."""
@@ -45,9 +57,9 @@ class TemplateConnector:
         """Transport and connection of one that was accepted, or whose PROXY header is read."""
         if opened.is_proxied:
             return Stack(ProxyHeader(opened.listener, now.monotonic), Undecided(opened.conn_id))
-        assert self._static is not None, "a V2 listener without a key"
-        noise = ResponderTransport(WARP.suite, self._static, os.urandom(32), self._buffer, now.monotonic)
-        return Stack(noise, TemplateConnection(opened.conn_id, WARP, self.context, now=now))
+        profile, identity = self._served[opened.listener]
+        noise = responder(profile.suite, identity, os.urandom(32), self._buffer, now)
+        return Stack(noise, TemplateConnection(opened.conn_id, profile, self.context, now=now))
 
 
 def first_template_id() -> int:

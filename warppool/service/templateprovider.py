@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -44,6 +45,7 @@ from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
 from warppool.service.service import Parts, Service
+from warppool.service.specidentity import SpecIdentity
 from warppool.service.summary import Summary
 from warppool.service.templateconnector import TemplateConnector, template_addresses
 from warppool.service.threads import Threads
@@ -87,6 +89,8 @@ class TemplateProvider:
         provider = config.provider
         self.is_ready = threading.Event()
         self.ledger = Ledger(provider.data_dir, "provider.data_dir", LEDGER_URL, "commit", patience, resources)
+        self.spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if (
+            config.stratum.sv2_spec_listen) else None
         self.ports = Ports(template_addresses(config.stratum), config.stratum, patience, resources)
         self.work = WorkBroadcast(self.ports, self.is_ready)
         job_inbox: queue.Queue[Any] = queue.Queue()
@@ -109,11 +113,14 @@ class TemplateProvider:
         threads.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=False)
+        take_spec = None if self.spec is None else self.spec.prepare(config.secrets, config.stratum.cert_validity_s)
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
             self.config = config
             take_ports()
+            if take_spec is not None:
+                take_spec()
             self.ports.tell_workers(Reconfigure(config))
             change = self.nodes.change(config.provider, config.nodes, numbers)
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(_rules_of(config.provider), self.nodes.names, b"")))
@@ -129,7 +136,7 @@ class TemplateProvider:
         def found(block: BlockFound) -> None:
             submitter_inbox.put(Found(block, inbox))
 
-        connector = TemplateConnector(self.config, lambda: job_maker.answered_at)
+        connector = TemplateConnector(self.config, self.spec, lambda: job_maker.answered_at)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=_no_shares,
                       refused=self.ledger.refused, found=found, reconfigure=connector.reconfigure,
                       sessions=connector.context.report, log_limit=ports.log_limit)
@@ -145,6 +152,7 @@ class TemplatePath:
 
     def __init__(self, config: TemplateProviderConfig, job_maker: JobMaker, nodes: Nodes) -> None:
         self._secrets = config.secrets
+        self._is_pinned = bool(config.stratum.sv2_listen)
         self._job_maker = job_maker
         self._nodes = nodes
 
@@ -152,7 +160,7 @@ class TemplatePath:
         """Start them; the job maker gives the first template on when a node gives one."""
         threads.start(self._job_maker)
         self._nodes.start(threads)
-        if self._secrets.sv2_static_priv_key is not None:
+        if self._is_pinned and self._secrets.sv2_static_priv_key is not None:
             say(log, logging.INFO, "key.loaded", public_key=public_key(self._secrets.sv2_static_priv_key))
 
     def stop(self, threads: Threads) -> None:
@@ -195,6 +203,8 @@ class ProviderStatus:
         say(log, logging.INFO, "provider.summary", clients=counts.clients, templates=counts.templates,
             answers=counts.answers, solutions=counts.solutions, spoiled=counts.spoiled, height=self._height(),
             template_age=age)
+        if self._provider.spec is not None:
+            self._provider.spec.look(time.time())
 
     def _height(self) -> int:
         latest = self._provider.work.latest
