@@ -177,3 +177,22 @@ def test_either_file_is_known_by_its_upstream(tmp_path):
     with pytest.raises(ConfigError, match="others may read it"):
         read_any(tmp_path / "b.toml", {})
     assert isinstance(read_any(tmp_path / "b.toml", {}, with_secrets=False), Config)
+
+
+AUTHORITY = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"       # SRI's own example
+
+
+def test_the_key_in_the_url_says_which_profile_the_upstream_speaks(read):
+    second = f'[[upstream]]\nurl = "stratum2+tcp://sri.example:34333/{AUTHORITY}"\nuser_identity = "b"\n'
+    config = read(UPSTREAM + second)
+    assert [(each.url.profile, len(each.url.pin)) for each in config.upstreams] == [("warp", 32), ("spec", 32)]
+    assert str(config.upstreams[1].url) == f"stratum2+tcp://sri.example:34333/{AUTHORITY}"
+
+
+@pytest.mark.parametrize(("key", "why"), [
+    (AUTHORITY[:-1] + "3", "checksum"), ("mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n", "secret"), ("9", ""),
+])
+def test_a_key_of_an_authority_that_is_none_is_refused_with_the_reason(read, key, why):
+    with pytest.raises(ConfigError) as error:
+        read(f'[[upstream]]\nurl = "stratum2+tcp://sri.example:34333/{key}"\nuser_identity = "b"\n')
+    assert "it takes stratum2+tcp://HOST:PORT/PUBLIC_KEY" in str(error.value) and why in str(error.value)

@@ -13,7 +13,7 @@ from warppool.bitcoin.hashes import to_display
 from warppool.commands.screen import Display
 from warppool.errors import RemoteProtocolError
 from warppool.miner.cpu import CpuMiner
-from warppool.miner.link import LinkEvent, PoolGone, Rejected, Remark, Task, tls_context
+from warppool.miner.link import LinkEvent, PoolGone, Rejected, Remark, Task, check, tls_context
 from warppool.mining.search import search
 from warppool.service.signals import Requests, catch_signals
 from warppool.service.summary import human_rate
@@ -36,6 +36,7 @@ MAX_RECONNECT_S = 30.0
 def mine(args: argparse.Namespace) -> int:
     """Mine until SIGINT or SIGTERM; a pool that goes away is called again, later each time."""
     url = PoolUrl.parse(args.url)
+    check(url)
     context = tls_context(args.trust) if url.is_tls else None
     requests = Requests()
     catch_signals(requests)

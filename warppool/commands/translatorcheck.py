@@ -8,7 +8,7 @@ from pathlib import Path
 
 from warppool.commands.findings import Finding, clock, data_dir, files, ports, proxies, tls
 from warppool.config.translatoroptions import TranslatorConfig, UpstreamSection
-from warppool.errors import RemoteProtocolError, WrongServerKey
+from warppool.errors import ConfigError, RemoteProtocolError, WrongServerKey
 from warppool.miner.greeting import greet
 from warppool.miner.link import PoolGone
 from warppool.service.connector import fds_each, listen_addresses
@@ -50,7 +50,7 @@ def _upstream(key: str, upstream: UpstreamSection) -> Finding:
     except RemoteProtocolError as exc:
         return Finding("error", key, f"{place} answers, and not as a Stratum V2 pool of this kind ({exc}): is it the "
                        "right port?")
-    except PoolGone as exc:
+    except (PoolGone, ConfigError) as exc:
         return Finding("error", key, f"{place}: {exc}")
     used = "is used while no other is there" if upstream.fallback_only else "is used"
     return Finding("ok", key, f"{place} has the right key, takes us at {address}, and {used}, as "

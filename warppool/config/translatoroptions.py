@@ -22,12 +22,15 @@ NAME_MARK: Final = "{name}"
 
 
 def _read_upstream_url(value: object) -> PoolUrl:
+    words = ("it takes stratum2+tcp://HOST:PORT/PUBLIC_KEY, with the pool's key as 64 hex digits, or that of its "
+             "authority, which begins with 9")
     try:
         url = PoolUrl.parse(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
-    except ConfigError:
-        url = None
-    if url is None or not url.public_key or not any(url.public_key):
-        raise Refused("it takes stratum2+tcp://HOST:PORT/PUBLIC_KEY, with the pool's key as 64 hex digits")
+    except ConfigError as exc:
+        _, has_reason, reason = str(exc).partition("(the key ")
+        raise Refused(words + (f" (the key {reason}" if has_reason else "")) from exc
+    if url is None or not any(url.pin):
+        raise Refused(words)
     return url
 
 
@@ -101,10 +104,11 @@ class TranslationConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSection:
-    """A Stratum V2 pool: one or more, in order of preference."""
+    """A Stratum V2 pool of either profile: one or more, in order of preference."""
 
     url: PoolUrl = required(
-        UPSTREAM_URL, "The pool, and the public key that it proves; warppool check of the pool prints it.",
+        UPSTREAM_URL, "The pool, and the public key that it proves, or in the published profile that of its authority; "
+        "warppool check of the pool prints both.",
         on_reload=Effect.NOW)
     user_identity: str = required(
         text("the name of an account there", is_empty_allowed=False),

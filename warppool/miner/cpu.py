@@ -138,8 +138,8 @@ class CpuMiner:
             self._heard(event)
 
     def _wrong_port(self) -> str:
-        if self.url.public_key:
-            return "is this its port for V2, and is the key in the URL its public key?"
+        if self.url.pin:
+            return "is this its port for V2, and is the key in the URL its own?"
         return "is this its port for V1? TLS is stratum+tls://, V2 is stratum2+tcp:// with the pool's key"
 
     def _await_answers(self, sock: socket.socket, link: Link) -> None:

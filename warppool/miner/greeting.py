@@ -16,12 +16,12 @@ from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WarppoolError
 from warppool.events import Close, Event, Now, Send, WithoutShares
 from warppool.miner.link import PoolGone, connect, cure_of
+from warppool.noise.ends import initiator
 from warppool.noise.primitives import new_buffer
-from warppool.noise.transport import InitiatorTransport
 from warppool.sv2.client import ClientEvent, MiningClientSession, SetUp, SetupRefused
 from warppool.sv2.dialled import ClientFrames, DialledConnection
 from warppool.sv2.messages.common import SetupConnection
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import PROFILES
 from warppool.transport import Transport, TransportEnd
 
 GREETING_S = 10.0
@@ -37,8 +37,8 @@ class Greeting:
 
     def __init__(self, url: PoolUrl) -> None:
         self._connection = DialledConnection(
-            WARP, server_public=url.public_key, ephemeral_secret=os.urandom(32), buffer=new_buffer(),
-            setup=_setup_of(url))
+            PROFILES[url.profile], server_public=url.pin, ephemeral_secret=os.urandom(32), buffer=new_buffer(),
+            setup=_setup_of(url), unix_time=time.time())
 
     def outgoing(self) -> bytes:
         """The bytes to be put on the wire now."""
@@ -89,12 +89,13 @@ class HealthCheck(WithoutShares):
         self.wakes_at = math.inf
         self._url = url
         self._tell = tell
-        self._frames = ClientFrames(WARP)
+        self._profile = PROFILES[url.profile]
+        self._frames = ClientFrames(self._profile)
         self._is_over = False
 
     def transport(self, now: Now) -> Transport:
         """Noise, which holds the pool to the key in its URL."""
-        return InitiatorTransport(WARP.suite, self._url.public_key, os.urandom(32), new_buffer())
+        return initiator(self._profile.suite, self._url.pin, os.urandom(32), new_buffer(), now)
 
     def broken(self, end: TransportEnd, now: Now) -> list[Event]:
         """The pool's bytes are not Noise, or it has another key."""
@@ -103,7 +104,7 @@ class HealthCheck(WithoutShares):
     def opened(self, conn_id: int, peer: str, now: Now) -> list[Event]:
         """The connection stands: greet."""
         self.wakes_at = now.monotonic + GREETING_S
-        return [Send(conn_id, WARP.encode(_setup_of(self._url)))]
+        return [Send(conn_id, self._profile.encode(_setup_of(self._url)))]
 
     def failed(self, reason: str, now: Now) -> list[Event]:
         """There will be no connection."""

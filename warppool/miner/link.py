@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from warppool.noise.primitives import new_buffer
 from warppool.sv1 import client as sv1
 from warppool.sv2 import client as sv2
 from warppool.sv2.dialled import DialledConnection
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import PROFILES
 from warppool.sv2.work import Work as Sv2Work
 
 AGENT = f"warppool/{__version__}"
@@ -84,15 +85,23 @@ class Link(Protocol):
 
 
 class Sv2Link:
-    """Stratum V2 over Noise; one channel of the wanted kind."""
+    """Stratum V2 over Noise, in the profile of the URL; one channel of the wanted kind.
+
+    A miner of standard channels takes standard jobs alone. That is said in the set-up, since SRI's pool hands in blocks
+    of such a channel with a wrong coinbase where the channel got its job by a group.
+    """
 
     def __init__(self, url: PoolUrl, user: str, kind: str, hash_rate: float) -> None:
+        profile = PROFILES[url.profile]
         self._user = user
         self._kind = kind
-        self._hash_rate = hash_rate
+        self._hash_rate = hash_rate or profile.assumed_hash_rate_hps
         self._connection = DialledConnection(
-            WARP, server_public=url.public_key, ephemeral_secret=os.urandom(32), buffer=new_buffer(),
-            setup=sv2.MiningClientSession.setup(host=url.host, port=url.port, vendor="warppool", firmware=__version__))
+            profile, server_public=url.pin, ephemeral_secret=os.urandom(32), buffer=new_buffer(),
+            setup=sv2.MiningClientSession.setup(
+                host=url.host, port=url.port, vendor="warppool", firmware=__version__,
+                flags=sv2.REQUIRES_STANDARD_JOBS if kind == STANDARD else 0),
+            unix_time=time.time())
 
     def outgoing(self) -> bytes:
         """The bytes to be put on the wire now."""
@@ -109,8 +118,8 @@ class Sv2Link:
 
     def _translate(self, heard: sv2.ClientEvent) -> list[LinkEvent]:
         match heard:
-            case sv2.SetUp():
-                self._open()
+            case sv2.SetUp(flags):
+                self._open(flags)
             case sv2.SetupRefused(_, code) | sv2.OpenRefused(_, code) | sv2.ChannelClosed(_, code):
                 raise PoolGone(f"the pool refused: {code}")
             case sv2.ReconnectAsked(host, port):
@@ -128,9 +137,11 @@ class Sv2Link:
                 return [Rejected(code)]
         return []
 
-    def _open(self) -> None:
+    def _open(self, flags: int) -> None:
         session = self._connection.session
         if self._kind == STANDARD:
+            if flags & sv2.REQUIRES_EXTENDED_CHANNELS:
+                raise PoolGone("the pool opens no standard channels: use --channel extended")
             self._connection.send(session.open_standard(self._user, self._hash_rate, MAX_TARGET))
         else:
             self._connection.send(
@@ -189,7 +200,13 @@ class Sv1Link:
 
 def link_to(url: PoolUrl, user: str, kind: str, hash_rate: float) -> Link:
     """A conversation to begin over a fresh socket; V1 knows no kinds of channels and takes no hash rate."""
-    return Sv2Link(url, user, kind, hash_rate) if url.public_key else Sv1Link(user)
+    return Sv2Link(url, user, kind, hash_rate) if url.pin else Sv1Link(user)
+
+
+def check(url: PoolUrl) -> None:
+    """ConfigError where what seals a connection to that pool is not installed."""
+    if url.profile:
+        PROFILES[url.profile].check()
 
 
 def tls_context(trusted: Path | None) -> ssl.SSLContext:

@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 from warppool import __version__
 from warppool.addresses import Address
-from warppool.config.options import Config, StratumConfig
+from warppool.config.options import TRANSLATOR_MARK, Config, StratumConfig
 from warppool.config.translatoroptions import MachinesConfig, TranslatorConfig
+from warppool.errors import ConfigError
 from warppool.events import Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
@@ -32,7 +33,7 @@ from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import Message, ResumableSessions
 from warppool.sv1.server import Context as Sv1Context
 from warppool.sv2.connection import ServerConnection as Sv2Connection
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import PROFILES, WARP
 from warppool.sv2.server import Context as Sv2Context
 from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
@@ -153,14 +154,24 @@ def fds_each(config: TranslatorConfig) -> int:
     return 2 if config.translator.mode == "connection" else 1
 
 
+def check_upstreams(config: TranslatorConfig) -> None:
+    """ConfigError where what seals the connections to an upstream is not installed."""
+    for index, upstream in enumerate(config.upstreams):
+        try:
+            PROFILES[upstream.url.profile].check()
+        except ConfigError as exc:
+            raise ConfigError(f"{TRANSLATOR_MARK}[{index}].url: {exc}") from exc
+
+
 def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContext:
     """What the sessions of one of the translator's workers share."""
     given = config.translator
     times = Times(verdict_timeout_s=float(given.verdict_timeout_s), grace_s=float(given.grace_s),
                   silence_s=float(given.silence_s), backoff_max_s=float(given.backoff_max_s),
                   return_after_s=float(given.return_after_s), idle_timeout_s=float(config.stratum.idle_timeout_s))
-    upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.public_key, WARP,
-                                     each.user_identity, each.fallback_only) for each in config.upstreams)
+    upstreams = tuple(UpstreamConfig(each.url.place, each.url.host, each.url.port, each.url.pin,
+                                     PROFILES[each.url.profile], each.user_identity, each.fallback_only)
+                      for each in config.upstreams)
     return TranslatorContext(
         mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams,
         buffer=new_buffer(), random_bytes=os.urandom, counters=counters,

@@ -24,7 +24,7 @@ from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say
-from warppool.service.connector import TranslatorConnector, fds_each, listen_addresses
+from warppool.service.connector import TranslatorConnector, check_upstreams, fds_each, listen_addresses
 from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
 from warppool.service.patience import Patience, impatient
@@ -77,6 +77,7 @@ class Translator:
 
     def _build(self, config: TranslatorConfig, patience: Patience, resources: ExitStack) -> None:
         translator = config.translator
+        check_upstreams(config)
         self.is_ready = threading.Event()
         self.ledger = Ledger(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources)
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, fds_each(config))
@@ -92,6 +93,7 @@ class Translator:
         """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
         threads.
         """
+        check_upstreams(config)
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
 
         def take() -> Sequence[ServingThread]:

@@ -60,6 +60,9 @@ class ClientPhase(IntEnum):
     CLOSED = auto()
 
 
+REQUIRES_STANDARD_JOBS = 1
+"""Of a miner's flags: it takes jobs with a merkle root alone."""
+
 REQUIRES_FIXED_VERSION = 1
 """Of the pool's flags: no bit of a version may be changed."""
 

@@ -38,6 +38,8 @@ class Subprotocol(IntEnum):
     TEMPLATE_DISTRIBUTION = 2
 
 
+_ANY_SECRET = bytes(31) + b"\x01"
+
 IdTable = Mapping[Subprotocol, Mapping[type[Message], int]]
 
 ExtensionTable = Mapping[int, Mapping[type[Message], int]]
@@ -163,6 +165,10 @@ class Profile:
         object.__setattr__(self, "_packers", {cls: packer for cls, route in outgoing.items()
                                               if (packer := _packer(*route)) is not None})
         object.__setattr__(self, "_framers", {cls: self._make_framer(cls) for cls in outgoing})
+
+    def check(self) -> None:
+        """ConfigError where the library that seals this dialect is not installed, and says how to get it."""
+        self.suite.public_key(_ANY_SECRET)
 
     def id_of(self, cls: type[Message]) -> int:
         """The number of `cls` on the wire; LocalProtocolError if this dialect lacks it."""
