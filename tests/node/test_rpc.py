@@ -445,7 +445,7 @@ def test_at_the_border_a_fresh_template_is_asked_for(stub, start):
 ])
 def test_a_node_that_falls_ill_is_lost_once_and_back_once(stub, start, caplog, mood, words):
     caplog.set_level(logging.INFO)
-    run = start(refresh_s=0.02, call_timeout_s=0.3)
+    run = start(refresh_s=0.02, call_timeout_s=0.6 if mood in (Mood.HANG, Mood.DRIBBLE) else PATIENCE_S)
     run.template()
     stub.mood = mood
     assert words in run.loss()
