@@ -10,18 +10,21 @@ import pytest
 
 from tests.garbage import EDGES, mutated, pieces
 from tests.mining.makers import EASY_NBITS
+from tests.sv2.templatepairs import RULES, SETUP, SMALL, START, Client, Jobs, Node, easy_template, make_serving, solve
 from warppool.bitcoin.coinbase import commitment_output, height_push, witness_commitment
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import RemoteProtocolError
-from warppool.events import Now
+from warppool.events import BlockFound, Close, Happened, Holds, Now, Send
 from warppool.sv2.frame import HEADER_SIZE, encode_frame
 from warppool.sv2.messages.common import SetupConnectionError, SetupConnectionSuccess
 from warppool.sv2.messages.template import (
     CoinbaseOutputConstraints,
     NewTemplate,
+    RequestTransactionData,
     RequestTransactionDataError,
     RequestTransactionDataSuccess,
     SetNewPrevHash,
+    SubmitSolution,
 )
 from warppool.sv2.profile import SPEC, WARP, Profile
 from warppool.sv2.templateclient import MAX_FUTURE, TemplateClientSession, TemplateGiven
@@ -133,3 +136,65 @@ def test_a_pool_refuses_what_a_mad_provider_says(profile):
         if link.pending and dice.random() < 0.5:            # it may wait for the rest for ever
             link = None
     assert min(ends[each] for each in ("refused", "TemplateGiven", "TransactionsGiven", "TransactionsRefused")) > 50
+
+
+class MadClient(Client):
+    """Asks and hands in anything, most of it right."""
+
+    def __init__(self, dice, profile, context, job):
+        super().__init__(profile, context)
+        self.dice = dice
+        self.served(job)
+        self.new, self.prev = self.heard[-2:]
+        self.start = 0
+
+    def messages(self):
+        dice, template_id = self.dice, self.new.template_id
+        match dice.randrange(9):
+            case 0 | 1:
+                self.start += 10
+                return [solve(self.new, self.prev, start=self.start)]
+            case 2:
+                return [solve(self.new, self.prev, is_good=False, start=self.start)]
+            case 3:
+                good = solve(self.new, self.prev, start=self.start)
+                coinbase = bytearray(good.coinbase_tx)
+                coinbase[dice.randrange(len(coinbase))] = dice.choice(EDGES)
+                return [replace(good, coinbase_tx=bytes(coinbase))]
+            case 4:
+                return [SubmitSolution(dice.choice((0, template_id, template_id + 1)), 0x20000000, dice.getrandbits(32),
+                                       dice.getrandbits(32), dice.randbytes(dice.choice((0, 4, 60, 200, 60_000))))]
+            case 5 | 6:
+                return [RequestTransactionData(dice.choice((0, template_id, template_id - 1, dice.getrandbits(63))))]
+            case 7:
+                size, sigops = dice.choice((0, 31, 2_000, 25_000, 0x40000001, 2**32 - 1)), dice.choice((0, 4, 65_535))
+                return [CoinbaseOutputConstraints(size, sigops)]
+            case _:
+                return [dice.choice((SETUP, SMALL, SetupConnectionSuccess(2, 0)))]
+
+
+@PROFILES
+def test_a_provider_refuses_what_a_mad_client_says(profile):
+    dice = random.Random(22)
+    context = make_serving(Node(), RULES, 4)
+    job = Jobs()(easy_template(transactions=(b"\x01" * 60,) * 3))
+    neighbour = Client(profile, context, 8)
+    neighbour.served(job)
+    seen: Counter[str] = Counter()
+    client = None
+    for number in range(INPUTS):
+        client = client or MadClient(dice, profile, context, job)
+        wire = b"".join(spoiled(dice, profile, message) for message in client.messages())
+        before = len(client.events)
+        for part in pieces(dice, wire):
+            client.say_bytes(part)
+        for event in client.events[before:]:
+            assert isinstance(event, Send | Close | BlockFound | Happened | Holds)
+            seen[type(event).__name__] += 1
+        if client.close is not None or (client.connection.backlog and dice.random() < 0.5) or number % 40 == 39:
+            client.connection.closed(client.now)
+            client = None
+            assert context.clients == 1
+    assert min(seen[each] for each in ("Send", "Close", "BlockFound", "Happened", "Holds")) > 50
+    assert neighbour.close is None and neighbour.say(RequestTransactionData(0))
+    assert neighbour.now == START
