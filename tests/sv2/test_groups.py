@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -422,8 +423,42 @@ def test_what_a_member_remembers_of_its_targets_is_bounded():
     peer = Peer()
     peer.open()
     membership = peer.session._channels[1].channel.membership
+    peer.offer(2, at=0)
+    for number in range(100):
+        peer.update(1, 0, rate=1e12 if number % 2 else 1e15)
+    assert len(membership._targets) == 2, "that of the group's key, and that of the next"
     for number in range(2000):
         peer.update(1, number, rate=1e12 if number % 2 else 1e15)
         if number % 3 == 0:
             peer.offer(number % 7, at=number)
     assert len(membership._targets) == len(membership._first_keys) <= 10
+
+
+def test_an_easier_target_counts_for_a_group_s_key_though_the_member_has_brought_nothing_yet():
+    peer = Peer()
+    peer.open(max_target=ONE)
+    peer.update(1, 1, max_target=ONE >> 4)
+    peer.offer(2, at=2)
+    job, _ = peer.offer(3, at=3)                    # the first job, which was its own, is forgotten
+    peer.update(1, 4, max_target=ONE)
+    peer.submit(1, job.job_id)
+    assert peer.judge(ONE, 4) == 0.0
+
+
+def test_a_job_that_comes_twice_has_the_counter_of_all_once():
+    peer = Peer()
+    peer.open(max_target=ONE)
+    job = peer.job()
+    (first,) = peer.hear(peer.session.offer(job, later(LEAST)))
+    (again,) = peer.hear(peer.session.offer(job, later(3 * LEAST)))
+    counters = [int.from_bytes(each.coinbase_tx_prefix[-4:], "big") for each in (first, again)]
+    assert counters[0] == job.counter and counters[1] & ASSIGNED_AGAIN
+
+
+def test_a_session_without_channels_sleeps():
+    peer = Peer()
+    peer.open()
+    assert peer.session.wakes_at < math.inf
+    peer.session.receive(CloseChannel(1, ""), later(2))
+    peer.offer(1, 40)
+    assert peer.tick(100) == [] and peer.session.wakes_at == math.inf
