@@ -88,8 +88,8 @@ class Chain:
 
     def taken(self) -> int:
         """Shares that the pool took, by its log: one line each, be it plain, the last of a batch or a block."""
-        return sum(map(self.pool.count, ("SubmitSharesExtended: valid share", "SubmitSharesExtended: SubmitSharesSuccess",
-                                         self.pool.BLOCK)))
+        return sum(map(self.pool.count, (
+            "SubmitSharesExtended: valid share", "SubmitSharesExtended: SubmitSharesSuccess", self.pool.BLOCK)))
 
     def refused(self) -> int:
         return self.pool.count("SubmitSharesError: downstream_id")
