@@ -42,6 +42,7 @@ class MadPool:
     def __init__(self, dice: random.Random, profile: Profile) -> None:
         self.dice = dice
         self.profile = profile
+        self.said = 0                   # messages
 
     def number(self) -> int:
         return self.dice.choice((0, 1, 1, 1, 2, 2, 3, 4, 5, self.dice.getrandbits(32)))
@@ -105,6 +106,7 @@ class MadPool:
     def frames(self) -> bytes:
         """A few frames, of which some suffered accidents."""
         messages = [message for _ in range(self.dice.randint(1, 2)) for message in self.messages()]
+        self.said += len(messages)
         return b"".join(map(self._spoiled, messages))
 
     def _spoiled(self, message: Message) -> bytes:
