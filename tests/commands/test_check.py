@@ -15,13 +15,16 @@ import pytest
 from tests.config.test_changes import translator_of
 from tests.config.test_pool import ADDRESS, MAIN_ADDRESS, SECRETS
 from tests.node.stub import Mood, RpcFault, StubNode
+from warppool.authority import authority_key_text
 from warppool.commands import check as module
 from warppool.commands import findings
 from warppool.commands.cli import main
 from warppool.commands.democert import self_signed
 from warppool.config.pool import read_config
 from warppool.config.running import write_running
+from warppool.errors import ConfigError
 from warppool.node.calls import CALLS, METHODS
+from warppool.noise.secp256k1 import xonly_of_secret
 from warppool.service.lock import DataDirLock
 
 ANYONES = "bcrt1zqqqsyqcyq5rqwzqfpg9scrgwpugpzysn7264x6"       # of witness version 2
@@ -89,11 +92,27 @@ def test_a_wrong_configuration_is_an_error_and_status_1(check, tmp_path, capsys)
     assert "cannot be read: No such file" in capsys.readouterr().out
 
 
-def test_listeners_that_nothing_serves_are_warnings(check):
-    status, lines = check('[stratum]\nlisten = ["127.0.0.1:0"]\nsv2_listen = []\nsv2_spec_listen = ["127.0.0.1:0"]\n')
-    assert status == 0
-    assert graded(lines, "warn") == [
-        "warn stratum.sv2_spec_listen: this version serves no such listener yet; [] silences this"]
+SPEC_PORT = '[stratum]\nlisten = []\nsv2_listen = []\nsv2_spec_listen = ["127.0.0.1:0"]\n'
+SPEC_STATIC, SPEC_AUTHORITY = bytes(range(1, 33)), bytes(range(2, 34))
+
+
+def test_the_port_of_the_published_profile_is_tried_and_its_authority_said(check, tmp_path, monkeypatch):
+    monkeypatch.setenv("WARPPOOL__SECRETS__SV2_SPEC_STATIC_PRIV_KEY_HEX_FILE", str(tmp_path / "static"))
+    monkeypatch.setenv("WARPPOOL__SECRETS__SV2_SPEC_AUTHORITY_PRIV_KEY_HEX_FILE", str(tmp_path / "authority"))
+    (tmp_path / "static").write_text(SPEC_STATIC.hex())
+    (tmp_path / "authority").write_text(SPEC_AUTHORITY.hex())
+    status, lines = check(SPEC_PORT)
+    assert (status, graded(lines, "error")) == (0, [])
+    key = authority_key_text(xonly_of_secret(SPEC_AUTHORITY))
+    assert f"ok secrets: machines on sv2_spec_listen know the authority key {key}" in lines
+    assert "ok stratum.sv2_spec_listen: 127.0.0.1:0 is free" in lines
+    monkeypatch.setattr("warppool.service.specidentity.library", no_library)
+    status, lines = check(SPEC_PORT)
+    assert (status, graded(lines, "error")) == (1, ["error secrets: it needs pip install 'warppool[spec]'"])
+
+
+def no_library():
+    raise ConfigError("it needs pip install 'warppool[spec]'")
 
 
 def test_a_port_for_all_is_tried_with_its_certificate(check, tmp_path):

@@ -12,9 +12,11 @@ from warppool.addresses import Address
 from warppool.bitcoin.address import script_of
 from warppool.config.datadir import default_data_dir
 from warppool.config.options import Config
-from warppool.config.pool import read_config, unserved
+from warppool.config.pool import read_config
 from warppool.errors import ConfigError
 from warppool.mining.job import MAX_TAG_SIZE
+from warppool.service.connector import profiles_of, serves_spec
+from warppool.sv2.profile import SPEC, WARP
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
@@ -133,12 +135,27 @@ def test_secrets_are_not_in_what_a_traceback_would_print(read):
     assert repr(bytes.fromhex(KEY)) not in repr(config)
 
 
-@pytest.mark.parametrize(("text", "keys"), [
-    ("", ()),
-    ('[stratum]\ntls_listen = ["[::]:1"]\nsv2_spec_listen = ["[::]:2"]', ("stratum.sv2_spec_listen",)),
-])
-def test_a_listener_that_nothing_serves_yet_is_named(read, text, keys):
-    assert unserved(read(POOL + text)) == keys
+SPEC_PORT = POOL + '[stratum]\nsv2_listen = []\nsv2_spec_listen = ["[::]:2"]\n'
+SPEC_KEYS = (f'sv2_spec_static_priv_key_hex = "{bytes(range(1, 33)).hex()}"\n'
+             f'sv2_spec_authority_priv_key_hex = "{bytes(range(2, 34)).hex()}"\n')
+
+
+def test_the_published_profile_is_served_with_keys_of_its_own_alone(read):
+    config = read(SPEC_PORT, SPEC_KEYS)
+    assert serves_spec(config) and profiles_of(config) == (WARP, SPEC)
+    assert config.secrets.sv2_static_priv_key is None
+    with pytest.raises(ConfigError, match=r"sv2_spec_static_priv_key_hex is missing: make both keys by .*--spec.*, "
+                                          r"or switch the listener off by sv2_spec_listen = \[\]"):
+        read(SPEC_PORT)
+
+
+@pytest.mark.parametrize(("ports", "keys", "is_served"), [
+    ("", "", False), ("", SPEC_KEYS, False), ("any_listen = ['[::]:2']", "", False),
+    ("any_listen = ['[::]:2']", SPEC_KEYS, True)])
+def test_a_port_for_all_takes_the_published_profile_where_its_keys_are_there(read, ports, keys, is_served):
+    config = read(f"{POOL}[stratum]\n{ports}", SECRETS + keys)
+    assert serves_spec(config) is is_served
+    assert profiles_of(config) == ((WARP, SPEC) if is_served else (WARP,))
 
 
 @pytest.mark.parametrize(("lines", "limit"), [

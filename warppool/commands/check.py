@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from warppool.addresses import NodeAddress
-from warppool.authority import authority_key_text
 from warppool.bitcoin.address import is_guarded
-from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, tls
+from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, spec_identity, tls
 from warppool.commands.translatorcheck import translator_findings
 from warppool.config.anyfile import read_any
-from warppool.config.options import Config, NodeConfig, Secrets
-from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
+from warppool.config.options import Config, NodeConfig
+from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NodeError
@@ -29,10 +28,9 @@ from warppool.node.gbt import check_challenge, read_template, segwit_of_chain
 from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, RpcRefusal
 from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
-from warppool.service.connector import listen_addresses
+from warppool.service.connector import listen_addresses, serves_spec
 from warppool.service.lock import holder
 from warppool.service.nodes import credentials_of, plan_of
-from warppool.service.specidentity import load
 from warppool.service.templateconnector import template_addresses
 
 NODE_TIMEOUT_S = 10.0
@@ -79,6 +77,8 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
     if config.secrets.sv2_static_priv_key is not None:
         public = public_key(config.secrets.sv2_static_priv_key)
         yield Finding("ok", "secrets", f"miners pin the public key {public.hex()}")
+    if serves_spec(config):
+        yield spec_identity(config.secrets, config.stratum.cert_validity_s, "machines")
     if has_network:
         yield from _machine(config)
     if config.stratum.has_tls:
@@ -100,7 +100,7 @@ def _provider_findings(path: Path, config: TemplateProviderConfig, has_network: 
         yield Finding("ok", "secrets", "clients on sv2_listen pin the public key "
                       f"{public_key(config.secrets.sv2_static_priv_key).hex()}")
     if stratum.sv2_spec_listen:
-        yield _spec(config.secrets, stratum.cert_validity_s)
+        yield spec_identity(config.secrets, stratum.cert_validity_s, "clients")
     if not has_network:
         return
     owner = holder(provider.data_dir)
@@ -123,8 +123,6 @@ def _odd_values(config: Config) -> Iterator[Finding]:
     if odd := start_off_range(config):
         yield Finding("warn", "difficulty.start", odd)
     yield from proxies(config.stratum.proxy_from)
-    for key in unserved(config):
-        yield Finding("warn", key, "this version serves no such listener yet; [] silences this")
 
 
 def _machine(config: Config) -> Iterator[Finding]:
@@ -132,18 +130,6 @@ def _machine(config: Config) -> Iterator[Finding]:
     owner = holder(folder)
     yield data_dir(folder, "pool.data_dir", owner)
     yield from ports(listen_addresses(config.stratum), owner)
-
-
-def _spec(secrets: Secrets, validity_s: int) -> Finding:
-    """Whether the published profile can be served, and what its clients are given."""
-    try:
-        _, voucher = load(secrets, validity_s)
-    except ConfigError as exc:
-        return Finding("error", "secrets", str(exc))
-    now = time.time()
-    trouble = voucher.trouble(now)
-    return Finding("ok" if trouble is None else "warn", "secrets", "clients on sv2_spec_listen know the authority key "
-                   f"{authority_key_text(voucher.authority)}" + ("" if trouble is None else f"; {trouble.sentence}"))
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------

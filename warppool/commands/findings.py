@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from warppool.addresses import Net
+from warppool.authority import authority_key_text
 from warppool.config.changes import changes_between
 from warppool.config.declare import Effect
+from warppool.config.options import Secrets
 from warppool.config.provideroptions import AnyConfig
 from warppool.config.running import FILE_NAME, data_dir_of, read_running
 from warppool.errors import ConfigError, NotNow
@@ -23,6 +25,7 @@ from warppool.net.listener import listen
 from warppool.service.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.service.connector import ListenAddress
 from warppool.service.mounts import require_mount
+from warppool.service.specidentity import load as load_identity
 
 EARLIEST_NOW = 1_790_000_000
 """September 2026, before this was written: a clock that shows less was never set."""
@@ -112,6 +115,17 @@ def tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
         yield Finding("warn", CERT_KEY, trouble.sentence)
     if key.stat().st_mode & 0o004:
         yield Finding("warn", KEY_KEY, f"everybody on this machine may read {key}: chmod 640 {key}")
+
+
+def spec_identity(secrets: Secrets, validity_s: int, who: str) -> Finding:
+    """Whether the published profile of V2 can be served, and what `who` comes there is given."""
+    try:
+        _, voucher = load_identity(secrets, validity_s)
+    except ConfigError as exc:
+        return Finding("error", "secrets", str(exc).removeprefix("secrets.toml: "))
+    trouble = voucher.trouble(time.time())
+    return Finding("ok" if trouble is None else "warn", "secrets", f"{who} on sv2_spec_listen know the authority key "
+                   f"{authority_key_text(voucher.authority)}" + ("" if trouble is None else f"; {trouble.sentence}"))
 
 
 def differences(config: AnyConfig) -> Iterator[Finding]:

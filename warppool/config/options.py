@@ -87,10 +87,12 @@ class StratumConfig:
         PATH, "privkey.pem", "Private key for tls_listen and any_listen.", on_reload=Effect.NEWCOMERS)
     sv2_listen: tuple[Address, ...] = option(
         ADDRESSES, ["[::]:34254"], "Stratum V2, warp profile; needs sv2_static_priv_key_hex in secrets.toml.")
-    sv2_spec_listen: tuple[Address, ...] = option(ADDRESSES, [], "Stratum V2, spec profile.")
+    sv2_spec_listen: tuple[Address, ...] = option(
+        ADDRESSES, [], "Stratum V2, the published profile (spec), which other programs and firmware speak; needs the "
+        "extra [spec] and its keys in secrets.toml.")
     any_listen: tuple[Address, ...] = option(
-        ADDRESSES, [], "V1, V1 over TLS and V2 (warp) on one port, told apart by their first bytes; needs what "
-        "tls_listen and sv2_listen need.")
+        ADDRESSES, [], "V1, V1 over TLS and V2 on one port, told apart by their first bytes; needs what tls_listen and "
+        "sv2_listen need, and takes V2's published profile where sv2_spec_listen's keys are there.")
     proxy_from: tuple[Net, ...] = option(
         NETS, [], "Proxies: from there each connection must begin with a PROXY header (v1 or v2), and is that of the "
         "address in it; from elsewhere a header is refused.", on_reload=Effect.NEWCOMERS)
@@ -224,6 +226,3 @@ TRANSLATOR_MARK: Final = "upstream"
 PROVIDER_MARK: Final = "provider"
 """The sections that a translator's and a template provider's file have, and a pool's has not: by them commands know
 which one they are given."""
-
-UNSERVED_LISTENERS: Final = ("sv2_spec_listen",)
-"""Keys of [stratum] that are read and checked, but that no code serves yet."""

@@ -18,7 +18,6 @@ from warppool.config.options import (
     POOL_FORM,
     PROVIDER_MARK,
     TRANSLATOR_MARK,
-    UNSERVED_LISTENERS,
     Config,
     DifficultyConfig,
     LedgerConfig,
@@ -39,6 +38,7 @@ from warppool.config.reading import (
     shown,
     text_of_file,
 )
+from warppool.config.specsecrets import check_spec_secrets
 from warppool.errors import ConfigError
 from warppool.ledger.url import database_path
 from warppool.mining.job import MAX_TAG_SIZE
@@ -76,6 +76,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                               f"(umask 077; warppool-keygen >> {folder / 'secrets.toml'}), "
                               "or switch Stratum V2 off by sv2_listen = []"
                               + (" and any_listen = []" if stratum.any_listen else ""))
+        check_spec_secrets(secrets, folder, "sv2_spec_listen" if stratum.sv2_spec_listen else "")
         nodes = with_passwords(nodes, secrets)
     check_urls(nodes, sections)
     ledger = _with_path(sections.one(LedgerConfig), pool.data_dir, sections.where("ledger", "url"))
@@ -98,11 +99,6 @@ def start_off_range(config: Config) -> str:
     if given.max and given.start > given.max:
         return f"it holds {given.start}, and machines start at difficulty.max, {given.max}: lower it, or raise max"
     return ""
-
-
-def unserved(config: Config) -> tuple[str, ...]:
-    """Keys of listeners that are asked for and that nothing serves yet; each is worth one warning."""
-    return tuple(f"stratum.{key}" for key in UNSERVED_LISTENERS if getattr(config.stratum, key))
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

@@ -25,15 +25,15 @@ from warppool.net.inbox import Opened
 from warppool.net.proxyheader import ProxyHeader
 from warppool.net.sniff import Guess, Sniff
 from warppool.net.tls import Tls
+from warppool.noise.ends import Identity, responder
 from warppool.noise.primitives import new_buffer
-from warppool.noise.transport import ResponderTransport
 from warppool.service.certificate import Certificate
 from warppool.service.unpaid import UnpaidNames
 from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import Message, ResumableSessions
 from warppool.sv1.server import Context as Sv1Context
 from warppool.sv2.connection import ServerConnection as Sv2Connection
-from warppool.sv2.profile import PROFILES, WARP
+from warppool.sv2.profile import PROFILES, SPEC, WARP, Profile
 from warppool.sv2.server import Context as Sv2Context
 from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
@@ -45,11 +45,18 @@ from warppool.transport import PLAIN, Transport
 SV1 = "sv1"
 SV1_TLS = "sv1-tls"
 SV2 = "sv2"
+SV2_SPEC = "sv2-spec"
 ANY = "any"
 """The kinds of listeners, by the names in the log."""
 
+_SPOKEN_SPEC: Final = "sv2-spec, seen"
+"""No kind of listener: a connection whose first bytes can be of the published profile, and which gets its Noise."""
+
 _KINDS: Final = {Guess.V1: SV1, Guess.TLS: SV1_TLS, Guess.MAYBE_WARP: SV2}
-"""What serves a connection on `any_listen`, by its first bytes. Nothing serves the published profile yet."""
+"""What serves a connection on `any_listen`, by its first bytes."""
+
+_PUBLISHED: Final = {Guess.PUBLISHED: _SPOKEN_SPEC}
+"""The same on `sv2_spec_listen`; and on `any_listen`, beside those, where the pool has the keys for it."""
 
 
 class ListenAddress(NamedTuple):
@@ -63,8 +70,16 @@ class ListenAddress(NamedTuple):
 def listen_addresses(stratum: StratumConfig | MachinesConfig) -> list[ListenAddress]:
     """Every address that is listened on."""
     return [ListenAddress(kind, address, f"stratum.{key}")
-            for kind, key in ((SV2, "sv2_listen"), (SV1, "listen"), (SV1_TLS, "tls_listen"), (ANY, "any_listen"))
+            for kind, key in ((SV2, "sv2_listen"), (SV2_SPEC, "sv2_spec_listen"), (SV1, "listen"),
+                              (SV1_TLS, "tls_listen"), (ANY, "any_listen"))
             for address in getattr(stratum, key, ())]
+
+
+class _Served(NamedTuple):
+    """A profile of Stratum V2 that is served, and as whom."""
+
+    context: Sv2Context
+    identity: Identity
 
 
 class Connector:
@@ -72,25 +87,28 @@ class Connector:
 
     `certificate` is asked for its context at each connection, so that a reload counts from the next one on. `shuffle`
     is the one that the job factory has, too. `post` leaves a message for another worker, whose connector gets it by
-    `hear`.
+    `hear`. `spec` is who the pool is in the published profile, None where that is not served.
     """
 
     def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
-                 post: Callable[[int, Message], None], unpaid: UnpaidNames) -> None:
+                 post: Callable[[int, Message], None], unpaid: UnpaidNames, spec: Identity | None = None) -> None:
         stratum = config.stratum
         self._policy = policy = policy_of(config)
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
         counters = CoinbaseCounters(shuffle, index, stratum.workers)
         self._certificate = certificate
         self._idle_timeout_s = float(stratum.idle_timeout_s)
-        secret = config.secrets.sv2_static_priv_key
-        self._static = None if secret is None else WARP.suite.key_pair(secret)
         self._buffer = new_buffer()
         self._sv1 = Sv1Context(policy=policy, prefixes=prefixes, counters=counters,
                                     resumable=ResumableSessions(prefixes, index, stratum.workers, post),
                                     random_bytes=os.urandom,
                                     extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
-        self._sv2 = Sv2Context(WARP, policy, prefixes, counters, is_unpaid=unpaid.is_news)
+        secret = config.secrets.sv2_static_priv_key
+        warp = None if secret is None else Identity(WARP.suite.key_pair(secret))
+        self._sv2 = {kind: _Served(Sv2Context(profile, policy, prefixes, counters, is_unpaid=unpaid.is_news), identity)
+                     for kind, profile, identity in ((SV2, WARP, warp), (_SPOKEN_SPEC, SPEC, spec))
+                     if identity is not None}
+        self._on_any = _KINDS if spec is None else {**_KINDS, **_PUBLISHED}
 
     def hear(self, message: Message, now: Now) -> Sequence[Event]:
         """A message of another worker's V1 sessions."""
@@ -104,13 +122,17 @@ class Connector:
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
         """Transport and connection of one that was accepted, or whose kind is known by now."""
-        if opened.is_proxied or opened.listener == ANY:
-            return undecided(opened, now)
-        if opened.listener == SV2:
-            assert self._static is not None, "a V2 listener without a key"
-            noise = ResponderTransport(WARP.suite, self._static, os.urandom(32), self._buffer, now.monotonic)
+        if opened.is_proxied:
+            return proxied(opened, now)
+        if opened.listener in (ANY, SV2_SPEC):
+            return Stack(Sniff(_PUBLISHED if opened.listener == SV2_SPEC else self._on_any, now.monotonic),
+                         Undecided(opened.conn_id))
+        served = self._sv2.get(opened.listener)
+        if served is not None:
+            context, identity = served
+            noise = responder(context.profile.suite, identity, os.urandom(32), self._buffer, now)
             return Stack(noise, Sv2Connection(
-                opened.conn_id, self._sv2, idle_timeout_s=self._idle_timeout_s, now=now))
+                opened.conn_id, context, idle_timeout_s=self._idle_timeout_s, now=now))
         return Stack(v1_transport(opened, self._certificate, now), Sv1Connection(
             opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now))
 
@@ -130,21 +152,20 @@ class TranslatorConnector:
     def __call__(self, opened: Opened, now: Now) -> Stack:
         """Transport and connection of one that was accepted, or whose PROXY header is read."""
         if opened.is_proxied:
-            return undecided(opened, now)
+            return proxied(opened, now)
         return Stack(v1_transport(opened, self._certificate, now), connect(opened.conn_id, self._failover, now))
 
 
-def undecided(opened: Opened, now: Now) -> Stack:
-    """What finds out by the first bytes whom a proxy's connection is for, or what is spoken on a port for all."""
-    begin = now.monotonic
-    return Stack(ProxyHeader(opened.listener, begin) if opened.is_proxied else Sniff(_KINDS, begin),
-                 Undecided(opened.conn_id))
+def proxied(opened: Opened, now: Now) -> Stack:
+    """What finds out by the first bytes whom a proxy's connection is for."""
+    return Stack(ProxyHeader(opened.listener, now.monotonic), Undecided(opened.conn_id))
 
 
 def v1_transport(opened: Opened, certificate: Certificate | None, now: Now) -> Transport:
     """What a V1 connection stands on, by the listener that it came in on."""
     if opened.listener == SV1:
         return PLAIN
+    assert opened.listener == SV1_TLS, f"nothing serves {opened.listener}"
     assert certificate is not None, "a TLS listener without a certificate"
     return Tls(certificate.context, now.monotonic)
 
@@ -176,6 +197,18 @@ def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContex
         mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams,
         buffer=new_buffer(), random_bytes=os.urandom, counters=counters,
         user_identity_template=given.user_identity_template, firmware=__version__)
+
+
+def profiles_of(config: Config) -> tuple[Profile, ...]:
+    """The profiles of Stratum V2 whose machines may come, for which jobs are to be encoded."""
+    return (WARP, SPEC) if serves_spec(config) else (WARP,)
+
+
+def serves_spec(config: Config) -> bool:
+    """Whether some listener takes the published profile: one of its own, or a port for all where the keys are there."""
+    stratum = config.stratum
+    return bool(stratum.sv2_spec_listen) or bool(
+        stratum.any_listen and config.secrets.sv2_spec_static_priv_key is not None)
 
 
 def policy_of(config: Config) -> DifficultyPolicy:

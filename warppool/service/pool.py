@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from warppool import __version__
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.config.options import Config, PoolConfig
-from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range, unserved
+from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
@@ -42,7 +43,7 @@ from warppool.node.startids import StartIds
 from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
-from warppool.service.connector import Connector, listen_addresses
+from warppool.service.connector import Connector, listen_addresses, profiles_of, serves_spec
 from warppool.service.ledger import Ledger
 from warppool.service.log import progress
 from warppool.service.nodes import Nodes, credentials_of, plan_of
@@ -50,6 +51,7 @@ from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.service import Parts, Service
+from warppool.service.specidentity import SpecIdentity
 from warppool.service.summary import Summary
 from warppool.service.threads import JOIN_S, Threads
 from warppool.service.unpaid import UnpaidNames
@@ -57,7 +59,6 @@ from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
 from warppool.sv1.resume import Message as SessionMessage
 from warppool.sv2.jobs import EncodedJob
-from warppool.sv2.profile import WARP
 from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
@@ -98,7 +99,8 @@ class Pool:
         self._unpaid = UnpaidNames(pool.network, pool.payout_script)
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
                            resources)
-        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources)
+        spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
+        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
         self.work = WorkBroadcast(self.ports, self.is_ready)
         job_inbox: queue.Queue[Any] = queue.Queue()
         outcomes: queue.Queue[Any] = queue.Queue()
@@ -124,12 +126,16 @@ class Pool:
         Job maker and submitter hear of other nodes before these start or stop.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
+        spec = self.ports.spec
+        take_spec = spec.prepare(config.secrets, config.stratum.cert_validity_s) if spec is not None else None
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
             threads, pool = self.service.threads, config.pool
             self.config = config
             take_ports()
+            if take_spec is not None:
+                take_spec()
             self.ports.tell_workers(Reconfigure(config))
             change = self.nodes.change(pool, config.nodes, numbers)
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(
@@ -156,7 +162,8 @@ class Pool:
             inboxes[worker].put(FromWorker(message))
 
         ports = self.ports
-        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid)
+        spec = None if ports.spec is None else ports.spec.identity()
+        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid, spec)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=found, hear=connector.hear,
                       reconfigure=connector.reconfigure, log_limit=ports.log_limit)
@@ -171,8 +178,6 @@ def say_odd(config: Config) -> None:
             meaning=TAG_CUT)
     if odd := start_off_range(config):
         say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
-    for key in unserved(config):
-        say(log, logging.WARNING, "config.unserved", key=key, meaning="nothing serves this listener yet")
 
 
 def rules_of(pool: PoolConfig) -> Rules:
@@ -185,7 +190,7 @@ def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory
     return JobFactory(
         payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(), start_id=start_id,
         shuffle=shuffle, encoders={
-            WARP.name: lambda job: EncodedJob(WARP, job),
+            **{profile.name: partial(EncodedJob, profile) for profile in profiles_of(config)},
             NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),
         }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
 

@@ -29,6 +29,7 @@ from warppool.say import say
 from warppool.service.certificate import Certificate
 from warppool.service.connector import ListenAddress
 from warppool.service.patience import Patience
+from warppool.service.specidentity import SpecIdentity
 from warppool.service.threads import Threads
 from warppool.threads import STOP
 
@@ -41,12 +42,14 @@ class Ports:
     """Binds `addresses` and makes the reactor and the hasher; `add_workers` follows, before `start_workers`.
 
     ConfigError; trouble of the moment is waited for by `patience`. `resources` closes what is open here. `fds_each` is
-    2 where one connection is dialled for each that is accepted.
+    2 where one connection is dialled for each that is accepted. `spec` is who the server is in the published profile of
+    V2, None where that is not served.
     """
 
     def __init__(self, addresses: Iterable[ListenAddress], stratum: PortsConfig, patience: Patience,
-                 resources: ExitStack, fds_each: int = 1) -> None:
+                 resources: ExitStack, fds_each: int = 1, spec: SpecIdentity | None = None) -> None:
         raise_fd_limit()
+        self.spec = spec
         pair = _pair_of(stratum)
         self.certificate = Certificate(*pair) if pair is not None and stratum.has_tls else None
         self.listeners: list[Listener] = []

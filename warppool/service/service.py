@@ -108,9 +108,10 @@ class Service:
         self.parts.reload()
 
     def look(self, now: float) -> None:
-        """Warn of what draws near, at Unix time `now`: the end of the certificate."""
-        if self.parts.ports.certificate is not None:
-            self.parts.ports.certificate.look(now)
+        """Warn of what draws near, at Unix time `now`: the end of a certificate."""
+        for certificate in (self.parts.ports.certificate, self.parts.ports.spec):
+            if certificate is not None:
+                certificate.look(now)
 
     def watch(self, now: float) -> None:
         """Complain of slow threads, and help those who wait for a ledger that hangs; `now` is monotonic."""
