@@ -205,7 +205,7 @@ def link_to(url: PoolUrl, user: str, kind: str, hash_rate: float) -> Link:
 
 def check(url: PoolUrl) -> None:
     """ConfigError where what seals a connection to that pool is not installed."""
-    if url.profile:
+    if url.pin:
         PROFILES[url.profile].check()
 
 
