@@ -127,6 +127,10 @@ class Machine:
     def close(self) -> None:
         self._sock.close()
 
+    def patience(self, seconds: float) -> None:
+        """What one read waits from now on."""
+        self._sock.settimeout(seconds)
+
     @property
     def job(self) -> Job:
         """What it mines now."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,24 +33,45 @@ FOREIGN = PAYOUTS["regtest"]            # whose blocks differ from those that a 
 EASY = {"start": 1e-10, "min": 1e-10, "max": 1e-10}     # every hash is a share, and a regtest block every second one
 
 
-def write_config(folder: Path, *nodes: Bitcoind, difficulty: dict[str, float] | None = None, **pool: object) -> Path:
-    """A pool on these nodes, by cookie or by user and password; `pool` are more keys of that section."""
-    network = nodes[0].network
+def write_config(folder: Path, *nodes: Bitcoind | Mapping[str, Any], difficulty: dict[str, float] | None = None,
+                 stratum: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None,
+                 **pool: object) -> Path:
+    """A pool on these nodes; `pool` are more keys of that section.
+
+    A node that is a process is used by cookie or by user and password; of any other its keys are given. `stratum` and
+    `secrets` are more keys of theirs.
+    """
+    network = next((node.network for node in nodes if isinstance(node, Bitcoind)), "regtest")
     keys = {"network": network, "payout_address": PAYOUTS[network], "data_dir": "data"} | pool
-    lines = ["[pool]", *_pairs(keys), "[stratum]", 'listen = ["127.0.0.1:0"]', 'sv2_listen = ["127.0.0.1:0"]',
-             "[difficulty]", *_pairs(difficulty or EASY)]
-    for node in nodes:
-        login = {"user": node.user} if node.user else {"cookie_file": str(node.cookie_file)}
-        lines += ["[[node]]", *_pairs({"url": node.url} | login)]
+    listens = {"listen": ["127.0.0.1:0"], "sv2_listen": ["127.0.0.1:0"]}
+    lines = ["[pool]", *_pairs(keys), "[stratum]", *_pairs(listens | (stratum or {})),
+             "[difficulty]", *_pairs(difficulty or EASY), *node_lines(*nodes)]
     path = folder / "warppool.toml"
     path.write_text("\n".join(lines) + "\n")
-    passwords = [node.password for node in nodes if node.user]
-    with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nnode_passwords = {json.dumps(passwords)}\n')
+    write_secrets(folder, *nodes, **(secrets or {}))
     return path
 
 
-def _pairs(keys: dict[str, Any]) -> list[str]:
+def node_lines(*nodes: Bitcoind | Mapping[str, Any]) -> list[str]:
+    """The `[[node]]` sections."""
+    lines: list[str] = []
+    for node in nodes:
+        if isinstance(node, Bitcoind):
+            login = {"user": node.user} if node.user else {"cookie_file": str(node.cookie_file)}
+            node = {"url": node.url} | login
+        lines += ["[[node]]", *_pairs(node)]
+    return lines
+
+
+def write_secrets(folder: Path, *nodes: Bitcoind | Mapping[str, Any], **more: str) -> None:
+    """Its secrets.toml: the key of the warp profile, the nodes' passwords, and `more`."""
+    passwords = [node.password for node in nodes if isinstance(node, Bitcoind) and node.user]
+    keys = {"sv2_static_priv_key_hex": SECRET.hex(), "node_passwords": passwords} | more
+    with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write("\n".join(_pairs(keys)) + "\n")
+
+
+def _pairs(keys: Mapping[str, Any]) -> list[str]:
     return [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
 
 

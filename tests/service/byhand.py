@@ -28,15 +28,19 @@ from warppool.sv2.client import (
     WorkReady,
 )
 from warppool.sv2.dialled import DialledConnection
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import WARP, Profile
 
 LOOK_S = 0.01           # between two looks at what no socket tells of
 
 
 class HandMiner:
-    """One connection with one channel, used by `with`. A pool that hangs up is an AssertionError in whatever runs."""
+    """One connection with one channel, used by `with`. A pool that hangs up is an AssertionError in whatever runs.
 
-    def __init__(self, port: int, server_public: bytes, user: str = "alice.hand", kind: str = "standard") -> None:
+    `pin` is what the handshake holds the pool to: in the published profile its authority's key.
+    """
+
+    def __init__(self, port: int, pin: bytes, user: str = "alice.hand", kind: str = "standard",
+                 profile: Profile = WARP) -> None:
         self.jobs: list[Work] = []                  # all that came, in order
         self.accepted = 0
         self.refused: list[str] = []
@@ -46,8 +50,8 @@ class HandMiner:
         self._sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         setup = MiningClientSession.setup(host="127.0.0.1", port=port, vendor="hand", firmware="1")
-        self._connection = DialledConnection(WARP, server_public=server_public, ephemeral_secret=os.urandom(32),
-                                             buffer=new_buffer(), setup=setup)
+        self._connection = DialledConnection(profile, server_public=pin, ephemeral_secret=os.urandom(32),
+                                             buffer=new_buffer(), setup=setup, unix_time=time.time())
 
     def __enter__(self) -> HandMiner:
         try:

@@ -91,6 +91,10 @@ class PoolProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def events(self, name: str) -> list[dict[str, str]]:
         """The fields of each line of that event so far."""
         return [fields for line in list(self.lines) if (fields := fields_of(line)).get("event") == name]
