@@ -1,4 +1,5 @@
-"""What Noise costs: a record by its size, by libsodium directly and by PyNaCl's public binding, and a handshake.
+"""What Noise costs: a message by its size, by libsodium directly and by PyNaCl's public binding; frames and handshakes
+in the profiles `warp` and `spec`.
 
     python -m bench.noise
 
@@ -11,22 +12,26 @@ import json
 import statistics
 import time
 import timeit
-from typing import Any
+from typing import Any, NamedTuple
 
 from nacl import _sodium
 
+from warppool.events import Now
+from warppool.noise.certificate import LAST_TIME, issue
+from warppool.noise.ends import Identity, initiator, responder
 from warppool.noise.primitives import MAX_PLAINTEXT, PUBLIC, direct, new_buffer
-from warppool.noise.symmetricstate import WARP_SUITE
-from warppool.noise.transport import InitiatorTransport, ResponderTransport
+from warppool.noise.secp256k1 import xonly_of_secret
+from warppool.noise.shaking import NoiseTransport
+from warppool.noise.specsuite import SPEC_SUITE
+from warppool.noise.symmetricstate import WARP_SUITE, Suite
 
 RUNS = 7
 SIZES = (6, 50, 128, 1_024, 16_384, MAX_PLAINTEXT)      # bytes of plaintext; a submitted share has some 50
 BATCH = 32                                              # records that come in one read under load
 
-SERVER_SECRET, SERVER_EPHEMERAL, MINER_EPHEMERAL = (bytes([i]) * 32 for i in (1, 2, 3))
-SERVER_KEY = WARP_SUITE.key_pair(SERVER_SECRET)
-SERVER_PUBLIC = SERVER_KEY.public
+SERVER_SECRET, SERVER_EPHEMERAL, MINER_EPHEMERAL, AUTHORITY_SECRET = (bytes([i]) * 32 for i in (1, 2, 3, 4))
 BUFFER = new_buffer()
+NOW = Now(0.0, 1_800_000_000.0)
 
 
 def tell(case: str, costs_s: list[float], **fields: object) -> None:
@@ -59,63 +64,98 @@ def bench_aead() -> None:
             tell("aead.open", opening, call=call, plaintext=size)
 
 
-def shaken() -> tuple[InitiatorTransport, ResponderTransport]:
-    """Both ends of a session."""
-    miner = InitiatorTransport(WARP_SUITE, SERVER_PUBLIC, MINER_EPHEMERAL, BUFFER)
-    pool = ResponderTransport(WARP_SUITE, SERVER_KEY, SERVER_EPHEMERAL, BUFFER, 0.0)
-    pool.open(miner.seal(b""), 0.0)
-    miner.open(pool.seal(b""), 0.0)
-    return miner, pool
+class Sides(NamedTuple):
+    """What both ends of a session under one suite are made of."""
+
+    suite: Suite
+    identity: Identity
+    pin: bytes
+
+    def miner(self) -> NoiseTransport:
+        """The end that dials."""
+        return initiator(self.suite, self.pin, MINER_EPHEMERAL, BUFFER, NOW)
+
+    def pool(self) -> NoiseTransport:
+        """The end that accepts."""
+        return responder(self.suite, self.identity, SERVER_EPHEMERAL, BUFFER, NOW)
+
+    def shaken(self) -> tuple[NoiseTransport, NoiseTransport]:
+        """Both, established."""
+        miner, pool = self.miner(), self.pool()
+        pool.open(miner.seal(b""), 0.0)
+        miner.open(pool.seal(b""), 0.0)
+        return miner, pool
+
+    def respond(self, act_one: bytes) -> None:
+        """The pool's whole part of a handshake."""
+        pool = self.pool()
+        pool.open(act_one, 0.0)
+        pool.seal(b"")
+
+    def initiate(self, act_two: bytes) -> None:
+        """The miner's whole part of a handshake, with the check of the server."""
+        miner = self.miner()
+        miner.seal(b"")
+        miner.open(act_two, 0.0)
 
 
-def bench_transport() -> None:
-    """A whole record with its prefix and nonce: sealed, and opened alone in a read or among others."""
+def sides() -> dict[str, Sides]:
+    """Both suites, by the name of their profile."""
+    static = SPEC_SUITE.key_pair(SERVER_SECRET)
+    certificate = issue(AUTHORITY_SECRET, xonly_of_secret(SERVER_SECRET), 0, LAST_TIME).encode()
+    warp = WARP_SUITE.key_pair(SERVER_SECRET)
+    return {"warp": Sides(WARP_SUITE, Identity(warp), warp.public),
+            "spec": Sides(SPEC_SUITE, Identity(static, lambda unix: certificate), xonly_of_secret(AUTHORITY_SECRET))}
+
+
+def frame(size: int) -> bytes:
+    """A frame of so many bytes, its header among them."""
+    return b"\x00\x80\x1a" + (size - 6).to_bytes(3, "little") + bytes(size - 6)
+
+
+def bench_transport(profile: str, both: Sides) -> None:
+    """A whole frame: sealed, and opened alone in a read or among others."""
     for size in SIZES:
-        names = {"seal": shaken()[0].seal, "plaintext": bytes(size)}
-        tell("transport.seal", costs("seal(plaintext)", rounds_for(size), names), plaintext=size)
-        for records_a_read in (1, BATCH):
-            tell("transport.open", [open_cost(size, records_a_read) for _ in range(RUNS)], plaintext=size,
-                 records_a_read=records_a_read)
+        names = {"seal": both.shaken()[0].seal, "plaintext": frame(size)}
+        tell("transport.seal", costs("seal(plaintext)", rounds_for(size), names), profile=profile, plaintext=size)
+        for frames_a_read in (1, BATCH):
+            tell("transport.open", [open_cost(both, size, frames_a_read) for _ in range(RUNS)], profile=profile,
+                 plaintext=size, frames_a_read=frames_a_read)
 
 
-def open_cost(size: int, records_a_read: int) -> float:
-    """CPU seconds of opening one record. A record opens once, so all are sealed beforehand."""
-    miner, pool = shaken()
-    reads = 4_000 // records_a_read if size <= 1_024 else 128 // records_a_read
-    wire = [b"".join([miner.seal(bytes(size)) for _ in range(records_a_read)]) for _ in range(reads)]
+def open_cost(both: Sides, size: int, frames_a_read: int) -> float:
+    """CPU seconds of opening one frame. A record opens once, so all are sealed beforehand."""
+    miner, pool = both.shaken()
+    reads = 4_000 // frames_a_read if size <= 1_024 else 128 // frames_a_read
+    wire = [b"".join([miner.seal(frame(size)) for _ in range(frames_a_read)]) for _ in range(reads)]
     begin = time.process_time()
     for data in wire:
         pool.open(data, 0.0)
-    return (time.process_time() - begin) / (reads * records_a_read)
+    return (time.process_time() - begin) / (reads * frames_a_read)
 
 
-def respond(act_one: bytes) -> bytes:
-    """The pool's whole part of a handshake: act two."""
-    pool = ResponderTransport(WARP_SUITE, SERVER_KEY, SERVER_EPHEMERAL, BUFFER, 0.0)
-    pool.open(act_one, 0.0)
-    return pool.seal(b"")
-
-
-def initiate(act_two: bytes) -> None:
-    """The miner's whole part of a handshake."""
-    miner = InitiatorTransport(WARP_SUITE, SERVER_PUBLIC, MINER_EPHEMERAL, BUFFER)
-    miner.seal(b"")
-    miner.open(act_two, 0.0)
-
-
-def bench_handshake() -> None:
+def bench_handshake(profile: str, both: Sides) -> None:
     """Both roles."""
-    act_one = InitiatorTransport(WARP_SUITE, SERVER_PUBLIC, MINER_EPHEMERAL, BUFFER).seal(b"")
-    names = {"respond": respond, "initiate": initiate, "act_one": act_one, "act_two": respond(act_one)}
-    tell("handshake.responder", costs("respond(act_one)", 500, names))
-    tell("handshake.initiator", costs("initiate(act_two)", 500, names))
+    act_one, pool = both.miner().seal(b""), both.pool()
+    pool.open(act_one, 0.0)
+    names = {"respond": both.respond, "initiate": both.initiate, "act_one": act_one, "act_two": pool.seal(b"")}
+    tell("handshake.responder", costs("respond(act_one)", 500, names), profile=profile)
+    tell("handshake.initiator", costs("initiate(act_two)", 500, names), profile=profile)
+
+
+def bench_certificate() -> None:
+    """A certificate is made once in half of its life by each worker, and checked by a miner at each connection."""
+    names = {"issue": issue, "secret": AUTHORITY_SECRET, "static": xonly_of_secret(SERVER_SECRET)}
+    tell("certificate.issue", costs("issue(secret, static, 0, 1)", 500, names))
 
 
 def main() -> None:
     """Run every case."""
     bench_aead()
-    bench_transport()
-    bench_handshake()
+    for profile, both in sides().items():
+        bench_transport(profile, both)
+        bench_handshake(profile, both)
+    bench_certificate()
 
 
 if __name__ == "__main__":

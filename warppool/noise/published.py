@@ -38,34 +38,21 @@ class _Published(NoiseTransport):
 
     def open(self, data: bytes, now: float) -> bytes:
         """The headers and pieces of payloads that are whole. A message of the handshake takes the handshake on."""
-        receive = self._receive
-        if receive is None or self._held or self._left or len(data) < SEALED_HEADER_LEN:
-            return self._open_records(0, []) if self._is_ready(data) else b""
-        try:
-            header = receive.decrypt_with_ad(b"", data[:SEALED_HEADER_LEN], self._buffer)
-            left = header[3] | header[4] << 8 | header[5] << 16
-            if SEALED_HEADER_LEN + left + TAG_LEN == len(data) and left <= MAX_PLAINTEXT:
-                return header + receive.decrypt_with_ad(b"", data[SEALED_HEADER_LEN:], self._buffer)  # as nearly always
-        except BadRecord as exc:
-            self._fail(exc)
-            return b""
-        self._held = data
-        self._left = left
-        return self._open_records(SEALED_HEADER_LEN, [header])
+        if self._receive is not None:
+            self.has_news = False
+            return self._open_records(self._held + data if self._held else data)
+        return self._open_records(self._held) if self._is_ready(data) else b""
 
-    def _open_records(self, at: int, pieces: list[bytes]) -> bytes:
-        """What is whole of `_held` from `at` on, behind `pieces`. A bad record ends the transport; others count."""
-        receive, held, left = self._receive, self._held, self._left
+    def _open_records(self, held: bytes) -> bytes:
+        """The same of `held`. A bad record ends the transport; those before it count."""
+        receive, pieces, at, left, size = self._receive, [], 0, self._left, len(held)
         assert receive is not None
+        decrypt, buffer = receive.decrypt_with_ad, self._buffer
         try:
-            while True:
-                size = min(left, MAX_PLAINTEXT)
-                end = at + (size + TAG_LEN if size else SEALED_HEADER_LEN)
-                if end > len(held):
-                    break
-                piece = receive.decrypt_with_ad(b"", held[at:end], self._buffer)
+            while (end := at + (min(left, MAX_PLAINTEXT) + TAG_LEN if left else SEALED_HEADER_LEN)) <= size:
+                piece = decrypt(b"", held[at:end], buffer)
                 pieces.append(piece)
-                left = left - size if size else piece[3] | piece[4] << 8 | piece[5] << 16
+                left = left - len(piece) if left else piece[3] | piece[4] << 8 | piece[5] << 16
                 at = end
             self._held = held[at:]
             self._left = left
@@ -78,25 +65,23 @@ class _Published(NoiseTransport):
         send = self._send
         if self.has_news or send is None:
             return super().seal(plaintext)
-        size = len(plaintext) - HEADER_LEN
-        if 0 < size <= MAX_PLAINTEXT and size == plaintext[3] | plaintext[4] << 8 | plaintext[5] << 16:
-            encrypt, buffer = send.encrypt_with_ad, self._buffer            # one frame, as nearly always
-            return Sealed(encrypt(b"", plaintext[:HEADER_LEN], buffer) + encrypt(b"", plaintext[HEADER_LEN:], buffer))
         return Sealed(b"".join(self._records(plaintext, send)))
 
     def _records(self, plaintext: bytes, send: CipherState) -> list[bytes]:
-        records, at, size, encrypt, buffer = [], 0, len(plaintext), send.encrypt_with_ad, self._buffer
-        while at < size:
-            begin = at + HEADER_LEN
-            if begin > size:
-                raise LocalProtocolError(f"{size - at} bytes of a header to be sealed")
-            end = begin + (plaintext[at + 3] | plaintext[at + 4] << 8 | plaintext[at + 5] << 16)
+        records, begin, size, encrypt, buffer = [], 0, len(plaintext), send.encrypt_with_ad, self._buffer
+        while begin < size:
+            header = plaintext[begin:begin + HEADER_LEN]
+            if len(header) < HEADER_LEN:
+                raise LocalProtocolError(f"{len(header)} bytes of a header to be sealed")
+            records.append(encrypt(b"", header, buffer))
+            begin += HEADER_LEN
+            end = begin + (header[3] | header[4] << 8 | header[5] << 16)
             if end > size:
                 raise LocalProtocolError(f"{size - begin} bytes of a payload of {end - begin} to be sealed")
-            records.append(encrypt(b"", plaintext[at:begin], buffer))
-            for piece in range(begin, end, MAX_PLAINTEXT):
-                records.append(encrypt(b"", plaintext[piece:min(piece + MAX_PLAINTEXT, end)], buffer))
-            at = end
+            while begin < end:
+                piece = plaintext[begin:min(begin + MAX_PLAINTEXT, end)]
+                records.append(encrypt(b"", piece, buffer))
+                begin += len(piece)
         return records
 
     def _handshake_record(self, message: bytes) -> bytes:
