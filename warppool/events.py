@@ -50,6 +50,17 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """From now on `conn_id` is served by `connection`: its first message has shown what the peer wants.
+
+    What stood behind that message waits in `connection`, which is asked to go on. The one before says nothing more.
+    """
+
+    conn_id: int
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
 class Happened:
     """A line for the log: `name` is `noun.verb` in the past tense, `fields` are printed in their order.
 
@@ -156,7 +167,8 @@ class Holds(NamedTuple):
     extra: int = 0
 
 
-Event = Send | Close | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound | Dial | Nudge | Holds
+Event = (Send | Close | HandOver | Happened | ShareSubmitted | ShareAccepted | ShareRefused | BlockFound | Dial | Nudge
+         | Holds)
 
 
 class Held(IntEnum):
@@ -183,6 +195,10 @@ class Connection(Protocol):
     @property
     def limits(self) -> Limits:
         """What a connection of this kind may use."""
+
+    @property
+    def stays_without_work(self) -> bool:
+        """Whether it is kept where no node gives work, since its peer has no machines of ours to be sent away."""
 
     @property
     def held(self) -> Held:
@@ -256,6 +272,7 @@ class WithoutShares:
     __slots__ = ()
 
     limits: ClassVar[Limits] = UPSTREAM
+    stays_without_work: ClassVar[bool] = False
     held: ClassVar[Held] = Held.NOTHING
 
     @property

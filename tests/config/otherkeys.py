@@ -34,6 +34,7 @@ POOL: dict[str, object] = {
     "stratum.max_connections": 100,
     "stratum.max_per_ip": 50,
     "stratum.cert_validity_s": 7200,
+    "stratum.serve_templates": True,
     "stratum.idle_timeout_s": 500,
     "difficulty.start": Decimal("2048.5"),
     "difficulty.min": Decimal("0.002"),

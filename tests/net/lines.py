@@ -40,6 +40,7 @@ class LineConnection:
     """Holds back what comes while `max_unanswered` shares are unanswered, and what is more than a turn's work."""
 
     limits = replace(V1, bytes_per_turn=1 << 20, work_per_turn=1 << 20)
+    stays_without_work = False
 
     def __init__(self, conn_id: int, max_unanswered: int = 1024) -> None:
         self.conn_id = conn_id

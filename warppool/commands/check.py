@@ -31,7 +31,6 @@ from warppool.noise.primitives import public_key
 from warppool.service.connector import listen_addresses, serves_spec
 from warppool.service.lock import holder
 from warppool.service.nodes import credentials_of, plan_of
-from warppool.service.templateconnector import template_addresses
 
 NODE_TIMEOUT_S = 10.0
 _TRIED = ("getblockchaininfo", "getblocktemplate")
@@ -105,7 +104,7 @@ def _provider_findings(path: Path, config: TemplateProviderConfig, has_network: 
         return
     owner = holder(provider.data_dir)
     yield data_dir(provider.data_dir, "provider.data_dir", owner)
-    yield from ports(template_addresses(stratum), owner)
+    yield from ports(listen_addresses(stratum), owner)
     yield files(stratum.max_connections)
     yield clock(time.time())
     tips: dict[str, int] = {}

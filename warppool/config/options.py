@@ -20,6 +20,7 @@ from warppool.config.declare import Effect, Form, by_machine, derived, option, o
 from warppool.config.kinds import (
     ADDRESSES,
     DIFFICULTY,
+    FLAG,
     KEY,
     NETS,
     NODE_URL,
@@ -108,6 +109,8 @@ class StratumConfig:
     cert_validity_s: int = option(
         whole(60, 315_360_000), 86_400, "Seconds that a certificate for sv2_spec_listen is good which the pool makes; "
         "it makes the next one at half of that.", on_reload=Effect.NEWCOMERS)
+    serve_templates: bool = option(
+        FLAG, False, "The V2 ports also serve templates (Template Distribution), to pools and job declarators.")
     idle_timeout_s: int = option(
         whole(1, 86_400), 600,
         "Seconds without an accepted share, or a channel (V2), before a miner is let go; slow ones have longer.",

@@ -12,7 +12,7 @@ from typing import Final
 from warppool.addresses import Address, Net, PoolUrl
 from warppool.config.datadir import default_data_dir
 from warppool.config.declare import Effect, Form, as_in, by_machine, option, required
-from warppool.config.kinds import ADDRESSES, PATH, Kind, Refused, choice, number, text
+from warppool.config.kinds import ADDRESSES, FLAG, PATH, Kind, Refused, choice, number, text
 from warppool.config.options import TRANSLATOR_MARK, LogConfig, StratumConfig
 from warppool.errors import ConfigError
 
@@ -41,15 +41,8 @@ def _read_template(value: object) -> str:
     return value
 
 
-def _read_flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise Refused("it takes true or false")
-    return value
-
-
 UPSTREAM_URL: Final = Kind("stratum2+tcp://HOST:PORT/PUBLIC_KEY", _read_upstream_url, is_text=True)
 TEMPLATE: Final = Kind(f"text with {NAME_MARK} in it", _read_template, is_text=True)
-FLAG: Final = Kind("true or false", _read_flag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

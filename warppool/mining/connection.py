@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from warppool.errors import RemoteProtocolError
-from warppool.events import Close, Event, Held, Holds, Now, Send, ShareAccepted, ShareSubmitted
+from warppool.events import Close, Event, HandOver, Held, Holds, Now, Send, ShareAccepted, ShareSubmitted
 from warppool.limits import FREE_CALLS, SHARE_WORK, Bucket, Limits
 from warppool.mining.job import Job
 from warppool.mining.share import Weight
@@ -130,6 +130,7 @@ class MiningConnection(ABC, Generic[S, U]):
                  "held", "wakes_at")
 
     limits: Limits
+    stays_without_work: ClassVar[bool] = False
     spoken: tuple[type, ...] = ()
 
     def __init__(self, session: S, framer: Framer[U], encode: Callable[[Any], bytes] = bytes, *,
@@ -141,7 +142,7 @@ class MiningConnection(ABC, Generic[S, U]):
         self._answers = session.answers
         self._framer = framer
         self._encode = encode
-        self._close: Close | None = None            # it is to be closed behind this step
+        self._close: Close | HandOver | None = None         # it is to be closed, or handed over, behind this step
         self._is_closed = False
         self._is_new = True                         # its first byte has not been looked at
         self._is_setting_up = True                  # the machine has deadlines until it mines

@@ -54,6 +54,8 @@ class Acceptor:
         """Monotonic seconds at which a paused acceptor accepts again; `inf` when it is not paused."""
         self.turns_away = False
         """Whether those who come are closed at once, without a byte: there is no work for them."""
+        self.let_past: frozenset[str] = frozenset()
+        """Kinds of listeners whose connections are let in all the same."""
         self._listeners = tuple(listeners)
         self._selector = selector
         self._limits = limits
@@ -81,7 +83,8 @@ class Acceptor:
                 continue            # ECONNABORTED and its kin: this one left while it waited, the next may be well
             ip = plain_ip(address[0])
             origin = None if self._is_proxy(ip) else self._origin(ip)
-            if self.turns_away or not self._has_room(ip, origin, now):
+            is_let_in = not self.turns_away or listener.kind in self.let_past
+            if not is_let_in or not self._has_room(ip, origin, now):
                 sock.close()
                 continue
             sock.setblocking(False)

@@ -16,6 +16,7 @@ from warppool.events import (
     Close,
     Dial,
     Event,
+    HandOver,
     Happened,
     Held,
     Holds,
@@ -160,6 +161,8 @@ class ClientSteps:
                 self._nudged[event.conn_id] = None
             elif isinstance(event, Holds):
                 self._note_holders(event)
+            elif isinstance(event, HandOver):
+                self._hand_over(event)
             elif isinstance(event, Dial):
                 if not self._is_draining:
                     self._dials.ask(event, self._now.monotonic)
@@ -266,4 +269,8 @@ class ClientSteps:
 
     def _attend(self, client: Client) -> None:
         """Do what a transport wants beside passing plaintext on."""
+        raise NotImplementedError
+
+    def _hand_over(self, hand_over: HandOver) -> None:
+        """Another connection serves the peer from now on."""
         raise NotImplementedError

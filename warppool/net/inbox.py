@@ -15,12 +15,14 @@ class Opened(NamedTuple):
     """The reactor accepted a connection on `listener` (its kind, as `sv2`); `peer` is the address for the log.
 
     `is_proxied`: it comes from a proxy that we trust, and a PROXY header stands in front of all else.
+    `is_out_of_work`, which the worker adds: there is no work for machines, and only those who want none are served.
     """
 
     conn_id: int
     listener: str
     peer: str
     is_proxied: bool = False
+    is_out_of_work: bool = False
 
 
 class Received(NamedTuple):
@@ -91,7 +93,10 @@ class JobReady:
 
 @dataclass(frozen=True, slots=True)
 class NoWork:
-    """The work that is out may be dead, and there is no other: close every mining connection until the next job."""
+    """The work that is out may be dead, and there is no other: close every mining connection until the next job.
+
+    Connections that stay without work, and listeners whose connections are let past, are exempt.
+    """
 
 
 @dataclass(frozen=True, slots=True)

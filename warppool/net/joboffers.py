@@ -68,7 +68,7 @@ class JobOffers(ClientSteps):
         """There is no work: close what was accepted. Shares in flight are still judged, since one may be a block."""
         self._is_out_of_work = True
         for client in list(self._clients.values()):
-            if not client.is_upstream:
+            if not client.is_upstream and not client.connection.stays_without_work:
                 self._guard_client(self._dismiss, client)
 
     def _dismiss(self, client: Client) -> None:

@@ -46,9 +46,13 @@ class ConnectTo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TurnAway:
-    """Whether those who come are accepted and closed at once, without a byte, since there is no work for them."""
+    """Whether those who come are accepted and closed at once, without a byte, since there is no work for them.
+
+    `let_past` has the kinds of listeners where somebody may come who wants none.
+    """
 
     is_wanted: bool
+    let_past: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

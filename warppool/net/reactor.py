@@ -254,7 +254,7 @@ class Reactor:
             elif isinstance(item, ConnectTo):
                 self._conclude(self._dialler.begin(item, self.beat))
             elif isinstance(item, TurnAway):
-                self._acceptor.turns_away = item.is_wanted
+                self._acceptor.turns_away, self._acceptor.let_past = item.is_wanted, item.let_past
             elif isinstance(item, Ask):
                 item.reply.put(self.report())
             elif isinstance(item, Reconfigure):

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
-from warppool.events import BlockFound, Close, Held, Now, OutgoingConnection
+from warppool.events import BlockFound, Close, HandOver, Held, Now, OutgoingConnection
 from warppool.net.clients import Client, Stack, UpstreamClient
 from warppool.net.dials import Dials
 from warppool.net.inbox import Connected, ConnectFailed, Opened
-from warppool.net.joboffers import JobOffers
+from warppool.net.joboffers import OUT_OF_WORK, JobOffers
 from warppool.net.mailbox import Mailbox
 from warppool.net.outbox import ReactorItem
 from warppool.net.peerlines import PeerLines
@@ -29,6 +29,9 @@ Connect: TypeAlias = Callable[[Opened, Now], Stack]
 class TransportSteps(JobOffers):
     """`connect` makes transport and connection of a socket that was accepted, by the listener's kind."""
 
+    let_past: frozenset[str] = frozenset()
+    """Kinds of listeners whose connections are taken though there is no work: `connect` is told of that."""
+
     def __init__(self, mailbox: Mailbox[ReactorItem], found: Callable[[BlockFound], None], dials: Dials,
                  lines: PeerLines, connect: Connect) -> None:
         super().__init__(mailbox, found, dials, lines)
@@ -39,9 +42,11 @@ class TransportSteps(JobOffers):
     def _open(self, opened: Opened) -> None:
         if self._is_draining:
             return
-        if self._is_out_of_work:                            # let in just before the reactor heard of it
-            self._closes.append(opened.conn_id)
-            return
+        if self._is_out_of_work:
+            if opened.listener not in self.let_past:        # let in just before the reactor heard of it
+                self._closes.append(opened.conn_id)
+                return
+            opened = opened._replace(is_out_of_work=True)
         say(log, logging.DEBUG, "conn.opened", conn=opened.conn_id, listener=opened.listener, peer=opened.peer)
         try:
             stack = self._connect(opened, self._now)
@@ -116,12 +121,26 @@ class TransportSteps(JobOffers):
         client.peer = found.peer or client.peer
         if found.announced is not None:
             self._announced.append((conn_id, found.announced))
+        if self._is_out_of_work and found.kind not in self.let_past:
+            self._hang_up(Close(conn_id, OUT_OF_WORK))
+            return
         begin = self._now if found.since is None else self._now._replace(monotonic=found.since)
-        client.transport, client.connection = self._connect(Opened(conn_id, found.kind, client.peer), begin)
+        client.transport, client.connection = self._connect(
+            Opened(conn_id, found.kind, client.peer, is_out_of_work=self._is_out_of_work), begin)
         client.owes_job = False                             # `_begin` offers it
         self._begin(client)
         if found.received and not client.is_mute:
             self._take_in(client, found.received)
+
+    def _hand_over(self, hand_over: HandOver) -> None:
+        """The transport stays, and so does all that was received."""
+        client = self._clients.get(hand_over.conn_id)
+        if client is None or client.is_mute:
+            return
+        client.connection = hand_over.connection
+        client.owes_job = False                             # `_begin` offers it
+        self._begin(client)
+        self._guard_client(self._step, client, client.connection.receive, b"")
 
     def _end_by_transport(self, client: Client, end: TransportEnd) -> None:
         """A transport takes in nothing more. What came before, and is held, is gone through for shares."""

@@ -80,11 +80,13 @@ class Worker(Serving, Loop[WorkerItem]):
                  hear: Callable[[Any, Now], Sequence[Event]] | None = None,
                  reconfigure: Callable[[Any, Now], Sequence[Event]] | None = None,
                  sessions: Callable[[], object] = _nothing,
-                 log_limit: LogLimit | None = None, awaits_records: bool = True) -> None:
+                 log_limit: LogLimit | None = None, awaits_records: bool = True,
+                 let_past: frozenset[str] = frozenset()) -> None:
         super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit()), connect, hasher, inbox,
                          record, awaits_records=awaits_records)
         Loop.__init__(self, f"worker-{index}", inbox)
         self.index = index
+        self.let_past = let_past
         self._refused = refused
         self._hear = hear
         self._take_configuration = reconfigure

@@ -14,14 +14,16 @@ from typing import Final, NamedTuple
 from warppool import __version__
 from warppool.addresses import Address
 from warppool.config.options import TRANSLATOR_MARK, Config, StratumConfig
+from warppool.config.provideroptions import TemplatePortsConfig
 from warppool.config.translatoroptions import MachinesConfig, TranslatorConfig
 from warppool.errors import ConfigError
-from warppool.events import Event, Now
+from warppool.events import Connection, Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.net.clients import Stack, Undecided
 from warppool.net.inbox import Opened
+from warppool.net.joboffers import OUT_OF_WORK
 from warppool.net.proxyheader import ProxyHeader
 from warppool.net.sniff import Guess, Sniff
 from warppool.net.tls import Tls
@@ -35,6 +37,8 @@ from warppool.sv1.server import Context as Sv1Context
 from warppool.sv2.connection import ServerConnection as Sv2Connection
 from warppool.sv2.profile import PROFILES, SPEC, WARP, Profile
 from warppool.sv2.server import Context as Sv2Context
+from warppool.sv2.templateconnection import TemplateConnection
+from warppool.sv2.templatecontext import TemplateContext
 from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
@@ -49,13 +53,13 @@ SV2_SPEC = "sv2-spec"
 ANY = "any"
 """The kinds of listeners, by the names in the log."""
 
-_SPOKEN_SPEC: Final = "sv2-spec, seen"
+SPOKEN_SPEC: Final = "sv2-spec, seen"
 """No kind of listener: a connection whose first bytes can be of the published profile, and which gets its Noise."""
 
 _KINDS: Final = {Guess.V1: SV1, Guess.TLS: SV1_TLS, Guess.MAYBE_WARP: SV2}
 """What serves a connection on `any_listen`, by its first bytes."""
 
-_PUBLISHED: Final = {Guess.PUBLISHED: _SPOKEN_SPEC}
+_PUBLISHED: Final = {Guess.PUBLISHED: SPOKEN_SPEC}
 """The same on `sv2_spec_listen`; and on `any_listen`, beside those, where the pool has the keys for it."""
 
 
@@ -67,7 +71,7 @@ class ListenAddress(NamedTuple):
     key: str
 
 
-def listen_addresses(stratum: StratumConfig | MachinesConfig) -> list[ListenAddress]:
+def listen_addresses(stratum: StratumConfig | MachinesConfig | TemplatePortsConfig) -> list[ListenAddress]:
     """Every address that is listened on."""
     return [ListenAddress(kind, address, f"stratum.{key}")
             for kind, key in ((SV2, "sv2_listen"), (SV2_SPEC, "sv2_spec_listen"), (SV1, "listen"),
@@ -87,11 +91,13 @@ class Connector:
 
     `certificate` is asked for its context at each connection, so that a reload counts from the next one on. `shuffle`
     is the one that the job factory has, too. `post` leaves a message for another worker, whose connector gets it by
-    `hear`. `spec` is who the pool is in the published profile, None where that is not served.
+    `hear`. `spec` is who the pool is in the published profile, None where that is not served. `templates` is what
+    template clients on the V2 ports share, None where these are not served.
     """
 
     def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
-                 post: Callable[[int, Message], None], unpaid: UnpaidNames, spec: Identity | None = None) -> None:
+                 post: Callable[[int, Message], None], unpaid: UnpaidNames, spec: Identity | None = None,
+                 templates: TemplateContext | None = None) -> None:
         stratum = config.stratum
         self._policy = policy = policy_of(config)
         prefixes = PrefixPool(config.pool.server_id, index, stratum.workers)
@@ -105,8 +111,9 @@ class Connector:
                                     extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
         secret = config.secrets.sv2_static_priv_key
         warp = None if secret is None else Identity(WARP.suite.key_pair(secret))
-        self._sv2 = {kind: _Served(Sv2Context(profile, policy, prefixes, counters, is_unpaid=unpaid.is_news), identity)
-                     for kind, profile, identity in ((SV2, WARP, warp), (_SPOKEN_SPEC, SPEC, spec))
+        self._sv2 = {kind: _Served(Sv2Context(profile, policy, prefixes, counters, is_unpaid=unpaid.is_news,
+                                              templates=templates), identity)
+                     for kind, profile, identity in ((SV2, WARP, warp), (SPOKEN_SPEC, SPEC, spec))
                      if identity is not None}
         self._on_any = _KINDS if spec is None else {**_KINDS, **_PUBLISHED}
 
@@ -131,10 +138,19 @@ class Connector:
         if served is not None:
             context, identity = served
             noise = responder(context.profile.suite, identity, os.urandom(32), self._buffer, now)
-            return Stack(noise, Sv2Connection(
-                opened.conn_id, context, idle_timeout_s=self._idle_timeout_s, now=now))
+            return Stack(noise, self._v2(opened, context, now))
         return Stack(v1_transport(opened, self._certificate, now), Sv1Connection(
             opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now))
+
+
+    def _v2(self, opened: Opened, context: Sv2Context, now: Now) -> Connection:
+        """A miner's, until its first message shows that it is a template client's; or the latter alone, where there is
+        no work for machines.
+        """
+        if opened.is_out_of_work and context.templates is not None:
+            return TemplateConnection(opened.conn_id, context.profile, context.templates, now=now,
+                                      no_mining=OUT_OF_WORK)
+        return Sv2Connection(opened.conn_id, context, idle_timeout_s=self._idle_timeout_s, now=now)
 
 
 class TranslatorConnector:

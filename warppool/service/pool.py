@@ -50,6 +50,7 @@ from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
+from warppool.service.servedtemplates import first_template_id, let_past, templates_of
 from warppool.service.service import Parts, Service
 from warppool.service.specidentity import SpecIdentity
 from warppool.service.summary import Summary
@@ -96,12 +97,13 @@ class Pool:
         self.is_ready = threading.Event()
         self._start_id = os.urandom(START_ID_SIZE)
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
+        self._first_template_id = first_template_id()
         self._unpaid = UnpaidNames(pool.network, pool.payout_script)
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
                            resources)
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
-        self.work = WorkBroadcast(self.ports, self.is_ready)
+        self.work = WorkBroadcast(self.ports, self.is_ready, let_past(config))
         job_inbox: queue.Queue[Any] = queue.Queue()
         outcomes: queue.Queue[Any] = queue.Queue()
         self.nodes = Nodes(pool, config.nodes, plan_of(pool), job_inbox, outcomes)
@@ -162,11 +164,12 @@ class Pool:
             inboxes[worker].put(FromWorker(message))
 
         ports = self.ports
-        spec = None if ports.spec is None else ports.spec.identity()
-        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid, spec)
+        spec, job_maker = None if ports.spec is None else ports.spec.identity(), self.job_maker
+        templates = templates_of(self.config, index, self._first_template_id, lambda: job_maker.answered_at)
+        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid, spec, templates)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=found, hear=connector.hear,
-                      reconfigure=connector.reconfigure, log_limit=ports.log_limit)
+                      reconfigure=connector.reconfigure, log_limit=ports.log_limit, let_past=let_past(self.config))
 
 
 def say_odd(config: Config) -> None:
@@ -214,10 +217,11 @@ class WorkBroadcast:
     `latest` is the newest job, for any thread to read.
     """
 
-    def __init__(self, ports: Ports, is_ready: threading.Event) -> None:
+    def __init__(self, ports: Ports, is_ready: threading.Event, let_past: frozenset[str] = frozenset()) -> None:
         self.latest: Job | None = None
         self._ports = ports
         self._is_ready = is_ready
+        self._let_past = let_past                   # kinds of listeners where somebody may come who wants no work
         self._turns_away = False                    # the reactor was told so
 
     def job(self, job: Job) -> None:
@@ -232,7 +236,7 @@ class WorkBroadcast:
     def end(self) -> None:
         """No node answers: whoever mines here is sent away, and whoever comes."""
         self._turns_away = True
-        self._ports.reactor.mailbox.post(TurnAway(True))
+        self._ports.reactor.mailbox.post(TurnAway(True, self._let_past))
         self._ports.tell_workers(NoWork())
 
 

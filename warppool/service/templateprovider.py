@@ -13,7 +13,6 @@ import queue
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -36,6 +35,7 @@ from warppool.node.journalthread import JournalThread
 from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
+from warppool.service.connector import listen_addresses
 from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
 from warppool.service.nodes import Nodes
@@ -47,7 +47,7 @@ from warppool.service.run import serve
 from warppool.service.service import Parts, Service
 from warppool.service.specidentity import SpecIdentity
 from warppool.service.summary import Summary
-from warppool.service.templateconnector import TemplateConnector, template_addresses
+from warppool.service.templateconnector import TemplateConnector
 from warppool.service.threads import Threads
 from warppool.sv2.templatecontext import TemplateCounts
 
@@ -89,9 +89,8 @@ class TemplateProvider:
         provider = config.provider
         self.is_ready = threading.Event()
         self.ledger = Ledger(provider.data_dir, "provider.data_dir", LEDGER_URL, "commit", patience, resources)
-        self.spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if (
-            config.stratum.sv2_spec_listen) else None
-        self.ports = Ports(template_addresses(config.stratum), config.stratum, patience, resources)
+        spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if config.stratum.sv2_spec_listen else None
+        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
         self.work = WorkBroadcast(self.ports, self.is_ready)
         job_inbox: queue.Queue[Any] = queue.Queue()
         outcomes: queue.Queue[Any] = queue.Queue()
@@ -113,7 +112,8 @@ class TemplateProvider:
         threads.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=False)
-        take_spec = None if self.spec is None else self.spec.prepare(config.secrets, config.stratum.cert_validity_s)
+        spec = self.ports.spec
+        take_spec = None if spec is None else spec.prepare(config.secrets, config.stratum.cert_validity_s)
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
@@ -136,7 +136,7 @@ class TemplateProvider:
         def found(block: BlockFound) -> None:
             submitter_inbox.put(Found(block, inbox))
 
-        connector = TemplateConnector(self.config, self.spec, lambda: job_maker.answered_at)
+        connector = TemplateConnector(self.config, ports.spec, lambda: job_maker.answered_at)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=_no_shares,
                       refused=self.ledger.refused, found=found, reconfigure=connector.reconfigure,
                       sessions=connector.context.report, log_limit=ports.log_limit)
@@ -203,8 +203,6 @@ class ProviderStatus:
         say(log, logging.INFO, "provider.summary", clients=counts.clients, templates=counts.templates,
             answers=counts.answers, solutions=counts.solutions, spoiled=counts.spoiled, height=self._height(),
             template_age=age)
-        if self._provider.spec is not None:
-            self._provider.spec.look(time.time())
 
     def _height(self) -> int:
         latest = self._provider.work.latest

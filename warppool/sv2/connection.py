@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from warppool.events import Now
+from warppool.events import HandOver, Now
 from warppool.limits import CALL_WORK, SHARE_WORK, V2_MINING
 from warppool.mining.connection import MiningConnection
 from warppool.sv2.frame import Frame, FrameReader
+from warppool.sv2.messages.common import SetupConnection
+from warppool.sv2.profile import Subprotocol
 from warppool.sv2.server import IDLE, Context, MiningServerSession, Phase
+from warppool.sv2.templateconnection import TemplateConnection
 from warppool.sv2.types import Message
 
 SETUP_DEADLINE_S = 10.0
@@ -29,7 +32,7 @@ class ServerConnection(MiningConnection[MiningServerSession, Frame]):
     share, if it is not slow.
     """
 
-    __slots__ = ("_frames", "_idle_timeout_s")
+    __slots__ = ("_frames", "_idle_timeout_s", "_templates")
 
     limits = V2_MINING
     spoken = (Message,)
@@ -38,6 +41,7 @@ class ServerConnection(MiningConnection[MiningServerSession, Frame]):
         profile = context.profile
         self._frames = FrameReader(profile.max_payload_before_setup)
         self._idle_timeout_s = idle_timeout_s
+        self._templates = context.templates
         super().__init__(MiningServerSession(conn_id, context), self._frames, profile.encode,
                          deadline=now.monotonic + SETUP_DEADLINE_S)
 
@@ -48,9 +52,20 @@ class ServerConnection(MiningConnection[MiningServerSession, Frame]):
         if self._is_abandoned:
             return SHARE_WORK
         self._count_call(now)
+        if self._is_setting_up and isinstance(message, SetupConnection) and self._hands_over(message, now):
+            return CALL_WORK
         if message is not None:
             self._take(session.receive_with(message, area, now) if area else session.receive(message, now), steps)
         return CALL_WORK
+
+    def _hands_over(self, m: SetupConnection, now: Now) -> bool:
+        """Whether this is a client of the template server, and is served as such from now on."""
+        if self._templates is None or m.protocol != Subprotocol.TEMPLATE_DISTRIBUTION or (
+                self._session.phase is not Phase.AWAIT_SETUP):
+            return False
+        self._close = HandOver(self.conn_id, TemplateConnection(
+            self.conn_id, self._session.profile, self._templates, now=now, setup=m, frames=self._frames))
+        return True
 
     def _advance(self, now: Now) -> None:
         """The set-up buys time to open a channel."""

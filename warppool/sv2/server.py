@@ -39,6 +39,7 @@ from warppool.sv2.messages.mining import (
 from warppool.sv2.opening import Opener, is_hash_rate
 from warppool.sv2.profile import Profile, Subprotocol
 from warppool.sv2.shares import ServerChannel, ShareSession
+from warppool.sv2.templatecontext import TemplateContext
 from warppool.sv2.types import Message
 from warppool.sv2.workers import WorkerNames, is_news
 
@@ -51,7 +52,7 @@ REQUIRES_VERSION_ROLLING = 4
 SUPPORTED_FLAGS: dict[int, int] = {
     Subprotocol.MINING: REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
 }
-"""By the subprotocols that are served here; templates are not, yet."""
+"""By the subprotocols that are served here; a client of the template server is handed over (`templateserver.py`)."""
 
 ALL_FLAGS = 0xFFFFFFFF
 
@@ -87,6 +88,7 @@ class Context:
     prefixes: PrefixPool
     counters: CoinbaseCounters
     is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
+    templates: TemplateContext | None = None        # None: protocol 2 is not served here
 
 
 def course_of(conn_id: int, context: Context) -> Course:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from warppool.events import Now
+from warppool.events import Event, Now
 from warppool.limits import CALL_WORK, SHARE_WORK, TEMPLATE
 from warppool.mining.connection import MiningConnection
 from warppool.sv2.frame import Frame, FrameReader
+from warppool.sv2.messages.common import SetupConnection
 from warppool.sv2.messages.template import SubmitSolution
 from warppool.sv2.profile import Profile
 from warppool.sv2.templatecontext import TemplateContext
@@ -25,18 +26,36 @@ the constraints of the coinbase. After these a client may be silent for as long 
 
 
 class TemplateConnection(MiningConnection[TemplateServerSession, Frame]):
-    """One accepted connection of a template client."""
+    """One accepted connection of a template client.
 
-    __slots__ = ("_frames", "_profile")
+    `setup` is the SetupConnection of one that was taken for a miner's before, and `frames` has what stood behind it.
+    `no_mining` is why a miner that comes here is closed without an answer, in words for the log; "" where it hears that
+    its protocol is not served.
+    """
+
+    __slots__ = ("_frames", "_profile", "_setup")
 
     limits = TEMPLATE
+    stays_without_work = True
     spoken = (Message,)
 
-    def __init__(self, conn_id: int, profile: Profile, context: TemplateContext, *, now: Now) -> None:
+    def __init__(self, conn_id: int, profile: Profile, context: TemplateContext, *, now: Now,
+                 setup: SetupConnection | None = None, frames: FrameReader | None = None, no_mining: str = "") -> None:
         self._profile = profile
-        self._frames = FrameReader(profile.max_payload_before_setup)
-        super().__init__(TemplateServerSession(conn_id, context), self._frames, profile.encode,
+        self._frames = frames or FrameReader(profile.max_payload_before_setup)
+        self._setup = setup
+        super().__init__(TemplateServerSession(conn_id, context, no_mining), self._frames, profile.encode,
                          deadline=now.monotonic + SETUP_DEADLINE_S)
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        """As any connection; the set-up that came before it stood here comes first."""
+        if self._setup is None:
+            return super().receive(data, now)
+        setup, self._setup = self._setup, None
+        steps: list[Any] = []
+        self._take(self._session.receive(setup, now), steps)
+        self._advance(now)
+        return self._follow(steps) + super().receive(data, now)
 
     def _call(self, unit: Frame, now: Now, steps: list[Any]) -> int:
         """Any message. Of one whose peer is gone only solutions are taken: each of them may be a block."""

@@ -85,18 +85,19 @@ class TemplateServerSession:
     """
 
     __slots__ = ("_agent", "_bad", "_changes", "_constraints", "_context", "_data", "_given", "_job", "_pinned",
-                 "_template_at", "conn_id", "holders", "phase", "subprotocol")
+                 "_no_mining", "_template_at", "conn_id", "holders", "phase", "subprotocol")
 
     in_flight = 0
     machines = 0
     unanswered = 0
 
-    def __init__(self, conn_id: int, context: TemplateContext) -> None:
+    def __init__(self, conn_id: int, context: TemplateContext, no_mining: str = "") -> None:
         self.conn_id = conn_id
         self.phase = ServingPhase.AWAIT_SETUP
         self.subprotocol = Subprotocol.COMMON       # whose messages are decoded now; Common belongs to each
         self.holders = 0                            # its size class: those with small coinbases are served first
         self._context = context
+        self._no_mining = no_mining                 # why a miner is closed without a word
         self._agent = ""
         self._job: Job | None = None                # the newest one
         self._constraints: CoinbaseOutputConstraints | None = None
@@ -162,6 +163,8 @@ class TemplateServerSession:
     # -- set-up --------------------------------------------------------------------------------------------------
 
     def _setup(self, m: SetupConnection, now: Now) -> list[Step]:
+        if m.protocol == Subprotocol.MINING and self._no_mining:
+            return [Close(self.conn_id, self._no_mining)]
         if m.protocol != Subprotocol.TEMPLATE_DISTRIBUTION:
             return self._refuse_setup(0, "unsupported-protocol")
         if not m.min_version <= PROTOCOL_VERSION <= m.max_version:
