@@ -47,10 +47,10 @@ def v1_config(folder: Path, stub: StubNode, *, workers: int = 2, **difficulty: f
 class LivePool:
     """A daemon that runs, and ways to reach it."""
 
-    def __init__(self, config: Config, stub: StubNode) -> None:
+    def __init__(self, config: Config, stub: StubNode, read: Callable[[], Config] | None = None) -> None:
         self.config = config
         self.stub = stub
-        self.daemon = Pool(config)
+        self.daemon = Pool(config, read=read)
         self.ports = {listener.kind: listener.port for listener in self.daemon.ports.listeners}
 
     def tls(self) -> ssl.SSLContext:

@@ -53,10 +53,15 @@ def make(folder: Path, stub: StubNode, *, has_spec: bool = True) -> LivePool:
     path = write_config(folder, secret=SECRET, node={"url": stub.url, "cookie_file": str(stub.cookie)},
                         stratum=stratum, difficulty=EASY)
     if has_spec:
-        with open(folder / "secrets.toml", "a", encoding="ascii") as file:
-            file.write(f'sv2_spec_static_priv_key_hex = "{SPEC_SECRET.hex()}"\n'
-                       f'sv2_spec_authority_priv_key_hex = "{AUTHORITY_SECRET.hex()}"\n')
-    return LivePool(read_config(path, {}), stub)
+        vouched_by(folder, AUTHORITY_SECRET)
+    return LivePool(read_config(path, {}), stub, lambda: read_config(path, {}))
+
+
+def vouched_by(folder: Path, authority: bytes) -> None:
+    """Write the keys of both profiles."""
+    (folder / "secrets.toml").write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\n'
+                                         f'sv2_spec_static_priv_key_hex = "{SPEC_SECRET.hex()}"\n'
+                                         f'sv2_spec_authority_priv_key_hex = "{authority.hex()}"\n')
 
 
 @pytest.fixture
@@ -81,13 +86,14 @@ def stack() -> Iterator[ExitStack]:
 class BySocket:
     """A machine's way to a live daemon, under Noise of the profile; nobody waits here."""
 
-    def __init__(self, pool: LivePool, kind: str, profile: Profile = SPEC, header: bytes = b"") -> None:
+    def __init__(self, pool: LivePool, kind: str, profile: Profile = SPEC, header: bytes = b"",
+                 pin: bytes | None = b"") -> None:
         self._pool = pool
         self._transactions = 0
         source = ("", 0) if not header else (PROXY_IP, 0)
         self._sock = socket.create_connection(("127.0.0.1", pool.ports[kind]), PATIENCE_S, source)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._noise = initiator(profile.suite, PINS[profile.name], os.urandom(32), new_buffer(),
+        self._noise = initiator(profile.suite, PINS[profile.name] if pin == b"" else pin, os.urandom(32), new_buffer(),
                                 Now(time.monotonic(), time.time()))
         self._sock.sendall(header + self._noise.seal(b""))
 
@@ -174,6 +180,23 @@ def set_up(way: BySocket, profile: Profile) -> Any:
     way.send(profile.encode(common.SetupConnection(0, 2, 2, 0, "h", 1, "v", "", "", "")))
     (frame,) = FrameReader(profile.max_payload).feed(way.receive())
     return profile.decode(Subprotocol.MINING, frame)
+
+
+@pytest.mark.parametrize("kind", [SV2_SPEC, ANY])
+def test_after_a_reload_another_authority_vouches_for_those_who_come(
+        pool: LivePool, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    before = stack.enter_context(BySocket(pool, kind))
+    assert isinstance(set_up(before, SPEC), common.SetupConnectionSuccess)
+    vouched_by(tmp_path, bytes([9]) * 32)
+    pool.daemon.service.reload()
+    monkeypatch.setitem(PINS, "spec", xonly_of_secret(bytes([9]) * 32))
+    assert isinstance(set_up(stack.enter_context(BySocket(pool, kind)), SPEC), common.SetupConnectionSuccess)
+    monkeypatch.setitem(PINS, "spec", PINS["warp"])
+    with pytest.raises(AssertionError, match="has not signed"):
+        set_up(stack.enter_context(BySocket(pool, kind)), SPEC)
+    Firmware(machines()["bitaxe-standard"], SPEC, stack.enter_context(BySocket(pool, kind, pin=None))).begin()
+    before.send(SPEC.encode(mining.OpenStandardMiningChannel(1, "alice", 0.0, bytes([255]) * 32)))
+    assert before.receive()                             # nobody was dropped
 
 
 # --- the wrong port ---------------------------------------------------------------------------------------------------

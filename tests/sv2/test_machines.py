@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 
 import pytest
 
-from tests.mining.makers import HARD_NBITS, make_counters, make_factory, make_template, make_tip
+from tests.mining.makers import (
+    HARD_NBITS,
+    SHUFFLE,
+    make_channel,
+    make_counters,
+    make_factory,
+    make_template,
+    make_tip,
+)
 from tests.over import Over
 from tests.sv2.machines import Firmware, machines, works_s
 from tests.sv2.pairs import START
+from warppool.bitcoin.transaction import serialize_output
 from warppool.errors import BadFrame
 from warppool.events import BlockFound, Close, Event, Held, Send, ShareAccepted, ShareSubmitted
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
+from warppool.mining.job import MAX_TAG_SIZE, JobFactory
 from warppool.mining.share import weigh
 from warppool.sv2.connection import ServerConnection
+from warppool.sv2.frame import FrameReader
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.messages import common, mining
 from warppool.sv2.profile import SPEC
 from warppool.sv2.server import Context
+from warppool.sv2.templatechecks import MAX_OUTPUTS_SIZE
 from warppool.sv2.types import Message
 from warppool.transport import PLAIN
 
@@ -146,6 +159,19 @@ def test_it_does_not_matter_how_tcp_cuts_it(name):
                 super().send(bytes([byte]))
 
     Firmware(machines()[name], SPEC, Cut()).play()
+
+
+def test_the_largest_job_that_can_come_is_one_that_it_reads():
+    template = replace(make_template(path=(bytes(32),) * 20),
+                       coinbase_tx_outputs=serialize_output(0, b"\x6a" * (MAX_OUTPUTS_SIZE - 11)))
+    assert len(template.coinbase_tx_outputs) == MAX_OUTPUTS_SIZE
+    factory = JobFactory(payout_script=bytes(42), tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), shuffle=SHUFFLE,
+                         encoders={})
+    channel = make_channel(size=28)
+    mine, _ = channel.offer(job := factory.make(template, now=START.unix), make_counters())
+    frames = EncodedJob(SPEC, job).frames(1, mine, 28, is_future=True)
+    reader = FrameReader(machines()["bitaxe-extended"]["max_payload"])
+    assert [frame.msg_type for frame in reader.feed(frames)] == [0x1F, 0x20]
 
 
 def refusal(way: InMemory, name: str = "bitaxe-extended") -> str:
