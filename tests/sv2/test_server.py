@@ -363,6 +363,23 @@ def test_closing_an_unknown_channel_is_ignored():
     assert isinstance(step, Happened) and step.name == "message.ignored"
 
 
+@pytest.mark.parametrize("flags", [0, 1])
+def test_a_close_by_the_number_of_a_group_closes_its_members_and_no_other_channel(flags):
+    session = ready_session(flags)
+    opened = [messages(session.receive(open_standard(n), START))[0] for n in range(3)]
+    group = opened[0].group_channel_id
+    assert {each.group_channel_id for each in opened} == {group}
+    others = [] if flags else [messages(session.receive(open_extended(9), START))[0]]
+    (step,) = session.receive(mining.CloseChannel(group, "bye"), START)
+    if group == 0:                                      # that is no group's number
+        assert step.name == "message.ignored" and session.channels == 3 + len(others)
+        return
+    assert (step.name, dict(step.fields)["channels"]) == ("miner.closed", 3)
+    assert session._channels.keys() == {each.channel_id for each in others}
+    (step,) = session.receive(mining.CloseChannel(group, "bye"), START)
+    assert step.name == "message.ignored"
+
+
 NO_KEY = 4_000_000_000
 
 

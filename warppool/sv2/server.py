@@ -284,12 +284,19 @@ class MiningServerSession(ShareSession):
         return steps
 
     def _close_channel(self, m: CloseChannel, now: Now) -> list[Step]:
-        channel = self._channels.pop(m.channel_id, None)
+        """Close a channel, or all members of a group by the group's number."""
         fields: tuple[tuple[str, object], ...] = (("channel", m.channel_id), ("reason", m.reason_code))
-        if channel is None:
+        named = self._channels.get(m.channel_id)
+        going = [named] if named is not None else [
+            each for each in self._channels.values() if each.channel.group_id == m.channel_id > 0]
+        for each in going:
+            del self._channels[each.channel.channel_id]
+            self._end(each.channel)
+        if not going:
             return [Happened(self.conn_id, "debug", "message.ignored", (("message", "CloseChannel"), *fields))]
-        self._end(channel.channel)
-        return [Happened(self.conn_id, "info", "miner.closed", (*fields, ("user", channel.channel.user)))]
+        fields = (*fields, ("user", going[0].channel.user),
+                  *((("channels", len(going)),) if named is None else ()))
+        return [Happened(self.conn_id, "info", "miner.closed", fields)]
 
     def close_idle(self, idle_timeout_s: float, now: Now) -> tuple[list[Step], float]:
         """Close the channels that are idle: (what follows, monotonic seconds of when the next one may be)."""
