@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
-from itertools import pairwise
-
 import pytest
 
 from tests.mining.makers import HARD_NBITS, make_factory, make_template, make_tip
 from tests.sv2 import pairs
-from tests.sv2.pairs import MAX_TARGET, START, make_context
+from tests.sv2.pairs import START, make_context
 from tests.sv2.test_server import open_extended, open_standard, ready_session, update
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.events import Now, ShareAccepted, ShareSubmitted
-from warppool.mining.counter import ASSIGNED_AGAIN
-from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.group import GROUP_IDS
 from warppool.mining.share import Weight
 from warppool.sv2.frame import CHANNEL_BIT, FrameReader
@@ -104,6 +98,10 @@ class Peer:
         (accepted,) = [step.difficulty for step in steps if isinstance(step, ShareAccepted)] or [None]
         heard = self.hear(steps)
         return accepted if accepted is not None else heard[0].error_code
+
+
+def jobs_of(heard):
+    return [message for message in heard if isinstance(message, (NewMiningJob, NewExtendedMiningJob))]
 
 
 def kinds(heard):
@@ -204,163 +202,8 @@ def test_job_ids_rise_by_one_over_groups_and_channels():
     assert ids == list(range(1, len(ids) + 1)) and len(ids) == 10
 
 
-# --- the pace ---------------------------------------------------------------------------------------------------------
-
-def jobs_of(heard):
-    return [message for message in heard if isinstance(message, (NewMiningJob, NewExtendedMiningJob))]
-
-
-def busy(peer, channel_id, job_id, count, at, value=ONE):
-    """So many shares at once, each just as hard as a difficulty of 1: what is heard of them."""
-    weights = []
-    for number in range(count):
-        peer.submit(channel_id, job_id, number)
-        peer.shares += 1
-        weights.append(Weight(peer.shares.to_bytes(32, "big"), value, False))
-    return peer.hear(peer.session.judged(weights, later(at)))
-
-
-def settled(size=8, flags=0):
-    """A machine that has mined for longer than it takes to settle, as fast as its pool wants it, and its newest job."""
-    peer = Peer(flags)
-    peer.open(size, max_target=ONE)
-    at, job = 0.0, None
-    while at <= SETTLING:
-        at += LEAST
-        (job,) = jobs_of(peer.offer(1, at))
-        assert busy(peer, 1, job.job_id, 6, at, value=ONE) == []
-    return peer, at, job
-
-
-def test_the_newest_job_comes_at_most_once_in_30_s_on_one_tip():
-    peer = Peer()
-    peer.open(max_target=ONE)
-    times = [0.0]
-    for second in range(1, 200):
-        times += [second] * len(jobs_of(peer.offer(1, second) + peer.tick(second)))
-    assert times == [LEAST * number for number in range(7)]
-
-
-@pytest.mark.parametrize("flags", [0, REQUIRES_STANDARD_JOBS])
-def test_a_job_comes_at_least_once_in_60_s_though_no_newer_one_is_there(flags):
-    peer = Peer(flags)
-    peer.open(0, max_target=ONE)
-    times, counters = [0.0], set()
-    for second in range(1, 400):
-        for job in jobs_of(peer.tick(second)):
-            times.append(second)
-            counters.add(job.merkle_root if flags else job.coinbase_tx_prefix[-4:])
-    gaps = [after - before for before, after in pairwise(times)]
-    assert len(times) == 7 and max(gaps) <= 60 and min(gaps) >= LEAST
-    assert len(counters) == 6, "each is another search space"
-
-
-def test_a_tip_comes_at_once_however_soon():
-    peer = Peer()
-    peer.open()
-    for tip in (2, 3, 2, 4):
-        assert kinds(peer.offer(tip, at=1)) == [("NewExtendedMiningJob", EXTENDED), ("SetNewPrevHash", EXTENDED)]
-    assert jobs_of(peer.offer(4, at=2)) == []
-
-
-def test_a_job_that_was_held_back_has_a_counter_that_nobody_has_seen_and_is_the_newest():
-    peer = Peer()
-    peer.open(max_target=ONE)
-    held = []
-    for at in (1, 5, 29):
-        assert peer.offer(1, at) == []
-        held.append(peer.latest)
-    assert peer.tick(10) == [] and peer.session.wakes_at == later(LEAST).monotonic
-    (job,) = jobs_of(peer.tick(LEAST))
-    counter = int.from_bytes(job.coinbase_tx_prefix[-4:], "big")
-    assert counter & ASSIGNED_AGAIN and counter not in {each.counter for each in held}
-    assert job.merkle_path == held[-1].merkle_path and job.min_ntime == held[-1].ntime
-    assert jobs_of(peer.tick(LEAST + 20)) == [], "it was the newest"
-
-
-def test_a_change_of_the_target_waits_for_the_next_job_and_stands_right_before_it():
-    peer, at, job = settled()
-    assert busy(peer, 1, job.job_id, 90, at + 5, value=5) == [], "not in the midst of a job"
-    assert peer.tick(at + 15) == []
-    target, job = peer.offer(1, at + LEAST)
-    assert kinds([target, job]) == [("SetTarget", 1), ("NewExtendedMiningJob", EXTENDED)]
-    harder = int.from_bytes(target.maximum_target, "little")
-    assert harder < ONE
-    peer.submit(1, job.job_id)
-    assert peer.judge(harder + 1, at + 31) == "difficulty-too-low"
-    peer.submit(1, job.job_id)
-    assert peer.judge(harder, at + 31) == pytest.approx(float(ONE // harder), rel=0.01)
-
-
-def test_silence_too_eases_the_target_with_the_next_job():
-    peer, at, _ = settled()
-    peer.update(1, at, max_target=MAX_TARGET)
-    heard = [(second, kinds(peer.tick(at + second))) for second in range(1, 200)]
-    heard = [(second, said) for second, said in heard if said]
-    assert all(said[-1] == ("NewExtendedMiningJob", EXTENDED) for _, said in heard)
-    assert any(said[0] == ("SetTarget", 1) for _, said in heard)
-    assert min(after - before for (before, _), (after, _) in pairwise(heard)) >= LEAST
-
-
-def test_a_tip_brings_the_change_that_waits():
-    peer, at, job = settled()
-    busy(peer, 1, job.job_id, 90, at + 5, value=5)
-    assert kinds(peer.offer(2, at + 6)) == [
-        ("SetTarget", 1), ("NewExtendedMiningJob", EXTENDED), ("SetNewPrevHash", EXTENDED)]
-
-
-def test_while_a_channel_settles_another_target_comes_at_once_with_a_job_of_the_channel():
-    peer = Peer()
-    *_, job, _ = peer.open()
-    assert kinds(busy(peer, 1, job.job_id, 8, 1, value=5)) == [("SetTarget", 1), ("NewExtendedMiningJob", 1)]
-    assert kinds(peer.tick(12)) == []
-    assert kinds(peer.tick(90)) == [("SetTarget", 1), ("NewExtendedMiningJob", EXTENDED)], "it goes with what is due"
-
-
-def test_what_a_machine_asks_for_comes_at_once():
-    peer, at, _ = settled()
-    assert kinds(peer.update(1, at + 1, rate=1e15)) == [("SetTarget", 1), ("NewExtendedMiningJob", 1)]
-    assert jobs_of(peer.offer(1, at + LEAST)) == [], "it has had a job a moment ago"
-    assert kinds(jobs_of(peer.tick(at + 1 + LEAST))) == [("NewExtendedMiningJob", EXTENDED)]
-
-
-def test_of_two_channels_the_one_that_asks_keeps_no_job_from_the_other():
-    peer = Peer()
-    peer.open(max_target=ONE), peer.open(max_target=ONE)
-    peer.update(1, 20, rate=1e15)
-    assert kinds(jobs_of(peer.offer(1, LEAST))) == [("NewExtendedMiningJob", EXTENDED)]
-
-
-BOUNDED = DifficultyPolicy(Fraction(1), Fraction(1), Fraction(1), Fraction(12), Fraction(60))
-"""No difficulty but 1, and at most 60 shares a minute."""
-
-
-def test_a_flood_does_not_wait():
-    peer = Peer(context=make_context(BOUNDED))
-    peer.open()
-    for at in range(30, 180, 30):
-        (job,) = jobs_of(peer.offer(1, at))
-    assert busy(peer, 1, job.job_id, 60, 151) == [], "no more than a minute may bring"
-    heard = busy(peer, 1, job.job_id, 60, 151.5)
-    assert kinds(heard) == [("SetTarget", 1), ("NewExtendedMiningJob", 1)]
-    easier = int.from_bytes(heard[0].maximum_target, "little")
-    peer.submit(1, job.job_id, 1000)
-    assert peer.judge(easier + 1, 152, b"a" * 32) == pytest.approx(1.0), "a key of the group from before has 30 s"
-    peer.submit(1, job.job_id, 1001)
-    assert peer.judge(easier + 1, 190, b"b" * 32) == "difficulty-too-low"
-
-
-def test_a_ceiling_that_rises_again_waits_for_the_next_job():
-    peer = Peer(context=make_context(BOUNDED))
-    *_, job, _ = peer.open()
-    assert kinds(busy(peer, 1, job.job_id, 60, 1)) == [("SetTarget", 1), ("NewExtendedMiningJob", 1)]
-    assert kinds(peer.tick(31)) == []
-    heard = [kinds(peer.tick(at)) for at in range(121, 600)]
-    raised = [said for said in heard if ("SetTarget", 1) in said]
-    assert raised and all(said == [("SetTarget", 1), ("NewExtendedMiningJob", EXTENDED)] for said in raised)
-
-
 # --- credit -----------------------------------------------------------------------------------------------------------
+
 
 def test_a_member_is_held_to_its_own_target_of_the_moment_when_the_key_was_assigned():
     peer = Peer()
@@ -443,22 +286,3 @@ def test_an_easier_target_counts_for_a_group_s_key_though_the_member_has_brought
     peer.update(1, 4, max_target=ONE)
     peer.submit(1, job.job_id)
     assert peer.judge(ONE, 4) == 0.0
-
-
-def test_a_job_that_comes_twice_has_the_counter_of_all_once():
-    peer = Peer()
-    peer.open(max_target=ONE)
-    job = peer.job()
-    (first,) = peer.hear(peer.session.offer(job, later(LEAST)))
-    (again,) = peer.hear(peer.session.offer(job, later(3 * LEAST)))
-    counters = [int.from_bytes(each.coinbase_tx_prefix[-4:], "big") for each in (first, again)]
-    assert counters[0] == job.counter and counters[1] & ASSIGNED_AGAIN
-
-
-def test_a_session_without_channels_sleeps():
-    peer = Peer()
-    peer.open()
-    assert peer.session.wakes_at < math.inf
-    peer.session.receive(CloseChannel(1, ""), later(2))
-    peer.offer(1, 40)
-    assert peer.tick(100) == [] and peer.session.wakes_at == math.inf
