@@ -152,6 +152,43 @@ class PoolUrl:
         return f"stratum+{'tls' if self.is_tls else 'tcp'}://{self.place}"
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderUrl:
+    """`stratum2+tcp://HOST:PORT/KEY` of a template provider, or the same without a key.
+
+    `pin` (32 bytes) is what the handshake holds the provider to, and `profile` the name of the profile that goes with
+    such a key, as in a pool's URL; b"" and "" where there is none, and the provider may be anybody.
+    """
+
+    host: str
+    port: int
+    pin: bytes
+    profile: str
+
+    @classmethod
+    def parse(cls, text: str) -> ProviderUrl:
+        """Read the URL; ConfigError says what it takes."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+            public_key, authority_key = _keys(parts.path.removeprefix("/"))
+        except ValueError as exc:
+            why = f" (the key {exc})" if str(exc) and isinstance(exc, _BadKey) else ""
+            raise ConfigError(f"{text!r}: {_PROVIDER_SHAPE}{why}") from None
+        if not _is_v2(parts) or not parts.hostname or not port or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ConfigError(f"{text!r}: {_PROVIDER_SHAPE}")
+        return cls(parts.hostname, port, public_key or authority_key,
+                   "warp" if public_key else "spec" if authority_key else "")
+
+    @property
+    def place(self) -> str:
+        """`HOST:PORT`, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_PROVIDER_SHAPE = ("the URL of a template provider is stratum2+tcp://HOST:PORT/KEY (the key of its authority, or in "
+                   "the profile warp its own as 64 hex digits)")
+
 _TLS = ("stratum+tls", "stratum+ssl")
 """Two names for one thing: firmware writes either."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.bitcoin.sigops import legacy_sigops
-from warppool.bitcoin.transaction import parse_outputs, whole_transaction
+from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE
 from warppool.mining.job import MAX_TAG_SIZE, START_ID_SIZE, JobFactory
@@ -31,6 +31,11 @@ class CoinbasePlan:
 
     payout_script: bytes
     tag: bytes
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """(bytes, signature operations) of the outputs that it adds to those of a template."""
+        return len(serialize_output(0, self.payout_script)), legacy_sigops(self.payout_script)
 
     def largest(self, template: Template) -> Needs:
         """The needs of the largest coinbase that a channel may get on `template`: with an extranonce of 32 bytes."""

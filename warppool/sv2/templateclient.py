@@ -100,6 +100,11 @@ class TemplateClientSession:
             protocol=Subprotocol.TEMPLATE_DISTRIBUTION, min_version=VERSION, max_version=VERSION, flags=0,
             endpoint_host=host, endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware, device_id="")
 
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the provider has accepted the connection."""
+        return self.phase is TemplatePhase.TEMPLATES
+
     def ask_transactions(self, template_id: int) -> RequestTransactionData:
         """Ask for the transactions of a template, one at a time; NO_TEMPLATE asks whether the provider lives."""
         if self.phase is not TemplatePhase.TEMPLATES or self.asked is not None:
