@@ -43,6 +43,8 @@ POOL: dict[str, object] = {
     "difficulty.max_shares_per_minute": 700,
     "node.source": "regtest",
     "node.url": "http://127.0.0.1:8335",
+    "node.insecure": True,
+    "node.profile": "warp",
     "node.cookie_file": "other.cookie",
     "node.user": "operator",
     "ledger.url": "sqlite:///other.db",

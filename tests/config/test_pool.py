@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from warppool.addresses import Address
+from warppool.addresses import Address, ProviderUrl
 from warppool.bitcoin.address import script_of
+from warppool.config.changes import identity_of
 from warppool.config.datadir import default_data_dir
 from warppool.config.options import Config
 from warppool.config.pool import read_config
@@ -22,6 +23,8 @@ ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 POOL = f'[pool]\nnetwork = "regtest"\npayout_address = "{ADDRESS}"\ndata_dir = "data"\n'
 KEY = "07" * 32
+OTHER = "08" * 32
+TDP = POOL + "[[node]]\nsource = 'tdp'\n"
 SECRETS = f'sv2_static_priv_key_hex = "{KEY}"\n'
 
 
@@ -309,9 +312,19 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + "[difficulty]\nmin = 2\nmax = 1", "difficulty.max holds 1: it takes 0, for no limit, or at least"),
     (POOL + "[difficulty]\nshares_per_minute = 0", "shares_per_minute holds 0: it takes a number, 0.01 to 6000"),
     # [[node]]
-    (POOL + "[[node]]\nsource = 'tdp'", 'node.source holds "tdp": tdp comes with a later version; until then it takes'),
-    (POOL + "[[node]]\nsource = 'core'", 'node.source holds "core": it takes rpc or regtest'),
-    (POOL + "[[node]]\n[[node]]\nsource = 1", "node[1].source holds 1: it takes rpc or regtest"),
+    (POOL + "[[node]]\nsource = 'tdp'", 'node.url holds "http://127.0.0.1:8332": where node.source is "tdp" it takes '
+     "stratum2+tcp://HOST:PORT/KEY"),
+    (POOL + "[[node]]\nsource = 'core'", 'node.source holds "core": it takes rpc, tdp or regtest'),
+    (POOL + "[[node]]\n[[node]]\nsource = 1", "node[1].source holds 1: it takes rpc, tdp or regtest"),
+    (POOL + "[[node]]\nurl = 'stratum2+tcp://n:1'", 'where node.source is "rpc" it takes http://HOST:PORT, or node.s'),
+    (TDP + "url = 'stratum2+tcp://n:1'", "without a KEY behind it the provider may be anybody"),
+    (TDP + "url = 'stratum2+tcp://n:1/9xyz'", 'node.url holds "stratum2+tcp://n:1/9xyz": the URL of a template provi'),
+    (TDP + "url = 'stratum2+tcp://n'", "the URL of a template provider is"),
+    (TDP + "url = 'stratum2+tcp://u@n:1'", "it takes http://HOST:PORT; the user goes into"),
+    (TDP + f"url = 'stratum2+tcp://n:1/{KEY}'\nuser = 'u'", 'node.user holds "u": a template provider has no login'),
+    (TDP + f"url = 'stratum2+tcp://n:1/{KEY}'\n[[node]]\nsource = 'tdp'\nurl = 'stratum2+tcp://n:1/{OTHER}'",
+     "that node stands there twice"),
+    (TDP + f"url = 'stratum2+tcp://n:1/{KEY}'\ninsecure = 1", "node.insecure holds 1: it takes true or false"),
     (POOL + "[[node]]\nurl = 'https://n:1'", 'node.url holds "https://n:1": it takes http://HOST:PORT'),
     (POOL + "[[node]]\nurl = 'http://n'", 'node.url holds "http://n": it takes http://HOST:PORT'),
     (POOL + "[[node]]\nurl = 'http://n:0'", 'node.url holds "http://n:0": it takes http://HOST:PORT'),
@@ -454,3 +467,21 @@ def test_data_dir_without_systemd_is_the_first_that_can_be_written(monkeypatch):
     assert default_data_dir({"XDG_STATE_HOME": "/home/a/state"}) == Path("/home/a/state/warppool")
     monkeypatch.setattr(Path, "home", lambda: Path("/home/a"))
     assert default_data_dir({"XDG_STATE_HOME": "relative"}) == Path("/home/a/.local/state/warppool")
+
+
+@pytest.mark.parametrize(("url", "pin", "profile"), [
+    (f"stratum2+tcp://tp.example:8442/{KEY}", bytes.fromhex(KEY), "warp"),
+    ("stratum2+tcp://tp.example:8442/9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72", None, "spec"),
+])
+def test_the_key_of_a_template_provider_tells_its_profile(read, url, pin, profile):
+    node = read(TDP + f"url = '{url}'").nodes[0]
+    read = ProviderUrl.parse(node.url)
+    assert (read.host, read.port, read.profile, len(read.pin)) == ("tp.example", 8442, profile, 32)
+    assert pin in (None, read.pin)
+    assert identity_of(node) == "stratum2+tcp://tp.example:8442"
+
+
+def test_a_template_provider_without_a_key_has_to_be_wanted_so(read):
+    node = read(TDP + "url = 'stratum2+tcp://[::1]:8442'\ninsecure = true\nprofile = 'warp'").nodes[0]
+    assert (node.insecure, node.profile, ProviderUrl.parse(node.url).pin) == (True, "warp", b"")
+    assert identity_of(node) == "stratum2+tcp://[::1]:8442"

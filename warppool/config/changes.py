@@ -13,8 +13,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from warppool.addresses import Address, NodeAddress
+from warppool.addresses import Address, NodeAddress, ProviderUrl
 from warppool.config.declare import Effect, Form, options_of
+from warppool.config.kinds import PROVIDER_SCHEME
 from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Config, NodeConfig, Secrets
 from warppool.config.provideroptions import PROVIDER_FORM, AnyConfig, TemplateProviderConfig
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig, UpstreamSection
@@ -87,6 +88,8 @@ def identity_of(table: NodeConfig | UpstreamSection) -> str:
         return table.url.place
     if table.source == "regtest":
         return EMBEDDED
+    if table.source == "tdp":
+        return f"{PROVIDER_SCHEME}{ProviderUrl.parse(table.url).place}"
     address = NodeAddress.parse(table.url)
     return f"http://{address}{address.path}".removesuffix("/")
 

@@ -8,9 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from warppool.addresses import Address, Net, NodeAddress, parse_address, parse_net
+from warppool.addresses import Address, Net, NodeAddress, ProviderUrl, parse_address, parse_net
 from warppool.authority import parse_authority_key, parse_secret
 from warppool.errors import ConfigError
+
+PROVIDER_SCHEME: Final = "stratum2+tcp://"
+"""How the URL of a template provider begins; the URL of any other node is of HTTP."""
 
 MAX_ADDRESS = 64
 """Characters of an address to listen on, or of a net: the longest of IPv6 with a zone and a port has less."""
@@ -103,6 +106,12 @@ def number(low: str, high: str, has_zero: bool = False) -> Kind[Decimal]:
     return Kind(words, read)
 
 
+def _read_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Refused("it takes true or false")
+    return value
+
+
 def _read_addresses(value: object) -> tuple[Address, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= MAX_ADDRESS for item in value):
         raise Refused('it takes a list of addresses, such as ["[::]:3333"], or []')
@@ -130,6 +139,12 @@ def _read_path(value: object) -> Path:
 def _read_node_url(value: object) -> str:
     if isinstance(value, str) and "@" in value:
         raise Refused("it takes http://HOST:PORT; the user goes into node.user, its password into secrets.toml", True)
+    if isinstance(value, str) and value.startswith(PROVIDER_SCHEME):
+        try:
+            ProviderUrl.parse(value)
+        except ConfigError as exc:
+            raise Refused(str(exc).partition(": ")[2]) from exc
+        return value
     try:
         if not isinstance(value, str) or not value.isprintable() or " " in value or not NodeAddress.parse(value).port:
             raise Refused("it takes http://HOST:PORT")
@@ -177,7 +192,8 @@ def _read_flag(value: object) -> bool:
 ADDRESSES: Final = Kind("list of IP addresses with ports", _read_addresses)
 NETS: Final = Kind("list of nets", _read_nets)
 PATH: Final = Kind("path", _read_path, is_text=True)
-NODE_URL: Final = Kind("http://HOST:PORT", _read_node_url, is_text=True)
+NODE_URL: Final = Kind("http://HOST:PORT or stratum2+tcp://HOST:PORT/KEY", _read_node_url, is_text=True)
+FLAG: Final = Kind("true or false", _read_flag)
 KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
 SPEC_SECRET: Final = Kind("64 hex digits or Base58", _read_spec_secret, is_text=True)
 AUTHORITY_KEY: Final = Kind("an authority's public key", _read_authority_key, is_text=True)

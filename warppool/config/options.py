@@ -145,8 +145,17 @@ class NodeConfig:
     """A Bitcoin node: one or more; the best tip of all is mined, and blocks go to all."""
 
     source: str = option(
-        choice("rpc", "regtest", later="tdp"), "rpc", "rpc, or regtest: an embedded chain, needs the extra [regtest].")
-    url: str = option(NODE_URL, "http://127.0.0.1:8332", "Where the node answers RPC.", on_reload=Effect.NOW)
+        choice("rpc", "tdp", "regtest"), "rpc",
+        "rpc; tdp: a template provider; or regtest: an embedded chain, needs the extra [regtest].")
+    url: str = option(
+        NODE_URL, "http://127.0.0.1:8332", "Where the node answers RPC; of a template provider "
+        "stratum2+tcp://HOST:PORT/KEY, with its authority's key, or in profile warp its own.", on_reload=Effect.NOW)
+    insecure: bool = option(
+        FLAG, False, "true: a template provider without a KEY, who may be anybody; he is mined only while no other "
+        "node is fresh.", on_reload=Effect.NOW)
+    profile: str = option(
+        choice("spec", "warp"), "spec", "What a template provider without a KEY speaks; a KEY tells.",
+        on_reload=Effect.NOW)
     cookie_file: Path = option(
         PATH, "/var/lib/bitcoind/.cookie", "The node's cookie; read anew when it changes.", on_reload=Effect.NOW)
     user: str = option(

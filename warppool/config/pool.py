@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from warppool.addresses import NodeAddress
+from warppool.addresses import NodeAddress, ProviderUrl
 from warppool.bitcoin.address import AddressError, script_of
 from warppool.config.declare import options_of
+from warppool.config.kinds import PROVIDER_SCHEME
 from warppool.config.options import (
     POOL_FORM,
     PROVIDER_MARK,
@@ -214,18 +215,37 @@ def check_nodes(nodes: list[NodeConfig], sections: Sections, network: str) -> No
         if index in embedded[1:]:
             raise ConfigError(f'{sections.where("node", "source", index)} holds "regtest": one embedded chain is all '
                               "that data_dir holds")
+        _check_source(node, index, sections)
         if node.user and sections.is_given("node", "cookie_file", index):
             raise ConfigError(f"{sections.where('node', 'cookie_file', index)} holds {shown(str(node.cookie_file))}: "
                               "it takes either cookie_file or user, not both")
 
 
+def _check_source(node: NodeConfig, index: int, sections: Sections) -> None:
+    """A template provider and its URL go together; and who may be anybody has to be wanted so."""
+    is_provider, has_scheme = node.source == "tdp", node.url.startswith(PROVIDER_SCHEME)
+    if is_provider != has_scheme and node.source != "regtest":
+        takes = f"{PROVIDER_SCHEME}HOST:PORT/KEY" if is_provider else 'http://HOST:PORT, or node.source = "tdp"'
+        raise ConfigError(f"{sections.where('node', 'url', index)} holds {shown(node.url)}: where node.source is "
+                          f'"{node.source}" it takes {takes}')
+    if not is_provider:
+        return
+    if not ProviderUrl.parse(node.url).pin and not node.insecure:
+        raise ConfigError(f"{sections.where('node', 'url', index)} holds {shown(node.url)}: without a KEY behind it "
+                          "the provider may be anybody: add the key of its authority (profile warp: its own), or say "
+                          "node.insecure = true")
+    if node.user:
+        raise ConfigError(f"{sections.where('node', 'user', index)} holds {shown(node.user)}: a template provider has "
+                          "no login; remove it")
+
+
 def check_urls(nodes: list[NodeConfig], sections: Sections) -> None:
     """Journal and log know a node by a number, and the number by the URL: no URL twice."""
-    seen: set[NodeAddress] = set()
+    seen: set[object] = set()
     for index, node in enumerate(nodes):
-        if node.source != "rpc":
+        if node.source == "regtest":
             continue
-        address = NodeAddress.parse(node.url)
+        address = ProviderUrl.parse(node.url).place if node.source == "tdp" else NodeAddress.parse(node.url)
         if address in seen:
             raise ConfigError(f"{sections.where('node', 'url', index)} holds {shown(node.url)}: that node stands there "
                               "twice, and nodes are known by their URL: remove one of the two")

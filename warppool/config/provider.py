@@ -48,6 +48,10 @@ def provider_config_of(document: Mapping[str, object], *, folder: Path, secrets:
     check_ports([(key, address) for key in ("sv2_listen", "sv2_spec_listen") for address in getattr(stratum, key)],
                 source)
     check_nodes(nodes, sections, provider.network)
+    for index, node in enumerate(nodes):
+        if node.source == "tdp":
+            raise ConfigError(f'{sections.where("node", "source", index)} holds "tdp": here it takes rpc or regtest, '
+                              "for clients want the transactions at once")
     if secrets is not None:
         if stratum.sv2_listen and secrets.sv2_static_priv_key is None:
             raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by (umask 077; "
