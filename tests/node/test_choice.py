@@ -814,3 +814,64 @@ def test_whatever_comes_and_goes_the_best_that_may_be_mined_is_of_a_node_in_the_
                 table.reconfigure(*inside)
         assert table.choice.best_node is None or table.choice.best_node in inside
         assert not table.mined or table.choice.job_time(table._now()) > UNIX
+
+
+# --- providers that may be anybody ------------------------------------------------------------------------------------
+
+STRANGER = Rules(insecure=frozenset({0}))
+
+
+def insecure_lines(table: Table) -> int:
+    return sum(isinstance(step, LogLine) and step.event == "template.insecure" for step in table.steps)
+
+
+def test_a_provider_that_may_be_anybody_is_mined_only_while_no_other_node_is_fresh():
+    table = Table(2, rules=STRANGER)
+    table.template(0, 1000)
+    assert not table.mined                          # the other node has a moment to come
+    table.wait(6.0, 0)
+    assert [step.node for step in table.mined] == [0]
+    ours = table.template(1, 10)                    # far below, and known
+    assert table.mined[-1] == Mine(1, ours) and table.choice.best_node == 1
+    table.template(0, 2000)
+    assert table.mined[-1] == Mine(1, ours)
+    table.lose(1)
+    assert table.mined[-1].node == 0
+    table.template(1, 11)
+    assert table.mined[-1].node == 1                # what it showed meanwhile is no mark for the others
+
+
+def test_that_such_a_provider_is_mined_is_said_each_minute():
+    table = Table(2, rules=STRANGER)
+    table.template(0, 10)
+    table.wait(6.0, 0)
+    assert insecure_lines(table) == 1
+    table.wait(121.0, 0)
+    assert insecure_lines(table) == 3
+    table.template(1, 10)
+    table.wait(121.0, 0, 1)
+    assert insecure_lines(table) == 3
+
+
+def test_such_a_provider_alone_is_mined_at_once():
+    table = Table(1, rules=STRANGER)
+    table.template(0, 10)
+    assert len(table.mined) == 1
+
+
+def test_two_such_providers_do_not_outvote_the_clock_of_a_node_that_is_known():
+    table = Table(3, rules=Rules(insecure=frozenset({0, 1})))
+    table.offsets = [86_400.0, 86_400.0, 0.0]
+    for node in (2, 0, 1):
+        table.template(node, 10)
+    table.wait(10.0, 0, 1, 2)
+    assert table.choice.node == 2
+
+
+def test_a_known_provider_is_followed_as_any_other_node():
+    table = Table(2)
+    table.template(0, 10, work=None)
+    table.template(1, 11)
+    assert table.mined[-1].node == 1
+    table.template(0, 12, work=None)
+    assert table.mined[-1].node == 0

@@ -35,7 +35,7 @@ class Candidate:
 
     __slots__ = ("answered_at", "behind_since", "chainwork", "clock_off", "clock_said_at", "curtime", "fell_behind_at",
                  "fresh_at", "is_embedded", "is_lagging", "is_lost", "is_steady", "keeps_up_since", "name", "reason",
-                 "refused_at", "template")
+                 "refused_at", "stranger_said_at", "template")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -55,6 +55,7 @@ class Candidate:
         self.clock_off = 0                          # 0: near ours; 1: over two minutes off; 2: over two hours
         self.clock_said_at = -math.inf
         self.refused_at = -math.inf                 # the last line that says so of its clock
+        self.stranger_said_at = -math.inf           # the last line that it is mined though it may be anybody
 
     def take(self, item: TemplateReady, now: Now) -> None:
         """The node gave a template."""

@@ -13,13 +13,13 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from warppool.events import Now
 from warppool.mining.template import Template
 from warppool.node.candidate import Candidate, TipWork
-from warppool.node.clocks import FAR_OFFSET_S, WARN_OFFSET_S, refused_clocks
+from warppool.node.clockwatch import REPEAT_S, ClockWatch, look_at_clock
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.steps import EndWork, LogLine, Mine, Step
 
 FIRST_NODE_S = 5.0
 """How long the first node of the file is waited for at the start, before the template of another one is mined."""
@@ -30,20 +30,15 @@ START_PATIENCE_S = 10.0
 KEEPS_UP_S = 2.0
 """A node keeps up with the others when it has each new tip within this time of the first that had it."""
 
-CLOCK_PLAY_S = 10.0
-"""So much nearer than WARN_OFFSET_S a clock has to come to be right again: nodes tell whole seconds, and are late."""
-
 REMOVED = "it is not in the configuration any more"
-
-REPEAT_S = 60.0
-"""From one line about a trouble that lasts to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the operator says in [pool] about nodes; times in seconds, `behind_blocks` in blocks of the present work.
 
-    `without_work` is what follows where no node answers, in words for the log.
+    `without_work` is what follows where no node answers, in words for the log. `insecure` are the numbers of nodes that
+    may be anybody: they are mined only while no other node may be.
     """
 
     behind_blocks: int = 1
@@ -51,28 +46,7 @@ class Rules:
     return_after_s: float = 300.0
     work_max_age_s: float = 180.0
     without_work: str = "mining connections are closed, so that machines go to their other pools"
-
-
-class Mine(NamedTuple):
-    """Mine `template`, of node number `node`, from now on."""
-
-    node: int
-    template: Template
-
-
-class EndWork(NamedTuple):
-    """No work is to be handed out until the next `Mine`: what there is may be dead."""
-
-
-class LogLine(NamedTuple):
-    """A line for the log: a level of `logging`, the name of the event, its fields in order."""
-
-    level: int
-    event: str
-    fields: tuple[tuple[str, object], ...]
-
-
-Step = Mine | EndWork | LogLine
+    insecure: frozenset[int] = frozenset()
 
 
 class NodeChoice:
@@ -95,7 +69,7 @@ class NodeChoice:
         self._mark: TipWork | None = None
         self._marked_by: int | None = None      # the node whose tip the mark is
         self._is_work_doubted = False           # chainwork counts no more: nodes told two of one block
-        self._distrusted: frozenset[int] = frozenset()      # nodes whose clock is not believed
+        self._clocks = ClockWatch()
         self._said_at = -math.inf               # the last line about work that is missing
         self._has_said_lost = False
 
@@ -159,12 +133,13 @@ class NodeChoice:
             case TemplateReady():
                 self._compare_work(item, steps)
                 node.take(item, now)
-                if item.is_reorg and item.node == self.node and node.is_steady:
+                if item.is_reorg and item.node == self.node and node.is_steady and item.node not in (
+                        self._rules.insecure):
                     self._mark, self._marked_by = self._work_of(node), item.node    # it left its own branch
-                self._look_at_clock(node, now, steps)
+                look_at_clock(node, now, steps)
             case NodeAnswered() if node.template is not None:
                 node.answer(item)
-                self._look_at_clock(node, now, steps)
+                look_at_clock(node, now, steps)
             case NodeLost():
                 node.lose(item.reason)
         return steps + self._decide(now)
@@ -175,8 +150,10 @@ class NodeChoice:
 
     def _decide(self, now: Now) -> list[Step]:
         steps: list[Step] = []
-        self._judge_clocks(now, steps)
-        usable = [number for number, node in self._nodes.items() if self._is_usable(number, node, now)]
+        self._clocks.judge(self._trusted({number: node for number, node in self._nodes.items()
+                                          if self._is_live(node, now) and not self._is_too_low(node)}), now, steps)
+        usable = list(self._trusted({number: node for number, node in self._nodes.items()
+                                     if self._is_usable(number, node, now)}))
         if usable:
             self._fed_at = max(self._fed_at, *(self._fresh_until_now(number, now) for number in usable))
         elif any(node.is_embedded for node in self._nodes.values()):
@@ -186,6 +163,7 @@ class NodeChoice:
         self.best_node = chosen
         if chosen is not None:
             self._mine(chosen, reason, steps)
+            self._warn_of_stranger(self._nodes[chosen], chosen, now, steps)
         else:
             self._go_without(now, steps)
         self._watch_lag(now, steps)
@@ -198,8 +176,12 @@ class NodeChoice:
             return False
         return node.is_embedded or now.monotonic - node.fresh_at < self._rules.work_max_age_s
 
+    def _trusted(self, nodes: dict[int, Candidate]) -> dict[int, Candidate]:
+        """Those of `nodes` that are known; where there is none, all."""
+        return {number: node for number, node in nodes.items() if number not in self._rules.insecure} or nodes
+
     def _is_usable(self, number: int, node: Candidate, now: Now) -> bool:
-        if not self._is_live(node, now) or number in self._distrusted:
+        if not self._is_live(node, now) or number in self._clocks.distrusted:
             return False
         return not self._is_too_low(node)
 
@@ -258,8 +240,9 @@ class NodeChoice:
         return mined, ""
 
     def _waits_for_first(self, usable: list[int], now: Now) -> bool:
-        first = next(iter(self._nodes))
-        return self.node is None and first not in usable and now.monotonic - self._began_at < FIRST_NODE_S
+        first, insecure = next(iter(self._nodes)), self._rules.insecure
+        is_worse = first not in usable or (insecure.issuperset(usable) and not insecure.issuperset(self._nodes))
+        return self.node is None and is_worse and now.monotonic - self._began_at < FIRST_NODE_S
 
     def _why_not(self, number: int, now: Now) -> str:
         """Why that node may not be mined, in words for the log."""
@@ -268,8 +251,10 @@ class NodeChoice:
             return node.reason
         if not self._is_live(node, now):
             return f"no answer for {now.monotonic - node.answered_at:.0f} s"
-        if number in self._distrusted:
+        if number in self._clocks.distrusted:
             return "its clock is more than two hours off those of the other nodes"
+        if not self._is_too_low(node) and number in self._rules.insecure:
+            return "it may be anybody, and other nodes are there"
         if self._mark is None or not self._is_too_low(node):
             return "it has 5 s to answer before other nodes"        # of another node than the first, at the start
         blocks = self._mark.blocks_above(self._work_of(node))
@@ -285,7 +270,8 @@ class NodeChoice:
             fields = (("node", node.name), ("reason", reason)) if reason else (("node", node.name),)
             steps.append(LogLine(level, "template.source", fields))
         if number != self.node or node.template is not self.template or self.is_out_of_work:
-            if self._mark is None or self._work_of(node).is_above(self._mark):
+            if number not in self._rules.insecure and (
+                    self._mark is None or self._work_of(node).is_above(self._mark)):
                 self._mark, self._marked_by = self._work_of(node), number
             if self.is_out_of_work:
                 steps.append(LogLine(logging.INFO, "work.back", (("node", node.name),)))
@@ -293,6 +279,13 @@ class NodeChoice:
             node.is_steady = True
             steps.append(Mine(number, node.template))
         self._has_said_lost = False
+
+    def _warn_of_stranger(self, node: Candidate, number: int, now: Now, steps: list[Step]) -> None:
+        if number in self._rules.insecure and now.monotonic - node.stranger_said_at >= REPEAT_S:
+            node.stranger_said_at = now.monotonic
+            steps.append(LogLine(logging.WARNING, "template.insecure", (
+                ("node", node.name), ("meaning", "no other node is fresh, and this provider may be anybody: give "
+                                      "node.url his key"))))
 
     def _go_without(self, now: Now, steps: list[Step]) -> None:
         """No node may be mined: the work that is out goes on for a while, then it ends."""
@@ -355,42 +348,3 @@ class NodeChoice:
                 steps.append(LogLine(logging.WARNING, "node.lagging", (
                     ("node", node.name), ("blocks", blocks), ("height", node.work.height - 1),
                     ("meaning", "its tip is behind the best one: is it in sync, and has it peers?"))))
-
-    # --- clocks -------------------------------------------------------------------------------------------------------
-
-    def _judge_clocks(self, now: Now, steps: list[Step]) -> None:
-        times = {number: node.time(now) for number, node in self._nodes.items()
-                 if self._is_live(node, now) and node.curtime is not None and not self._is_too_low(node)}
-        distrusted = refused_clocks(times, now.unix) if len(times) > 1 else frozenset()
-        for number in sorted(distrusted - self._distrusted):
-            if now.monotonic - self._nodes[number].refused_at < REPEAT_S:
-                continue
-            self._nodes[number].refused_at = now.monotonic
-            steps.append(LogLine(logging.ERROR, "node.refused", (
-                ("node", self._nodes[number].name), ("reason", self._clock_words(times[number] - now.unix)),
-                ("meaning", "its templates are not used, since the clocks of the other nodes stand against its own"))))
-        self._distrusted = distrusted
-
-    def _look_at_clock(self, node: Candidate, now: Now, steps: list[Step]) -> None:
-        """Say how far a node's clock and ours are apart: once from two minutes on, each minute from two hours on."""
-        if node.curtime is None:
-            return
-        offset = node.time(now) - now.unix
-        grade = (abs(offset) > WARN_OFFSET_S) + (abs(offset) > FAR_OFFSET_S)
-        if now.monotonic - node.clock_said_at < REPEAT_S:
-            return                              # a clock that wavers about a border says no more than that either
-        if not grade and node.clock_off and abs(offset) > WARN_OFFSET_S - CLOCK_PLAY_S:
-            return
-        if not grade and node.clock_off:
-            node.clock_said_at = now.monotonic
-            steps.append(LogLine(logging.INFO, "clock.right", (("node", node.name), ("offset_s", round(offset)))))
-        if grade == 2 or grade > node.clock_off:
-            node.clock_said_at = now.monotonic
-            steps.append(LogLine(logging.ERROR if grade == 2 else logging.WARNING, "clock.off", (
-                ("node", node.name), ("offset_s", round(offset)), ("reason", self._clock_words(offset)),
-                ("meaning", "jobs carry the node's time: look at NTP here and on the node's machine"))))
-        node.clock_off = grade
-
-    @staticmethod
-    def _clock_words(offset: float) -> str:
-        return f"its clock is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} ours"

@@ -22,8 +22,9 @@ from warppool.events import Now
 from warppool.loop import Loop, Report
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.template import Template
-from warppool.node.choice import EndWork, LogLine, Mine, NodeChoice, Rules, Step
+from warppool.node.choice import NodeChoice, Rules
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.steps import EndWork, LogLine, Mine, Step
 from warppool.say import say
 
 log = logging.getLogger("warppool")
