@@ -10,9 +10,8 @@ Owned by the submitter.
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from warppool.node.items import DropBlock, SubmitBlock
 from warppool.node.openblock import OpenBlock, parts_of
@@ -20,10 +19,16 @@ from warppool.node.retention import NodeState, is_lost, may_leave
 from warppool.node.solutions import OfferSolution
 
 
+class Takes(Protocol):
+    """A queue, or what wakes its owner besides."""
+
+    def put(self, item: Any, /) -> None: ...
+
+
 class NodeInbox(NamedTuple):
     """Where a node's blocks go. What an embedded chain accepted dies with this process until it is buried."""
 
-    inbox: queue.Queue[Any]             # takes SubmitBlock, a provider's OfferSolution; and DropBlock
+    inbox: Takes                        # of SubmitBlock, a provider's of OfferSolution; and DropBlock
     is_embedded: bool
     is_provider: bool = False
     is_insecure: bool = False           # a provider that may be anybody

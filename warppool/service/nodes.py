@@ -7,12 +7,13 @@ gets (`node/numbers.py`). So its place in the file may change, and nodes may com
 from __future__ import annotations
 
 import logging
+import os
 import queue
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from warppool.addresses import NodeAddress
+from warppool.addresses import NodeAddress, ProviderUrl
 from warppool.config.changes import identity_of
 from warppool.config.options import NodeConfig, PoolConfig
 from warppool.errors import ConfigError
@@ -25,8 +26,10 @@ from warppool.node.regtest import RegtestSource
 from warppool.node.rpc import REFRESH_S, RpcSource, SourceSettings
 from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.takers import NodeInbox
+from warppool.node.tdp import ProviderSettings, TdpSource
 from warppool.say import say
 from warppool.service.threads import Threads
+from warppool.sv2.profile import PROFILES
 from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
@@ -46,16 +49,21 @@ class NodeUse(Protocol):
     def work_max_age_s(self) -> int: ...
 
 
+Source = RpcSource | TdpSource | RegtestSource
+
+
 class Node(NamedTuple):
-    """One node. The embedded chain makes templates and takes blocks on one thread."""
+    """One node. The embedded chain, and a template provider, make templates and take blocks on one thread."""
 
     table: NodeConfig
-    source: RpcSource | RegtestSource
+    source: Source
     submitter: RpcSubmitter | None
 
     @property
     def inbox(self) -> NodeInbox:
         """Where its blocks go."""
+        if isinstance(self.source, TdpSource):
+            return NodeInbox(self.source, is_embedded=False, is_provider=True, is_insecure=is_insecure(self.table))
         if self.submitter is None:
             assert isinstance(self.source, RegtestSource)
             return NodeInbox(self.source.inbox, is_embedded=True)
@@ -104,7 +112,12 @@ class Nodes:
         return {number: node.inbox for number, node in self.by_number.items()}
 
     @property
-    def sources(self) -> Sequence[RpcSource | RegtestSource]:
+    def insecure(self) -> frozenset[int]:
+        """The numbers of providers that may be anybody."""
+        return frozenset(number for number, node in self.by_number.items() if is_insecure(node.table))
+
+    @property
+    def sources(self) -> Sequence[Source]:
         """What makes templates."""
         return [node.source for node in self.by_number.values()]
 
@@ -136,7 +149,7 @@ class Nodes:
         return [f"{source.name}: {source.trouble}" for source in self.sources if source.trouble]
 
     def stop_templates(self) -> None:
-        """No more templates. An embedded chain still takes blocks."""
+        """No more templates. An embedded chain and a template provider still take blocks."""
         for source in self.sources:
             if isinstance(source, RpcSource):
                 source.stop()
@@ -146,7 +159,7 @@ class Nodes:
         for submitter in self.submitters:
             submitter.inbox.put(STOP)
         for source in self.sources:
-            if isinstance(source, RegtestSource):
+            if not isinstance(source, RpcSource):
                 source.stop()
         names = [submitter.name for submitter in self.submitters]
         threads.join(names)
@@ -157,12 +170,17 @@ class Nodes:
     def close(self) -> None:
         """Free what a node that was never started holds."""
         for source in self.sources:
-            if isinstance(source, RpcSource):
+            if not isinstance(source, RegtestSource):
                 source.close()
 
     def _made(self, number: int, table: NodeConfig, use: NodeUse) -> Node:
         if table.source == "regtest":
             return Node(table, RegtestSource(number, use.data_dir, self._job_maker, self._outcomes), None)
+        if table.source == "tdp":
+            settings = provider_of(table, use.work_max_age_s)
+            settings.profile.suite.key_pair(os.urandom(32))     # MissingExtra shows now, and not when it is dialled
+            return Node(table, TdpSource(number, settings, use.network, self._job_maker, self._outcomes,
+                                         plan=self._plan), None)
         address, credentials = NodeAddress.parse(table.url), credentials_of(table)
         submitter = RpcSubmitter(number, address, credentials, self._outcomes)
         source = RpcSource(number, address, credentials, use.network, self._job_maker, plan=self._plan,
@@ -180,7 +198,7 @@ class Nodes:
                               "free space on its disk") from exc
 
     def change(self, use: NodeUse, tables: Sequence[NodeConfig], numbers: Mapping[str, int]) -> NodeChange:
-        """From now on `by_number` has the nodes of `tables`. One that stays is told of another login."""
+        """From now on `by_number` has the nodes of `tables`. One that stays is told of another login, or key."""
         before, self.by_number, new = self.by_number, {}, []
         for table in tables:
             number = numbers[identity_of(table)]
@@ -189,6 +207,8 @@ class Nodes:
                 node = self._made(number, table, use)
                 new.append(node)
                 _say(node, number)
+            elif isinstance(node.source, TdpSource):
+                node.source.put(Reconfigure(provider_of(table, use.work_max_age_s)))
             elif node.submitter is not None:
                 assert isinstance(node.source, RpcSource)
                 login = credentials_of(table)
@@ -224,6 +244,17 @@ def _say(node: Node, number: int) -> None:
 def plan_of(pool: PoolConfig) -> CoinbasePlan:
     """What the pool puts into its coinbases, by which templates are measured: a reload may make the tag longer."""
     return CoinbasePlan(pool.payout_script, b" " * MAX_TAG_SIZE)
+
+
+def provider_of(table: NodeConfig, max_age_s: float) -> ProviderSettings:
+    """How we reach a template provider, and whom we take him for."""
+    url = ProviderUrl.parse(table.url)
+    return ProviderSettings(url, PROFILES[url.profile or table.profile], max_age_s)
+
+
+def is_insecure(table: NodeConfig) -> bool:
+    """Whether the node is a template provider that may be anybody."""
+    return table.source == "tdp" and not ProviderUrl.parse(table.url).pin
 
 
 def credentials_of(table: NodeConfig) -> Credentials:

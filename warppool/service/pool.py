@@ -110,7 +110,7 @@ class Pool:
         resources.callback(self.nodes.close)
         self.job_maker = JobMaker(
             job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
-            nodes=self.nodes.names, rules=rules_of(pool), end_work=self.work.end,
+            nodes=self.nodes.names, rules=rules_of(pool, self.nodes), end_work=self.work.end,
             best=lambda node: outcomes.put(BestNode(node)))
         self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes, log_progress=progress)
         self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
@@ -141,7 +141,7 @@ class Pool:
             self.ports.tell_workers(Reconfigure(config))
             change = self.nodes.change(pool, config.nodes, numbers)
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(
-                rules_of(pool), self.nodes.names, pool.coinbase_tag.encode())))
+                rules_of(pool, self.nodes), self.nodes.names, pool.coinbase_tag.encode())))
             self.submitter.inbox.put(Reconfigure(self.nodes.inboxes))
             self.ledger.inbox.put(Reconfigure(config.ledger.durability))
             change.follow(threads)
@@ -183,9 +183,9 @@ def say_odd(config: Config) -> None:
         say(log, logging.WARNING, "config.bounded", key="difficulty.start", meaning=odd)
 
 
-def rules_of(pool: PoolConfig) -> Rules:
-    """What the operator says about nodes that are behind, come back, or are silent."""
-    return Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s)
+def rules_of(pool: PoolConfig, nodes: Nodes) -> Rules:
+    """What the operator says about nodes that are behind, come back, are silent, or may be anybody."""
+    return Rules(pool.behind_blocks, pool.behind_s, pool.return_after_s, pool.work_max_age_s, insecure=nodes.insecure)
 
 
 def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory:

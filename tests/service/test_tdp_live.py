@@ -1,0 +1,114 @@
+"""The pool on a template provider: work, blocks, and what happens where one of two nodes dies while blocks are found.
+
+The provider is ours, over a scripted node. All is told by events, so that a slow machine only makes it last longer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.node.stub import StubNode, make_transaction
+from tests.service.byhand import HandMiner
+from tests.service.process import fields_of, write_config
+from tests.service.templateclients import AUTHORITY_SECRET, SECRET, port_of, providing, write_provider_config
+from warppool.authority import authority_key_text
+from warppool.bitcoin.hashes import to_display
+from warppool.config.pool import read_config
+from warppool.config.provider import read_provider_config
+from warppool.noise.primitives import public_key
+from warppool.noise.secp256k1 import xonly_of_secret
+from warppool.service.pool import Pool
+from warppool.service.templateprovider import TemplateProvider
+from warppool.sv2.profile import SPEC, WARP, Profile
+
+BOTH = pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
+KEYS = {WARP: public_key(SECRET).hex(), SPEC: authority_key_text(xonly_of_secret(AUTHORITY_SECRET))}
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[StubNode]:
+    with StubNode(cookie=tmp_path / "cookie") as node:
+        node.add_transactions(*(make_transaction(number) for number in range(5)))
+        yield node
+
+
+def node_of(stub: StubNode) -> dict[str, object]:
+    return {"url": stub.url, "cookie_file": str(stub.cookie)}
+
+
+def tdp(port: int, profile: Profile) -> dict[str, object]:
+    return {"source": "tdp", "url": f"stratum2+tcp://127.0.0.1:{port}/{KEYS[profile]}"}
+
+
+def pool_file(folder: Path, *nodes: dict[str, object], **pool: object) -> Path:
+    """A warppool.toml with these nodes, in their order."""
+    folder.mkdir(exist_ok=True)
+    path = write_config(folder, secret=SECRET, node=nodes[0], pool=pool)
+    with path.open("a") as file:
+        for node in nodes[1:]:
+            file.write("\n".join(["[[node]]", *(f"{key} = {json.dumps(value)}" for key, value in node.items()), ""]))
+    return path
+
+
+@contextmanager
+def serving(folder: Path, stub: StubNode) -> Iterator[TemplateProvider]:
+    folder.mkdir(exist_ok=True)
+    with providing(read_provider_config(write_provider_config(folder, node_of(stub)), {})) as provider:
+        yield provider
+
+
+@contextmanager
+def mining(folder: Path, *nodes: dict[str, object]) -> Iterator[tuple[Pool, HandMiner]]:
+    daemon = Pool(read_config(pool_file(folder, *nodes), {}))
+    daemon.service.start()
+    try:
+        assert daemon.service.is_ready.wait(300)
+        with HandMiner(daemon.ports.listeners[0].port, public_key(SECRET)) as miner:
+            yield daemon, miner
+    finally:
+        daemon.service.stop()
+    assert not daemon.service.has_failed.is_set()
+
+
+def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, str]]:
+    found = [fields_of(record.getMessage()) for record in list(caplog.records)]
+    return [fields for fields in found if fields.get("event") == name]
+
+
+@BOTH
+def test_a_pool_mines_blocks_on_a_provider_alone(tmp_path, stub, profile, caplog):
+    caplog.set_level(logging.DEBUG)
+    with serving(tmp_path / "provider", stub) as provider, (
+            mining(tmp_path / "pool", tdp(port_of(provider, profile), profile))) as (daemon, miner):
+        for _ in range(8):
+            block = miner.share(is_block=True)
+            miner.until(lambda: stub.chain[-1] == block)                        # noqa: B023 - called at once
+            miner.until(lambda: miner.work.prev_hash == block)                  # noqa: B023
+        assert len(daemon.nodes.sources) == 1
+        miner.until(lambda: len(events(caplog, "block.accepted")) >= 8)
+        miner.until(lambda: daemon.submitter.report().open <= 6)                # the first two are six deep
+    assert {fields["node"] for fields in events(caplog, "block.accepted")} >= {"node-0"}
+    assert all(int(fields["nodes"]) == 1 for fields in events(caplog, "block.submitted"))
+    assert events(caplog, "block.entrusted") or events(caplog, "block.partial")
+    assert not events(caplog, "block.stranded") and not events(caplog, "block.refused")
+    assert all(bytes.fromhex(str(make_transaction(3)["data"])) in raw for raw in stub.submitted)
+
+
+def test_a_block_goes_whole_to_the_rpc_node_and_as_a_solution_to_the_provider(tmp_path, stub, caplog):
+    caplog.set_level(logging.DEBUG)
+    with StubNode(cookie=tmp_path / "cookie-2") as other, serving(tmp_path / "provider", stub) as provider, (
+            mining(tmp_path / "pool", tdp(port_of(provider), WARP), node_of(other))) as (daemon, miner):
+        miner.until(lambda: daemon.work.latest is not None and daemon.work.latest.template.source == "node-0")
+        miner.until(lambda: bool(daemon.submitter._kept_transactions._by_key))
+        block = miner.share(is_block=True)
+        miner.until(lambda: stub.chain[-1] == block and other.chain[-1] == block)
+        assert stub.submitted[0] == other.submitted[0]
+        miner.until(lambda: len(events(caplog, "block.accepted")) >= 1)
+    assert events(caplog, "block.submitted")[0]["nodes"] == "2"
+    assert to_display(block) == events(caplog, "block.offered")[0]["hash"]
