@@ -183,12 +183,6 @@ def _read_texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _read_flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise Refused("it takes true or false")
-    return value
-
-
 ADDRESSES: Final = Kind("list of IP addresses with ports", _read_addresses)
 NETS: Final = Kind("list of nets", _read_nets)
 PATH: Final = Kind("path", _read_path, is_text=True)
@@ -198,5 +192,4 @@ KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
 SPEC_SECRET: Final = Kind("64 hex digits or Base58", _read_spec_secret, is_text=True)
 AUTHORITY_KEY: Final = Kind("an authority's public key", _read_authority_key, is_text=True)
 TEXTS: Final = Kind("list of texts", _read_texts)
-FLAG: Final = Kind("true or false", _read_flag)
 DIFFICULTY: Final = number("1e-10", "1e30")
