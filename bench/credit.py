@@ -33,7 +33,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.server import PYTHON, SECRET, BenchFailed, Server
+from bench.server import PYTHON, SECRET, BenchFailed, Server, wait_until_ready
 from tests.peers.bitcoind import PRIVATE_SIGNET, Bitcoind, program
 from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import DIFF1, MAX_TARGET, target_from_difficulty
@@ -96,14 +96,14 @@ class SignetPool(Server):
             secrets.write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\n')
             self._log = self._folder / "log"
             self._pool = self._start(stack, [*PYTHON, "warppool", "run", "-c", str(config)])
-            self._wait_until_ready()
+            wait_until_ready(self._pool, self._log)
             self.places = self._listeners()
             url = PoolUrl("127.0.0.1", self.places["sv2"], self.public_key)
             config = self._folder / "translator.toml"
             config.write_text(TRANSLATOR.format(url=url))
             self._log = self._folder / "translator.log"
             self._pool = self._start(stack, [*PYTHON, "warppool", "translate", "-c", str(config)])
-            self._wait_until_ready()
+            wait_until_ready(self._pool, self._log)
             self.places["translator"] = self._listeners()["sv1"]
             self._closing = stack.pop_all()
         return self

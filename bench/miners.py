@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import cycle, islice
 from types import TracebackType
+from typing import Protocol
 
-from bench.server import BenchFailed, Server
+from bench.server import BenchFailed
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.noise.primitives import new_buffer
 from warppool.sv2.client import (
@@ -29,7 +30,7 @@ from warppool.sv2.client import (
     WorkReady,
 )
 from warppool.sv2.dialled import DialledConnection
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import Profile
 
 IN_SETUP = 64           # connections that shake hands at a time: a pool's deadline is not what is measured
 PATIENCE_S = 60.0       # without a word from the pool
@@ -39,26 +40,36 @@ EXTRANONCE_SIZE = 8
 _BUFFER = new_buffer()
 
 
+class Target(Protocol):
+    """A pool on this machine: what it speaks on its port, and what its miners hold it to."""
+
+    profile: Profile
+    pin: bytes
+    port: int
+
+
 class Miner:
-    """One connection with one channel, `standard` or `extended`."""
+    """One connection with one channel, `standard` or `extended`. It declares `rate` hashes a second; 0 is nothing."""
 
-    __slots__ = ("_connection", "_kind", "_next_nonce", "_records", "_user", "has_new_tip", "sent_at", "sock",
-                 "work")
+    __slots__ = ("_connection", "_next_nonce", "_rate", "_records", "_user", "has_new_tip", "kind", "sent_at",
+                 "sock", "work")
 
-    def __init__(self, server: Server, user: str, kind: str) -> None:
+    def __init__(self, server: Target, user: str, kind: str, rate: float = 0.0) -> None:
         self.sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.work: Work | None = None               # the first on its tip: all shares are on one job
         self.has_new_tip = False
         self.sent_at: deque[float] = deque()        # of the shares in flight, where latency is wanted
+        self.kind = kind
         self._user = user
-        self._kind = kind
+        self._rate = rate
         self._next_nonce = 0
         self._records: deque[bytes] = deque()
         self._connection = DialledConnection(
-            WARP, server_public=server.public_key, ephemeral_secret=os.urandom(32), buffer=_BUFFER,
-            setup=MiningClientSession.setup(host="127.0.0.1", port=server.port, vendor="bench", firmware=""))
+            server.profile, server_public=server.pin, ephemeral_secret=os.urandom(32), buffer=_BUFFER,
+            setup=MiningClientSession.setup(host="127.0.0.1", port=server.port, vendor="bench", firmware=""),
+            unix_time=time.time())
         self._flush()
 
     @property
@@ -88,10 +99,10 @@ class Miner:
 
     def _open_channel(self) -> None:
         session = self._connection.session
-        if self._kind == "standard":
-            self._connection.send(session.open_standard(self._user, 0.0, MAX_TARGET))
+        if self.kind == "standard":
+            self._connection.send(session.open_standard(self._user, self._rate, MAX_TARGET))
         else:
-            self._connection.send(session.open_extended(self._user, 0.0, MAX_TARGET, EXTRANONCE_SIZE))
+            self._connection.send(session.open_extended(self._user, self._rate, MAX_TARGET, EXTRANONCE_SIZE))
 
     def seal(self, shares: int) -> None:
         """Prepare so many more."""
@@ -119,9 +130,13 @@ class Miner:
 
 
 class Crowd:
-    """Many miners, all with work; used by `with`. `kinds` go round."""
+    """Many miners, all with work; used by `with`. `kinds` go round, and each declares `rate` hashes a second."""
 
-    def __init__(self, server: Server, miners: int, kinds: Sequence[str] = ("extended",)) -> None:
+    def __init__(self, server: Target, miners: int, kinds: Sequence[str] = ("extended",), rate: float = 0.0) -> None:
+        self._rate = rate
+        self._has_lengths = server.profile.suite.has_length_prefixes
+        self._sizes: dict[str, int] = {}            # bytes of a new tip, by kind, where records have no lengths
+        self._told: dict[Miner, int] = {}           # bytes of those that find that out
         self._epoll = select.epoll()
         self._closing = ExitStack()
         self._closing.callback(self._epoll.close)
@@ -140,12 +155,12 @@ class Crowd:
                  traceback: TracebackType | None) -> None:
         self._closing.close()
 
-    def _open(self, server: Server, wanted: Iterator[tuple[int, str]]) -> None:
+    def _open(self, server: Target, wanted: Iterator[tuple[int, str]]) -> None:
         """Connect and set up, some at a time, until every miner has work."""
         left = 0
         while True:
             for number, kind in islice(wanted, IN_SETUP - left):
-                miner = Miner(server, f"bench.{number}", kind)
+                miner = Miner(server, f"bench.{number}", kind, self._rate)
                 self._closing.callback(miner.sock.close)
                 self.miners.append(miner)
                 self._by_fd[miner.sock.fileno()] = miner
@@ -178,7 +193,8 @@ class Crowd:
     def drive(self, in_flight: int) -> float:
         """Submit all that was prepared, so many in flight on each connection; the seconds until the last answer.
 
-        With an acknowledgement goes the next share, as miners do.
+        With an acknowledgement goes the next share, as miners do. A pool that acknowledges in batches needs a batch in
+        flight at the least, and whole batches.
         """
         left = sum(miner.prepared for miner in self.miners)
         began = time.perf_counter()
@@ -219,23 +235,42 @@ class Crowd:
         return latencies
 
     def arrivals(self) -> list[float]:
-        """When each miner had the job of a new tip, by the monotonic clock; nothing is opened until all have it."""
+        """When each miner had the job of a new tip, by the monotonic clock; nothing is opened until all have it, but
+        for the first of each kind where records have no lengths.
+        """
         arrived: dict[Miner, float] = {}
         came: dict[Miner, bytes] = {}
+        for miner in self.miners:
+            miner.has_new_tip = False
         while len(arrived) < len(self.miners):
             for miner, data in self._heard():
-                came[miner] = data = came.get(miner, b"") + data
-                if is_whole(data):
+                came[miner] = came.get(miner, b"") + data
+                if self._is_whole(miner, came):
                     arrived[miner] = time.monotonic()
         for miner, data in came.items():
-            miner.hear(data)
+            if data:
+                miner.hear(data)
             if not miner.has_new_tip:
                 raise BenchFailed("a miner was sent something else than the new tip")
         return sorted(arrived.values())
 
+    def _is_whole(self, miner: Miner, came: dict[Miner, bytes]) -> bool:
+        """Whether what came of a new tip is all."""
+        if self._has_lengths:
+            return is_whole(came[miner])
+        size = self._sizes.get(miner.kind)
+        if size is not None:
+            return len(came[miner]) >= size
+        miner.hear(came[miner])                     # it tells how much the others will get
+        self._told[miner] = self._told.get(miner, 0) + len(came[miner])
+        came[miner] = b""
+        if miner.has_new_tip:
+            self._sizes[miner.kind] = self._told.pop(miner)
+        return miner.has_new_tip
+
 
 def is_whole(data: bytes) -> bool:
-    """Whether `data` ends where a record ends."""
+    """Whether `data` ends where a record ends, of those with lengths."""
     at = 0
     while at + 2 <= len(data):
         at += 2 + (data[at] | data[at + 1] << 8)

@@ -4,7 +4,8 @@
 
 prints `{"port": ...}` and serves until it is ended. The template has as many small transactions as wanted, ids, weights
 and witness commitment right, and a difficulty that no share of a bench will ever meet. `POST /tip` moves the tip, and
-long polls return. Its own figures do not matter: it is a process apart.
+long polls return. `POST /times` tells when that was last, and when the last template was out. Its own figures do not
+matter: it is a process apart.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Chain:
     def __init__(self, transactions: int) -> None:
         raw = [make_transaction(number) for number in range(1, transactions + 1)]
         self.moved = threading.Condition()
+        self.moved_at = self.answered_at = time.monotonic()     # the last byte of the last template, for the latter
         self.tips = 0
         self._entries = [entry_of(each) for each in raw]
         commitment = witness_commitment([whole_transaction(each).wtxid for each in raw])
@@ -65,7 +67,14 @@ class Chain:
         """Another block has come: long polls return."""
         with self.moved:
             self.tips += 1
+            self.moved_at = time.monotonic()
             self.moved.notify_all()
+
+    def wait(self, height: int, at_most_s: float) -> dict[str, Any]:
+        """What `waitforblockheight` answers, once a block of that height is there or the time is over."""
+        with self.moved:
+            self.moved.wait_for(lambda: self.tips >= height - FIRST_HEIGHT + 1, at_most_s)
+            return {"hash": self.tip, "height": FIRST_HEIGHT + self.tips - 1}
 
     def template(self, long_poll_id: str | None) -> dict[str, Any]:
         """What `getblocktemplate` answers, once the tip is another than that of `long_poll_id`."""
@@ -85,7 +94,7 @@ class Chain:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: JSON-RPC, and `POST /tip`."""
+    """One connection: JSON-RPC, `POST /tip` and `POST /times`."""
 
     protocol_version = "HTTP/1.1"
     chain: Chain
@@ -96,9 +105,14 @@ class Handler(BaseHTTPRequestHandler):
             self.chain.move()
             self._send(b"{}")
             return
+        if self.path == "/times":
+            self._send(json.dumps({"moved_at": self.chain.moved_at, "answered_at": self.chain.answered_at}).encode())
+            return
         call = json.loads(body)
         result, error = self._answer(call["method"], call["params"])
         self._send(json.dumps({"id": call["id"], "result": result, "error": error}).encode())
+        if call["method"] == "getblocktemplate":
+            self.chain.answered_at = time.monotonic()
 
     def _answer(self, method: str, params: list[Any]) -> tuple[Any, Any]:
         match method:
@@ -106,6 +120,11 @@ class Handler(BaseHTTPRequestHandler):
                 return {"chain": "main", "initialblockdownload": False}, None
             case "getblocktemplate":
                 return self.chain.template(params[0].get("longpollid")), None
+            case "getbestblockhash":
+                return self.chain.tip, None
+            case "waitforblockheight":
+                height, at_most_ms = params
+                return self.chain.wait(height, at_most_ms / 1e3), None
             case "submitblock":
                 return "high-hash", None
             case _:

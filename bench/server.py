@@ -18,8 +18,15 @@ from types import TracebackType
 
 from bench.node import TRANSACTIONS
 from warppool.noise.primitives import public_key
+from warppool.noise.secp256k1 import xonly_of_secret
+from warppool.sv2.profile import SPEC, WARP, Profile
 
 SECRET = bytes(range(1, 33))
+AUTHORITY = bytes(range(33, 65))        # its secret, where the published profile is served
+RPC_NODE = '''[[node]]
+url = "http://127.0.0.1:{port}"
+user = "bench"'''
+LISTENERS = {WARP: "sv2_listen", SPEC: "sv2_spec_listen"}
 START_PATIENCE_S = 30.0
 STOP_PATIENCE_S = 10.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -33,15 +40,13 @@ payout_address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 data_dir = "data"
 [stratum]
 listen = []
-sv2_listen = ["127.0.0.1:0"]
+{listener} = ["127.0.0.1:0"]
 [difficulty]
 start = 1e-10
 min = 1e-10
 max = 1e-10
 max_shares_per_minute = 0
-[[node]]
-url = "http://127.0.0.1:{port}"
-user = "bench"
+{node}
 [log]
 level = "info"
 """
@@ -54,14 +59,18 @@ class BenchFailed(Exception):
 class Server:
     """A pool of its own on free loopback ports, with a node of its own and empty books; used by `with`.
 
-    `command` is what runs the module `warppool`, for those who look into it with a profiler.
+    `command` is what runs the module `warppool`, for those who look into it with a profiler. `profile` is spoken on its
+    port, and `pin` is what its miners hold it to.
     """
 
-    def __init__(self, transactions: int = TRANSACTIONS, command: Sequence[str] = PYTHON) -> None:
+    def __init__(self, transactions: int = TRANSACTIONS, command: Sequence[str] = PYTHON,
+                 profile: Profile = WARP) -> None:
         self._transactions = transactions
         self._command = command
         self._closing = ExitStack()
         self.public_key = public_key(SECRET)
+        self.profile = profile
+        self.pin = xonly_of_secret(AUTHORITY) if profile is SPEC else self.public_key
 
     def __enter__(self) -> Server:
         with ExitStack() as closing:
@@ -71,13 +80,12 @@ class Server:
             assert node.stdout is not None
             self._node_port = json.loads(node.stdout.readline())["port"]
             config = self._folder / "warppool.toml"
-            config.write_text(CONFIG.format(port=self._node_port))
-            secrets = self._folder / "secrets.toml"
-            secrets.touch(0o600)
-            secrets.write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nnode_passwords = ["bench"]\n')
+            config.write_text(CONFIG.format(listener=LISTENERS[self.profile], node=self._node(closing)))
+            write_secrets(self._folder, ["bench"] if self._has_rpc else [])
             self._pool = self._start(closing, [*self._command, "warppool", "run", "-c", str(config)])
             self.pid = self._pool.pid
-            self.port = self._wait_until_ready()
+            self.ports = wait_until_ready(self._pool, self._log)
+            self.port = self.ports[-1]
             self._closing = closing.pop_all()
         return self
 
@@ -85,29 +93,33 @@ class Server:
                  traceback: TracebackType | None) -> None:
         self._closing.close()
 
-    def _start(self, closing: ExitStack, command: Sequence[str]) -> subprocess.Popen[str]:
-        with self._log.open("a") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True,
+    _has_rpc = True                     # its node is asked by RPC, with a password
+
+    def _node(self, closing: ExitStack) -> str:
+        """The node's table in the pool's file."""
+        return RPC_NODE.format(port=self._node_port)
+
+    def _start(self, closing: ExitStack, command: Sequence[str], log: Path | None = None) -> subprocess.Popen[str]:
+        """A process that writes its log there, else to the pool's."""
+        with (log or self._log).open("a") as out:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True,
                                        cwd=Path(__file__).parents[1])
         closing.callback(_end, process)
         return process
 
-    def _wait_until_ready(self) -> int:
-        """The port, once the log says that it serves."""
-        deadline = time.monotonic() + START_PATIENCE_S
-        while time.monotonic() < deadline and self._pool.poll() is None:
-            for line in self._log.read_text().splitlines():
-                if "event=service.ready" in line:
-                    fields = dict(field.partition("=")[::2] for field in line.split() if "=" in field)
-                    self.ports = [int(place.rpartition(":")[2]) for place in fields["listen"].strip('"').split(",")]
-                    return self.ports[-1]
-            time.sleep(0.02)
-        raise BenchFailed(f"the pool does not serve; its log:\n{self._log.read_text()}")
-
     def move_tip(self) -> None:
         """A new block at the node."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._node_port}/tip", b"", 10) as answer:
-            answer.read()
+        self._ask_node("tip")
+
+    def times(self) -> dict[str, float]:
+        """When the node's tip moved last (`moved_at`), and when the last byte of its last template was out
+        (`answered_at`), by the monotonic clock, which all processes share.
+        """
+        return dict(json.loads(self._ask_node("times")))
+
+    def _ask_node(self, what: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._node_port}/{what}", b"", 10) as answer:
+            return bytes(answer.read())
 
     def cpu_s(self) -> float:
         """CPU seconds of the pool so far, user and system, all threads."""
@@ -136,6 +148,27 @@ class Server:
     def complaints(self) -> list[str]:
         """Lines of the log that nobody should see."""
         return [line for line in self._log.read_text().splitlines() if " ERROR " in line or " CRITICAL " in line]
+
+
+def wait_until_ready(process: subprocess.Popen[str], log: Path) -> list[int]:
+    """The ports of a daemon, once its log says that it serves."""
+    deadline = time.monotonic() + START_PATIENCE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if "event=service.ready" in line:
+                fields = dict(field.partition("=")[::2] for field in line.split() if "=" in field)
+                return [int(place.rpartition(":")[2]) for place in fields["listen"].strip('"').split(",")]
+        time.sleep(0.02)
+    raise BenchFailed(f"a daemon does not serve; its log:\n{log.read_text()}")
+
+
+def write_secrets(folder: Path, passwords: Sequence[str]) -> None:
+    """The keys of both profiles, and passwords of nodes."""
+    secrets = folder / "secrets.toml"
+    secrets.touch(0o600)
+    secrets.write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nsv2_spec_static_priv_key_hex = "{SECRET.hex()}"\n'
+                       f'sv2_spec_authority_priv_key_hex = "{AUTHORITY.hex()}"\n'
+                       f'node_passwords = {json.dumps(list(passwords))}\n')
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.server import PYTHON, TICK_S, BenchFailed, Server
+from bench.server import PYTHON, TICK_S, BenchFailed, Server, wait_until_ready
 from bench.v1 import SETTLE_S, WARM_UP_S, Case, Figures, Loader, run_cases
 from warppool.addresses import PoolUrl
 
@@ -59,7 +59,7 @@ class Translated(Server):
             self._pool_log, self._log = self._log, self._folder / "translator.log"
             self._pool = self._start(stack, [*self._translator_command, "warppool", "translate", "-c", str(config)])
             self.pid = self._pool.pid
-            self.port = self._wait_until_ready()
+            self.port = wait_until_ready(self._pool, self._log)[-1]
             self._translator_closing = stack.pop_all()
         return self
 
