@@ -38,20 +38,23 @@ from tests.peers.bitcoind import PRIVATE_SIGNET, Bitcoind, program
 from warppool.addresses import PoolUrl
 from warppool.bitcoin.target import DIFF1, MAX_TARGET, target_from_difficulty
 from warppool.noise.primitives import new_buffer
+from warppool.noise.secp256k1 import xonly_of_secret
 from warppool.sv1 import client as sv1
 from warppool.sv2 import client as sv2
 from warppool.sv2.dialled import DialledConnection
 from warppool.sv2.messages.mining import UpdateChannel
-from warppool.sv2.profile import WARP
+from warppool.sv2.profile import SPEC, WARP, Profile
 from warppool.sv2.work import Work as Sv2Work
 
 EASIEST = 1e-6
+AUTHORITY = bytes(range(2, 34))     # a secret key
 LADDER = [EASIEST * 2**step for step in range(4)]
 WORTH = DIFF1 / 2**256              # the difficulty of one hash
 SLICE = 2000                        # hashes between two looks at the socket
 KEYS = 12                           # of which the greedy machine chooses
 DEVIATIONS = 4.0
 SETTLE_S = 20.0
+PROTOCOLS = ("v1", "v2", "spec", "translator")
 STALE = frozenset({"Stale", "Job not found", "stale-share", "invalid-job-id"})
 
 POOL = """
@@ -62,6 +65,7 @@ data_dir = "data"
 [stratum]
 listen = ["127.0.0.1:0"]
 sv2_listen = ["127.0.0.1:0"]
+sv2_spec_listen = ["127.0.0.1:0"]
 [difficulty]
 start = {easiest}
 min = {easiest}
@@ -93,7 +97,9 @@ class SignetPool(Server):
             config, secrets = self._folder / "warppool.toml", self._folder / "secrets.toml"
             config.write_text(POOL.format(easiest=EASIEST, url=node.url, cookie=node.cookie_file))
             secrets.touch(0o600)
-            secrets.write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\n')
+            secrets.write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\n'
+                               f'sv2_spec_static_priv_key_hex = "{SECRET.hex()}"\n'
+                               f'sv2_spec_authority_priv_key_hex = "{AUTHORITY.hex()}"\n')
             self._log = self._folder / "log"
             self._pool = self._start(stack, [*PYTHON, "warppool", "run", "-c", str(config)])
             wait_until_ready(self._pool, self._log)
@@ -134,7 +140,7 @@ class Machine:
         self.in_flight = 0
         self.refused: Counter[str] = Counter()
         self.stale = 0.0                # difficulty of shares that were refused since the tip had moved
-        self._worth: dict[int, float] = {}      # of shares, by the number of the request or the sequence
+        self._worth: dict[Any, float] = {}      # of shares, by the number of the request, or by channel and sequence
         self._nonce = random.getrandbits(16) << 8
         self._sock = socket.create_connection(("127.0.0.1", port), 30)
 
@@ -212,7 +218,7 @@ class Machine:
         """What all its shares would be worth, each under the key that it named."""
         return sum(self._worth.values())
 
-    def _refused(self, number: int, reason: str) -> None:
+    def _refused(self, number: Any, reason: str) -> None:
         self.in_flight -= 1
         self.refused[reason] += 1
         if reason in STALE:
@@ -258,14 +264,18 @@ class Sv1Machine(Machine):
 
 
 class Sv2Machine(Machine):
-    """A V2 machine on an extended channel."""
+    """A V2 machine with so many extended channels, which are one group where the profile has groups.
 
-    def __init__(self, port: int, public_key: bytes) -> None:
+    `pin` is what it holds the pool to.
+    """
+
+    def __init__(self, port: int, profile: Profile, pin: bytes, channels: int) -> None:
         super().__init__(port)
         setup = sv2.MiningClientSession.setup(host="127.0.0.1", port=port, vendor="bench", firmware="")
-        self._connection = DialledConnection(WARP, server_public=public_key, ephemeral_secret=os.urandom(32),
-                                             buffer=new_buffer(), setup=setup)
-        self.until(lambda: self.works)
+        self._connection = DialledConnection(profile, server_public=pin, ephemeral_secret=os.urandom(32),
+                                             buffer=new_buffer(), setup=setup, unix_time=time.time())
+        self._channels = channels
+        self.until(lambda: len({work.channel_id for work in self.works}) == channels)
 
     def outgoing(self) -> bytes:
         return self._connection.outgoing()
@@ -273,17 +283,19 @@ class Sv2Machine(Machine):
     def hear(self, data: bytes) -> None:
         for event in self._connection.receive(data):
             if isinstance(event, sv2.SetUp):
-                self._connection.send(self._connection.session.open_extended("credit.rig", 0.0, MAX_TARGET, 8))
+                session = self._connection.session
+                self._connection.send(*[session.open_extended("credit.rig", 0.0, MAX_TARGET, 8)
+                                        for _ in range(self._channels)])
             elif isinstance(event, sv2.WorkReady):
                 self._new_work(event.work)
             elif isinstance(event, sv2.SharesAccepted):
                 self.in_flight -= event.news
             elif isinstance(event, sv2.ShareRejected):
-                self._refused(event.sequence, event.error_code)
+                self._refused((event.channel_id, event.sequence), event.error_code)
 
     def wish(self, difficulty: float) -> None:
         floor = random.choice([MAX_TARGET, target_from_difficulty(str(difficulty))])
-        self._connection.send(UpdateChannel(channel_id=self.works[-1].channel_id,
+        self._connection.send(UpdateChannel(channel_id=random.choice(self.works).channel_id,
                                             nominal_hash_rate=difficulty * 2**32 * 10,
                                             maximum_target=floor.to_bytes(32, "little")))
 
@@ -296,7 +308,7 @@ class Sv2Machine(Machine):
     def hand_in(self, work: Sv2Work, ntime: int, nonce: int) -> None:
         self.in_flight += 1
         share = self._connection.session.submit(work, bytes(work.extranonce_size), work.version, ntime, nonce)
-        self._worth[share.sequence_number] = DIFF1 / work.target
+        self._worth[work.channel_id, share.sequence_number] = DIFF1 / work.target
         self._connection.send(share)
 
 
@@ -344,10 +356,18 @@ def _name_keys(machine: Machine, held: list[tuple[Any, int, int, int]]) -> None:
 KINDS: dict[str, Callable[[Machine, float], None]] = {"honest": honest, "greedy": greedy}
 
 
+def machine_of(pool: SignetPool, protocol: str) -> Machine:
+    """One on its way into the pool."""
+    if protocol == "v2":
+        return Sv2Machine(pool.places["sv2"], WARP, pool.public_key, 1)
+    if protocol == "spec":
+        return Sv2Machine(pool.places["sv2-spec"], SPEC, xonly_of_secret(AUTHORITY), 2)
+    return Sv1Machine(pool.places["sv1" if protocol == "v1" else "translator"])
+
+
 def measure(pool: SignetPool, protocol: str, kind: str, seconds: float) -> dict[str, Any]:
     """One case, from the first hash until its last share is answered."""
-    machine = (Sv2Machine(pool.places["sv2"], pool.public_key) if protocol == "v2" else
-               Sv1Machine(pool.places["sv1" if protocol == "v1" else "translator"]))
+    machine = machine_of(pool, protocol)
     with closing(machine):
         count, credited, squares = pool.credits()
         KINDS[kind](machine, seconds)
@@ -376,7 +396,7 @@ def main(arguments: list[str] | None = None) -> int:
     is_well = True
     try:
         with SignetPool() as pool:
-            for protocol in ("v1", "v2", "translator"):
+            for protocol in PROTOCOLS:
                 for kind in KINDS:
                     if f"{protocol}-{kind}".startswith(given.case):
                         found = measure(pool, protocol, kind, given.seconds)

@@ -16,5 +16,5 @@ def test_every_case_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert credit.main(["--seconds", "4"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["case"] for line in lines] == [
-        f"{protocol}-{kind}" for protocol in ("v1", "v2", "translator") for kind in credit.KINDS]
+        f"{protocol}-{kind}" for protocol in credit.PROTOCOLS for kind in credit.KINDS]
     assert all(line["shares"] and line["hashes"] for line in lines)
