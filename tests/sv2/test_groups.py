@@ -12,6 +12,7 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.events import Now, ShareAccepted, ShareSubmitted
+from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.group import GROUP_IDS
 from warppool.mining.share import Weight
 from warppool.sv2.frame import CHANNEL_BIT, FrameReader
@@ -192,6 +193,32 @@ def test_a_group_without_members_gets_nothing_and_one_that_begins_anew_knows_its
     peer.open(at=4)
     heard = [message for message in peer.offer(3, at=40) if not isinstance(message, SetTarget)]
     assert kinds(heard) == [("NewExtendedMiningJob", STANDARD), ("NewExtendedMiningJob", EXTENDED)], "no prevhash"
+
+
+def test_a_group_that_everybody_left_is_gone_and_holds_no_jobs():
+    peer = Peer()
+    for size in (*range(8, 29), 28):
+        peer.open(size)
+    peer.offer(2, at=1)
+    for number in range(1, peer.number):
+        peer.session.receive(CloseChannel(number, ""), later(2))
+    assert [*peer.session._course._groups] == [28]
+    assert kinds(peer.offer(3, at=3)) == [("NewExtendedMiningJob", GROUP_IDS + 28), ("SetNewPrevHash", GROUP_IDS + 28)]
+
+
+@pytest.mark.parametrize("size", [0, 8])
+def test_a_job_for_a_group_costs_the_same_however_many_its_members_are(size, monkeypatch):
+    said = []
+    for members in (1, 300):
+        peer = Peer()
+        for _ in range(members):
+            peer.open(size)
+        monkeypatch.setattr(CoinbaseCounters, "take", None)
+        said.append(b"".join(peer.session.offer(peer.job(2), later(1))))
+        monkeypatch.undo()
+        monkeypatch.setattr(pairs, "DIALECT", [SPEC])
+        assert all(not each.channel.jobs for each in peer.session._channels.values()), "nothing of it is made yet"
+    assert len(said[0]) == len(said[1])
 
 
 def test_job_ids_rise_by_one_over_groups_and_channels():

@@ -35,14 +35,16 @@ class GroupJob(NamedTuple):
 class Group:
     """The channels of a connection that have `extranonce_size` rollable bytes; `keys` are the connection's.
 
-    `newest_key` is the last one that was assigned here, 0 for none. Jobs of two tips are kept, as channels keep theirs.
+    `members` is how many channels are in it; `newest_key` is the last one that was assigned here, 0 for none. Jobs of
+    two tips are kept, as channels keep theirs.
     """
 
-    __slots__ = ("_jobs", "_keys", "_old_jobs", "_tip", "extranonce_size", "group_id", "newest_key")
+    __slots__ = ("_jobs", "_keys", "_old_jobs", "_tip", "extranonce_size", "group_id", "members", "newest_key")
 
     def __init__(self, extranonce_size: int, keys: Keys) -> None:
         self.group_id = GROUP_IDS + extranonce_size
         self.extranonce_size = extranonce_size
+        self.members = 0
         self.newest_key = 0
         self._keys = keys
         self._tip: Tip | None = None

@@ -52,11 +52,17 @@ class PacedCourse(Course):
             group = self._groups[size] = Group(size, channel.keys)
         if self.job is not None:
             group.move(self.job.tip)                # the others are there; and what it gets alone will be of this tip
+        group.members += 1
         channel.membership = Membership(group, channel.extranonce_prefix, channel.keys.next, channel.target)
 
     def end(self, channel: Channel) -> None:
         """The channel is closed, and gets nothing any more."""
         super().end(channel)
+        if channel.membership is not None:
+            group = channel.membership.group
+            group.members -= 1
+            if not group.members:
+                del self._groups[group.extranonce_size]     # nobody tells it of another tip, and it holds jobs
         self._open_channels -= 1
         if not self._open_channels:
             self._given_at, self.due_at = -math.inf, math.inf
