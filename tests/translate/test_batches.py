@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.world import World
 from warppool.sv2.messages.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesSuccess
 from warppool.translate.promptness import Promptness

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.world import EASY, World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.mining.share import weigh

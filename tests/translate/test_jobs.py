@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.world import EASY, MASK, World
 from warppool.bitcoin.target import difficulty_from_target, target_from_difficulty, target_from_nbits
 from warppool.mining.share import weigh

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.test_setup import UNNAMED_S
 from tests.translate.world import World
 from warppool.mining.identity import read_identity

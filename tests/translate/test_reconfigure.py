@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.world import World
 from warppool.sv1.client import WorkReady
 from warppool.translate.context import Times

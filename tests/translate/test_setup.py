@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.translate.profiles import dialect, profile  # noqa: F401
 from tests.translate.world import MASK, START, World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.sv1.client import Authorized, CallRefused, Configured, Subscribed, WorkReady
@@ -29,7 +30,8 @@ def test_a_pipelined_session_gets_its_answers_in_order_and_mines(mode):
     assert subscription[1:] == ["00000000", 8] and difficulty == [1e-09] and is_in is True
     assert len(params) == 9 and params[8] is True
     (asked,) = world.pools[0].opens()
-    assert (asked.user_identity, asked.nominal_hash_rate, asked.min_extranonce_size) == ("alice.rig1", 0.0, 4)
+    assert (asked.user_identity, asked.min_extranonce_size) == ("alice.rig1", 4)
+    assert asked.nominal_hash_rate == pytest.approx(dialect().assumed_hash_rate_hps)
     assert asked.max_target == b"\xff" * 32
     machine.mine(20)
     assert world.pools[0].accepted == {"alice.rig1": 20}

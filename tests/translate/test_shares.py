@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.world import MASK, World
 from warppool.mining.connection import MAX_UNANSWERED
 from warppool.mining.share import weigh

@@ -180,9 +180,11 @@ def test_the_set_up_asks_for_nothing_that_a_pool_may_lack():
 
 @MODES
 def test_a_pool_that_has_nothing_to_say_for_hours_is_kept_and_the_machine_gets_its_job_again(mode):
-    world, machine, pool = scene(mode, idle_timeout_s=1e6)
+    world, machine, pool = scene(mode, idle_timeout_s=1e6, silence_s=180.0)
     world.wait(3 * 3600)
-    assert pool.dials == 1 and machine.is_open and "upstream.lost" not in world.names()
+    assert len(sent(pool, OpenExtendedMiningChannel)) == 1 == len(pool.servers)
+    assert 50 <= pool.dials <= 1 + 3 * 3600 / 180               # whether it takes a connection, now and then
+    assert machine.is_open and "upstream.lost" not in world.names()
     given = [params for method, params in methods(machine) if method == "mining.notify"]
     assert 300 <= len(given) <= 400                             # firmware hangs up after a minute without one
     machine.mine(BATCH)
@@ -204,6 +206,62 @@ def test_a_pool_that_opens_channels_and_gives_no_work_has_failed(mode):
     assert second.accepted["alice.rig1"] == 1
     (lost,) = [event for event in world.said if event.name == "upstream.lost"]
     assert dict(lost.fields)["reason"] == "no work for a channel that it has opened"
+
+
+@MODES
+def test_a_pool_that_hangs_is_found_out_by_another_connection_that_it_does_not_take(mode):
+    """As one that is stopped: its ports stay open, and nobody answers."""
+    world = World(mode, kinds=[SriPool, SriPool], silence_s=60.0)
+    first, second = world.pools
+    machines = [world.machine().start(f"m{number}", SLOW, takes_extranonce=True) for number in range(5)]
+    dials = first.dials
+    first.manner = "silent"
+    world.wait(65)
+    assert first.dials == dials + 1 and second.dials == 0       # one question, for all of its silent connections
+    world.wait(7)
+    for number, machine in enumerate(machines):
+        assert machine.is_open
+        machine.mine(1, f"m{number}")
+    assert sum(second.accepted.values()) == 5
+    (lost,) = [event for event in world.said if event.name == "upstream.lost" and event.level == "warning"]
+    assert dict(lost.fields)["reason"] == "silent for 70 s, and it takes no other connection"
+
+
+@pytest.mark.parametrize("manner", ["refuses", "hangs", "garbage"])
+def test_a_pool_that_is_gone_without_a_word_is_found_out(manner):
+    world, machine, pool = scene(kinds=[SriPool, SriPool], silence_s=60.0)
+    pool.manner = manner
+    world.wait(61)
+    if manner == "hangs":
+        world.time_out_dials()
+    world.wait(5)
+    again = machine if machine.is_open else world.machine().start(password=SLOW)
+    again.mine(1)
+    assert world.pools[1].accepted["alice.rig1"] == 1
+
+
+def test_one_question_in_a_silence_is_enough_for_all_connections():
+    world = World("connection", kinds=[SriPool], idle_timeout_s=1e6, silence_s=60.0)
+    for number in range(20):
+        world.machine().start(f"m{number}", SLOW)
+        world.wait(1)
+    pool = world.pools[0]
+    dials = pool.dials
+    world.wait(600)
+    assert dials + 9 <= pool.dials <= dials + 11 and len(pool.servers) == 20
+
+
+def test_a_pool_that_speaks_while_it_is_asked_is_kept():
+    world, machine, pool = scene(silence_s=60.0)
+    pool.manner = "silent"
+    world.wait(65)
+    pool.manner = "well"
+    pool.new_job(new_tip=True)
+    world.run()
+    world.wait(5)                                               # the question is over, and has no answer
+    assert machine.is_open and "upstream.lost" not in world.names()
+    machine.mine(1)
+    assert pool.accepted["alice.rig1"] == 1
 
 
 def test_a_pool_that_takes_shares_and_never_says_a_word_has_failed():

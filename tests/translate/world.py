@@ -67,7 +67,7 @@ POLICY = DifficultyPolicy(EASY, EASY, EASY, Fraction(12))
 SECRET = bytes(range(32))
 PUBLIC = public_key(SECRET)
 MASK = 0x1FFFE000
-SPEC = replace(PUBLISHED, suite=WARP.suite)
+SPEC = replace(PUBLISHED, suite=WARP.suite, pace=PUBLISHED.pace._replace(least_s=0.0))
 """The published profile over Noise as `warp` has it: here messages matter, and that costs least."""
 
 CHANNELS = {
@@ -118,7 +118,7 @@ class Pool:
     channel only when so many of its shares are recorded.
     """
 
-    profile = WARP
+    profile = WARP              # `profiles` has others
 
     def __init__(self, world: World, name: str, number: int, nbits: int = HARD_NBITS) -> None:
         self.world = world

@@ -83,8 +83,8 @@ class TranslationConfig:
     grace_s: Decimal = option(
         number("0", "86400"), 60, "Seconds that machines are kept while no upstream is there.", on_reload=Effect.NOW)
     silence_s: Decimal = option(
-        number("0.1", "86400"), 180, "An upstream without a message for so many seconds is dead; in the published "
-        "profile one that leaves a new channel without work for so long.", on_reload=Effect.NOW)
+        number("0.1", "86400"), 180, "An upstream without a message for so many seconds is dead; one of the published "
+        "profile only if it takes no other connection.", on_reload=Effect.NOW)
     backoff_max_s: Decimal = option(
         number("0.01", "86400"), 30, "The most seconds between two tries of an upstream that is away.",
         on_reload=Effect.NOW)

@@ -139,6 +139,10 @@ class Failover:
         """A connection could not be made, or broke. The upstream is down if it has no other one, or was unfit."""
         upstream = uplink.upstream
         was_trial = self._leave(uplink)
+        if uplink.is_check and upstream.health is Health.UP:
+            events = self._tell_probed(upstream, now, is_alive=False)
+            if events:
+                return events
         if not uplink.is_up:                        # where it asked us to move, perhaps
             upstream.host, upstream.port = upstream.config.host, upstream.config.port
         if uplink.is_unfit:
@@ -153,6 +157,21 @@ class Failover:
         upstream.health = Health.DOWN
         upstream.healthy_since = None
         return self._nudge(now)
+
+    def probe(self, uplink: Uplink, now: Now) -> list[Event]:
+        """An upstream is silent on a connection, as one may be that is well: see whether it takes another.
+
+        All its silent connections hear of the outcome.
+        """
+        upstream = uplink.upstream
+        if upstream in self._trials:
+            return []
+        check = self._trials[upstream] = Uplink(upstream, self.context, self, is_check=True)
+        return [Dial(uplink.conn_id, upstream.host, upstream.port, check)]
+
+    def _tell_probed(self, upstream: Upstream, now: Now, *, is_alive: bool) -> list[Event]:
+        return [event for uplink in list(self._uplinks) if uplink.upstream is upstream
+                for event in uplink.probed(now, is_alive=is_alive)]
 
     def has_left(self, uplink: Uplink, now: Now) -> list[Event]:
         """A connection is no longer needed, which says nothing about the upstream."""
@@ -248,7 +267,7 @@ class Failover:
         if upstream.healthy_since is None:
             upstream.healthy_since = now.monotonic
         if upstream.health is Health.UP:
-            return []
+            return self._tell_probed(upstream, now, is_alive=True)
         healthy_s = now.monotonic - upstream.healthy_since
         if healthy_s < self.times.return_after_s:
             upstream.health = Health.ANSWERING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from warppool.events import Event, Now
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.pace import Pace
 
@@ -33,6 +34,11 @@ class Members:
         self.retired.pop(channel, None)
         if self.by_id.get(channel.channel_id) is channel:
             del self.by_id[channel.channel_id]
+
+    def move(self, reason: str, now: Now, *, may_close: bool = True) -> list[Event]:
+        """Their machines are to leave for another upstream, or another connection (`ChannelOwner.move`)."""
+        return [event for channel in list(self.all) if channel.stage is not Stage.RETIRED
+                for event in channel.owner.move(channel, reason, now, may_close=may_close)]
 
     def take_all(self) -> list[UpstreamChannel]:
         """All of them, none of which is left."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +23,7 @@ from warppool.sv2.tlv import WORKER_NAMES
 from warppool.sv2.types import Message
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.context import TranslatorContext
-from warppool.translate.liveness import SETUP_S, Liveness
+from warppool.translate.liveness import SETUP_S, Liveness, UplinkPhase
 from warppool.translate.members import Members
 from warppool.translate.uplinkowner import UplinkOwner
 from warppool.translate.upstream import Health, Unfit, Upstream
@@ -33,16 +32,6 @@ from warppool.transport import Transport, TransportEnd
 
 PLAIN_S = 600.0
 """How long a pool is not asked for extensions that broke the connection behind our question, as some do."""
-
-
-class UplinkPhase(Enum):
-    """How far a connection has come."""
-
-    DIALLED = auto()
-    SETTING_UP = auto()         # it stands, and the pool has to accept it
-    UP = auto()
-    LEAVING = auto()            # the pool asked to connect anew: the end of the connection is no failure
-    OVER = auto()
 
 
 _OVER = UplinkPhase.OVER        # an enum's member is a function call away on Python 3.11
@@ -196,8 +185,11 @@ class Uplink(WithoutShares):
         live, members = self._live, self._members
         if now.monotonic >= live.set_up_by:
             return self.fail(f"not set up within {SETUP_S:.0f} s", now)
-        if members.by_id and now.monotonic >= live.dead_at(self._owner.times):
-            return self.fail(f"silent for {self._owner.times.silence_s:.0f} s", now)
+        if members.by_id and now.monotonic >= live.silent_at(self._owner.times):
+            if live.keeps_alive:
+                return self.fail(f"silent for {self._owner.times.silence_s:.0f} s", now)
+            live.is_probed = True
+            events += self._owner.probe(self, now)
         for channel in list(members.retired):
             events += channel.owner.expire(channel, now)
             events += self._drop_if_done(channel, now)
@@ -205,6 +197,20 @@ class Uplink(WithoutShares):
             self._find_better(now, events)
         self._reckon()
         return events
+
+    def probed(self, now: Now, *, is_alive: bool) -> list[Event]:
+        """Whether the pool took another connection, after a silence on this one, or on others to it."""
+        live = self._live
+        was_probed, live.is_probed = live.is_probed, False
+        silent_s = now.monotonic - live.heard_at
+        if was_probed and not is_alive and silent_s >= self._owner.times.silence_s:
+            return self.fail(f"silent for {silent_s:.0f} s, and it takes no other connection", now)
+        if is_alive:
+            live.heard_at = now.monotonic
+        if not was_probed:
+            return []
+        self._reckon()
+        return [Nudge(self.conn_id)]
 
     def closed(self, now: Now) -> list[Event]:
         """The connection is gone."""
@@ -348,7 +354,7 @@ class Uplink(WithoutShares):
             raise Unfit("it asks its machines to connect anew all the time")
         events.append(upstream.say(self.conn_id, "info", "reconnect.asked", now, *fields))
         self._phase = UplinkPhase.LEAVING
-        self._move("the pool asks to connect anew", now, events)
+        events += self._members.move("the pool asks to connect anew", now)
 
     # -- a better upstream ---------------------------------------------------------------------------------------
 
@@ -358,7 +364,7 @@ class Uplink(WithoutShares):
         is_there, checks = self._owner.find_better(self, now)
         events += checks
         if is_there:
-            self._move("a better upstream is back", now, events)
+            events += self._members.move("a better upstream is back", now)
 
     def check_soon(self, now: Now) -> list[Event]:
         """There are other upstreams than before."""
@@ -369,17 +375,10 @@ class Uplink(WithoutShares):
 
     def withdraw(self, now: Now) -> list[Event]:
         """The upstream is to be used no more: machines leave it if they need not be closed for that."""
-        events: list[Event] = []
         if self._phase is UplinkPhase.UP:
             self._phase = UplinkPhase.LEAVING
         self._live.checks_at = math.inf
-        self._move("the upstream is used no more", now, events, may_close=False)
-        return events
-
-    def _move(self, reason: str, now: Now, events: list[Event], *, may_close: bool = True) -> None:
-        for channel in list(self._members.all):
-            if channel.stage is not Stage.RETIRED:
-                events += channel.owner.move(channel, reason, now, may_close=may_close)
+        return self._members.move("the upstream is used no more", now, may_close=False)
 
     _STEPS: Mapping[type, Callable[[Uplink, Any, Now, list[Event]], None]] = MappingProxyType({
         sv2.SetUp: _set_up,

@@ -34,5 +34,10 @@ class UplinkOwner(Protocol[U]):
     def asks_to_move(self, uplink: U, host: str, port: int, age_s: float) -> bool:
         """The pool wants to be connected anew, there or here; False where that is too soon."""
 
+    def probe(self, uplink: U, now: Now) -> list[Event]:
+        """The pool is silent, as a living one may be: what finds out whether it takes another connection. Then
+        `probed` of this one tells of that.
+        """
+
     def find_better(self, uplink: U, now: Now) -> tuple[bool, list[Event]]:
         """Whether a better upstream is up; where none is, what checks the health of those that are better."""

@@ -41,4 +41,5 @@ def _hash_rate_hps(preference: Preference, upstream: Upstream) -> float:
         return min(preference.hash_rate, MAX_HASH_RATE_HPS)
     if preference.start is None:
         return assumed_hps
-    return min(_HASHES / (max(1, preference.start) * SHARE_EVERY_S), MAX_HASH_RATE_HPS)
+    target = max(preference.start, upstream.network_target)
+    return min(_HASHES / (target * SHARE_EVERY_S), MAX_HASH_RATE_HPS)
