@@ -53,8 +53,8 @@ from warppool.sv2.templatecontext import TemplateCounts
 
 log = logging.getLogger("warppool")
 
-LONGEST_REFRESH_S = 10.0
-"""How often the node is asked at least: three answers within the time after which it is no longer fresh."""
+REFRESH_S = 5.0
+"""How often the node is asked at least: so late may better fees be, and so soon it shows that it lives."""
 
 
 def provide(args: argparse.Namespace) -> int:
@@ -94,8 +94,7 @@ class TemplateProvider:
         self.work = WorkBroadcast(self.ports, self.is_ready)
         job_inbox: queue.Queue[Any] = queue.Queue()
         outcomes: queue.Queue[Any] = queue.Queue()
-        self.nodes = Nodes(provider, config.nodes, SMALLEST_PLAN, job_inbox, outcomes,
-                           refresh_s=min(LONGEST_REFRESH_S, float(provider.interval_s)))
+        self.nodes = Nodes(provider, config.nodes, SMALLEST_PLAN, job_inbox, outcomes, refresh_s=REFRESH_S)
         resources.callback(self.nodes.close)
         self.job_maker = JobMaker(_job_factory(), job_inbox, self.work.job, nodes=self.nodes.names,
                                   rules=_rules_of(provider), best=lambda node: outcomes.put(BestNode(node)))

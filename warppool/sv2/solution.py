@@ -15,18 +15,19 @@ from warppool.bitcoin.coinbase import (
     MIN_SCRIPT_SIG,
     find_commitment,
     restore_witness,
-    strip_witness,
 )
 from warppool.bitcoin.compactsize import decode_compact_size
+from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import Header
 from warppool.bitcoin.merkle import fold_merkle_path
-from warppool.bitcoin.transaction import MARKER_AND_FLAG, parse_outputs, whole_transaction
+from warppool.bitcoin.transaction import MARKER_AND_FLAG, parse_outputs
 from warppool.mining.shorter import ShortTemplate
 from warppool.sv2.messages.template import SubmitSolution
 
 _SCRIPT_LENGTH = 41             # offset in a stripped coinbase: version 4, count 1, outpoint 36
 _SEQUENCE = 4                   # bytes between scriptSig and the count of outputs
 _LOCKTIME = 4
+_WITNESS_AND_LOCKTIME = 34 + _LOCKTIME      # the reserved value with its two lengths
 
 
 class Solved(NamedTuple):
@@ -45,21 +46,20 @@ class Spoiled(NamedTuple):
 
 
 def check_solution(m: SubmitSolution, short: ShortTemplate) -> Solved | Spoiled:
-    """What a solution of the template `short` is."""
-    template = short.template
-    try:
-        stripped = strip_witness(m.coinbase_tx) if m.coinbase_tx[4:6] == MARKER_AND_FLAG else m.coinbase_tx
-        txid = whole_transaction(stripped).txid
-    except ValueError as exc:
-        return Spoiled(f"its coinbase cannot be read: {exc}")
-    root = fold_merkle_path(txid, short.path)
+    """What a solution of the template `short` is. Nothing is read of the coinbase before its block is hashed."""
+    template, stripped = short.template, m.coinbase_tx
+    if stripped[4:6] == MARKER_AND_FLAG:
+        stripped = b"".join((stripped[:4], stripped[6:-_WITNESS_AND_LOCKTIME], stripped[-_LOCKTIME:]))
+    root = fold_merkle_path(double_sha256(stripped), short.path)
     header = Header(m.version, template.tip.prev_hash, root, m.header_timestamp, template.tip.nbits,
                     m.header_nonce).pack()
     found = block_hash(header)
     if int.from_bytes(found, "little") > template.tip.target:
         return Spoiled("its hash is above the target")
     try:
-        coinbase = restore_witness(stripped)            # which looks whether it is a coinbase
+        coinbase = restore_witness(stripped)            # which reads it, and looks whether it is a coinbase
+        if m.coinbase_tx not in (stripped, coinbase):
+            raise ValueError("its coinbase has another reserved value than 32 zero bytes")
         _check_script(stripped, template.coinbase_prefix)
         _check_outputs(stripped, short)
     except ValueError as exc:
