@@ -31,9 +31,10 @@ KEY = "07" * 32
 URL = f"stratum2+tcp://pool.example:34254/{KEY}"
 FOLDER = Path("/etc/warppool")
 SECRETS = Secrets(sv2_static_priv_key=bytes.fromhex(KEY))
+SPEC_SECRETS = replace(SECRETS, sv2_spec_static_priv_key=b"\1" * 32, sv2_spec_authority_priv_key=b"\2" * 32)
 
 
-def pool_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SECRETS) -> Config:
+def pool_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SPEC_SECRETS) -> Config:
     given: dict[str, Any] = {"pool": {"network": "regtest", "payout_address": ADDRESS}} | dict(document or {})
     given["pool"] = {"network": "regtest", "payout_address": ADDRESS} | given["pool"]
     return config_of(given, folder=FOLDER, secrets=secrets, environ={"STATE_DIRECTORY": "/state"}, source="w.toml")
@@ -45,9 +46,6 @@ def translator_of(document: Mapping[str, Any] | None = None) -> TranslatorConfig
     return translator_config_of(given, folder=FOLDER, environ={"STATE_DIRECTORY": "/state"}, source="t.toml")
 
 
-SPEC_SECRETS = replace(SECRETS, sv2_spec_static_priv_key=b"\1" * 32, sv2_spec_authority_priv_key=b"\2" * 32)
-
-
 def provider_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SPEC_SECRETS) -> TemplateProviderConfig:
     given: dict[str, Any] = {"provider": {"network": "regtest"}, "stratum": {}} | dict(document or {})
     given["provider"] = {"network": "regtest"} | given["provider"]
@@ -57,7 +55,7 @@ def provider_of(document: Mapping[str, Any] | None = None, secrets: Secrets = SP
 
 
 def nodes(*tables: Mapping[str, Any], passwords: tuple[str, ...] = (), **pool: Any) -> Config:
-    return pool_of({"pool": pool, "node": list(tables)}, replace(SECRETS, node_passwords=passwords))
+    return pool_of({"pool": pool, "node": list(tables)}, replace(SPEC_SECRETS, node_passwords=passwords))
 
 
 def rpc(host: str, **more: Any) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def test_each_key_of_the_pool_is_one_change_that_is_taken_or_left_as_the_referen
     more = {"tls_listen": ["127.0.0.1:4333"]} if key in ("tls_cert", "tls_key") else {}
     if section == "node":
         old, document = pool_of(), {"node": [{key: value}]}
-        secrets = replace(SECRETS, node_passwords=("hunter2",)) if key == "user" else SECRETS
+        secrets = replace(SPEC_SECRETS, node_passwords=("hunter2",)) if key == "user" else SPEC_SECRETS
         new = pool_of(document, secrets)
     else:
         old, new = pool_of({section: more}), pool_of({section: more | {key: value}})
@@ -232,7 +230,7 @@ def mixture(chosen: set[str], order: list[int]) -> Config:
         else:
             document.setdefault(section, {})[key] = POOL[name]
     passwords = ("hunter2",) if "node.user" in chosen else ()
-    return pool_of(document, replace(SECRETS, node_passwords=passwords))
+    return pool_of(document, replace(SPEC_SECRETS, node_passwords=passwords))
 
 
 MIXTURES = st.tuples(st.sets(st.sampled_from(sorted(set(POOL) - {"node.source", "node.url", "node.cookie_file"}))),

@@ -53,6 +53,8 @@ def test_the_port_is_the_networks_unless_a_listener_is_written(network, port):
     ({"provider": {"intervall_s": 1}}, "p.toml: provider.intervall_s is not known: did you mean interval_s?"),
     ({"provider": {}, "ledger": {}}, "p.toml: ledger is not known: did you mean ["),
     ({"provider": {}, "node": [{"source": "regtest"}]}, 'the embedded chain mines only network = "regtest"'),
+    ({"provider": {}, "node": [{"source": "tdp", "url": "stratum2+tcp://h:1", "insecure": True}]},
+     'node.source holds "tdp": here it takes rpc or regtest'),
     ({"provider": {}, "node": [{}, {}]}, "that node stands there twice"),
     ({"provider": {}, "stratum": {"sv2_listen": ["[::]:8442"], "sv2_spec_listen": ["0.0.0.0:8442"]}},
      "each needs a port of its own"),
