@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,34 @@ def test_where_the_keys_are_missing_the_port_for_all_says_so(tmp_path: Path, stu
     assert is_hung_up(sock)
     until(lambda: bool(closed_lines(caplog)))
     assert "or the published profile of Stratum V2, which this port does not serve" in closed_lines(caplog)[0]
+
+
+def test_a_stranger_finds_nothing_and_a_neighbour_mines_on(pool: LivePool, stack: ExitStack,
+                                                           caplog: pytest.LogCaptureFixture) -> None:
+    """Any 64 bytes are a key and get an answer: what comes after it, whole or cut, early or late, is worth nothing."""
+    dice = random.Random(10)
+    neighbour = stack.enter_context(BySocket(pool, SV2_SPEC))
+    firmware = Firmware(machines()["bitaxe-extended"], SPEC, neighbour)
+    firmware.begin()
+    for number in range(80):
+        sock = stack.enter_context(socket.create_connection(
+            ("127.0.0.1", pool.ports[dice.choice((SV2_SPEC, ANY))]), PATIENCE_S))
+        words = dice.randbytes(dice.choice((1, 33, 34, 63, 64, 64, 64)))
+        at = dice.randrange(len(words) + 1)
+        with suppress(ConnectionError):
+            sock.sendall(words[:at])
+            sock.sendall(words[at:])
+            if len(words) == 64 and dice.random() < 0.7:
+                assert len(sock.recv(65_536)) <= 234              # act two, and no word more
+                sock.sendall(dice.randbytes(dice.choice((22, 300))))
+                assert is_hung_up(sock)
+            elif dice.random() < 0.5:
+                sock.shutdown(socket.SHUT_WR)
+        if number % 20 == 0:
+            firmware._do_share({})
+            firmware._do_expect("accepted")
+    assert len(pool.booked()) == 4
+    assert [line for line in complaints(caplog.records) if "event=user.unpaid" not in line] == []
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
