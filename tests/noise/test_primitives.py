@@ -42,6 +42,18 @@ SMALL_ORDER = [u | high << 255 for high in (0, 1) for u in (0, 1, *ORDER_8, P - 
 
 
 @both
+def test_two_messages_are_sealed_as_each_by_itself(aead: Aead) -> None:
+    buffer, other = aead.new_buffer(), bytes(range(1, 13))
+    for first, second in ((b"header", b"payload" * 9), (b"", b""), (b"header", bytes(65_497)), (bytes(65_503), b"")):
+        expected = (PUBLIC.seal(KEY, NONCE, b"", first, BUFFER) + PUBLIC.seal(KEY, other, b"", second, BUFFER))
+        assert aead.seal_two(KEY, NONCE, other, first, second, buffer) == expected
+    for wrong in ((KEY, NONCE, other, b"header", bytes(65_498)), (KEY, NONCE, other, bytes(65_504), b""),
+                  (KEY[1:], NONCE, other, b"", b""), (KEY, NONCE[1:], other, b"", b""), (KEY, NONCE, b"", b"", b"")):
+        with pytest.raises(LocalProtocolError):
+            aead.seal_two(*wrong, buffer)
+
+
+@both
 def test_chacha20_poly1305_is_that_of_rfc_8439(aead: Aead) -> None:
     """RFC 8439, section 2.8.2."""
     key, nonce = bytes(range(0x80, 0xA0)), bytes.fromhex("070000004041424344454647")

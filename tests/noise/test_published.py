@@ -27,6 +27,7 @@ from tests.noise.specends import (
 from tests.noise.test_secp256k1 import BIP324
 from tests.noise.test_transport import reachable
 from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, RemoteProtocolError
+from warppool.noise import cipherstate
 from warppool.noise.cipherstate import RESERVED_NONCE, CipherState
 from warppool.noise.handshakestate import HandshakeState
 from warppool.noise.primitives import PUBLIC
@@ -234,6 +235,23 @@ def test_any_changed_byte_of_a_record_is_refused(at: int) -> None:
     assert isinstance(drain(receiver, bytes(wire))[1], BadRecord)
 
 
+def test_the_public_binding_carries_a_session_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("seal", "open_sealed", "seal_two"):
+        monkeypatch.setattr(cipherstate, name, getattr(PUBLIC, name))
+    sender, receiver = shaken(PUBLIC.new_buffer())
+    plain = frame(b"one") + frame(bytes(70_000))
+    assert opened(receiver, sender.seal(plain)) == plain
+    assert opened(receiver, sender.seal(frame(b"alone"))) == frame(b"alone")
+
+
+@pytest.mark.parametrize("size", [65_518 - 22, 65_519 - 22, 65_520 - 22, 65_519, 65_520])
+def test_a_frame_alone_is_sealed_as_it_is_among_others(size: int) -> None:
+    """In one call up to 65,497 bytes of payload, and in the same bytes."""
+    (one, receiver), (other, _) = shaken(), shaken()
+    assert one.seal(frame(bytes(size)) + frame(b"x"))[:-39] == (wire := other.seal(frame(bytes(size))))
+    assert opened(receiver, wire) == frame(bytes(size))
+
+
 @pytest.mark.parametrize("left", [1, 2])
 def test_the_nonces_end_in_both_directions(ends: tuple[Transport, Transport], left: int) -> None:
     """2^64-1 seals nothing and opens nothing, be it a header's turn or a payload's."""
@@ -242,8 +260,9 @@ def test_the_nonces_end_in_both_directions(ends: tuple[Transport, Transport], le
     key = sender._send.k
     sender._send.n = receiver._receive.n = RESERVED_NONCE - left
     wire = sender.seal(frame(b"last")) if left == 2 else sender.seal(frame(b""))
-    with pytest.raises(LocalProtocolError, match="no nonce"):
-        sender.seal(frame(b"one more"))
+    for more in (frame(b"one more"), frame(b"one") + frame(b"more"), frame(b"")):
+        with pytest.raises(LocalProtocolError, match="no nonce"):
+            sender.seal(more)
     reserved = PUBLIC.seal(key, bytes(4) + b"\xff" * 8, b"", frame(b""), BUFFER)
     plaintext, error = drain(receiver, wire + reserved)
     assert plaintext == (frame(b"last") if left == 2 else frame(b""))

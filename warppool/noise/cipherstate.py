@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Final
 
 from warppool.errors import BadRecord, LocalProtocolError
-from warppool.noise.primitives import Buffer, open_sealed, seal
+from warppool.noise.primitives import Buffer, open_sealed, seal, seal_two
 
 RESERVED_NONCE: Final = 2**64 - 1
 """No message is sealed with this nonce: the paper reserves it for rekeying. Neither profile rekeys."""
@@ -35,6 +35,18 @@ class CipherState:
         ciphertext = seal(self.k, _pack_nonce(0, n), ad, plaintext, buffer)
         self.n = n + 1
         return ciphertext
+
+    def encrypt_two(self, first: bytes, second: bytes, buffer: Buffer) -> bytes:
+        """Two messages without associated data, sealed one behind the other; at most 65,503 bytes together.
+
+        LocalProtocolError where not two nonces are left.
+        """
+        n = self.n
+        if n >= RESERVED_NONCE - 1:
+            raise LocalProtocolError("no nonces are left to seal two messages with")
+        ciphertexts = seal_two(self.k, _pack_nonce(0, n), _pack_nonce(0, n + 1), first, second, buffer)
+        self.n = n + 2
+        return ciphertexts
 
     def decrypt_with_ad(self, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
         """Open `ciphertext`; BadRecord if its tag is wrong, its length impossible, or all nonces have been used."""

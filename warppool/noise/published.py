@@ -25,6 +25,7 @@ from warppool.transport import Sealed
 
 HEADER_LEN: Final = 6                           # of a frame: U16 extension, U8 message, U24 length of the payload
 SEALED_HEADER_LEN: Final = HEADER_LEN + TAG_LEN
+_MAX_AT_ONCE: Final = MAX_PLAINTEXT - SEALED_HEADER_LEN     # of a payload that is sealed in one call with its header
 
 
 class _Published(NoiseTransport):
@@ -38,8 +39,20 @@ class _Published(NoiseTransport):
 
     def open(self, data: bytes, now: float) -> bytes:
         """The headers and pieces of payloads that are whole. A message of the handshake takes the handshake on."""
-        if self._receive is not None:
+        receive = self._receive
+        if receive is not None:
             self.has_news = False
+            if len(data) > SEALED_HEADER_LEN and not self._left and not self._held:
+                try:                                        # exactly one frame, as nearly always
+                    header = receive.decrypt_with_ad(b"", data[:SEALED_HEADER_LEN], self._buffer)
+                    length = header[3] | header[4] << 8 | header[5] << 16
+                    if length + SEALED_HEADER_LEN + TAG_LEN == len(data) and length <= MAX_PLAINTEXT:
+                        return header + receive.decrypt_with_ad(b"", data[SEALED_HEADER_LEN:], self._buffer)
+                except BadRecord as exc:
+                    self._fail(exc)
+                    return b""
+                self._left = length
+                return header + self._open_records(data[SEALED_HEADER_LEN:])
             return self._open_records(self._held + data if self._held else data)
         return self._open_records(self._held) if self._is_ready(data) else b""
 
@@ -65,6 +78,9 @@ class _Published(NoiseTransport):
         send = self._send
         if self.has_news or send is None:
             return super().seal(plaintext)
+        size = len(plaintext) - HEADER_LEN
+        if 0 < size <= _MAX_AT_ONCE and plaintext[3] | plaintext[4] << 8 | plaintext[5] << 16 == size:
+            return Sealed(send.encrypt_two(plaintext[:HEADER_LEN], plaintext[HEADER_LEN:], self._buffer))
         return Sealed(b"".join(self._records(plaintext, send)))
 
     def _records(self, plaintext: bytes, send: CipherState) -> list[bytes]:
