@@ -14,6 +14,7 @@ from typing import Any
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, spec_identity, tls
+from warppool.commands.providercheck import provider_findings
 from warppool.commands.translatorcheck import translator_findings
 from warppool.config.anyfile import read_any
 from warppool.config.options import Config, NodeConfig
@@ -141,6 +142,9 @@ def _node(key: str, node: NodeConfig, network: str, plan: CoinbasePlan, tips: di
             yield Finding("error", key, str(exc))
         else:
             yield Finding("ok", key, "the embedded chain is installed")
+        return
+    if node.source == "tdp":
+        yield from provider_findings(key, node, network, plan, tips)
         return
     rpc = JsonRpc(NodeAddress.parse(node.url), credentials_of(node))
     try:

@@ -65,6 +65,12 @@ class ProviderSettings(NamedTuple):
     max_age_s: float
 
 
+def constraints_of(plan: CoinbasePlan) -> CoinbaseOutputConstraints:
+    """What a provider has to leave room for."""
+    size, sigops = plan.outputs
+    return CoinbaseOutputConstraints(size, COST_OF_SIGOP * sigops)
+
+
 class TdpSource(Loop[OfferSolution | DropBlock]):
     """Templates of one provider, and blocks for him.
 
@@ -186,9 +192,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
             self._lose(exc, "a fault in warppool; the log has it")
 
     def _dial(self) -> None:
-        size, sigops = self._plan.outputs
-        constraints = CoinbaseOutputConstraints(size, COST_OF_SIGOP * sigops)
-        self._line.dial(TemplateClientSession(constraints, network=self._network, source=self.name))
+        self._line.dial(TemplateClientSession(constraints_of(self._plan), network=self._network, source=self.name))
         now = self._monotonic()
         self._questions.reset(now)
         self._solutions.reconnected(now)
@@ -309,6 +313,8 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
         kept = self._shelf.get(template)
         assert kept is not None
         self._outcomes.put(TransactionsKept(self._node, key_of(template), kept))
+        say(log, logging.DEBUG, "transactions.kept", node=self.name, template=template.template_id,
+            height=template.tip.height, transactions=len(kept), kept_bytes=self._shelf.bytes)
         self._let_go()
 
     def _let_go(self) -> None:
