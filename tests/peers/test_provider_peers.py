@@ -1,4 +1,4 @@
-"""Our template provider on a real bitcoind, and its clients: SRI's pool and job declarator client."""
+"""Our template provider on a real bitcoind, and its clients: our pool, SRI's pool and job declarator client."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import pytest
 
 from tests.peers import bitcoind, spec, sri
 from tests.peers.bitcoind import Bitcoind
+from tests.peers.pools import by_hand, until
 from tests.peers.sri import SriJdClient, SriPool
+from tests.service.process import PoolProcess
+from warppool.bitcoin.hashes import to_display
 
 pytestmark = pytest.mark.peer
 
 BLOCKS = 4
+SENT = 3                # transactions, for one block
 
 
 @pytest.fixture(autouse=True)
@@ -29,22 +33,54 @@ def fill_mempool(node: Bitcoind, transactions: int) -> None:
         node.call("sendtoaddress", node.call("getnewaddress", wallet="miner"), 0.1, wallet="miner")
 
 
+@pytest.mark.parametrize("profile", ["warp", "spec"])
+def test_our_pool_mines_on_our_provider(tmp_path: Path, profile: str) -> None:
+    """The pool has no other node. All blocks but the first have transactions."""
+    with Bitcoind(tmp_path / "node") as node:
+        fill_mempool(node, 0)
+        provided = spec.provider_config(tmp_path / "provider", node)
+        served = spec.pool_config(tmp_path / "pool", {"source": "tdp", "url": provided.url(profile)})
+        with spec.ProviderProcess(provided.config) as provider:
+            provider.ready()
+            with PoolProcess(served.config) as pool:
+                pool.ready()
+                with by_hand(pool) as miner:
+                    for _ in range(BLOCKS):
+                        miner.until(lambda: to_display(miner.work.prev_hash) == node.best)
+                        fill_mempool(node, SENT)                    # they are in the template of the next tip
+                        block = miner.share(is_block=True)
+                        until(lambda: node.best == to_display(block), pool)     # noqa: B023 - called at once
+                pool.terminate()
+                assert pool.wait() == 0
+            provider.terminate()
+            assert provider.wait() == 0
+        assert not pool.events("block.refused")
+        assert carried(node) >= SENT * (BLOCKS - 1)
+
+
 @pytest.mark.parametrize("program", [SriPool, SriJdClient])
 def test_sris_pool_and_job_declarator_client_take_our_templates(tmp_path: Path, program: type[SriPool]) -> None:
     """The provider's certificate is verified. Blocks with and without transactions."""
     sri.skip_unless_installed(program.NAME)
     spec.skip_unless_miner()
     with Bitcoind(tmp_path / "node") as node:
-        node.generate(2)
+        fill_mempool(node, SENT)
         provided = spec.provider_config(tmp_path / "provider", node)
         with spec.ProviderProcess(provided.config) as provider:
             provider.ready()
             with program(tmp_path / "sri", provided.spec_port, sri.AUTHORITY) as pool:
                 for kind in ("extended", "standard"):
                     check_mined(node, spec.mine(pool.port, BLOCKS // 2, kind, standard_jobs=kind == "standard"))
-                    fill_mempool(node, 3)
+                    fill_mempool(node, SENT)
             provider.terminate()
             assert provider.wait() == 0
+        assert carried(node) >= SENT
+
+
+def carried(node: Bitcoind) -> int:
+    """Transactions in the last blocks, besides coinbases."""
+    hashes = [node.call("getblockhash", node.height - depth) for depth in range(BLOCKS)]
+    return sum(len(node.call("getblock", each)["tx"]) - 1 for each in hashes)
 
 
 def check_mined(node: Bitcoind, lines: list[list[str]]) -> None:
