@@ -17,6 +17,7 @@ from warppool.errors import (
     Truncated,
     UnexpectedMessage,
 )
+from warppool.mining.share import Reject
 from warppool.noise.specsuite import SPEC_SUITE
 from warppool.noise.symmetricstate import WARP_SUITE
 from warppool.sv2.codec import decode, encode
@@ -308,3 +309,18 @@ def test_a_mutated_stream_is_messages_or_the_peers_error(profile, subprotocol, d
         for frame in FrameReader(profile.max_payload_from_client).feed(bytes(wire)):
             message = profile.decode(subprotocol, frame)
             assert message is None or type(message) is profile.class_of(subprotocol, frame.msg_type)
+
+
+SRI_CODES = {
+    "stale-share", "invalid-job-id", "invalid-channel-id", "difficulty-too-low", "duplicate-share",
+    "bad-extranonce-size", "invalid-share", "version-rolling-not-allowed", "invalid-non-rollable-version-bit",
+    "unknown-user", "channel-capacity-exhausted",
+}
+"""What the reference implementation's mining_sv2 12.0.0 has for shares, and for a pool that is full. The specification
+names no codes."""
+
+
+def test_codes_are_spelled_as_others_know_them_but_for_what_they_have_no_word_for():
+    of_shares = {reject.sv2_code for reject in Reject if reject is not Reject.MALFORMED}      # that one closes
+    assert {SPEC.error_codes.get(code, code) for code in of_shares} - SRI_CODES == {"not-recorded"}
+    assert set(SPEC.error_codes.values()) <= SRI_CODES and WARP.error_codes == {}
