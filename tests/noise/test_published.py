@@ -26,7 +26,7 @@ from tests.noise.specends import (
 )
 from tests.noise.test_secp256k1 import BIP324
 from tests.noise.test_transport import reachable
-from warppool.errors import BadRecord, HandshakeFailed, LocalProtocolError, RemoteProtocolError
+from warppool.errors import BadFrame, BadRecord, HandshakeFailed, LocalProtocolError, RemoteProtocolError
 from warppool.noise import cipherstate
 from warppool.noise.cipherstate import RESERVED_NONCE, CipherState
 from warppool.noise.handshakestate import HandshakeState
@@ -179,6 +179,18 @@ def test_a_header_comes_out_before_its_payload(ends: tuple[Transport, Transport]
     assert opened(receiver, wire[22:22 + 65_534]) == b"" and receiver.pending == 65_534
     assert opened(receiver, wire[22 + 65_534:22 + 65_535]) == plain[6:6 + 65_519] and receiver.pending == 0
     assert opened(receiver, wire[22 + 65_535:]) == plain[6 + 65_519:]
+
+
+@pytest.mark.parametrize("size", [4_097, 65_520, 2**24 - 1])
+def test_a_length_over_the_cap_is_refused_on_its_header_alone(ends: tuple[Transport, Transport], size: int) -> None:
+    """No length in a header is impossible by itself. The cap of the session's phase decides, before a payload comes."""
+    sender, receiver = ends
+    assert sender._send is not None
+    header = sender._send.encrypt_with_ad(b"", frame(b"")[:3] + size.to_bytes(3, "little"), BUFFER)
+    reader = sv2frame.FrameReader(4_096)
+    with pytest.raises(BadFrame):
+        list(reader.feed(opened(receiver, header)))
+    assert receiver.pending == 0
 
 
 def test_records_do_not_depend_on_where_tcp_cuts_them() -> None:
