@@ -296,6 +296,30 @@ def test_a_storm_of_reconnects_leaves_no_deadlines(scene: Scene) -> None:
     assert len(scene.worker._deadlines._heap) < 100
 
 
+class _Alarmed(LineConnection):
+    """Wants one tick, at a time that has passed."""
+
+    def __init__(self, conn_id: int) -> None:
+        super().__init__(conn_id)
+        self.wakes_at = -math.inf
+
+    def tick(self, now: Now) -> list[Event]:
+        self.wakes_at = math.inf
+        return [Send(self.conn_id, b"tick")]
+
+
+def test_when_many_are_due_at_once_the_turn_ends_all_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene, "connect", lambda opened, now: _Alarmed(opened.conn_id))
+    scene.worker._turns.length_s = -1.0                         # it is over before it begins
+    scene.wake(FromReactor(tuple(Opened(conn_id, "lines", "peer") for conn_id in range(1, 11))))
+    told, turns = [len(output.sends) for output in scene.mailbox.drain()], 1        # type: ignore[union-attr]
+    while scene.worker._deadlines.first <= time.monotonic():
+        due = scene.wake()
+        told += [len(output.sends) for output in scene.mailbox.drain()]             # type: ignore[union-attr]
+        turns += 1
+    assert told == [4, 4, 2] and turns == 3 and due == math.inf
+
+
 class _Restless(LineConnection):
     """Wants its tick at a time that has passed, always."""
 

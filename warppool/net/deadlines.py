@@ -26,6 +26,14 @@ class Deadlines:
         heapq.heappush(self._heap, (due, conn_id))
         self.first = self._heap[0][0]
 
+    def pop(self, now: float) -> tuple[float, int] | None:
+        """The earliest entry, which is an entry no longer; None if it has not come."""
+        if self.first > now:
+            return None
+        entry = heapq.heappop(self._heap)
+        self.first = self._heap[0][0] if self._heap else math.inf
+        return entry
+
     def take(self, now: float) -> list[tuple[float, int]]:
         """The entries that have come, earliest first; they are entries no longer."""
         taken = []

@@ -52,6 +52,7 @@ from warppool.net.peerlines import PeerLines
 from warppool.net.reports import WorkerReport
 from warppool.net.serving import Serving
 from warppool.net.transportsteps import Connect
+from warppool.net.turns import LEAST_SERVED
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +201,16 @@ class Worker(Serving, Loop[WorkerItem]):
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        now = self._now.monotonic
-        for due, conn_id in self._deadlines.take(now):
+        """Thousands of connections may be due at once, as when the newest job has waited for all: what is left when the
+        turn is over comes in the next ones.
+        """
+        now, count = self._now.monotonic, 0
+        while count < LEAST_SERVED or not self._turns.is_late():
+            entry = self._deadlines.pop(now)
+            if entry is None:
+                break
+            count += 1
+            due, conn_id = entry
             client = self._clients.get(conn_id)
             if client is not None and client.due == due:
                 self._guard_client(self._come_due, client)
