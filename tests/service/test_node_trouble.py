@@ -92,7 +92,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class HastySource(RpcSource):
         def __init__(self, *args: Any, **more: Any) -> None:
-            super().__init__(*args, **more, refresh_s=REFRESH_S, call_timeout_s=CALL_TIMEOUT_S)
+            super().__init__(*args, **more | {"refresh_s": REFRESH_S, "call_timeout_s": CALL_TIMEOUT_S})
 
     class HastySubmitter(RpcSubmitter):
         def __init__(self, *args: Any) -> None:

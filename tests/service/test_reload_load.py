@@ -57,7 +57,9 @@ def written(document: Document) -> str:
 
 def write_secrets(folder: Path, *passwords: str) -> None:
     with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nnode_passwords = {toml_of(list(passwords))}\n')
+        for key in ("sv2_static_priv_key_hex", "sv2_spec_static_priv_key_hex", "sv2_spec_authority_priv_key_hex"):
+            file.write(f'{key} = "{SECRET.hex()}"\n')
+        file.write(f"node_passwords = {toml_of(list(passwords))}\n")
 
 
 class V2Miner(LoadMiner):
@@ -347,6 +349,7 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "stratum.proxy_from": a_newcomer_must_be_announced,
     "stratum.max_connections": a_newcomer_is_turned_away,
     "stratum.max_per_ip": the_second_newcomer_is_turned_away,
+    "stratum.cert_validity_s": it_is_said,          # tests/service/test_specidentity.py
     "stratum.idle_timeout_s": a_newcomer_that_falls_silent_is_let_go,
     "difficulty.start": a_newcomer_begins_there,
     "difficulty.min": the_next_job_is_harder,
@@ -354,6 +357,8 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "difficulty.shares_per_minute": it_is_said,     # tests/mining/test_course.py
     "difficulty.max_shares_per_minute": it_is_said,
     "node.url": the_other_node_is_asked,
+    "node.insecure": it_is_said,                    # of template providers: tests/node/test_tdp.py
+    "node.profile": it_is_said,
     "node.cookie_file": the_other_login_is_used,
     "node.user": the_user_logs_in,
     "ledger.durability": it_is_said,                # tests/ledger/test_thread.py
