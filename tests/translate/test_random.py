@@ -13,17 +13,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.garbage import mutated
-from tests.translate.world import GARBAGE, MASK, World
+from tests.mining.makers import NTIME
+from tests.translate.sripool import GROUP, SriPool
+from tests.translate.world import GARBAGE, MASK, SPEC, Pool, World
 from warppool.bitcoin.target import target_from_difficulty
-from warppool.sv2.messages.common import Reconnect, SetupConnectionSuccess
+from warppool.mining.group import GROUP_IDS
+from warppool.sv2.messages.common import ChannelEndpointChanged, Reconnect, SetupConnectionSuccess
 from warppool.sv2.messages.extensions import RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess
 from warppool.sv2.messages.mining import (
     CloseChannel,
     NewExtendedMiningJob,
+    NewMiningJob,
     OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess,
     OpenMiningChannelError,
     SetExtranoncePrefix,
+    SetGroupChannel,
     SetNewPrevHash,
     SetTarget,
     SubmitSharesError,
@@ -35,6 +40,7 @@ from warppool.sv2.messages.mining import (
 VERDICT_TIMEOUT_S = 2.0
 
 small = st.integers(0, 12)
+groups = st.sampled_from([GROUP, GROUP_IDS + 8, GROUP_IDS + 16, 77])
 codes = st.sampled_from(["stale-share", "not-recorded", "duplicate-share", "unknown-user", "", "x" * 255])
 messages = st.one_of(
     st.builds(SubmitSharesSuccess, small, small, small, small),
@@ -61,10 +67,13 @@ messages = st.one_of(
 class Life(RuleBasedStateMachine):
     """A translator, its machines and two upstreams, of which each may do anything."""
 
-    @initialize(mode=st.sampled_from(["connection", "channels"]), fallback=st.booleans())
-    def begin(self, mode, fallback):
-        self.world = World(mode, 2, fallback=(0,) if fallback else (), grace_s=9.0, silence_s=40.0, backoff_max_s=4.0,
-                           return_after_s=6.0)
+    kinds: tuple[type[Pool], ...] = (Pool, Pool)
+
+    @initialize(mode=st.sampled_from(["connection", "channels"]), fallback=st.booleans(), turned=st.booleans())
+    def begin(self, mode, fallback, turned):
+        kinds = self.kinds[::-1] if turned else self.kinds
+        self.world = World(mode, kinds=kinds, fallback=(0,) if fallback else (), grace_s=9.0, silence_s=40.0,
+                           backoff_max_s=4.0, return_after_s=6.0)
         self.alive = []
 
     @rule(name=st.sampled_from(["a", "b.1", "x" * 255]), mask=st.sampled_from([0, MASK]), takes=st.booleans(),
@@ -220,6 +229,50 @@ class Life(RuleBasedStateMachine):
 Life.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True,
                                   suppress_health_check=list(HealthCheck))
 TestLife = pytest.mark.slow(Life.TestCase)
+
+
+class SpecPool(Pool):
+    """A pool of ours in the published profile: its channels are in groups."""
+
+    profile = SPEC
+
+
+in_groups = st.one_of(
+    st.builds(SetGroupChannel, small | groups, st.lists(small, max_size=5).map(tuple)),
+    st.builds(NewExtendedMiningJob, groups, small, st.none() | st.just(NTIME), st.just(0x20000000), st.booleans(),
+              st.just((b"\x33" * 32,)), st.binary(max_size=80), st.just(bytes(9))),
+    st.builds(SetNewPrevHash, groups, small, st.binary(min_size=32, max_size=32), st.just(NTIME),
+              st.sampled_from([0x17034219, 0x207FFFFF])),
+    st.builds(SetTarget, groups, st.sampled_from([bytes(32), b"\xff" * 32])),
+    st.builds(CloseChannel, groups, codes),
+    st.builds(SetExtranoncePrefix, small, st.binary(min_size=4, max_size=4)),
+    st.builds(ChannelEndpointChanged, small),
+    st.builds(NewMiningJob, small | groups, small, st.none(), st.just(0x20000000), st.just(bytes(32))),
+)
+
+
+class SpecLife(Life):
+    """The same with an upstream of the published profile beside one of ours, or beside one as SRI's."""
+
+    kinds = (SpecPool, Pool)
+
+    @rule(which=st.integers(0, 1), said=st.lists(in_groups, min_size=1, max_size=4))
+    def say_to_groups(self, which, said):
+        pool = self.world.pools[which]
+        if pool.profile is SPEC:
+            pool.say(*said)
+
+
+class SriLife(SpecLife):
+    """... with one that behaves as SRI's."""
+
+    kinds = (SriPool, SpecPool)
+
+
+for each in (SpecLife, SriLife):
+    each.TestCase.settings = settings(Life.TestCase.settings, max_examples=50)
+TestSpecLife = pytest.mark.slow(SpecLife.TestCase)
+TestSriLife = pytest.mark.slow(SriLife.TestCase)
 
 
 @pytest.mark.parametrize("mode", ["connection", "channels"])
