@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.mining.makers import NTIME, make_template
 from tests.sv2.templatepairs import (
@@ -188,6 +190,22 @@ def test_the_newest_template_comes_again_each_minute_with_an_id_of_its_own(profi
 def node_answers(client: Client) -> None:
     """From now on the node answers all the time."""
     client.connection._session._context._fresh_at = lambda: client.now.monotonic
+
+
+def test_who_hears_of_a_tip_late_brings_no_old_one_back(profile, jobs):
+    """A client that reads slowly is offered nothing; its minute comes all the same."""
+    context = make_serving()
+    slow, client = Client(profile, context, 1), Client(profile, context, 2)
+    node_answers(client)
+    for each in (slow, client):
+        each.served(jobs())
+    client.wait(REPEAT_S - 1)
+    new, prev = client.offer(jobs(easy_template(2)))
+    assert [type(message) for message in slow.wait(REPEAT_S + 1)] == [NewTemplate, SetNewPrevHash]
+    assert slow.heard[-1].prev_hash == prev.prev_hash
+    client.wait(20.0)
+    client.say(solve(new, prev))
+    assert len(client.blocks) == 1
 
 
 def test_a_job_that_is_only_fresh_is_no_news(profile, jobs):
@@ -507,3 +525,50 @@ def test_what_was_served_is_counted(profile, jobs):
     client.wait(0.02)
     counts = context.report()
     assert (counts.clients, counts.templates, counts.answers, counts.solutions, counts.spoiled) == (1, 1, 1, 1, 1)
+
+
+# --- anything in any order --------------------------------------------------------------------------------------------
+
+ACTIONS = st.lists(st.one_of(
+    st.tuples(st.just("tip"), st.integers(1, 3)), st.tuples(st.just("fees"), st.integers(0, 5_000)),
+    st.tuples(st.just("wait"), st.floats(0.0, 70.0)), st.tuples(st.just("size"), st.integers(0, 24_708)),
+    st.tuples(st.just("ask"), st.integers(-3, 3)), st.tuples(st.just("solve"), st.booleans()),
+    st.tuples(st.just("node"), st.booleans())), max_size=40)
+
+
+@given(ACTIONS)
+def test_whatever_happens_ids_rise_and_a_pair_is_never_cut(actions):
+    node = Node()
+    context = make_serving(node)
+    client, jobs, tip, value, is_alive = Client(SPEC, context), Jobs(), 1, 1_000_000, True
+    context._fresh_at = lambda: client.now.monotonic if is_alive else node.answered_at
+    client.served(jobs(easy_template(tip, value)))
+    for action, number in actions:
+        if client.close is not None:
+            break
+        match action:
+            case "tip":
+                tip = number
+                client.offer(jobs(easy_template(tip, value)))
+            case "fees":
+                value += number
+                client.offer(jobs(easy_template(tip, value)))
+            case "wait":
+                client.wait(number)
+            case "size":
+                client.say(CoinbaseOutputConstraints(number, 0))
+            case "ask":
+                client.say(RequestTransactionData(pair_of(client)[0].template_id + number))
+            case "solve":
+                client.say(solve(*pair_of(client), is_good=number))
+            case "node":
+                is_alive, node.answered_at = number, client.now.monotonic
+    ids = [message.template_id for message in client.heard if isinstance(message, NewTemplate)]
+    assert ids == sorted(set(ids))
+    for said in client.sends:
+        kinds = [type(message) for message in said if isinstance(message, NewTemplate | SetNewPrevHash)]
+        futures = [message.future_template for message in said if isinstance(message, NewTemplate)]
+        assert kinds in ([], [NewTemplate], [NewTemplate, SetNewPrevHash]) and futures in ([], [len(kinds) == 2])
+    last = pair_of(client)[1]
+    assert not is_alive or client.close or last.prev_hash == bytes([tip]) * 32 or client.wait(6.0)
+    assert len(context.store) <= 256

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from warppool.mining.job import Job
 from warppool.sv2.templatestore import TemplateStore
 
 NOT_FRESH_S = 30.0
@@ -56,9 +57,18 @@ class TemplateContext:
         self.answers = 0
         self.solutions = 0
         self.spoiled = 0
+        self.job: Job | None = None                 # the newest one
         self.data_at = -math.inf                    # monotonic: when transactions may be sent again, to whomever
         self._fresh_at = fresh_at
         self._solved: dict[bytes, None] = {}
+
+    def take(self, job: Job, now: float) -> None:
+        """There is a new job. Whoever is served from now on, and why ever, gets its template: one whom the job itself
+        reaches late, since it reads too slowly, must not bring an old tip back.
+        """
+        if job is not self.job:
+            self.job = job
+            self.store.move(job.tip, now)
 
     @property
     def has_room(self) -> bool:

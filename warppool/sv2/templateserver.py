@@ -84,7 +84,7 @@ class TemplateServerSession:
     `receive` raises UnexpectedMessage for what the phase has no place for; then nothing has changed.
     """
 
-    __slots__ = ("_agent", "_bad", "_changes", "_constraints", "_context", "_data", "_given", "_job", "_pinned",
+    __slots__ = ("_agent", "_bad", "_changes", "_constraints", "_context", "_data", "_given", "_pinned",
                  "_no_mining", "_template_at", "conn_id", "holders", "phase", "subprotocol")
 
     in_flight = 0
@@ -99,7 +99,6 @@ class TemplateServerSession:
         self._context = context
         self._no_mining = no_mining                 # why a miner is closed without a word
         self._agent = ""
-        self._job: Job | None = None                # the newest one
         self._constraints: CoinbaseOutputConstraints | None = None
         self._changes = deque((-math.inf,), MAX_CHANGES)        # when they came, monotonic
         self._given: LastTemplate | None = None
@@ -138,7 +137,7 @@ class TemplateServerSession:
 
     def offer(self, job: Job, now: Now) -> list[Step]:
         """There is a new job: its template may be news to the client."""
-        self._job = job
+        self._context.take(job, now.monotonic)
         return self._serve(now)
 
     def tick(self, now: Now) -> list[Step]:
@@ -210,7 +209,8 @@ class TemplateServerSession:
 
     def _serve(self, now: Now) -> list[Step]:
         """Send what the client is to have now; nothing while the node is silent, whose work may be dead."""
-        job, given, context = self._job, self._given, self._context
+        given, context = self._given, self._context
+        job = context.job
         self._template_at = math.inf
         if job is None or self.phase is not ServingPhase.SERVING:
             return []

@@ -53,13 +53,16 @@ class TemplateStore:
             self._newest, self._ids = template, {}
         return self._shorter.of(template, size_class)
 
-    def give(self, short: ShortTemplate, above: int, now: float) -> int:
-        """The id under which a client gets `short`: higher than `above`, the last one that it got."""
-        if short.template.tip != self._tip:
-            self._tip = short.template.tip
+    def move(self, tip: Tip, now: float) -> None:
+        """This is the tip now: those of another one have their last ten seconds."""
+        if tip != self._tip:
+            self._tip = tip
             for template_id, kept in self._kept.items():
                 if kept.until == math.inf:
                     self._kept[template_id] = kept._replace(until=now + GRACE_S)
+
+    def give(self, short: ShortTemplate, above: int, now: float) -> int:
+        """The id under which a client gets `short`, of the present tip: higher than `above`, the last that it got."""
         self._forget(now)
         template_id = self._ids.get(short, 0)
         if template_id <= above or template_id not in self._kept:
