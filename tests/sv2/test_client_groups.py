@@ -13,6 +13,7 @@ from warppool.sv2.client import (
     ExtensionsAgreed,
     ExtensionsVoid,
     MiningClientSession,
+    Regrouped,
     SetUp,
     TargetChanged,
     WorkReady,
@@ -171,7 +172,8 @@ def test_no_group_is_no_group():
 
 def test_set_group_channel_moves_channels():
     pool = Pool().start(2, 3, 4)
-    assert pool.say(SetGroupChannel(50, (3, 4, 99, 4))) == []       # one that is gone, one that is there twice
+    assert pool.say(SetGroupChannel(50, (3, 4, 99, 4))) == [Regrouped(50, 2)]      # one is gone, one there twice
+    assert pool.say(SetGroupChannel(50, (3, 4, 99, 4))) == []
     assert list(works(pool.say(job(7), tip(7)))) == [2]
     assert list(works(pool.say(job(8, 50), tip(8, 50)))) == [3, 4]
     pool.say(SetGroupChannel(GROUP, (4,)))

@@ -473,12 +473,23 @@ def test_a_pool_that_talks_to_its_group_all_the_time_is_left():
     assert world.pools[1].total == 1
 
 
+@pytest.mark.parametrize(("channels", "is_left"), [((2, 3, 4), True), ((2,), False), ((2, 99, 98), False)])
+def test_channels_that_go_from_group_to_group_cost_as_much(channels, is_left):
+    world = World("channels", kinds=[SriPool, Pool])
+    for number in range(3):
+        world.machine().start(f"m{number}", SLOW, takes_extranonce=True)
+    for number in range(GROUP_AT_ONCE + 1):
+        tell(world.pools[0], SetGroupChannel(100 + number, channels), SetGroupChannel(100 + number, channels))
+    assert ("upstream.lost" in world.names()) is is_left
+
+
 def test_groups_that_change_all_the_time_fill_nothing():
     world = World("channels", kinds=[SriPool])
     machines = [world.machine().start(f"m{number}", SLOW) for number in range(3)]
     pool = world.pools[0]
     for number in range(300):
         tell(pool, SetGroupChannel(100 + number, (2, 3, 4)), pool.job_for(100 + number, number))
+        world.wait(0.1)
     session = next(connection for conn_id, connection in world.connections.items() if conn_id in world.transports
                    )._session
     assert len(session._groups._by_id) == 1

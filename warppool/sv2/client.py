@@ -146,6 +146,14 @@ class ChannelClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class Regrouped:
+    """So many channels are in another group than before; 0 stands for none."""
+
+    group_channel_id: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExtensionsAgreed:
     """The extensions that the pool speaks, of those that we asked for; perhaps none."""
 
@@ -166,7 +174,7 @@ class ReconnectAsked:
 
 
 ClientEvent = (SetUp | SetupRefused | ChannelOpened | OpenRefused | WorkReady | TargetChanged | SharesAccepted
-               | ShareRejected | ChannelClosed | ExtensionsAgreed | ExtensionsVoid | ReconnectAsked)
+               | ShareRejected | ChannelClosed | Regrouped | ExtensionsAgreed | ExtensionsVoid | ReconnectAsked)
 
 
 class MiningClientSession:
@@ -339,9 +347,9 @@ class MiningClientSession:
         """Channels of another group than before; those that are gone are passed over."""
         if m.group_channel_id in self._channels:
             raise RemoteProtocolError(f"the group {m.group_channel_id} is a channel")
-        self._groups.join([self._channels[each] for each in dict.fromkeys(m.channel_ids) if each in self._channels],
-                          m.group_channel_id)
-        return []
+        named = [self._channels[each] for each in dict.fromkeys(m.channel_ids) if each in self._channels]
+        moved = self._groups.join(named, m.group_channel_id)
+        return [Regrouped(m.group_channel_id, moved)] if moved else []
 
     def _accepted(self, m: SubmitSharesSuccess) -> list[ClientEvent]:
         return [SharesAccepted(m.channel_id, m.last_sequence_number, m.new_submits_accepted_count, m.new_shares_sum)]

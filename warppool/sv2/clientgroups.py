@@ -73,21 +73,26 @@ class JoinedGroups:
         """The group of that id, None if no channel is in it."""
         return self._by_id.get(group_id)
 
-    def join(self, channels: Sequence[ClientChannel], group_id: int) -> None:
-        """`channels` are in this group from now on and in no other; RemoteProtocolError where they do not fit it."""
+    def join(self, channels: Sequence[ClientChannel], group_id: int) -> int:
+        """`channels` are in this group from now on and in no other; how many of them were not. RemoteProtocolError
+        where they do not fit it.
+        """
         group = self._by_id.get(group_id)
         sizes = {channel.full_size for channel in channels} | ({group.extranonce_size} if group is not None else set())
         if len(sizes) > 1 and group_id != NO_GROUP:
             raise RemoteProtocolError(f"group {group_id} with extranonces of {sorted(sizes)} bytes")
+        moved = 0
         for channel in channels:
             if self._ids.get(channel.channel_id, NO_GROUP) == group_id:
                 continue
+            moved += 1
             self.leave(channel)
             if group_id != NO_GROUP:
                 group = self._by_id.get(group_id) or JoinedGroup(channel.full_size)
                 group.members[channel.channel_id] = channel
                 self._by_id[group_id] = group
                 self._ids[channel.channel_id] = group_id
+        return moved
 
     def leave(self, channel: ClientChannel) -> None:
         """`channel` is in no group from now on."""

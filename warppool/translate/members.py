@@ -5,6 +5,7 @@ from __future__ import annotations
 from warppool.events import Event, Now
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.pace import Pace
+from warppool.translate.upstream import Unfit
 
 GROUP_AT_ONCE, GROUP_EVERY_S = 128, 0.05
 """Messages to several channels at once, and how fast more may come: each costs us as much as one to each of them. At a
@@ -14,14 +15,19 @@ tip a pool sends one or two; the embedded chain makes five tips a second."""
 class Members:
     """Owned by one connection; `all` has every channel that depends on it, the retired among them."""
 
-    __slots__ = ("all", "asked", "by_id", "group_pace", "retired")
+    __slots__ = ("_group_pace", "all", "asked", "by_id", "retired")
 
     def __init__(self) -> None:
         self.all: dict[UpstreamChannel, None] = {}    # sets that keep their order
         self.asked: dict[int, UpstreamChannel] = {}   # by request_id, until the pool has answered
         self.by_id: dict[int, UpstreamChannel] = {}   # by channel_id: open or retired
         self.retired: dict[UpstreamChannel, None] = {}    # their last shares are awaited
-        self.group_pace = Pace(GROUP_AT_ONCE, GROUP_EVERY_S)
+        self._group_pace = Pace(GROUP_AT_ONCE, GROUP_EVERY_S)
+
+    def pay_for(self, channels: int, now: float) -> None:
+        """The pool has said something to so many channels at once; Unfit where it does so to several all the time."""
+        if channels > 1 and not self._group_pace.take(now):
+            raise Unfit("it says more to its groups than any pool has to say")
 
     def take_asked(self, request_id: int) -> UpstreamChannel | None:
         """The channel that was asked for so, None where its machine has gone meanwhile."""

@@ -163,8 +163,7 @@ class Uplink(WithoutShares):
                 elif message is not None:
                     is_reckoned = False
                     news = session.receive(message)
-                    if len(news) > 1 and not members.group_pace.take(now.monotonic):
-                        raise Unfit("it says more to its groups than any pool has to say")
+                    members.pay_for(len(news), now.monotonic)
                     for heard in news:
                         self._STEPS[type(heard)](self, heard, now, events)
                 if self._phase is _OVER:
@@ -277,6 +276,9 @@ class Uplink(WithoutShares):
         if request is not None:
             events.append(self.send(request))       # whoever knows no extensions throws it away
             self._live.asked_at_message = self._live.messages
+
+    def _regrouped(self, m: sv2.Regrouped, now: Now, events: list[Event]) -> None:
+        self._members.pay_for(m.channels, now.monotonic)
 
     def _void(self, m: sv2.ExtensionsVoid, now: Now, events: list[Event]) -> None:
         had_names, self.names_workers = self.names_workers, False
@@ -392,5 +394,6 @@ class Uplink(WithoutShares):
         sv2.SharesAccepted: _too_late,
         sv2.ShareRejected: _rejected,
         sv2.ChannelClosed: _channel_closed,
+        sv2.Regrouped: _regrouped,
         sv2.ReconnectAsked: _reconnect,
     })
