@@ -252,3 +252,11 @@ def test_a_shorter_patience_sends_nobody_away_by_itself():
     script = Script()
     script.run(script.ready(0, make_template()), 20.0, settings(0, work_max_age_s=5), 4.0, script.again(0), 4.0)
     assert script.ends == []
+
+
+def test_work_of_another_node_goes_out_at_once_where_the_one_that_is_mined_is_lost():
+    """A block on a template whose node is gone may find nobody who takes it."""
+    script = Script(nodes=2)
+    first, second = (replace(make_template(), source=f"node-{number}") for number in (0, 1))
+    jobs = script.run(script.ready(0, first), script.ready(1, second), 0.2, NodeLost(0, "it hung up"), 0.1)
+    assert [(when, job.template.source) for when, job in jobs] == [(1000.0, "node-0"), (1000.2, "node-1")]

@@ -23,6 +23,7 @@ SHARES = 5              # between two blocks
 PROMISED_S = 2.0        # from the loss of a node to work of another one that is fresh
 DEBUG = {"WARPPOOL__LOG__LEVEL": "debug"}
 TDP, RPC = "node-0", "node-1"
+JOBS = ("tip.moved", "job.made")
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,14 @@ class Course:
         self.pool = pool
         self.miner = miner
         self.found: list[bytes] = []
+
+    def until(self, is_true: Callable[[], bool]) -> None:
+        """Listen to the pool until then; what it said is told where that does not come."""
+        try:
+            self.miner.until(is_true)
+        except AssertionError as exc:
+            lines = [line for line in self.pool.lines if " DEBUG " not in line]
+            raise AssertionError("\n".join([str(exc), *lines])) from exc
 
     def dig(self, blocks: int) -> None:
         for _ in range(blocks):
@@ -54,22 +63,36 @@ class Course:
 
     def follow(self, block: bytes) -> None:
         self.found.append(block)
-        self.miner.until(lambda: self.miner.work.prev_hash == block)
+        self.until(lambda: self.miner.work.prev_hash == block)
 
     def until_mined(self, node: str, since: int = 0) -> None:
         """Until work of that node goes out, said after so many such lines."""
-        self.miner.until(lambda: len(self.sources()) > since and self.sources()[-1] == node)
+        self.until(lambda: len(self.sources()) > since and self.sources()[-1] == node)
+
+    def until_given(self, node: str) -> None:
+        """Until the machine's work is of that node's template: a block on it is that node's."""
+        self.until_mined(node)
+        self.until(lambda: self.last_job() == node)
+        self.miner.share()                      # what the pool had sent before it answered is here now
+
+    def last_job(self) -> str:
+        """Whose template the newest job is made of."""
+        jobs = [fields for line in self.pool.lines if (fields := fields_of(line)).get("event") in JOBS]
+        return jobs[-1]["node"]
 
     def sources(self) -> list[str]:
         return [fields["node"] for fields in self.pool.events("template.source")]
 
     def until_kept(self, height: int) -> None:
         """Until the transactions of a template for that height have come."""
-        self.miner.until(lambda: any(int(fields["height"]) == height
+        self.until(lambda: any(int(fields["height"]) == height
                                      for fields in self.pool.events("transactions.kept")))
 
+    def until_lost(self, node: str) -> None:
+        self.until(lambda: any(fields["node"] == node for fields in self.pool.events("node.lost")))
+
     def until_back(self, node: str, times: int) -> None:
-        self.miner.until(lambda: sum(fields["node"] == node for fields in self.pool.events("node.back")) >= times)
+        self.until(lambda: sum(fields["node"] == node for fields in self.pool.events("node.back")) >= times)
 
     def took_s(self, lost: str, mined: str) -> float:
         """From the line that `lost` is lost to the next one that `mined` is mined; 0 where it is by then."""
@@ -100,10 +123,12 @@ def test_either_node_dies_in_turn_and_every_block_is_on_the_chain(tmp_path: Path
                 course.until_mined(TDP)
                 course.dig(3)
                 fill_mempool(first, 3)
+                course.dig(1)
 
                 course.until_kept(first.height + 1)                     # the provider dies
                 course.block_amid(provider.kill)
-                course.until_mined(RPC)
+                course.until_lost(TDP)
+                course.until_given(RPC)
                 course.dig(3)
                 assert course.took_s(TDP, RPC) <= PROMISED_S or is_busy()
 
@@ -114,13 +139,18 @@ def test_either_node_dies_in_turn_and_every_block_is_on_the_chain(tmp_path: Path
                     course.dig(2)
                     until(lambda: is_same_tip(first, second))
 
-                    course.block_amid(second.kill)                      # the node that is asked by RPC dies
+                    course.until_given(TDP)                             # the node that is asked by RPC dies
+                    course.block_amid(second.kill)
+                    course.until_lost(RPC)
+                    course.until_given(TDP)
                     course.dig(3)
+                    assert course.took_s(RPC, TDP) <= PROMISED_S or is_busy()
                     second.start()
                     first.connect(second)
                     course.until_back(RPC, 1)
                     until(lambda: is_same_tip(first, second))
                     fill_mempool(first, 3)
+                    course.dig(1)
 
                     course.until_kept(first.height + 1)                 # the provider lives, and its node dies
                     course.block_amid(first.kill)
@@ -136,7 +166,7 @@ def test_either_node_dies_in_turn_and_every_block_is_on_the_chain(tmp_path: Path
 def check(course: Course, *nodes: Bitcoind) -> None:
     for node in nodes:
         until(lambda: all(confirmations(node, block) > 0 for block in course.found))    # noqa: B023 - called at once
-    assert len(course.found) == 3 + 4 + 3 + 3 + 4
+    assert len(course.found) == 3 + 1 + 4 + 2 + 4 + 1 + 4
     assert not course.pool.events("block.refused") and not course.pool.events("block.stranded")
     assert not course.miner.refused
 

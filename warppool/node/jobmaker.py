@@ -148,8 +148,12 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
                     say(log, level, event, **dict(fields))
 
     def _mine(self, template: Template, now: Now) -> None:
-        """Make a job at once where the tip is another one, or there is no work; else not too soon after the last."""
-        is_same_tip = self._template is not None and template.tip == self._template.tip
+        """Make a job at once where tip or node is another one, or there is no work; else not too soon after the last.
+
+        A block on the template of a node that is gone may find nobody who takes it.
+        """
+        before = self._template
+        is_same_tip = before is not None and template.tip == before.tip and template.source == before.source
         self._template = template
         self.template_at = now.monotonic
         self._due_at = max(now.monotonic, self._job_at + SAME_TIP_JOB_S) if is_same_tip else now.monotonic
