@@ -20,12 +20,13 @@ from typing import NamedTuple
 from bench.command import choose
 from bench.server import BenchFailed
 from bench.sides import Side, side_of
-from bench.turns import USER, LoneWorker, make_job, pool
+from bench.turns import USER, LoneWorker, make_factory, make_job, pool
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.net.inbox import FromReactor, JobReady, Opened, Part, Received
 from warppool.noise.primitives import new_buffer
 from warppool.sv2 import client as sv2
 from warppool.sv2.dialled import DialledConnection
+from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.profile import SPEC
 from warppool.sv2.server import REQUIRES_STANDARD_JOBS
 
@@ -84,6 +85,7 @@ class Farm:
 
     def __init__(self, channels: int, *, is_single: bool, is_standard: bool) -> None:
         side = side_of(SPEC)
+        self._factory = make_factory({SPEC.name: lambda job: EncodedJob(SPEC, job)})
         self.worker: LoneWorker = pool(side)
         self.channels = channels
         counts = [min(A_CONNECTION, channels - at) for at in range(0, channels, A_CONNECTION)]
@@ -105,7 +107,7 @@ class Farm:
 
     def tip(self) -> tuple[float, int]:
         """A new tip: the worker's seconds, and the bytes that it sent. Every channel has a job of it."""
-        job = make_job()
+        job = make_job(self._factory)
         for proxy in self.proxies.values():
             proxy.jobs = 0
         self.worker.spent_ns = 0

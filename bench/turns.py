@@ -16,7 +16,7 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -67,13 +67,17 @@ WARP_SIDE, SPEC_SIDE = map(side_of, (WARP, SPEC))
 FIRST_UPLINK = 1_000_000    # connections below are machines'
 
 
-def make_job() -> Job:
-    """Work as a full template brings it, as far as a share is concerned."""
+def make_factory(encoders: Mapping[str, Callable[[Job], object]]) -> JobFactory:
+    """Jobs of one start, encoded as a pool encodes them."""
+    return JobFactory(payout_script=b"\x00\x14" + bytes(20), tag=b"/warppool/", start_id=os.urandom(4),
+                      shuffle=SHUFFLE, encoders=encoders)
+
+
+def make_job(factory: JobFactory | None = None) -> Job:
+    """Work as a full template brings it, as far as a share is concerned, on a tip of its own."""
     now = time.time()
     tip = Tip(os.urandom(32), NBITS, target_from_nbits(NBITS), int(now) - 600, 840_000)
-    factory = JobFactory(payout_script=b"\x00\x14" + bytes(20), tag=b"/warppool/", start_id=os.urandom(4),
-                         shuffle=SHUFFLE, encoders={})
-    return factory.make(Template(
+    return (factory or make_factory({})).make(Template(
         template_id=1, tip=tip, version=0x20000000, coinbase_tx_version=2, coinbase_prefix=height_push(tip.height),
         coinbase_tx_input_sequence=INPUT_SEQUENCE, coinbase_tx_value_remaining=312_500_000, coinbase_tx_outputs_count=0,
         coinbase_tx_outputs=b"", coinbase_tx_locktime=locktime_of(tip.height), merkle_path=PATH,
