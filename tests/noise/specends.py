@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.noise.ends import BUFFER, VECTORS
+from warppool.events import Now
 from warppool.noise.certificate import NoiseCertificate, issue
 from warppool.noise.primitives import Buffer
 from warppool.noise.published import PublishedInitiator, PublishedResponder
@@ -28,7 +29,7 @@ Transport = PublishedInitiator | PublishedResponder
 
 
 def miner(authority: bytes | None = AUTHORITY, now: float = NOW, buffer: Buffer = BUFFER) -> PublishedInitiator:
-    return PublishedInitiator(SPEC_SUITE, authority, MINER_EPHEMERAL, buffer, now)
+    return PublishedInitiator(SPEC_SUITE, authority, MINER_EPHEMERAL, buffer, Now(0.0, now))
 
 
 def server(payload: bytes = CERTIFICATE.encode(), buffer: Buffer = BUFFER) -> PublishedResponder:

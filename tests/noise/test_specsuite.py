@@ -110,6 +110,15 @@ def test_clocks_may_be_ten_seconds_apart(now: int, is_good: bool) -> None:
     assert not isinstance(caught.value, WrongServerKey)     # who tries again later may find it renewed
 
 
+def test_a_certificate_is_judged_when_it_comes() -> None:
+    """SRI's pool makes one for each connection, good from that moment on: a slow network must not make it premature."""
+    for waited, is_good in ((0.0, False), (49.0, False), (50.0, True), (3_600.0, True), (-60.0, False)):
+        initiator, responder = miner(), server(certified(0, int(NOW) + 60))
+        opened(responder, initiator.seal(b""))
+        initiator.open(responder.seal(b""), waited)
+        assert initiator.is_established == is_good
+
+
 @pytest.mark.parametrize(("valid_from", "not_valid_after"), [
     (int(NOW) + 11, LAST_TIME), (0, int(NOW) - 11), (int(NOW) + 3_600, int(NOW) - 3_600), (LAST_TIME, 0),
 ])

@@ -41,4 +41,4 @@ def initiator(suite: Suite, pin: bytes | None, ephemeral_secret: bytes, buffer: 
     published profile. None takes any server, and whoever sits between.
     """
     make = InitiatorTransport if suite.has_length_prefixes else PublishedInitiator
-    return make(suite, pin, ephemeral_secret, buffer, now.unix)
+    return make(suite, pin, ephemeral_secret, buffer, now)

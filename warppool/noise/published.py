@@ -16,6 +16,7 @@ import math
 from typing import Final
 
 from warppool.errors import BadRecord, LocalProtocolError
+from warppool.events import Now
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
 from warppool.noise.roles import Answering, Asking, Role
@@ -54,7 +55,7 @@ class _Published(NoiseTransport):
                 self._left = length
                 return header + self._open_records(data[SEALED_HEADER_LEN:])
             return self._open_records(self._held + data if self._held else data)
-        return self._open_records(self._held) if self._is_ready(data) else b""
+        return self._open_records(self._held) if self._is_ready(data, now) else b""
 
     def _open_records(self, held: bytes) -> bytes:
         """The same of `held`. A bad record ends the transport; those before it count."""
@@ -125,12 +126,12 @@ class PublishedResponder(_Published):
 class PublishedInitiator(_Published):
     """The miner's end. `authority` is the x-only key (32 bytes) that must have signed the server's certificate.
 
-    None takes any server. `unix_time` is our clock, for the times of the certificate; the rest is as in
-    `InitiatorTransport`.
+    None takes any server. `now` is when the transport is made, by both clocks, for the times of the certificate; the
+    rest is as in `InitiatorTransport`.
     """
 
     __slots__ = ()
 
     def __init__(self, suite: Suite, authority: bytes | None, ephemeral_secret: bytes, buffer: Buffer,
-                 unix_time: float) -> None:
-        super().__init__(Asking(suite, authority, ephemeral_secret, buffer, unix_time), buffer, math.inf)
+                 now: Now) -> None:
+        super().__init__(Asking(suite, authority, ephemeral_secret, buffer, now), buffer, math.inf)

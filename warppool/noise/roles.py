@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from warppool.events import Now
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.handshakestate import Initiator, Responder
 from warppool.noise.primitives import Buffer
@@ -28,8 +29,8 @@ class Role(Protocol):
     @property
     def opening(self) -> bytes: ...
 
-    def finish(self, message: bytes) -> Shaken:
-        """HandshakeFailed, WrongServerKey among them, ends it. One call only."""
+    def finish(self, message: bytes, now: float) -> Shaken:
+        """HandshakeFailed, WrongServerKey among them, ends it. One call only, at `now`, monotonic seconds."""
 
 
 class Answering:
@@ -54,7 +55,7 @@ class Answering:
         """Bytes of act one."""
         return self._suite.act_one_len
 
-    def finish(self, message: bytes) -> Shaken:
+    def finish(self, message: bytes, now: float) -> Shaken:
         """Answer act one. The miner proves no key: the pattern NX gives it none."""
         suite = self._suite
         state = Responder(suite, self._static, suite.key_pair(self._ephemeral_secret), self._buffer)
@@ -64,15 +65,18 @@ class Answering:
 
 
 class Asking:
-    """The miner's role: act one goes, act two comes, and the server is held to `pin`; None takes any server."""
+    """The miner's role: act one goes, act two comes, and the server is held to `pin`; None takes any server.
 
-    __slots__ = ("_pin", "_state", "_unix_time", "opening")
+    Its clock is read at `since`, when it was made, and goes on from there with the monotonic one.
+    """
+
+    __slots__ = ("_pin", "_since", "_state", "opening")
 
     def __init__(self, suite: Suite, pin: bytes | None, ephemeral_secret: bytes, buffer: Buffer,
-                 unix_time: float) -> None:
+                 since: Now) -> None:
         self._state = Initiator(suite, suite.key_pair(ephemeral_secret), buffer)
         self._pin = pin
-        self._unix_time = unix_time
+        self._since = since
         self.opening = self._state.write_act_one()
 
     @property
@@ -80,10 +84,11 @@ class Asking:
         """Bytes of act two."""
         return self._state.message_len
 
-    def finish(self, message: bytes) -> Shaken:
+    def finish(self, message: bytes, now: float) -> Shaken:
         """Read act two, and see whose it is."""
         state = self._state
         payload, receive, send = state.read_act_two(message)
         if self._pin is not None:
-            state.suite.check_server(state.rs, payload, self._pin, self._unix_time)
+            unix_time = self._since.unix + max(0.0, now - self._since.monotonic)
+            state.suite.check_server(state.rs, payload, self._pin, unix_time)
         return Shaken(b"", receive, send, state.rs)

@@ -74,7 +74,7 @@ class NoiseTransport(ABC):
     def _records(self, plaintext: bytes, send: CipherState) -> list[bytes]:
         """`plaintext`, sealed."""
 
-    def _is_ready(self, data: bytes) -> bool:
+    def _is_ready(self, data: bytes, now: float) -> bool:
         """Whether records are to be looked for in `_held`, to which `data` is added; a handshake takes its step."""
         if self.end is not None:
             return False
@@ -83,19 +83,19 @@ class NoiseTransport(ABC):
         if self._receive is not None:
             return True
         try:
-            return self._shake_hands()
+            return self._shake_hands(now)
         except HandshakeFailed as exc:
             self._fail(exc)
             return False
 
-    def _shake_hands(self) -> bool:
+    def _shake_hands(self, now: float) -> bool:
         """Take the one handshake message that this role reads; False while the message is not whole."""
         handshake = self._handshake
         assert handshake is not None, "a handshake that is over, and no cipher of it"
         message = self._take_handshake(handshake.message_len)
         if message is None:
             return False
-        reply, self._receive, self._send, self.peer_key = handshake.finish(message)
+        reply, self._receive, self._send, self.peer_key = handshake.finish(message, now)
         self._handshake = None
         self.wakes_at = math.inf
         if reply:

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Final
 
 from warppool.errors import BadRecord, HandshakeFailed
+from warppool.events import Now
 from warppool.noise.cipherstate import CipherState
 from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
 from warppool.noise.roles import Answering, Asking
@@ -24,6 +25,7 @@ from warppool.transport import Sealed
 PREFIX_LEN: Final = 2           # the length before every message, bytes
 
 _pack_length = Struct("<H").pack
+_NO_TIME: Final = Now(0.0, 0.0)
 
 
 class _Prefixed(NoiseTransport):
@@ -41,7 +43,7 @@ class _Prefixed(NoiseTransport):
             except BadRecord as exc:
                 self._fail(exc)
                 return b""
-        return self._open_records() if self._is_ready(data) else b""
+        return self._open_records() if self._is_ready(data, now) else b""
 
     def _open_records(self) -> bytes:
         """The plaintext of all whole records that are held. A bad record ends the transport; those before it count."""
@@ -111,11 +113,11 @@ class InitiatorTransport(_Prefixed):
 
     `server_public` is the key that the server must prove to have (`suite.dh_len` bytes); another key ends the transport
     with a WrongServerKey, and None takes any server. `ephemeral_secret` is random, and another one for each connection.
-    The transport has no deadline: who dials has one for the whole set-up.
+    The transport has no deadline: who dials has one for the whole set-up. `now` is for suites with certificates.
     """
 
     __slots__ = ()
 
     def __init__(self, suite: Suite, server_public: bytes | None, ephemeral_secret: bytes, buffer: Buffer,
-                 unix_time: float = 0.0) -> None:
-        super().__init__(Asking(suite, server_public, ephemeral_secret, buffer, unix_time), buffer, math.inf)
+                 now: Now = _NO_TIME) -> None:
+        super().__init__(Asking(suite, server_public, ephemeral_secret, buffer, now), buffer, math.inf)
