@@ -291,9 +291,10 @@ def test_another_key_than_the_pinned_one_is_refused_and_none_takes_anybody(profi
 
 
 def test_who_refuses_the_set_up_is_quoted():
-    with ScriptedProvider(is_set_up=False) as provider, running(provider) as rig:
+    with ScriptedProvider(is_set_up=False) as provider:
         provider.answer = lambda message: [SetupConnectionError(0, "unsupported-protocol")]
-        assert "unsupported-protocol" in rig.job(NodeLost).reason
+        with running(provider) as rig:
+            assert "unsupported-protocol" in rig.job(NodeLost).reason
 
 
 def test_nobody_there_is_said_once_and_he_is_found_when_he_comes(caplog):
