@@ -3,6 +3,7 @@
     python -m bench.hotspots                            # 100 miners with 1 share in flight: CPU of each thread
     python -m bench.hotspots --in-flight 8 --calls      # and the functions of each, by cProfile
     python -m bench.hotspots --rate 1000                # so many shares a second instead
+    python -m bench.hotspots --spec                     # in the published profile
 
 `--calls` needs CPython 3.11: the cProfile of later ones looks at all threads at once, and at one profile.
 """
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from bench.miners import Crowd
 from bench.pool import WARM_UP
 from bench.server import TICK_S, Server
+from warppool.sv2.profile import SPEC, WARP
 
 MINERS = 100
 LINES = 25                  # functions told of each thread
@@ -111,6 +113,7 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=1, help="shares of each miner [%(default)s]")
     parser.add_argument("--rate", type=float, default=0.0, help="shares a second instead of as fast as it goes")
     parser.add_argument("--shares", type=int, default=20_000, help="in all [%(default)s]")
+    parser.add_argument("--spec", action="store_true", help="the published profile instead of warp")
     parser.add_argument("--calls", action="store_true", help="profile the functions too")
     args = parser.parse_args()
     if args.calls and sys.version_info >= (3, 12):
@@ -119,7 +122,8 @@ def main() -> int:
         folder = Path(name)
         if args.calls:
             (folder / "calls").touch()
-        with Server(command=[sys.executable, "-m", "bench.hotspots", INSIDE, name]) as server:
+        command = [sys.executable, "-m", "bench.hotspots", INSIDE, name]
+        with Server(command=command, profile=SPEC if args.spec else WARP) as server:
             with Crowd(server, MINERS) as crowd:
                 crowd.seal(WARM_UP)
                 crowd.drive(args.in_flight)
