@@ -17,10 +17,13 @@ from tests.node.test_submitter import events
 from tests.patience import PATIENCE_S
 from tests.sv2.templates import new_template, new_tip, raw_transactions
 from warppool.addresses import ProviderUrl
+from warppool.loop import Reconfigure
+from warppool.node import questions, tdp
 from warppool.node.items import DropBlock, NodeAnswered, NodeHeard, NodeLost, Outcome, TemplateReady, Verdict
 from warppool.node.kepttransactions import TransactionsKept, key_of
 from warppool.node.solutions import OfferSolution
 from warppool.node.tdp import ProviderSettings, TdpSource
+from warppool.node.tdpline import ProviderMistake
 from warppool.sv2.messages.common import SetupConnection, SetupConnectionError
 from warppool.sv2.messages.template import (
     CoinbaseOutputConstraints,
@@ -316,3 +319,65 @@ def test_one_who_says_ever_more_is_read_no_faster_than_we_can_mine(caplog):
         provider.say(new_template(171, future=False))
         rig.job()
         assert time.monotonic() - began > 1.5           # of 161 messages 80 are free, and the others take 25 ms each
+
+
+# --- who says too little ----------------------------------------------------------------------------------------------
+
+def test_who_does_not_set_up_in_time_is_left(monkeypatch):
+    monkeypatch.setattr(tdp, "SETUP_S", 0.1)
+    with ScriptedProvider(is_set_up=False) as provider, running(provider) as rig:
+        assert "no set-up within" in rig.job(NodeLost).reason
+
+
+def test_who_gives_no_template_counts_as_lost_and_may_still_give_one(monkeypatch, caplog):
+    monkeypatch.setattr(tdp, "SETUP_S", 0.1)
+    with ScriptedProvider() as provider, running(provider) as rig:
+        assert "gives no template yet" in rig.job(NodeLost).reason
+        provider.say(*new_pair(10))
+        rig.job()
+        assert provider.connections == 1 and rig.source.trouble == ""
+
+
+@pytest.mark.parametrize("pieces", [b"", b"\0\0\x74\xff\xff\xff" + bytes(1000)])
+def test_who_does_not_end_his_answer_in_time_is_left(monkeypatch, pieces):
+    """Silence, or 16 MB that never come."""
+    monkeypatch.setattr(questions, "DATA_TIMEOUT_S", 0.2)
+    with ScriptedProvider() as provider, running(provider) as rig:
+        provider.say(*new_pair(10, raws=raw_transactions(2)))
+        provider.await_message(RequestTransactionData)
+        provider.say_bytes(pieces)
+        assert "no answer to RequestTransactionData in time" in rig.job(NodeLost).reason
+
+
+def test_who_says_nothing_to_whether_he_lives_is_left(monkeypatch):
+    monkeypatch.setattr(questions, "LIFE_TIMEOUT_S", 0.1)
+    with ScriptedProvider() as provider, running(provider, ask_every_s=0.02) as rig:
+        provider.life_code = ""
+        provider.say(*new_pair(10))
+        assert "in time" in rig.job(NodeLost).reason
+
+
+def test_pauses_grow_for_one_who_says_what_cannot_be_however_he_begins():
+    source = Running(ProviderUrl("127.0.0.1", 1, b"", "")).source
+    try:
+        pauses = []
+        for _ in range(9):
+            source._lose(ProviderMistake("x"), "x")
+            pauses.append(source._next_at - source._monotonic())
+            source._is_back(0.0)                        # a good template in between
+        assert max(pauses) > 50 and min(pauses[-2:]) > 50 and pauses[0] < 1
+    finally:
+        source.close()
+
+
+def test_another_key_after_a_reload_is_proved_by_a_new_connection():
+    with ScriptedProvider() as provider, running(provider) as rig:
+        provider.await_message(CoinbaseOutputConstraints)
+        provider.say(*new_pair(10))
+        rig.job()
+        rig.source.put(Reconfigure(ProviderSettings(provider.url(b"\x02" * 32), WARP, 90.0)))
+        assert "key" in rig.job(NodeLost).reason
+        rig.source.put(Reconfigure(ProviderSettings(provider.url(), WARP, 90.0)))
+        provider.await_message(CoinbaseOutputConstraints)
+        provider.say(*new_pair(20))
+        assert rig.job().template.template_id == 20

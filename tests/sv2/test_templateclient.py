@@ -9,6 +9,7 @@ import pytest
 
 from tests.sv2.templates import EASY_NBITS, UNIX, new_template, new_tip, raw_transactions
 from warppool.bitcoin.coinbase import commitment_output
+from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import serialize_output
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
 from warppool.events import Now
@@ -145,7 +146,8 @@ def test_what_looks_odd_and_can_be_is_taken():
     session = set_up()
     odd = new_template(10, coinbase_tx_locktime=77, coinbase_tx_input_sequence=0xFFFFFFFF, coinbase_tx_outputs=b"",
                        coinbase_tx_outputs_count=0, coinbase_prefix=b"\x55mined\x00\x00", coinbase_tx_version=1)
-    assert len(say(session, odd, new_tip(10, target=b"\x01" + bytes(31)))) == 1
+    (given,) = say(session, odd, new_tip(10, target=b"\x01" + bytes(31)))
+    assert given.template.tip.target == target_from_nbits(EASY_NBITS)      # what meets n_bits is a block
 
 
 @pytest.mark.parametrize(("changes", "words"), [

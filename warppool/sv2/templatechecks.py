@@ -71,13 +71,16 @@ def _check_outputs(m: NewTemplate) -> None:
 
 
 def tip_of(m: SetNewPrevHash, height: int, unix: float) -> Tip:
-    """The tip that a block of `height` is built on; `unix` is our own clock. RemoteProtocolError."""
+    """The tip that a block of `height` is built on; `unix` is our own clock. RemoteProtocolError.
+
+    A provider may want a harder target than that of `n_bits`. What meets the latter is a block to every node, whatever
+    the provider wants, so the tip has that one.
+    """
     try:
-        easiest = target_from_nbits(m.n_bits)
+        target = target_from_nbits(m.n_bits)
     except ValueError as exc:
         raise _wrong(m, "n_bits", str(exc)) from exc
-    target = int.from_bytes(m.target, "little")
-    if not 0 < target <= easiest:
+    if not 0 < int.from_bytes(m.target, "little") <= target:
         raise _wrong(m, "target", f"it is 0, or easier than that of n_bits, {m.n_bits:08x}")
     offset_s = m.header_timestamp - unix
     if abs(offset_s) > MAX_TIME_OFF_S:
