@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from tests.node.test_kepttransactions import template_with
+from tests.sv2.templates import raw_transactions
 from warppool.mining.template import Tip
 from warppool.node.items import Verdict
+from warppool.node.kepttransactions import key_of
 from warppool.node.nodeblocks import BURIED_UNDER, Said
 from warppool.node.solutions import AGAIN_S, OfferSolution, Solutions
 
@@ -84,6 +89,25 @@ def test_a_block_on_somebody_elses_template_is_watched_and_never_sent():
     solutions.reconnected(0.0)
     assert sent(solutions, 10_000.0) == 0 and solutions.until_due(0.0) == float("inf")
     assert solutions.tip_moved(tip(OURS, 11), 1.0).said == [Said(OURS, Verdict.ACCEPTED, "")]
+
+
+def test_a_restarted_provider_is_offered_the_block_by_the_new_id_of_the_same_template():
+    template = template_with((), 500, height=10)
+    header = bytes(4) + template.tip.prev_hash + bytes(44)
+    offered = replace(solution(), header=header, key=key_of(template))
+    solutions = at_height(10, offered)
+    assert sent(solutions, 0.0) == 1
+    solutions.given(template, 1.0)                          # on the same connection the first id is right
+    assert sent(solutions, 1.0) == 0
+    solutions.reconnected(2.0)
+    assert [each.template_id for each, _ in solutions.due(2.0)] == [7]
+    solutions.given(replace(template, tip=replace(template.tip, prev_hash=OTHER)), 3.0)
+    solutions.given(template_with(raw_transactions(1), 501, height=10), 3.0)
+    assert sent(solutions, 3.0) == 0
+    solutions.given(template, 3.0)
+    assert [each.template_id for each, _ in solutions.due(3.0)] == [500]
+    solutions.given(replace(template, template_id=502), 4.0)
+    assert sent(solutions, 4.0) == 0
 
 
 def test_a_block_that_is_made_whole_need_not_be_watched_any_more():

@@ -67,7 +67,8 @@ def test_a_block_whose_transactions_are_kept_goes_out_both_ways_at_once(tmp_path
     rig = ProviderRig(tmp_path, PROVIDER, RPC)
     rig.turn(kept())
     rig.found(block := on(template()))
-    assert rig.said(0) == [OfferSolution(block.block_hash, 5, block.header, block.coinbase_tx, 7, is_watched=False)]
+    assert rig.said(0) == [OfferSolution(block.block_hash, 5, block.header, block.coinbase_tx, 7, is_watched=False,
+                                         key=kept().key)]
     assert rig.said(1) == [SubmitBlock(block.block_hash, 5, whole(block))]
     (entry,) = Journal(tmp_path / "blocks").load()
     assert entry.is_whole and entry.data == whole(block)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.node.stub import StubNode, make_transaction
+from tests.peers.cache import free_port
 from tests.service.byhand import HandMiner
 from tests.service.process import fields_of, write_config
 from tests.service.templateclients import AUTHORITY_SECRET, SECRET, port_of, providing, write_provider_config
@@ -57,9 +58,11 @@ def pool_file(folder: Path, *nodes: dict[str, object], **pool: object) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, stub: StubNode) -> Iterator[TemplateProvider]:
+def serving(folder: Path, stub: StubNode, port: int = 0) -> Iterator[TemplateProvider]:
     folder.mkdir(exist_ok=True)
-    with providing(read_provider_config(write_provider_config(folder, node_of(stub)), {})) as provider:
+    stratum: dict[str, object] = {"sv2_listen": [f"127.0.0.1:{port}"], "sv2_spec_listen": ["127.0.0.1:0"]}
+    config = read_provider_config(write_provider_config(folder, node_of(stub), stratum=stratum), {})
+    with providing(config) as provider:
         yield provider
 
 
@@ -112,3 +115,23 @@ def test_a_block_goes_whole_to_the_rpc_node_and_as_a_solution_to_the_provider(tm
         miner.until(lambda: len(events(caplog, "block.accepted")) >= 1)
     assert events(caplog, "block.submitted")[0]["nodes"] == "2"
     assert to_display(block) == events(caplog, "block.offered")[0]["hash"]
+
+
+def test_a_block_that_is_found_while_the_only_provider_is_away_is_on_the_chain_when_he_is_back(tmp_path, stub, caplog):
+    """He is another process then, and knows no template of before: but he has the same transactions."""
+    caplog.set_level(logging.DEBUG)
+    port = free_port()
+    with ExitStack() as first:
+        first.enter_context(serving(tmp_path / "provider", stub, port))
+        with mining(tmp_path / "pool", tdp(port, WARP)) as (daemon, miner):
+            miner.until(lambda: bool(daemon.submitter._kept_transactions._by_key))
+            first.close()
+            miner.until(lambda: bool(events(caplog, "node.lost")))
+            block = miner.share(is_block=True)
+            miner.until(lambda: bool(events(caplog, "block.entrusted")))
+            assert stub.chain[-1] != block
+            with serving(tmp_path / "provider", stub, port):
+                miner.until(lambda: stub.chain[-1] == block)
+                miner.until(lambda: len(events(caplog, "block.accepted")) >= 1)
+                miner.share(is_block=True)
+    assert not events(caplog, "block.stranded")

@@ -49,7 +49,7 @@ class OpenBlock:
     final: dict[int, Verdict] = field(default_factory=dict)     # by node, in this process: buried or refused
     early: list[Outcome] = field(default_factory=list)          # before the block was safe
     booked: Verdict | None = None       # the outcome that the books hold
-    lacks: TransactionsKey | None = None    # by what its transactions are known, which have not come yet
+    key: TransactionsKey | None = None      # by what its transactions are known, where this process has its template
 
     @property
     def best(self) -> Verdict | None:
@@ -100,7 +100,6 @@ class OpenBlock:
         """Its transactions have come: it is whole from now on. ValueError if it cannot be assembled."""
         header, coinbase_tx = parts_of(self.entry)
         self.entry = replace(self.entry, is_whole=True, data=assemble_block(header, coinbase_tx, transactions))
-        self.lacks = None
 
 
 def make_entry(block: BlockFound, unix: float, transactions: Sequence[bytes] | None, node: int | None) -> Entry:

@@ -9,15 +9,18 @@ Times are monotonic seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from warppool.mining.template import Tip
+from warppool.mining.template import Template, Tip
 from warppool.node.items import Verdict
+from warppool.node.kepttransactions import TransactionsKey, key_of
 from warppool.node.nodeblocks import BURIED_UNDER, Said
 
 AGAIN_S = 60.0
 """From one time that a block goes to a provider to the next, while the tip below the block is still his tip."""
+
+_PARENT = slice(4, 36)              # of a header
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class OfferSolution:
     """A block for the thread of a template provider.
 
     `template_id` is the provider's own, None for a block on somebody else's template: he cannot build it, but his tips
-    show what becomes of it. Where `is_watched`, nobody else tells what becomes of it.
+    show what becomes of it. Where `is_watched`, nobody else tells what becomes of it. `key` is what the template
+    commits to; None where nobody knows any more.
     """
 
     block_hash: bytes               # 32 bytes, header order
@@ -34,6 +38,7 @@ class OfferSolution:
     coinbase_tx: bytes
     template_id: int | None
     is_watched: bool
+    key: TransactionsKey | None = None
 
 
 class Progress(NamedTuple):
@@ -52,6 +57,7 @@ class _Case:
     sent: int = 0
     told: Verdict | None = None
     is_passed: bool = False             # six blocks deep, and never seen
+    is_from_before: bool = False        # its template was given on an earlier connection
 
 
 class Solutions:
@@ -79,8 +85,19 @@ class Solutions:
     def reconnected(self, now: float) -> None:
         """A new connection: each block that the chain is not seen to have goes out once more."""
         for case in self._cases.values():
+            case.is_from_before = True
             if case.told is not Verdict.ACCEPTED:
                 case.due_at = now
+
+    def given(self, template: Template, now: float) -> None:
+        """A provider that was restarted knows no id of before. He can build a block on the same template by its new id.
+        """
+        key, tip = key_of(template), template.tip
+        for case in self._cases.values():
+            offered = case.solution
+            if case.is_from_before and offered.key == key and offered.header[_PARENT] == tip.prev_hash:
+                case.solution = replace(offered, template_id=offered.template_id and template.template_id)
+                case.is_from_before, case.due_at = False, now
 
     def due(self, now: float) -> list[tuple[OfferSolution, int]]:
         """What is to be sent now, and how often it was sent before. Each is taken for sent."""

@@ -216,7 +216,7 @@ class Submitter(Loop[SubmitterItem]):
         node = self._takers.number_of(template.source)
         try:
             block = OpenBlock(make_entry(item.block, self._found_at, transactions, node), item.block.conn_id,
-                              lacks=key_of(template) if transactions is None else None)
+                              key=key_of(template))
         except ValueError:
             log.exception("event=block.unmade hash=%s", to_display(item.block.block_hash))
             refuse(item.block.share, item.reply_to)
@@ -262,7 +262,7 @@ class Submitter(Loop[SubmitterItem]):
     def _complete(self, kept: TransactionsKept) -> None:
         """Make whole what was found before these transactions came: the journal has it so, and every node gets it."""
         for block in self._open.values():
-            if block.lacks == kept.key:
+            if block.key == kept.key and not block.entry.is_whole:
                 block.complete(kept.transactions)
                 reached = self._takers.hand(block)
                 self._journal.inbox.put(Keep(block.entry))

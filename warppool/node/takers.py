@@ -93,7 +93,7 @@ class BlockTakers:
                 header, coinbase_tx = parts_of(entry)
                 is_his = entry.node == number
                 node.inbox.put(OfferSolution(entry.block_hash, entry.height, header, coinbase_tx,
-                                             entry.template_id if is_his else None, number in judges))
+                                             entry.template_id if is_his else None, number in judges, block.key))
                 reached += is_his
         return reached
 

@@ -265,6 +265,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
         is_reorg = (before is not None and before.prev_hash != tip.prev_hash and tip.height <= before.height)
         self._job_maker.put(TemplateReady(self._node, template, None, self._time_there(now), now, is_reorg))
         self._questions.want(template, now)
+        self._solutions.given(template, now)
         if event.is_new_tip:
             self._follow_tip(tip)
 
