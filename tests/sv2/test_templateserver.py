@@ -360,6 +360,35 @@ def test_many_who_ask_at_once_are_answered_one_after_the_other(profile, jobs):
     assert sum(len(client.wait(1.0)) for client in clients) == 4
 
 
+def test_who_asks_all_the_time_keeps_nobody_waiting_for_long(jobs):
+    """Twenty clients that always have a request waiting, each with a lower number than the one that asks once."""
+    context, job = make_serving(), jobs(easy_template(transactions=(bytes(4_000_000),)))
+    context._fresh_at = lambda: math.inf
+    greedy = [Client(SPEC, context, number) for number in range(20)]
+    honest = Client(SPEC, context, 99)
+    for client in [*greedy, honest]:
+        client.served(job)
+    for client in greedy:
+        client.say(*[RequestTransactionData(FIRST_ID)] * 3)
+    waited, got = 0.0, []
+    while not got:
+        for client in greedy:
+            client.wait(0.1)
+            if not client.connection._session._data:
+                client.say(RequestTransactionData(FIRST_ID))
+        if waited == 0.0:
+            honest._at(greedy[0].now.monotonic)
+            honest.say(RequestTransactionData(FIRST_ID))
+        got, waited = honest.wait(0.1), waited + 0.1
+    assert waited < 21 * 0.2 + 0.5, "the twenty before it have had theirs once"
+
+
+def test_the_worker_is_told_who_is_large(jobs):
+    client = Client(SPEC, make_serving())
+    client.served(jobs(), CoinbaseOutputConstraints(1000, 0))
+    assert [event.holders for event in client.events if isinstance(event, Holds)] == [6], "and serves it last"
+
+
 # --- solutions --------------------------------------------------------------------------------------------------------
 
 def pair_of(client: Client) -> tuple[NewTemplate, SetNewPrevHash]:

@@ -95,38 +95,46 @@ class TemplateContext:
 
 
 class DataQueue:
-    """The templates whose transactions one client has asked for, and when the next ones may go. Times are monotonic."""
+    """The templates whose transactions one client has asked for, and when the next ones may go. Times are monotonic.
 
-    __slots__ = ("_context", "_free_at", "_ids", "wakes_at")
+    A client whose own pace lets it have the next ones takes a slot behind all who took theirs before, so that nobody
+    who asks all the time keeps another one waiting for longer than his own turn lasts.
+    """
+
+    __slots__ = ("_context", "_free_at", "_has_slot", "_waiting", "wakes_at")
 
     def __init__(self, context: TemplateContext) -> None:
         self.wakes_at = math.inf
         self._context = context
-        self._ids: deque[int] = deque()
+        self._waiting: deque[tuple[int, int]] = deque()         # ids of templates, and the bytes of each
         self._free_at = -math.inf                   # when this client may have more
+        self._has_slot = False                      # the next ones go at `wakes_at`
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._waiting)
 
-    def add(self, template_id: int, now: float) -> None:
+    def add(self, template_id: int, size: int, now: float) -> None:
         """The client asks. It is not answered at once, so that the reactor hears first how much may wait for it."""
-        self._ids.append(template_id)
-        self.wakes_at = max(now, self._free_at)
+        self._waiting.append((template_id, size))
+        if len(self._waiting) == 1:
+            self.wakes_at = max(now, self._free_at)
 
     def take(self, now: float) -> int | None:
-        """Whose transactions go now; None where others have just had theirs."""
-        if self._context.data_at > now:
-            self.wakes_at = self._context.data_at
-            return None
-        return self._ids.popleft()
-
-    def sent(self, size: int, now: float) -> None:
-        """So many bytes went out for it."""
-        self._context.data_at = now + size / BYTES_PER_S
+        """Whose transactions go now; None where others come first."""
+        context, (template_id, size) = self._context, self._waiting[0]
+        if not self._has_slot:
+            slot = max(now, context.data_at)
+            context.data_at = slot + size / BYTES_PER_S
+            if slot > now:
+                self._has_slot, self.wakes_at = True, slot
+                return None
+        self._has_slot = False
+        self._waiting.popleft()
         self._free_at = now + size / BYTES_PER_S_EACH
-        self.wakes_at = self._free_at if self._ids else math.inf
+        self.wakes_at = self._free_at if self._waiting else math.inf
+        return template_id
 
     def clear(self) -> None:
         """The client is gone."""
-        self._ids.clear()
+        self._waiting.clear()
         self.wakes_at = math.inf

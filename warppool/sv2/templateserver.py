@@ -270,8 +270,9 @@ class TemplateServerSession:
         if transactions is not None:
             if len(self._data) >= MAX_ASKED:
                 return [self._close(f"more than {MAX_ASKED} requests for transactions wait")]
-            self._data.add(m.template_id, now.monotonic)
-            return [Holds(self.conn_id, self.holders, sum(map(len, transactions)) + 3 * len(transactions))]
+            size = sum(map(len, transactions)) + 3 * len(transactions)
+            self._data.add(m.template_id, size, now.monotonic)
+            return [Holds(self.conn_id, self.holders, size)]
         if not self._context.is_fresh(now.monotonic):
             code = "node-not-fresh"
         elif short is None and store.was_given(m.template_id):
@@ -287,10 +288,8 @@ class TemplateServerSession:
         short = self._context.store.get(template_id, now.monotonic)
         transactions = None if short is None else short.transactions
         if transactions is None:                    # its ten seconds are over
-            self._data.sent(0, now.monotonic)
             steps.append(RequestTransactionDataError(template_id=template_id, error_code="stale-template-id"))
             return
-        self._data.sent(sum(map(len, transactions)), now.monotonic)
         self._context.answers += 1
         steps.append(RequestTransactionDataSuccess(template_id=template_id, excess_data=b"",
                                                    transaction_list=transactions))
