@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 
 from tests.translate.world import World
 from warppool.errors import LocalProtocolError
 from warppool.sv2.client import ChannelOpened
+from warppool.sv2.profile import WARP
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.route import _TABLE, SEEKS, Route, RouteChange, RoutePhase
 from warppool.translate.wish import Wish
@@ -27,6 +29,8 @@ TO = {"ask": Stage.ASKED, "await_name": Stage.JOINED, "open": Stage.OPEN, "retir
 
 class Carrier:
     """Takes what a channel has to say."""
+
+    upstream = SimpleNamespace(config=SimpleNamespace(profile=WARP))
 
     def __init__(self):
         self.asked = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.translate.sripool import BATCH, GROUP, SriPool
 from tests.translate.test_jobs import lines, methods
-from tests.translate.world import EASY, Pool, World
+from tests.translate.world import EASY, SPEC, Pool, World
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.sv2.messages.common import (
     ChannelEndpointChanged,
@@ -27,6 +29,7 @@ from warppool.sv2.messages.mining import (
     UpdateChannel,
 )
 from warppool.translate.members import GROUP_AT_ONCE
+from warppool.translate.session import TOO_MANY
 from warppool.translate.wish import MAX_HASH_RATE_HPS
 
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
@@ -269,6 +272,58 @@ def test_a_pool_that_takes_shares_and_never_says_a_word_has_failed():
     pool.instead[SubmitSharesExtended] = lambda m: []
     pace(world, machine, 110, 0.7)
     assert "upstream.lost" in world.names()
+
+
+class Frugal(SriPool):
+    """Bears so few shares of a channel on one tip that a test can see it hang up."""
+
+    profile = replace(SPEC, max_shares_per_tip=40)
+    max_seen = 42
+
+    def judge(self, channel, m):
+        code = super().judge(channel, m)
+        if len(channel.seen) > self.max_seen:
+            for conn_id in list(self.servers):
+                self.hang_up(conn_id)
+        return code
+
+
+def test_one_greedy_machine_does_not_cost_the_others_their_connection():
+    """SRI's pool ends the whole connection over one channel with a flood on one tip: 4,096 shares, or more."""
+    world = World("channels", kinds=[Frugal])
+    pool = world.pools[0]
+    honest, greedy = world.machine().start("a", SLOW), world.machine().start("b", SLOW)
+    for _ in range(300):
+        if not greedy.is_open:
+            greedy = world.machine().start("b", SLOW)
+        greedy.mine(1, "b")
+        if greedy.sent % 20 == 0:
+            honest.mine(1, "a")
+    assert pool.dials == 1 and honest.is_open and honest.refusals() == []
+    assert len(world.machines) >= 300 // 42 and pool.accepted["b"] == 300 and pool.refused == {}
+    pool.new_job(new_tip=True)
+    world.run()
+    assert greedy.is_open
+    greedy.mine(39, "b")
+    assert greedy.is_open
+    reasons = {event.reason for event in world.closes if event.conn_id in world.machines}
+    assert reasons == {TOO_MANY}
+
+
+def test_a_burst_over_the_bound_is_answered_before_the_machine_goes():
+    world = World(kinds=[Frugal])
+    machine = world.machine().start(password=SLOW)
+    world.pools[0].max_seen = 10**6
+    machine.mine(60)
+    world.wait(3)
+    assert not machine.is_open and len(machine.answers()) == 60 == world.pools[0].accepted["alice.rig1"]
+
+
+def test_a_pool_of_ours_bounds_a_flood_itself():
+    world = World(kinds=[Pool])
+    machine = world.machine().start()
+    machine.mine(500)
+    assert machine.is_open and world.pools[0].total == 500
 
 
 # -- one list of both --------------------------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ class Profile:
     checks_sequence: bool                           # a sequence number not above the last is a duplicate share
     keeps_alive: bool                               # a pool that says nothing for minutes is dead
     assumed_hash_rate_hps: float                    # of a machine that says nothing of itself; 0: a pool takes that
+    max_shares_per_tip: int | None                  # of one channel, over which a pool hangs up; None: it bounds them
     suite: Suite                                    # of Noise, which seals it
     extension_ids: ExtensionTable = field(default_factory=dict)     # messages that extensions bring
     extensions: frozenset[int] = frozenset()        # what a server grants to a client that asks, and a client asks for
@@ -350,6 +351,7 @@ WARP = Profile(
     checks_sequence=True,
     keeps_alive=True,
     assumed_hash_rate_hps=0.0,
+    max_shares_per_tip=None,                                # by a harder target
     suite=WARP_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),
@@ -373,6 +375,7 @@ SPEC = Profile(
     keeps_alive=False,                                      # with new work alone: on a quiet chain that is hours
     assumed_hash_rate_hps=1e12,                             # as a Bitaxe has it; of 0, SRI's pool makes a target that
                                                             # every hash meets
+    max_shares_per_tip=3_000,                               # SRI's pool: 4,096 at least; some are under way
     suite=SPEC_SUITE,
     extension_ids=EXTENSION_IDS,
     extensions=frozenset({WORKER_NAMES}),

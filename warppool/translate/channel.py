@@ -131,7 +131,7 @@ class UpstreamChannel:
         self.extranonce_size = 0
         self.target = 1
         self.tip = 0                            # 0: it has had no work
-        self.sent = SentShares()
+        self.sent = SentShares(uplink.upstream.config.profile.max_shares_per_tip)
         self.tlvs: dict[str, bytes] = {}        # by worker: what `tlvs_of` found
         self._tips = Pace(TIPS_AT_ONCE, TIP_EVERY_S)
         self._updates = Pace(UPDATES_AT_ONCE, UPDATE_EVERY_S)
@@ -237,6 +237,6 @@ class UpstreamChannel:
             self.sent.fails_at = math.inf
         if is_new_tip:
             self.tip += 1
-            self.sent.seen = None
+            self.sent.begin_tip()
             if not self._tips.take(now):
                 raise Unfit("its tips come faster than any chain makes them")

@@ -15,7 +15,8 @@ MAX_UNCONFIRMED = 4096
 
 MAX_SEEN = 1 << 14
 """Hashes of one channel and tip that are remembered, so that none goes upstream twice; of those before them the
-upstream is the judge. A pool whose target is far too easy, and whose tip never moves, must not fill our memory."""
+upstream is the judge. A pool whose target is far too easy, and whose tip never moves, must not fill our memory. Where
+the pool's profile bounds the shares of a tip, it is that bound, and the machine of a full channel needs another."""
 
 MUTE_SHARES, MUTE_SHARES_S, MUTE_S = 100, 60.0, 600.0
 """An upstream has failed that has left so many shares of a channel, and so many seconds, without a word; or the seconds
@@ -23,6 +24,10 @@ of the last number, however few shares it were. Batches of ten are usual; a mach
 
 LAST_ANSWER_S = 2.0
 """Time for the answer to the last of those shares: a batch may have just so many."""
+
+
+FULL = -math.inf
+"""Stands for the time at which an upstream has failed, where its machine must go: it has sent too many shares."""
 
 
 class Sent(Ticket):
@@ -44,17 +49,20 @@ class Sent(Ticket):
 
 
 class SentShares:
-    """Owned by one channel; times are monotonic seconds."""
+    """Owned by one channel; times are monotonic seconds. `bound` is that of the profile on the shares of a tip."""
 
-    __slots__ = ("fails_at", "first_sent_at", "next_sequence", "pending", "seen", "unanswered", "unconfirmed")
+    __slots__ = ("_bound", "_max_seen", "fails_at", "first_sent_at", "next_sequence", "pending", "seen", "unanswered",
+                 "unconfirmed")
 
-    def __init__(self) -> None:
+    def __init__(self, bound: int | None = None) -> None:
+        self._bound = bound
+        self._max_seen = bound or MAX_SEEN
         self.next_sequence = 0                  # of the next share
         self.pending: dict[int, Sent] = {}      # by sequence number, in its order
         self.first_sent_at = math.inf           # when the oldest of those was sent; `inf` for none
         self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
         self.unanswered = 0                     # shares since the upstream's last word on any
-        self.fails_at = math.inf                # when the upstream has failed, unless a word comes
+        self.fails_at = math.inf                # when the upstream has failed, unless a word comes, or it is full
         self.seen: dict[bytes, None] | None = None              # hashes sent on this tip, or filtered, in their order
 
     def add(self, sent: Sent) -> None:
@@ -67,24 +75,37 @@ class SentShares:
             if not self.pending:
                 self.first_sent_at = sent.at
             self.pending[sequence] = sent
-        if self.seen is None:
-            self.seen = {sent.share_hash: None}
-        elif len(self.seen) < MAX_SEEN:
-            self.seen[sent.share_hash] = None
-        else:
-            self.remember(sent.share_hash)
         self.unanswered += 1
         if self.unanswered == 1:
             self.fails_at = sent.at + MUTE_S
         elif self.unanswered == MUTE_SHARES:
             first_at = self.fails_at - MUTE_S
             self.fails_at = min(self.fails_at, max(first_at + MUTE_SHARES_S, sent.at + LAST_ANSWER_S))
+        if self.seen is None:
+            self.seen = {sent.share_hash: None}
+        elif len(self.seen) < self._max_seen:
+            self.seen[sent.share_hash] = None
+        else:
+            self.remember(sent.share_hash)
+            if self.is_full:
+                self.fails_at = FULL
+
+    def begin_tip(self) -> None:
+        """Hashes of the tip before are stale, so none of them is remembered."""
+        if self.is_full:
+            self.fails_at = math.inf
+        self.seen = None
+
+    @property
+    def is_full(self) -> bool:
+        """As many shares of this tip went out as the pool bears of one channel."""
+        return self._bound is not None and self.seen is not None and len(self.seen) >= self._bound
 
     def remember(self, share_hash: bytes) -> None:
         """The hash is a duplicate from now on."""
         if self.seen is None:
             self.seen = {}
-        elif len(self.seen) >= MAX_SEEN:
+        elif len(self.seen) >= self._max_seen:
             del self.seen[next(iter(self.seen))]
         self.seen[share_hash] = None
 
@@ -112,7 +133,8 @@ class SentShares:
                 del pending[next(iter(pending))]
         self.first_sent_at = next(iter(pending.values())).at if pending else math.inf
         self.unanswered = 0
-        self.fails_at = math.inf
+        if self.fails_at != FULL:
+            self.fails_at = math.inf
         return taken
 
     def take_late(self, last_sequence: int) -> list[Sent]:
@@ -127,7 +149,8 @@ class SentShares:
             del waiting[next(iter(waiting))]
         if taken:
             self.unanswered = 0
-            self.fails_at = math.inf
+            if self.fails_at != FULL:
+                self.fails_at = math.inf
         return taken
 
     def awaits(self, sequence: int) -> bool:
@@ -142,7 +165,8 @@ class SentShares:
             sent = self.unconfirmed.pop(sequence, None)
         if sent is not None:
             self.unanswered = 0
-            self.fails_at = math.inf
+            if self.fails_at != FULL:
+                self.fails_at = math.inf
             self._reckon()
         return sent, is_late
 

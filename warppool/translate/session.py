@@ -26,12 +26,16 @@ from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
 from warppool.translate.route import Route, RouteChange, RoutePhase
+from warppool.translate.sent import FULL
 from warppool.translate.setupcalls import SetupCalls
 from warppool.translate.shares import ShareForwarder
 from warppool.translate.verdicts import LOST, rejection_of
 from warppool.translate.wish import wish_of
 
 _NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
+
+TOO_MANY = "more shares on one tip than its upstream bears of a machine: its d= is too small"
+"""Why a machine must go."""
 
 # An enum's member is a function call away on Python 3.11, and every share asks.
 _MINING = RoutePhase.MINING
@@ -143,6 +147,8 @@ class TranslatorSession(MachineSession):
             return steps
         if now.monotonic >= self._jobs.notified_at + KEEP_ALIVE_S:
             steps += self._jobs.again(self._mask, now)
+        if current.sent.fails_at == FULL:
+            return [*steps, *self.answers.settle(current), Close(self.conn_id, TOO_MANY)]
         if now.monotonic >= current.sent.fails_at:
             reason = (f"no word on the last {current.sent.unanswered} shares of a channel" if current.tip else
                       "no work for a channel that it has opened")

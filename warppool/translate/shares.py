@@ -228,6 +228,10 @@ class ShareForwarder(Answers):
         overdue = channel.sent.take_overdue(now.monotonic, self._failover.times.verdict_timeout_s)
         return self._give_up(overdue, "no verdict in time")
 
+    def settle(self, channel: UpstreamChannel) -> list[Step]:
+        """The machine must go, and gets its answers now, which are our own verdict."""
+        return self._give_up(channel.sent.take_waiting(), "the machine must go")
+
     def lose(self, channel: UpstreamChannel) -> list[Step]:
         """No verdict can come any more."""
         return self._give_up(channel.end(), "upstream lost")
