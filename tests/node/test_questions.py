@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.node.test_kepttransactions import template_with
 from tests.sv2.templates import raw_transactions
 from warppool.mining.template import Template
-from warppool.node.questions import AGAIN_S, DATA_TIMEOUT_S, LIFE_TIMEOUT_S, MOST_WANTED, Questions
+from warppool.node.questions import AGAIN_S, DATA_TIMEOUT_S, LIFE_TIMEOUT_S, MOST_WANTED, REST, Questions
 from warppool.sv2.templateclient import NO_TEMPLATE
 
 RAWS = raw_transactions(2)
@@ -73,3 +73,16 @@ def test_whole_templates_are_not_asked_for():
     questions = fresh()
     questions.want(template_with((), 1), 1.0)
     assert questions.next(1.0) is None
+
+
+def test_one_with_ever_new_transactions_has_a_fifth_of_our_time():
+    questions, now, read_s = fresh(), 0.0, 0.0
+    for number in range(1, 500):
+        questions.want(template(number), now)
+        if (template_id := questions.next(now)) is not None:
+            questions.answered(template_id, now)
+            now += 0.5
+            read_s += 0.5
+            questions.rest(0.5, now)
+        now += 0.1
+    assert read_s / now <= 1 / (1 + REST) + 0.01

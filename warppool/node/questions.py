@@ -15,6 +15,8 @@ ASK_EVERY_S = 60.0              # whether he lives
 LIFE_TIMEOUT_S = 30.0           # for the answer to that
 DATA_TIMEOUT_S = 60.0           # for the transactions of a block, over any line that a pool should have
 AGAIN_S = 5.0                   # after a refusal that may pass
+REST = 4.0                      # times as long as an answer took to read, until the next transactions are asked for:
+                                # a provider with ever new ones has a fifth of our time at most
 MOST_WANTED = 16                # templates whose transactions have not come; of more the newest
 
 
@@ -66,6 +68,10 @@ class Questions:
             return self._wanted.pop(template_id, None)
         self._not_before = now + AGAIN_S
         return self._wanted.get(template_id)
+
+    def rest(self, took_s: float, now: float) -> None:
+        """An answer with transactions took so long to read."""
+        self._not_before = max(self._not_before, now + REST * took_s)
 
     def forget(self, height: int) -> None:
         """The tip has moved: what is wanted for another height comes too late for a block."""

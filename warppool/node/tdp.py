@@ -52,6 +52,7 @@ LONGEST_MISTAKE_S = 60.0    # between two connections to one who says what canno
 TURN_LIMIT_S = 60.0         # for the watchdog: a name may take long
 LAST_WORDS_S = 1.0          # at a stop, for the blocks that were handed on in the last moment
 ANSWERS_PER_AGE = 3         # questions whether he lives, within the time after which silence counts
+READ_BYTES_PER_S = 100e6    # that are opened and cut into transactions; an estimate
 COST_OF_SIGOP = 4           # units of a block's sigop cost; providers differ in what they count, and this is enough
 
 _NOT_FRESH = "the provider answers, and does not show that its node does"
@@ -306,11 +307,14 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
     # --- transactions and blocks --------------------------------------------------------------------------------------
 
     def _keep(self, event: TransactionsGiven) -> None:
-        template = self._questions.answered(event.template_id, self._monotonic())
+        began = self._monotonic()
+        template = self._questions.answered(event.template_id, began)
+        self._questions.rest(sum(map(len, event.transactions)) / READ_BYTES_PER_S, began)
         if template is None:
             return
         for _ in self._shelf.shelving(template, event.transactions, self._plan.largest(template)):
             self._look_at_inbox()
+        self._questions.rest(self._monotonic() - began, self._monotonic())
         kept = self._shelf.get(template)
         assert kept is not None
         self._outcomes.put(TransactionsKept(self._node, key_of(template), kept))
