@@ -207,6 +207,16 @@ def test_records_do_not_depend_on_where_tcp_cuts_them() -> None:
     assert b"".join(opened(initiator, wire[i:i + 1]) for i in range(len(wire))) == plain
 
 
+def test_frames_do_not_depend_on_where_tcp_cuts_them(ends: tuple[Transport, Transport]) -> None:
+    """Established, in two reads with the cut at every byte; a frame without a payload is a header and nothing else."""
+    sender, receiver = ends
+    plain = frame(b"") + frame(b"a") + frame(b"") + frame(b"") + frame(b"bc" * 30)
+    for size in range(3 * 22 + 39 + 98):
+        wire = sender.seal(plain)
+        assert b"".join(opened(receiver, part) for part in (wire[:size], wire[size:]) if part) == plain
+        assert receiver.pending == 0
+
+
 @settings(max_examples=40)
 @given(st.lists(st.binary(max_size=100), max_size=8), st.data())
 def test_any_frames_in_any_reads_come_out_as_they_went_in(payloads: list[bytes], data: st.DataObject) -> None:

@@ -47,7 +47,7 @@ class _Published(NoiseTransport):
                 try:                                        # exactly one frame, as nearly always
                     header = receive.decrypt_with_ad(b"", data[:SEALED_HEADER_LEN], self._buffer)
                     length = header[3] | header[4] << 8 | header[5] << 16
-                    if length + SEALED_HEADER_LEN + TAG_LEN == len(data) and length <= MAX_PLAINTEXT:
+                    if 0 < length <= MAX_PLAINTEXT and length + SEALED_HEADER_LEN + TAG_LEN == len(data):
                         return header + receive.decrypt_with_ad(b"", data[SEALED_HEADER_LEN:], self._buffer)
                 except BadRecord as exc:
                     self._fail(exc)
