@@ -1,7 +1,7 @@
 """Kill -9 of our programs and SRI's, one at a time, in random order, at a block each time.
 
-What may be lost is a block that only a program of SRI's had, and one that our pool had not read, or not judged, when it
-was killed: its machine was told nothing. `pytest -s` shows how many of which.
+What may be lost is a block that only a program of SRI's had, and one that a program of ours had not read, or not judged,
+when it was killed: its machine was told nothing. `pytest -s` shows how many of which.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def check(farm: Farm) -> None:
     print(f"blocks: {len(farm.sent)} sent, {heard} acknowledged, {len(lost)} lost")
     for (path, victim), count in Counter((sent.path, sent.victim or "nothing") for sent in lost).items():
         print(f"lost: {count} by way of {path}, at a kill of {victim}")
-    said = {fields["hash"] for fields in farm.ours["pool"].events("block.found")}
+    said = {fields["hash"] for name in ("pool", "provider") for fields in farm.ours[name].events("block.found")}
+    assert len(said) > len(lost)
     assert [sent for sent in lost if sent.display in said] == []
     assert [sent for sent in lost if sent.is_acknowledged and sent.path == "pool"] == []
     assert [sent for sent in lost if sent.is_acknowledged and sent.victim == "translator"] == []
