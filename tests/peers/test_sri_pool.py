@@ -22,6 +22,7 @@ from tests.service.templateclients import PINS, config_of, port_of, providing
 from warppool.addresses import PoolUrl
 from warppool.authority import authority_key_text
 from warppool.miner.cpu import CpuMiner
+from warppool.miner.greeting import greet
 from warppool.miner.link import EXTENDED, STANDARD
 from warppool.service.translator import Translator
 from warppool.sv2.profile import SPEC
@@ -116,6 +117,7 @@ def test_blocks_and_shares_of_v1_machines(tmp_path, mode):
     with (chain(tmp_path) as below, translating(
             tmp_path, SimpleNamespace(url=below.url), mode=mode, stratum={"workers": 1}, backoff_max_s=1) as translator,
           ExitStack() as stack):
+        assert translator.first_upstream.found == below.url and greet(below.url) == "127.0.0.1"
         port = translator.ports.listeners[0].port
         first, second = (stack.enter_context(SpecMachine(port, f"farm.rig{number}")) for number in (1, 2))
         first.begin(EASY)
@@ -127,6 +129,9 @@ def test_blocks_and_shares_of_v1_machines(tmp_path, mode):
                 machine.await_tip(block.hash)
         assert (below.node.height, below.node.best) == (height + BLOCKS, block.display)
         agree(below, translator, BLOCKS, waiting=0)
+        assert first.call("mining.authorize", "farm.other", "x").result is True
+        first.worker = "farm.other"         # its name goes behind each share: SRI's pool has that extension
+        below.pool.wait_for("Extension negotiation success")
         shares = [first.next_share() for _ in range(BATCH + 5)]
         blocks = sum(share.value <= share.job.network_target for share in shares)
         assert first.submit(*shares) == [None] * len(shares)        # the last ones by our own verdict, after 2 s
