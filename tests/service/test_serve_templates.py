@@ -8,8 +8,9 @@ from tests.net.conftest import log_lines  # noqa: F401
 from tests.node.stub import Mood, StubNode, make_transaction
 from tests.service.livepool import LivePool, running, until
 from tests.service.process import write_config
-from tests.service.templateclients import SECRET, TemplateClient
+from tests.service.templateclients import AUTHORITY_SECRET, SECRET, TemplateClient
 from tests.sv2.templatepairs import solve
+from warppool.commands.democert import self_signed
 from warppool.config.pool import read_config
 from warppool.net.joboffers import OUT_OF_WORK
 from warppool.sv2.messages.common import SetupConnectionSuccess
@@ -19,6 +20,7 @@ from warppool.sv2.messages.template import (
     RequestTransactionDataSuccess,
     SetNewPrevHash,
 )
+from warppool.sv2.profile import SPEC, WARP
 
 
 @pytest.fixture
@@ -44,6 +46,24 @@ def test_a_template_client_gets_what_is_mined_and_its_block_goes_to_the_node(tmp
         until(lambda: bool(stub.submitted))
         assert client.next(SetNewPrevHash).prev_hash != prev.prev_hash
         assert pool.booked() == [], "it is no machine of ours"
+
+
+@pytest.mark.parametrize(("kind", "profile"), [("sv2-spec", SPEC), ("any", SPEC), ("any", WARP)],
+                         ids=["spec", "any spec", "any warp"])
+def test_every_port_of_v2_serves_them(tmp_path, stub, kind, profile):
+    certificate, key = self_signed().write(tmp_path)
+    path = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": str(stub.cookie)}, stratum={
+        "sv2_listen": [], "sv2_spec_listen": ["127.0.0.1:0"], "any_listen": ["127.0.0.1:0"], "serve_templates": True,
+        "tls_cert": str(certificate), "tls_key": str(key)})
+    with (tmp_path / "secrets.toml").open("a") as file:
+        file.write(f'sv2_spec_static_priv_key_hex = "{SECRET.hex()}"\n'
+                   f'sv2_spec_authority_priv_key_hex = "{AUTHORITY_SECRET.hex()}"\n')
+    with running(LivePool(read_config(path, {}), stub)) as pool, TemplateClient(pool.ports[kind], profile) as client:
+        client.begin()
+        new, prev = client.next(NewTemplate), client.next(SetNewPrevHash)
+        client.say(solve(new, prev))
+        until(lambda: bool(stub.submitted))
+        assert client.next(SetNewPrevHash).prev_hash != prev.prev_hash
 
 
 def test_machines_mine_on_the_same_port(tmp_path, stub):
