@@ -204,16 +204,26 @@ def test_a_connection_that_holds_nothing_ends_at_once(scene: BoundedScene) -> No
     assert scene.stats().connections == 0
 
 
+class Word(str):
+    """Stands for a job."""
+
+    __slots__ = ()
+
+    def as_known(self) -> Word:
+        """Told late."""
+        return Word(f"{self}, late")
+
+
 def test_a_peer_that_does_not_read_gets_no_jobs_made_and_the_newest_when_it_reads(scene: BoundedScene) -> None:
     scene.open(1, 2)
     scene.turn(Full(1))
     assert scene.connections[1].calls == []
-    for job in ("J", "K", "L"):
+    for job in (Word("J"), Word("K"), Word("L")):
         outputs = scene.turn(JobReady(job))     # type: ignore[arg-type]
         assert [send for output in outputs for send in output.sends] == [(2, f"job {job}\n".encode())]
     assert scene.turn(Received(1, b"echo early\n")) == [], "nor is anything done for it"
     output, = scene.turn(Emptied(1))
-    assert output.sends[0][1].startswith(b"job L\n")
+    assert output.sends[0][1].startswith(b"job L, late\n"), "he may have it from elsewhere, and decided when he reads"
     while scene.worker._turns.has_more:
         scene.turn()
     assert scene.connections[1].calls == [("receive", 11)]

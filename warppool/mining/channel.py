@@ -139,12 +139,12 @@ class Channel:
         """Assign `job`, which goes to all: (the channel's job, whether the tip moved).
 
         A channel uses the counter of all once, for a job newer than those that the channel has had. A job that it gets
-        a second time, as after a resume, has a counter of the channel's own.
+        a second time, as after a resume, or late, has a counter of the channel's own.
         """
         has_moved = job.tip is not self.tip and job.tip != self.tip
         if has_moved:
             self.move(job.tip)
-        counter = job.counter if self._is_newer(job) else counters.take()
+        counter = job.counter if self._is_newer(job) and not job.is_known else counters.take()
         return self._assign(job, counter), has_moved
 
     def offer_alone(self, job: Job, counters: CoinbaseCounters) -> tuple[ChannelJob, bool]:

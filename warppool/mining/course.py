@@ -5,6 +5,7 @@ gets back changes, in the order in which the machine is to hear of them, and enc
 
     NewTarget   V2 sends SetTarget. V1 sends nothing: a machine is told a difficulty with the job that it counts from
     NewJob      V2 sends the job, and SetNewPrevHash behind it where the tip is new; V1 sends a notify
+    GroupJob    V2 alone: one job, and SetNewPrevHash, for all channels of a group (`group.py`)
     Happened    nothing: a line for the log
 
 A target counts for what is assigned after it. So a change of the target brings the newest job again, under a key and a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from warppool.bitcoin.coinbase import coinbase_halves, tag_push
@@ -58,6 +58,13 @@ class Job:
     outputs_count: int
     halves: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
     encodings: Mapping[str, object] = field(default_factory=dict)
+    is_known: bool = False              # a machine may have had it long before it gets it here: see `as_known`
+
+    def as_known(self) -> Job:
+        """The same job for who gets it late. A machine decides when it reads on, and may have the job from another
+        connection: it must not get the counter of all, with which it may have hashed, under a target of later.
+        """
+        return replace(self, is_known=True)
 
     @property
     def merkle_path(self) -> tuple[bytes, ...]:

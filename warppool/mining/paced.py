@@ -115,7 +115,7 @@ class PacedCourse(Course):
         if is_same_tip and now.monotonic < due_at:
             self.due_at = due_at
             return (), False
-        return self._give(job, channels, now, is_unknown=job is not before)
+        return self._give(job, channels, now, is_unknown=job is not before and not job.is_known)
 
     def take_time(self, channels: Sequence[Channel], now: Now) -> Sequence[PeerChange]:
         """Where it is time, the newest job goes out: one that was held back, or the last one again."""

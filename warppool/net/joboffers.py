@@ -52,8 +52,9 @@ class JobOffers(ClientSteps):
                 if count % OFFER_SLICE == 0:
                     self._emit()
 
-    def _offer_first(self, client: Client) -> bool:
-        """Offer the latest job to a client that has not had it; True if that was so.
+    def _offer_first(self, client: Client, *, is_late: bool = False) -> bool:
+        """Offer the latest job to a client that has not had it; True if that was so. Where it `is_late`, since the peer
+        did not read, the peer may have had the job for as long as it liked.
 
         It comes before anything that the client has to say. The peer may know the job from another connection, and
         have hashed with it already: that must not decide which difficulty it gets for this job.
@@ -61,7 +62,8 @@ class JobOffers(ClientSteps):
         if not client.owes_job or client.is_full or client.is_mute or client.is_parting or client.is_leaving:
             return False
         client.owes_job = False
-        self._guard_client(self._step, client, client.connection.offer, self._latest)
+        job = self._latest.as_known() if is_late and self._latest is not None else self._latest
+        self._guard_client(self._step, client, client.connection.offer, job)
         return True
 
     def _send_away(self) -> None:

@@ -153,7 +153,7 @@ class Serving(TransportSteps):
         client.is_full = is_full
         if is_full:
             return
-        self._offer_first(client)
+        self._offer_first(client, is_late=True)
         if client.waiting is not None or client.connection.held == _TURN:
             self._turns.queue(client)
 
