@@ -26,6 +26,7 @@ from tests.sv2.templatepairs import (
 )
 from warppool.bitcoin.coinbase import commitment_output, strip_witness
 from warppool.bitcoin.hashes import double_sha256
+from warppool.bitcoin.header import Header
 from warppool.bitcoin.transaction import serialize_output
 from warppool.events import Holds, Send
 from warppool.sv2.messages.common import SetupConnectionError, SetupConnectionSuccess
@@ -419,6 +420,28 @@ def test_a_coinbase_without_its_witness_gets_it(profile, jobs):
     whole = coinbase_of(new)
     client.say(solve(new, prev, strip_witness(whole)))
     assert client.blocks[0].coinbase_tx == whole
+
+
+def test_a_coinbase_that_has_the_templates_outputs_twice_is_the_one_that_was_mined(profile, jobs):
+    """As SRI's pool hands in the blocks of standard channels in a group."""
+    client = Client(profile, make_serving())
+    client.served(jobs())
+    new, prev = pair_of(client)
+    mined = coinbase_of(new)
+    twice = coinbase_of(new, outputs=2 * new.coinbase_tx_outputs, count=2)
+    client.say(replace(solve(new, prev, mined), coinbase_tx=twice))
+    assert client.blocks[0].coinbase_tx == mined
+    client.say(next(found for found in (solve(new, prev, twice, start=start) for start in range(0, 10_000, 500))
+                    if not is_block(new, prev, mined, found)))
+    assert client.blocks[1].coinbase_tx == twice, "or it was mined so"
+
+
+def is_block(new, prev, coinbase, solution):
+    """Whether this solution is one with that coinbase, too."""
+    root = double_sha256(strip_witness(coinbase))
+    header = Header(solution.version, prev.prev_hash, root, solution.header_timestamp, prev.n_bits,
+                    solution.header_nonce).pack()
+    return int.from_bytes(double_sha256(header), "little") <= int.from_bytes(prev.target, "little")
 
 
 def test_before_segwit_a_block_has_no_witness(profile, jobs):

@@ -16,7 +16,7 @@ from warppool.bitcoin.coinbase import (
     find_commitment,
     restore_witness,
 )
-from warppool.bitcoin.compactsize import decode_compact_size
+from warppool.bitcoin.compactsize import decode_compact_size, encode_compact_size
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import Header
 from warppool.bitcoin.merkle import fold_merkle_path
@@ -50,21 +50,47 @@ def check_solution(m: SubmitSolution, short: ShortTemplate) -> Solved | Spoiled:
     template, stripped = short.template, m.coinbase_tx
     if stripped[4:6] == MARKER_AND_FLAG:
         stripped = b"".join((stripped[:4], stripped[6:-_WITNESS_AND_LOCKTIME], stripped[-_LOCKTIME:]))
-    root = fold_merkle_path(double_sha256(stripped), short.path)
-    header = Header(m.version, template.tip.prev_hash, root, m.header_timestamp, template.tip.nbits,
-                    m.header_nonce).pack()
-    found = block_hash(header)
+    given, stripped = stripped, _without_second_copy(stripped, short)
+    header, found = _assembled(m, short, stripped)
+    if stripped is not given and int.from_bytes(found, "little") > template.tip.target:
+        stripped = given
+        header, found = _assembled(m, short, stripped)
     if int.from_bytes(found, "little") > template.tip.target:
         return Spoiled("its hash is above the target")
     try:
         coinbase = restore_witness(stripped)            # which reads it, and looks whether it is a coinbase
-        if m.coinbase_tx not in (stripped, coinbase):
+        if stripped is given and m.coinbase_tx not in (stripped, coinbase):
             raise ValueError("its coinbase has another reserved value than 32 zero bytes")
         _check_script(stripped, template.coinbase_prefix)
         _check_outputs(stripped, short)
     except ValueError as exc:
         return Spoiled(str(exc), has_work=True)
     return Solved(header, coinbase if template.has_witness else stripped, found)
+
+
+def _assembled(m: SubmitSolution, short: ShortTemplate, stripped: bytes) -> tuple[bytes, bytes]:
+    """The header with this coinbase, and its hash."""
+    tip = short.template.tip
+    root = fold_merkle_path(double_sha256(stripped), short.path)
+    header = Header(m.version, tip.prev_hash, root, m.header_timestamp, tip.nbits, m.header_nonce).pack()
+    return header, block_hash(header)
+
+
+def _without_second_copy(stripped: bytes, short: ShortTemplate) -> bytes:
+    """The coinbase as it was mined where the template's outputs stand at its end twice; else as it is.
+
+    SRI's pool (0.7.0) hands in the blocks of standard channels in a group so.
+    """
+    outputs, length = short.outputs, stripped[_SCRIPT_LENGTH] if len(stripped) > _SCRIPT_LENGTH else 0
+    if not outputs or not stripped.endswith(2 * outputs, 0, -_LOCKTIME):
+        return stripped
+    at = _SCRIPT_LENGTH + 1 + length + _SEQUENCE
+    try:
+        count, start = decode_compact_size(stripped, at)
+        fewer = encode_compact_size(count - short.template.coinbase_tx_outputs_count)
+    except ValueError:
+        return stripped
+    return b"".join((stripped[:at], fewer, stripped[start:-_LOCKTIME - len(outputs)], stripped[-_LOCKTIME:]))
 
 
 def _check_script(stripped: bytes, prefix: bytes) -> None:
