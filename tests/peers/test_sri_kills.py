@@ -1,7 +1,7 @@
 """Kill -9 of our programs and SRI's, one at a time, in random order, at a block each time.
 
-What may be lost is a block that only a program of SRI's had, and one that a program of ours had not read, or not judged,
-when it was killed: its machine was told nothing. `pytest -s` shows how many of which.
+What may be lost is a block that only a program of SRI's had, and one that a program of ours had not read, or not
+judged, when it was killed: its machine was told nothing. `pytest -s` shows how many of which.
 """
 
 from __future__ import annotations
