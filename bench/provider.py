@@ -13,6 +13,7 @@ PROVIDER = """
 network = "main"
 data_dir = "data"
 [stratum]
+sv2_listen = []
 sv2_spec_listen = ["127.0.0.1:0"]
 {node}
 [log]

@@ -26,7 +26,10 @@ AUTHORITY = bytes(range(33, 65))        # its secret, where the published profil
 RPC_NODE = '''[[node]]
 url = "http://127.0.0.1:{port}"
 user = "bench"'''
-LISTENERS = {WARP: "sv2_listen", SPEC: "sv2_spec_listen"}
+LISTENERS = {
+    WARP: 'sv2_listen = ["127.0.0.1:0"]\nsv2_spec_listen = []',
+    SPEC: 'sv2_listen = []\nsv2_spec_listen = ["127.0.0.1:0"]',
+}
 START_PATIENCE_S = 30.0
 STOP_PATIENCE_S = 10.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -40,7 +43,7 @@ payout_address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 data_dir = "data"
 [stratum]
 listen = []
-{listener} = ["127.0.0.1:0"]
+{listeners}
 [difficulty]
 start = 1e-10
 min = 1e-10
@@ -80,7 +83,7 @@ class Server:
             assert node.stdout is not None
             self._node_port = json.loads(node.stdout.readline())["port"]
             config = self._folder / "warppool.toml"
-            config.write_text(CONFIG.format(listener=LISTENERS[self.profile], node=self._node(closing)))
+            config.write_text(CONFIG.format(listeners=LISTENERS[self.profile], node=self._node(closing)))
             write_secrets(self._folder, ["bench"] if self._has_rpc else [])
             self._pool = self._start(closing, [*self._command, "warppool", "run", "-c", str(config)])
             self.pid = self._pool.pid
