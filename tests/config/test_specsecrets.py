@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.noise.specends import AUTHORITY, AUTHORITY_TEXT
+from tests.noise.specends import AUTHORITY_TEXT
 from warppool.config.changes import changes_between, taken_over
 from warppool.config.declare import Effect
-from warppool.config.kinds import AUTHORITY_KEY, Refused
 from warppool.config.options import Secrets
 from warppool.config.pool import config_of, read_secrets
 from warppool.config.specsecrets import check_spec_secrets
@@ -80,10 +79,3 @@ def test_a_reload_takes_another_voucher_and_no_other_static_key(tmp_path: Path) 
     for one, other in ((none, new), (old, none)):
         assert {change.on_reload for change in changes_between(one, other)} == {Effect.RESTART}
         assert taken_over(one, other).secrets == one.secrets
-
-
-def test_an_authority_key_of_a_configuration() -> None:
-    assert AUTHORITY_KEY.read(AUTHORITY_TEXT) == AUTHORITY
-    for wrong in (7, "", AUTHORITY_TEXT[:-1], "07" * 32):
-        with pytest.raises(Refused, match="an authority's public key"):
-            AUTHORITY_KEY.read(wrong)

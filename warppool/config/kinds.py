@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from warppool.addresses import Address, Net, NodeAddress, ProviderUrl, parse_address, parse_net
-from warppool.authority import parse_authority_key, parse_secret
+from warppool.authority import parse_secret
 from warppool.errors import ConfigError
 
 PROVIDER_SCHEME: Final = "stratum2+tcp://"
@@ -170,13 +170,6 @@ def _read_spec_secret(value: object) -> bytes:
         raise Refused(f"it {exc}: it takes what warppool-keygen --spec prints, or a secret of SRI's programs") from exc
 
 
-def _read_authority_key(value: object) -> bytes:
-    try:
-        return parse_authority_key(value if isinstance(value, str) else "")
-    except ValueError as exc:
-        raise Refused(f"it {exc}: it takes an authority's public key, which begins with 9") from exc
-
-
 def _read_texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise Refused("it takes a list of texts, none of them empty")
@@ -190,6 +183,5 @@ NODE_URL: Final = Kind("http://HOST:PORT or stratum2+tcp://HOST:PORT/KEY", _read
 FLAG: Final = Kind("true or false", _read_flag)
 KEY: Final = Kind("64 hex digits", _read_key, is_text=True)
 SPEC_SECRET: Final = Kind("64 hex digits or Base58", _read_spec_secret, is_text=True)
-AUTHORITY_KEY: Final = Kind("an authority's public key", _read_authority_key, is_text=True)
 TEXTS: Final = Kind("list of texts", _read_texts)
 DIFFICULTY: Final = number("1e-10", "1e30")
