@@ -83,7 +83,21 @@ def carried(node: Bitcoind) -> int:
     return sum(len(node.call("getblock", each)["tx"]) - 1 for each in hashes)
 
 
-def check_mined(node: Bitcoind, lines: list[list[str]]) -> None:
+def test_blocks_of_standard_channels_in_a_group_are_made_whole_again(tmp_path: Path) -> None:
+    """SRI's pool hands them in with the template's outputs twice."""
+    sri.skip_unless_installed(SriPool.NAME)
+    spec.skip_unless_miner()
+    with Bitcoind(tmp_path / "node") as node:
+        node.generate(2)
+        provided = spec.provider_config(tmp_path / "provider", node)
+        with spec.ProviderProcess(provided.config) as provider:
+            provider.ready()
+            with SriPool(tmp_path / "sri", provided.spec_port, sri.AUTHORITY) as pool:
+                check_mined(node, spec.mine(pool.port, 2 * BLOCKS, "standard", standard_jobs=False), 2 * BLOCKS)
+            assert provider.events("solution.refused") == []
+
+
+def check_mined(node: Bitcoind, lines: list[list[str]], blocks: int = BLOCKS // 2) -> None:
     chained = [display for display, in spec.said(lines, "chained")]
-    assert len(chained) == BLOCKS // 2 and node.best == chained[-1]
+    assert len(chained) == blocks and node.best == chained[-1]
     assert spec.said(lines, "refused") == []
