@@ -124,6 +124,25 @@ def test_each_key_of_the_template_provider_is_taken_or_left_as_the_reference_say
     assert changes_between(read, new, with_secrets=False) == (), "and running.toml says it"
 
 
+@pytest.mark.parametrize("make", [pool_of, provider_of])
+@pytest.mark.parametrize(("old", "new"), [
+    (SPEC_SECRETS, replace(SPEC_SECRETS, sv2_spec_static_priv_key=b"\3" * 32, sv2_spec_authority_priv_key=None,
+                           sv2_spec_certificate=Path("/new"))),
+    (SPEC_SECRETS, replace(SPEC_SECRETS, sv2_spec_static_priv_key=b"\3" * 32, sv2_spec_authority_priv_key=b"\4" * 32)),
+    (SPEC_SECRETS, SECRETS), (SECRETS, SPEC_SECRETS)])
+def test_who_vouches_for_a_static_key_waits_for_the_restart_with_that_key(make, old, new):
+    changes = changes_between(make(secrets=old), make(secrets=new))
+    assert len(changes) > 1 and {change.on_reload for change in changes} == {Effect.RESTART}
+    assert taken_over(make(secrets=old), make(secrets=new)).secrets == old
+
+
+@pytest.mark.parametrize("make", [pool_of, provider_of])
+def test_who_vouches_for_the_same_static_key_may_change_at_a_reload(make):
+    new = replace(SPEC_SECRETS, sv2_spec_authority_priv_key=None, sv2_spec_certificate=Path("/new"))
+    assert {change.on_reload for change in changes_between(make(), make(secrets=new))} == {Effect.NEWCOMERS}
+    assert taken_over(make(), make(secrets=new)).secrets == new
+
+
 def test_of_keys_changed_together_each_is_taken_or_left_by_itself_with_what_follows_from_it():
     old = pool_of()
     new = pool_of({"pool": {"coinbase_tag": "x" * 54, "payout_address": POOL["pool.payout_address"],

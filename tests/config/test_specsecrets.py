@@ -61,21 +61,22 @@ def test_what_fits_together_passes(tmp_path: Path, text: str) -> None:
     check_spec_secrets(secrets_of(tmp_path, text), tmp_path)
 
 
-def test_a_reload_takes_another_voucher_and_no_other_static_key(tmp_path: Path) -> None:
+def test_a_reload_takes_another_voucher_and_leaves_both_where_the_static_key_changes_too(tmp_path: Path) -> None:
     def config(secrets: Secrets) -> object:
         document = {"pool": {"payout_address": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "network": "regtest"},
                     "stratum": {"sv2_listen": []}, "node": [{"source": "regtest"}]}
         return config_of(document, folder=tmp_path, secrets=secrets, environ={}, source="test")
 
     old = config(Secrets(sv2_spec_static_priv_key=b"\x07" * 32, sv2_spec_authority_priv_key=b"\x08" * 32))
-    new = config(Secrets(sv2_spec_static_priv_key=b"\x09" * 32, sv2_spec_certificate=tmp_path / "spec.toml"))
+    new = config(Secrets(sv2_spec_static_priv_key=b"\x07" * 32, sv2_spec_certificate=tmp_path / "spec.toml"))
+    other_key = config(Secrets(sv2_spec_static_priv_key=b"\x09" * 32, sv2_spec_certificate=tmp_path / "spec.toml"))
     none = config(Secrets())
     assert [(change.key.rpartition(" ")[2], change.on_reload) for change in changes_between(old, new)] == [
-        ("sv2_spec_static_priv_key_hex", Effect.RESTART), ("sv2_spec_authority_priv_key_hex", Effect.NEWCOMERS),
+        ("sv2_spec_authority_priv_key_hex", Effect.NEWCOMERS),
         ("sv2_spec_certificate", Effect.NEWCOMERS)]
     runs = taken_over(old, new).secrets
     assert (runs.sv2_spec_static_priv_key, runs.sv2_spec_authority_priv_key, runs.sv2_spec_certificate) == (
         b"\x07" * 32, None, tmp_path / "spec.toml")
-    for one, other in ((none, new), (old, none)):
+    for one, other in ((none, new), (old, none), (old, other_key), (new, other_key)):
         assert {change.on_reload for change in changes_between(one, other)} == {Effect.RESTART}
         assert taken_over(one, other).secrets == one.secrets

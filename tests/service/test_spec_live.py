@@ -30,10 +30,12 @@ from tests.sv2.machines import Firmware, Session, machines
 from warppool.commands.democert import self_signed
 from warppool.config.pool import read_config
 from warppool.events import Now
+from warppool.noise.certificate import issue
 from warppool.noise.ends import initiator
 from warppool.noise.primitives import new_buffer, public_key
 from warppool.noise.secp256k1 import xonly_of_secret
 from warppool.service.connector import ANY, SV2, SV2_SPEC
+from warppool.service.specidentity import certificate_file
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages import common, mining
 from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
@@ -198,6 +200,22 @@ def test_after_a_reload_another_authority_vouches_for_those_who_come(
     Firmware(machines()["bitaxe-standard"], SPEC, stack.enter_context(BySocket(pool, kind, pin=None))).begin()
     before.send(SPEC.encode(mining.OpenStandardMiningChannel(1, "alice", 0.0, bytes([255]) * 32)))
     assert before.receive()                             # nobody was dropped
+
+
+def test_a_new_static_key_and_its_certificate_wait_for_the_restart_together(
+        pool: LivePool, tmp_path: Path, stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    static, now = bytes([8]) * 32, int(time.time())
+    xonly = xonly_of_secret(static)
+    (tmp_path / "new.toml").write_text(certificate_file(
+        issue(AUTHORITY_SECRET, xonly, now - 60, now + 86_400 * 90), xonly_of_secret(AUTHORITY_SECRET), xonly))
+    (tmp_path / "secrets.toml").write_text(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\n'
+                                           f'sv2_spec_static_priv_key_hex = "{static.hex()}"\n'
+                                           'sv2_spec_certificate = "new.toml"\n')
+    pool.daemon.service.reload()
+    assert "event=reload.done" in caplog.text and "event=certificate.refused" not in caplog.text
+    assert caplog.text.count("event=config.left") == 3
+    assert isinstance(set_up(stack.enter_context(BySocket(pool, SV2_SPEC)), SPEC), common.SetupConnectionSuccess)
 
 
 # --- the wrong port ---------------------------------------------------------------------------------------------------

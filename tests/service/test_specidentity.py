@@ -102,6 +102,15 @@ def test_a_reload_changes_authority_and_times_for_whoever_comes_then() -> None:
         assert after.not_valid_after == int(now) + 2 * HOUR
 
 
+def test_another_authority_is_warned_of_and_the_same_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    owner = SpecIdentity(OWN, HOUR)
+    owner.prepare(OWN, 2 * HOUR)()
+    assert "certificate.authority" not in caplog.text
+    other = Secrets(sv2_spec_static_priv_key=STATIC.secret, sv2_spec_authority_priv_key=b"\7" * 32)
+    owner.prepare(other, HOUR)()
+    assert f"event=certificate.authority authority_key={owner.authority_text} before={AUTHORITY_TEXT}" in caplog.text
+
+
 # --- from a file ------------------------------------------------------------------------------------------------------
 
 def test_a_certificate_file_goes_both_ways(tmp_path: Path) -> None:

@@ -151,8 +151,8 @@ def _effect(name: str, key: str, *, old: AnyConfig, new: AnyConfig) -> Effect:
     declared = next(option.on_reload for known, _, option in options_of(section) if known == key)
     if key == _PASSWORDS and _is_many_bound(old, new):
         return Effect.RESTART
-    if key in _SPEC_SECRETS and _has_spec_identity(old) != _has_spec_identity(new):
-        return Effect.RESTART           # as with TLS; and a listener is not told of secrets that come
+    if key in _SPEC_SECRETS and spec_key_waits(old, new):
+        return Effect.RESTART           # who vouches goes with the key; and no listener is told of one that comes
     if key in ("tls_cert", "tls_key") and _has_tls(old) != _has_tls(new):
         return Effect.RESTART           # the listener that they are for comes or goes with a restart
     return declared
@@ -162,8 +162,12 @@ def _has_tls(config: AnyConfig) -> bool:
     return config.stratum.has_tls
 
 
-def _has_spec_identity(config: AnyConfig) -> bool:
-    return isinstance(config, WithSecrets) and config.secrets.has_spec_identity
+def spec_key_waits(old: AnyConfig, new: AnyConfig) -> bool:
+    """Whether the static key of the published V2 profile comes, goes or changes: then what vouches for it waits for the
+    restart as the key does.
+    """
+    return isinstance(old, WithSecrets) and isinstance(new, WithSecrets) and (
+        old.secrets.sv2_spec_static_priv_key != new.secrets.sv2_spec_static_priv_key)
 
 
 def _is_many_bound(old: AnyConfig, new: AnyConfig) -> bool:

@@ -224,7 +224,7 @@ def serves_spec(config: Config) -> bool:
     """Whether some listener takes the published profile: one of its own, or a port for all where the keys are there."""
     stratum = config.stratum
     return bool(stratum.sv2_spec_listen) or bool(
-        stratum.any_listen and config.secrets.sv2_spec_static_priv_key is not None)
+        stratum.any_listen and config.secrets.has_spec_identity)
 
 
 def policy_of(config: Config) -> DifficultyPolicy:

@@ -21,6 +21,7 @@ from typing import Any
 from warppool import __version__
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
+from warppool.config.changes import spec_key_waits
 from warppool.config.options import Config, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.events import BlockFound, ShareAccepted
@@ -129,7 +130,9 @@ class Pool:
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
         spec = self.ports.spec
-        take_spec = spec.prepare(config.secrets, config.stratum.cert_validity_s) if spec is not None else None
+        take_spec = None
+        if spec is not None and not spec_key_waits(config, new):
+            take_spec = spec.prepare(config.secrets, config.stratum.cert_validity_s)
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:

@@ -129,8 +129,12 @@ class SpecIdentity:
             raise
 
         def take() -> None:
-            self.voucher = voucher
+            before, self.voucher = self.authority_text, voucher
             self._say_loaded()
+            if self.authority_text != before:
+                say(log, logging.WARNING, "certificate.authority", authority_key=self.authority_text, before=before,
+                    meaning="machines that know the one from before stay away when they connect next: give them the "
+                            "new key in their URL, or take the old one back and reload")
 
         return take
 

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from warppool import __version__
+from warppool.config.changes import spec_key_waits
 from warppool.config.provider import read_provider_config
 from warppool.config.provideroptions import ProviderConfig, TemplateProviderConfig
 from warppool.config.translator import LEDGER_URL
@@ -112,7 +113,9 @@ class TemplateProvider:
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=False)
         spec = self.ports.spec
-        take_spec = None if spec is None else spec.prepare(config.secrets, config.stratum.cert_validity_s)
+        take_spec = None
+        if spec is not None and not spec_key_waits(config, new):
+            take_spec = spec.prepare(config.secrets, config.stratum.cert_validity_s)
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
