@@ -138,7 +138,9 @@ def test_blocks_and_shares_of_v1_machines(tmp_path, mode):
         if not blocks:                                              # a block is acknowledged with all before it
             agree(below, translator, BLOCKS + len(shares), waiting=5)
 
-        below.pool.kill()                                           # machines without an upstream connect anew
+        first.close()
+        second.close()
+        below.pool.kill()
         below.pool.start()
         again = stack.enter_context(SpecMachine(port, "farm.rig3"))
         again.begin(EASY)

@@ -172,6 +172,25 @@ def test_another_wish_goes_up_with_its_hash_rate():
     assert machine.work.target <= target_from_difficulty(3)
 
 
+@MODES
+def test_nothing_is_under_way_on_a_connection_that_is_closed_as_soon_as_it_is_set_up(mode):
+    """SRI's pool hangs where it must drop a connection before it has read all of it, and has no thread left.
+
+    A machine that cannot take another extranonce is closed when its pool is back, and the connection with it.
+    """
+    world, machine, pool = scene(mode, backoff_max_s=1.0)
+    asked = len(sent(pool, RequestExtensions))
+    pool.die()
+    pool.manner = "well"
+    world.wait(5)
+    assert not machine.is_open and pool.dials >= 2
+    assert len(sent(pool, SetupConnection)) == 2 and len(sent(pool, RequestExtensions)) == asked
+    other = world.machine().start(password=SLOW)
+    assert len(sent(pool, RequestExtensions)) == asked + 1 and other.work is not None
+    kinds = [type(message) for message in pool.seen]
+    assert kinds.index(RequestExtensions) < kinds.index(OpenExtendedMiningChannel)
+
+
 def test_the_set_up_asks_for_nothing_that_a_pool_may_lack():
     world, _, pool = scene()
     (setup,) = sent(pool, SetupConnection)

@@ -266,10 +266,10 @@ class Uplink(WithoutShares):
         self.is_up = True
         if self.upstream.rank:
             live.checks_at = now.monotonic + self._owner.check_every_s
-        if now.monotonic >= self.upstream.plain_until:
-            self._ask_extensions(events)
-        for channel in list(self._members.all):
-            events += channel.owner.ready(channel, now)
+        opens = [event for channel in list(self._members.all) for event in channel.owner.ready(channel, now)]
+        if self._phase is not _OVER and now.monotonic >= self.upstream.plain_until:
+            self._ask_extensions(events)        # before the opens; not where the connection is over
+        events += opens
 
     def _ask_extensions(self, events: list[Event]) -> None:
         request = self._session.request_extensions()
