@@ -68,7 +68,8 @@ def serving(folder: Path, stub: StubNode, port: int = 0) -> Iterator[TemplatePro
 
 @contextmanager
 def mining(folder: Path, *nodes: dict[str, object]) -> Iterator[tuple[Pool, HandMiner]]:
-    daemon = Pool(read_config(pool_file(folder, *nodes), {}))
+    path = pool_file(folder, *nodes)
+    daemon = Pool(read_config(path, {}), read=lambda: read_config(path, {}))
     daemon.service.start()
     try:
         assert daemon.service.is_ready.wait(300)
@@ -135,3 +136,33 @@ def test_a_block_that_is_found_while_the_only_provider_is_away_is_on_the_chain_w
                 miner.until(lambda: len(events(caplog, "block.accepted")) >= 1)
                 miner.share(is_block=True)
     assert not events(caplog, "block.stranded")
+
+
+def test_a_provider_comes_changes_his_key_and_goes_with_a_reload(tmp_path, stub, caplog):
+    caplog.set_level(logging.DEBUG)
+    folder = tmp_path / "pool"
+    with serving(tmp_path / "provider", stub) as provider, mining(folder, node_of(stub)) as (daemon, miner):
+        known = tdp(port_of(provider), WARP)
+        place = str(known["url"]).rpartition("/")[0]
+
+        def reload(*nodes: dict[str, object]) -> None:
+            pool_file(folder, *nodes)
+            daemon.service.reload()
+
+        def source() -> str:
+            return "" if daemon.work.latest is None else daemon.work.latest.template.source
+
+        reload(known)                                           # the other one goes, he comes
+        miner.until(lambda: source() == "node-1")
+        block = miner.share(is_block=True)
+        miner.until(lambda: stub.chain[-1] == block and miner.work.prev_hash == block)
+        reload({"source": "tdp", "url": place, "insecure": True, "profile": "warp"})
+        miner.until(lambda: bool(events(caplog, "template.insecure")))
+        reload(known | {"url": f"{place}/{'02' * 32}"})
+        miner.until(lambda: any("key" in fields["reason"] for fields in events(caplog, "node.lost")))
+        reload(node_of(stub))
+        miner.until(lambda: source() == "node-0")
+        block = miner.share(is_block=True)
+        miner.until(lambda: stub.chain[-1] == block)
+    assert [(fields["url"], fields["number"]) for fields in events(caplog, "node.configured")
+            if fields["url"].startswith("stratum2")] == [(place, "1")]
