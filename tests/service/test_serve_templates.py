@@ -12,7 +12,10 @@ from tests.service.templateclients import AUTHORITY_SECRET, SECRET, TemplateClie
 from tests.sv2.templatepairs import solve
 from warppool.commands.democert import self_signed
 from warppool.config.pool import read_config
+from warppool.loop import Reconfigure
 from warppool.net.joboffers import OUT_OF_WORK
+from warppool.node.choice import Rules
+from warppool.node.jobmaker import JobMakerSettings
 from warppool.sv2.messages.common import SetupConnectionSuccess
 from warppool.sv2.messages.template import (
     NewTemplate,
@@ -73,13 +76,16 @@ def test_machines_mine_on_the_same_port(tmp_path, stub):
 
 
 def test_without_work_machines_go_and_template_clients_stay_and_come(tmp_path, stub, log_lines):  # noqa: F811
-    with running(LivePool(config_of(tmp_path, stub, work_max_age_s=1), stub)) as pool, (
+    with running(LivePool(config_of(tmp_path, stub), stub)) as pool, (
             TemplateClient(pool.ports["sv2"])) as client, TemplateClient(pool.ports["sv2"]) as machine:
         client.begin()
         machine.begin(protocol=0)
         client.next(SetNewPrevHash)
         machine.next(SetupConnectionSuccess)
         stub.mood = Mood.BUSY
+        log_lines.wait_for("event=template.lost")
+        settings = JobMakerSettings(Rules(work_max_age_s=1.0), pool.daemon.nodes.names, b"")
+        pool.daemon.job_maker.put(Reconfigure(settings))
         machine.ends()
         log_lines.wait_for("event=work.missing")
         with TemplateClient(pool.ports["sv2"]) as late, TemplateClient(pool.ports["sv2"]) as miner:
