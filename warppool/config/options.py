@@ -151,7 +151,7 @@ class NodeConfig:
         NODE_URL, "http://127.0.0.1:8332", "Where the node answers RPC; of a template provider "
         "stratum2+tcp://HOST:PORT/KEY, with its authority's key, or in profile warp its own.", on_reload=Effect.NOW)
     insecure: bool = option(
-        FLAG, False, "true: a template provider without a KEY, who may be anybody; he is mined only while no other "
+        FLAG, False, "true: a template provider without a KEY, which may be anybody; it is mined only while no other "
         "node is fresh.", on_reload=Effect.NOW)
     profile: str = option(
         choice("spec", "warp"), "spec", "What a template provider without a KEY speaks; a KEY tells.",

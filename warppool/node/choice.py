@@ -285,7 +285,7 @@ class NodeChoice:
             node.stranger_said_at = now.monotonic
             steps.append(LogLine(logging.WARNING, "template.insecure", (
                 ("node", node.name), ("meaning", "no other node is fresh, and this provider may be anybody: give "
-                                      "node.url his key"))))
+                                      "node.url its key"))))
 
     def _go_without(self, now: Now, steps: list[Step]) -> None:
         """No node may be mined: the work that is out goes on for a while, then it ends."""

@@ -280,7 +280,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
             self._outcomes.put(Outcome(block_hash, self._node, verdict, reason))
         for solution in unseen:
             say(log, logging.WARNING, "block.unseen", node=self.name, height=solution.height,
-                hash=to_display(solution.block_hash), meaning="the provider's chain has gone past it, and his tips "
+                hash=to_display(solution.block_hash), meaning="the provider's chain has gone past it, and its tips "
                 "showed neither it nor another: it stays in the journal", cure='add a [[node]] with source = "rpc"')
         self._let_go()
 
