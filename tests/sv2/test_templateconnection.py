@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.sv2.pairs import make_context
 from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.templatepairs import FIRST_ID, SETUP, SMALL, START, Client, Jobs, make_serving, solve
-from warppool.events import Close, HandOver, Send
+from warppool.events import BlockFound, Close, HandOver, Send
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.messages.common import SetupConnectionSuccess
 from warppool.sv2.messages.template import NewTemplate, RequestTransactionData, SetNewPrevHash
@@ -106,3 +107,29 @@ def test_where_there_is_no_work_a_miner_is_closed_without_a_word_and_a_client_is
     client.connection = TemplateConnection(8, dialect, serving, now=START, no_mining="no node gives work")
     client.served(Jobs()())
     assert client.heard[-1].template_id == FIRST_ID and client.connection.stays_without_work
+
+
+@pytest.mark.slow
+def test_ten_thousand_mutated_clients_are_refused_or_say_nothing():
+    """Whatever bytes come, a connection returns events; what is handed on is a block of the template all the same."""
+    dialect, random = miners_port()[1], Random(10)
+    serving, job = make_serving(), Jobs()()
+    client = Client(dialect, serving)
+    client.served(job)
+    new, prev = client.heard[1:3]
+    frames = list(map(dialect.encode, [SETUP, SMALL, RequestTransactionData(FIRST_ID), solve(new, prev)]))
+    for _ in range(10_000):
+        data = bytearray(b"".join(frames[:random.randint(1, 4)]))
+        for _ in range(random.randint(1, 4)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        mutant = TemplateConnection(8, dialect, serving, now=START)
+        mutant.offer(job, START)
+        events = mutant.receive(bytes(data), START)
+        while mutant.held:
+            events += mutant.receive(b"", START)
+        for event in events:
+            if isinstance(event, BlockFound):
+                assert int.from_bytes(event.block_hash, "little") <= job.tip.target
+                assert new.coinbase_tx_outputs in event.coinbase_tx and new.coinbase_prefix in event.coinbase_tx
+        mutant.closed(START)
+    assert serving.clients == 1, "and nobody's place is lost"
