@@ -291,6 +291,15 @@ def test_the_nonces_end_in_both_directions(ends: tuple[Transport, Transport], le
     assert isinstance(error, BadRecord) and "last nonce" in str(error)
 
 
+def test_a_frame_that_needs_two_nonces_is_not_sealed_with_one_left(ends: tuple[Transport, Transport]) -> None:
+    sender, _ = ends
+    assert sender.seal(frame(b"before")) and sender._send is not None
+    sender._send.n = RESERVED_NONCE - 1
+    with pytest.raises(LocalProtocolError, match="no nonce"):
+        sender.seal(frame(b"header and payload"))
+    assert sender._send.n == RESERVED_NONCE - 1
+
+
 def test_a_pin_of_none_takes_any_server() -> None:
     initiator, responder = miner(authority=None), server(bytes(74))
     opened(responder, initiator.seal(b""))

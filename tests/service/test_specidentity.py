@@ -187,6 +187,15 @@ def test_a_warning_is_said_once_a_day(tmp_path: Path, caplog: pytest.LogCaptureF
     assert caplog.text.count("event=certificate.expired") == 2         # one that we make ends for nobody
 
 
+def test_a_reload_that_mends_nothing_is_told_so_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = int(time.time())
+    ended = read(certified(0, now - 2 * HOUR, now - HOUR))
+    owner = SpecIdentity(given(write(tmp_path, ended)), HOUR)
+    assert caplog.text.count("event=certificate.expired") == 1
+    owner.prepare(given(tmp_path / "spec.toml"), HOUR)()
+    assert caplog.text.count("event=certificate.expired") == 2
+
+
 # --- without the extra ------------------------------------------------------------------------------------------------
 
 def test_without_the_extra_one_sentence_says_what_to_install() -> None:

@@ -12,6 +12,7 @@ from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.target import target_from_difficulty
 from warppool.events import Now, ShareAccepted, ShareSubmitted
+from warppool.mining.channeljob import MAX_JOBS_PER_TIP
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.group import GROUP_IDS
 from warppool.mining.share import Weight
@@ -103,6 +104,11 @@ class Peer:
 
 def jobs_of(heard):
     return [message for message in heard if isinstance(message, (NewMiningJob, NewExtendedMiningJob))]
+
+
+def jobs_of_tip(heard):
+    """The job of a new tip and its SetNewPrevHash, without the targets before them."""
+    return [message for message in heard if not isinstance(message, SetTarget)]
 
 
 def kinds(heard):
@@ -276,6 +282,43 @@ def test_a_share_counts_once_whatever_the_tip_does():
     assert peer.submit(1, job.job_id) is None, "two tips later nobody knows it"
     peer.offer(2, at=5)
     assert peer.submit(1, job.job_id) is None, "nor when its tip comes back"
+
+
+def test_a_key_is_found_for_two_tips_and_no_longer_whenever_its_first_share_came():
+    peer = Peer()
+    peer.open()
+    job, _ = peer.offer(2, at=1)
+    peer.offer(3, at=2)
+    peer.submit(1, job.job_id)
+    assert peer.judge(5) == "stale-share"
+    peer.offer(4, at=3)
+    assert peer.submit(1, job.job_id) is None and peer.answer[0].error_code == "invalid-job-id"
+
+
+def test_a_tip_that_comes_back_with_other_nbits_brings_no_keys_back():
+    peer, keys = Peer(), []
+    peer.open()
+    for at, nbits in enumerate((HARD_NBITS, HARD_NBITS - 1, HARD_NBITS - 2)):
+        made = peer.factory.make(make_template(make_tip(2, nbits)), now=START.unix)
+        job, _ = jobs_of_tip(peer.hear(peer.session.offer(made, later(at))))
+        keys.append(job.job_id)
+    assert peer.submit(1, keys[0]) is None and peer.submit(1, keys[1]) is not None
+
+
+def test_what_a_group_and_its_members_keep_of_one_tip_is_bounded():
+    peer = Peer()
+    peer.open(max_target=ONE)
+    channel = peer.session._channels[1].channel
+    for number in range(1, MAX_JOBS_PER_TIP):
+        peer.update(1, 1, rate=1e12 if number % 2 else 1e15)
+    (job,) = jobs_of(peer.offer(1, at=LEAST + 1))
+    assert len(channel.jobs) == MAX_JOBS_PER_TIP
+    assert peer.submit(1, job.job_id) is not None and len(channel.jobs) == MAX_JOBS_PER_TIP
+    first = job.job_id
+    for number in range(2, MAX_JOBS_PER_TIP + 3):
+        peer.offer(1, at=(LEAST + 1) * number)
+    assert len(channel.membership.group._jobs) == MAX_JOBS_PER_TIP
+    assert channel.membership.group.find(first) == (None, True)
 
 
 def test_a_key_that_a_member_has_forgotten_with_its_shares_does_not_come_back():

@@ -195,6 +195,26 @@ def test_a_job_that_comes_twice_has_the_counter_of_all_once():
     assert counters[0] == job.counter and counters[1] & ASSIGNED_AGAIN
 
 
+@pytest.mark.parametrize(("size", "flags"), [(8, 0), (0, 0), (0, REQUIRES_STANDARD_JOBS)])
+def test_other_bounds_of_the_operator_come_with_the_next_job(size, flags):
+    policy = DifficultyPolicy(Fraction(1), Fraction(1, 100), Fraction(0), Fraction(12))
+    peer = Peer(flags, make_context(policy))
+    peer.open(size, rate=1e9)                       # no review is due before its next job
+    policy.follow(DifficultyPolicy(Fraction(64), Fraction(64), Fraction(0), Fraction(12)))
+    assert peer.offer(1, 5) == []
+    target, job = peer.tick(LEAST)
+    assert isinstance(target, SetTarget) and int.from_bytes(target.maximum_target, "little") <= ONE // 64
+    peer.submit(1, job.job_id, size=size)
+    assert peer.judge(ONE // 64 + 1, LEAST) == "difficulty-too-low"
+
+
+def test_a_job_that_is_held_back_wakes_the_session_in_time():
+    peer = Peer(context=make_context(DifficultyPolicy(Fraction(1), Fraction(1), Fraction(0), Fraction(1, 10))))
+    peer.open(rate=1e12)
+    assert peer.session.wakes_at == later(MOST).monotonic
+    assert peer.offer(1, 5) == [] and peer.session.wakes_at == later(LEAST).monotonic
+
+
 def test_a_session_without_channels_sleeps():
     peer = Peer()
     peer.open()
