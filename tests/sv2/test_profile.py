@@ -59,6 +59,8 @@ def test_numbers_are_those_of_the_specification_both_ways(profile, table):
 
 
 def test_where_the_dialects_differ():
+    assert WARP.pace is None and (SPEC.pace.least_s, SPEC.pace.settling_s) == (30.0, 120.0)
+    assert (WARP.ends_deaf, SPEC.ends_deaf) == (False, True)
     assert (WARP.id_of(mining.NewMiningJob), SPEC.id_of(mining.NewMiningJob)) == (0x1E, 0x15)
     assert WARP.class_of(Subprotocol.MINING, 0x22) is mining.NewExtendedMiningJob
     assert SPEC.class_of(Subprotocol.MINING, 0x22) is mining.SetCustomMiningJob
