@@ -66,6 +66,14 @@ class Running:
         assert not self.thread.is_alive()
 
 
+def grow_under_eyes(stub: StubNode, run: Running) -> None:
+    """Five more blocks, of which the source may have seen some one by one; its last template is on the fifth."""
+    for _ in range(5):
+        stub.grow()
+    while run.next().template.tip.height != 6:
+        pass
+
+
 @pytest.fixture
 def start(stub: StubNode, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     running: list[Running] = []
@@ -282,9 +290,7 @@ def test_ask_now_asks_at_once(stub, start):
 
 def test_a_node_that_goes_back_says_so(stub, start):
     run = start(refresh_s=0.3)
-    for _ in range(5):
-        stub.grow()
-    run.next()
+    grow_under_eyes(stub, run)
     stub.reorganise(dsha(b"another"), drop=3)
     item = run.next()
     assert (item.template.tip.height, item.is_reorg, item.chainwork) == (4, True, 8)
@@ -303,9 +309,7 @@ def test_a_reorganisation_to_more_work_is_only_a_new_tip(stub, start):
 def test_bcoin_counts_confirmations_beside_the_chain_and_is_understood(stub, start):
     stub.confirms_all, stub.tells_work = True, False
     run = start(refresh_s=0.3)
-    for _ in range(5):
-        stub.grow()
-    run.next()
+    grow_under_eyes(stub, run)
     stub.reorganise(dsha(b"another"), drop=3)
     item = run.next()
     assert (item.template.tip.height, item.is_reorg, item.chainwork) == (4, True, None)
@@ -313,9 +317,7 @@ def test_bcoin_counts_confirmations_beside_the_chain_and_is_understood(stub, sta
 
 def test_a_node_that_lost_its_blocks_does_not_say_that_it_reorganised(stub, start):
     run = start(refresh_s=0.3)
-    for _ in range(5):
-        stub.grow()
-    run.next()
+    grow_under_eyes(stub, run)
     with stub.changed:
         del stub.chain[3:]                          # and it knows nothing of them
     item = run.next()
@@ -324,9 +326,7 @@ def test_a_node_that_lost_its_blocks_does_not_say_that_it_reorganised(stub, star
 
 def test_a_node_that_was_lost_in_between_did_not_reorganise_under_our_eyes(stub, start):
     run = start(refresh_s=0.3)
-    for _ in range(5):
-        stub.grow()
-    run.next()
+    grow_under_eyes(stub, run)
     stub.stop()
     assert run.loss()
     stub.reorganise(dsha(b"another"), drop=3)
@@ -338,10 +338,7 @@ def test_a_node_that_was_lost_in_between_did_not_reorganise_under_our_eyes(stub,
 def test_a_restart_too_short_to_be_a_loss_is_no_step_back(stub, start):
     """A node with -reindex knows its old blocks by their headers, and says of each that it is not on its chain."""
     run = start(refresh_s=0.3)
-    for _ in range(5):
-        stub.grow()
-    while run.next().template.tip.height != 6:
-        pass
+    grow_under_eyes(stub, run)
     with stub.changed:
         stub.hang_up()
         stub.reorganise(dsha(b"another"), drop=3)
@@ -357,10 +354,7 @@ def test_a_restart_too_short_to_be_a_loss_is_no_step_back(stub, start):
 def test_a_node_that_is_too_busy_to_tell_of_the_tip_that_it_left_is_asked_again(stub, start, mood):
     """Else its reorganisation would never be obeyed: nobody asks about a tip twice."""
     run = start(refresh_s=0.3)
-    for _ in range(5):
-        stub.grow()
-    while run.next().template.tip.height != 6:
-        pass
+    grow_under_eyes(stub, run)
     stub.moods["getblockheader"] = mood
     stub.reorganise(dsha(b"another"), drop=3)
     item = run.next()

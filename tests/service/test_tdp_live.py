@@ -133,7 +133,7 @@ def test_a_block_that_is_found_while_the_only_provider_is_away_is_on_the_chain_w
             assert stub.chain[-1] != block
             with serving(tmp_path / "provider", stub, port):
                 miner.until(lambda: stub.chain[-1] == block)
-                miner.until(lambda: len(events(caplog, "block.accepted")) >= 1)
+                miner.until(lambda: len(events(caplog, "block.accepted")) >= 1 and miner.work.prev_hash == block)
                 miner.share(is_block=True)
     assert not events(caplog, "block.stranded")
 
