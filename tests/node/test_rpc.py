@@ -499,7 +499,9 @@ def test_another_reason_in_one_outage_is_said_too_once(stub, start, caplog):
     run.loss()
     stub.mood = Mood.BUSY
     stub.start()
-    stub.wait_until(lambda: len(stub.calls) >= 5)
+    await_true(lambda: "node.missed" in caplog.text)
+    calls = len(stub.calls)
+    stub.wait_until(lambda: len(stub.calls) >= calls + 5)
     stub.mood = Mood.WELL
     run.template()
     assert [caplog.text.count(word) for word in ("node.lost", "node.missed")] == [1, 1]
