@@ -21,13 +21,12 @@ from typing import Any
 from warppool import __version__
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
-from warppool.config.changes import spec_key_waits
 from warppool.config.options import Config, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
-from warppool.loop import Reconfigure, ServingThread, ask_all
+from warppool.loop import Reconfigure, ServingThread
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
@@ -37,39 +36,29 @@ from warppool.net.worker import Worker
 from warppool.node.choice import Rules
 from warppool.node.items import BestNode, Found
 from warppool.node.jobmaker import JobMaker, JobMakerSettings
-from warppool.node.journal import Journal
-from warppool.node.journalthread import JournalThread
 from warppool.node.missing import MissingBlocks, Ours
 from warppool.node.startids import StartIds
-from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
+from warppool.service.blockpath import MISSING, BlockPath
 from warppool.service.connector import Connector, listen_addresses, profiles_of, serves_spec
 from warppool.service.ledger import Ledger
-from warppool.service.log import progress
 from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
 from warppool.service.service import Parts, Service
-from warppool.service.specidentity import SpecIdentity
+from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.summary import Summary
-from warppool.service.threads import JOIN_S, Threads
+from warppool.service.threads import Threads
 from warppool.service.unpaid import UnpaidNames
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
 from warppool.sv1.resume import Message as SessionMessage
 from warppool.sv2.jobs import EncodedJob
-from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
-
-JOURNAL_S = 1.2
-"""How long a stop waits for the disk of the block journal, which is given 1 s for its last fsyncs."""
-
-MISSING = "missing"
-"""The thread that looks for blocks which the books have lost."""
 
 
 class Pool:
@@ -89,7 +78,7 @@ class Pool:
             self._work_path = WorkPath(config, self._start_id, self.job_maker, self.nodes, self._missing)
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
-                behind=BlockPath(self.journal, self.submitter, self.nodes, self.job_maker),
+                behind=self.blocks,
                 before=self._work_path, status=PoolStatus(self),
                 reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd))), self.is_ready)
 
@@ -113,8 +102,8 @@ class Pool:
             job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
             nodes=self.nodes.names, rules=rules_of(pool, self.nodes), end_work=self.work.end,
             best=lambda node: outcomes.put(BestNode(node)))
-        self.journal = JournalThread(Journal(pool.data_dir / "blocks"), outcomes, log_progress=progress)
-        self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
+        self.blocks = BlockPath(pool.data_dir, outcomes, self.nodes, self.ledger, self.job_maker)
+        self.submitter = self.blocks.submitter
         self._missing = missing_blocks(config, self.ledger, self.is_ready)
         self.ports.add_workers(self._worker)
         self.submitter.replay()
@@ -129,18 +118,14 @@ class Pool:
         Job maker and submitter hear of other nodes before these start or stop.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
-        spec = self.ports.spec
-        take_spec = None
-        if spec is not None and not spec_key_waits(config, new):
-            take_spec = spec.prepare(config.secrets, config.stratum.cert_validity_s)
+        take_spec = prepare_identity(self.ports.spec, config, new)
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
             threads, pool = self.service.threads, config.pool
             self.config = config
             take_ports()
-            if take_spec is not None:
-                take_spec()
+            take_spec()
             self.ports.tell_workers(Reconfigure(config))
             change = self.nodes.change(pool, config.nodes, numbers)
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(
@@ -283,30 +268,6 @@ class WorkPath:
         except OSError as exc:
             say(log, logging.WARNING, "start.unwritten", reason=exc.strerror, consequence="blocks of this start that "
                 "the books lose are not found again", cure="free space on the disk of data_dir, then restart")
-
-
-class BlockPath:
-    """The part behind the workers: submitter, journal, and the threads that hand blocks to the nodes."""
-
-    def __init__(self, journal: JournalThread, submitter: Submitter, nodes: Nodes, job_maker: JobMaker) -> None:
-        self._job_maker = job_maker                 # tells the submitter which node is the best
-        self._journal = journal
-        self._submitter = submitter
-        self._nodes = nodes
-
-    def start(self, threads: Threads) -> None:
-        """Start journal and submitter."""
-        threads.start(self._journal, self._submitter)
-
-    def stop(self, threads: Threads) -> None:
-        """Blocks go to the nodes first, then their fate to the journal."""
-        ask_all([self._submitter], JOIN_S)
-        self._nodes.stop_blocks(threads)
-        threads.join([MISSING])
-        self._submitter.stop()
-        threads.join([self._submitter.name, self._job_maker.name])
-        self._journal.inbox.put(STOP)
-        threads.join([self._journal.name], JOURNAL_S)
 
 
 class PoolStatus:

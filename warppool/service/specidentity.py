@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from warppool.authority import authority_key_text, parse_authority_key
-from warppool.config.options import Secrets
+from warppool.config.changes import spec_key_waits
+from warppool.config.options import Config, Secrets
+from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.config.reading import read_toml
 from warppool.errors import ConfigError, HandshakeFailed
 from warppool.noise.certificate import LAST_TIME, NoiseCertificate, issue
@@ -151,6 +153,20 @@ class SpecIdentity:
         if trouble is not None and now >= self._warns_at:
             self._warns_at = now + WARN_EVERY_S
             say(log, logging.WARNING, trouble.event, authority_key=self.authority_text, meaning=trouble.sentence)
+
+
+def prepare_identity(identity: SpecIdentity | None, config: Config | TemplateProviderConfig,
+                     new: Config | TemplateProviderConfig) -> Callable[[], None]:
+    """Load what a reload to `config` changes of `identity`, where the file says `new`: ConfigError. Returns what takes
+    it over. Nothing changes where the profile is not served, or where the static key waits for the restart.
+    """
+    if identity is None or spec_key_waits(config, new):
+        return _take_nothing
+    return identity.prepare(config.secrets, config.stratum.cert_validity_s)
+
+
+def _take_nothing() -> None:
+    pass
 
 
 class Renewal:

@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from typing import Any
 
 from warppool import __version__
-from warppool.config.changes import spec_key_waits
 from warppool.config.provider import read_provider_config
 from warppool.config.provideroptions import ProviderConfig, TemplateProviderConfig
 from warppool.config.translator import LEDGER_URL
@@ -31,22 +30,20 @@ from warppool.net.worker import Worker
 from warppool.node.choice import Rules
 from warppool.node.items import BestNode, Found
 from warppool.node.jobmaker import JobMaker, JobMakerSettings
-from warppool.node.journal import Journal
-from warppool.node.journalthread import JournalThread
-from warppool.node.submitter import Submitter
 from warppool.noise.primitives import public_key
 from warppool.say import say
+from warppool.service.blockpath import BlockPath
 from warppool.service.connector import listen_addresses
 from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
 from warppool.service.nodes import Nodes
 from warppool.service.patience import Patience, impatient
-from warppool.service.pool import BlockPath, WorkBroadcast
+from warppool.service.pool import WorkBroadcast
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
 from warppool.service.service import Parts, Service
-from warppool.service.specidentity import SpecIdentity
+from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.summary import Summary
 from warppool.service.templateconnector import TemplateConnector
 from warppool.service.threads import Threads
@@ -82,7 +79,7 @@ class TemplateProvider:
             self._build(config, patience or impatient(), resources)
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
-                behind=BlockPath(self.journal, self.submitter, self.nodes, self.job_maker),
+                behind=self.blocks,
                 before=TemplatePath(config, self.job_maker, self.nodes), status=ProviderStatus(self),
                 reload=Reload(config, Program(read or (lambda: config), self.prepare, _nothing_odd))), self.is_ready)
 
@@ -99,8 +96,8 @@ class TemplateProvider:
         resources.callback(self.nodes.close)
         self.job_maker = JobMaker(_job_factory(), job_inbox, self.work.job, nodes=self.nodes.names,
                                   rules=_rules_of(provider), best=lambda node: outcomes.put(BestNode(node)))
-        self.journal = JournalThread(Journal(provider.data_dir / "blocks"), outcomes)
-        self.submitter = Submitter(outcomes, self.journal, self.nodes.inboxes, self.ledger)
+        self.blocks = BlockPath(provider.data_dir, outcomes, self.nodes, self.ledger, self.job_maker)
+        self.submitter = self.blocks.submitter
         self.ports.add_workers(self._worker)
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(provider.data_dir),
@@ -112,17 +109,13 @@ class TemplateProvider:
         threads.
         """
         take_ports = self.ports.prepare(config.stratum, has_tls=False)
-        spec = self.ports.spec
-        take_spec = None
-        if spec is not None and not spec_key_waits(config, new):
-            take_spec = spec.prepare(config.secrets, config.stratum.cert_validity_s)
+        take_spec = prepare_identity(self.ports.spec, config, new)
         numbers = self.nodes.numbers_of(config.nodes)
 
         def take() -> Sequence[ServingThread]:
             self.config = config
             take_ports()
-            if take_spec is not None:
-                take_spec()
+            take_spec()
             self.ports.tell_workers(Reconfigure(config))
             change = self.nodes.change(config.provider, config.nodes, numbers)
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(_rules_of(config.provider), self.nodes.names, b"")))
