@@ -28,6 +28,7 @@ from warppool.sv2.messages.mining import (
     SubmitSharesExtended,
     UpdateChannel,
 )
+from warppool.translate.liveness import SETUP_S
 from warppool.translate.members import GROUP_AT_ONCE
 from warppool.translate.session import TOO_MANY
 from warppool.translate.wish import MAX_HASH_RATE_HPS
@@ -284,6 +285,19 @@ def test_a_pool_that_speaks_while_it_is_asked_is_kept():
     assert machine.is_open and "upstream.lost" not in world.names()
     machine.mine(1)
     assert pool.accepted["alice.rig1"] == 1
+
+
+def test_a_pool_is_asked_again_where_nobody_told_what_it_answered():
+    """As where a machine was being connected in that moment, and not a probe."""
+    world, _, pool = scene(kinds=[SriPool, SriPool], silence_s=60.0)
+    trials = world.failover._trials
+    trials[world.failover.all[0]] = None
+    pool.manner = "silent"
+    world.wait(65)
+    trials.clear()
+    assert pool.dials == 1
+    world.wait(60 + SETUP_S)
+    assert pool.dials == 2 and "upstream.lost" in world.names()
 
 
 def test_a_pool_that_takes_shares_and_never_says_a_word_has_failed():

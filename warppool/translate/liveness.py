@@ -27,12 +27,12 @@ class UplinkPhase(Enum):
 class Liveness:
     """Owned by one connection to an upstream; all times are monotonic seconds."""
 
-    __slots__ = ("asked_at_message", "checks_at", "heard_at", "is_probed", "keeps_alive", "messages", "opened_at",
+    __slots__ = ("asked_at_message", "checks_at", "heard_at", "keeps_alive", "messages", "opened_at", "probed_at",
                  "set_up_by")
 
     def __init__(self, *, keeps_alive: bool) -> None:
         self.keeps_alive = keeps_alive              # such a pool never has nothing to say for long
-        self.is_probed = False                      # silent for so long that the pool is asked on another connection
+        self.probed_at = -math.inf                  # when a probe was asked for, whose outcome is awaited
         self.opened_at = -math.inf                  # when the connection stood
         self.set_up_by = math.inf
         self.heard_at = -math.inf                   # when the pool's last whole message came, or it took a probe
@@ -56,8 +56,11 @@ class Liveness:
         return self.asked_at_message != 0 and self.messages == self.asked_at_message
 
     def silent_at(self, times: Times) -> float:
-        """When the silence has lasted too long: the pool is dead, or if it need not speak, is to be probed."""
-        return math.inf if self.is_probed else self.heard_at + times.silence_s
+        """When the silence has lasted too long: the pool is dead, or if it need not speak, is to be probed.
+
+        Where nobody tells the outcome of a probe, another one follows.
+        """
+        return max(self.heard_at, self.probed_at) + times.silence_s
 
     def due(self, times: Times, retired: dict[UpstreamChannel, None], *, has_channels: bool) -> float:
         """The next deadline, `inf` for none. Without a channel the pool has nothing to say, and may be silent."""

@@ -187,7 +187,7 @@ class Uplink(WithoutShares):
         if members.by_id and now.monotonic >= live.silent_at(self._owner.times):
             if live.keeps_alive:
                 return self.fail(f"silent for {self._owner.times.silence_s:.0f} s", now)
-            live.is_probed = True
+            live.probed_at = now.monotonic
             events += self._owner.probe(self, now)
         for channel in list(members.retired):
             events += channel.owner.expire(channel, now)
@@ -200,7 +200,7 @@ class Uplink(WithoutShares):
     def probed(self, now: Now, *, is_alive: bool) -> list[Event]:
         """Whether the pool took another connection, after a silence on this one, or on others to it."""
         live = self._live
-        was_probed, live.is_probed = live.is_probed, False
+        was_probed, live.probed_at = live.probed_at > -math.inf, -math.inf
         silent_s = now.monotonic - live.heard_at
         if was_probed and not is_alive and silent_s >= self._owner.times.silence_s:
             return self.fail(f"silent for {silent_s:.0f} s, and it takes no other connection", now)
