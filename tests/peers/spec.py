@@ -13,7 +13,7 @@ from tests.peers import sri
 from tests.peers.bitcoind import Bitcoind
 from tests.peers.cache import HERE, LOOPBACK, cache_folder, free_port
 from tests.peers.pools import PATIENCE_S, SECRET, node_lines, write_config, write_secrets
-from tests.service.process import WARPPOOL, PoolProcess, environ
+from tests.service.process import WARPPOOL, environ
 from warppool.authority import parse_authority_key
 from warppool.noise.primitives import public_key
 
@@ -21,12 +21,6 @@ SPEC_SECRETS = {            # the authority is the one that SRI's own examples h
     "sv2_spec_static_priv_key_hex": bytes(range(2, 34)).hex(),
     "sv2_spec_authority_priv_key_hex": sri.AUTHORITY_SECRET,
 }
-
-
-class ProviderProcess(PoolProcess):
-    """`warppool template-provider`."""
-
-    COMMAND = "template-provider"
 
 
 class Served(NamedTuple):

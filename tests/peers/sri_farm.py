@@ -20,7 +20,7 @@ from tests.peers.pools import SECRET
 from tests.peers.sri import SriJdClient, SriPool, SriProgram, SriTranslator, until
 from tests.peers.sri_machine import SriMachine
 from tests.service.byhand import HandMiner
-from tests.service.process import PoolProcess, TranslatorProcess
+from tests.service.process import PoolProcess, ProviderProcess, TranslatorProcess
 from warppool.authority import parse_authority_key
 from warppool.bitcoin.hashes import to_display
 from warppool.noise.primitives import public_key
@@ -144,7 +144,7 @@ class Farm:
         sri_pool = SriPool(folder / "sri-pool", self.provided.spec_port, sri.AUTHORITY)
         self.translator_port = free_port()
         self.ours = {
-            "provider": Ours(spec.ProviderProcess, self.provided.config),
+            "provider": Ours(ProviderProcess, self.provided.config),
             "pool": Ours(PoolProcess, self.served.config),
             "translator": Ours(TranslatorProcess, self._translator_config(folder / "translator", sri_pool.port)),
         }
@@ -188,7 +188,7 @@ class Farm:
     def revive(self, name: str) -> None:
         if name in self.ours:
             self.ours[name].start()
-            self.ours["provider"].now.ready()       # SRI's programs give up a provider who is not there
+            self.ours["provider"].now.ready()       # SRI's programs give up a provider that is not there
 
     # ---- machines
 

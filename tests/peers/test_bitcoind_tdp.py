@@ -14,7 +14,7 @@ from tests.peers.bitcoind import Bitcoind, is_same_tip
 from tests.peers.pools import by_hand, until, write_config
 from tests.peers.test_provider_peers import fill_mempool
 from tests.service.byhand import HandMiner
-from tests.service.process import PoolProcess, fields_of
+from tests.service.process import PoolProcess, ProviderProcess, fields_of
 from warppool.bitcoin.hashes import to_display
 
 pytestmark = pytest.mark.peer
@@ -116,7 +116,7 @@ def test_either_node_dies_in_turn_and_every_block_is_on_the_chain(tmp_path: Path
         until(lambda: is_same_tip(first, second))
         provided = spec.provider_config(tmp_path / "provider", first)
         config = write_config(tmp_path, {"source": "tdp", "url": provided.url(profile)}, second, return_after_s=0)
-        with spec.ProviderProcess(provided.config) as provider:
+        with ProviderProcess(provided.config) as provider:
             provider.ready()
             with PoolProcess(config, **DEBUG) as pool, by_hand(pool) as miner:
                 course = Course(pool, miner)
@@ -132,7 +132,7 @@ def test_either_node_dies_in_turn_and_every_block_is_on_the_chain(tmp_path: Path
                 course.dig(3)
                 assert course.took_s(TDP, RPC) <= PROMISED_S or is_busy()
 
-                with spec.ProviderProcess(provided.config) as provider:
+                with ProviderProcess(provided.config) as provider:
                     provider.ready()
                     course.until_back(TDP, 1)
                     course.until_mined(TDP)

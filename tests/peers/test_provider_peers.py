@@ -10,7 +10,7 @@ from tests.peers import bitcoind, spec, sri
 from tests.peers.bitcoind import Bitcoind
 from tests.peers.pools import by_hand, until
 from tests.peers.sri import SriJdClient, SriPool
-from tests.service.process import PoolProcess
+from tests.service.process import PoolProcess, ProviderProcess
 from warppool.bitcoin.hashes import to_display
 
 pytestmark = pytest.mark.peer
@@ -40,7 +40,7 @@ def test_our_pool_mines_on_our_provider(tmp_path: Path, profile: str) -> None:
         fill_mempool(node, 0)
         provided = spec.provider_config(tmp_path / "provider", node)
         served = spec.pool_config(tmp_path / "pool", {"source": "tdp", "url": provided.url(profile)})
-        with spec.ProviderProcess(provided.config) as provider:
+        with ProviderProcess(provided.config) as provider:
             provider.ready()
             with PoolProcess(served.config) as pool:
                 pool.ready()
@@ -66,7 +66,7 @@ def test_sris_pool_and_job_declarator_client_take_our_templates(tmp_path: Path, 
     with Bitcoind(tmp_path / "node") as node:
         fill_mempool(node, SENT)
         provided = spec.provider_config(tmp_path / "provider", node)
-        with spec.ProviderProcess(provided.config) as provider:
+        with ProviderProcess(provided.config) as provider:
             provider.ready()
             with program(tmp_path / "sri", provided.spec_port, sri.AUTHORITY) as pool:
                 for kind in ("extended", "standard"):
@@ -90,7 +90,7 @@ def test_blocks_of_standard_channels_in_a_group_are_made_whole_again(tmp_path: P
     with Bitcoind(tmp_path / "node") as node:
         node.generate(2)
         provided = spec.provider_config(tmp_path / "provider", node)
-        with spec.ProviderProcess(provided.config) as provider:
+        with ProviderProcess(provided.config) as provider:
             provider.ready()
             with SriPool(tmp_path / "sri", provided.spec_port, sri.AUTHORITY) as pool:
                 check_mined(node, spec.mine(pool.port, 2 * BLOCKS, "standard", standard_jobs=False), 2 * BLOCKS)

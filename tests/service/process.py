@@ -1,4 +1,4 @@
-"""`warppool run` or `translate` as a process of its own, as an operator or systemd starts it, heard by its log alone.
+"""A daemon of warppool as a process of its own, as an operator or systemd starts it, heard by its log alone.
 
 Nothing here imports warppool: what is tested is what stands outside of the process.
 """
@@ -155,3 +155,9 @@ class TranslatorProcess(PoolProcess):
     """The same for the translator."""
 
     COMMAND = "translate"
+
+
+class ProviderProcess(PoolProcess):
+    """The same for the template provider."""
+
+    COMMAND = "template-provider"

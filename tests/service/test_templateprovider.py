@@ -10,7 +10,7 @@ import pytest
 from tests.net.conftest import log_lines  # noqa: F401
 from tests.node.stub import Mood, StubNode, dsha, make_transaction, merkle_root
 from tests.service.livepool import until
-from tests.service.process import PoolProcess
+from tests.service.process import ProviderProcess
 from tests.service.templateclients import TemplateClient, config_of, port_of, providing, write_provider_config
 from tests.sv2.templatepairs import solve
 from warppool.config.provider import read_provider_config
@@ -22,10 +22,6 @@ from warppool.sv2.messages.template import (
     SetNewPrevHash,
 )
 from warppool.sv2.profile import SPEC, WARP
-
-
-class ProviderProcess(PoolProcess):
-    COMMAND = "template-provider"
 
 
 @pytest.fixture
