@@ -92,7 +92,7 @@ class PlainPair(Pair):
 
 
 class Madman:
-    """A miner whose frames suffer accidents, with an honest connection beside him on the same worker."""
+    """A miner whose frames suffer accidents, with an honest connection beside it on the same worker."""
 
     def __init__(self, dice: random.Random, profile: Profile, pair: Pair, job: Job) -> None:
         self.dice = dice

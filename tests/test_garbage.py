@@ -150,7 +150,7 @@ def test_sessions(profile: Profile) -> None:
         came = madman.speak()
         seen += came
         assert madman.pair.server.backlog <= MOST_HELD
-        if came["Close"] or (madman.pair.server.backlog and dice.random() < 0.5):       # he may wait for ever
+        if came["Close"] or (madman.pair.server.backlog and dice.random() < 0.5):       # it may wait for ever
             madman.pair.server.closed(madman.pair.now)
             madman = None
         if number % 50 == 0:

@@ -158,7 +158,7 @@ def test_a_block_goes_out_at_once_and_the_tips_tell_what_becomes_of_it(profile, 
         assert "block.offered" in events(caplog)
 
 
-def test_a_block_that_is_found_while_the_provider_is_away_goes_out_when_he_is_back():
+def test_a_block_that_is_found_while_the_provider_is_away_goes_out_when_it_is_back():
     with ScriptedProvider() as provider, running(provider) as rig:
         provider.say(*new_pair(10))
         rig.job()

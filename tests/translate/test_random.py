@@ -252,7 +252,7 @@ in_groups = st.one_of(
 
 
 class SpecLife(Life):
-    """The same with an upstream of the published profile beside one of ours, or beside one as SRI's."""
+    """The same with an upstream of the published profile beside one of `warp`."""
 
     kinds = (SpecPool, Pool)
 
@@ -264,7 +264,7 @@ class SpecLife(Life):
 
 
 class SriLife(SpecLife):
-    """... with one that behaves as SRI's."""
+    """The same where both are of the published profile, and one behaves as SRI's pool."""
 
     kinds = (SriPool, SpecPool)
 
