@@ -9,19 +9,18 @@ pool twice: with books that survive a power cut, as they are, and with `ledger.d
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from bench.command import choose, print_medians
+from bench.command import Figures, run_cases
 from bench.miners import Crowd
-from bench.pool import Figures, check, machine_ns
+from bench.pool import check
 from bench.provider import WithProvider
 from bench.server import PYTHON, TICK_S, BenchFailed
 from tests.peers.sri import AUTHORITY, POOL, SriPool, program
@@ -91,6 +90,8 @@ def cost(pool: WithProvider | Foreign, case: Case, each: int) -> tuple[float, fl
 
 def measure(case: Case, scale: float) -> Figures:
     """All three, one after the other."""
+    if not os.access(program(POOL), os.X_OK):
+        raise BenchFailed(f"{program(POOL)} is missing: tests/peers/get_sri builds it")
     each = max(case.batch, case.in_flight, round(case.shares_each * scale)) // case.batch * case.batch
     figures: Figures = {}
     commands: Mapping[str, tuple[str, ...]] = {"": PYTHON, "no_books_": NO_BOOKS}
@@ -113,24 +114,9 @@ CASES = [
 ]
 
 
-def main(run_case: Callable[[Case, float], Figures] = measure) -> int:
+def main() -> int:
     """Run what the command line says; 1 if a case failed."""
-    chosen, (runs, scale) = choose("bench.beside", __doc__, CASES)
-    if not os.access(program(POOL), os.X_OK):
-        print(f"bench.beside: {program(POOL)} is missing: tests/peers/get_sri builds it", file=sys.stderr)
-        return 1
-    gc.disable()                                # between runs only, not within one
-    try:
-        for case in chosen:
-            found = []
-            for _ in range(runs):
-                gc.collect()
-                found.append(run_case(case, scale) | {"sha256d_ns": machine_ns()})
-            print_medians("beside", case, found)
-    except BenchFailed as exc:
-        print(f"bench.beside: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return run_cases("beside", __doc__, CASES, lambda case, scale, _: measure(case, scale))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
-"""What the benches of whole programs have in common: their command line, and the JSON line of a case."""
+"""What the benches of whole programs have in common: their command line, their runs, and the JSON line of a case."""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+import sys
+import timeit
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import NamedTuple, Protocol, TypeVar
+
+from bench.server import BenchFailed
+
+Figures = dict[str, float]
 
 RUNS = 3
 QUICK_SCALE = 0.04
@@ -51,3 +59,30 @@ def print_medians(bench: str, case: Named, found: Sequence[Mapping[str, float]])
     medians = {name: round(statistics.median(figures[name] for figures in found), 2) for name in found[0]}
     print(json.dumps({"bench": bench, "case": case.name, **medians, "wanted": case.wanted, "runs": len(found)}),
           flush=True)
+
+
+def machine_ns() -> float:
+    """What the hash of a header costs on this machine now: with busy neighbours all CPU times grow as this does."""
+    header = bytes(80)
+    times = timeit.repeat(lambda: sha256(sha256(header).digest()).digest(), number=200, repeat=50)
+    return statistics.median(times) / 200 * 1e9
+
+
+def run_cases(bench: str, doc: str, cases: Sequence[C], measure: Callable[[C, float, int], Figures]) -> int:
+    """Run what the command line says, and print a line a case; the status of the program, 1 if a case failed.
+
+    `measure(case, scale, number)` makes the figures of run `number`, from 0.
+    """
+    chosen, (runs, scale) = choose(f"bench.{bench}", doc, cases)
+    gc.disable()                                # between runs only, not within one
+    try:
+        for case in chosen:
+            found = []
+            for number in range(runs):
+                gc.collect()
+                found.append(measure(case, scale, number) | {"sha256d_ns": machine_ns()})
+            print_medians(bench, case, found)
+    except BenchFailed as exc:
+        print(f"bench.{bench}: {exc}", file=sys.stderr)
+        return 1
+    return 0

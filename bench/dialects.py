@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.command import choose, print_medians
+from bench.command import Figures, run_cases
 from bench.miners import Crowd
-from bench.pool import SETTLE_S, TIPS, WARM_UP, Figures, check, machine_ns, share_cost
-from bench.server import BenchFailed, Server
+from bench.pool import SETTLE_S, TIPS, WARM_UP, check, share_cost
+from bench.server import Server
 from warppool.sv2.profile import SPEC, WARP, Profile
 
 
@@ -101,31 +101,19 @@ CASES = [
 ]
 
 
-def run(case: Case, runs: int, scale: float) -> None:
-    """Measure both, one after the other, and print the line."""
-    found = []
-    for number in range(runs):
-        figures: dict[str, Figures] = {}
-        for profile in (WARP, SPEC) if number % 2 == 0 else (SPEC, WARP):
-            gc.collect()
-            figures[profile.name] = case.measure(profile, scale)
-        one = {f"{name}_{key}": value for name in (WARP.name, SPEC.name) for key, value in figures[name].items()}
-        ratio = figures[SPEC.name][case.compared] / figures[WARP.name][case.compared]
-        found.append({**one, "ratio": ratio, "sha256d_ns": machine_ns()})
-    print_medians("dialects", case, found)
+def compare(case: Case, scale: float, number: int) -> Figures:
+    """Measure both dialects, one after the other; another one goes first in each run."""
+    figures: dict[str, Figures] = {}
+    for profile in (WARP, SPEC) if number % 2 == 0 else (SPEC, WARP):
+        gc.collect()
+        figures[profile.name] = case.measure(profile, scale)
+    one = {f"{name}_{key}": value for name in (WARP.name, SPEC.name) for key, value in figures[name].items()}
+    return {**one, "ratio": figures[SPEC.name][case.compared] / figures[WARP.name][case.compared]}
 
 
 def main() -> int:
     """Run what the command line says; 1 if a case failed."""
-    chosen, (runs, scale) = choose("bench.dialects", __doc__, CASES)
-    gc.disable()                                # between runs only, not within one
-    try:
-        for case in chosen:
-            run(case, runs, scale)
-    except BenchFailed as exc:
-        print(f"bench.dialects: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return run_cases("dialects", __doc__, CASES, compare)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,16 @@ A case fails unless every share was accepted and booked.
 
 from __future__ import annotations
 
-import gc
 import statistics
 import sys
 import time
-import timeit
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 
-from bench.command import choose, print_medians
+from bench.command import Figures, run_cases
 from bench.miners import Crowd
 from bench.node import TRANSACTIONS
 from bench.server import BenchFailed, Server
-
-Figures = dict[str, float]
 
 WARM_UP = 20                # shares of each miner before the clock starts
 TIPS = 3                    # new tips in one run, of which the median counts
@@ -211,33 +206,9 @@ CASES = [
 ]
 
 
-def machine_ns() -> float:
-    """What the hash of a header costs on this machine now: with busy neighbours all CPU times grow as this does."""
-    header = bytes(80)
-    times = timeit.repeat(lambda: sha256(sha256(header).digest()).digest(), number=200, repeat=50)
-    return statistics.median(times) / 200 * 1e9
-
-
-def run(case: Case, runs: int, scale: float) -> None:
-    """Measure, and print the line."""
-    found = []
-    for _ in range(runs):
-        gc.collect()
-        found.append(case.measure(scale) | {"sha256d_ns": machine_ns()})
-    print_medians("pool", case, found)
-
-
 def main() -> int:
     """Run what the command line says; 1 if a case failed."""
-    chosen, (runs, scale) = choose("bench.pool", __doc__, CASES)
-    gc.disable()                                # between runs only, not within one
-    try:
-        for case in chosen:
-            run(case, runs, scale)
-    except BenchFailed as exc:
-        print(f"bench.pool: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return run_cases("pool", __doc__, CASES, lambda case, scale, _: case.measure(scale))
 
 
 if __name__ == "__main__":

@@ -8,33 +8,22 @@ quiet machine. All processes share the monotonic clock of the machine.
 
 from __future__ import annotations
 
-import gc
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from bench.command import choose, print_medians
+from bench.command import Figures, run_cases
 from bench.miners import Crowd
 from bench.node import TRANSACTIONS
-from bench.pool import SETTLE_S, Figures, machine_ns
+from bench.pool import SETTLE_S, Case
 from bench.provider import ProvidedServer
-from bench.server import BenchFailed, Server
+from bench.server import Server
 from warppool.sv2.profile import SPEC, WARP, Profile
 
 TIPS = 7                    # of one run
 MS = 1e3
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of output: `measure` makes the figures of one run, and `wanted` are the bounds set for them."""
-
-    name: str
-    measure: Callable[[float], Figures]
-    wanted: Figures = field(default_factory=dict)
 
 
 @contextmanager
@@ -97,19 +86,7 @@ CASES = [
 
 def main() -> int:
     """Run what the command line says; 1 if a case failed."""
-    chosen, (runs, scale) = choose("bench.tips", __doc__, CASES)
-    gc.disable()                                # between runs only, not within one
-    try:
-        for case in chosen:
-            found = []
-            for _ in range(runs):
-                gc.collect()
-                found.append(case.measure(scale) | {"sha256d_ns": machine_ns()})
-            print_medians("tips", case, found)
-    except BenchFailed as exc:
-        print(f"bench.tips: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return run_cases("tips", __doc__, CASES, lambda case, scale, _: case.measure(scale))
 
 
 if __name__ == "__main__":
