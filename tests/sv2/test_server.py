@@ -380,6 +380,22 @@ def test_a_close_by_the_number_of_a_group_closes_its_members_and_no_other_channe
     assert step.name == "message.ignored"
 
 
+def test_a_close_of_what_is_not_there_costs_the_same_however_many_channels_are_open():
+    class Unlisted(dict):
+        def values(self):
+            raise AssertionError("it goes through all channels")
+
+    session = ready_session()
+    session.receive(open_standard(1), START), session.receive(open_extended(2), START)
+    session._channels = Unlisted(session._channels)
+    for number in (0, 3, GROUP_IDS + 31, 2**32 - 1):
+        (step,) = session.receive(mining.CloseChannel(number, "bye"), START)
+        assert step.name == "message.ignored"
+    session.receive(mining.CloseChannel(1, "bye"), START)
+    session.receive(mining.CloseChannel(GROUP_IDS, "bye"), START)           # its one member has just gone
+    assert session.channels == 1
+
+
 NO_KEY = 4_000_000_000
 
 

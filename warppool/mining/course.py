@@ -103,6 +103,10 @@ class Course:
         """The channel is closed, and gets nothing any more."""
         channel.is_open = False
 
+    def has_group(self, group_id: int) -> bool:
+        """Whether a group with this number on the wire has members."""
+        return False
+
     def measure(self, channel: Channel, goal: int, now: Now, *, is_declared: bool = False, easiest: int = MAX_TARGET,
                 is_fixed: bool = False) -> None:
         """Find out how fast the machine is, from the target `goal` on; or leave its difficulty there for good.

@@ -19,7 +19,7 @@ from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.course import Course, CourseChange, NewJob, PeerChange
 from warppool.mining.difficulty import DifficultyPolicy
-from warppool.mining.group import Group, Membership
+from warppool.mining.group import GROUP_IDS, Group, Membership
 from warppool.mining.job import Job
 from warppool.mining.pace import JobPace
 from warppool.mining.throttle import FLOOD
@@ -66,6 +66,10 @@ class PacedCourse(Course):
         self._open_channels -= 1
         if not self._open_channels:
             self._given_at, self.due_at = -math.inf, math.inf
+
+    def has_group(self, group_id: int) -> bool:
+        """Whether a group with this number on the wire has members."""
+        return group_id - GROUP_IDS in self._groups
 
     def join(self, channel: Channel, now: Now) -> Sequence[PeerChange]:
         """The machine knows of its channel: its first work, for it alone."""

@@ -286,17 +286,25 @@ class MiningServerSession(ShareSession):
     def _close_channel(self, m: CloseChannel, now: Now) -> list[Step]:
         """Close a channel, or all members of a group by the group's number."""
         fields: tuple[tuple[str, object], ...] = (("channel", m.channel_id), ("reason", m.reason_code))
-        named = self._channels.get(m.channel_id)
-        going = [named] if named is not None else [
-            each for each in self._channels.values() if each.channel.group_id == m.channel_id > 0]
-        for each in going:
-            del self._channels[each.channel.channel_id]
-            self._end(each.channel)
+        going = self._named(m.channel_id)
+        for channel in going:
+            del self._channels[channel.channel_id]
+            self._end(channel)
         if not going:
             return [Happened(self.conn_id, "debug", "message.ignored", (("message", "CloseChannel"), *fields))]
-        fields = (*fields, ("user", going[0].channel.user),
-                  *((("channels", len(going)),) if named is None else ()))
+        fields = (*fields, ("user", going[0].user))
+        if going[0].channel_id != m.channel_id:
+            fields = (*fields, ("channels", len(going)))
         return [Happened(self.conn_id, "info", "miner.closed", fields)]
+
+    def _named(self, number: int) -> list[Channel]:
+        """The channel, or the members of the group, that has this number on the wire."""
+        channel = self._channels.get(number)
+        if channel is not None:
+            return [channel.channel]
+        if not self._course.has_group(number):      # else each wrong number would cost a look at every channel
+            return []
+        return [each.channel for each in self._channels.values() if each.channel.group_id == number]
 
     def close_idle(self, idle_timeout_s: float, now: Now) -> tuple[list[Step], float]:
         """Close the channels that are idle: (what follows, monotonic seconds of when the next one may be)."""
