@@ -63,8 +63,7 @@ class Group:
         self._tip = tip
         older, self._old_jobs = self._old_jobs, self._jobs
         before = next(iter(older.values()))[0].tip if older else None
-        is_back = before is not None and before.prev_hash == tip.prev_hash and before.nbits == tip.nbits
-        self._jobs = older if is_back else {}
+        self._jobs = older if before == tip else {}
         return True
 
     def assign(self, job: Job, counter: int) -> GroupJob:

@@ -28,7 +28,7 @@ class Deadlines:
 
     def pop(self, now: float) -> tuple[float, int] | None:
         """The earliest entry, which is an entry no longer; None if it has not come."""
-        if self.first > now:
+        if not self._heap or self.first > now:
             return None
         entry = heapq.heappop(self._heap)
         self.first = self._heap[0][0] if self._heap else math.inf
@@ -37,9 +37,8 @@ class Deadlines:
     def take(self, now: float) -> list[tuple[float, int]]:
         """The entries that have come, earliest first; they are entries no longer."""
         taken = []
-        while self._heap and self._heap[0][0] <= now:
-            taken.append(heapq.heappop(self._heap))
-        self.first = self._heap[0][0] if self._heap else math.inf
+        while (entry := self.pop(now)) is not None:
+            taken.append(entry)
         return taken
 
     def has_waste(self, live: int) -> bool:
