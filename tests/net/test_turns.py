@@ -223,7 +223,7 @@ def test_a_peer_that_does_not_read_gets_no_jobs_made_and_the_newest_when_it_read
         assert [send for output in outputs for send in output.sends] == [(2, f"job {job}\n".encode())]
     assert scene.turn(Received(1, b"echo early\n")) == [], "nor is anything done for it"
     output, = scene.turn(Emptied(1))
-    assert output.sends[0][1].startswith(b"job L, late\n"), "he may have it from elsewhere, and decided when he reads"
+    assert output.sends[0][1].startswith(b"job L, late\n"), "the peer decided when to read"
     while scene.worker._turns.has_more:
         scene.turn()
     assert scene.connections[1].calls == [("receive", 11)]
@@ -257,7 +257,7 @@ def test_a_late_turn_leaves_offers_to_the_next_and_a_newer_job_takes_their_place
 
 
 def test_whoever_has_not_had_the_newest_job_gets_it_before_anything_else_of_his_is_heard(scene: BoundedScene) -> None:
-    """He knows the job from another connection of his, and could ask for a difficulty that suits what he has hashed."""
+    """Its peer knows the job from another connection, and could ask for a difficulty that suits what it has hashed."""
     scene.open(*range(1, 101))
     said = dict.fromkeys(range(1, 101), b"")
     outputs = scene.turn(JobReady("J"))         # type: ignore[arg-type]

@@ -34,7 +34,6 @@ def dialect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "DIALECT", [SPEC])
 
 
-
 def busy(peer, channel_id, job_id, count, at, value=ONE):
     """So many shares at once, each just as hard as a difficulty of 1: what is heard of them."""
     weights = []
@@ -254,7 +253,7 @@ class Ear:
         self.now, self.last_id, self.tip = 0, 0, 1
         self.groups = {}                        # by the ids of open channels: those of their groups
         self.heard_at = {}                      # by the same: when their last job came
-        self.newest = {}                        # by the same: its each
+        self.newest = {}                        # by the same: its id
 
     def hear(self, heard, *, is_asked=False):
         """`is_asked` says that a job for one channel alone may come."""

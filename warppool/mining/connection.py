@@ -2,7 +2,7 @@
 
 Between the transport and the session stands a framer, which cuts the stream into lines (V1) or frames (V2). A session
 takes shares by `submit`; what is a call, and which deadlines a machine has until it mines, differs by protocol, and
-stands in `sv1/connection.py` and `sv2/connection.py`. Nobody is served beyond his part of a turn.
+stands in `sv1/connection.py` and `sv2/connection.py`. No connection is served beyond its part of a turn.
 """
 
 from __future__ import annotations

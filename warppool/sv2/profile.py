@@ -127,7 +127,7 @@ class Profile:
     error_codes: Mapping[str, str] = field(default_factory=dict)    # by our words for a refusal: other ones, for peers
     ends_deaf: bool = False                         # who mines on after our CloseChannel loses the connection
     longer: Mapping[type[Message], int] = field(default_factory=dict)   # what may be longer than `max_payload`
-    pace: JobPace | None = None                        # None: each job goes out as it comes
+    pace: JobPace | None = None                     # None: each job goes out as it comes
     has_groups: bool = False                        # with a pace: jobs go to groups of channels, if the peer takes them
     share_numbers: frozenset[int] = field(init=False)       # of the messages that are shares
     _outgoing: Mapping[type[Message], tuple[int, int, Layout[Any]]] = field(init=False, repr=False)
@@ -368,7 +368,7 @@ SPEC = Profile(
     without_tail=frozenset(),
     max_payload_before_setup=_LARGEST_SETUP,
     max_payload_from_client=78_370,                         # the largest SetCustomMiningJob, and 4 KiB of TLVs
-    max_payload_from_pool=266_242,                           # the largest SetGroupChannel, and 4 KiB
+    max_payload_from_pool=266_242,                          # the largest SetGroupChannel, and 4 KiB
     max_payload=MAX_U24,
     version_mask=0x1FFFFFE0,                                # BIP 323
     checks_sequence=False,
