@@ -44,7 +44,10 @@ def parse_address(text: str, key: str) -> tuple[str, int]:
 
 def format_address(host: str, port: int) -> str:
     """`host:port`, with brackets around IPv6 and without the prefix of an IPv4 address that came in over IPv6."""
-    host = plain_ip(host)
+    return _host_port(plain_ip(host), port)
+
+
+def _host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -97,7 +100,7 @@ class NodeAddress:
         return cls(parts.hostname, port, parts.path or "/")
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +121,11 @@ class PoolUrl:
     @classmethod
     def parse(cls, text: str) -> PoolUrl:
         """Read the URL; ConfigError says what it takes."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            public_key, authority_key = _keys(parts.path.removeprefix("/"))
-        except ValueError as exc:
-            why = f" (the key {exc})" if str(exc) and isinstance(exc, _BadKey) else ""
-            raise ConfigError(f"{text!r}: {_SHAPE}{why}") from None
+        parts, host, port, public_key, authority_key = _take_apart(text, _SHAPE)
         is_v2 = bool(public_key or authority_key)
-        if not _is_pool(parts) or not parts.hostname or not port or is_v2 != _is_v2(parts):
+        if not _is_pool(parts) or is_v2 != _is_v2(parts):
             raise ConfigError(f"{text!r}: {_SHAPE}")
-        return cls(parts.hostname, port, public_key, parts.scheme in _TLS, authority_key)
+        return cls(host, port, public_key, parts.scheme in _TLS, authority_key)
 
     @property
     def pin(self) -> bytes:
@@ -143,7 +140,7 @@ class PoolUrl:
     @property
     def place(self) -> str:
         """`HOST:PORT`, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _host_port(self.host, self.port)
 
     def __str__(self) -> str:
         if self.pin:
@@ -168,22 +165,16 @@ class ProviderUrl:
     @classmethod
     def parse(cls, text: str) -> ProviderUrl:
         """Read the URL; ConfigError says what it takes."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            public_key, authority_key = _keys(parts.path.removeprefix("/"))
-        except ValueError as exc:
-            why = f" (the key {exc})" if str(exc) and isinstance(exc, _BadKey) else ""
-            raise ConfigError(f"{text!r}: {_PROVIDER_SHAPE}{why}") from None
-        if not _is_v2(parts) or not parts.hostname or not port or parts.query or parts.fragment or "@" in parts.netloc:
+        parts, host, port, public_key, authority_key = _take_apart(text, _PROVIDER_SHAPE)
+        if not _is_v2(parts) or parts.query or parts.fragment or "@" in parts.netloc:
             raise ConfigError(f"{text!r}: {_PROVIDER_SHAPE}")
-        return cls(parts.hostname, port, public_key or authority_key,
+        return cls(host, port, public_key or authority_key,
                    "warp" if public_key else "spec" if authority_key else "")
 
     @property
     def place(self) -> str:
         """`HOST:PORT`, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _host_port(self.host, self.port)
 
 
 _PROVIDER_SHAPE = ("the URL of a template provider is stratum2+tcp://HOST:PORT/KEY (the key of its authority, or in "
@@ -194,6 +185,22 @@ _TLS = ("stratum+tls", "stratum+ssl")
 
 _SHAPE = ("a pool URL is stratum2+tcp://HOST:PORT/KEY (the pool's key as 64 hex digits, or its authority's, which "
           "begins with 9), stratum+tcp://HOST:PORT, stratum+tls://HOST:PORT or stratum+ssl://HOST:PORT")
+
+
+def _take_apart(text: str, shape: str) -> tuple[SplitResult, str, int, bytes, bytes]:
+    """The parts of a URL, its host and port, and the keys as `_keys` reads them; ConfigError, with the `shape` that the
+    URL should have, where host or port is missing or the key cannot be read.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        public_key, authority_key = _keys(parts.path.removeprefix("/"))
+    except ValueError as exc:
+        why = f" (the key {exc})" if str(exc) and isinstance(exc, _BadKey) else ""
+        raise ConfigError(f"{text!r}: {shape}{why}") from None
+    if not parts.hostname or not port:
+        raise ConfigError(f"{text!r}: {shape}")
+    return parts, parts.hostname, port, public_key, authority_key
 
 
 class _BadKey(ValueError):
