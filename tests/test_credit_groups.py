@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
 from hypothesis import given, settings
 
 from tests.mining.makers import HARD_NBITS, make_factory, make_template, make_tip
 from tests.sv2 import pairs
+from tests.sv2.profiles import in_spec  # noqa: F401
 from tests.test_credit import BASE, DEVIATIONS, LADDER, POLICY, ROLLED, SEEDS, Rig
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty
 from warppool.events import Now, ShareAccepted, ShareSubmitted
@@ -21,11 +21,6 @@ from warppool.sv2.profile import SPEC
 from warppool.sv2.work import Work
 
 SIZES = (8, 8, 0)               # rollable bytes of the channels that are open at first: two groups
-
-
-@pytest.fixture(autouse=True)
-def dialect(monkeypatch):
-    monkeypatch.setattr(pairs, "DIALECT", [SPEC])
 
 
 class GroupRig(Rig):

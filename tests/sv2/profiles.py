@@ -25,3 +25,9 @@ def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:
     pairs.DIALECT[0] = request.param
     yield request.param
     pairs.DIALECT[0] = before
+
+
+@pytest.fixture(autouse=True)
+def in_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a file about what the published profile alone has: `from tests.sv2.profiles import in_spec  # noqa: F401`."""
+    monkeypatch.setattr(pairs, "DIALECT", [SPEC])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.mining.makers import HARD_NBITS, make_factory, make_template, make_tip
-from tests.sv2 import pairs
 from tests.sv2.pairs import START, make_context
+from tests.sv2.profiles import in_spec  # noqa: F401
 from tests.sv2.test_server import open_extended, open_standard, ready_session, update
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import pack_header
@@ -36,11 +36,6 @@ from warppool.sv2.types import Message
 ONE = target_from_difficulty(1)
 LEAST, MOST, SETTLING = SPEC.pace
 EXTENDED, STANDARD = GROUP_IDS + 8, GROUP_IDS           # the groups' ids
-
-
-@pytest.fixture(autouse=True)
-def dialect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "DIALECT", [SPEC])
 
 
 def later(seconds: float) -> Now:
@@ -219,10 +214,9 @@ def test_a_job_for_a_group_costs_the_same_however_many_its_members_are(size, mon
         peer = Peer()
         for _ in range(members):
             peer.open(size)
-        monkeypatch.setattr(CoinbaseCounters, "take", None)
-        said.append(b"".join(peer.session.offer(peer.job(2), later(1))))
-        monkeypatch.undo()
-        monkeypatch.setattr(pairs, "DIALECT", [SPEC])
+        with monkeypatch.context() as patch:
+            patch.setattr(CoinbaseCounters, "take", None)
+            said.append(b"".join(peer.session.offer(peer.job(2), later(1))))
         assert all(not each.channel.jobs for each in peer.session._channels.values()), "nothing of it is made yet"
     assert len(said[0]) == len(said[1])
 

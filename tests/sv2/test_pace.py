@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.sv2 import pairs
 from tests.sv2.pairs import MAX_TARGET, START, make_context
+from tests.sv2.profiles import in_spec  # noqa: F401
 from tests.sv2.test_groups import EXTENDED, LEAST, MOST, ONE, SETTLING, Peer, jobs_of, kinds, later
 from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.difficulty import DifficultyPolicy
@@ -25,13 +25,7 @@ from warppool.sv2.messages.mining import (
     SetTarget,
     SubmitSharesError,
 )
-from warppool.sv2.profile import SPEC
 from warppool.sv2.server import REQUIRES_STANDARD_JOBS
-
-
-@pytest.fixture(autouse=True)
-def dialect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "DIALECT", [SPEC])
 
 
 def busy(peer, channel_id, job_id, count, at, value=ONE):
@@ -253,7 +247,7 @@ class Ear:
         self.now, self.last_id, self.tip = 0, 0, 1
         self.groups = {}                        # by the ids of open channels: those of their groups
         self.heard_at = {}                      # by the same: when their last job came
-        self.newest = {}                        # by the same: its id
+        self.newest = {}                        # by the same: that job's id
 
     def hear(self, heard, *, is_asked=False):
         """`is_asked` says that a job for one channel alone may come."""
