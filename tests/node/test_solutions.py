@@ -1,4 +1,4 @@
-"""Blocks for a template provider, who answers nothing: when they go out, and what his tips show of them."""
+"""Blocks for a template provider, which answers nothing: when they go out, and what its tips show of them."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_what_a_kill_left_half_goes_to_the_provider_of_its_template_alone(tmp_pa
         (7, block.header, block.coinbase_tx)]
 
 
-def test_without_an_rpc_node_the_provider_has_the_word_and_the_block_is_said_to_depend_on_him(tmp_path, caplog):
+def test_without_an_rpc_node_the_provider_has_the_word_and_the_block_is_said_to_depend_on_it(tmp_path, caplog):
     rig = ProviderRig(tmp_path, PROVIDER)
     rig.turn(kept())
     rig.found(block := on(template()))

@@ -195,9 +195,9 @@ def test_a_dropped_block_is_not_offered_again():
         assert not len(rig.source._solutions)
 
 
-# --- whether he lives -------------------------------------------------------------------------------------------------
+# --- whether it lives -------------------------------------------------------------------------------------------------
 
-def test_he_is_asked_whether_he_lives_by_an_id_that_no_template_has():
+def test_it_is_asked_whether_it_lives_by_an_id_that_no_template_has():
     with ScriptedProvider() as provider, running(provider, ask_every_s=0.02) as rig:
         provider.say(*new_pair(10))
         rig.job()
@@ -265,7 +265,7 @@ def test_what_comes_before_a_mistake_is_mined():
         assert "template_id: it comes after 10" in rig.job(NodeLost).reason
 
 
-def test_transactions_that_he_refuses_are_said_once_and_asked_for_again_where_that_may_help(caplog):
+def test_transactions_that_it_refuses_are_said_once_and_asked_for_again_where_that_may_help(caplog):
     with ScriptedProvider() as provider, running(provider) as rig:
         provider.answer = lambda message: ([RequestTransactionDataError(message.template_id, "stale-template-id")]
                                            if isinstance(message, RequestTransactionData) else [])
@@ -300,7 +300,7 @@ def test_who_refuses_the_set_up_is_quoted():
             assert "unsupported-protocol" in rig.job(NodeLost).reason
 
 
-def test_nobody_there_is_said_once_and_he_is_found_when_he_comes(caplog):
+def test_nobody_there_is_said_once_and_it_is_found_when_it_comes(caplog):
     with ScriptedProvider() as provider:
         url = provider.url()
     with running(provider, url) as rig:
@@ -339,7 +339,7 @@ def test_who_gives_no_template_counts_as_lost_and_may_still_give_one(monkeypatch
 
 
 @pytest.mark.parametrize("pieces", [b"", b"\0\0\x74\xff\xff\xff" + bytes(1000)])
-def test_who_does_not_end_his_answer_in_time_is_left(monkeypatch, pieces):
+def test_who_does_not_end_its_answer_in_time_is_left(monkeypatch, pieces):
     """Silence, or 16 MB that never come."""
     monkeypatch.setattr(questions, "DATA_TIMEOUT_S", 0.2)
     with ScriptedProvider() as provider, running(provider) as rig:
@@ -349,7 +349,7 @@ def test_who_does_not_end_his_answer_in_time_is_left(monkeypatch, pieces):
         assert "no answer to RequestTransactionData in time" in rig.job(NodeLost).reason
 
 
-def test_who_says_nothing_to_whether_he_lives_is_left(monkeypatch):
+def test_who_says_nothing_to_whether_it_lives_is_left(monkeypatch):
     monkeypatch.setattr(questions, "LIFE_TIMEOUT_S", 0.1)
     with ScriptedProvider() as provider, running(provider, ask_every_s=0.02) as rig:
         provider.life_code = ""

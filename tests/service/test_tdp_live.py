@@ -119,7 +119,7 @@ def test_a_block_goes_whole_to_the_rpc_node_and_as_a_solution_to_the_provider(tm
 
 
 def test_a_block_that_is_found_while_the_only_provider_is_away_is_on_the_chain_when_it_is_back(tmp_path, stub, caplog):
-    """It is another process then, and knows no template of before: but it has the same transactions."""
+    """The provider is another process then, and knows no template of before: but it has the same transactions."""
     caplog.set_level(logging.DEBUG)
     port = free_port()
     with ExitStack() as first:
@@ -152,7 +152,7 @@ def test_a_provider_comes_changes_its_key_and_goes_with_a_reload(tmp_path, stub,
         def source() -> str:
             return "" if daemon.work.latest is None else daemon.work.latest.template.source
 
-        reload(known)                                           # the other one goes, it comes
+        reload(known)                                           # the other one goes, the provider comes
         miner.until(lambda: source() == "node-1")
         block = miner.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block and miner.work.prev_hash == block)

@@ -1,4 +1,4 @@
-"""`warppool check` of a node that is a template provider: his key, a template, its transactions, and that he lives."""
+"""`warppool check` of a node that is a template provider: its key, a template, its transactions, and that it lives."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TIMEOUT_S = 10.0            # for each thing that is waited for
 
 def provider_findings(key: str, node: NodeConfig, network: str, plan: CoinbasePlan,
                       tips: dict[str, int]) -> Iterator[Finding]:
-    """What a template provider says within some seconds; the height of his tip goes to `tips`."""
+    """What a template provider says within some seconds; the height of its tip goes to `tips`."""
     where, settings, bell = identity_of(node), provider_of(node, 0.0), Bell()
     if is_insecure(node):
         yield Finding("warn", key, f"{where} may be anybody, since its URL has no key: it is mined only while no other "

@@ -1,7 +1,7 @@
 """The transactions of a provider's templates, kept so that a block on one of them can be made whole here.
 
 A template is known by its merkle path and its outputs, which commit to every transaction: ids of templates are the
-provider's, and may come again after he restarts. A transaction stands here once, however many templates have it; it is
+provider's, and may come again after it restarts. A transaction stands here once, however many templates have it; it is
 known by all its bytes, since a txid alone leaves the witness open. What is kept stays until its tip is six deep.
 """
 

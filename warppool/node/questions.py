@@ -1,7 +1,7 @@
-"""What a template provider is asked, and when: whether he lives, and the transactions of his templates. Pure.
+"""What a template provider is asked, and when: whether it lives, and the transactions of its templates. Pure.
 
-One question at a time is on its way. Whether he lives is asked by an id that no template has: who answers as if it had
-one repeats what he knows, and does not show that his node lives. Times are monotonic seconds.
+One question at a time is on its way. Whether the provider lives is asked by an id that no template has. A provider that
+answers as if there were one repeats what it knows, and does not show that its node lives. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from warppool.mining.template import Template
 from warppool.sv2.templateclient import NO_TEMPLATE
 
-ASK_EVERY_S = 60.0              # whether he lives
+ASK_EVERY_S = 60.0              # whether the provider lives
 LIFE_TIMEOUT_S = 30.0           # for the answer to that
 DATA_TIMEOUT_S = 60.0           # for the transactions of a block, over any line that a pool should have
 AGAIN_S = 5.0                   # after a refusal that may pass
@@ -21,15 +21,15 @@ MOST_WANTED = 16                # templates whose transactions have not come; of
 
 
 class Questions:
-    """Owned by the provider's thread; `ask_every_s` is how often he is asked whether he lives."""
+    """Owned by the provider's thread; `ask_every_s` is how often the provider is asked whether it lives."""
 
     def __init__(self, ask_every_s: float) -> None:
         self.ask_every_s = ask_every_s
         self._wanted: dict[int, Template] = {}      # by id, the newest last
         self._asked: int | None = None
         self._late_at = math.inf                    # when the answer is too late
-        self._alive_at = -math.inf                  # when he last showed that he lives, or was last asked
-        self._not_before = -math.inf                # for transactions: he refused some for a reason that may pass
+        self._alive_at = -math.inf                  # when the provider last showed life, or was last asked
+        self._not_before = -math.inf                # for transactions: some were refused for a reason that may pass
 
     def reset(self, now: float) -> None:
         """A new connection: nothing is on its way, and ids may mean other templates."""
@@ -38,7 +38,7 @@ class Questions:
         self._alive_at, self._not_before = now, -math.inf
 
     def want(self, template: Template, now: float) -> None:
-        """The provider has given a template, which shows that he lives; its transactions may be known."""
+        """The provider has given a template, which shows that it lives; the transactions may be known."""
         self._alive_at = now
         if template.transactions is not None:
             return

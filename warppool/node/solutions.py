@@ -1,4 +1,4 @@
-"""The blocks of ours that one template provider is to have: when each goes out, and what his tips show of it. Pure.
+"""The blocks of ours that one template provider is to have: when each goes out, and what its tips show of it. Pure.
 
 SubmitSolution has no answer. What a provider's chain has is seen by its tips alone: a tip that is our block shows that
 the chain has the block, another one on the same parent that it has not. A block goes out at once, once on each new
@@ -18,7 +18,7 @@ from warppool.node.kepttransactions import TransactionsKey, key_of
 from warppool.node.nodeblocks import BURIED_UNDER, Said
 
 AGAIN_S = 60.0
-"""From one time that a block goes to a provider to the next, while the tip below the block is still his tip."""
+"""From one time that a block goes to a provider to the next, while the provider's tip is still below the block."""
 
 _PARENT = slice(4, 36)              # of a header
 
@@ -27,9 +27,9 @@ _PARENT = slice(4, 36)              # of a header
 class OfferSolution:
     """A block for the thread of a template provider.
 
-    `template_id` is the provider's own, None for a block on somebody else's template: he cannot build it, but his tips
-    show what becomes of it. Where `is_watched`, nobody else tells what becomes of it. `key` is what the template
-    commits to; None where nobody knows any more.
+    `template_id` is the provider's own, None for a block on somebody else's template: the provider cannot build that
+    block, but its tips show what becomes of the block. Where `is_watched`, nobody else tells that. `key` is what the
+    template commits to; None where nobody knows any more.
     """
 
     block_hash: bytes               # 32 bytes, header order
@@ -90,8 +90,7 @@ class Solutions:
                 case.due_at = now
 
     def given(self, template: Template, now: float) -> None:
-        """A provider that was restarted knows no id of before. He can build a block on the same template by its new id.
-        """
+        """A restarted provider knows no id of before. By the new id of the same template it can build the block."""
         key, tip = key_of(template), template.tip
         for case in self._cases.values():
             offered = case.solution

@@ -1,9 +1,9 @@
 """Who takes a found block, and whose word on it counts.
 
-A node that is asked by RPC, and the embedded chain, take whole blocks. A template provider takes what is found on his
-own templates (SubmitSolution), for he has the transactions. Of a whole block the former have the word. Of one whose
-transactions never came, or where there is nobody else, the providers have it: their tips show whether the chain has the
-block. One whose key nobody has checked is believed only where no other provider is.
+A node that is asked by RPC, and the embedded chain, take whole blocks. A template provider takes what is found on its
+own templates (SubmitSolution), for it has their transactions. Of a whole block the former have the word. Of a block
+whose transactions never came, or where there is nobody else, the providers have the word: their tips show whether the
+chain has the block. A provider whose key nobody has checked is believed only where no other provider is.
 
 Owned by the submitter.
 """
@@ -65,7 +65,7 @@ class BlockTakers:
         return added, gone
 
     def _sort(self) -> None:
-        """Those who take whole blocks, and those providers who are believed."""
+        """Which nodes take whole blocks, and which providers are believed."""
         self._whole = {number for number, node in self._nodes.items() if not node.is_provider}
         providers = self._nodes.keys() - self._whole
         self._believed = {number for number in providers if not self._nodes[number].is_insecure} or providers
@@ -91,10 +91,10 @@ class BlockTakers:
                 reached += 1
             elif number not in self._whole and (entry.node == number or number in judges):
                 header, coinbase_tx = parts_of(entry)
-                is_his = entry.node == number
+                is_own = entry.node == number
                 node.inbox.put(OfferSolution(entry.block_hash, entry.height, header, coinbase_tx,
-                                             entry.template_id if is_his else None, number in judges, block.key))
-                reached += is_his
+                                             entry.template_id if is_own else None, number in judges, block.key))
+                reached += is_own
         return reached
 
     def drop(self, block: OpenBlock) -> None:

@@ -1,7 +1,7 @@
 """The template source over Template Distribution: thread `node-N` keeps one connection to a template provider.
 
 Templates come by themselves. The thread asks for their transactions, which it keeps (`kepttransactions.py`), and each
-minute whether the provider lives (`questions.py`); blocks on his templates go back as SubmitSolution (`solutions.py`).
+minute whether the provider lives (`questions.py`); blocks on its templates go back as SubmitSolution (`solutions.py`).
 Nothing here blocks but the wait for the socket and the bell, and a name that is looked up: a block goes out at once,
 be it between two pieces of a large answer.
 """
@@ -45,13 +45,13 @@ from warppool.sv2.templateclient import (
 
 log = logging.getLogger("warppool")
 
-SETUP_S = 10.0              # for the set-up and the first template; who has given no template then is lost, and may
-                            # still give one
-AGAIN_S = 1.0               # until a provider is dialled again whose port is closed: he is found within 2 s
-LONGEST_MISTAKE_S = 60.0    # between two connections to one who says what cannot be
+SETUP_S = 10.0              # for the set-up and the first template; a provider that has given none then is lost, and
+                            # may still give one
+AGAIN_S = 1.0               # until a provider is dialled again whose port is closed: it is found within 2 s
+LONGEST_MISTAKE_S = 60.0    # between two connections to one that says what cannot be
 TURN_LIMIT_S = 60.0         # for the watchdog: a name may take long
 LAST_WORDS_S = 1.0          # at a stop, for the blocks that were handed on in the last moment
-ANSWERS_PER_AGE = 3         # questions whether he lives, within the time after which silence counts
+ANSWERS_PER_AGE = 3         # questions whether it lives, within the time after which silence counts
 READ_BYTES_PER_S = 100e6    # that are opened and cut into transactions; an estimate
 COST_OF_SIGOP = 4           # units of a block's sigop cost; providers differ in what they count, and this is enough
 
@@ -59,7 +59,9 @@ _NOT_FRESH = "the provider answers, and does not show that its node does"
 
 
 class ProviderSettings(NamedTuple):
-    """What a reload may change: the key, the profile, and the time after which silence is too long."""
+    """What a reload may change: the key, the profile, and the time without an answer after which the job maker takes
+    the provider's work for dead.
+    """
 
     url: ProviderUrl
     profile: Profile
@@ -73,10 +75,10 @@ def constraints_of(plan: CoinbasePlan) -> CoinbaseOutputConstraints:
 
 
 class TdpSource(Loop[OfferSolution | DropBlock]):
-    """Templates of one provider, and blocks for him.
+    """Templates of one provider, and blocks for it.
 
-    `stop` ends the thread once the blocks that came before are on their way. `trouble` is why he gives no template now,
-    "" while he does. `max_age_s` is the time without an answer after which the job maker takes his work for dead.
+    `stop` ends the thread once the blocks that came before are on their way. `trouble` is why the provider gives no
+    template now, "" while it does.
     """
 
     limits = prompt(TURN_LIMIT_S)
@@ -110,10 +112,10 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
         self._solutions = Solutions()
         self._outage = Outage(self.name, monotonic())
         self._backoff, self._mistakes = Backoff(), Backoff(longest_s=LONGEST_MISTAKE_S)
-        self._next_at = -math.inf               # monotonic: he is not dialled before
+        self._next_at = -math.inf               # monotonic: the provider is not dialled before
         self._due_by = math.inf                 # monotonic: for the set-up, then for the first template
         self._tip: Tip | None = None            # of this connection
-        self._tip_at = 0.0                      # monotonic: when he told it
+        self._tip_at = 0.0                      # monotonic: when the provider told it
         self._templates = 0
         self._height = 0
         self._has_said_refused = False          # on this connection: transactions that do not come
@@ -169,7 +171,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
             self._next_at = -math.inf
 
     def report(self) -> NodeReport:
-        """Whether the provider gives templates, and how high his chain is."""
+        """Whether the provider gives templates, and how high its chain is."""
         return NodeReport(*self.vitals(), trouble=self.trouble, is_misplaced=False, templates=self._templates,
                           height=self._height)
 
@@ -253,7 +255,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
             self._miss_transactions(event.template_id, event.error_code)
 
     def _hear_template(self, event: TemplateGiven) -> None:
-        """Mine it, whatever is to be done with it besides comes later."""
+        """Mine the template; whatever else is to be done with it comes later."""
         now, template = self._monotonic(), event.template
         if template.transactions is None and (known := self._shelf.get(template)) is not None:
             template = replace(template, transactions=known)
@@ -300,7 +302,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
         self._outage.end(now)
 
     def _time_there(self, now: float) -> int:
-        """The provider's clock, in Unix seconds: what he said with his tip, and the time since then."""
+        """The provider's clock, in Unix seconds: what it said with its tip, and the time since then."""
         assert self._tip is not None
         return int(self._tip.min_ntime + now - self._tip_at)
 

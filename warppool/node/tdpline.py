@@ -31,13 +31,13 @@ _READ_SIZE = 65_536
 
 
 class ProviderMistake(NodeError):
-    """The provider said what cannot be, or is another one than he should be: trying again soon does not help."""
+    """The provider said what cannot be, or is another one than it should be: trying again soon does not help."""
 
 
 class ProviderLine:
     """One provider's connection. It belongs to one thread; `cut` alone may come from any other.
 
-    `pin` is what the provider is held to (32 bytes), None for whoever answers. Every trouble is a NodeError.
+    `url.pin` is what the provider is held to (32 bytes), b"" for whoever answers. Every trouble is a NodeError.
     """
 
     def __init__(self, url: ProviderUrl, profile: Profile, bell: Bell) -> None:
@@ -177,7 +177,7 @@ class ProviderLine:
             raise NodeError(f"the connection to {self._url.place} broke: {_words(exc)}") from exc
 
     def wait(self, timeout_s: float) -> list[TemplateEvent]:
-        """Wait for the provider or the bell, and take what he says; NodeError once what came before is taken."""
+        """Wait for the provider or the bell, and take what it says; NodeError once what came before is taken."""
         if self._fault is not None:
             raise self._fault
         assert self._sock is not None
@@ -221,7 +221,7 @@ class ProviderLine:
         return events
 
     def _until_token(self) -> float:
-        """Seconds until another message may be taken: one who says more than that is read no faster."""
+        """Seconds until another message may be taken: a provider that says more than that is read no faster."""
         now = time.monotonic()
         self._tokens = min(MOST_AT_ONCE, self._tokens + (now - self._filled_at) * MESSAGES_PER_S)
         self._filled_at = now

@@ -247,7 +247,7 @@ def plan_of(pool: PoolConfig) -> CoinbasePlan:
 
 
 def provider_of(table: NodeConfig, max_age_s: float) -> ProviderSettings:
-    """How we reach a template provider, and whom we take him for."""
+    """How we reach a template provider, and what we take it for."""
     url = ProviderUrl.parse(table.url)
     return ProviderSettings(url, PROFILES[url.profile or table.profile], max_age_s)
 

@@ -97,8 +97,8 @@ class TemplateContext:
 class DataQueue:
     """The templates whose transactions one client has asked for, and when the next ones may go. Times are monotonic.
 
-    A client whose own pace lets it have the next ones takes a slot behind all who took theirs before, so that nobody
-    who asks all the time keeps another one waiting for longer than his own turn lasts.
+    A client whose own pace lets it have the next ones takes a slot behind all who took theirs before, so that no client
+    that asks all the time keeps another one waiting for longer than its own turn lasts.
     """
 
     __slots__ = ("_context", "_free_at", "_has_slot", "_waiting", "wakes_at")

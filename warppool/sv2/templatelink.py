@@ -21,7 +21,7 @@ class TemplateLink:
     """One connection to a template provider. Put `outgoing()` on the wire, and give `receive` what comes back.
 
     `setup` goes out with the handshake. The longest message, a template's transactions, is taken only where it was
-    asked for, so a provider cannot make us hold 16 MB at his own wish.
+    asked for, so a provider cannot make us hold 16 MB whenever it likes.
     """
 
     def __init__(self, profile: Profile, transport: Transport, session: TemplateClientSession,
