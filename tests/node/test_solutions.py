@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.node.test_kepttransactions import template_with
-from tests.sv2.templates import raw_transactions
+from tests.sv2.templates import EASY_NBITS, raw_transactions
 from warppool.mining.template import Tip
 from warppool.node.items import Verdict
 from warppool.node.kepttransactions import key_of
@@ -22,7 +22,7 @@ def solution(height: int = 10, template_id: int | None = 7, is_watched: bool = T
 
 def tip(prev_hash: bytes, height: int) -> Tip:
     """The tip below blocks of `height`."""
-    return Tip(prev_hash, 0x207FFFFF, 1 << 255, 0, height)
+    return Tip(prev_hash, EASY_NBITS, 1 << 255, 0, height)
 
 
 def sent(solutions: Solutions, now: float) -> int:
@@ -31,7 +31,7 @@ def sent(solutions: Solutions, now: float) -> int:
 
 def at_height(height: int, offered: OfferSolution, now: float = 0.0) -> Solutions:
     solutions = Solutions()
-    solutions.tip_moved(tip(OTHER, height), now)
+    solutions.tip_moved(tip(OTHER, height))
     solutions.add(offered, now)
     return solutions
 
@@ -41,37 +41,37 @@ def test_a_block_goes_out_at_once_and_each_minute_until_the_tip_moves():
     assert [solutions.due(now) for now in (0.0, 1.0, AGAIN_S - 1)] == [[(solution(), 0)], [], []]
     assert solutions.until_due(20.0) == AGAIN_S - 20.0
     assert solutions.due(AGAIN_S) == [(solution(), 1)]
-    assert solutions.tip_moved(tip(OURS, 11), 70.0).said == [Said(OURS, Verdict.ACCEPTED, "")]
+    assert solutions.tip_moved(tip(OURS, 11)).said == [Said(OURS, Verdict.ACCEPTED, "")]
     assert sent(solutions, 10_000.0) == 0 and solutions.until_due(0.0) == float("inf")
 
 
 def test_a_block_that_the_chain_is_not_seen_to_have_goes_out_once_on_each_connection():
     solutions = at_height(10, solution())
     assert sent(solutions, 0.0) == 1
-    solutions.tip_moved(tip(OTHER, 13), 1.0)
+    solutions.tip_moved(tip(OTHER, 13))
     sent(solutions, AGAIN_S)
     assert sent(solutions, 10 * AGAIN_S) == 0
     solutions.reconnected(1000.0)
     assert [sent(solutions, 1000.0 + second) for second in (0, 1, 2 * AGAIN_S)] == [1, 0, 0]
-    solutions.tip_moved(tip(OURS, 11), 1200.0)
+    solutions.tip_moved(tip(OURS, 11))
     solutions.reconnected(1300.0)
     assert sent(solutions, 1300.0) == 0
 
 
 def test_tips_show_what_becomes_of_a_block():
     solutions = at_height(10, solution())
-    assert solutions.tip_moved(tip(OTHER, 11), 1.0).said == [Said(OURS, Verdict.SIDE, "")]
-    assert solutions.tip_moved(tip(OURS, 11), 2.0).said == [Said(OURS, Verdict.ACCEPTED, "")]
+    assert solutions.tip_moved(tip(OTHER, 11)).said == [Said(OURS, Verdict.SIDE, "")]
+    assert solutions.tip_moved(tip(OURS, 11)).said == [Said(OURS, Verdict.ACCEPTED, "")]
     for above in range(1, BURIED_UNDER):
-        assert solutions.tip_moved(tip(OTHER, 11 + above), 3.0) == ([], [])
-    assert solutions.tip_moved(tip(OTHER, 11 + BURIED_UNDER), 4.0).said == [Said(OURS, Verdict.BURIED, "")]
+        assert solutions.tip_moved(tip(OTHER, 11 + above)) == ([], [])
+    assert solutions.tip_moved(tip(OTHER, 11 + BURIED_UNDER)).said == [Said(OURS, Verdict.BURIED, "")]
     assert len(solutions) == 0
 
 
 def test_a_block_that_no_tip_ever_showed_stays_and_is_told_once():
     solutions = at_height(10, solution())
-    assert solutions.tip_moved(tip(OTHER, 11 + BURIED_UNDER), 1.0) == ([], [solution()])
-    assert solutions.tip_moved(tip(OTHER, 12 + BURIED_UNDER), 2.0) == ([], [])
+    assert solutions.tip_moved(tip(OTHER, 11 + BURIED_UNDER)) == ([], [solution()])
+    assert solutions.tip_moved(tip(OTHER, 12 + BURIED_UNDER)) == ([], [])
     assert len(solutions) == 1
     solutions.drop(OURS)
     assert len(solutions) == 0
@@ -80,7 +80,7 @@ def test_a_block_that_no_tip_ever_showed_stays_and_is_told_once():
 def test_a_block_that_others_look_after_goes_out_and_is_not_watched():
     solutions = at_height(10, solution(is_watched=False))
     assert sent(solutions, 0.0) == 1
-    assert solutions.tip_moved(tip(OURS, 11), 1.0) == ([], [])
+    assert solutions.tip_moved(tip(OURS, 11)) == ([], [])
     assert len(solutions) == 0
 
 
@@ -88,7 +88,7 @@ def test_a_block_on_somebody_elses_template_is_watched_and_never_sent():
     solutions = at_height(10, solution(template_id=None))
     solutions.reconnected(0.0)
     assert sent(solutions, 10_000.0) == 0 and solutions.until_due(0.0) == float("inf")
-    assert solutions.tip_moved(tip(OURS, 11), 1.0).said == [Said(OURS, Verdict.ACCEPTED, "")]
+    assert solutions.tip_moved(tip(OURS, 11)).said == [Said(OURS, Verdict.ACCEPTED, "")]
 
 
 def test_a_restarted_provider_is_offered_the_block_by_the_new_id_of_the_same_template():
@@ -115,4 +115,4 @@ def test_a_block_that_is_made_whole_need_not_be_watched_any_more():
     assert sent(solutions, 0.0) == 1
     solutions.add(solution(is_watched=False), 1.0)
     assert sent(solutions, 2.0) == 0
-    assert solutions.tip_moved(tip(OTHER, 11), 3.0).said == []
+    assert solutions.tip_moved(tip(OTHER, 11)).said == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.node.stub import make_transaction
+from tests.node.stub import EASY_NBITS, make_transaction
 from warppool.bitcoin.block import block_subsidy
 from warppool.bitcoin.coinbase import commitment_output, height_push, witness_commitment
 from warppool.bitcoin.merkle import merkle_path
@@ -12,7 +12,6 @@ from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import whole_transaction
 from warppool.sv2.messages.template import NewTemplate, SetNewPrevHash
 
-EASY_NBITS = 0x207FFFFF
 UNIX = 1_800_000_000
 
 

@@ -116,7 +116,7 @@ class Solutions:
         at = [case.due_at for case in self._cases.values() if case.solution.template_id is not None]
         return max(0.0, min(at, default=float("inf")) - now)
 
-    def tip_moved(self, tip: Tip, now: float) -> Progress:
+    def tip_moved(self, tip: Tip) -> Progress:
         """The provider's chain ends with `tip.prev_hash`, below blocks of `tip.height`."""
         self._height = tip.height
         said: list[Said] = []
@@ -128,7 +128,7 @@ class Solutions:
                     del self._cases[block_hash]
                 continue
             if above == 0:
-                self._compare(case, tip.prev_hash, now, said)
+                self._compare(case, tip.prev_hash, said)
             if above < BURIED_UNDER:
                 continue
             if case.told is not None:
@@ -139,7 +139,7 @@ class Solutions:
                 unseen.append(case.solution)
         return Progress(said, unseen)
 
-    def _compare(self, case: _Case, top: bytes, now: float, said: list[Said]) -> None:
+    def _compare(self, case: _Case, top: bytes, said: list[Said]) -> None:
         """A block of its height is the tip: this one, or another."""
         block_hash = case.solution.block_hash
         verdict = Verdict.ACCEPTED if top == block_hash else Verdict.SIDE

@@ -274,9 +274,8 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
 
     def _follow_tip(self, tip: Tip) -> None:
         """What it shows of our blocks; and what is too old by now."""
-        now = self._monotonic()
         self._questions.forget(tip.height)
-        said, unseen = self._solutions.tip_moved(tip, now)
+        said, unseen = self._solutions.tip_moved(tip)
         self._outcomes.put(NodeHeard(self._node, tip.height - 1))
         for block_hash, verdict, reason in said:
             self._outcomes.put(Outcome(block_hash, self._node, verdict, reason))
