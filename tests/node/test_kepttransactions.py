@@ -11,7 +11,6 @@ from warppool.errors import RemoteProtocolError
 from warppool.mining.reserve import Needs
 from warppool.mining.template import Template
 from warppool.node.kepttransactions import (
-    DEEP,
     MOST_TRANSACTIONS,
     KeptTransactions,
     TransactionsDropped,
@@ -19,6 +18,7 @@ from warppool.node.kepttransactions import (
     TransactionsKept,
     key_of,
 )
+from warppool.node.nodeblocks import BURIED_UNDER
 from warppool.sv2.templatechecks import template_of, tip_of
 
 OURS = Needs(300, 1200, 0)
@@ -59,10 +59,10 @@ def test_a_transaction_stands_there_once_however_many_templates_have_it():
 def test_it_is_let_go_once_its_tip_is_six_deep():
     shelf = TransactionShelf()
     old, young = shelve(shelf, raw_transactions(3)), shelve(shelf, raw_transactions(4), height=6)
-    assert shelf.let_go(5 + DEEP - 1) == ()
-    assert shelf.let_go(5 + DEEP) == (key_of(old),)
+    assert shelf.let_go(5 + BURIED_UNDER - 1) == ()
+    assert shelf.let_go(5 + BURIED_UNDER) == (key_of(old),)
     assert shelf.get(old) is None and shelf.get(young) is not None
-    assert shelf.let_go(6 + DEEP) == (key_of(young),)
+    assert shelf.let_go(6 + BURIED_UNDER) == (key_of(young),)
     assert (len(shelf), shelf.bytes, len(shelf._held)) == (0, 0, 0)
 
 

@@ -8,6 +8,9 @@ from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import HEADER_SIZE
 
+LEAST_VERSION = 4
+"""Of a header (BIP65): nodes refuse blocks below it."""
+
 _FIRST_SUBSIDY_SAT = 50 * 100_000_000
 _HALVING_INTERVAL = {"main": 210_000, "testnet4": 210_000, "signet": 210_000, "regtest": 150}    # blocks
 

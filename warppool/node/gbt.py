@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from warppool.bitcoin.block import block_subsidy
+from warppool.bitcoin.block import LEAST_VERSION, block_subsidy
 from warppool.bitcoin.coinbase import (
     INPUT_SEQUENCE,
     MAX_HEIGHT,
@@ -36,7 +36,6 @@ MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses
 _SIGOP_COST = 4                     # units of cost for one signature operation outside of a witness (BIP141)
 
 _KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "testdummy"})
-_LEAST_VERSION = 4                  # BIP65; nodes refuse blocks below it
 _OP_TRUE_HEX = "51"
 _U32_MAX = 0xFFFF_FFFF
 _OUTPUT_HEAD = 9                    # bytes before the script of a short output: value 8, length 1
@@ -170,8 +169,8 @@ def _tip(answer: Mapping[str, Any], previous: Reading | None) -> Tip:
 def _version(answer: Mapping[str, Any]) -> int:
     """The version as the node wants it; the job clears the bits that miners may roll."""
     version = _int(answer, "version", -2**31, 2**31 - 1)
-    if version < _LEAST_VERSION:
-        raise _wrong(f"version: {version}; nodes refuse blocks below {_LEAST_VERSION}")
+    if version < LEAST_VERSION:
+        raise _wrong(f"version: {version}; nodes refuse blocks below {LEAST_VERSION}")
     required = _int(answer, "vbrequired", 0, _U32_MAX) if "vbrequired" in answer else 0
     if required & (~version | FREE_VERSION_BITS):
         raise _wrong(f"vbrequired: {required:08x} has bits that version {version:08x} lacks or "

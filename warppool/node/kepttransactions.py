@@ -20,12 +20,10 @@ from warppool.errors import RemoteProtocolError
 from warppool.mining.reserve import Needs
 from warppool.mining.template import Template
 from warppool.node.gbt import MAX_BLOCK_SIZE, MAX_BLOCK_WEIGHT
+from warppool.node.nodeblocks import BURIED_UNDER
 
 MOST_BYTES: Final = 128 << 20
 """What one node's templates may take here: the oldest go first where a provider makes us keep more."""
-
-DEEP: Final = 6
-"""Blocks on a template's tip, after which no block on the template can win."""
 
 MOST_TRANSACTIONS: Final = 16_666
 """Of one block: 4,000,000 weight units, and at least 240 for each."""
@@ -118,8 +116,8 @@ class TransactionShelf:
         self._kept[key] = template.tip.height, tuple(each.raw for each in found)
 
     def let_go(self, height: int) -> tuple[TransactionsKey, ...]:
-        """Blocks at `height` are mined now: drop what is too old for them, and the oldest where it is too much."""
-        dropped = [key for key, (of_height, _) in self._kept.items() if of_height <= height - DEEP]
+        """Blocks at `height` are mined now: drop what no block can win on now, and the oldest where it is too much."""
+        dropped = [key for key, (of_height, _) in self._kept.items() if of_height <= height - BURIED_UNDER]
         for key in dropped:
             self._drop(key)
         while self.bytes > self._most_bytes and len(self._kept) > 1:

@@ -7,7 +7,7 @@ Source: docs/sv2-wire.rst#messages-template, docs/sv2-wire.rst#template-checks.
 
 from __future__ import annotations
 
-from warppool.bitcoin.block import block_subsidy
+from warppool.bitcoin.block import LEAST_VERSION, block_subsidy
 from warppool.bitcoin.coinbase import height_of
 from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import MAX_MONEY_SAT, parse_outputs
@@ -26,15 +26,14 @@ A commitment takes 47."""
 MAX_TIME_OFF_S = 7200
 """From a provider's header time to our clock: nodes refuse a block that is farther ahead."""
 
-_LEAST_VERSION = 4                      # BIP65; nodes refuse blocks below it
 _FINAL = 0xFFFF_FFFF                    # an input with this sequence makes a locktime of no effect
 _FIRST_TIME_LOCK = 500_000_000          # a locktime from here on is a Unix time, and no height
 
 
 def check_template(m: NewTemplate, network: str) -> int:
     """The height of the block that it is for; RemoteProtocolError for what no block can have."""
-    if m.version >= 1 << 31 or m.version < _LEAST_VERSION:
-        raise _wrong(m, "version", f"{m.version:#010x}: nodes refuse blocks below {_LEAST_VERSION}")
+    if m.version >= 1 << 31 or m.version < LEAST_VERSION:
+        raise _wrong(m, "version", f"{m.version:#010x}: nodes refuse blocks below {LEAST_VERSION}")
     if len(m.coinbase_prefix) > MAX_HEIGHT_PUSH:
         raise _wrong(m, "coinbase_prefix", f"{len(m.coinbase_prefix)} bytes, and {MAX_HEIGHT_PUSH} are allowed")
     try:
