@@ -17,6 +17,7 @@ from typing import NamedTuple
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
 from warppool.sv2.clientgroups import NO_GROUP, JoinedGroups
 from warppool.sv2.messages.common import (
+    PROTOCOL_VERSION,
     ChannelEndpointChanged,
     Reconnect,
     SetupConnection,
@@ -199,8 +200,9 @@ class MiningClientSession:
     @staticmethod
     def setup(*, host: str, port: int, vendor: str, firmware: str, flags: int = 0) -> SetupConnection:
         """The first message of a mining connection."""
-        return SetupConnection(protocol=0, min_version=2, max_version=2, flags=flags, endpoint_host=host,
-                               endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware, device_id="")
+        return SetupConnection(
+            protocol=Subprotocol.MINING, min_version=PROTOCOL_VERSION, max_version=PROTOCOL_VERSION, flags=flags,
+            endpoint_host=host, endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware, device_id="")
 
     def request_extensions(self) -> RequestExtensions | None:
         """Ask for all extensions of the dialect, right after the set-up; None where it has none.
@@ -253,8 +255,8 @@ class MiningClientSession:
         return request_id
 
     def _set_up(self, m: SetupConnectionSuccess) -> list[ClientEvent]:
-        if m.used_version != 2:
-            raise RemoteProtocolError(f"the pool chose version {m.used_version}, we offered 2")
+        if m.used_version != PROTOCOL_VERSION:
+            raise RemoteProtocolError(f"the pool chose version {m.used_version}, we offered {PROTOCOL_VERSION}")
         self.phase = ClientPhase.MINING
         if m.flags & REQUIRES_FIXED_VERSION:
             self._version_mask = 0

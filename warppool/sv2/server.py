@@ -25,7 +25,13 @@ from warppool.mining.job import Job
 from warppool.mining.paced import PacedCourse
 from warppool.sv2.frame import Frame
 from warppool.sv2.jobs import Step, encode_changes
-from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.common import (
+    ALL_FLAGS,
+    PROTOCOL_VERSION,
+    SetupConnection,
+    SetupConnectionError,
+    SetupConnectionSuccess,
+)
 from warppool.sv2.messages.extensions import RequestExtensions
 from warppool.sv2.messages.mining import (
     CloseChannel,
@@ -43,8 +49,6 @@ from warppool.sv2.templatecontext import TemplateContext
 from warppool.sv2.types import Message
 from warppool.sv2.workers import WorkerNames, is_news
 
-PROTOCOL_VERSION = 2
-
 REQUIRES_STANDARD_JOBS = 1
 REQUIRES_WORK_SELECTION = 2
 REQUIRES_VERSION_ROLLING = 4
@@ -53,8 +57,6 @@ SUPPORTED_FLAGS: dict[int, int] = {
     Subprotocol.MINING: REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
 }
 """By the subprotocols that are served here; a client of the template server is handed over (`templateserver.py`)."""
-
-ALL_FLAGS = 0xFFFFFFFF
 
 IDLE = "no accepted share for too long"
 """Why an idle channel is closed, for the miner and for the log."""
@@ -240,12 +242,11 @@ class MiningServerSession(ShareSession):
             return self._refuse_setup(0, "protocol-version-mismatch")
         if m.flags & ~supported:
             return self._refuse_setup(ALL_FLAGS & ~supported, "unsupported-feature-flags")
-        agent = "/".join(part for part in (m.vendor, m.hardware_version, m.firmware) if part)
         self.phase, self.subprotocol = Phase.MINING, Subprotocol.MINING
-        self._opener.agent = agent
+        self._opener.agent = m.agent
         self._opener.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
         self._course.takes_groups = self.profile.has_groups and not m.flags & REQUIRES_STANDARD_JOBS
-        fields = (("protocol", m.protocol), ("agent", agent), ("device", m.device_id))
+        fields = (("protocol", m.protocol), ("agent", m.agent), ("device", m.device_id))
         return [SetupConnectionSuccess(used_version=PROTOCOL_VERSION, flags=0),
                 Happened(self.conn_id, "debug", "miner.set_up", fields)]
 

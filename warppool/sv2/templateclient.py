@@ -16,7 +16,12 @@ from typing import Any
 
 from warppool.errors import LocalProtocolError, RemoteProtocolError, UnexpectedMessage
 from warppool.mining.template import Template, Tip
-from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.common import (
+    PROTOCOL_VERSION,
+    SetupConnection,
+    SetupConnectionError,
+    SetupConnectionSuccess,
+)
 from warppool.sv2.messages.template import (
     CoinbaseOutputConstraints,
     NewTemplate,
@@ -29,7 +34,6 @@ from warppool.sv2.profile import Subprotocol
 from warppool.sv2.templatechecks import check_template, template_of, tip_of
 from warppool.sv2.types import Message
 
-VERSION = 2                     # of the protocol
 MAX_FUTURE = 8                  # future templates that are held; where more come, the oldest are forgotten
 MAX_OWN_WORDS = 100             # characters of a provider's words that go on into the log
 
@@ -97,8 +101,9 @@ class TemplateClientSession:
     def setup(*, host: str, port: int, vendor: str, firmware: str) -> SetupConnection:
         """The first message of a template connection."""
         return SetupConnection(
-            protocol=Subprotocol.TEMPLATE_DISTRIBUTION, min_version=VERSION, max_version=VERSION, flags=0,
-            endpoint_host=host, endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware, device_id="")
+            protocol=Subprotocol.TEMPLATE_DISTRIBUTION, min_version=PROTOCOL_VERSION, max_version=PROTOCOL_VERSION,
+            flags=0, endpoint_host=host, endpoint_port=port, vendor=vendor, hardware_version="", firmware=firmware,
+            device_id="")
 
     @property
     def is_set_up(self) -> bool:
@@ -120,8 +125,9 @@ class TemplateClientSession:
         return step(self, message, unix)
 
     def _set_up(self, m: SetupConnectionSuccess, unix: float) -> list[CoinbaseOutputConstraints]:
-        if m.used_version != VERSION:
-            raise RemoteProtocolError(f"the provider chose version {m.used_version}, we offered {VERSION}")
+        if m.used_version != PROTOCOL_VERSION:
+            raise RemoteProtocolError(f"the provider chose version {m.used_version}, we offered "
+                                      f"{PROTOCOL_VERSION}")
         self.phase = TemplatePhase.TEMPLATES
         return [self._constraints]
 

@@ -22,7 +22,13 @@ from warppool.mining.shorter import MAX_CLASS, ShortTemplate, size_class
 from warppool.mining.template import Tip
 from warppool.sv2.frame import Frame
 from warppool.sv2.jobs import Step
-from warppool.sv2.messages.common import SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from warppool.sv2.messages.common import (
+    ALL_FLAGS,
+    PROTOCOL_VERSION,
+    SetupConnection,
+    SetupConnectionError,
+    SetupConnectionSuccess,
+)
 from warppool.sv2.messages.extensions import RequestExtensions, RequestExtensionsError
 from warppool.sv2.messages.template import (
     CoinbaseOutputConstraints,
@@ -34,7 +40,6 @@ from warppool.sv2.messages.template import (
     SubmitSolution,
 )
 from warppool.sv2.profile import Subprotocol
-from warppool.sv2.server import ALL_FLAGS, PROTOCOL_VERSION
 from warppool.sv2.solution import Spoiled, check_solution
 from warppool.sv2.templatecontext import DataQueue, TemplateContext
 from warppool.sv2.types import Message
@@ -170,7 +175,7 @@ class TemplateServerSession:
             return self._refuse_setup(0, "protocol-version-mismatch")
         if m.flags:
             return self._refuse_setup(ALL_FLAGS, "unsupported-feature-flags")
-        self._agent = "/".join(part for part in (m.vendor, m.hardware_version, m.firmware) if part)
+        self._agent = m.agent
         self.phase, self.subprotocol = ServingPhase.AWAIT_CONSTRAINTS, Subprotocol.TEMPLATE_DISTRIBUTION
         return [SetupConnectionSuccess(used_version=PROTOCOL_VERSION, flags=0)]
 

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 
 from warppool.sv2.types import STR0_255, U8, U16, U32, Message
 
+PROTOCOL_VERSION = 2
+"""Of Sv2: the one that we speak, as server and as client."""
+
+ALL_FLAGS = 0xFFFF_FFFF
+"""Of a SetupConnection: every feature that one may want."""
+
 
 @dataclass(frozen=True, slots=True)
 class SetupConnection(Message):
@@ -24,6 +30,11 @@ class SetupConnection(Message):
     hardware_version: STR0_255
     firmware: STR0_255
     device_id: STR0_255         # empty where the owner wants no telemetry
+
+    @property
+    def agent(self) -> str:
+        """What the client says of itself, in one word for the log; "" where it says nothing."""
+        return "/".join(part for part in (self.vendor, self.hardware_version, self.firmware) if part)
 
 
 @dataclass(frozen=True, slots=True)
