@@ -261,3 +261,16 @@ def test_other_limits_are_for_those_who_come_from_then_on(scenes: list[Scene]) -
     for each in accepted:
         scene.acceptor.release(each.origin)
     assert not scene.acceptor._open_per_ip and not scene.acceptor._open and not scene.acceptor._unannounced
+
+
+def test_where_all_are_turned_away_those_of_the_listeners_that_let_past_come_in(scenes: list[Scene]) -> None:
+    scene = make(scenes)
+    scene.acceptor.turns_away = True
+    away, = scene.knock(1)
+    assert scene.accept() == [] and is_closed(away)
+    scene.acceptor.let_past = frozenset({"sv2-spec"})
+    away, = scene.knock(1)
+    assert scene.accept() == [] and is_closed(away), "another kind of listener"
+    scene.acceptor.let_past = frozenset({"sv2"})
+    client, = scene.knock(1)
+    assert len(scene.accept()) == 1 and not is_closed(client)
