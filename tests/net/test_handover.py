@@ -9,7 +9,7 @@ import pytest
 
 from tests.net.lines import LineConnection
 from tests.net.test_worker import Scene
-from warppool.events import Event, HandOver, Now
+from warppool.events import Event, HandOver, Held, Now, Send
 from warppool.net.clients import Stack
 from warppool.net.inbox import Gone, JobReady, NoWork, Opened, Received
 from warppool.net.outbox import Output
@@ -22,13 +22,28 @@ class Staying(LineConnection):
     stays_without_work = True
 
 
+class Greeting(Staying):
+    """Answers the message by which it was handed over, once it is asked to go on."""
+
+    is_new = True
+
+    @property
+    def held(self) -> Held:
+        return Held.NOTHING if self.is_new else super().held
+
+    def receive(self, data: bytes, now: Now) -> list[Event]:
+        greeting: list[Event] = [Send(self.conn_id, b"hello\n")] if self.is_new else []
+        self.is_new = False
+        return greeting + super().receive(data, now)
+
+
 class Asking(LineConnection):
     """`other` hands the connection over, with what stood behind that line."""
 
     def _obey(self, word: str, rest: str, now: Now) -> list[Event]:
         if word != "other":
             return super()._obey(word, rest, now)
-        other = Staying(self.conn_id)
+        other = Greeting(self.conn_id)
         other._held, self._held = self._held, b""
         other.wakes_at = now.monotonic + 60.0
         return [HandOver(self.conn_id, other)]
@@ -62,12 +77,12 @@ def said(outputs: list[Output]) -> bytes:
 def test_what_stood_behind_the_first_message_is_heard_by_who_serves_from_then_on(hall: Hall) -> None:
     hall.turn(JobReady("J"))                    # type: ignore[arg-type]
     assert said(hall.turn(Opened(1, "lines", "peer-1"))) == b"job J\n"
-    assert said(hall.turn(Received(1, b"other\necho A\n"))) == b"job J\nA\n"
+    assert said(hall.turn(Received(1, b"other\necho A\n"))) == b"job J\nhello\nA\n"
     assert said(hall.turn(Received(1, b"echo B\n"))) == b"B\n"
     before = hall.connections[1]
     assert before.calls == [("receive", 13)], "the one before hears no more"
     client = hall.worker._clients[1]
-    assert type(client.connection) is Staying and client.due < math.inf, "another deadline is its own"
+    assert type(client.connection) is Greeting and client.due < math.inf, "another deadline is its own"
     hall.turn(Gone(1, "closed"))
     assert hall.stats().connections == 0 and client.connection.calls[-1][0] == "closed"
 
