@@ -22,6 +22,8 @@ from warppool.authority import authority_key_text
 from warppool.bitcoin.hashes import to_display
 from warppool.config.pool import read_config
 from warppool.config.provider import read_provider_config
+from warppool.errors import ConfigError
+from warppool.noise import secp256k1
 from warppool.noise.primitives import public_key
 from warppool.noise.secp256k1 import xonly_of_secret
 from warppool.service.pool import Pool
@@ -166,3 +168,24 @@ def test_a_provider_comes_changes_its_key_and_goes_with_a_reload(tmp_path, stub,
         miner.until(lambda: stub.chain[-1] == block)
     assert [(fields["url"], fields["number"]) for fields in events(caplog, "node.configured")
             if fields["url"].startswith("stratum2")] == [(place, "1")]
+
+
+def test_without_the_library_no_start_and_no_reload_takes_a_provider_of_the_published_profile(
+        tmp_path, stub, monkeypatch):
+    """A start says what to install. A reload leaves every node as it was."""
+    def missing() -> None:
+        raise ConfigError("pip install 'warppool[spec]'")
+
+    before = read_config(pool_file(tmp_path / "pool", node_of(stub)), {})
+    after = read_config(pool_file(tmp_path / "pool", node_of(stub), tdp(1, SPEC)), {})
+    monkeypatch.setattr(secp256k1, "library", missing)
+    with pytest.raises(ConfigError, match=r"node\[1\]\.url: pip install 'warppool\[spec\]'"):
+        Pool(after)
+    pool = Pool(before)
+    try:
+        nodes = dict(pool.nodes.by_number)
+        with pytest.raises(ConfigError, match=r"node\[1\]\.url: pip install 'warppool\[spec\]'"):
+            pool.prepare(after, after)
+        assert (pool.config, pool.nodes.by_number) == (before, nodes)
+    finally:
+        pool.service.parts.resources.close()

@@ -7,7 +7,6 @@ gets (`node/numbers.py`). So its place in the file may change, and nodes may com
 from __future__ import annotations
 
 import logging
-import os
 import queue
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,6 +88,7 @@ class Nodes:
         self._job_maker = job_maker
         self._outcomes = outcomes
         self._refresh_s = refresh_s
+        check_providers(tables)
         self._numbers = NodeNumbers(use.data_dir)
         identities = [identity_of(table) for table in tables]
         try:
@@ -177,10 +177,8 @@ class Nodes:
         if table.source == "regtest":
             return Node(table, RegtestSource(number, use.data_dir, self._job_maker, self._outcomes), None)
         if table.source == "tdp":
-            settings = provider_of(table, use.work_max_age_s)
-            settings.profile.suite.key_pair(os.urandom(32))     # MissingExtra shows now, and not when it is dialled
-            return Node(table, TdpSource(number, settings, use.network, self._job_maker, self._outcomes,
-                                         plan=self._plan), None)
+            return Node(table, TdpSource(number, provider_of(table, use.work_max_age_s), use.network, self._job_maker,
+                                         self._outcomes, plan=self._plan), None)
         address, credentials = NodeAddress.parse(table.url), credentials_of(table)
         submitter = RpcSubmitter(number, address, credentials, self._outcomes)
         source = RpcSource(number, address, credentials, use.network, self._job_maker, plan=self._plan,
@@ -190,7 +188,11 @@ class Nodes:
     # --- another configuration ----------------------------------------------------------------------------------------
 
     def numbers_of(self, tables: Sequence[NodeConfig]) -> Mapping[str, int]:
-        """The numbers of the nodes in `tables`; ConfigError where the disk does not take those of new ones."""
+        """The numbers of the nodes in `tables`.
+
+        ConfigError where the disk does not take the numbers of new ones, or a package for one of them is missing.
+        """
+        check_providers(tables)
         try:
             return self._numbers.of(identity_of(table) for table in tables)
         except OSError as exc:
@@ -247,9 +249,19 @@ def plan_of(pool: PoolConfig) -> CoinbasePlan:
 
 
 def provider_of(table: NodeConfig, max_age_s: float) -> ProviderSettings:
-    """How we reach a template provider, and what we take it for."""
+    """How we reach a template provider, and the key that it must prove."""
     url = ProviderUrl.parse(table.url)
     return ProviderSettings(url, PROFILES[url.profile or table.profile], max_age_s)
+
+
+def check_providers(tables: Sequence[NodeConfig]) -> None:
+    """ConfigError where the package that seals the connection to a template provider is not installed."""
+    for index, table in enumerate(tables):
+        if table.source == "tdp":
+            try:
+                provider_of(table, 0.0).profile.check()
+            except ConfigError as exc:
+                raise ConfigError(f"node[{index}].url: {exc}") from exc
 
 
 def is_insecure(table: NodeConfig) -> bool:
