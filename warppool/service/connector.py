@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from warppool import __version__
 from warppool.addresses import Address
-from warppool.config.options import TRANSLATOR_MARK, Config, StratumConfig
+from warppool.config.options import TRANSLATOR_MARK, Config, Secrets, StratumConfig
 from warppool.config.provideroptions import TemplatePortsConfig
 from warppool.config.translatoroptions import MachinesConfig, TranslatorConfig
 from warppool.errors import ConfigError
@@ -59,7 +59,7 @@ SPOKEN_SPEC: Final = "sv2-spec, seen"
 _KINDS: Final = {Guess.V1: SV1, Guess.TLS: SV1_TLS, Guess.MAYBE_WARP: SV2}
 """What serves a connection on `any_listen`, by its first bytes."""
 
-_PUBLISHED: Final = {Guess.PUBLISHED: SPOKEN_SPEC}
+PUBLISHED: Final = {Guess.PUBLISHED: SPOKEN_SPEC}
 """The same on `sv2_spec_listen`; and on `any_listen`, beside those, where the pool has the keys for it."""
 
 
@@ -79,8 +79,20 @@ def listen_addresses(stratum: StratumConfig | MachinesConfig | TemplatePortsConf
             for address in getattr(stratum, key, ())]
 
 
+def served_profiles(secrets: Secrets, spec: Identity | None) -> dict[str, tuple[Profile, Identity]]:
+    """The profiles of Stratum V2 that are served, and as whom, by the kind of their connections. `spec` is None where
+    the published one is not served.
+    """
+    served = {}
+    if secrets.sv2_static_priv_key is not None:
+        served[SV2] = WARP, Identity(WARP.suite.key_pair(secrets.sv2_static_priv_key))
+    if spec is not None:
+        served[SPOKEN_SPEC] = SPEC, spec
+    return served
+
+
 class _Served(NamedTuple):
-    """A profile of Stratum V2 that is served, and as whom."""
+    """What miners of one profile of Stratum V2 share, and who the pool is there."""
 
     context: Sv2Context
     identity: Identity
@@ -109,13 +121,10 @@ class Connector:
                                     resumable=ResumableSessions(prefixes, index, stratum.workers, post),
                                     random_bytes=os.urandom,
                                     extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
-        secret = config.secrets.sv2_static_priv_key
-        warp = None if secret is None else Identity(WARP.suite.key_pair(secret))
         self._sv2 = {kind: _Served(Sv2Context(profile, policy, prefixes, counters, is_unpaid=unpaid.is_news,
                                               templates=templates), identity)
-                     for kind, profile, identity in ((SV2, WARP, warp), (SPOKEN_SPEC, SPEC, spec))
-                     if identity is not None}
-        self._on_any = _KINDS if spec is None else {**_KINDS, **_PUBLISHED}
+                     for kind, (profile, identity) in served_profiles(config.secrets, spec).items()}
+        self._on_any = _KINDS if spec is None else {**_KINDS, **PUBLISHED}
 
     def hear(self, message: Message, now: Now) -> Sequence[Event]:
         """A message of another worker's V1 sessions."""
@@ -132,7 +141,7 @@ class Connector:
         if opened.is_proxied:
             return proxied(opened, now)
         if opened.listener in (ANY, SV2_SPEC):
-            return Stack(Sniff(_PUBLISHED if opened.listener == SV2_SPEC else self._on_any, now.monotonic),
+            return Stack(Sniff(PUBLISHED if opened.listener == SV2_SPEC else self._on_any, now.monotonic),
                          Undecided(opened.conn_id))
         served = self._sv2.get(opened.listener)
         if served is not None:
@@ -141,7 +150,6 @@ class Connector:
             return Stack(noise, self._v2(opened, context, now))
         return Stack(v1_transport(opened, self._certificate, now), Sv1Connection(
             opened.conn_id, self._sv1, idle_timeout_s=self._idle_timeout_s, now=now))
-
 
     def _v2(self, opened: Opened, context: Sv2Context, now: Now) -> Connection:
         """A miner's, until its first message shows that it is a template client's; or the latter alone, where there is

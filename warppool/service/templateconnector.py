@@ -9,13 +9,11 @@ from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.events import Event, Now
 from warppool.net.clients import Stack, Undecided
 from warppool.net.inbox import Opened
-from warppool.net.sniff import Guess, Sniff
+from warppool.net.sniff import Sniff
 from warppool.noise.ends import Identity, responder
 from warppool.noise.primitives import new_buffer
-from warppool.service.connector import SPOKEN_SPEC, SV2, SV2_SPEC, proxied
+from warppool.service.connector import PUBLISHED, SV2_SPEC, proxied, served_profiles
 from warppool.service.servedtemplates import first_template_id
-from warppool.service.specidentity import SpecIdentity
-from warppool.sv2.profile import SPEC, WARP, Profile
 from warppool.sv2.templateconnection import TemplateConnection
 from warppool.sv2.templatecontext import TemplateContext, TemplateRules
 from warppool.sv2.templatestore import TemplateStore
@@ -26,16 +24,12 @@ class TemplateConnector:
     where that is not served. `fresh_at` is when the node answered last.
     """
 
-    def __init__(self, config: TemplateProviderConfig, spec: SpecIdentity | None,
+    def __init__(self, config: TemplateProviderConfig, spec: Identity | None,
                  fresh_at: Callable[[], float | None]) -> None:
         self.context = TemplateContext(TemplateStore(first_template_id()), rules_of_templates(config), fresh_at,
                                        config.provider.max_clients)
         self._buffer = new_buffer()
-        self._served: dict[str, tuple[Profile, Identity]] = {}      # by the kind, as the connector of miners has it
-        if config.secrets.sv2_static_priv_key is not None:
-            self._served[SV2] = WARP, Identity(WARP.suite.key_pair(config.secrets.sv2_static_priv_key))
-        if spec is not None:
-            self._served[SPOKEN_SPEC] = SPEC, spec.identity()
+        self._served = served_profiles(config.secrets, spec)
 
     def reconfigure(self, config: TemplateProviderConfig, now: Now) -> Sequence[Event]:
         """Other rules count at once, another number of clients for those who come."""
@@ -48,7 +42,7 @@ class TemplateConnector:
         if opened.is_proxied:
             return proxied(opened, now)
         if opened.listener == SV2_SPEC:             # whoever speaks something else is refused by name
-            return Stack(Sniff({Guess.PUBLISHED: SPOKEN_SPEC}, now.monotonic), Undecided(opened.conn_id))
+            return Stack(Sniff(PUBLISHED, now.monotonic), Undecided(opened.conn_id))
         profile, identity = self._served[opened.listener]
         noise = responder(profile.suite, identity, os.urandom(32), self._buffer, now)
         return Stack(noise, TemplateConnection(opened.conn_id, profile, self.context, now=now))

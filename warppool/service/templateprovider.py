@@ -131,7 +131,8 @@ class TemplateProvider:
         def found(block: BlockFound) -> None:
             submitter_inbox.put(Found(block, inbox))
 
-        connector = TemplateConnector(self.config, ports.spec, lambda: job_maker.answered_at)
+        spec = None if ports.spec is None else ports.spec.identity()
+        connector = TemplateConnector(self.config, spec, lambda: job_maker.answered_at)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=_no_shares,
                       refused=self.ledger.refused, found=found, reconfigure=connector.reconfigure,
                       sessions=connector.context.report, log_limit=ports.log_limit)
