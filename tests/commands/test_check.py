@@ -464,8 +464,9 @@ DIFF = ("--diff", "--no-network")
 
 
 def test_without_network_only_files_are_read(check, node, tmp_path, monkeypatch):
-    for name in ("holder", "ports", "data_dir", "files", "clock", "JsonRpc"):
-        monkeypatch.setattr(module, name, None)
+    for owner, names in ((findings, ("holder", "ports", "data_dir")), (module, ("place", "files", "clock", "JsonRpc"))):
+        for name in names:
+            monkeypatch.setattr(owner, name, None)
     status, lines = check(options=DIFF)
     assert (status, node.calls) == (0, [])
     assert [line.split(":")[0] for line in lines] == ["ok config", "ok secrets", "ok diff"]

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
-from warppool.commands.findings import Finding, clock, data_dir, differences, files, ports, proxies, spec_identity, tls
+from warppool.commands.findings import Finding, clock, differences, files, place, proxies, spec_identity, tls
 from warppool.commands.providercheck import provider_findings
 from warppool.commands.translatorcheck import translator_findings
 from warppool.config.anyfile import read_any
-from warppool.config.options import Config, NodeConfig
+from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
-from warppool.config.provideroptions import TemplateProviderConfig
+from warppool.config.provideroptions import ProviderConfig, TemplateProviderConfig
 from warppool.config.translatoroptions import TranslatorConfig
 from warppool.errors import ConfigError, NodeError
 from warppool.mining.reserve import SMALLEST_PLAN, CoinbasePlan
@@ -30,7 +30,6 @@ from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, JsonRpc, RpcR
 from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
 from warppool.service.connector import listen_addresses, serves_spec
-from warppool.service.lock import holder
 from warppool.service.nodes import credentials_of, plan_of
 
 NODE_TIMEOUT_S = 10.0
@@ -80,38 +79,30 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
     if serves_spec(config):
         yield spec_identity(config.secrets, config.stratum.cert_validity_s, "machines")
     if has_network:
-        yield from _machine(config)
+        yield from place(config.pool.data_dir, "pool.data_dir", listen_addresses(config.stratum))
     if config.stratum.has_tls:
         yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
     if has_network:
         yield files(config.stratum.max_connections)
         yield clock(time.time())
-        tips: dict[str, int] = {}
-        for index, node in enumerate(config.nodes):
-            yield from _node(f"node[{index}]", node, config.pool.network, plan_of(config.pool), tips)
-        yield from _lagging(tips, config.pool.behind_blocks)
+        yield from _nodes(config.nodes, config.pool, plan_of(config.pool))
 
 
 def _provider_findings(path: Path, config: TemplateProviderConfig, has_network: bool) -> Iterator[Finding]:
     provider, stratum = config.provider, config.stratum
     yield Finding("ok", "config", f"{path} is read, a template provider's, for {provider.network}")
     yield from proxies(stratum.proxy_from)
-    if config.secrets.sv2_static_priv_key is not None:
+    if stratum.sv2_listen and config.secrets.sv2_static_priv_key is not None:
         yield Finding("ok", "secrets", "clients on sv2_listen pin the public key "
                       f"{public_key(config.secrets.sv2_static_priv_key).hex()}")
     if stratum.sv2_spec_listen:
         yield spec_identity(config.secrets, stratum.cert_validity_s, "clients")
     if not has_network:
         return
-    owner = holder(provider.data_dir)
-    yield data_dir(provider.data_dir, "provider.data_dir", owner)
-    yield from ports(listen_addresses(stratum), owner)
+    yield from place(provider.data_dir, "provider.data_dir", listen_addresses(stratum))
     yield files(stratum.max_connections)
     yield clock(time.time())
-    tips: dict[str, int] = {}
-    for index, node in enumerate(config.nodes):
-        yield from _node(f"node[{index}]", node, provider.network, SMALLEST_PLAN, tips)
-    yield from _lagging(tips, provider.behind_blocks)
+    yield from _nodes(config.nodes, provider, SMALLEST_PLAN)
 
 
 def _odd_values(config: Config) -> Iterator[Finding]:
@@ -125,14 +116,15 @@ def _odd_values(config: Config) -> Iterator[Finding]:
     yield from proxies(config.stratum.proxy_from)
 
 
-def _machine(config: Config) -> Iterator[Finding]:
-    folder = config.pool.data_dir
-    owner = holder(folder)
-    yield data_dir(folder, "pool.data_dir", owner)
-    yield from ports(listen_addresses(config.stratum), owner)
-
-
 # --- nodes ------------------------------------------------------------------------------------------------------------
+
+def _nodes(tables: Sequence[NodeConfig], use: PoolConfig | ProviderConfig, plan: CoinbasePlan) -> Iterator[Finding]:
+    """Each node, and which of them are behind. `use` is the section that says the network and how far they may be."""
+    tips: dict[str, int] = {}
+    for index, node in enumerate(tables):
+        yield from _node(f"node[{index}]", node, use.network, plan, tips)
+    yield from _lagging(tips, use.behind_blocks)
+
 
 def _node(key: str, node: NodeConfig, network: str, plan: CoinbasePlan, tips: dict[str, int]) -> Iterator[Finding]:
     if node.source == "regtest":

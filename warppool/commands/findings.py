@@ -24,6 +24,7 @@ from warppool.net.limits import RESERVED_FDS
 from warppool.net.listener import listen
 from warppool.service.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.service.connector import ListenAddress
+from warppool.service.lock import holder
 from warppool.service.mounts import require_mount
 from warppool.service.specidentity import load as load_identity
 
@@ -49,6 +50,13 @@ class Finding(NamedTuple):
     grade: str
     key: str
     sentence: str
+
+
+def place(folder: Path, key: str, addresses: Iterable[ListenAddress]) -> Iterator[Finding]:
+    """What the machine lends a program: its data directory, which `key` names, and its ports."""
+    owner = holder(folder)
+    yield data_dir(folder, key, owner)
+    yield from ports(addresses, owner)
 
 
 def data_dir(data_dir: Path, key: str, owner: str | None) -> Finding:
@@ -118,7 +126,7 @@ def tls(certificate: Path, key: Path, now: float) -> Iterator[Finding]:
 
 
 def spec_identity(secrets: Secrets, validity_s: int, who: str) -> Finding:
-    """Whether the published profile of V2 can be served, and what `who` comes there is given."""
+    """Whether the published profile of V2 can be served, and by which authority key `who`, those who come, know us."""
     try:
         _, voucher = load_identity(secrets, validity_s)
     except ConfigError as exc:

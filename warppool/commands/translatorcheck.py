@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from warppool.commands.findings import Finding, clock, data_dir, files, ports, proxies, tls
+from warppool.commands.findings import Finding, clock, files, place, proxies, tls
 from warppool.config.translatoroptions import TranslatorConfig, UpstreamSection
 from warppool.errors import ConfigError, RemoteProtocolError, WrongServerKey
 from warppool.miner.greeting import greet
 from warppool.miner.link import PoolGone
 from warppool.service.connector import fds_each, listen_addresses
-from warppool.service.lock import holder
 
 SHORT_SILENCE_S = 60
 """Pools have something to say every 30 s or so, since machines drop them after 60 s."""
@@ -27,9 +26,7 @@ def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bo
                       f"for so long would be left; {SHORT_SILENCE_S} or more is safe")
     yield from proxies(stratum.proxy_from)
     if has_network:
-        owner = holder(translator.data_dir)
-        yield data_dir(translator.data_dir, "translator.data_dir", owner)
-        yield from ports(listen_addresses(stratum), owner)
+        yield from place(translator.data_dir, "translator.data_dir", listen_addresses(stratum))
     if stratum.has_tls:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
     if not has_network:
