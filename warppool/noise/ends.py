@@ -1,4 +1,4 @@
-"""Both ends of a connection under Noise, by its suite: who accepts or dials does not ask how the records go."""
+"""Makes the transport of either end of a connection under Noise. The suite says which records the transport has."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from warppool.errors import HandshakeFailed, LocalProtocolError, MissingExtra
 
 ELLSWIFT_LEN: Final = 64        # a public key on the wire, bytes
 XONLY_LEN: Final = 32           # a public key in a signature's terms: the x coordinate, big-endian
-SECRET_LEN: Final = 32
 SIGNATURE_LEN: Final = 64
 
 _NO_AUX: Final = bytes(32)

@@ -30,7 +30,7 @@ class KeyPair(NamedTuple):
 
 
 def check_static_key(static: bytes, payload: bytes, pin: bytes, unix_time: float) -> None:
-    """The server's static key itself is known; WrongServerKey for another one."""
+    """Hold a server to `pin`, which is its static key itself; WrongServerKey for another one."""
     if not hmac.compare_digest(static, pin):
         raise WrongServerKey(f"server key: expected {pin.hex()}, got {static.hex()}")
 

@@ -28,6 +28,10 @@ _pack_length = Struct("<H").pack
 _NO_TIME: Final = Now(0.0, 0.0)
 
 
+def _record(message: bytes) -> bytes:
+    return _pack_length(len(message)) + message
+
+
 class _Prefixed(NoiseTransport):
     """Both ends of records with a length before them."""
 
@@ -73,11 +77,11 @@ class _Prefixed(NoiseTransport):
         return super().seal(plaintext)
 
     def _records(self, plaintext: bytes, send: CipherState) -> list[bytes]:
-        return [self._handshake_record(send.encrypt_with_ad(b"", plaintext[at:at + MAX_PLAINTEXT], self._buffer))
+        return [_record(send.encrypt_with_ad(b"", plaintext[at:at + MAX_PLAINTEXT], self._buffer))
                 for at in range(0, len(plaintext), MAX_PLAINTEXT)]
 
     def _handshake_record(self, message: bytes) -> bytes:
-        return _pack_length(len(message)) + message
+        return _record(message)
 
     def _take_handshake(self, length: int) -> bytes | None:
         held, end = self._held, PREFIX_LEN + length
