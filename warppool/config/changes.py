@@ -34,6 +34,7 @@ _SPEC_SECRETS: Final = ("sv2_spec_static_priv_key_hex", "sv2_spec_authority_priv
 
 C = TypeVar("C", Config, TranslatorConfig, TemplateProviderConfig)
 WithSecrets = Config | TemplateProviderConfig
+"""The configuration of a program that has a secrets.toml."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class ProviderConfig:
         whole(0, 2_100_000_000_000_000), 1000,
         "A later template of the same tip is sent where it pays so many sat more.", on_reload=Effect.NOW)
     interval_s: int = option(
-        whole(1, 3600), 30, "... and so many seconds after the last one at the earliest: each costs the miners some "
+        whole(1, 3600), 30, "Seconds from one template of a tip to a later one, at least: each costs the miners some "
         "work.", on_reload=Effect.NOW)
     max_clients: int = option(
         whole(1, 10_000), 64, "Clients that are served at one time.", on_reload=Effect.NEWCOMERS)

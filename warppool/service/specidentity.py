@@ -1,7 +1,7 @@
 """Who the server is in the published V2 profile: its static key, and certificates for it that are good at any time.
 
 The authority's key is either there, and each worker makes its own certificates and renews them as it goes. Or it is
-kept elsewhere, and its certificate comes as a file, which is read at start and at SIGHUP and watched for its end.
+kept elsewhere, and the certificate comes as a file, which is read at start and at SIGHUP and watched for its end.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class GivenCertificate(NamedTuple):
 
 
 class SpecIdentity:
-    """The static key and its voucher; both are replaced as a whole, so any thread may read them.
+    """The static key and its voucher. A reload replaces `voucher` as a whole, so any thread may read it.
 
-    Made and renewed by the main thread. ConfigError if the extra `[spec]` is not installed, or the
-    certificate cannot be served. `secrets` have passed `config.specsecrets`.
+    Made and renewed by the main thread. ConfigError if the extra `[spec]` is not installed, or the certificate cannot
+    be served. `secrets` have passed `config.specsecrets`.
     """
 
     def __init__(self, secrets: Secrets, validity_s: int) -> None:
