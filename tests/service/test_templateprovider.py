@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
 from tests.net.conftest import log_lines  # noqa: F401
 from tests.node.stub import Mood, StubNode, dsha, make_transaction, merkle_root
+from tests.patience import PATIENCE_S
 from tests.service.livepool import until
 from tests.service.process import ProviderProcess
 from tests.service.templateclients import TemplateClient, config_of, port_of, providing, write_provider_config
 from tests.sv2.templatepairs import solve
 from warppool.config.provider import read_provider_config
+from warppool.service.summary import Summary
 from warppool.sv2.messages.template import (
     NewTemplate,
     RequestTransactionData,
@@ -54,6 +58,19 @@ def test_a_client_mines_blocks_on_the_embedded_chain(tmp_path, profile):
             client.say(solve(new, prev))
         client.next(SetNewPrevHash)
         assert provider.counts().solutions == 5
+
+
+def test_the_line_of_each_minute_comes_without_the_workers_counts_too(provider, caplog, monkeypatch):
+    """A worker that is busy for longer than its answer is waited for must not end the program."""
+    caplog.set_level("INFO")
+    status, now = provider.service.status, time.monotonic()
+    monkeypatch.setattr(provider.ports, "reports", partial(provider.ports.reports, PATIENCE_S))
+    status.say_summary(Summary(now), now)
+    monkeypatch.setattr(provider.ports, "reports", list)
+    status.say_summary(Summary(now), now)
+    whole, short = (line for line in caplog.messages if "event=provider.summary" in line)
+    assert "clients=0 templates=0 answers=0 solutions=0 spoiled=0 height=1 template_age=" in whole
+    assert "event=provider.summary height=1 template_age=" in short
 
 
 def test_a_block_goes_to_the_node_with_its_transactions(tmp_path):

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 from warppool import __version__
@@ -137,10 +138,10 @@ class TemplateProvider:
                       refused=self.ledger.refused, found=found, reconfigure=connector.reconfigure,
                       sessions=connector.context.report, log_limit=ports.log_limit)
 
-    def counts(self) -> TemplateCounts:
-        """What was served so far."""
-        (counts,) = (report.sessions for report in self.ports.reports() if isinstance(report.sessions, TemplateCounts))
-        return counts
+    def counts(self) -> TemplateCounts | None:
+        """What was served so far; None where the worker does not answer in time."""
+        reports = self.ports.reports()
+        return next((each.sessions for each in reports if isinstance(each.sessions, TemplateCounts)), None)
 
 
 class TemplatePath:
@@ -196,9 +197,8 @@ class ProviderStatus:
         """What was served, and how fresh it is."""
         counts, answered_at = self._provider.counts(), self._provider.job_maker.answered_at
         age = "none" if answered_at is None else max(0, round(now - min(answered_at, now)))
-        say(log, logging.INFO, "provider.summary", clients=counts.clients, templates=counts.templates,
-            answers=counts.answers, solutions=counts.solutions, spoiled=counts.spoiled, height=self._height(),
-            template_age=age)
+        served = {} if counts is None else asdict(counts)
+        say(log, logging.INFO, "provider.summary", **served, height=self._height(), template_age=age)
 
     def _height(self) -> int:
         latest = self._provider.work.latest
