@@ -48,7 +48,7 @@ class ScriptedProvider:
         self._is_set_up = is_set_up
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._orders: queue.Queue[bytes | None] = queue.Queue()
+        self._orders: queue.Queue[bytes] = queue.Queue()
         self._sock: socket.socket | None = None
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="scripted-provider")
@@ -79,9 +79,10 @@ class ScriptedProvider:
 
     def say(self, *messages: Message) -> None:
         """Said as soon as a client is set up; after a connection has ended, wait for the constraints of the next."""
-        self._orders.put(b"".join(map(self.profile.encode, messages)))
+        self.say_bytes(b"".join(map(self.profile.encode, messages)))
 
     def say_bytes(self, plaintext: bytes) -> None:
+        """The same, of what need not be a message."""
         self._orders.put(plaintext)
 
     def hang_up(self) -> None:
@@ -124,7 +125,7 @@ class ScriptedProvider:
         while True:
             with suppress(queue.Empty):
                 while is_set_up or not self._is_set_up:
-                    self._send(sock, transport.seal(self._orders.get_nowait() or b""))
+                    self._send(sock, transport.seal(self._orders.get_nowait()))
             try:
                 data = sock.recv(65_536)
             except TimeoutError:

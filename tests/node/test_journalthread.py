@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import os
 import queue
@@ -31,6 +30,8 @@ from warppool.node.journalthread import (
     Written,
 )
 from warppool.threads import STOP
+
+pytestmark = pytest.mark.usefixtures("all_levels")
 
 
 class Rig:
@@ -317,11 +318,6 @@ def test_its_beat_shows_a_step_that_hangs_and_nothing_while_it_waits(tmp_path: P
     thread.inbox.put(STOP)
     runner.join(PATIENCE_S)
     assert thread.beat == float("inf")
-
-
-@pytest.fixture(autouse=True)
-def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "warppool")
 
 
 def test_a_fault_in_one_item_costs_the_blocks_beside_it_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,6 +20,8 @@ from warppool.mining.job import JobFactory
 from warppool.node.jsonrpc import Cookie
 from warppool.node.missing import DEPTH, FINDER, MissingBlocks, Ours
 
+pytestmark = pytest.mark.usefixtures("all_levels")
+
 TAG, START, OLD_START = b"/warppool/", b"\xaa\xbb\xcc\xdd", b"1234"
 SERVER = 7
 
@@ -93,11 +95,6 @@ class Rig:
 def stub(tmp_path: Path) -> Iterator[StubNode]:
     with StubNode(cookie=tmp_path / ".cookie") as stub:
         yield stub
-
-
-@pytest.fixture(autouse=True)
-def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "warppool")
 
 
 def test_our_blocks_that_the_books_lack_are_booked_with_a_warning(

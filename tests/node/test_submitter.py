@@ -43,6 +43,8 @@ from warppool.node.regtest import make_template
 from warppool.node.submitter import NodeInbox, Submitter
 from warppool.threads import STOP
 
+pytestmark = pytest.mark.usefixtures("all_levels")
+
 
 def found(height: int = 5, user: str = "alice.rig1") -> BlockFound:
     tip = ChainTip(height - 1, b"\x01" * 32, 0x207FFFFF, 0)
@@ -113,11 +115,6 @@ def _all_of(inbox: queue.Queue[Any]) -> list[Any]:
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "warppool")
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 from dataclasses import replace
 from pathlib import Path
@@ -23,20 +22,16 @@ from warppool.node.solutions import OfferSolution
 from warppool.node.takers import NodeInbox
 from warppool.sv2.templatechecks import template_of, tip_of
 
+pytestmark = pytest.mark.usefixtures("all_levels")
+
 RAWS = raw_transactions(3)
 PROVIDER, RPC = True, False
-
-
-@pytest.fixture(autouse=True)
-def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "warppool")
 
 
 class ProviderRig(Rig):
     """The same, with providers among the nodes."""
 
     def __init__(self, data_dir: Path, *providers: bool, insecure: int | None = None) -> None:
-        self._kinds = providers
         super().__init__(data_dir, ())
         self.inboxes = [NodeInbox(queue.Queue(), False, is_provider, number == insecure)
                         for number, is_provider in enumerate(providers)]
@@ -51,10 +46,6 @@ def template(source: str = "node-0", raws: tuple[bytes, ...] = RAWS, template_id
     return template_of(message, tip_of(new_tip(template_id), 5, UNIX), source)
 
 
-def on(template: Template) -> BlockFound:
-    return mine(template)
-
-
 def whole(block: BlockFound, raws: tuple[bytes, ...] = RAWS) -> bytes:
     return assemble_block(block.header, block.coinbase_tx, raws)
 
@@ -66,7 +57,7 @@ def kept(node: int = 0, raws: tuple[bytes, ...] = RAWS) -> TransactionsKept:
 def test_a_block_whose_transactions_are_kept_goes_out_both_ways_at_once(tmp_path, caplog):
     rig = ProviderRig(tmp_path, PROVIDER, RPC)
     rig.turn(kept())
-    rig.found(block := on(template()))
+    rig.found(block := mine(template()))
     assert rig.said(0) == [OfferSolution(block.block_hash, 5, block.header, block.coinbase_tx, 7, is_watched=False,
                                          key=kept().key)]
     assert rig.said(1) == [SubmitBlock(block.block_hash, 5, whole(block))]
@@ -77,7 +68,7 @@ def test_a_block_whose_transactions_are_kept_goes_out_both_ways_at_once(tmp_path
 
 def test_a_block_is_made_whole_when_its_transactions_come(tmp_path, caplog):
     rig = ProviderRig(tmp_path, PROVIDER, RPC)
-    rig.found(block := on(template()))
+    rig.found(block := mine(template()))
     assert [item.is_watched for item in rig.said(0)] == [True] and rig.said(1) == []
     (entry,) = Journal(tmp_path / "blocks").load()
     assert not entry.is_whole and (entry.node, entry.template_id) == (0, 7)
@@ -96,7 +87,7 @@ def test_a_block_is_made_whole_when_its_transactions_come(tmp_path, caplog):
 
 def test_what_a_kill_left_half_goes_to_the_provider_of_its_template_alone(tmp_path, caplog):
     rig = ProviderRig(tmp_path, RPC, PROVIDER, PROVIDER)
-    rig.found(block := on(template("node-2")))
+    rig.found(block := mine(template("node-2")))
     again = ProviderRig(tmp_path, RPC, PROVIDER, PROVIDER)
     assert again.said(0) == []
     assert [item.template_id for item in again.said(1)] == [None]
@@ -107,7 +98,7 @@ def test_what_a_kill_left_half_goes_to_the_provider_of_its_template_alone(tmp_pa
 def test_without_an_rpc_node_the_provider_has_the_word_and_the_block_is_said_to_depend_on_it(tmp_path, caplog):
     rig = ProviderRig(tmp_path, PROVIDER)
     rig.turn(kept())
-    rig.found(block := on(template()))
+    rig.found(block := mine(template()))
     assert [item.is_watched for item in rig.said(0)] == [True]
     assert "block.entrusted" in events(caplog)
     rig.outcome(block, Verdict.ACCEPTED)
@@ -119,7 +110,7 @@ def test_without_an_rpc_node_the_provider_has_the_word_and_the_block_is_said_to_
 def test_a_whole_block_depends_on_the_nodes_that_took_it_whatever_the_provider_is(tmp_path):
     rig = ProviderRig(tmp_path, PROVIDER, RPC)
     rig.turn(kept(), BestNode(0))
-    rig.found(block := on(template()))
+    rig.found(block := mine(template()))
     rig.turn(HasBlock(block.block_hash, 1), Outcome(block.block_hash, 1, Verdict.ACCEPTED, ""))
     rig.said(0)
     rig.outcome(block, Verdict.BURIED, node=1)
@@ -130,7 +121,7 @@ def test_a_whole_block_depends_on_the_nodes_that_took_it_whatever_the_provider_i
 def test_a_provider_that_may_be_anybody_is_not_believed_beside_another(tmp_path):
     rig = ProviderRig(tmp_path, PROVIDER, PROVIDER, insecure=0)
     rig.turn(kept())
-    rig.found(block := on(template()))
+    rig.found(block := mine(template()))
     assert [(item.template_id, item.is_watched) for item in rig.said(0)] == [(7, False)]
     assert [(item.template_id, item.is_watched) for item in rig.said(1)] == [(None, True)]
     rig.outcome(block, Verdict.BURIED, node=1)
@@ -140,14 +131,14 @@ def test_a_provider_that_may_be_anybody_is_not_believed_beside_another(tmp_path)
 def test_an_rpc_node_that_is_added_gets_what_lies_there(tmp_path):
     rig = ProviderRig(tmp_path, PROVIDER)
     rig.turn(kept())
-    rig.found(block := on(template()))
+    rig.found(block := mine(template()))
     rig.inboxes.append(NodeInbox(queue.Queue(), False))
     rig.submitter.reconfigure(dict(enumerate(rig.inboxes)))
     assert rig.said(1) == [SubmitBlock(block.block_hash, 5, whole(block), is_replay=True)]
 
 
 def test_a_block_of_a_provider_that_is_gone_and_whose_transactions_never_came_is_stranded(tmp_path, caplog):
-    ProviderRig(tmp_path, PROVIDER).found(on(template()))
+    ProviderRig(tmp_path, PROVIDER).found(mine(template()))
     events(caplog)
     Rig(tmp_path)
     assert "block.stranded" in events(caplog)
@@ -156,8 +147,8 @@ def test_a_block_of_a_provider_that_is_gone_and_whose_transactions_never_came_is
 def test_transactions_that_are_dropped_are_not_used_any_more(tmp_path, caplog):
     rig = ProviderRig(tmp_path, PROVIDER, RPC)
     rig.turn(kept(), TransactionsDropped(0, (kept().key,)))
-    rig.found(on(template()))
+    rig.found(mine(template()))
     assert rig.said(1) == []
-    block = on(replace(template(raws=()), template_id=9))
+    block = mine(replace(template(raws=()), template_id=9))
     rig.found(block)                                        # no transactions: nothing has to come
     assert rig.said(1) == [SubmitBlock(block.block_hash, 5, whole(block, ()))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -35,13 +34,10 @@ from warppool.sv2.messages.template import (
 from warppool.sv2.profile import SPEC, WARP
 from warppool.sv2.types import Message
 
+pytestmark = pytest.mark.usefixtures("all_levels")
+
 BOTH = pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
 OURS = b"\x77" * 32
-
-
-@pytest.fixture(autouse=True)
-def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "warppool")
 
 
 class Running:

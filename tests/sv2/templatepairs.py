@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from tests.mining.makers import EASY_NBITS, NTIME, make_factory, make_template, make_tip
-from warppool.bitcoin.coinbase import coinbase_halves, restore_witness
+from warppool.bitcoin.coinbase import coinbase_halves, restore_witness, strip_witness
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.header import Header
 from warppool.bitcoin.merkle import fold_merkle_path
-from warppool.bitcoin.transaction import serialize_output
+from warppool.bitcoin.transaction import MARKER_AND_FLAG, serialize_output
 from warppool.events import BlockFound, Close, Event, Happened, Held, Now, Send
 from warppool.mining.job import Job
 from warppool.mining.template import Template, Tip
@@ -148,7 +148,7 @@ def solve(new: NewTemplate, prev: SetNewPrevHash, coinbase: bytes | None = None,
           start: int = 0) -> SubmitSolution:
     """A solution whose hash is at or under the target; or is not."""
     coinbase = coinbase_of(new) if coinbase is None else coinbase
-    stripped = coinbase[:4] + coinbase[6:-38] + coinbase[-4:] if coinbase[4:6] == b"\x00\x01" else coinbase
+    stripped = strip_witness(coinbase) if coinbase[4:6] == MARKER_AND_FLAG else coinbase
     root = fold_merkle_path(double_sha256(stripped), new.merkle_path)
     target = int.from_bytes(prev.target, "little")
     for nonce in range(start, start + 10_000):

@@ -9,7 +9,7 @@ import pytest
 from tests.mining.makers import make_template, make_tip
 from tests.sv2 import templates
 from tests.sv2.templatepairs import SETUP, SMALL, Client, Jobs, coinbase_of, easy_template, make_serving, solve
-from warppool.bitcoin.coinbase import commitment_output, witness_commitment
+from warppool.bitcoin.coinbase import commitment_output, strip_witness, witness_commitment
 from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.errors import RemoteProtocolError
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
@@ -43,7 +43,7 @@ def served(profile, **more):
 
 def spoil(coinbase, *, how):
     """A coinbase in segwit form, with one thing wrong."""
-    stripped = coinbase[:4] + coinbase[6:-38] + coinbase[-4:]
+    stripped = strip_witness(coinbase)
     witness = b"\x01\x20" + bytes(32)
     one_more_input = stripped[5:5 + 36 + 1 + stripped[41] + 4]
     return {
