@@ -13,8 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.patience import PATIENCE_S, is_busy
 
@@ -31,8 +33,8 @@ def environ(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)} | more
 
 
-def write_config(folder: Path, *, secret: bytes | None, node: Mapping[str, object], **sections: Mapping[str, object]
-                 ) -> Path:
+def write_config(folder: Path, *, secret: bytes | None, node: Mapping[str, object],
+                 more_nodes: Sequence[Mapping[str, object]] = (), **sections: Mapping[str, object]) -> Path:
     """A warppool.toml for regtest on a free loopback port, and secrets.toml beside it unless `secret` is None."""
     document: dict[str, dict[str, object]] = {
         "pool": {"network": "regtest", "payout_address": ADDRESS, "data_dir": "data"},
@@ -40,16 +42,32 @@ def write_config(folder: Path, *, secret: bytes | None, node: Mapping[str, objec
     }
     for name, section in sections.items():
         document.setdefault(name, {}).update(section)
-    lines = []
-    for name, section in document.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
-    lines += ["[[node]]", *(f"{key} = {json.dumps(value)}" for key, value in node.items())]
     path = folder / "warppool.toml"
-    path.write_text("\n".join(lines) + "\n")
+    write_tables(path, document, [node, *more_nodes])
     if secret is not None:
-        with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f'sv2_static_priv_key_hex = "{secret.hex()}"\n')
+        write_secrets(folder, sv2_static_priv_key_hex=secret)
     return path
+
+
+def write_tables(path: Path, sections: Mapping[str, Mapping[str, object]], nodes: Sequence[Mapping[str, object]]
+                 ) -> None:
+    """A TOML file of these tables, and a `[[node]]` for each of `nodes`."""
+    tables = [*((f"[{name}]", section) for name, section in sections.items()), *(("[[node]]", node) for node in nodes)]
+    lines = [line for head, table in tables
+             for line in (head, *(f"{key} = {json.dumps(value)}" for key, value in table.items()))]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_secrets(folder: Path, **keys: bytes) -> None:
+    """A secrets.toml with these keys, which only its owner may read."""
+    with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.writelines(f'{name} = "{key.hex()}"\n' for name, key in keys.items())
+
+
+def logged(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, str]]:
+    """The fields of each line of that event so far, where the daemon runs in this process."""
+    found = [fields_of(record.getMessage()) for record in list(caplog.records)]
+    return [fields for fields in found if fields.get("event") == name]
 
 
 def fields_of(line: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.patience import PATIENCE_S
+from tests.service.process import write_secrets, write_tables
 from warppool.config.provider import read_provider_config
 from warppool.config.provideroptions import TemplateProviderConfig
 from warppool.events import Now
@@ -38,15 +38,10 @@ def write_provider_config(folder: Path, node: dict[str, object], *, stratum: dic
         "provider": {"network": "regtest", "data_dir": "provider"} | provider,
         "stratum": stratum or {"sv2_listen": ["127.0.0.1:0"], "sv2_spec_listen": ["127.0.0.1:0"]},
     }
-    lines = []
-    for name, section in document.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
-    lines += ["[[node]]", *(f"{key} = {json.dumps(value)}" for key, value in node.items())]
     path = folder / "template-provider.toml"
-    path.write_text("\n".join(lines) + "\n")
-    with open(os.open(folder / "secrets.toml", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f'sv2_static_priv_key_hex = "{SECRET.hex()}"\nsv2_spec_static_priv_key_hex = "{SECRET.hex()}"\n'
-                   f'sv2_spec_authority_priv_key_hex = "{AUTHORITY_SECRET.hex()}"\n')
+    write_tables(path, document, [node])
+    write_secrets(folder, sv2_static_priv_key_hex=SECRET, sv2_spec_static_priv_key_hex=SECRET,
+                  sv2_spec_authority_priv_key_hex=AUTHORITY_SECRET)
     return path
 
 

@@ -18,7 +18,7 @@ from tests.node.stub import PATIENCE_S, Mood, StubNode, await_true, dsha
 from tests.peers.foreign_v1 import Machine
 from tests.service.byhand import HandMiner
 from tests.service.livepool import v1_config
-from tests.service.process import PoolProcess, TranslatorProcess, fields_of, write_config
+from tests.service.process import PoolProcess, TranslatorProcess, logged, write_config
 from tests.service.test_node_trouble import SECRET, config_for
 from warppool.mining.reserve import LARGEST_PLAN
 from warppool.noise.primitives import public_key
@@ -50,11 +50,6 @@ def miner_of(daemon: Pool) -> HandMiner:
     return HandMiner(daemon.ports.listeners[0].port, public_key(SECRET))
 
 
-def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, str]]:
-    found = [fields_of(record.getMessage()) for record in list(caplog.records)]
-    return [fields for fields in found if fields.get("event") == name]
-
-
 def tip_of(daemon: Pool) -> bytes | None:
     return None if daemon.work.latest is None else daemon.work.latest.tip.prev_hash
 
@@ -80,19 +75,19 @@ def test_the_pool_follows_the_node_that_moves_on_and_not_the_one_without_peers(t
             miner.until(lambda: miner.work.prev_hash == tip)    # noqa: B023 - called at once
         miner.share()
         assert daemon.work.latest.template.source == "node-1"
-        miner.until(lambda: bool(events(caplog, "node.lagging")))
-        assert {fields["node"] for fields in events(caplog, "node.lagging")} == {"node-0"}
+        miner.until(lambda: bool(logged(caplog, "node.lagging")))
+        assert {fields["node"] for fields in logged(caplog, "node.lagging")} == {"node-0"}
         miner.until(lambda: daemon.service.status.line().endswith("; behind: node-0"))
 
         second.stop()                                   # "from height 31 to 20"
-        miner.until(lambda: any(fields["node"] == "node-1" for fields in events(caplog, "node.lost")))
+        miner.until(lambda: any(fields["node"] == "node-1" for fields in logged(caplog, "node.lost")))
         pause = time.monotonic() + 2
         miner.until(lambda: time.monotonic() >= pause)
         miner.share()
         assert tip_of(daemon) == tip
         for block in second.chain[6:]:                  # it finds peers, and is mined at once
             first.grow(block)
-        miner.until(lambda: bool(events(caplog, "node.level")))
+        miner.until(lambda: bool(logged(caplog, "node.level")))
         tip = first.grow()
         miner.until(lambda: miner.work.prev_hash == tip)
 
@@ -116,16 +111,16 @@ def test_a_node_that_flaps_moves_nothing_but_its_own_lines(tmp_path, nodes, capl
     with running(tmp_path, first, second) as daemon, miner_of(daemon) as miner:
         for flaps in range(1, 4):
             second.stop()
-            miner.until(lambda flaps=flaps: len(events(caplog, "node.lost")) == flaps)
+            miner.until(lambda flaps=flaps: len(logged(caplog, "node.lost")) == flaps)
             second.start()
-            miner.until(lambda flaps=flaps: len(events(caplog, "node.back")) == flaps)
+            miner.until(lambda flaps=flaps: len(logged(caplog, "node.back")) == flaps)
         tip = grow_together(first, second)
         miner.until(lambda: miner.work.prev_hash == tip)
         first.stop()
-        miner.until(lambda: events(caplog, "template.source")[-1]["node"] == "node-1")
+        miner.until(lambda: logged(caplog, "template.source")[-1]["node"] == "node-1")
         miner.share()
         assert tip_of(daemon) == tip
-    assert not events(caplog, "work.missing") and not events(caplog, "template.lost")
+    assert not logged(caplog, "work.missing") and not logged(caplog, "template.lost")
 
 
 def test_two_nodes_of_three_win_against_a_clock_that_lies(tmp_path, nodes, caplog):
@@ -134,15 +129,15 @@ def test_two_nodes_of_three_win_against_a_clock_that_lies(tmp_path, nodes, caplo
     nodes[0].clock_offset_s = 86_400
     with running(tmp_path, *nodes) as daemon:
         await_true(lambda: daemon.work.latest is not None and daemon.work.latest.template.source != "node-0")
-        await_true(lambda: bool(events(caplog, "node.refused")))
+        await_true(lambda: bool(logged(caplog, "node.refused")))
         nodes[0].grow()
         nodes[0].grow()
         tip = grow_together(nodes[1], nodes[2])
         await_true(lambda: tip_of(daemon) == tip)
         assert daemon.work.latest is not None
         assert abs(daemon.work.latest.ntime - time.time()) < 600
-    assert {fields["node"] for fields in events(caplog, "clock.off")} == {"node-0"}
-    assert {fields["node"] for fields in events(caplog, "node.refused")} == {"node-0"}
+    assert {fields["node"] for fields in logged(caplog, "clock.off")} == {"node-0"}
+    assert {fields["node"] for fields in logged(caplog, "node.refused")} == {"node-0"}
 
 
 def test_the_time_of_the_only_node_is_used_whatever_our_own_clock_says(tmp_path, nodes, caplog):
@@ -153,7 +148,7 @@ def test_the_time_of_the_only_node_is_used_whatever_our_own_clock_says(tmp_path,
         assert abs(daemon.work.latest.ntime - (time.time() - 90_000)) < 600
         block = miner.share(is_block=True)
         miner.until(lambda: nodes[0].chain[1:] == [block])
-    assert [fields["event"] for fields in events(caplog, "clock.off")]
+    assert [fields["event"] for fields in logged(caplog, "clock.off")]
 
 
 # --- dead work --------------------------------------------------------------------------------------------------------
@@ -191,12 +186,12 @@ def test_machines_are_sent_away_when_no_node_answers_and_served_when_one_does(tm
         node.mood = Mood.WELL
         if node._listener is None:
             node.start()
-        await_true(lambda: bool(events(caplog, "work.back")))
+        await_true(lambda: bool(logged(caplog, "work.back")))
         await_true(lambda: not is_open_refused(port))
         with miner_of(daemon) as miner:
             block = miner.share(is_block=True)
             miner.until(lambda: node.chain[1:] == [block])
-    (missing,) = events(caplog, "work.missing")
+    (missing,) = logged(caplog, "work.missing")
     assert "node-0: " in missing["reason"]
 
 
@@ -219,7 +214,7 @@ def test_an_idle_node_that_answers_is_never_taken_for_silent(tmp_path, nodes, wo
         pause = time.monotonic() + 4 * work_max_age_s
         miner.until(lambda: time.monotonic() >= pause)
         miner.share()
-    assert not events(caplog, "work.missing")
+    assert not logged(caplog, "work.missing")
 
 
 def test_before_the_first_template_too(tmp_path, nodes, caplog):
@@ -228,7 +223,7 @@ def test_before_the_first_template_too(tmp_path, nodes, caplog):
     node.stop()
     with running(tmp_path, node, is_awaited=False, work_max_age_s=1) as daemon:
         port = daemon.ports.listeners[0].port
-        await_true(lambda: bool(events(caplog, "work.missing")))
+        await_true(lambda: bool(logged(caplog, "work.missing")))
         await_true(lambda: is_turned_away(port))
         assert not daemon.service.is_ready.is_set()
         node.start()
@@ -254,7 +249,7 @@ def test_the_ages_and_the_machines_of_the_summary(tmp_path, nodes, caplog):
         with idle, miner_of(daemon) as miner:
             miner.share()
             daemon.service.status.say_summary(summary, time.monotonic() + 40)
-    before, after = events(caplog, "pool.summary")
+    before, after = logged(caplog, "pool.summary")
     assert (before["template_age"], before["work_age"], before["miners"]) == ("none", "none", "0")
     assert 40 <= int(after["template_age"]) < 70 and 40 <= int(after["work_age"]) < 70
     assert after["miners"] == "1"                       # a connection that asks for nothing is no machine with work

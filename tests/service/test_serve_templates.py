@@ -7,7 +7,7 @@ import pytest
 from tests.net.conftest import log_lines  # noqa: F401
 from tests.node.stub import Mood, StubNode, make_transaction
 from tests.service.livepool import LivePool, running, until
-from tests.service.process import write_config
+from tests.service.process import write_config, write_secrets
 from tests.service.templateclients import AUTHORITY_SECRET, SECRET, TemplateClient
 from tests.sv2.templatepairs import solve
 from warppool.commands.democert import self_signed
@@ -58,9 +58,8 @@ def test_every_port_of_v2_serves_them(tmp_path, stub, kind, profile):
     path = write_config(tmp_path, secret=SECRET, node={"url": stub.url, "cookie_file": str(stub.cookie)}, stratum={
         "sv2_listen": [], "sv2_spec_listen": ["127.0.0.1:0"], "any_listen": ["127.0.0.1:0"], "serve_templates": True,
         "tls_cert": str(certificate), "tls_key": str(key)})
-    with (tmp_path / "secrets.toml").open("a") as file:
-        file.write(f'sv2_spec_static_priv_key_hex = "{SECRET.hex()}"\n'
-                   f'sv2_spec_authority_priv_key_hex = "{AUTHORITY_SECRET.hex()}"\n')
+    write_secrets(tmp_path, sv2_static_priv_key_hex=SECRET, sv2_spec_static_priv_key_hex=SECRET,
+                  sv2_spec_authority_priv_key_hex=AUTHORITY_SECRET)
     with running(LivePool(read_config(path, {}), stub)) as pool, TemplateClient(pool.ports[kind], profile) as client:
         client.begin()
         new, prev = client.next(NewTemplate), client.next(SetNewPrevHash)

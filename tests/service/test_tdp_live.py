@@ -5,7 +5,6 @@ The provider is ours, over a scripted node. All is told by events, so that a slo
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ import pytest
 from tests.node.stub import StubNode, make_transaction
 from tests.peers.cache import free_port
 from tests.service.byhand import HandMiner
-from tests.service.process import fields_of, write_config
+from tests.service.process import logged, write_config
 from tests.service.templateclients import AUTHORITY_SECRET, SECRET, port_of, providing, write_provider_config
 from warppool.authority import authority_key_text
 from warppool.bitcoin.hashes import to_display
@@ -49,14 +48,10 @@ def tdp(port: int, profile: Profile) -> dict[str, object]:
     return {"source": "tdp", "url": f"stratum2+tcp://127.0.0.1:{port}/{KEYS[profile]}"}
 
 
-def pool_file(folder: Path, *nodes: dict[str, object], **pool: object) -> Path:
+def pool_file(folder: Path, *nodes: dict[str, object]) -> Path:
     """A warppool.toml with these nodes, in their order."""
     folder.mkdir(exist_ok=True)
-    path = write_config(folder, secret=SECRET, node=nodes[0], pool=pool)
-    with path.open("a") as file:
-        for node in nodes[1:]:
-            file.write("\n".join(["[[node]]", *(f"{key} = {json.dumps(value)}" for key, value in node.items()), ""]))
-    return path
+    return write_config(folder, secret=SECRET, node=nodes[0], more_nodes=nodes[1:])
 
 
 @contextmanager
@@ -82,11 +77,6 @@ def mining(folder: Path, *nodes: dict[str, object]) -> Iterator[tuple[Pool, Hand
     assert not daemon.service.has_failed.is_set()
 
 
-def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, str]]:
-    found = [fields_of(record.getMessage()) for record in list(caplog.records)]
-    return [fields for fields in found if fields.get("event") == name]
-
-
 @BOTH
 def test_a_pool_mines_blocks_on_a_provider_alone(tmp_path, stub, profile, caplog):
     caplog.set_level(logging.DEBUG)
@@ -97,12 +87,12 @@ def test_a_pool_mines_blocks_on_a_provider_alone(tmp_path, stub, profile, caplog
             miner.until(lambda: stub.chain[-1] == block)                        # noqa: B023 - called at once
             miner.until(lambda: miner.work.prev_hash == block)                  # noqa: B023
         assert len(daemon.nodes.sources) == 1
-        miner.until(lambda: len(events(caplog, "block.accepted")) >= 8)
+        miner.until(lambda: len(logged(caplog, "block.accepted")) >= 8)
         miner.until(lambda: daemon.submitter.report().open <= 6)                # the first two are six deep
-    assert {fields["node"] for fields in events(caplog, "block.accepted")} >= {"node-0"}
-    assert all(int(fields["nodes"]) == 1 for fields in events(caplog, "block.submitted"))
-    assert events(caplog, "block.entrusted") or events(caplog, "block.partial")
-    assert not events(caplog, "block.stranded") and not events(caplog, "block.refused")
+    assert {fields["node"] for fields in logged(caplog, "block.accepted")} >= {"node-0"}
+    assert all(int(fields["nodes"]) == 1 for fields in logged(caplog, "block.submitted"))
+    assert logged(caplog, "block.entrusted") or logged(caplog, "block.partial")
+    assert not logged(caplog, "block.stranded") and not logged(caplog, "block.refused")
     assert all(bytes.fromhex(str(make_transaction(3)["data"])) in raw for raw in stub.submitted)
 
 
@@ -115,9 +105,9 @@ def test_a_block_goes_whole_to_the_rpc_node_and_as_a_solution_to_the_provider(tm
         block = miner.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block and other.chain[-1] == block)
         assert stub.submitted[0] == other.submitted[0]
-        miner.until(lambda: len(events(caplog, "block.accepted")) >= 1)
-    assert events(caplog, "block.submitted")[0]["nodes"] == "2"
-    assert to_display(block) == events(caplog, "block.offered")[0]["hash"]
+        miner.until(lambda: len(logged(caplog, "block.accepted")) >= 1)
+    assert logged(caplog, "block.submitted")[0]["nodes"] == "2"
+    assert to_display(block) == logged(caplog, "block.offered")[0]["hash"]
 
 
 def test_a_block_that_is_found_while_the_only_provider_is_away_is_on_the_chain_when_it_is_back(tmp_path, stub, caplog):
@@ -129,15 +119,15 @@ def test_a_block_that_is_found_while_the_only_provider_is_away_is_on_the_chain_w
         with mining(tmp_path / "pool", tdp(port, WARP)) as (daemon, miner):
             miner.until(lambda: bool(daemon.submitter._kept_transactions._by_key))
             first.close()
-            miner.until(lambda: bool(events(caplog, "node.lost")))
+            miner.until(lambda: bool(logged(caplog, "node.lost")))
             block = miner.share(is_block=True)
-            miner.until(lambda: bool(events(caplog, "block.entrusted")))
+            miner.until(lambda: bool(logged(caplog, "block.entrusted")))
             assert stub.chain[-1] != block
             with serving(tmp_path / "provider", stub, port):
                 miner.until(lambda: stub.chain[-1] == block)
-                miner.until(lambda: len(events(caplog, "block.accepted")) >= 1 and miner.work.prev_hash == block)
+                miner.until(lambda: len(logged(caplog, "block.accepted")) >= 1 and miner.work.prev_hash == block)
                 miner.share(is_block=True)
-    assert not events(caplog, "block.stranded")
+    assert not logged(caplog, "block.stranded")
 
 
 def test_a_provider_comes_changes_its_key_and_goes_with_a_reload(tmp_path, stub, caplog):
@@ -159,14 +149,14 @@ def test_a_provider_comes_changes_its_key_and_goes_with_a_reload(tmp_path, stub,
         block = miner.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block and miner.work.prev_hash == block)
         reload({"source": "tdp", "url": place, "insecure": True, "profile": "warp"})
-        miner.until(lambda: bool(events(caplog, "template.insecure")))
+        miner.until(lambda: bool(logged(caplog, "template.insecure")))
         reload(known | {"url": f"{place}/{'02' * 32}"})
-        miner.until(lambda: any("key" in fields["reason"] for fields in events(caplog, "node.lost")))
+        miner.until(lambda: any("key" in fields["reason"] for fields in logged(caplog, "node.lost")))
         reload(node_of(stub))
         miner.until(lambda: source() == "node-0")
         block = miner.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block)
-    assert [(fields["url"], fields["number"]) for fields in events(caplog, "node.configured")
+    assert [(fields["url"], fields["number"]) for fields in logged(caplog, "node.configured")
             if fields["url"].startswith("stratum2")] == [(place, "1")]
 
 
