@@ -88,7 +88,6 @@ class OpenBlock:
         """True if every one of the nodes, by their numbers, refuses it, and no node that was there before took it."""
         return self.best is Verdict.REFUSED and all(number in self.latest for number in nodes)
 
-
     def refuse_shares(self, at_latest: float = math.inf) -> None:
         """Its machines have waited long enough: those shares that may wait until `at_latest` are refused."""
         late = [each for each in self.shares if each.until <= at_latest]

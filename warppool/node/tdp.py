@@ -206,7 +206,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
     def _serve(self) -> None:
         """Say what is due, and take what comes within a second."""
         now = self._monotonic()
-        self._look_at_clock(now)
+        self._check_deadlines(now)
         self._send_blocks()
         if self._line.is_set_up and (template_id := self._questions.next(now)) is not None:
             self._line.ask_transactions(template_id)
@@ -214,7 +214,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
         for event in self._line.wait(max(0.0, due_at - now)):
             self._hear(event)
 
-    def _look_at_clock(self, now: float) -> None:
+    def _check_deadlines(self, now: float) -> None:
         if self._questions.is_late(now):
             raise NodeError("no answer to RequestTransactionData in time: the provider hangs, or the line is too slow")
         if now < self._due_by:
