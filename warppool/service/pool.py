@@ -270,15 +270,21 @@ class WorkPath:
                 "the books lose are not found again", cure="free space on the disk of data_dir, then restart")
 
 
-class PoolStatus:
-    """What people read of the pool."""
+class NodeStatus:
+    """What people read of a program whose work comes from nodes.
 
-    def __init__(self, pool: Pool) -> None:
-        self._network = pool.config.pool.network
-        self._ports = pool.ports
-        self._nodes = pool.nodes
-        self._job_maker = pool.job_maker
-        self._work = pool.work
+    `serving` and `idle` begin its line: while there is work, and while no node answers.
+    """
+
+    def __init__(self, network: str, ports: Ports, nodes: Nodes, job_maker: JobMaker, work: WorkBroadcast, *,
+                 serving: str, idle: str) -> None:
+        self._network = network
+        self._ports = ports
+        self._nodes = nodes
+        self._job_maker = job_maker
+        self._work = work
+        self._serving = serving
+        self._idle = idle
 
     def ready_fields(self) -> dict[str, object]:
         """The height that is mined."""
@@ -288,9 +294,8 @@ class PoolStatus:
         """Network and ports, and what an operator should see to; it changes while the program runs."""
         where = f"{self._network}, {self._ports.addresses}"
         lagging = f"; behind: {', '.join(self._job_maker.lagging)}" if self._job_maker.lagging else ""
-        if self._job_maker.is_out_of_work:
-            return f"no work, since no node answers; machines are sent away; {where}{lagging}"
-        return f"mining on {where}{lagging}"
+        begin = f"{self._idle};" if self._job_maker.is_out_of_work else self._serving
+        return f"{begin} {where}{lagging}"
 
     def mistake(self) -> str:
         """Every node is on another network, and has been since the start: no waiting mends that."""
@@ -300,17 +305,28 @@ class PoolStatus:
         """The first template, and why it does not come."""
         return "waiting for the node: " + ("; ".join(self._nodes.troubles()) or "no template yet")
 
+    def template_fields(self, now: float) -> dict[str, object]:
+        """For the line of each minute: the height that is mined, and how long ago a node answered."""
+        return {"height": self._height(), "template_age": _age(self._job_maker.answered_at, now)}
+
+    def _height(self) -> int:
+        return self._work.latest.tip.height if self._work.latest is not None else 0
+
+
+class PoolStatus(NodeStatus):
+    """The same of the pool, and what its workers have counted."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool.config.pool.network, pool.ports, pool.nodes, pool.job_maker, pool.work,
+                         serving="mining on", idle="no work, since no node answers; machines are sent away")
+
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
-        fields = summary.fields(self._ports.reports(), now) | {
-            "height": self._height(), "template_age": _age(self._job_maker.answered_at, now),
+        fields = summary.fields(self._ports.reports(), now) | self.template_fields(now) | {
             "work_age": _age(self._job_maker.template_at, now)}
         if self._job_maker.lagging:
             fields["lagging"] = ",".join(self._job_maker.lagging)
         say(log, logging.INFO, "pool.summary", **fields)
-
-    def _height(self) -> int:
-        return self._work.latest.tip.height if self._work.latest is not None else 0
 
 
 def _age(since: float | None, now: float) -> object:

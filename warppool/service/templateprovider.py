@@ -39,7 +39,7 @@ from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
 from warppool.service.nodes import Nodes
 from warppool.service.patience import Patience, impatient
-from warppool.service.pool import WorkBroadcast
+from warppool.service.pool import NodeStatus, WorkBroadcast
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
@@ -166,43 +166,19 @@ class TemplatePath:
         self._job_maker.stop()
 
 
-class ProviderStatus:
+class ProviderStatus(NodeStatus):
     """What people read of the template provider."""
 
     def __init__(self, provider: TemplateProvider) -> None:
-        self._provider = provider
-
-    def ready_fields(self) -> dict[str, object]:
-        """The height of the block that templates are for."""
-        return {"height": self._height()}
-
-    def line(self) -> str:
-        """Network and ports, and what an operator should see to."""
-        provider = self._provider
-        where = f"{provider.config.provider.network}, {provider.ports.addresses}"
-        lagging = f"; behind: {', '.join(provider.job_maker.lagging)}" if provider.job_maker.lagging else ""
-        if provider.job_maker.is_out_of_work:
-            return f"no template, since no node answers; {where}{lagging}"
-        return f"giving templates on {where}{lagging}"
-
-    def mistake(self) -> str:
-        """Every node is on another network, and has been since the start: no waiting mends that."""
-        return "" if self._provider.work.latest is not None else self._provider.nodes.mistake()
-
-    def waits_for(self) -> str:
-        """The first template, and why it does not come."""
-        return "waiting for the node: " + ("; ".join(self._provider.nodes.troubles()) or "no template yet")
+        super().__init__(provider.config.provider.network, provider.ports, provider.nodes, provider.job_maker,
+                         provider.work, serving="giving templates on", idle="no template, since no node answers")
+        self._counts = provider.counts
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What was served, and how fresh it is."""
-        counts, answered_at = self._provider.counts(), self._provider.job_maker.answered_at
-        age = "none" if answered_at is None else max(0, round(now - min(answered_at, now)))
+        counts = self._counts()
         served = {} if counts is None else asdict(counts)
-        say(log, logging.INFO, "provider.summary", **served, height=self._height(), template_age=age)
-
-    def _height(self) -> int:
-        latest = self._provider.work.latest
-        return 0 if latest is None else latest.tip.height
+        say(log, logging.INFO, "provider.summary", **served, **self.template_fields(now))
 
 
 def _job_factory() -> JobFactory:
