@@ -96,11 +96,16 @@ SPEC_PORT = '[stratum]\nlisten = []\nsv2_listen = []\nsv2_spec_listen = ["127.0.
 SPEC_STATIC, SPEC_AUTHORITY = bytes(range(1, 33)), bytes(range(2, 34))
 
 
-def test_the_port_of_the_published_profile_is_tried_and_its_authority_said(check, tmp_path, monkeypatch):
-    monkeypatch.setenv("WARPPOOL__SECRETS__SV2_SPEC_STATIC_PRIV_KEY_HEX_FILE", str(tmp_path / "static"))
-    monkeypatch.setenv("WARPPOOL__SECRETS__SV2_SPEC_AUTHORITY_PRIV_KEY_HEX_FILE", str(tmp_path / "authority"))
-    (tmp_path / "static").write_text(SPEC_STATIC.hex())
-    (tmp_path / "authority").write_text(SPEC_AUTHORITY.hex())
+@pytest.fixture
+def spec_keys(tmp_path, monkeypatch):
+    """The keys of the published profile are among the secrets."""
+    for name, key in (("STATIC", SPEC_STATIC), ("AUTHORITY", SPEC_AUTHORITY)):
+        monkeypatch.setenv(f"WARPPOOL__SECRETS__SV2_SPEC_{name}_PRIV_KEY_HEX_FILE", str(tmp_path / name))
+        (tmp_path / name).write_text(key.hex())
+
+
+@pytest.mark.usefixtures("spec_keys")
+def test_the_port_of_the_published_profile_is_tried_and_its_authority_said(check, monkeypatch):
     status, lines = check(SPEC_PORT)
     assert (status, graded(lines, "error")) == (0, [])
     key = authority_key_text(xonly_of_secret(SPEC_AUTHORITY))
@@ -124,6 +129,17 @@ def test_a_port_for_all_is_tried_with_its_certificate(check, tmp_path):
     self_signed().write(tmp_path)
     status, lines = check(anyone)
     assert graded(lines, "error") == [] and "ok stratum.any_listen: 127.0.0.1:0 is free" in lines
+
+
+@pytest.mark.usefixtures("spec_keys")
+def test_the_authority_is_said_with_the_listeners_where_its_key_counts(check, tmp_path):
+    self_signed().write(tmp_path)
+    for ports, who in (('any_listen = ["127.0.0.1:0"]', "any_listen"),
+                       ('any_listen = ["127.0.0.1:0"]\nsv2_spec_listen = ["127.0.0.1:0"]',
+                        "sv2_spec_listen and any_listen")):
+        _, lines = check(f"[stratum]\nlisten = []\nsv2_listen = []\n{ports}\n")
+        (line,) = (line for line in lines if "authority key" in line)
+        assert line.startswith(f"ok secrets: machines on {who} know the authority key 9")
 
 
 def test_who_is_believed_as_a_proxy_is_said_and_everybody_is_a_warning(check):

@@ -77,7 +77,8 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
         public = public_key(config.secrets.sv2_static_priv_key)
         yield Finding("ok", "secrets", f"miners pin the public key {public.hex()}")
     if serves_spec(config):
-        yield spec_identity(config.secrets, config.stratum.cert_validity_s, "machines")
+        listeners = [key for key in ("sv2_spec_listen", "any_listen") if getattr(config.stratum, key)]
+        yield spec_identity(config.secrets, config.stratum.cert_validity_s, f"machines on {' and '.join(listeners)}")
     if has_network:
         yield from place(config.pool.data_dir, "pool.data_dir", listen_addresses(config.stratum))
     if config.stratum.has_tls:
@@ -96,7 +97,7 @@ def _provider_findings(path: Path, config: TemplateProviderConfig, has_network: 
         yield Finding("ok", "secrets", "clients on sv2_listen pin the public key "
                       f"{public_key(config.secrets.sv2_static_priv_key).hex()}")
     if stratum.sv2_spec_listen:
-        yield spec_identity(config.secrets, stratum.cert_validity_s, "clients")
+        yield spec_identity(config.secrets, stratum.cert_validity_s, "clients on sv2_spec_listen")
     if not has_network:
         return
     yield from place(provider.data_dir, "provider.data_dir", listen_addresses(stratum))

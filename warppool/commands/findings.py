@@ -132,7 +132,7 @@ def spec_identity(secrets: Secrets, validity_s: int, who: str) -> Finding:
     except ConfigError as exc:
         return Finding("error", "secrets", str(exc).removeprefix("secrets.toml: "))
     trouble = voucher.trouble(time.time())
-    return Finding("ok" if trouble is None else "warn", "secrets", f"{who} on sv2_spec_listen know the authority key "
+    return Finding("ok" if trouble is None else "warn", "secrets", f"{who} know the authority key "
                    f"{authority_key_text(voucher.authority)}" + ("" if trouble is None else f"; {trouble.sentence}"))
 
 
