@@ -10,12 +10,12 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.lines import Lines
 from tests.peers.cache import HERE, LOOPBACK, cache_folder, free_port
 
 POOL, TRANSLATOR, JD_CLIENT = "pool_sv2", "translator_sv2", "jd_client_sv2"
@@ -56,11 +56,10 @@ class SriProgram:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.lines: list[str] = []          # of all its starts
+        self._said = Lines()
+        self.lines = self._said.all         # of all its starts
         self._starts = 0                    # how many lines there were at the last start
-        self._has_news = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
-        self._reader = threading.Thread()
 
     def document(self) -> str:
         """Its file, in TOML."""
@@ -81,20 +80,11 @@ class SriProgram:
             [str(program(self.NAME)), "-c", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", cwd=self.folder,
             env=environ | {"RUST_LOG": "info"})
-        self._reader = threading.Thread(target=self._read, args=(self._process,), name=f"reads-{self.NAME}")
-        self._reader.start()
+        assert self._process.stdout is not None
+        self._said.read(self._process.stdout, f"reads-{self.NAME}")
         if is_awaited:
             self.wait_for(self.READY, since_start=True)
         return self
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            with self._has_news:
-                self.lines.append(line.rstrip("\n"))
-                self._has_news.notify_all()
-        with self._has_news:
-            self._has_news.notify_all()
 
     @property
     def is_running(self) -> bool:
@@ -132,9 +122,7 @@ class SriProgram:
         process, self._process = self._process, None
         if process is not None:
             process.wait()
-            self._reader.join()
-            assert process.stdout is not None
-            process.stdout.close()
+            self._said.close()
 
     def wait_ended(self) -> None:
         """Wait until it ends by itself."""
@@ -155,15 +143,13 @@ class SriProgram:
 
     def wait_for(self, words: str, times: int = 1, *, since_start: bool = False) -> str:
         """The line that has `words` for the `times`-th time; it may have come already."""
-        def found() -> list[str]:
+        def found() -> str | None:
             lines = self.lines[self._starts:] if since_start else self.lines
-            return [line for line in lines if words in line]
+            return ([line for line in lines if words in line][times - 1:] or [None])[0]
 
-        with self._has_news:
-            self._has_news.wait_for(lambda: len(found()) >= times or not self._reader.is_alive(), PATIENCE_S)
-            lines = found()
-        assert len(lines) >= times, f"{self.NAME} did not say {words!r}:\n" + self.last_words()
-        return lines[times - 1]
+        line = self._said.wait_for(found, PATIENCE_S)
+        assert line is not None, f"{self.NAME} did not say {words!r}:\n" + self.last_words()
+        return line
 
     def last_words(self) -> str:
         """The end of what it said, for a test that failed."""

@@ -11,13 +11,13 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.lines import Lines
 from tests.patience import PATIENCE_S, is_busy
 
 STOP_S = 5.0                # what SIGTERM is promised
@@ -81,29 +81,19 @@ class PoolProcess:
     COMMAND = "run"
 
     def __init__(self, config: Path, **more: str) -> None:
-        self.lines: list[str] = []                      # of stderr; whole after `wait` and `kill`
-        self._has_news = threading.Condition()
+        self._said = Lines()
+        self.lines = self._said.all                     # of stderr; whole after `wait` and `kill`
         self._process = subprocess.Popen(
             [*WARPPOOL, self.COMMAND, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env=environ(**more))
-        self._reader = threading.Thread(target=self._read, name="reads-stderr")
-        self._reader.start()
+        assert self._process.stderr is not None
+        self._said.read(self._process.stderr, "reads-stderr")
 
     def __enter__(self) -> PoolProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if line.endswith("\n"):                     # the last one of a killed process may be torn
-                with self._has_news:
-                    self.lines.append(line.rstrip("\n"))
-                    self._has_news.notify_all()
-        with self._has_news:
-            self._has_news.notify_all()
 
     @property
     def pid(self) -> int:
@@ -122,9 +112,7 @@ class PoolProcess:
         def found() -> dict[str, str] | None:
             return next(filter(is_wanted, self.events(name)), None)
 
-        with self._has_news:
-            self._has_news.wait_for(lambda: found() or not self._reader.is_alive(), PATIENCE_S)
-        fields = found()
+        fields = self._said.wait_for(found, PATIENCE_S)
         assert fields is not None, f"no event={name}:\n" + "\n".join(self.lines)
         return fields
 
@@ -163,10 +151,9 @@ class PoolProcess:
         self._reap()
 
     def _reap(self) -> None:
-        self._reader.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+        self._said.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 class TranslatorProcess(PoolProcess):
