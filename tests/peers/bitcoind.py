@@ -62,11 +62,11 @@ def skip_unless_installed() -> None:
         pytest.skip(f"bitcoind is not installed: {(HERE / 'get_bitcoind').relative_to(HERE.parents[1])} brings it")
 
 
-def until(is_true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Wait for something true, and give it back."""
+def until(is_true: Callable[[], Any], patience_s: float = PATIENCE_S, explain: Callable[[], str] = str) -> Any:
+    """Wait for something true, and give it back; `explain` tells why it may not have come."""
     deadline = time.monotonic() + patience_s
     while not (value := is_true()):
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, f"it did not happen:\n{explain()}"
         time.sleep(NAP_S)
     return value
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.peers import bitcoind
 from tests.peers.bitcoind import Bitcoind
 from tests.peers.foreign_v1 import Machine
 from tests.service.byhand import HandMiner
@@ -119,11 +120,7 @@ def mining(pool: PoolProcess, kind: str = "extended") -> Iterator[CpuMiner]:
 
 def until(is_true: Callable[[], Any], pool: PoolProcess | None = None, patience_s: float = PATIENCE_S) -> Any:
     """Wait for something true, and give it back; the pool's last lines tell why it did not come."""
-    deadline = time.monotonic() + patience_s
-    while not (value := is_true()):
-        assert time.monotonic() < deadline, "it did not happen:\n" + "\n".join(pool.lines[-30:] if pool else ())
-        time.sleep(LOOK_S)
-    return value
+    return bitcoind.until(is_true, patience_s, lambda: "\n".join(pool.lines[-30:] if pool else ()))
 
 
 def accepted(pool: PoolProcess, block: bytes) -> dict[str, str]:

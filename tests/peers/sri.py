@@ -10,8 +10,7 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,11 +123,6 @@ class SriProgram:
             process.wait()
             self._said.close()
 
-    def wait_ended(self) -> None:
-        """Wait until it ends by itself."""
-        assert self._process is not None
-        self._process.wait(PATIENCE_S)
-
     def __enter__(self) -> SriProgram:
         return self if self._process else self.start()
 
@@ -141,11 +135,10 @@ class SriProgram:
         """In how many lines it said that, in all its starts."""
         return sum(words in line for line in list(self.lines))
 
-    def wait_for(self, words: str, times: int = 1, *, since_start: bool = False) -> str:
-        """The line that has `words` for the `times`-th time; it may have come already."""
+    def wait_for(self, words: str, *, since_start: bool = False) -> str:
+        """The first line that has `words`; it may have come already."""
         def found() -> str | None:
-            lines = self.lines[self._starts:] if since_start else self.lines
-            return ([line for line in lines if words in line][times - 1:] or [None])[0]
+            return next((line for line in self.lines[self._starts if since_start else 0:] if words in line), None)
 
         line = self._said.wait_for(found, PATIENCE_S)
         assert line is not None, f"{self.NAME} did not say {words!r}:\n" + self.last_words()
@@ -228,11 +221,3 @@ class SriTranslator(SriProgram):
 
 def _toml(keys: Mapping[str, object]) -> str:
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
-
-
-def until(is_true: Callable[[], object], what: str = "it did not happen", patience_s: float = PATIENCE_S) -> None:
-    """Wait for something that no program logs."""
-    deadline = time.monotonic() + patience_s
-    while not is_true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tests.peers import spec, sri
-from tests.peers.bitcoind import Bitcoind, RpcError
+from tests.peers.bitcoind import Bitcoind, RpcError, until
 from tests.peers.cache import LOOPBACK, free_port
 from tests.peers.pools import SECRET
-from tests.peers.sri import SriJdClient, SriPool, SriProgram, SriTranslator, until
+from tests.peers.sri import SriJdClient, SriPool, SriProgram, SriTranslator
 from tests.peers.sri_machine import SriMachine
 from tests.service.byhand import HandMiner
 from tests.service.process import PoolProcess, ProviderProcess, TranslatorProcess
@@ -209,7 +209,7 @@ class Farm:
             finders.append(finder)
             return True
 
-        until(has_work, f"no work by way of {path}:\n{self.last_words()}")
+        until(has_work, sri.PATIENCE_S, lambda: f"no work by way of {path}:\n{self.last_words()}")
         return finders[0]
 
     def _connect(self, path: str) -> Finder:
@@ -238,7 +238,7 @@ class Farm:
                 until(lambda: self.knows(display), patience_s=KNOWN_S)
             return self.knows(display)
 
-        until(is_mined, f"no block by way of {path}:\n{self.last_words()}")
+        until(is_mined, sri.PATIENCE_S, lambda: f"no block by way of {path}:\n{self.last_words()}")
 
     def last_words(self) -> str:
         """Of everybody."""

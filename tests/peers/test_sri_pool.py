@@ -104,8 +104,8 @@ def chain(folder: Path) -> Iterator[Chain]:
 
 def agree(chain: Chain, translator: Translator, sent: int, waiting: int) -> None:
     """SRI's log and our counters say the same of each share; so many wait for their batch to be full."""
-    sri.until(lambda: chain.taken() + chain.refused() == sent, "SRI's pool has not heard every share")
-    sri.until(lambda: translator.counts().accepted == sent - waiting, "not every batch was counted")
+    until(lambda: chain.taken() + chain.refused() == sent, PATIENCE_S, lambda: "SRI's pool has not heard every share")
+    until(lambda: translator.counts().accepted == sent - waiting, PATIENCE_S, lambda: "not every batch was counted")
     counts = translator.counts()
     assert (chain.taken(), chain.refused()) == (sent, 0)
     assert (counts.received, counts.accepted, counts.pending + counts.unconfirmed) == (sent, sent - waiting, waiting)
@@ -161,4 +161,4 @@ def test_our_cpu_miner(tmp_path, kind):
             miner.stop()
             thread.join(PATIENCE_S)
         assert not thread.is_alive()
-        sri.until(lambda: below.pool.count(below.pool.BLOCK) >= 5)
+        until(lambda: below.pool.count(below.pool.BLOCK) >= 5, PATIENCE_S)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.peers import bitcoind, spec, sri
-from tests.peers.bitcoind import Bitcoind
+from tests.peers.bitcoind import Bitcoind, until
 from tests.peers.foreign_v1 import Share
-from tests.peers.sri import SriProgram, SriTranslator, until
+from tests.peers.sri import SriProgram, SriTranslator
 from tests.peers.sri_machine import SriMachine
 from tests.service.process import PoolProcess
 
@@ -37,12 +37,12 @@ def test_v1_machines_mine_through_sris_translator_and_our_pool_restarts_under_it
               SriTranslator(tmp_path / "translator", [served.as_pool()] * LISTED, is_aggregate=is_aggregate,
                             names_workers=is_aggregate) as translator):
             mined += mine(pool, translator, node)
-            until(lambda: acknowledged(translator) == len(mined), translator.last_words())
+            until(lambda: acknowledged(translator) == len(mined), sri.PATIENCE_S, translator.last_words)
             pool.terminate()
             assert pool.wait() == 0
             with PoolProcess(served.config) as again:
                 mined += mine(again, translator, node)
-                until(lambda: acknowledged(translator) == len(mined), translator.last_words())
+                until(lambda: acknowledged(translator) == len(mined), sri.PATIENCE_S, translator.last_words)
                 again.terminate()
                 assert again.wait() == 0
         books = spec.booked(served.config)
@@ -91,7 +91,7 @@ def when_served(translator: SriProgram, worker: str) -> SriMachine:
             return False
         return True
 
-    until(begins, translator.last_words())
+    until(begins, sri.PATIENCE_S, translator.last_words)
     return machines[0]
 
 

@@ -61,7 +61,6 @@ class Channel:
         self.given: dict[int, tuple[Given, int]] = {}       # by job id: with the target of that moment
         self.seen: set[bytes] = set()
         self.batch = 0
-        self.work = 0.0
 
 
 class SriSession:
