@@ -141,19 +141,23 @@ def test_a_provider_comes_changes_its_key_and_goes_with_a_reload(tmp_path, stub,
             pool_file(folder, *nodes)
             daemon.service.reload()
 
-        def source() -> str:
-            return "" if daemon.work.latest is None else daemon.work.latest.template.source
+        def until_given(node: str, jobs: int) -> None:
+            """A block on the template of a node that is gone may find nobody who takes it."""
+            miner.until(lambda: daemon.work.latest is not None and daemon.work.latest.template.source == node
+                        and len(miner.jobs) > jobs)
 
+        before = len(miner.jobs)
         reload(known)                                           # the other one goes, the provider comes
-        miner.until(lambda: source() == "node-1")
+        until_given("node-1", before)
         block = miner.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block and miner.work.prev_hash == block)
         reload({"source": "tdp", "url": place, "insecure": True, "profile": "warp"})
         miner.until(lambda: bool(logged(caplog, "template.insecure")))
         reload(known | {"url": f"{place}/{'02' * 32}"})
         miner.until(lambda: any("key" in fields["reason"] for fields in logged(caplog, "node.lost")))
+        before = len(miner.jobs)
         reload(node_of(stub))
-        miner.until(lambda: source() == "node-0")
+        until_given("node-0", before)
         block = miner.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block)
     assert [(fields["url"], fields["number"]) for fields in logged(caplog, "node.configured")
