@@ -130,6 +130,21 @@ class Client:
         return [dict(event.fields) for event in self.events if isinstance(event, Happened) and event.name == name]
 
 
+def pair_of(client: Client) -> tuple[NewTemplate, SetNewPrevHash]:
+    """The last future template and its tip."""
+    prev = next(message for message in reversed(client.heard) if isinstance(message, SetNewPrevHash))
+    new = next(message for message in client.heard
+               if isinstance(message, NewTemplate) and message.template_id == prev.template_id)
+    return new, prev
+
+
+def served(profile: Profile, job: Job) -> tuple[Client, NewTemplate, SetNewPrevHash]:
+    """A client that is set up, and what it got: the template of `job`, and the tip."""
+    client = Client(profile, make_serving())
+    client.served(job)
+    return client, *pair_of(client)
+
+
 def coinbase_of(new: NewTemplate, *, value: int | None = None, script: bytes = b"\x51", more: bytes = b"",
                 outputs: bytes | None = None, count: int | None = None, prefix: bytes | None = None) -> bytes:
     """A coinbase as SRI's pool makes one, with its witness."""

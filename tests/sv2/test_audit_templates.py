@@ -8,7 +8,7 @@ import pytest
 
 from tests.mining.makers import make_template, make_tip
 from tests.sv2 import templates
-from tests.sv2.templatepairs import SETUP, SMALL, Client, Jobs, coinbase_of, easy_template, make_serving, solve
+from tests.sv2.templatepairs import SETUP, SMALL, Client, Jobs, coinbase_of, easy_template, make_serving, served, solve
 from warppool.bitcoin.coinbase import commitment_output, strip_witness, witness_commitment
 from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
 from warppool.errors import RemoteProtocolError
@@ -35,12 +35,6 @@ def test_constraints_beyond_any_block_are_refused_and_never_wrap(profile, size):
     assert client.close is not None and "kWU" in client.close.reason
 
 
-def served(profile, **more):
-    client = Client(profile, make_serving())
-    client.served(Jobs()(easy_template(**more)))
-    return client, *client.heard[-2:]
-
-
 def spoil(coinbase, *, how):
     """A coinbase in segwit form, with one thing wrong."""
     stripped = strip_witness(coinbase)
@@ -62,7 +56,7 @@ def spoil(coinbase, *, how):
                                  "another reserved value", "bytes behind it", "an input that spends"])
 def test_a_solution_whose_coinbase_is_none_is_refused(profile, how):
     """2331, 2397, 2300, sv2-apps 791: framing of the witness, count of inputs, every byte accounted for."""
-    client, new, prev = served(profile)
+    client, new, prev = served(profile, Jobs()(easy_template()))
     good = coinbase_of(new)
     assert whole_transaction(good).size == len(good)
     for start in range(0, 40, 4):           # some of these have a good hash, whatever is hashed of them
@@ -74,7 +68,7 @@ def test_a_solution_whose_coinbase_is_none_is_refused(profile, how):
 @pytest.mark.parametrize("values", [(2**63, 2**63), (2**64 - 1, 2), (312_500_000, 1)])
 def test_values_are_summed_without_a_wrap(profile, values):
     """sv2-apps 791: what two outputs claim is more than the template has, though its sum in 64 bits may not be."""
-    client, new, prev = served(profile)
+    client, new, prev = served(profile, Jobs()(easy_template()))
     marks = (1_111_111, 2_222_222)
     extra = serialize_output(marks[1], b"\x51") + new.coinbase_tx_outputs
     coinbase = coinbase_of(new, value=marks[0], outputs=extra, count=new.coinbase_tx_outputs_count + 1)

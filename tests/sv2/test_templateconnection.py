@@ -16,7 +16,6 @@ from warppool.events import BlockFound, Close, HandOver, Send
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.messages.common import SetupConnectionSuccess
 from warppool.sv2.messages.template import NewTemplate, RequestTransactionData, SetNewPrevHash
-from warppool.sv2.profile import SPEC
 from warppool.sv2.templateconnection import TemplateConnection
 
 
@@ -56,17 +55,8 @@ def test_the_first_message_decides_and_what_stood_behind_it_is_read():
 
 @given(st.integers(1, 60))
 def test_it_does_not_matter_where_the_bytes_are_cut(step):
-    data = b"".join(map(SPEC.encode, [SETUP, SMALL, RequestTransactionData(0)]))
-    connection = ServerConnection(7, replace(make_context(), profile=SPEC, templates=make_serving()),
-                                  idle_timeout_s=600.0, now=START)
-    client, job = Client(SPEC, make_serving()), Jobs()()
-    for at in range(0, len(data), step):
-        events = connection.receive(data[at:at + step], START)
-        if events and isinstance(events[-1], HandOver):
-            connection = client.connection = events[-1].connection
-            client._take(connection.offer(job, START))
-            events = connection.receive(b"", START)
-        client._take(events)
+    dialect = miners_port()[1]
+    client = taken_over(b"".join(map(dialect.encode, [SETUP, SMALL, RequestTransactionData(0)])), step)
     assert [type(message) for message in client.heard[:2]] == [SetupConnectionSuccess, NewTemplate]
     assert len(client.heard) == 4
 

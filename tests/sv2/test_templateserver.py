@@ -22,6 +22,8 @@ from tests.sv2.templatepairs import (
     coinbase_of,
     easy_template,
     make_serving,
+    pair_of,
+    served,
     solve,
 )
 from warppool.bitcoin.coinbase import commitment_output, strip_witness
@@ -392,14 +394,6 @@ def test_the_worker_is_told_who_is_large(jobs):
 
 # --- solutions --------------------------------------------------------------------------------------------------------
 
-def pair_of(client: Client) -> tuple[NewTemplate, SetNewPrevHash]:
-    """The last future template and its tip."""
-    prev = next(message for message in reversed(client.heard) if isinstance(message, SetNewPrevHash))
-    new = next(message for message in client.heard
-               if isinstance(message, NewTemplate) and message.template_id == prev.template_id)
-    return new, prev
-
-
 def test_a_solution_is_a_block_with_all_its_transactions(profile, jobs):
     client, template = Client(profile, make_serving()), easy_template()
     client.served(jobs(template))
@@ -414,9 +408,7 @@ def test_a_solution_is_a_block_with_all_its_transactions(profile, jobs):
 
 
 def test_a_coinbase_without_its_witness_gets_it(profile, jobs):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     whole = coinbase_of(new)
     client.say(solve(new, prev, strip_witness(whole)))
     assert client.blocks[0].coinbase_tx == whole
@@ -424,9 +416,7 @@ def test_a_coinbase_without_its_witness_gets_it(profile, jobs):
 
 def test_a_coinbase_that_has_the_templates_outputs_twice_is_the_one_that_was_mined(profile, jobs):
     """As SRI's pool hands in the blocks of standard channels in a group."""
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     mined = coinbase_of(new)
     twice = coinbase_of(new, outputs=2 * new.coinbase_tx_outputs, count=2)
     client.say(replace(solve(new, prev, mined), coinbase_tx=twice))
@@ -445,9 +435,7 @@ def is_block(new, prev, coinbase, solution):
 
 
 def test_before_segwit_a_block_has_no_witness(profile, jobs):
-    client = Client(profile, make_serving())
-    client.served(jobs(easy_template(coinbase_tx_outputs=b"", coinbase_tx_outputs_count=0)))
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs(easy_template(coinbase_tx_outputs=b"", coinbase_tx_outputs_count=0)))
     whole = coinbase_of(new)
     client.say(solve(new, prev, whole))
     assert client.blocks[0].coinbase_tx == strip_witness(whole)
@@ -472,17 +460,13 @@ def spoiled(case: str, new: NewTemplate) -> bytes:
     ("commits anew", "another witness commitment"), ("another height", "does not begin with the prefix"),
 ])
 def test_a_coinbase_that_spoils_its_block_is_said_and_not_handed_on(profile, jobs, case, words):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     client.say(solve(new, prev, spoiled(case, new)))
     assert client.blocks == [] and words in str(client.happened("solution.refused")[0]["reason"])
 
 
 def test_more_outputs_than_one_may_share_the_value(profile, jobs):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     more = serialize_output(100, b"\x51") + new.coinbase_tx_outputs + serialize_output(0, b"\x6a")
     client.say(solve(new, prev, coinbase_of(new, value=new.coinbase_tx_value_remaining - 100, outputs=more, count=3)))
     assert len(client.blocks) == 1
@@ -490,17 +474,13 @@ def test_more_outputs_than_one_may_share_the_value(profile, jobs):
 
 @pytest.mark.parametrize("raw", [b"", b"\x00", bytes(60), bytes(65_535), b"\x02\0\0\0\0\1" + bytes(100)])
 def test_a_coinbase_that_is_none_is_refused(profile, jobs, raw):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     client.say(SubmitSolution(new.template_id, new.version, prev.header_timestamp, 0, raw))
     assert client.blocks == [] and len(client.happened("solution.refused")) == 1 and client.close is None
 
 
 def test_ten_that_are_no_solutions_end_the_client_and_good_ones_count_between_them(profile, jobs):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     bad = solve(new, prev, is_good=False)
     client.say(*[bad] * (MAX_BAD - 1))
     assert client.close is None
@@ -512,9 +492,7 @@ def test_ten_that_are_no_solutions_end_the_client_and_good_ones_count_between_th
 
 
 def test_one_that_comes_again_or_too_late_is_no_fault(profile, jobs):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     solution = solve(new, prev)
     client.say(*[solution] * 30, *[replace(solution, template_id=5)] * 30)
     assert len(client.blocks) == 1 and client.close is None
@@ -553,9 +531,7 @@ def test_a_client_that_comes_again_may_hand_in_what_it_has_found(profile, jobs):
 
 
 def test_a_solution_that_is_held_when_its_client_goes_is_still_taken(profile, jobs):
-    client = Client(profile, make_serving())
-    client.served(jobs())
-    new, prev = pair_of(client)
+    client, new, prev = served(profile, jobs())
     flood = [RequestTransactionData(5)] * 20
     data = b"".join(map(profile.encode, [*flood, solve(new, prev), *flood]))
     events = client.connection.receive(data, client.now)
