@@ -8,6 +8,7 @@ import pytest
 
 from tests.config.test_pool import ADDRESS, SECRETS
 from tests.node.provider import ScriptedProvider
+from tests.sv2.profiles import EACH_PROFILE
 from tests.sv2.templates import new_template, new_tip, raw_transactions
 from warppool.commands import providercheck
 from warppool.commands.cli import main
@@ -16,7 +17,6 @@ from warppool.sv2.messages.template import (
     RequestTransactionDataError,
     RequestTransactionDataSuccess,
 )
-from warppool.sv2.profile import SPEC, WARP
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def data(raws: tuple[bytes, ...] | str):
     return answer
 
 
-@pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
+@EACH_PROFILE
 def test_a_provider_that_is_well_gives_a_template_and_its_transactions(check, profile):
     with ScriptedProvider(profile) as provider:
         provider.answer = data(raw_transactions(3))

@@ -14,6 +14,7 @@ import pytest
 from tests.node.provider import ScriptedProvider
 from tests.node.test_submitter import events
 from tests.patience import PATIENCE_S
+from tests.sv2.profiles import EACH_PROFILE
 from tests.sv2.templates import new_template, new_tip, raw_transactions
 from warppool.addresses import ProviderUrl
 from warppool.loop import Reconfigure
@@ -31,12 +32,11 @@ from warppool.sv2.messages.template import (
     RequestTransactionDataSuccess,
     SubmitSolution,
 )
-from warppool.sv2.profile import SPEC, WARP
+from warppool.sv2.profile import WARP
 from warppool.sv2.types import Message
 
 pytestmark = pytest.mark.usefixtures("all_levels")
 
-BOTH = pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
 OURS = b"\x77" * 32
 
 
@@ -99,7 +99,7 @@ def solution(template_id: int | None = 10, height: int = 5, is_watched: bool = T
 
 # --- what goes well ---------------------------------------------------------------------------------------------------
 
-@BOTH
+@EACH_PROFILE
 def test_a_provider_is_set_up_told_our_constraints_and_mined(profile, caplog):
     with ScriptedProvider(profile) as provider, running(provider) as rig:
         setup = provider.await_message(SetupConnection)
@@ -118,7 +118,7 @@ def test_a_provider_is_set_up_told_our_constraints_and_mined(profile, caplog):
         assert rig.source.trouble == ""
 
 
-@BOTH
+@EACH_PROFILE
 def test_transactions_come_in_the_background_and_a_template_that_has_the_same_needs_no_question(profile):
     raws = raw_transactions(5)
     with ScriptedProvider(profile) as provider, running(provider) as rig:
@@ -137,7 +137,7 @@ def test_transactions_come_in_the_background_and_a_template_that_has_the_same_ne
         assert rig.outcome(TransactionsKept).transactions == raw_transactions(6)
 
 
-@BOTH
+@EACH_PROFILE
 def test_a_block_goes_out_at_once_and_the_tips_tell_what_becomes_of_it(profile, caplog):
     with ScriptedProvider(profile) as provider, running(provider) as rig:
         provider.say(*new_pair(10))
@@ -277,7 +277,7 @@ def test_transactions_that_it_refuses_are_said_once_and_asked_for_again_where_th
         assert events(caplog).count("transactions.refused") == 1
 
 
-@BOTH
+@EACH_PROFILE
 @pytest.mark.parametrize("key", [b"\x02" * 32])
 def test_another_key_than_the_pinned_one_is_refused_and_none_takes_anybody(profile, key):
     with ScriptedProvider(profile) as provider:

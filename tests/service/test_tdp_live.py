@@ -17,6 +17,7 @@ from tests.peers.cache import free_port
 from tests.service.byhand import HandMiner
 from tests.service.process import logged, write_config
 from tests.service.templateclients import AUTHORITY_SECRET, SECRET, port_of, providing, write_provider_config
+from tests.sv2.profiles import EACH_PROFILE
 from warppool.authority import authority_key_text
 from warppool.bitcoin.hashes import to_display
 from warppool.config.pool import read_config
@@ -29,7 +30,6 @@ from warppool.service.pool import Pool
 from warppool.service.templateprovider import TemplateProvider
 from warppool.sv2.profile import SPEC, WARP, Profile
 
-BOTH = pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
 KEYS = {WARP: public_key(SECRET).hex(), SPEC: authority_key_text(xonly_of_secret(AUTHORITY_SECRET))}
 
 
@@ -77,7 +77,7 @@ def mining(folder: Path, *nodes: dict[str, object]) -> Iterator[tuple[Pool, Hand
     assert not daemon.service.has_failed.is_set()
 
 
-@BOTH
+@EACH_PROFILE
 def test_a_pool_mines_blocks_on_a_provider_alone(tmp_path, stub, profile, caplog):
     caplog.set_level(logging.DEBUG)
     with serving(tmp_path / "provider", stub) as provider, (

@@ -15,6 +15,7 @@ from tests.patience import PATIENCE_S
 from tests.service.livepool import until
 from tests.service.process import ProviderProcess
 from tests.service.templateclients import TemplateClient, config_of, port_of, providing, write_provider_config
+from tests.sv2.profiles import EACH_PROFILE
 from tests.sv2.templatepairs import solve
 from warppool.config.provider import read_provider_config
 from warppool.service.summary import Summary
@@ -25,7 +26,7 @@ from warppool.sv2.messages.template import (
     RequestTransactionDataSuccess,
     SetNewPrevHash,
 )
-from warppool.sv2.profile import SPEC, WARP
+from warppool.sv2.profile import SPEC
 
 
 @pytest.fixture
@@ -43,10 +44,7 @@ def provider(stub, tmp_path):
         yield running
 
 
-both = pytest.mark.parametrize("profile", [WARP, SPEC], ids=["warp", "spec"])
-
-
-@both
+@EACH_PROFILE
 def test_a_client_mines_blocks_on_the_embedded_chain(tmp_path, profile):
     with providing(config_of(tmp_path, {"source": "regtest"})) as provider, (
             TemplateClient(port_of(provider, profile), profile)) as client:

@@ -17,6 +17,9 @@ from warppool.sv2.profile import SPEC, WARP, Profile
 SERVED = (WARP, SPEC)
 """The profiles that the pool serves, and that its clients speak."""
 
+EACH_PROFILE = pytest.mark.parametrize("profile", SERVED, ids=lambda each: each.name)
+"""For one scenario whose `profile` is each of them in turn, and which asks `tests.sv2.pairs` for nothing."""
+
 
 @pytest.fixture(scope="module", params=SERVED, ids=lambda each: each.name, autouse=True)
 def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:

@@ -6,10 +6,9 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-import pytest
-
 from tests.garbage import EDGES, mutated, pieces
 from tests.mining.makers import EASY_NBITS
+from tests.sv2.profiles import EACH_PROFILE
 from tests.sv2.templatepairs import RULES, SETUP, SMALL, START, Client, Jobs, Node, easy_template, make_serving, solve
 from warppool.bitcoin.coinbase import commitment_output, height_push, witness_commitment
 from warppool.bitcoin.target import target_from_nbits
@@ -35,7 +34,6 @@ from warppool.transport import PLAIN
 INPUTS = {WARP: 2_000, SPEC: 10_000}
 NOW = Now(1_000.0, 1_700_000_000.0)
 HEIGHT = 150
-PROFILES = pytest.mark.parametrize("profile", [WARP, SPEC], ids=["warp", "spec"])
 
 
 def spoiled(dice: random.Random, profile: Profile, message: Message) -> bytes:
@@ -112,7 +110,7 @@ def pool(profile: Profile) -> TemplateLink:
     return link
 
 
-@PROFILES
+@EACH_PROFILE
 def test_a_pool_refuses_what_a_mad_provider_says(profile):
     dice = random.Random(21)
     ends: Counter[str] = Counter()
@@ -173,7 +171,7 @@ class MadClient(Client):
                 return [dice.choice((SETUP, SMALL, SetupConnectionSuccess(2, 0)))]
 
 
-@PROFILES
+@EACH_PROFILE
 def test_a_provider_refuses_what_a_mad_client_says(profile):
     dice = random.Random(22)
     context = make_serving(Node(), RULES, 4)

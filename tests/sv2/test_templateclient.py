@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.sv2.profiles import EACH_PROFILE
 from tests.sv2.templates import EASY_NBITS, UNIX, new_template, new_tip, raw_transactions
 from warppool.bitcoin.coinbase import commitment_output
 from warppool.bitcoin.target import target_from_nbits
@@ -21,7 +22,7 @@ from warppool.sv2.messages.template import (
     RequestTransactionDataSuccess,
     SubmitSolution,
 )
-from warppool.sv2.profile import SPEC, WARP, Profile, Subprotocol
+from warppool.sv2.profile import Profile, Subprotocol
 from warppool.sv2.templateclient import (
     ALIVE_CODES,
     MAX_FUTURE,
@@ -36,7 +37,6 @@ from warppool.sv2.types import Message
 from warppool.transport import Plain
 
 CONSTRAINTS = CoinbaseOutputConstraints(31, 4)
-BOTH = pytest.mark.parametrize("profile", [WARP, SPEC], ids=lambda profile: profile.name)
 
 
 def fresh() -> TemplateClientSession:
@@ -232,7 +232,7 @@ def hear(link: TemplateLink, data: bytes) -> list[Any]:
     return list(link.receive(data, Now(0.0, UNIX)))
 
 
-@BOTH
+@EACH_PROFILE
 def test_a_link_says_the_set_up_the_constraints_and_the_questions(profile):
     link = link_of(profile)
     assert link.outgoing() == profile.encode(TemplateClientSession.setup(host="h", port=1, vendor="v", firmware="f"))
@@ -245,7 +245,7 @@ def test_a_link_says_the_set_up_the_constraints_and_the_questions(profile):
     assert link.outgoing() == profile.encode(RequestTransactionData(1))
 
 
-@BOTH
+@EACH_PROFILE
 def test_what_comes_before_a_fault_is_not_lost_by_it(profile):
     link = link_of(profile)
     wire = [SetupConnectionSuccess(2, 0), new_template(1), new_tip(1), new_tip(2)]
@@ -255,7 +255,7 @@ def test_what_comes_before_a_fault_is_not_lost_by_it(profile):
         next(events)
 
 
-@BOTH
+@EACH_PROFILE
 def test_a_message_of_16_mb_passes_only_where_it_was_asked_for(profile):
     announced = b"\0\0\x74\xff\xff\xff"
     link = link_of(profile)
@@ -271,7 +271,7 @@ def test_a_message_of_16_mb_passes_only_where_it_was_asked_for(profile):
             hear(link, announced)
 
 
-@BOTH
+@EACH_PROFILE
 def test_a_provider_that_says_anything_leads_to_a_refusal_or_nothing_else(profile):
     rng = random.Random(10)
     sound = [profile.encode(message) for message in (
