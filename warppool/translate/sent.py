@@ -25,9 +25,8 @@ of the last number, however few shares it were. Batches of ten are usual; a mach
 LAST_ANSWER_S = 2.0
 """Time for the answer to the last of those shares: a batch may have just so many."""
 
-
 FULL = -math.inf
-"""Stands for the time at which an upstream has failed, where its machine must go: it has sent too many shares."""
+"""In the place of the time at which the upstream has failed: the machine must go, since it has sent too many shares."""
 
 
 class Sent(Ticket):
@@ -62,7 +61,7 @@ class SentShares:
         self.first_sent_at = math.inf           # when the oldest of those was sent; `inf` for none
         self.unconfirmed: dict[int, Sent] | None = None         # those that have their answer from us
         self.unanswered = 0                     # shares since the upstream's last word on any
-        self.fails_at = math.inf                # when the upstream has failed, unless a word comes, or it is full
+        self.fails_at = math.inf                # when the upstream has failed, unless a word comes; or FULL
         self.seen: dict[bytes, None] | None = None              # hashes sent on this tip, or filtered, in their order
 
     def add(self, sent: Sent) -> None:

@@ -229,7 +229,7 @@ class ShareForwarder(Answers):
         return self._give_up(overdue, "no verdict in time")
 
     def settle(self, channel: UpstreamChannel) -> list[Step]:
-        """The machine must go, and gets its answers now, which are our own verdict."""
+        """The machine must go: it gets the answers to its last shares now, by our own verdict."""
         return self._give_up(channel.sent.take_waiting(), "the machine must go")
 
     def lose(self, channel: UpstreamChannel) -> list[Step]:
