@@ -102,7 +102,8 @@ def test_a_block_goes_whole_to_the_rpc_node_and_as_a_solution_to_the_provider(tm
             mining(tmp_path / "pool", tdp(port_of(provider), WARP), node_of(other))) as (daemon, miner):
         miner.until(lambda: daemon.work.latest is not None and daemon.work.latest.template.source == "node-0")
         miner.until(lambda: bool(daemon.submitter._kept_transactions._by_key))
-        block = miner.share(is_block=True)
+        with HandMiner(daemon.ports.listeners[0].port, public_key(SECRET)) as newcomer:   # knows no older job
+            block = newcomer.share(is_block=True)
         miner.until(lambda: stub.chain[-1] == block and other.chain[-1] == block)
         assert stub.submitted[0] == other.submitted[0]
         miner.until(lambda: len(logged(caplog, "block.accepted")) >= 1)
