@@ -32,7 +32,8 @@ def make_counters(worker: int = 0, workers: int = 1) -> CoinbaseCounters:
 
 
 def make_tip(number: int = 1, nbits: int = HARD_NBITS, height: int = 840_000, min_ntime: int = NTIME) -> Tip:
-    return Tip(bytes([number]) * 32, nbits, target_from_nbits(nbits), min_ntime, height)
+    prev_hash = bytes([number]) * 32 if number < 256 else number.to_bytes(32, "little")
+    return Tip(prev_hash, nbits, target_from_nbits(nbits), min_ntime, height)
 
 
 def make_template(tip: Tip | None = None, template_id: int = 1, path: tuple[bytes, ...] = (b"\x11" * 32, b"\x22" * 32),
