@@ -97,6 +97,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection: JSON-RPC, `POST /tip` and `POST /times`."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True          # else the end of an answer waits 40 ms for the delayed acknowledgement
     chain: Chain
 
     def do_POST(self) -> None:
