@@ -22,6 +22,8 @@ from warppool.sv2.profile import SPEC, WARP
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 POOL = f'[pool]\nnetwork = "regtest"\npayout_address = "{ADDRESS}"\ndata_dir = "data"\n'
+UNGUARDED_ADDRESS = "bcrt1pqypqy20zhz"
+"""Of witness version 1, with a program of two bytes: anyone can spend what is paid there."""
 KEY = "07" * 32
 OTHER = "08" * 32
 TDP = POOL + "[[node]]\nsource = 'tdp'\n"
@@ -59,6 +61,10 @@ def test_the_least_file_gives_every_default(read, tmp_path):
     assert config.pool.coinbase_tag == "/warppool/"
     assert config.pool.data_dir == tmp_path / "data"
     assert config.pool.server_id == 0
+    assert (config.pool.payout, config.pool.fee_percent, config.pool.fee_basis_points) == ("pool", 0, 0)
+    assert (config.pool.fallback_address, config.pool.fallback_script) == ("", b"")
+    assert (config.pool.window, config.pool.window_days, config.pool.window_rampup) == (8, 90, True)
+    assert (config.pool.min_payout_sat, config.pool.min_paid_ratio) == (100_000, Decimal("0.9"))
     assert config.stratum.listen == (Address("::", 3333),)
     assert config.stratum.tls_listen == ()
     assert config.stratum.tls_cert == tmp_path / "fullchain.pem"
@@ -124,6 +130,17 @@ def test_what_the_file_says_is_taken(read, tmp_path):
     assert config.nodes[2].cookie_file == tmp_path / "cookie"
     assert config.ledger.path == Path("/srv/books.db")
     assert config.log.level == "debug"
+
+
+@pytest.mark.parametrize(("written", "basis_points"), [
+    ("0.01", 1), ("0.29", 29), ("1", 100), ("1.10", 110), ("2.50000", 250), ("1e1", 1000), ("57.77", 5777), ("100", 10_000)])
+def test_the_fee_is_exact_in_basis_points(read, written, basis_points):
+    assert read(f"{POOL}payout = 'solo'\nfee_percent = {written}").pool.fee_basis_points == basis_points
+
+
+def test_the_fallback_is_an_address_of_the_network(read):
+    address = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"
+    assert read(f"{POOL}fallback_address = '{address}'").pool.fallback_script == script_of(address, "regtest")
 
 
 def test_addresses_print_as_they_are_written():
@@ -254,6 +271,23 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     ("[pool]\npayout_address = ''", 'pool.payout_address holds "": it takes an address of the network'),
     ("[pool]\npayout_address = 'foo'", "toml: pool.payout_address: 'foo' has a wrong checksum: give an address"),
     (f"[pool]\npayout_address = '{ADDRESS}'", "is an address for regtest, not for main: give an address for main"),
+    (POOL + "payout = 'prop'", 'pool.payout holds "prop": it takes pool, solo or pplns'),
+    (POOL + "custody = false", "warppool.toml: pool.custody is not known: did you mean"),
+    (POOL + "fee_percent = 1.255", "pool.fee_percent holds 1.255: it takes a number, 0 to 100, with at most two"),
+    (POOL + "fee_percent = 100.01", "pool.fee_percent holds 100.01: it takes a number, 0 to 100, with at most two"),
+    (POOL + "fee_percent = -0.5", "pool.fee_percent holds -0.5: it takes a number, 0 to 100"),
+    (POOL + "fee_percent = nan", "it takes a number, 0 to 100"),
+    (POOL + "fee_percent = '2'", 'pool.fee_percent holds "2": it takes a number, 0 to 100'),
+    (POOL + f"fallback_address = '{MAIN_ADDRESS}'", "pool.fallback_address: 'bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4'"
+     " is an address for main, not for regtest: give an address for regtest"),
+    (POOL + "fallback_address = 'bob'", "toml: pool.fallback_address: 'bob' has"),
+    (POOL + f"fallback_address = '{UNGUARDED_ADDRESS}'", "anyone can spend what a block pays there"),
+    (POOL + "window = 0", "pool.window holds 0: it takes a number, 0.1 to 1000"),
+    (POOL + "window_days = 0", "pool.window_days holds 0: it takes a whole number, 1 to 3650"),
+    (POOL + "window_rampup = 1", "pool.window_rampup holds 1: it takes true or false"),
+    (POOL + "min_payout_sat = 545", "pool.min_payout_sat holds 545: it takes a whole number, 546 to 100000000"),
+    (POOL + "min_payout_sat = 1e6", "it takes a whole number, 546 to 100000000"),
+    (POOL + "min_paid_ratio = 1.01", "pool.min_paid_ratio holds 1.01: it takes a number, 0 to 1, with at most two"),
     (POOL + f"coinbase_tag = '{'é' * 28}'", f"it takes text of at most {MAX_TAG_SIZE} bytes"),
     (POOL + r'coinbase_tag = "a\nb"', r'pool.coinbase_tag holds "a\nb": it takes text of at most 50 bytes'),
     (POOL + "server_id = 256", "pool.server_id holds 256: it takes a whole number, 0 to 255"),

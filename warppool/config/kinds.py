@@ -106,6 +106,23 @@ def number(low: str, high: str, has_zero: bool = False) -> Kind[Decimal]:
     return Kind(words, read)
 
 
+def hundredths(low: int, high: int) -> Kind[Decimal]:
+    """A decimal number from `low` to `high` with at most two decimals, exact."""
+    words = f"number, {low} to {high}, with at most two decimals"
+    within = number(str(low), str(high))
+
+    def read(value: object) -> Decimal:
+        try:
+            exact = within.read(value)
+        except Refused as exc:
+            raise Refused(f"it takes a {words}") from exc
+        if exact * 100 % 1:
+            raise Refused(f"it takes a {words}")
+        return exact
+
+    return Kind(words, read)
+
+
 def _read_flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise Refused("it takes true or false")

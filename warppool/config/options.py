@@ -29,6 +29,7 @@ from warppool.config.kinds import (
     TEXTS,
     choice,
     either,
+    hundredths,
     number,
     text,
     whole,
@@ -48,7 +49,30 @@ class PoolConfig:
         choice("main", "testnet4", "signet", "regtest"), "main",
         "The network that is mined; signet only with an OP_TRUE challenge.")
     payout_address: str = required(
-        text("an address of the network", is_empty_allowed=False), "The coinbase pays here.")
+        text("an address of the network", is_empty_allowed=False),
+        "The coinbase pays here; in modes solo and pplns what is no miner's: the fee, and what a coinbase leaves unpaid.")
+    payout: str = option(
+        choice("pool", "solo", "pplns"), "pool",
+        "Who is paid by a block. pool: payout_address; solo: the address in the finder's name; pplns: all addresses in "
+        "the window, by their work.")
+    fee_percent: Decimal = option(
+        hundredths(0, 100), 0, "Of each block's value in modes solo and pplns, to payout_address; none where it is "
+        "less than 546 sat.")
+    fallback_address: str = option(
+        text('an address of the network, or ""'), "",
+        "Paid in modes solo and pplns for machines whose name is no address; with \"\" such machines are refused.")
+    window: Decimal = option(
+        number("0.1", "1000"), Decimal("8.0"), "pplns: how much work is paid, in network difficulties.")
+    window_days: int = option(whole(1, 3650), 90, "pplns: work that is older is not paid.")
+    window_rampup: bool = option(
+        FLAG, True, "pplns: while the pool is young the window is at most one network difficulty more than it has "
+        "settled blocks.")
+    min_payout_sat: int = option(
+        whole(546, 100_000_000), 100_000, "pplns: no output is smaller; less is kept as a balance, which a later block "
+        "pays.")
+    min_paid_ratio: Decimal = option(
+        hundredths(0, 1), Decimal("0.9"), "pplns: a coinbase that pays less than this part of what the largest would "
+        "pay is made larger, where the machine can hold that.")
     coinbase_tag: str = option(
         text(f"text of at most {MAX_TAG_SIZE} bytes", LONGEST_TAG_BEFORE), "/warppool/",
         "Stands in the coinbase of every block, for all to read.", on_reload=Effect.NEXT_JOB)
@@ -71,6 +95,10 @@ class PoolConfig:
     server_id: int = option(whole(0, 255), 0, "Unique among the servers of one pool.")
     payout_script: bytes = derived(b"", of="payout_address")
     """The output script of `payout_address`."""
+    fee_basis_points: int = derived(0, of="fee_percent")
+    """`fee_percent` in hundredths of a percent."""
+    fallback_script: bytes = derived(b"", of="fallback_address")
+    """The output script of `fallback_address`; empty where there is none."""
     is_tag_cut: bool = derived(False, of="coinbase_tag")
     """`coinbase_tag` was longer than MAX_TAG_SIZE bytes and has lost its end."""
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from warppool.addresses import NodeAddress, ProviderUrl
-from warppool.bitcoin.address import AddressError, script_of
+from warppool.bitcoin.address import AddressError, is_guarded, script_of
 from warppool.config.declare import options_of
 from warppool.config.kinds import PROVIDER_SCHEME
 from warppool.config.options import (
@@ -64,7 +64,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
               environ: Mapping[str, str], source: str) -> Config:
     """Check a document (as TOML gives it) and make it a Config; relative paths are taken from `folder`."""
     sections = read_sections(POOL_FORM, document, folder=folder, environ=environ, source=source)
-    pool = _with_tag(_with_script(sections.one(PoolConfig), sections.where("pool", "payout_address")))
+    pool = _with_tag(_with_payout(sections.one(PoolConfig), sections))
     stratum, difficulty = sections.one(StratumConfig), sections.one(DifficultyConfig)
     nodes = sections.all(NodeConfig)
     _check_listeners(stratum, source)
@@ -155,12 +155,21 @@ def with_passwords(nodes: Iterable[NodeConfig], secrets: Secrets) -> list[NodeCo
 
 # --- what keys ask of each other --------------------------------------------------------------------------------------
 
-def _with_script(pool: PoolConfig, where: str) -> PoolConfig:
+def _with_payout(pool: PoolConfig, sections: Sections) -> PoolConfig:
+    """What is worked out from the keys that say who is paid."""
+    script = _script_at("payout_address", pool, sections)
+    fallback = _script_at("fallback_address", pool, sections) if pool.fallback_address else b""
+    if fallback and not is_guarded(fallback):
+        raise ConfigError(f"{sections.where('pool', 'fallback_address')} holds {shown(pool.fallback_address)}: "
+                          f"{UNGUARDED}: give an address of today")
+    return replace(pool, payout_script=script, fallback_script=fallback, fee_basis_points=int(pool.fee_percent * 100))
+
+
+def _script_at(key: str, pool: PoolConfig, sections: Sections) -> bytes:
     try:
-        script = script_of(pool.payout_address, pool.network)
+        return script_of(getattr(pool, key), pool.network)
     except AddressError as exc:
-        raise ConfigError(f"{where}: {exc}: give an address for {pool.network}") from exc
-    return replace(pool, payout_script=script)
+        raise ConfigError(f"{sections.where('pool', key)}: {exc}: give an address for {pool.network}") from exc
 
 
 def _with_tag(pool: PoolConfig) -> PoolConfig:

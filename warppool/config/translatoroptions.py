@@ -94,6 +94,9 @@ class TranslationConfig:
     user_identity_template: str = option(
         TEMPLATE, NAME_MARK, f"What upstreams are told of a machine; {NAME_MARK} is the name that it gave.",
         on_reload=Effect.NEWCOMERS)
+    own_names: bool = option(
+        FLAG, True, "A machine that got work before it said its name, and comes back with the same session, is known "
+        "to upstreams by that name.", on_reload=Effect.NEWCOMERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
