@@ -133,7 +133,8 @@ def test_what_the_file_says_is_taken(read, tmp_path):
 
 
 @pytest.mark.parametrize(("written", "basis_points"), [
-    ("0.01", 1), ("0.29", 29), ("1", 100), ("1.10", 110), ("2.50000", 250), ("1e1", 1000), ("57.77", 5777), ("100", 10_000)])
+    ("0.01", 1), ("0.29", 29), ("1", 100), ("1.10", 110), ("2.50000", 250), ("1e1", 1000), ("57.77", 5777),
+    ("100", 10_000)])
 def test_the_fee_is_exact_in_basis_points(read, written, basis_points):
     assert read(f"{POOL}payout = 'solo'\nfee_percent = {written}").pool.fee_basis_points == basis_points
 
@@ -278,8 +279,8 @@ def test_a_variable_that_could_mean_several_nodes_is_refused(read):
     (POOL + "fee_percent = -0.5", "pool.fee_percent holds -0.5: it takes a number, 0 to 100"),
     (POOL + "fee_percent = nan", "it takes a number, 0 to 100"),
     (POOL + "fee_percent = '2'", 'pool.fee_percent holds "2": it takes a number, 0 to 100'),
-    (POOL + f"fallback_address = '{MAIN_ADDRESS}'", "pool.fallback_address: 'bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4'"
-     " is an address for main, not for regtest: give an address for regtest"),
+    (POOL + f"fallback_address = '{MAIN_ADDRESS}'",
+     f"pool.fallback_address: '{MAIN_ADDRESS}' is an address for main, not for regtest: give an address for regtest"),
     (POOL + "fallback_address = 'bob'", "toml: pool.fallback_address: 'bob' has"),
     (POOL + f"fallback_address = '{UNGUARDED_ADDRESS}'", "anyone can spend what a block pays there"),
     (POOL + "window = 0", "pool.window holds 0: it takes a number, 0.1 to 1000"),

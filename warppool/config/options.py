@@ -50,7 +50,7 @@ class PoolConfig:
         "The network that is mined; signet only with an OP_TRUE challenge.")
     payout_address: str = required(
         text("an address of the network", is_empty_allowed=False),
-        "The coinbase pays here; in modes solo and pplns what is no miner's: the fee, and what a coinbase leaves unpaid.")
+        "The coinbase pays here; in modes solo and pplns only the fee, and what a coinbase leaves unpaid.")
     payout: str = option(
         choice("pool", "solo", "pplns"), "pool",
         "Who is paid by a block. pool: payout_address; solo: the address in the finder's name; pplns: all addresses in "
