@@ -20,6 +20,7 @@ CORE = {"errors", "limits", "transport", "events", "bitcoin", "authority", "addr
         "translate"}
 RANKS = {name: rank for rank, names in enumerate((
     ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"],
+    ["claimfiles"],
     ["bitcoin"], ["authority"], ["addresses"], ["mining"], ["noise"], ["sv1", "sv2"],
     ["translate"], ["net"], ["node"], ["ledger"], ["miner"], ["config"],
     ["service"], ["commands"])) for name in names}
@@ -27,7 +28,7 @@ RANKS = {name: rank for rank, names in enumerate((
 
 NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "time", "os", "random", "secrets",
                "logging", "subprocess", "signal", "sqlite3", "concurrent", "multiprocessing", "importlib",
-               "say", "threads", "loop", "files"}
+               "say", "threads", "loop", "files", "claimfiles"}
 STRANGERS = {
     "net": {"sv1", "sv2", "translate"},         # it moves bytes and knows no message
     "miner": {"translate", "net", "node", "ledger"},
