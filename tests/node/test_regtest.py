@@ -207,6 +207,18 @@ def test_a_flush_keeps_active_and_side_blocks(kernel: Kernel) -> None:
     assert not kernel.is_active(b"\x07" * 32)
 
 
+def test_a_coinbase_is_read_back_from_the_chain_active_or_beside_it(kernel: Kernel) -> None:
+    template = template_on(kernel)
+    active, side = mine(template), mine(template)
+    for block in (active, side):
+        kernel.submit(raw(block))
+    kernel.flush()
+    assert [kernel.coinbase_of(block.block_hash) for block in (active, side)] == [
+        active.coinbase_tx, side.coinbase_tx]
+    with pytest.raises(NodeError, match="07070707"):
+        kernel.coinbase_of(b"\x07" * 32)
+
+
 def test_one_directory_has_one_kernel_and_the_refusal_leaves_its_locks_alone(kernel: Kernel, tmp_path: Path) -> None:
     opening = (
         "import sys; from pathlib import Path; from warppool.node.kernel import Kernel; "

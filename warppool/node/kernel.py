@@ -171,6 +171,18 @@ class Kernel:
         """The hash (header order) of the active chain's block at `height`; IndexError above the tip."""
         return bytes(self._chain.block_tree_entries[height].block_hash)
 
+    def coinbase_of(self, block_hash: bytes) -> bytes:
+        """The coinbase of a block that the kernel knows, as the block has it (with witness); NodeError if it has none.
+
+        Read from the kernel's own files.
+        """
+        try:
+            block = bytes(self._manager.blocks[self._manager.block_tree_entries[self._pbk.BlockHash(block_hash)]])
+            _, start = decode_compact_size(block, HEADER_SIZE)
+            return block[start:parse_transaction(block, start).end]
+        except (KeyError, RuntimeError, ValueError) as exc:
+            raise NodeError(f"the embedded chain does not give block {block_hash[::-1].hex()}: {exc}") from exc
+
     def _time_at(self, height: int) -> int:
         return int(self._chain.block_tree_entries[height].block_header.timestamp.timestamp())
 
