@@ -52,6 +52,20 @@ def decode_bech32(text: str) -> tuple[str, tuple[int, ...], Encoding]:
     return human, values[:-_CHECKSUM_LENGTH], encoding
 
 
+def encode_bech32(human: str, values: Sequence[int], encoding: Encoding) -> str:
+    """The text, in lower case, of 5-bit `values` behind the lower-case human-readable part `human`."""
+    checksum = _polymod((*_expand(human), *values, *(0,) * _CHECKSUM_LENGTH)) ^ encoding.value
+    ends = (checksum >> 5 * (_CHECKSUM_LENGTH - 1 - place) & 31 for place in range(_CHECKSUM_LENGTH))
+    return f"{human}1{''.join(_CHARSET[value] for value in (*values, *ends))}"
+
+
+def values_of_bytes(data: bytes) -> tuple[int, ...]:
+    """Regroup bytes into 5-bit values, with zeros behind the last bit; `bytes_of_values` undoes it."""
+    size = -(-len(data) * 8 // 5)
+    number = int.from_bytes(data, "big") << size * 5 - len(data) * 8
+    return tuple(number >> 5 * (size - 1 - place) & 31 for place in range(size))
+
+
 def bytes_of_values(values: Sequence[int]) -> bytes:
     """Regroup 5-bit values into bytes; ValueError if the padding is not zeros, or has five bits or more."""
     spare = len(values) * 5 % 8
