@@ -12,6 +12,7 @@ from warppool.bitcoin.transaction import (
     MAX_MONEY_SAT,
     MAX_TRANSACTION_SIZE,
     Transaction,
+    outputs_of,
     parse_outputs,
     parse_transaction,
     serialize_output,
@@ -183,6 +184,21 @@ def test_outputs_round_trip_and_only_with_their_count(outputs):
             parse_outputs(data[:-1], len(outputs))
     with pytest.raises(ValueError):
         parse_outputs(data + b"\0", len(outputs))
+
+
+@given(shapes)
+def test_outputs_are_read_out_of_a_transaction_in_both_forms(shape):
+    inputs, outputs, stacks = shape
+    stripped = legacy(inputs, outputs)
+    assert outputs_of(stripped) == outputs_of(with_witness(stripped, stacks)) == tuple(outputs)
+
+
+@pytest.mark.parametrize("raw", BIP143)
+def test_outputs_are_those_that_the_kernel_reads(raw):
+    theirs = pbk.Transaction(raw).outputs
+    assert outputs_of(raw) == tuple((each.amount, bytes(each.script_pubkey)) for each in theirs)
+    with pytest.raises(ValueError, match="1 bytes follow"):
+        outputs_of(raw + b"\0")
 
 
 def test_a_serialized_output():

@@ -110,6 +110,20 @@ def parse_outputs(outputs: bytes, count: int) -> tuple[tuple[int, bytes], ...]:
     return tuple(found)
 
 
+def outputs_of(raw: bytes) -> tuple[tuple[int, bytes], ...]:
+    """(value in sat, script) of each output of one raw transaction; ValueError if `raw` is not exactly one."""
+    whole_transaction(raw)
+    body = 6 if raw[4:6] == MARKER_AND_FLAG else 4
+    inputs, position = _count(raw, body, _LEAST_INPUT, "inputs")
+    for _ in range(inputs):
+        position = _skip_bytes(raw, position + 36) + 4
+    count, start = _count(raw, position, _LEAST_OUTPUT, "outputs")
+    position = start
+    for _ in range(count):
+        position = _skip_bytes(raw, position + 8)
+    return parse_outputs(raw[start:position], count)
+
+
 def _count(raw: bytes, offset: int, least_size: int, what: str) -> tuple[int, int]:
     """(a count of things that have at least `least_size` bytes each, the offset after the count); ValueError where the
     bytes that are left cannot hold so many.
