@@ -12,7 +12,7 @@ from warppool.bitcoin.bech32 import Encoding, bytes_of_values, decode_bech32
 NETWORKS = ("main", "testnet4", "signet", "regtest")
 
 _NETWORKS_OF_HUMAN_PART = {"bc": ("main",), "tb": ("testnet4", "signet"), "bcrt": ("regtest",)}
-_SEGWIT_OPENINGS = tuple(f"{human}1" for human in _NETWORKS_OF_HUMAN_PART)
+SEGWIT_OPENINGS = tuple(f"{human}1" for human in _NETWORKS_OF_HUMAN_PART)
 _TEST_NETWORKS = ("testnet4", "signet", "regtest")
 _KEY_HASH, _SCRIPT_HASH = "key hash", "script hash"
 _BASE58_VERSIONS = {
@@ -55,10 +55,15 @@ def script_of(address: str, network: str) -> bytes:
     return script
 
 
+def canonical(address: str) -> str:
+    """The one way to write an address that `script_of` takes: bech32 may come in capitals, as QR codes have it."""
+    return address.lower() if address.lower().startswith(SEGWIT_OPENINGS) else address
+
+
 def looks_like_address(text: str) -> bool:
     """Whether people would take `text` for a Bitcoin address of any network. The checksum may be wrong."""
     text = text[len(_URI):] if text[:len(_URI)].lower() == _URI else text
-    if text.lower().startswith(_SEGWIT_OPENINGS):
+    if text.lower().startswith(SEGWIT_OPENINGS):
         return _LEAST_SEGWIT <= len(text) <= _MOST_SEGWIT and text.isascii() and text.isalnum()
     return (len(text) in _BASE58_SIZES and text[0] in _BASE58_OPENINGS and _BASE58.issuperset(text)
             and any(map(str.isdigit, text)) and any(map(str.isupper, text)) and any(map(str.islower, text)))
@@ -80,7 +85,7 @@ def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
     """
     if not address:
         raise ValueError("is empty")
-    if address.lower().startswith(_SEGWIT_OPENINGS):
+    if address.lower().startswith(SEGWIT_OPENINGS):
         return _decode_segwit(address)
     return _decode_base58(address)
 
