@@ -22,7 +22,7 @@ RANKS = {name: rank for rank, names in enumerate((
     ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"],
     ["claimfiles"],
     ["bitcoin"], ["authority"], ["addresses"], ["payout"], ["mining"], ["noise"], ["sv1", "sv2"],
-    ["translate"], ["net"], ["node"], ["ledger"], ["miner"], ["config"],
+    ["translate"], ["net"], ["node"], ["ledger"], ["rewards"], ["miner"], ["config"],
     ["service"], ["commands"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 
@@ -31,8 +31,9 @@ NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "ti
                "say", "threads", "loop", "files", "claimfiles"}
 STRANGERS = {
     "net": {"sv1", "sv2", "translate"},         # it moves bytes and knows no message
-    "miner": {"translate", "net", "node", "ledger"},
-    "config": {"noise", "sv1", "sv2", "translate", "net", "node", "miner"},
+    "miner": {"translate", "net", "node", "ledger", "rewards"},
+    "rewards": {"sv1", "sv2", "translate"},
+    "config": {"noise", "sv1", "sv2", "translate", "net", "node", "rewards", "miner"},
 }
 """Layers that may not be imported, though they stand above."""
 
