@@ -30,6 +30,7 @@ NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "ti
                "logging", "subprocess", "signal", "sqlite3", "concurrent", "multiprocessing", "importlib",
                "say", "threads", "loop", "files", "claimfiles"}
 STRANGERS = {
+    "payout": {"limits", "transport", "events", "authority", "addresses"},
     "net": {"sv1", "sv2", "translate"},         # it moves bytes and knows no message
     "miner": {"translate", "net", "node", "ledger", "rewards"},
     "rewards": {"sv1", "sv2", "translate"},
@@ -127,6 +128,9 @@ def test_the_house_keeps_its_rules():
     ("sv2/messages/common.py", "from ...net import worker\n", "sv2 imports net, which stands below it"),
     ("sv2/server.py", "import warppool.sv1.server\n", "sv2 imports sv1, which stands below it"),
     ("net/worker.py", "from warppool.sv2.connection import Sv2Connection\n", "net imports sv2"),
+    ("payout/window.py", "from warppool.mining.share import Share\n", "payout imports mining, which stands below it"),
+    ("payout/window.py", "from warppool.events import Send\n", "payout imports events"),
+    ("payout/snapshot.py", "import sqlite3\n", "the core imports sqlite3"),
     ("config/options.py", "from warppool.miner.link import Sv2Link\n", "config imports miner"),
     ("config/reading.py", "import warppool.net.listener\n", "config imports net"),
     ("miner/cpu.py", "from warppool.node import rpc\n", "miner imports node"),
@@ -235,7 +239,7 @@ def test_reading_a_configuration_imports_no_socket_no_database_and_no_client(mod
     loaded = set(done.stdout.split())
     assert f"warppool.config.{module}" in loaded
     layers = {name.split(".")[1] for name in loaded if name.startswith("warppool.")}
-    assert layers <= {"addresses", "authority", "bitcoin", "config", "errors", "files", "ledger", "mining"}
+    assert layers <= {"addresses", "authority", "bitcoin", "config", "errors", "files", "ledger", "mining", "payout"}
     assert not loaded & {"socket", "ssl", "selectors", "threading", "queue", "sqlite3", "nacl", "http.client"}
 
 
