@@ -1,0 +1,190 @@
+"""Distribution: who gets how much of a block, from a snapshot, the block's value, and the room for outputs.
+
+A block's value without the fee is divided by weight, to the satoshi (`divide`). That is done once for a job. Which of
+the accounts then get an output depends on how many outputs the coinbase of a size class holds (`Division.take`). What
+a coinbase does not pay goes to payout_address, and is owed: the books keep it as the balance of the account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from warppool.payout.fee import DUST, fee_of
+from warppool.payout.rules import script_of_account
+from warppool.payout.snapshot import Snapshot
+
+LONGEST_OUTPUT = 43
+"""Bytes of the longest output that an account has: value 8, length 1, script 34 (P2WSH, P2TR)."""
+
+GONE_PART = 4
+"""One output of so many is for accounts that are gone: thousands of balances that were left behind would otherwise
+crowd out those who mine."""
+
+
+class Entitlement(NamedTuple):
+    """What one account has a claim to in a block: its fair share of the block, and its balance where balances are
+    paid. Both in sat, neither below 0.
+    """
+
+    account: str
+    script: bytes
+    fair_sat: int
+    balance_sat: int
+
+    @property
+    def target_sat(self) -> int:
+        """What it gets where there is an output for it, and as long as the value lasts."""
+        return self.fair_sat + self.balance_sat
+
+
+class Payment(NamedTuple):
+    """An output for an account."""
+
+    entitlement: Entitlement
+    paid_sat: int
+
+
+class BalanceChange(NamedTuple):
+    """What a block does to the balance of an account: it rises by fair - paid, or falls where that is below 0."""
+
+    account: str
+    fair_sat: int
+    paid_sat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What one coinbase pays, and to whom.
+
+    `room` is in bytes. `payments` stand in the order of their outputs, before that of payout_address, which gets
+    `remainder_sat`: the fee, its own fair share, and what is left unpaid, less the balances that are paid.
+    """
+
+    division: Division
+    room: int
+    payments: tuple[Payment, ...]
+    remainder_sat: int
+
+    @property
+    def paid_sat(self) -> int:
+        """What accounts other than payout_address get."""
+        return self.division.value_sat - self.remainder_sat
+
+    @property
+    def outputs(self) -> tuple[tuple[int, bytes], ...]:
+        """(sat, script) of the pool's outputs as they stand in the coinbase. One of 0 sat is left out, but for the only
+        one, since a transaction has at least one output.
+        """
+        paid = tuple((payment.paid_sat, payment.entitlement.script) for payment in self.payments)
+        return paid if paid and not self.remainder_sat else (*paid, (self.remainder_sat, self.division.payout_script))
+
+    def changes(self) -> Iterator[BalanceChange]:
+        """The accounts whose balance this block changes, sorted by account.
+
+        All their fair - paid together are what payout_address holds for users by this block: the remainder less the fee
+        and less its own fair share, which may be below 0.
+        """
+        paid = {payment.entitlement.account: payment.paid_sat for payment in self.payments}
+        for each in self.division.entitlements:
+            paid_sat = paid.get(each.account, 0)
+            if each.fair_sat != paid_sat:
+                yield BalanceChange(each.account, each.fair_sat, paid_sat)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How the value of a block is divided, whatever room there is; made by `divide`, once for a job.
+
+    `entitlements` are of all accounts but payout_address, sorted by account; `payout_fair_sat` is payout_address's own
+    fair share. Of those that may get an output, `waiting` has the accounts that mine: by target, the highest first,
+    then by script. `gone` has those that are gone: the longest gone first, then by script.
+    """
+
+    value_sat: int
+    fee_sat: int
+    pays_balances: bool
+    payout_script: bytes
+    payout_fair_sat: int
+    min_payout_sat: int
+    entitlements: tuple[Entitlement, ...]
+    waiting: tuple[Entitlement, ...]
+    gone: tuple[Entitlement, ...]
+
+    def take(self, room: int) -> Distribution:
+        """The outputs for which a coinbase has `room` bytes (all of the pool's own, without their count).
+
+        Those who are gone come first, in at most a quarter of the outputs of LONGEST_OUTPUT bytes that `room` holds.
+        Everybody gets the target while the whole value lasts, which may take from the fee. The first output that does
+        not fit ends the list. ValueError where there is no room for payout_address, whose place is always kept.
+        """
+        bytes_left = room - output_size(self.payout_script)
+        if bytes_left < 0:
+            raise ValueError(f"{room} bytes have no room for the output of payout_address")
+        sat_left, payments = self.value_sat, []
+        gone_places = room // LONGEST_OUTPUT // GONE_PART
+        for entitlement, least_sat in (*((each, DUST) for each in self.gone[:gone_places]),
+                                       *((each, self.min_payout_sat) for each in self.waiting)):
+            paid_sat = min(entitlement.target_sat, sat_left)
+            bytes_left -= output_size(entitlement.script)
+            if paid_sat < least_sat or bytes_left < 0:      # each target is high enough, so the value is used up
+                break
+            payments.append(Payment(entitlement, paid_sat))
+            sat_left -= paid_sat
+        return Distribution(self, room, tuple(payments), sat_left)
+
+
+def output_size(script: bytes) -> int:
+    """Bytes of a serialized output with `script`, whose length is one byte: no script of an address has more."""
+    return 9 + len(script)
+
+
+def divide(snapshot: Snapshot, value_sat: int, pays_balances: bool) -> Division:
+    """Divide `value_sat` among the accounts of `snapshot`; `pays_balances` says whether their balances are paid, too.
+
+    Each fair share is rounded down, and the satoshis that are left go to the largest remainders, ties by script.
+    ValueError where nobody has a weight: such a block is paid as in solo mining.
+    """
+    rules, total = snapshot.rules, snapshot.total_weight
+    if not total:
+        raise ValueError("a snapshot without weights divides nothing")
+    fee_sat = fee_of(value_sat, rules.fee_bp)
+    fair = _fair_shares({script_of_account(account, rules.network): weight for account, weight in snapshot.weights},
+                        value_sat - fee_sat, total)
+    balances = dict(snapshot.balances) if pays_balances else {}
+    gone_ids = dict(snapshot.gone) if pays_balances else {}
+    payout_script = rules.payout_script
+    payout_fair_sat = fair.pop(payout_script, 0)
+    entitlements = []
+    for account in {account for account, _ in snapshot.weights} | balances.keys():
+        script = script_of_account(account, rules.network)
+        if script != payout_script:
+            entitlements.append(Entitlement(account, script, fair.get(script, 0), balances.get(account, 0)))
+    waiting = [each for each in entitlements if each.account not in gone_ids
+               and each.target_sat >= rules.min_payout_sat]
+    gone = [each for each in entitlements if each.account in gone_ids and each.target_sat >= DUST]
+    return Division(
+        value_sat=value_sat, fee_sat=fee_sat, pays_balances=pays_balances, payout_script=payout_script,
+        payout_fair_sat=payout_fair_sat, min_payout_sat=rules.min_payout_sat, entitlements=tuple(sorted(entitlements)),
+        waiting=tuple(sorted(waiting, key=lambda each: (-each.target_sat, each.script))),
+        gone=tuple(sorted(gone, key=lambda each: (gone_ids[each.account], each.script))),
+    )
+
+
+def distribute(snapshot: Snapshot, value_sat: int, room: int, pays_balances: bool) -> Distribution:
+    """What a coinbase with `room` bytes for the pool's outputs pays of `value_sat`; ValueError as in `divide` and
+    `Division.take`.
+    """
+    return divide(snapshot, value_sat, pays_balances).take(room)
+
+
+def _fair_shares(weights: dict[bytes, int], reward_sat: int, total: int) -> dict[bytes, int]:
+    """`reward_sat` divided by weight: the fair shares by script, whose sum is `reward_sat`."""
+    fair, remainders = {}, []
+    for script, weight in weights.items():
+        fair[script], remainder = divmod(reward_sat * weight, total)
+        remainders.append((-remainder, script))
+    for _, script in sorted(remainders)[:reward_sat - sum(fair.values())]:
+        fair[script] += 1
+    return fair
