@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.mining.makers import PAYOUT, SHUFFLE, make_template, make_tip
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
-from warppool.mining.mark import Mark, find_mark
+from warppool.mining.mark import Mark, bears_start_id, find_mark
 
 START_ID = b"\xaa\xbb\xcc\xdd"
 STARTS = {b"1234", START_ID}
@@ -65,3 +65,19 @@ def test_a_coinbase_that_is_cut_or_torn_is_never_an_error(cut, flip):
     torn[flip] ^= 0xFF
     for data in (whole[:cut], bytes(torn), restore_witness(whole)[:cut]):
         find_mark(data, b"/warppool/", STARTS)
+
+
+@pytest.mark.parametrize("restore", [bytes, restore_witness])
+@pytest.mark.parametrize("size", [4, 12, 32])
+@pytest.mark.parametrize("tag", [b"", b"/warppool/", b"t" * MAX_TAG_SIZE])
+def test_a_start_id_is_seen_under_every_tag_and_in_its_place_alone(tag, size, restore):
+    ours = coinbase(tag, size=size)
+    assert bears_start_id(restore(ours), STARTS)
+    assert not bears_start_id(restore(ours), {b"1234"})
+    theirs = ours.replace(START_ID, b"zzzz").replace(b"\x07\x00\x00\x01", START_ID)        # in the extranonce
+    assert not bears_start_id(restore(theirs), STARTS)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_bears_no_start_id(data):
+    assert not bears_start_id(data, {b"1234"})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from warppool.node.calls import CALLS, METHODS
 
-LOOK_UPS = ("chainview.py", "missing.py")       # the first chooses among several methods
+LOOK_UPS = ("chainview.py", "onchain.py", "chainasker.py")      # the first chooses among several methods
 PACKAGE = Path(__file__).parents[2] / "warppool"
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from warppool.errors import MissingExtra, NodeError
 from warppool.events import Now
 from warppool.mining.template import Template
 from warppool.node import regtest
+from warppool.node.chainitems import AskChain, ChainAnswer
 from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.kernel import ChainTip, Kernel
+from warppool.node.kernelanswers import answer_of
 from warppool.node.regtest import Backlog, RegtestSource, make_template
 from warppool.node.submitter import NodeInbox, Submitter
 from warppool.threads import STOP
@@ -492,3 +495,27 @@ def test_a_killed_process_comes_back_to_the_same_chain(tmp_path: Path, flush_eve
     finally:
         kernel.close()
     assert list((tmp_path / "blocks").glob("*.block")) == []        # the last flush buried them all
+
+
+def test_the_embedded_chain_says_where_own_blocks_stand_and_which_are_ours(kernel, tmp_path):
+    start = b"wxyz"
+    blocks = []
+    for number in range(4):
+        template = template_on(kernel)
+        if number == 2:
+            template = replace(template, coinbase_prefix=template.coinbase_prefix + b"\x10" + start)
+        blocks.append(block := mine(template))
+        kernel.submit(raw(block))
+    side = mine(blocks[3].template)
+    kernel.submit(raw(side))
+    hashes = [block.block_hash for block in blocks]
+    answers: queue.Queue[object] = queue.Queue()
+
+    def ask(*own: tuple[bytes, int], tip: bytes = hashes[3], looked: frozenset[bytes] = frozenset()) -> ChainAnswer:
+        return answer_of(kernel, AskChain(tip, own, looked, 144, frozenset({start}), answers), 3)
+
+    answer = ask((hashes[0], 1), (hashes[3], 4), (side.block_hash, 4), (b"\x01" * 32, 4), (b"\x01" * 32, 5))
+    assert [each.confirmations for each in answer.standings] == [4, 1, 0, 0, None]
+    assert (answer.node, answer.height, answer.looked, answer.trouble) == (3, 4, (GENESIS, *hashes), "")
+    assert ask(looked=frozenset({hashes[1]})).looked == (hashes[2], hashes[3])
+    assert ask(tip=hashes[2]).trouble == "its tip is another one by now"

@@ -50,6 +50,17 @@ def find_mark(coinbase: bytes, tag: bytes, start_ids: Collection[bytes]) -> Mark
     return None
 
 
+def bears_start_id(coinbase: bytes, start_ids: Collection[bytes]) -> bool:
+    """Whether a coinbase, in stripped or segwit form, has one of `start_ids` where our jobs put it, under any tag.
+
+    The last push of our scriptSig ends it, and begins with the start id. Never raises for what the bytes hold.
+    """
+    script = _script_sig(coinbase)
+    sizes = range(_BEFORE_EXTRANONCE + PREFIX_SIZE, _BEFORE_EXTRANONCE + MAX_EXTRANONCE_SIZE + 1)
+    return any(script[at:at + 1] == bytes([size]) and script[at + 1:at + 1 + START_ID_SIZE] in start_ids
+               for size in sizes if (at := len(script) - size - 1) >= 0)
+
+
 def _script_sig(coinbase: bytes) -> bytes:
     """The scriptSig; b"" for what is no coinbase."""
     at = 6 if coinbase[4:6] == MARKER_AND_FLAG else 4               # after the version, and marker and flag

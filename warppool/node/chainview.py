@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from warppool.bitcoin.hashes import to_display
+from warppool.bitcoin.hashes import from_display, to_display
 from warppool.errors import NodeError
 from warppool.node.items import SubmitBlock
 from warppool.node.jsonrpc import METHOD_NOT_FOUND, CallForbidden, RpcRefusal
@@ -56,6 +56,26 @@ class ChainView:
         above = self._above(block, is_active, confirmations)
         self.missing = self._lacking(is_known, is_active, above)
         return BlockStatus(is_known, is_active, above)
+
+    def best(self) -> tuple[bytes, int]:
+        """(hash, height) of the best tip; NodeError."""
+        answer = self._call("getblockchaininfo")
+        try:
+            return from_display(answer["bestblockhash"]), int(answer["blocks"])
+        except (KeyError, ValueError, TypeError) as exc:
+            raise NodeError(f"getblockchaininfo: no tip in its answer ({exc!r})") from exc
+
+    def confirmations_of(self, block_hash: bytes, height: int, tip_height: int) -> int | None:
+        """How many blocks of the best chain, whose tip has `tip_height`, stand from the block on; 0 for a block beside
+        that chain, None for one above it that the node does not know. NodeError, also where the node does not show it.
+        """
+        if height <= tip_height:
+            active = self._hash_at(height)
+            if active is None:
+                raise NodeError("the node does not let us call getblockhash")
+            return tip_height - height + 1 if active == to_display(block_hash) else 0
+        _, is_known = self._confirmations(block_hash)
+        return 0 if is_known else None
 
     def has(self, block_hash: bytes, height: int) -> bool | None:
         """Whether the node knows a block that would have `height`; None if it does not let us see that. NodeError."""

@@ -171,6 +171,14 @@ class Kernel:
         """The hash (header order) of the active chain's block at `height`; IndexError above the tip."""
         return bytes(self._chain.block_tree_entries[height].block_hash)
 
+    def header_of(self, block_hash: bytes) -> tuple[int, bytes]:
+        """(height, header) of a block that the kernel knows; NodeError for any other."""
+        try:
+            entry = self._manager.block_tree_entries[self._pbk.BlockHash(block_hash)]
+            return entry.height, bytes(entry.block_header)
+        except KeyError as exc:
+            raise NodeError(f"the embedded chain does not know block {block_hash[::-1].hex()}") from exc
+
     def coinbase_of(self, block_hash: bytes) -> bytes:
         """The coinbase of a block that the kernel knows, as the block has it (with witness); NodeError if it has none.
 

@@ -10,18 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
 
 from warppool.addresses import NodeAddress
-from warppool.bitcoin.compactsize import decode_compact_size
-from warppool.bitcoin.hashes import from_display
-from warppool.bitcoin.header import HEADER_SIZE
-from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
 from warppool.errors import NodeError, WarppoolError
 from warppool.mining.mark import find_mark
 from warppool.node.books import Books
 from warppool.node.items import Verdict
-from warppool.node.jsonrpc import WARMING_UP, CallForbidden, Credentials, JsonRpc, RpcRefusal
+from warppool.node.jsonrpc import Credentials, JsonRpc
+from warppool.node.onchain import BlockReader, OnChain, is_refused
 from warppool.node.pace import Backoff, Clock, SystemClock
 from warppool.say import say
 
@@ -50,17 +47,6 @@ class Ours:
         return mark is not None and mark.server_id == self.server_id
 
 
-class OnChain(NamedTuple):
-    """A block as `getblock` with verbosity 1 shows it."""
-
-    block_hash: bytes           # 32 bytes, header order
-    height: int
-    time: float                 # Unix, of its header
-    difficulty: float
-    coinbase_txid: str
-    parent: str                 # display hash; empty for the first block of the chain
-
-
 class MissingBlocks:
     """`run` is the body of thread `missing`; it ends by itself when the search is over.
 
@@ -76,7 +62,6 @@ class MissingBlocks:
         self._may_begin = may_begin
         self._is_booked = is_booked
         self._clock = clock or SystemClock()
-        self._takes_whole_blocks = False            # the node gives no single transactions
 
     def run(self) -> None:
         """Search once; what a node refuses or a lack of nodes costs is tried again, later each time."""
@@ -106,7 +91,7 @@ class MissingBlocks:
                 self._search()
                 return
             except WarppoolError as exc:
-                if _is_refused(exc):
+                if is_refused(exc):
                     say(log, logging.WARNING, "missing.unseen", reason=str(exc), consequence="blocks of ours that the "
                         "books may lack are not looked for until the next start",
                         cure="let our user call getblock and getrawtransaction")
@@ -121,38 +106,20 @@ class MissingBlocks:
     def _search(self) -> None:
         """Walk down from the best tip; NodeError ends the walk, and the next one begins anew."""
         rpc, block_hash = self._best()
+        call, reader = partial(rpc.call, timeout_s=CALL_TIMEOUT_S), BlockReader()
         looked, found = 0, 0
         while looked < DEPTH and block_hash:
-            block = _on_chain(rpc.call("getblock", block_hash, 1, timeout_s=CALL_TIMEOUT_S))
+            block = reader.block(call, block_hash)
             if not block.parent:
                 break                                           # the first block of the chain is nobody's
-            if self._ours.has_made(self._coinbase(rpc, block, block_hash)) and not self._is_booked(block.block_hash):
+            if (self._ours.has_made(reader.coinbase(call, block, block_hash))
+                    and not self._is_booked(block.block_hash)):
                 self._book(block, block_hash)
                 found += 1
             looked, block_hash = looked + 1, block.parent
             if self._clock.wait(REST_S):
                 return
         say(log, logging.DEBUG, "missing.searched", blocks=looked, found=found)
-
-    def _coinbase(self, rpc: JsonRpc, block: OnChain, display: str) -> bytes:
-        """The raw coinbase transaction. With the block named, a node needs no index of transactions for it.
-
-        btcd takes no third parameter, and others may refuse the call to us: then the whole block has to do.
-        """
-        if not self._takes_whole_blocks:
-            try:
-                return _bytes_of(rpc.call("getrawtransaction", block.coinbase_txid, False, display,
-                                          timeout_s=CALL_TIMEOUT_S))
-            except NodeError as exc:
-                if not _is_refused(exc):
-                    raise
-                self._takes_whole_blocks = True
-        raw = _bytes_of(rpc.call("getblock", display, 0, timeout_s=CALL_TIMEOUT_S))
-        try:
-            _, start = decode_compact_size(raw, HEADER_SIZE)
-        except ValueError as exc:
-            raise NodeError("getblock: its answer is no block") from exc
-        return raw[start:]
 
     def _best(self) -> tuple[JsonRpc, str]:
         """The node whose chain has most work, of those that answer, and its tip."""
@@ -177,26 +144,3 @@ class MissingBlocks:
             meaning="the chain has this block of ours and the books lacked it; who found it is not known")
         self._books.block(block.block_hash, block.height, FINDER, block.time, block.difficulty)
         self._books.block_outcome(block.block_hash, Verdict.ACCEPTED.value, DETAIL, block.time)
-
-
-def _on_chain(answer: Any) -> OnChain:
-    """NodeError if it is not what `getblock` answers."""
-    try:
-        target = target_from_nbits(int(answer["bits"], 16))
-        return OnChain(from_display(answer["hash"]), int(answer["height"]), float(answer["time"]),
-                       float(difficulty_from_target(target)), str(answer["tx"][0]),
-                       str(answer.get("previousblockhash", "")))
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as exc:
-        raise NodeError(f"getblock: its answer cannot be read ({exc!r})") from exc
-
-
-def _bytes_of(answer: Any) -> bytes:
-    try:
-        return bytes.fromhex(answer)
-    except (ValueError, TypeError) as exc:
-        raise NodeError(f"an answer that is not hex ({exc!r})") from exc
-
-
-def _is_refused(exc: Exception) -> bool:
-    """True if the node will not answer this call, now or later."""
-    return isinstance(exc, CallForbidden) or (isinstance(exc, RpcRefusal) and exc.code != WARMING_UP)

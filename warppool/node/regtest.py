@@ -33,8 +33,10 @@ from warppool.errors import NodeError
 from warppool.events import Now
 from warppool.loop import Loop, prompt
 from warppool.mining.template import Template, Tip
+from warppool.node.chainitems import AskChain
 from warppool.node.items import DropBlock, NodeLost, NodeReport, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.kernel import ChainTip, Kernel
+from warppool.node.kernelanswers import answer_of
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -56,7 +58,7 @@ def _read_clocks() -> Now:
     return Now(time.monotonic(), time.time())
 
 
-class RegtestSource(Loop[SubmitBlock | DropBlock]):
+class RegtestSource(Loop[SubmitBlock | DropBlock | AskChain]):
     """Node number `node` on a chain of its own in `data_dir/regtest/`; MissingExtra if the kernel is not installed."""
 
     limits = prompt(TURN_LIMIT_S)
@@ -82,6 +84,7 @@ class RegtestSource(Loop[SubmitBlock | DropBlock]):
         self._kernel = Kernel(data_dir / "regtest")
         self._template_ids = itertools.count(1)
         self._backlog = Backlog()
+        self._questions: list[AskChain] = []                # about own blocks on the chain
         self._held: dict[bytes, SubmitBlock] = {}           # in the order they came; not on the kernel's disk yet
         self._since_flush = 0
         self._offered: bytes | None = None                  # the parent of the newest template
@@ -95,11 +98,13 @@ class RegtestSource(Loop[SubmitBlock | DropBlock]):
         self._stop_at = math.inf                            # monotonic: the backlog is left alone
         self._has_ended = False                             # the last flush is done
 
-    def turn(self, items: list[SubmitBlock | DropBlock]) -> float:
+    def turn(self, items: list[SubmitBlock | DropBlock | AskChain]) -> float:
         """Serve while the kernel works, else say so once and open it again, later each time."""
         for item in items:
             if isinstance(item, SubmitBlock):
                 self._backlog.add(item)
+            elif isinstance(item, AskChain):
+                self._questions.append(item)
         self._is_restored = self._is_restored or not self._backlog
         if self.is_stopping and self._stop_at == math.inf:
             self._stop_at = self._monotonic() + STOP_PATIENCE_S
@@ -141,6 +146,7 @@ class RegtestSource(Loop[SubmitBlock | DropBlock]):
         if self._since_flush >= self._flush_every:
             self._flush()
         self._offer_if_due()
+        self._answer_questions()
         if self._backlog or not self._is_restored or self.is_stopping:
             return -math.inf
         return math.inf if self._kernel.tip_hash() == self._offered else self._offer_at
@@ -191,6 +197,13 @@ class RegtestSource(Loop[SubmitBlock | DropBlock]):
             self._templates += 1
             self._pause_s = 0.0
             self.trouble = ""
+
+    def _answer_questions(self) -> None:
+        """Say where own blocks stand, behind the blocks that are to go in."""
+        if self._is_restored:
+            questions, self._questions = self._questions, []
+            for question in questions:
+                question.reply_to.put(answer_of(self._kernel, question, self._node))
 
     def _lose(self, reason: str) -> None:
         """Say once that no templates come, and have the kernel opened again later; the next template ends it."""

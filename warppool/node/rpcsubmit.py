@@ -19,6 +19,8 @@ from warppool.addresses import NodeAddress
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import NodeError
 from warppool.loop import Loop, Report, patient
+from warppool.node.chainasker import ChainAsker
+from warppool.node.chainitems import AskChain
 from warppool.node.chainview import ChainView
 from warppool.node.httpline import NodeHungUp
 from warppool.node.items import DropBlock, HasBlock, NodeHeard, Outcome, SubmitBlock
@@ -49,8 +51,8 @@ class SubmitReport(Report):
     height: int | None                  # of the node's best tip, as it said last
 
 
-class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
-    """Hands blocks to one node.
+class RpcSubmitter(Loop[SubmitBlock | DropBlock | AskChain]):
+    """Hands blocks to one node, and answers what is asked of own blocks on its chain while no block waits.
 
     STOP on the inbox lets every block before it have one try; `stop` ends a call that runs as well, and all tries.
     Outcomes go out when they are new: `BURIED` comes last, after `ACCEPTED` or `SIDE`, and nothing comes after it or
@@ -79,15 +81,16 @@ class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
         self._rpc = JsonRpc(address, credentials)           # for blocks
         self._look_rpc = JsonRpc(address, credentials)
         self._view = ChainView(self._ask, self._monotonic)
+        self._asker = ChainAsker(node, self._ask, self._view)
         self._blocks = NodeBlocks()
         self._heard_at = -math.inf                          # when the submitter was last told that the node answers
         self._said_missing_at = -math.inf
         self._looked_s = 0.0                                # for the calls of this look-up the node was waited for
-        self._early: list[SubmitBlock | DropBlock] = []     # came during a look-up
+        self._early: list[SubmitBlock | DropBlock | AskChain] = []     # came during a look-up
         self._handed = 0
         self._is_cut_short = False                          # by `stop`: no try for what waits
 
-    def turn(self, items: list[SubmitBlock | DropBlock]) -> float:
+    def turn(self, items: list[SubmitBlock | DropBlock | AskChain]) -> float:
         """One step with the block that comes first. After STOP each block has one try, and is let go."""
         early, self._early = self._early, []
         for item in early + items:
@@ -98,6 +101,9 @@ class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
             self._step(case)
             if is_closing:
                 self._blocks.drop(case.block.block_hash, self._monotonic())
+        elif self._asker.is_busy and not is_closing:
+            self._looked_s = 0.0
+            self._asker.step()
         return self._due()
 
     def is_done(self) -> bool:
@@ -125,14 +131,16 @@ class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
         self._rpc.close()
         self._look_rpc.close()
 
-    def _take(self, item: SubmitBlock | DropBlock) -> None:
+    def _take(self, item: SubmitBlock | DropBlock | AskChain) -> None:
         if isinstance(item, SubmitBlock):
             self._blocks.add(item, self._monotonic())
+        elif isinstance(item, AskChain):
+            self._asker.ask(item)
         else:
             self._blocks.drop(item.block_hash, self._monotonic())
 
     def _due(self) -> float:
-        if self._early or self.is_stopping:
+        if self._early or self.is_stopping or self._asker.is_busy:
             return -math.inf
         now = self._monotonic()
         wait_s = self._blocks.until_due(now)
@@ -236,7 +244,7 @@ class RpcSubmitter(Loop[SubmitBlock | DropBlock]):
         """In the middle of a look-up: whether there is something better to do. Who only asks is answered meanwhile."""
         self._early += self.drain()
         self.answer()
-        return bool(self._early) or self.is_stopping
+        return self.is_stopping or any(not isinstance(item, AskChain) for item in self._early)
 
     # What others hear.
 

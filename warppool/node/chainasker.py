@@ -1,0 +1,80 @@
+"""Own blocks on the chain of one node: the answers to `AskChain`, by JSON-RPC, a few calls at a time.
+
+Thread `submit-N` owns it, and takes the next step only while no block waits to be handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from warppool.bitcoin.hashes import from_display, to_display
+from warppool.errors import NodeError
+from warppool.mining.mark import bears_start_id
+from warppool.node.chainitems import AskChain, ChainAnswer, SeenBlock
+from warppool.node.chainview import CallNode, ChainView
+from warppool.node.onchain import BlockReader
+from warppool.payout.settlement import Standing
+
+_MOVED = "its tip is another one by now"
+
+
+class ChainAsker:
+    """Asks node number `node` by `call`, and by `view` of the same node."""
+
+    def __init__(self, node: int, call: CallNode, view: ChainView) -> None:
+        self._node = node
+        self._call = call
+        self._view = view
+        self._reader = BlockReader()
+        self._asked: AskChain | None = None
+        self._steps: Iterator[None] = iter(())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question waits for its answer."""
+        return self._asked is not None
+
+    def ask(self, question: AskChain) -> None:
+        """Answer this question from now on, and none before."""
+        self._asked = question
+        self._steps = self._answer(question)
+
+    def step(self) -> None:
+        """Ask the node a little; the answer goes out when it is whole, or when the node has trouble."""
+        question = self._asked
+        if question is None:
+            return
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._asked = None
+        except NodeError as exc:
+            self._asked = None
+            question.reply_to.put(ChainAnswer(self._node, question.tip, trouble=str(exc)))
+
+    def _answer(self, question: AskChain) -> Iterator[None]:
+        tip, height = self._view.best()
+        if tip != question.tip:
+            raise NodeError(_MOVED)
+        yield
+        standings: list[Standing] = []
+        for block_hash, at in question.blocks:
+            standings.append(Standing(block_hash, self._view.confirmations_of(block_hash, at, height)))
+            yield
+        looked: list[bytes] = []
+        ours: list[SeenBlock] = []
+        display = to_display(tip)
+        while display and len(looked) < question.depth and (block_hash := from_display(display)) not in question.looked:
+            block = self._reader.block(self._call, display)
+            if block.parent:                                        # the first block of a chain is nobody's
+                coinbase = self._reader.coinbase(self._call, block, display)
+                if bears_start_id(coinbase, question.start_ids):
+                    ours.append(SeenBlock(block_hash, from_display(block.parent), block.height, int(block.time),
+                                          block.nbits, coinbase))
+            looked.append(block_hash)
+            display = block.parent
+            yield
+        if self._view.best()[0] != tip:
+            raise NodeError(_MOVED)
+        question.reply_to.put(ChainAnswer(self._node, tip, height, tuple(standings), tuple(reversed(looked)),
+                                          tuple(reversed(ours))))
