@@ -8,7 +8,7 @@ import os
 import pytest
 
 from warppool import claimfiles
-from warppool.claimfiles import CLAIM, PAID, Answer, Request, answer, ask, take_answer, waiting
+from warppool.claimfiles import CLAIM, PAID, Answer, ClaimRequest, answer, ask, take_answer, waiting
 
 TXID = "ab" * 32
 
@@ -16,10 +16,10 @@ TXID = "ab" * 32
 def test_what_is_asked_arrives_in_its_order_and_the_answer_comes_back(tmp_path, monkeypatch):
     clock = iter((2_000_000_000, 10_000_000_000))
     monkeypatch.setattr(claimfiles.time, "time_ns", lambda: next(clock))
-    first = ask(tmp_path, Request(CLAIM, "bc1qexample"))
-    second = ask(tmp_path, Request(PAID, "bc1qexample", 12_345, TXID))
+    first = ask(tmp_path, ClaimRequest(CLAIM, "bc1qexample"))
+    second = ask(tmp_path, ClaimRequest(PAID, "bc1qexample", 12_345, TXID))
     asked = waiting(tmp_path)
-    assert asked == [Request(CLAIM, "bc1qexample", name=first), Request(PAID, "bc1qexample", 12_345, TXID, second)]
+    assert asked == [ClaimRequest(CLAIM, "bc1qexample", name=first), ClaimRequest(PAID, "bc1qexample", 12_345, TXID, second)]
     assert take_answer(tmp_path, first) is None
     answer(tmp_path, asked[0], True, "12345 sat are claimed")
     assert waiting(tmp_path) == asked[1:]
@@ -30,7 +30,7 @@ def test_what_is_asked_arrives_in_its_order_and_the_answer_comes_back(tmp_path, 
 
 
 def test_a_request_is_found_again_after_a_kill_between_booking_and_answer(tmp_path):
-    name = ask(tmp_path, Request(CLAIM, "bc1qexample"))
+    name = ask(tmp_path, ClaimRequest(CLAIM, "bc1qexample"))
     request, = waiting(tmp_path)
     assert waiting(tmp_path) == [request] and request.name == name
     answer(tmp_path, request, True, "claimed")
@@ -74,6 +74,6 @@ def test_a_flood_of_requests_is_taken_a_part_at_a_time(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_an_os_error_on_both_sides(tmp_path):
-    for call in (lambda: ask(tmp_path / "no", Request(CLAIM, "a")), lambda: waiting(tmp_path / "no")):
+    for call in (lambda: ask(tmp_path / "no", ClaimRequest(CLAIM, "a")), lambda: waiting(tmp_path / "no")):
         with pytest.raises(OSError):
             call()

@@ -32,7 +32,7 @@ _MOST_SAT: Final = 21_000_000 * 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ClaimRequest:
     """One thing that is asked.
 
     `kind` is CLAIM or PAID, or empty where the file holds no request: `trouble` then says why. `address` is as the
@@ -61,7 +61,7 @@ def folder_of(data_dir: Path) -> Path:
 
 # --- the command's side -----------------------------------------------------------------------------------------------
 
-def ask(folder: Path, request: Request) -> str:
+def ask(folder: Path, request: ClaimRequest) -> str:
     """Leave `request` for the daemon; the name of its file. OSError.
 
     The file belongs to the owner of the folder, who must be able to read it: a command is often run by root.
@@ -101,7 +101,7 @@ def take_answer(folder: Path, name: str) -> Answer | None:
 
 # --- the daemon's side ------------------------------------------------------------------------------------------------
 
-def waiting(folder: Path) -> list[Request]:
+def waiting(folder: Path) -> list[ClaimRequest]:
     """What is asked, the oldest first, MAX_AT_ONCE at most. OSError: the folder cannot be read.
 
     Answers that nobody reads are removed here.
@@ -118,26 +118,26 @@ def waiting(folder: Path) -> list[Request]:
     return [_read(folder, name) for name in names[:MAX_AT_ONCE]]
 
 
-def answer(folder: Path, request: Request, is_done: bool, sentence: str) -> None:
+def answer(folder: Path, request: ClaimRequest, is_done: bool, sentence: str) -> None:
     """Say what became of `request` and take its file away, in this order; OSError."""
     content = json.dumps({"is_done": is_done, "sentence": sentence}).encode("ascii")
     replace_file(folder / (request.name + _ANSWER), content)
     (folder / (request.name + _REQUEST)).unlink(missing_ok=True)
 
 
-def _read(folder: Path, name: str) -> Request:
+def _read(folder: Path, name: str) -> ClaimRequest:
     try:
         with open(folder / (name + _REQUEST), "rb") as file:
             content = file.read(MAX_SIZE + 1)
     except OSError as exc:
-        return Request("", name=name, trouble=f"the file cannot be read: {exc.strerror}")
+        return ClaimRequest("", name=name, trouble=f"the file cannot be read: {exc.strerror}")
     try:
         return _parse(content, name)
     except (ValueError, RecursionError) as exc:
-        return Request("", name=name, trouble=f"the file holds no request: {exc}")
+        return ClaimRequest("", name=name, trouble=f"the file holds no request: {exc}")
 
 
-def _parse(content: bytes, name: str) -> Request:
+def _parse(content: bytes, name: str) -> ClaimRequest:
     if len(content) > MAX_SIZE:
         raise ValueError("it is too long")
     values = json.loads(content)
@@ -150,10 +150,10 @@ def _parse(content: bytes, name: str) -> Request:
     if values.keys() != wanted:
         raise ValueError(f"it has other fields than {', '.join(sorted(wanted))}")
     if kind == CLAIM:
-        return Request(CLAIM, address, name=name)
+        return ClaimRequest(CLAIM, address, name=name)
     sat, txid = values["sat"], values["txid"]
     if type(sat) is not int or not 0 < sat <= _MOST_SAT:
         raise ValueError("its amount is no whole number of satoshi")
     if not isinstance(txid, str) or not _TXID.fullmatch(txid):
         raise ValueError("its txid has not 64 hex digits")
-    return Request(PAID, address, sat, txid, name)
+    return ClaimRequest(PAID, address, sat, txid, name)
