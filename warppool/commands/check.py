@@ -14,6 +14,7 @@ from typing import Any
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, differences, files, place, proxies, spec_identity, tls
+from warppool.commands.payoutcheck import payout_findings, whom
 from warppool.commands.providercheck import provider_findings
 from warppool.commands.translatorcheck import translator_findings
 from warppool.config.anyfile import read_any
@@ -71,7 +72,8 @@ def findings(path: Path, *, has_network: bool = True, has_diff: bool = False) ->
 
 
 def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Finding]:
-    yield Finding("ok", "config", f"{path} is read, for {config.pool.network}, paying to {config.pool.payout_address}")
+    yield Finding("ok", "config", f"{path} is read, for {config.pool.network}, {whom(config.pool)}")
+    yield from payout_findings(config.pool)
     yield from _odd_values(config)
     if config.secrets.sv2_static_priv_key is not None:
         public = public_key(config.secrets.sv2_static_priv_key)
