@@ -113,7 +113,7 @@ def world(folder: Path) -> Iterator[World]:
 
 
 def it_is_said(it: World) -> None:
-    """What follows is proved where the sessions' clock is a test's: tests/translate/test_reconfigure.py."""
+    """What follows is proved where the clock is a test's: tests/translate/test_reconfigure.py, test_own_names.py."""
 
 
 def a_newcomer_is_turned_away(it: World) -> None:
@@ -181,6 +181,7 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "translator.backoff_max_s": it_is_said,
     "translator.return_after_s": it_is_said,
     "translator.user_identity_template": a_newcomer_is_called_so_upstream,
+    "translator.own_names": it_is_said,
     "upstream.url": it_is_said,
     "upstream.user_identity": it_is_said,
     "upstream.fallback_only": it_is_said,

@@ -24,6 +24,7 @@ from warppool.service.connector import ANY, SV2, SV2_SPEC, context_of
 from warppool.service.translator import Translator
 from warppool.sv2.profile import SPEC, WARP
 from warppool.translate.counters import Counters
+from warppool.translate.names import WaitingNames
 
 AUTHORITY = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"
 WARP_KEY = "07" * 32
@@ -46,7 +47,7 @@ def no_library(monkeypatch):
 
 
 def test_each_upstream_has_the_profile_of_its_url(tmp_path):
-    upstreams = context_of(config(tmp_path, AUTHORITY, WARP_KEY), Counters()).upstreams
+    upstreams = context_of(config(tmp_path, AUTHORITY, WARP_KEY), Counters(), WaitingNames()).upstreams
     assert [each.profile for each in upstreams] == [SPEC, WARP]
     assert [len(each.pin) for each in upstreams] == [32, 32]
 

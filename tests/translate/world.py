@@ -364,20 +364,20 @@ class World:
 
     def __init__(self, mode: str = "connection", pools: int = 1, *, fallback: tuple[int, ...] = (),
                  nbits: int = HARD_NBITS, template: str = "{name}", kinds: Sequence[type[Pool]] = (),
-                 **times: float) -> None:
+                 user: str = "farm.{pool}", own_names: bool = True, **times: float) -> None:
         self.now = START
         self.chance = Chance()
         self.queue: deque[Callable[[], None]] = deque()
         self.pools = [kind(self, f"pool-{number}", number, nbits)
                       for number, kind in enumerate(kinds or [Pool] * pools)]
         self.counters = Counters()
-        self.named = [UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, pool.profile, f"farm.{number}",
-                                     number in fallback)
+        self.named = [UpstreamConfig(pool.name, pool.name, 34254, PUBLIC, pool.profile,
+                                     user.format(pool=number), number in fallback)
                       for number, pool in enumerate(self.pools)]
         self.failover = Failover(TranslatorContext(
             mode=mode, times=Times(**times), upstreams=tuple(self.named),  # type: ignore[arg-type]
             buffer=new_buffer(), random_bytes=self.chance, counters=self.counters,
-            user_identity_template=template))
+            user_identity_template=template, own_names=own_names))
         self.addresses = {(pool.name, 34254): pool for pool in self.pools}
         self.machines: dict[int, Machine] = {}
         self.connections: dict[int, Any] = {}
@@ -401,11 +401,11 @@ class World:
 
     # -- machines ------------------------------------------------------------------------------------------------
 
-    def machine(self, *, is_slow: bool = False) -> Machine:
+    def machine(self, *, is_slow: bool = False, address: str = "", agent: str = "cpuminer/2.5.1") -> Machine:
         """One more; with `is_slow` nothing has followed from that yet."""
         conn_id = next(self._ids)
-        machine = self.machines[conn_id] = Machine(self, conn_id)
-        self.connections[conn_id] = connect(conn_id, self.failover, self.now)
+        machine = self.machines[conn_id] = Machine(self, conn_id, agent)
+        self.connections[conn_id] = connect(conn_id, self.failover, self.now, address)
         self._look(conn_id)
         if not is_slow:
             self.run()

@@ -43,6 +43,8 @@ from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
+from warppool.translate.names import Message as NameMessage
+from warppool.translate.names import WaitingNames
 from warppool.translate.upstream import UpstreamConfig
 from warppool.transport import PLAIN, Transport
 
@@ -162,22 +164,32 @@ class Connector:
 
 
 class TranslatorConnector:
-    """The same for a worker of the translator, all of whose machines count in `counters`."""
+    """The same for a worker of the translator, all of whose machines count in `counters`. `tell` leaves a message for
+    all other workers, whose connectors get it by `hear`.
+    """
 
-    def __init__(self, config: TranslatorConfig, certificate: Certificate | None) -> None:
+    def __init__(self, config: TranslatorConfig, certificate: Certificate | None,
+                 tell: Callable[[NameMessage], None]) -> None:
         self.counters = Counters()
+        self._names = WaitingNames(tell)
         self._certificate = certificate
-        self._failover = Failover(context_of(config, self.counters))
+        self._failover = Failover(context_of(config, self.counters, self._names))
+
+    def hear(self, message: NameMessage, now: Now) -> Sequence[Event]:
+        """What another worker tells of machines that come back."""
+        self._names.receive(message)
+        return ()
 
     def reconfigure(self, config: TranslatorConfig, now: Now) -> Sequence[Event]:
         """Machines follow other upstreams and times; what they are called upstream is that of machines to come."""
-        return self._failover.reconfigure(context_of(config, self.counters), now)
+        return self._failover.reconfigure(context_of(config, self.counters, self._names), now)
 
     def __call__(self, opened: Opened, now: Now) -> Stack:
         """Transport and connection of one that was accepted, or whose PROXY header is read."""
         if opened.is_proxied:
             return proxied(opened, now)
-        return Stack(v1_transport(opened, self._certificate, now), connect(opened.conn_id, self._failover, now))
+        return Stack(v1_transport(opened, self._certificate, now), connect(
+            opened.conn_id, self._failover, now, opened.peer.rpartition(":")[0]))
 
 
 def proxied(opened: Opened, now: Now) -> Stack:
@@ -208,7 +220,7 @@ def check_upstreams(config: TranslatorConfig) -> None:
             raise ConfigError(f"{TRANSLATOR_MARK}[{index}].url: {exc}") from exc
 
 
-def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContext:
+def context_of(config: TranslatorConfig, counters: Counters, names: WaitingNames) -> TranslatorContext:
     """What the sessions of one of the translator's workers share."""
     given = config.translator
     times = Times(verdict_timeout_s=float(given.verdict_timeout_s), grace_s=float(given.grace_s),
@@ -220,7 +232,8 @@ def context_of(config: TranslatorConfig, counters: Counters) -> TranslatorContex
     return TranslatorContext(
         mode="channels" if given.mode == "channels" else "connection", times=times, upstreams=upstreams,
         buffer=new_buffer(), random_bytes=os.urandom, counters=counters,
-        user_identity_template=given.user_identity_template, firmware=__version__)
+        user_identity_template=given.user_identity_template, firmware=__version__,
+        own_names=given.own_names, names=names)
 
 
 def profiles_of(config: Config) -> tuple[Profile, ...]:

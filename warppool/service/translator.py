@@ -20,6 +20,7 @@ from warppool.config.translatoroptions import TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.loop import Reconfigure, ServingThread
+from warppool.net.inbox import FromWorker
 from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
@@ -36,6 +37,7 @@ from warppool.service.startcheck import PATIENCE_S, StartCheck
 from warppool.service.summary import Summary
 from warppool.service.threads import Threads
 from warppool.translate.counters import ShareCounts
+from warppool.translate.names import Message as NameMessage
 
 log = logging.getLogger("warppool")
 
@@ -111,10 +113,16 @@ class Translator:
         def record(shares: tuple[ShareAccepted, ...]) -> None:
             ledger_inbox.put(Shares(shares, None))      # verdicts; no answer to a machine waits for the books
 
-        connector = TranslatorConnector(self.config, ports.certificate)
+        others = [each for each in ports.inboxes if each is not inbox]
+
+        def tell(message: NameMessage) -> None:
+            for other in others:
+                other.put(FromWorker(message))
+
+        connector = TranslatorConnector(self.config, ports.certificate, tell)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=_no_block, dial=self._resolver.dial,
-                      reconfigure=connector.reconfigure, sessions=connector.counters.counts,
+                      hear=connector.hear, reconfigure=connector.reconfigure, sessions=connector.counters.counts,
                       log_limit=ports.log_limit, awaits_records=False)
 
     def counts(self) -> ShareCounts:

@@ -18,8 +18,8 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
 
     __slots__ = ()
 
-    def __init__(self, conn_id: int, failover: Failover, now: Now) -> None:
-        session = TranslatorSession(self, conn_id, failover, now)
+    def __init__(self, conn_id: int, failover: Failover, now: Now, address: str) -> None:
+        session = TranslatorSession(self, conn_id, failover, now, address)
         super().__init__(session, idle_timeout_s=failover.context.times.idle_timeout_s, now=now)
         self.wakes_at = now.monotonic
 
@@ -64,6 +64,6 @@ class TranslatedConnection(MachineConnection[TranslatorSession]):
         return super().tick(now)
 
 
-def connect(conn_id: int, failover: Failover, now: Now) -> Connection:
-    """The connection for a machine that was accepted under `conn_id`."""
-    return TranslatedConnection(conn_id, failover, now)
+def connect(conn_id: int, failover: Failover, now: Now, address: str = "") -> Connection:
+    """The connection for a machine that was accepted under `conn_id`, and comes from `address` (without the port)."""
+    return TranslatedConnection(conn_id, failover, now, address)

@@ -1,13 +1,14 @@
-"""What all translator sessions of one worker are handed: values, and the worker's own buffer and counters."""
+"""What all translator sessions of one worker are handed: values, and the worker's own buffer, counters and names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from warppool.noise.primitives import Buffer
 from warppool.translate.counters import Counters
+from warppool.translate.names import WaitingNames
 from warppool.translate.upstream import UpstreamConfig
 
 Mode = Literal["connection", "channels"]
@@ -32,7 +33,8 @@ class TranslatorContext:
 
     `upstreams` stand in the order of preference. `user_identity_template` is what goes upstream as a machine's name,
     `{name}` in it standing for the V1 name. `buffer` is the worker's own; `random_bytes` makes so many bytes that
-    nobody can guess. `firmware` is what we tell upstreams of our version.
+    nobody can guess. `firmware` is what we tell upstreams of our version. With `own_names` a machine mines on channels
+    of its own account alone, and `names` has those that are to come back for theirs.
     """
 
     mode: Mode
@@ -43,6 +45,8 @@ class TranslatorContext:
     counters: Counters
     user_identity_template: str = "{name}"
     firmware: str = ""
+    own_names: bool = True
+    names: WaitingNames = field(default_factory=WaitingNames)
 
     def identity_of(self, name: str) -> str:
         """What goes upstream as the name of the worker `name`."""

@@ -220,7 +220,7 @@ class Failover:
     # -- another configuration -----------------------------------------------------------------------------------
 
     def reconfigure(self, context: TranslatorContext, now: Now) -> list[Event]:
-        """Take over other upstreams and times; mode, counters and buffer stay as they are.
+        """Take over other upstreams and times; mode, counters, buffer and names stay as they are.
 
         An upstream is known by its address and key. From one that is no longer named, machines move that can take
         another extranonce; the others stay on it, since to move them is to close them.
@@ -228,7 +228,7 @@ class Failover:
         known = {_place_of(upstream.config): upstream for upstream in self.all}
         self.times = context.times
         self.context = replace(context, mode=self.context.mode, counters=self.context.counters,
-                               buffer=self.context.buffer)
+                               buffer=self.context.buffer, names=self.context.names)
         upstreams = []
         for rank, config in enumerate(_ordered(context.upstreams)):
             upstream = known.pop(_place_of(config), None) or Upstream(config, rank)

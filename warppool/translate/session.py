@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import Protocol
 
 from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import read_identity
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step
 from warppool.sv1.messages import accepted
-from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_PREFERENCE, Preference
@@ -25,6 +23,8 @@ from warppool.sv2.work import Work
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
+from warppool.translate.naming import Naming
+from warppool.translate.outlet import Outlet
 from warppool.translate.route import Route, RouteChange, RoutePhase
 from warppool.translate.sent import FULL
 from warppool.translate.setupcalls import SetupCalls
@@ -42,32 +42,18 @@ _MINING = RoutePhase.MINING
 _LEAVING = RoutePhase.LEAVING
 
 
-class Outlet(Protocol):
-    """The machine's connection, by which leaves what an upstream's step has for the machine."""
-
-    def pass_on(self, steps: list[Step], now: Now) -> list[Event]:
-        """Whatever came of that step."""
-
-    def pass_answers(self, steps: list[Step], now: Now) -> list[Event]:
-        """Answers to shares alone: no deadline of the machine comes nearer by them."""
-
-    def wake(self, now: Now) -> None:
-        """The machine's session has something to do in the next tick."""
-
-
 class TranslatorSession(MachineSession):
     """One machine: its calls, its answers, its jobs."""
 
-    __slots__ = ("_context", "_jobs", "_outlet", "_route", "_setup", "_wants")
+    __slots__ = ("_jobs", "_naming", "_outlet", "_route", "_setup", "_wants")
 
     answers: ShareForwarder
 
-    def __init__(self, outlet: Outlet, conn_id: int, failover: Failover, now: Now) -> None:
-        context = failover.context
+    def __init__(self, outlet: Outlet, conn_id: int, failover: Failover, now: Now, address: str) -> None:
         answers = ShareForwarder(conn_id, failover)
         super().__init__(conn_id, answers)
         self._outlet = outlet
-        self._context = context
+        self._naming = Naming(failover.context, address)
         self._setup = SetupCalls(answers)
         self._route = Route(self, failover, now.monotonic)
         self._jobs = MachineJobs()
@@ -115,7 +101,7 @@ class TranslatorSession(MachineSession):
                        jobs.notified_at + KEEP_ALIVE_S, jobs.again_at, sent.fails_at)
         if route.is_leaving and not self.answers.unanswered:
             return -math.inf
-        due = min(route.leave_by, route.due(self._setup.may_open_at(self._user)))
+        due = min(route.leave_by, route.due(self._may_open_at()))
         if current is not None:
             due = min(due, current.sent.first_sent_at + route.failover.times.verdict_timeout_s)
             if not route.is_leaving:
@@ -158,6 +144,7 @@ class TranslatorSession(MachineSession):
     def closed(self, now: Now) -> list[Step]:
         """The connection is gone: its channels go too, as soon as their last shares are answered or given up."""
         self._setup.drop()
+        self._naming.closed(self._user, now.monotonic)
         return [*self._route.close(now)]
 
     # -- the machine's calls -------------------------------------------------------------------------------------
@@ -191,18 +178,17 @@ class TranslatorSession(MachineSession):
         return [line] if self._setup.has_calls and line else super()._answer_configure(line)
 
     def _is_fit(self, name: str) -> bool:
-        """Whether the name can go upstream."""
-        return read_identity(self._context.identity_of(name)) is not None
+        """Whether the name can go upstream, and beside that of the first worker."""
+        return self._naming.is_fit(name, self._user)
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
-        self.agent = texts(params or [], 1)[0]
-        if not self._setup.session_id:
-            self._setup.session_id = self._context.random_bytes(SESSION_ID_SIZE)
+        self.agent, session = texts(params or [], 2)
+        self._naming.subscribe(self.agent, session, now.monotonic)
         current = self._route.current
         if current is not None and current.stage is Stage.OPEN:
             self._jobs.tell_extranonce(current)
-            answer = self._jobs.subscription(request_id, self._setup.session_id)
+            answer = self._jobs.subscription(request_id, self._naming.session_id)
             return [*self.answers.answer(answer), *self._begin(now)]
         self._jobs.extranonce = None                # that of an upstream that is lost, if there was one
         self._setup.subscribe(request_id, now.monotonic)
@@ -213,7 +199,7 @@ class TranslatorSession(MachineSession):
         steps = self._follow(self._wants.with_password(password), now)
         if self._setup.is_welcome or self._route.current is not None:
             self._setup.is_welcome = True
-            return [*self.answers.answer(accepted(request_id)), *steps, *self._begin(now)]
+            return [*self.answers.answer(accepted(request_id)), *steps, *self._send_back(now), *self._begin(now)]
         self._setup.authorize(request_id, name)
         return [*steps, *self._ask(now)]
 
@@ -254,11 +240,23 @@ class TranslatorSession(MachineSession):
         """Ask for the next channel as soon as it can be asked for."""
         route, user = self._route, self._user
         channel = route.next
-        if channel is None or not route.waits_for_name or now.monotonic < self._setup.may_open_at(user):
+        if channel is None or not route.waits_for_name or now.monotonic < self._may_open_at():
             return []
         upstream = channel.uplink.upstream
-        identity = upstream.config.user_identity if user is None else self._context.identity_of(user)
-        return [route.ask(identity, wish_of(self._wants, upstream), now, is_named=user is not None)]
+        identity, is_named = self._naming.identity(user, upstream.config.user_identity, now.monotonic)
+        return [route.ask(identity, wish_of(self._wants, upstream), now, is_named=is_named)]
+
+    def _may_open_at(self) -> float:
+        return self._naming.may_open_at(self._setup.may_open_at(self._user))
+
+    def _send_back(self, now: Now) -> list[Step]:
+        """Close a machine that is on a channel of another account: it comes back, and gets one of its own."""
+        user, route = self._user, self._route
+        if user is None or route.is_leaving or self._naming.may_mine(route.current, user):
+            return []
+        self._naming.send_back(user, now.monotonic)
+        return [Happened(self.conn_id, "info", "miner.sent_back", (("user", user), ("agent", self.agent))),
+                *route.leave("its channel is another account's, and it comes back for its own", now)]
 
     @property
     def _is_bound(self) -> bool:
@@ -296,9 +294,9 @@ class TranslatorSession(MachineSession):
         steps: list[Step] = [
             upstream.say(self.conn_id, "info", "miner.reopened", now, *fields) if self._setup.has_opened
             else Happened(self.conn_id, "info", "miner.opened", (("upstream", upstream.config.name), *fields))]
-        self._setup.grant(channel, self._jobs, has_name=self._user is not None)
+        self._setup.grant(channel, self._jobs, self._naming.session_id, has_name=self._user is not None)
         self.answers.send(steps)
-        return steps
+        return [*steps, *self._send_back(now)]
 
     def refused(self, channel: UpstreamChannel, code: str, now: Now) -> list[Event]:
         """The upstream does not open the next channel."""
@@ -306,10 +304,12 @@ class TranslatorSession(MachineSession):
         if channel is self._route.next:
             if channel.is_named and not self._setup.is_welcome and code in _NAME_REFUSALS:
                 self._route.await_name(now)
-                self._user, self._others = None, None
-                self._setup.refuse()                # the machine is told, and may try another name
-                steps.append(self._refused(code))
-                self.answers.send(steps)
+                if self._naming.refuse(channel.identity, self._user):
+                    self._user, self._others = None, None
+                    self._setup.refuse()            # the machine is told, and may try another name
+                    steps.append(self._refused(code))
+                    self.answers.send(steps)
+                steps += self._ask(now)
             else:
                 channel.end()
                 self._route.give_up(now, is_shunned=True)

@@ -21,10 +21,9 @@ UNNAMED_S = 0.25
 class SetupCalls:
     """Owned by one machine's session, whose answers leave by `answers`; times are monotonic seconds."""
 
-    __slots__ = ("_answers", "_calls", "_is_refused", "_subscribed_at", "has_opened", "is_welcome", "session_id")
+    __slots__ = ("_answers", "_calls", "_is_refused", "_subscribed_at", "has_opened", "is_welcome")
 
     def __init__(self, answers: Answers) -> None:
-        self.session_id = b""                       # from the first subscribe on
         self.is_welcome = False                     # a worker was told that it may mine
         self.has_opened = False                     # the machine has had a channel
         self._answers = answers
@@ -57,8 +56,8 @@ class SetupCalls:
             return -math.inf
         return math.inf if self._is_refused else self._subscribed_at + UNNAMED_S
 
-    def grant(self, channel: UpstreamChannel, jobs: MachineJobs, *, has_name: bool) -> None:
-        """Answer with the search space of `channel`, and with its difficulty where the machine has a name.
+    def grant(self, channel: UpstreamChannel, jobs: MachineJobs, session_id: bytes, *, has_name: bool) -> None:
+        """Answer with session and search space of `channel`, and with its difficulty where the machine has a name.
 
         The answers leave with the next step of the session's answers.
         """
@@ -69,7 +68,7 @@ class SetupCalls:
                 self.is_welcome = True
                 continue
             jobs.tell_extranonce(channel)
-            lines = [jobs.subscription(ticket.request_id, self.session_id)]
+            lines = [jobs.subscription(ticket.request_id, session_id)]
             if has_name:
                 lines += jobs.difficulty(channel.target)
             ticket.line = b"".join(lines)
