@@ -41,16 +41,58 @@ SMALL_ORDER = [u | high << 255 for high in (0, 1) for u in (0, 1, *ORDER_8, P - 
 """All u-coordinates of small order below 2**255, each also with the bit that X25519 masks (cr.yp.to/ecdh.html)."""
 
 
+MANY = [[b"header", b"payload" * 9], [b"", b""], [b"header", bytes(65_497)], [bytes(65_503), b""],
+        [bytes(MAX_PLAINTEXT)], [bytes(size) for size in range(60)], []]
+
+
 @both
-def test_two_messages_are_sealed_as_each_by_itself(aead: Aead) -> None:
-    buffer, other = aead.new_buffer(), bytes(range(1, 13))
-    for first, second in ((b"header", b"payload" * 9), (b"", b""), (b"header", bytes(65_497)), (bytes(65_503), b"")):
-        expected = (PUBLIC.seal(KEY, NONCE, b"", first, BUFFER) + PUBLIC.seal(KEY, other, b"", second, BUFFER))
-        assert aead.seal_two(KEY, NONCE, other, first, second, buffer) == expected
-    for wrong in ((KEY, NONCE, other, b"header", bytes(65_498)), (KEY, NONCE, other, bytes(65_504), b""),
-                  (KEY[1:], NONCE, other, b"", b""), (KEY, NONCE[1:], other, b"", b""), (KEY, NONCE, b"", b"", b"")):
+@pytest.mark.parametrize("pieces", MANY, ids=lambda pieces: str([len(piece) for piece in pieces])[:20])
+@pytest.mark.parametrize("counter", [0, 1, 2**32 - 1, 2**64 - 61])
+def test_messages_that_are_sealed_at_once_are_those_of_each_by_itself(
+        aead: Aead, pieces: list[bytes], counter: int) -> None:
+    buffer = aead.new_buffer()
+    nonces = [bytes(4) + number.to_bytes(8, "little") for number in range(counter, counter + len(pieces))]
+    sealed = [PUBLIC.seal(KEY, nonce, b"", piece, BUFFER) for nonce, piece in zip(nonces, pieces, strict=True)]
+    assert aead.seal_all(KEY, counter, pieces, buffer) == b"".join(sealed)
+    at = 0
+    for number, (ciphertext, piece) in enumerate(zip(sealed, pieces, strict=True), counter):
+        aead.open_into(KEY, number, ciphertext, buffer, at)
+        at += len(piece)
+    assert bytes(buffer[1][:at]) == b"".join(pieces)
+
+
+@both
+def test_no_message_is_sealed_or_opened_beyond_the_buffer(aead: Aead) -> None:
+    buffer = aead.new_buffer()
+    for key, pieces in ((KEY, [b"header", bytes(65_498)]), (KEY, [bytes(65_504), b""]), (KEY, [bytes(65_520)]),
+                        (KEY[1:], [b""])):
         with pytest.raises(LocalProtocolError):
-            aead.seal_two(*wrong, buffer)
+            aead.seal_all(key, 0, pieces, buffer)
+    sealed = aead.seal(KEY, bytes(12), b"", b"text", buffer)
+    aead.open_into(KEY, 0, sealed, buffer, MAX_MESSAGE - len(sealed))
+    for counter, ciphertext, at in ((0, sealed, MAX_MESSAGE - len(sealed) + 1), (1, sealed, 0), (0, sealed[:-1], 0),
+                                    (0, sealed[:15], 0), (0, bytes(MAX_MESSAGE + 1), 0)):
+        with pytest.raises(BadRecord):
+            aead.open_into(KEY, counter, ciphertext, buffer, at)
+    with pytest.raises(LocalProtocolError):
+        aead.open_into(KEY[1:], 0, sealed, buffer, 0)
+
+
+@both
+def test_two_messages_are_opened_as_each_by_itself_or_not_at_all(aead: Aead) -> None:
+    buffer = aead.new_buffer()
+    for first, second in ((b"header", b"payload"), (b"", b""), (b"header", bytes(65_497))):
+        sealed = aead.seal_all(KEY, 7, [first, second], buffer)
+        size = len(first) + 16
+        assert aead.open_two(KEY, 7, size, sealed, buffer) == first + second
+        for counter, at, ciphertexts in (
+                (6, size, sealed), (7, size + 1, sealed), (7, size, sealed[:-1]), (7, size, sealed + b"x"),
+                (7, 15, sealed), (7, size, sealed[:size + 15]), (7, size, b""), (7, size, bytes(MAX_MESSAGE + 1))):
+            assert aead.open_two(KEY, counter, at, ciphertexts, buffer) is None
+        for at in (0, size - 1, size, len(sealed) - 1):
+            changed = bytearray(sealed)
+            changed[at] ^= 1
+            assert aead.open_two(KEY, 7, size, bytes(changed), buffer) is None
 
 
 @both

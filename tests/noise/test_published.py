@@ -27,7 +27,7 @@ from tests.noise.specends import (
 from tests.noise.test_secp256k1 import BIP324
 from tests.noise.test_transport import reachable
 from warppool.errors import BadFrame, BadRecord, HandshakeFailed, LocalProtocolError, RemoteProtocolError
-from warppool.noise import cipherstate
+from warppool.noise import cipherstate, published
 from warppool.noise.cipherstate import RESERVED_NONCE, CipherState
 from warppool.noise.handshakestate import HandshakeState
 from warppool.noise.primitives import PUBLIC
@@ -258,8 +258,10 @@ def test_any_changed_byte_of_a_record_is_refused(at: int) -> None:
 
 
 def test_the_public_binding_carries_a_session_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("seal", "open_sealed", "seal_two"):
+    for name in ("seal", "open_sealed", "seal_all"):
         monkeypatch.setattr(cipherstate, name, getattr(PUBLIC, name))
+    for name in ("open_into", "open_two"):
+        monkeypatch.setattr(published, name, getattr(PUBLIC, name))
     sender, receiver = shaken(PUBLIC.new_buffer())
     plain = frame(b"one") + frame(bytes(70_000))
     assert opened(receiver, sender.seal(plain)) == plain
@@ -272,6 +274,21 @@ def test_a_frame_alone_is_sealed_as_it_is_among_others(size: int) -> None:
     (one, receiver), (other, _) = shaken(), shaken()
     assert one.seal(frame(bytes(size)) + frame(b"x"))[:-39] == (wire := other.seal(frame(bytes(size))))
     assert opened(receiver, wire) == frame(bytes(size))
+
+
+def test_two_frames_without_a_payload_are_no_frame_with_one(ends: tuple[Transport, Transport]) -> None:
+    """They have the length of a header and a payload of six bytes."""
+    sender, receiver = ends
+    both = sender.seal(frame(b"") + frame(b""))
+    assert opened(receiver, both) == frame(b"") + frame(b"")
+    assert opened(receiver, sender.seal(frame(b"after"))) == frame(b"after")
+
+
+def test_a_payload_of_another_length_than_its_header_says_ends_the_transport() -> None:
+    sender, receiver = shaken()
+    assert sender._send is not None
+    wire = sender._send.encrypt_all((frame(b"12345")[:6], b"1234"), new_buffer())
+    assert isinstance(drain(receiver, wire + bytes(8))[1], BadRecord)
 
 
 @pytest.mark.parametrize("left", [1, 2])

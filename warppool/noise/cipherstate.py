@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from struct import Struct
+from collections.abc import Sequence
 from typing import Final
 
 from warppool.errors import BadRecord, LocalProtocolError
-from warppool.noise.primitives import Buffer, open_sealed, seal, seal_two
+from warppool.noise.primitives import Buffer, open_sealed, pack_nonce, seal, seal_all
 
 RESERVED_NONCE: Final = 2**64 - 1
 """No message is sealed with this nonce: the paper reserves it for rekeying. Neither profile rekeys."""
-
-_pack_nonce = Struct("<IQ").pack        # 4 zero bytes, then the counter (Noise paper, section 12.3)
 
 
 class CipherState:
@@ -32,20 +30,20 @@ class CipherState:
         n = self.n
         if n >= RESERVED_NONCE:
             raise LocalProtocolError("no nonce is left to seal with")
-        ciphertext = seal(self.k, _pack_nonce(0, n), ad, plaintext, buffer)
+        ciphertext = seal(self.k, pack_nonce(0, n), ad, plaintext, buffer)
         self.n = n + 1
         return ciphertext
 
-    def encrypt_two(self, first: bytes, second: bytes, buffer: Buffer) -> bytes:
-        """Two messages without associated data, sealed one behind the other; at most 65,503 bytes together.
+    def encrypt_all(self, pieces: Sequence[bytes], buffer: Buffer) -> bytes:
+        """Messages without associated data, sealed one behind the other; at most 65,535 bytes when they are sealed.
 
-        LocalProtocolError where not two nonces are left.
+        LocalProtocolError where not as many nonces are left.
         """
         n = self.n
-        if n >= RESERVED_NONCE - 1:
-            raise LocalProtocolError("no nonces are left to seal two messages with")
-        ciphertexts = seal_two(self.k, _pack_nonce(0, n), _pack_nonce(0, n + 1), first, second, buffer)
-        self.n = n + 2
+        if n > RESERVED_NONCE - len(pieces):
+            raise LocalProtocolError(f"no nonces are left to seal {len(pieces)} messages with")
+        ciphertexts = seal_all(self.k, n, pieces, buffer)
+        self.n = n + len(pieces)
         return ciphertexts
 
     def decrypt_with_ad(self, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
@@ -53,6 +51,6 @@ class CipherState:
         n = self.n
         if n >= RESERVED_NONCE:
             raise BadRecord("a message after the last nonce")
-        plaintext = open_sealed(self.k, _pack_nonce(0, n), ad, ciphertext, buffer)
+        plaintext = open_sealed(self.k, pack_nonce(0, n), ad, ciphertext, buffer)
         self.n = n + 1
         return plaintext

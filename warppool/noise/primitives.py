@@ -10,7 +10,8 @@ bytes. A buffer for each connection would cost 64 KiB a connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Any, Final, NamedTuple, NewType
 
 from nacl.bindings import (  # importing the bindings also initialises libsodium
@@ -35,6 +36,9 @@ MAX_MESSAGE: Final = 65_535     # a Noise message, bytes (Noise paper, section 3
 MAX_PLAINTEXT: Final = MAX_MESSAGE - TAG_LEN
 X25519_LEN: Final = 32          # secret, public and shared, each
 
+pack_nonce = Struct("<IQ").pack
+"""pack_nonce(0, counter): a nonce as Noise wants it, 4 zero bytes and the counter (Noise paper, section 12.3)."""
+
 Buffer = NewType("Buffer", tuple[Any, Any])
 """Working memory of one thread: (65,535 bytes for the C call to write to, a view to copy from them)."""
 
@@ -45,7 +49,9 @@ class Aead(NamedTuple):
     new_buffer: Callable[[], Buffer]
     seal: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
     open_sealed: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
-    seal_two: Callable[[bytes, bytes, bytes, bytes, bytes, Buffer], bytes]
+    seal_all: Callable[[bytes, int, Sequence[bytes], Buffer], bytes]
+    open_into: Callable[[bytes, int, bytes, Buffer, int], None]
+    open_two: Callable[[bytes, int, int, bytes, Buffer], bytes | None]
 
 
 def _misuse(key: bytes, nonce: bytes, size: int) -> LocalProtocolError:
@@ -78,15 +84,19 @@ def direct(ffi: Any, lib: Any) -> Aead:
         sealed: bytes = view[: size + TAG_LEN]
         return sealed
 
-    def seal_two(key: bytes, nonce: bytes, second_nonce: bytes, first: bytes, second: bytes, buffer: Buffer) -> bytes:
-        at, size = len(first) + TAG_LEN, len(second)
-        if (size > MAX_PLAINTEXT - at or len(nonce) != NONCE_LEN or len(second_nonce) != NONCE_LEN
-                or len(key) != KEY_LEN):
-            raise _misuse(key, nonce + second_nonce, at + size)
+    def seal_all(key: bytes, counter: int, pieces: Sequence[bytes], buffer: Buffer) -> bytes:
+        if len(key) != KEY_LEN:
+            raise _misuse(key, b"", 0)
         memory, view = buffer
-        encrypt(memory, null, first, at - TAG_LEN, null, 0, null, nonce, key)
-        encrypt(memory + at, null, second, size, null, 0, null, second_nonce, key)
-        sealed: bytes = view[: at + size + TAG_LEN]
+        at = 0
+        for piece in pieces:
+            size = len(piece)
+            if size > MAX_PLAINTEXT - at:
+                raise _misuse(key, b"", at + size)
+            encrypt(memory + at, null, piece, size, null, 0, null, pack_nonce(0, counter), key)
+            at += size + TAG_LEN
+            counter += 1
+        sealed: bytes = view[:at]
         return sealed
 
     def open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
@@ -101,11 +111,37 @@ def direct(ffi: Any, lib: Any) -> Aead:
         plaintext: bytes = view[: size - TAG_LEN]
         return plaintext
 
-    return Aead(new_buffer, seal, open_sealed, seal_two)
+    def open_into(key: bytes, counter: int, ciphertext: bytes, buffer: Buffer, at: int) -> None:
+        size = len(ciphertext)
+        if len(key) != KEY_LEN:
+            raise _misuse(key, b"", size)
+        if size < TAG_LEN or size > MAX_MESSAGE - at:
+            raise _unsealable(size)
+        if decrypt(buffer[0] + at, null, null, ciphertext, size, null, 0, pack_nonce(0, counter), key) != 0:
+            raise BadRecord("failed tag")
+
+    def open_two(key: bytes, counter: int, first_size: int, ciphertexts: bytes, buffer: Buffer) -> bytes | None:
+        size = len(ciphertexts)
+        if len(key) != KEY_LEN:
+            raise _misuse(key, b"", size)
+        if first_size < TAG_LEN or size - first_size < TAG_LEN or size > MAX_MESSAGE:
+            return None
+        memory, view = buffer
+        at = first_size - TAG_LEN
+        second = ciphertexts[first_size:]
+        if (decrypt(memory, null, null, ciphertexts, first_size, null, 0, pack_nonce(0, counter), key) != 0
+                or decrypt(memory + at, null, null, second, size - first_size, null, 0, pack_nonce(0, counter + 1),
+                           key) != 0):
+            return None
+        plaintexts: bytes = view[:size - 2 * TAG_LEN]
+        return plaintexts
+
+    return Aead(new_buffer, seal, open_sealed, seal_all, open_into, open_two)
 
 
 def _public_new_buffer() -> Buffer:
-    return Buffer((None, None))         # the binding allocates for every call
+    memory = bytearray(MAX_MESSAGE)     # for `open_into`: the binding allocates for every call
+    return Buffer((memory, memory))
 
 
 def _public_seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
@@ -127,14 +163,34 @@ def _public_open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, 
         raise BadRecord("failed tag") from exc
 
 
-def _public_seal_two(key: bytes, nonce: bytes, second_nonce: bytes, first: bytes, second: bytes,
-                     buffer: Buffer) -> bytes:
-    if len(first) + len(second) > MAX_PLAINTEXT - TAG_LEN:
-        raise _misuse(key, nonce + second_nonce, len(first) + TAG_LEN + len(second))
-    return _public_seal(key, nonce, b"", first, buffer) + _public_seal(key, second_nonce, b"", second, buffer)
+def _public_seal_all(key: bytes, counter: int, pieces: Sequence[bytes], buffer: Buffer) -> bytes:
+    size = sum(map(len, pieces)) + TAG_LEN * len(pieces)
+    if size > MAX_MESSAGE:
+        raise _misuse(key, b"", size - TAG_LEN)
+    return b"".join([_public_seal(key, pack_nonce(0, number), b"", piece, buffer)
+                     for number, piece in enumerate(pieces, counter)])
 
 
-PUBLIC: Final = Aead(_public_new_buffer, _public_seal, _public_open_sealed, _public_seal_two)
+def _public_open_into(key: bytes, counter: int, ciphertext: bytes, buffer: Buffer, at: int) -> None:
+    if len(ciphertext) > MAX_MESSAGE - at:
+        raise _unsealable(len(ciphertext))
+    plaintext = _public_open_sealed(key, pack_nonce(0, counter), b"", ciphertext, buffer)
+    buffer[1][at:at + len(plaintext)] = plaintext
+
+
+def _public_open_two(key: bytes, counter: int, first_size: int, ciphertexts: bytes, buffer: Buffer) -> bytes | None:
+    if len(ciphertexts) > MAX_MESSAGE:
+        return None
+    try:
+        return b"".join([
+            _public_open_sealed(key, pack_nonce(0, counter), b"", ciphertexts[:first_size], buffer),
+            _public_open_sealed(key, pack_nonce(0, counter + 1), b"", ciphertexts[first_size:], buffer)])
+    except BadRecord:
+        return None
+
+
+PUBLIC: Final = Aead(_public_new_buffer, _public_seal, _public_open_sealed, _public_seal_all, _public_open_into,
+                     _public_open_two)
 
 
 def choose(sodium: Any) -> Aead:
@@ -166,10 +222,22 @@ For the thread that owns `buffer` alone.
 """
 
 
-seal_two = _aead.seal_two
-"""seal_two(key, nonce, second_nonce, first, second, buffer): both sealed, one behind the other, with empty `ad`.
+seal_all = _aead.seal_all
+"""seal_all(key, counter, pieces, buffer): messages without `ad`, sealed one behind the other; 65,535 bytes together.
 
-They have at most 65,503 bytes together. One call for a frame of the published profile, which is a header and a payload.
+The first has the nonce of `counter` (U64), and each one after it the next. For the thread that owns `buffer` alone.
+"""
+
+open_into = _aead.open_into
+"""open_into(key, counter, ciphertext, buffer, at): put what was sealed, without `ad`, into `buffer` from `at` on.
+
+So a frame of several messages is copied out once, from `buffer[1]`. BadRecord as in `open_sealed`, and where the buffer
+has too little room.
+"""
+
+open_two = _aead.open_two
+"""open_two(key, counter, first_size, ciphertexts, buffer): two messages, of which the first is sealed in `first_size`
+bytes and the second in the rest, both without `ad`; what was sealed, or None where that is not what `ciphertexts` is.
 """
 
 

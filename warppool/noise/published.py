@@ -17,8 +17,8 @@ from typing import Final
 
 from warppool.errors import BadRecord, LocalProtocolError
 from warppool.events import Now
-from warppool.noise.cipherstate import CipherState
-from warppool.noise.primitives import MAX_PLAINTEXT, TAG_LEN, Buffer
+from warppool.noise.cipherstate import RESERVED_NONCE, CipherState
+from warppool.noise.primitives import MAX_MESSAGE, MAX_PLAINTEXT, TAG_LEN, Buffer, open_into, open_two
 from warppool.noise.roles import Answering, Asking, Role
 from warppool.noise.shaking import HANDSHAKE_DEADLINE_S, NoiseTransport
 from warppool.noise.symmetricstate import KeyPair, Suite
@@ -27,6 +27,7 @@ from warppool.transport import Sealed
 HEADER_LEN: Final = 6                           # of a frame: U16 extension, U8 message, U24 length of the payload
 SEALED_HEADER_LEN: Final = HEADER_LEN + TAG_LEN
 _MAX_AT_ONCE: Final = MAX_PLAINTEXT - SEALED_HEADER_LEN     # of a payload that is sealed in one call with its header
+_TWO_FRAMES: Final = 2 * (SEALED_HEADER_LEN + 1 + TAG_LEN)  # fewer bytes are one frame with a payload at the most
 
 
 class _Published(NoiseTransport):
@@ -43,36 +44,47 @@ class _Published(NoiseTransport):
         receive = self._receive
         if receive is not None:
             self.has_news = False
-            if len(data) > SEALED_HEADER_LEN and not self._left and not self._held:
-                try:                                        # exactly one frame, as nearly always
-                    header = receive.decrypt_with_ad(b"", data[:SEALED_HEADER_LEN], self._buffer)
-                    length = header[3] | header[4] << 8 | header[5] << 16
-                    if 0 < length <= MAX_PLAINTEXT and length + SEALED_HEADER_LEN + TAG_LEN == len(data):
-                        return header + receive.decrypt_with_ad(b"", data[SEALED_HEADER_LEN:], self._buffer)
-                except BadRecord as exc:
-                    self._fail(exc)
-                    return b""
-                self._left = length
-                return header + self._open_records(data[SEALED_HEADER_LEN:])
-            return self._open_records(self._held + data if self._held else data)
-        return self._open_records(self._held) if self._is_ready(data, now) else b""
+            if not self._held and not self._left and len(data) < _TWO_FRAMES and receive.n < RESERVED_NONCE - 1:
+                plaintext = open_two(receive.k, receive.n, SEALED_HEADER_LEN, data, self._buffer)
+                if plaintext is not None and plaintext[3] | plaintext[4] << 8 | plaintext[5] << 16 == (
+                        len(plaintext) - HEADER_LEN):       # exactly one frame, as nearly always
+                    receive.n += 2
+                    return plaintext
+            return self._open_records(receive, self._held + data if self._held else data)
+        if not self._is_ready(data, now):
+            return b""
+        assert self._receive is not None
+        return self._open_records(self._receive, self._held)
 
-    def _open_records(self, held: bytes) -> bytes:
+    def _open_records(self, receive: CipherState, held: bytes) -> bytes:
         """The same of `held`. A bad record ends the transport; those before it count."""
-        receive, pieces, at, left, size = self._receive, [], 0, self._left, len(held)
-        assert receive is not None
-        decrypt, buffer = receive.decrypt_with_ad, self._buffer
+        key, n, left, at, size = receive.k, receive.n, self._left, 0, len(held)
+        opened, buffer, end_of_opened = self._buffer[1], self._buffer, 0
+        full: list[bytes] = []                      # of what did not fit the buffer at once
         try:
             while (end := at + (min(left, MAX_PLAINTEXT) + TAG_LEN if left else SEALED_HEADER_LEN)) <= size:
-                piece = decrypt(b"", held[at:end], buffer)
-                pieces.append(piece)
-                left = left - len(piece) if left else piece[3] | piece[4] << 8 | piece[5] << 16
+                if n >= RESERVED_NONCE:
+                    raise BadRecord("a message after the last nonce")
+                if end_of_opened + end - at > MAX_MESSAGE:
+                    full.append(bytes(opened[:end_of_opened]))
+                    end_of_opened = 0
+                open_into(key, n, held[at:end], buffer, end_of_opened)
+                n += 1
+                length = end - at - TAG_LEN
+                if left:
+                    left -= length
+                else:
+                    header = opened[end_of_opened:end_of_opened + HEADER_LEN]
+                    left = header[3] | header[4] << 8 | header[5] << 16
+                end_of_opened += length
                 at = end
+            receive.n = n
             self._held = held[at:]
             self._left = left
         except BadRecord as exc:
             self._fail(exc)
-        return b"".join(pieces)
+        plaintext = bytes(opened[:end_of_opened])
+        return b"".join([*full, plaintext]) if full else plaintext
 
     def seal(self, plaintext: bytes) -> Sealed:
         """What the handshake has to say, and `plaintext`, whole frames: anything else is LocalProtocolError."""
@@ -81,25 +93,14 @@ class _Published(NoiseTransport):
             return super().seal(plaintext)
         size = len(plaintext) - HEADER_LEN
         if 0 < size <= _MAX_AT_ONCE and plaintext[3] | plaintext[4] << 8 | plaintext[5] << 16 == size:
-            return Sealed(send.encrypt_two(plaintext[:HEADER_LEN], plaintext[HEADER_LEN:], self._buffer))
+            return Sealed(send.encrypt_all((plaintext[:HEADER_LEN], plaintext[HEADER_LEN:]), self._buffer))
         return Sealed(b"".join(self._records(plaintext, send)))
 
     def _records(self, plaintext: bytes, send: CipherState) -> list[bytes]:
-        records, begin, size, encrypt, buffer = [], 0, len(plaintext), send.encrypt_with_ad, self._buffer
-        while begin < size:
-            header = plaintext[begin:begin + HEADER_LEN]
-            if len(header) < HEADER_LEN:
-                raise LocalProtocolError(f"{len(header)} bytes of a header to be sealed")
-            records.append(encrypt(b"", header, buffer))
-            begin += HEADER_LEN
-            end = begin + (header[3] | header[4] << 8 | header[5] << 16)
-            if end > size:
-                raise LocalProtocolError(f"{size - begin} bytes of a payload of {end - begin} to be sealed")
-            while begin < end:
-                piece = plaintext[begin:min(begin + MAX_PLAINTEXT, end)]
-                records.append(encrypt(b"", piece, buffer))
-                begin += len(piece)
-        return records
+        pieces, buffer = _pieces(plaintext), self._buffer
+        if len(plaintext) + TAG_LEN * len(pieces) <= MAX_MESSAGE:       # as nearly always
+            return [send.encrypt_all(pieces, buffer)]
+        return [send.encrypt_with_ad(b"", piece, buffer) for piece in pieces]
 
     def _handshake_record(self, message: bytes) -> bytes:
         return message
@@ -110,6 +111,26 @@ class _Published(NoiseTransport):
             return None
         self._held = held[length:]
         return held[:length]
+
+
+def _pieces(plaintext: bytes) -> list[bytes]:
+    """What is sealed by itself of whole frames: their headers, and their payloads in parts."""
+    pieces: list[bytes] = []
+    end, size = 0, len(plaintext)
+    while end < size:
+        begin = end + HEADER_LEN
+        header = plaintext[end:begin]
+        if begin > size:
+            raise LocalProtocolError(f"{len(header)} bytes of a header to be sealed")
+        end = begin + (header[3] | header[4] << 8 | header[5] << 16)
+        if end > size:
+            raise LocalProtocolError(f"{size - begin} bytes of a payload of {end - begin} to be sealed")
+        pieces.append(header)
+        if 0 < end - begin <= MAX_PLAINTEXT:
+            pieces.append(plaintext[begin:end])
+        else:
+            pieces += [plaintext[at:min(at + MAX_PLAINTEXT, end)] for at in range(begin, end, MAX_PLAINTEXT)]
+    return pieces
 
 
 class PublishedResponder(_Published):
