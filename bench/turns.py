@@ -30,6 +30,7 @@ from warppool.mining.counter import SECRET_SIZE, CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job, JobFactory
+from warppool.mining.payrule import ToPool
 from warppool.mining.template import Template, Tip
 from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
@@ -69,7 +70,7 @@ FIRST_UPLINK = 1_000_000    # connections below are machines'
 
 def make_factory(encoders: Mapping[str, Callable[[Job], object]]) -> JobFactory:
     """Jobs of one start, encoded as a pool encodes them."""
-    return JobFactory(payout_script=b"\x00\x14" + bytes(20), tag=b"/warppool/", start_id=os.urandom(4),
+    return JobFactory(payer=ToPool(b"\x00\x14" + bytes(20)), tag=b"/warppool/", start_id=os.urandom(4),
                       shuffle=SHUFFLE, encoders=encoders)
 
 

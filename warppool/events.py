@@ -17,6 +17,7 @@ from warppool.transport import Transport, TransportEnd
 
 if TYPE_CHECKING:
     from warppool.mining.job import Job
+    from warppool.mining.payee import Payee, Terms
     from warppool.mining.share import Weight
     from warppool.mining.template import Template
 
@@ -118,7 +119,8 @@ class BlockFound:
 
     `header` has 80 bytes. `coinbase_tx` is the whole transaction, with marker, flag and witness if the template commits
     to witnesses. `block_hash` has 32 bytes in header order. `share` is the accepted share, which may be booked only
-    when the block is safe (docs/decisions.rst#decision-block-path); None if the share was refused.
+    when the block is safe (docs/decisions.rst#decision-block-path); None if the share was refused. `payee` is that of
+    the channel, `terms` say by what the outputs of the coinbase were computed; None where nobody has to know.
     """
 
     conn_id: int
@@ -129,6 +131,8 @@ class BlockFound:
     block_hash: bytes
     user: str
     share: ShareAccepted | None
+    payee: Payee | None = None
+    terms: Terms | None = None
 
 
 class Dial(NamedTuple):

@@ -17,6 +17,8 @@ from warppool.mining.channel import Channel
 from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.job import Job, JobFactory
+from warppool.mining.payee import POOL, Payee
+from warppool.mining.payrule import Payer, ToPool
 from warppool.mining.share import Weight, weigh
 from warppool.mining.template import Template, Tip
 
@@ -48,14 +50,15 @@ def make_template(tip: Tip | None = None, template_id: int = 1, path: tuple[byte
         transactions=transactions, source="node-0")
 
 
-def make_factory(encoders: Mapping[str, Callable[[Job], object]] | None = None) -> JobFactory:
-    return JobFactory(payout_script=PAYOUT, tag=b"/warppool/", start_id=b"\xaa\xbb\xcc\xdd", shuffle=SHUFFLE,
+def make_factory(encoders: Mapping[str, Callable[[Job], object]] | None = None,
+                 payer: Payer | None = None) -> JobFactory:
+    return JobFactory(payer=payer or ToPool(PAYOUT), tag=b"/warppool/", start_id=b"\xaa\xbb\xcc\xdd", shuffle=SHUFFLE,
                       encoders=encoders or {})
 
 
 def make_channel(size: int = 8, target: int = 1 << 255, prefix: bytes = b"\x00\x00\x00\x07",
-                 max_target: int = 2**256 - 1) -> Channel:
-    return Channel(3, "alice.rig1", prefix, size, target, max_target, Keys())
+                 max_target: int = 2**256 - 1, payee: Payee | None = POOL) -> Channel:
+    return Channel(3, "alice.rig1", prefix, size, target, max_target, Keys(), payee)
 
 
 def find_share(job: ChannelJob, *, at_most: int, above: int = -1, extranonce: bytes = bytes(8),

@@ -13,6 +13,7 @@ from warppool.mining.assignment import Assignment
 from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import ASSIGNED_AGAIN
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
+from warppool.mining.payrule import ToPool
 from warppool.mining.template import Template, Tip
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "vectors.json").read_text())
@@ -72,7 +73,7 @@ def test_coinbase_is_a_transaction_that_pays_us_and_names_the_height(factory, te
 
 
 def test_longest_tag_and_extranonce_fill_the_script_to_its_bound():
-    factory = JobFactory(payout_script=PAYOUT, tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), shuffle=SHUFFLE, encoders={})
+    factory = JobFactory(payer=ToPool(PAYOUT), tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), shuffle=SHUFFLE, encoders={})
     tip = make_tip()
     template = make_template(tip)
     wide = Template(**{**{name: getattr(template, name) for name in Template.__slots__},
@@ -83,7 +84,7 @@ def test_longest_tag_and_extranonce_fill_the_script_to_its_bound():
 
 def test_a_tag_over_its_bound_is_refused():
     with pytest.raises(ValueError, match="51 bytes"):
-        JobFactory(payout_script=PAYOUT, tag=b"t" * (MAX_TAG_SIZE + 1), start_id=bytes(4), shuffle=SHUFFLE, encoders={})
+        JobFactory(payer=ToPool(PAYOUT), tag=b"t" * (MAX_TAG_SIZE + 1), start_id=bytes(4), shuffle=SHUFFLE, encoders={})
 
 
 def test_encodings_are_made_once_for_each_job(template):
@@ -127,7 +128,7 @@ def test_a_template_has_witnesses_only_by_an_output_that_is_a_commitment():
 
 
 def test_halves_are_made_once_for_the_sizes_that_channels_have(template):
-    factory = JobFactory(payout_script=PAYOUT, tag=b"", start_id=bytes(4), shuffle=SHUFFLE, encoders={},
+    factory = JobFactory(payer=ToPool(PAYOUT), tag=b"", start_id=bytes(4), shuffle=SHUFFLE, encoders={},
                          extranonce_sizes=(8, 4, 8))
     job = factory.make(template, now=1.0)
     assert sorted(job.halves) == [4, 8]
@@ -136,7 +137,7 @@ def test_halves_are_made_once_for_the_sizes_that_channels_have(template):
 
 
 def test_another_tag_stands_in_later_jobs_alone():
-    factory = JobFactory(payout_script=PAYOUT, tag=b"/old/", start_id=bytes(4), shuffle=SHUFFLE, encoders={})
+    factory = JobFactory(payer=ToPool(PAYOUT), tag=b"/old/", start_id=bytes(4), shuffle=SHUFFLE, encoders={})
     before = factory.make(make_template(make_tip()), 0)
     factory.set_tag(b"/new/")
     after = factory.make(make_template(make_tip()), 0)

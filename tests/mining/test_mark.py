@@ -8,13 +8,14 @@ from tests.mining.makers import PAYOUT, SHUFFLE, make_template, make_tip
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
 from warppool.mining.mark import Mark, bears_start_id, find_mark
+from warppool.mining.payrule import ToPool
 
 START_ID = b"\xaa\xbb\xcc\xdd"
 STARTS = {b"1234", START_ID}
 
 
 def coinbase(tag=b"/warppool/", height=840_000, prefix=b"\x07\x00\x00\x01", size=12, behind_height=b""):
-    factory = JobFactory(payout_script=PAYOUT, tag=tag, start_id=START_ID, shuffle=SHUFFLE, encoders={})
+    factory = JobFactory(payer=ToPool(PAYOUT), tag=tag, start_id=START_ID, shuffle=SHUFFLE, encoders={})
     template = make_template(make_tip(height=height))
     template = replace(template, coinbase_prefix=template.coinbase_prefix + behind_height)
     head, tail = factory.make(template, now=0.0).coinbase_halves(size)

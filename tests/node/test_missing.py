@@ -17,6 +17,7 @@ from warppool.addresses import NodeAddress
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.errors import LedgerError
 from warppool.mining.job import JobFactory
+from warppool.mining.payrule import ToPool
 from warppool.node.jsonrpc import Cookie
 from warppool.node.missing import DEPTH, FINDER, MissingBlocks, Ours
 
@@ -27,7 +28,7 @@ SERVER = 7
 
 
 def coinbase(height: int, *, tag: bytes = TAG, start: bytes = START, server: int = SERVER) -> bytes:
-    factory = JobFactory(payout_script=PAYOUT, tag=tag, start_id=start, shuffle=SHUFFLE, encoders={})
+    factory = JobFactory(payer=ToPool(PAYOUT), tag=tag, start_id=start, shuffle=SHUFFLE, encoders={})
     head, tail = factory.make(make_template(make_tip(height=height)), now=0.0).coinbase_halves(12)
     return restore_witness(head + bytes((server,)) + bytes(11) + tail)
 

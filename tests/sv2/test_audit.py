@@ -228,8 +228,8 @@ def test_a_blocks_coinbase_has_the_reserved_witness_where_its_template_commits_a
         template = replace(template, coinbase_tx_outputs=b"", coinbase_tx_outputs_count=0)
     (job,) = plain_jobs(dialect(), 2, nbits=EASY_NBITS)
     channels = [world.open(), world.open(is_standard=True)]
-    world.after(LATER_S, replace(job, job_id=9, template=template, tip=template.tip, outputs_count=1,
-                                 outputs=job.outputs[:31]) if not has_witness else replace(job, job_id=9))
+    world.after(LATER_S, replace(job, job_id=9, template=template, tip=template.tip) if not has_witness else
+                replace(job, job_id=9))
     for number, channel_id in enumerate(channels, 1):
         work = world.newest(channel_id)
         world.submit(work, world.mine(work, is_block=True))

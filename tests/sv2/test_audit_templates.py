@@ -10,7 +10,7 @@ from tests.mining.makers import make_template, make_tip
 from tests.sv2 import templates
 from tests.sv2.templatepairs import SETUP, SMALL, Client, Jobs, coinbase_of, easy_template, make_serving, served, solve
 from warppool.bitcoin.coinbase import commitment_output, strip_witness, witness_commitment
-from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
+from warppool.bitcoin.transaction import outputs_of, serialize_output, whole_transaction
 from warppool.errors import RemoteProtocolError
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan
 from warppool.sv2.messages.common import SetupConnectionSuccess
@@ -116,7 +116,7 @@ def test_what_is_left_to_the_pool_is_claimed_whole_by_every_job():
     at_once = given.receive(better, templates.UNIX)[0].template
     for template in (activated, at_once):
         job = Jobs()(template)
-        values = [value for value, _ in parse_outputs(job.outputs, job.outputs_count)]
+        values = [value for value, _ in outputs_of(b"".join(job.coinbase_halves(0)))]
         assert sum(values) == template.coinbase_tx_value_remaining == values[0] > 0
 
 
@@ -129,7 +129,7 @@ def test_no_coinbase_grows_beyond_what_was_reserved_where_the_count_of_outputs_t
     needs = plan.largest(template)
     job = Jobs()(template)
     prefix, suffix = job.coinbase_halves(32)
-    assert job.outputs_count == outputs + 1
+    assert len(outputs_of(prefix + bytes(32) + suffix)) == outputs + 1
     assert len(prefix) + 32 + len(suffix) <= needs.size + 2 * len(plan.tag)
     assert needs.weight >= 4 * (len(own) + 100)
     assert SMALL.coinbase_output_max_additional_size == len(serialize_output(0, b"\x00\x14" + bytes(20)))

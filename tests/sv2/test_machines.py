@@ -26,6 +26,7 @@ from warppool.events import BlockFound, Close, Event, Held, Send, ShareAccepted,
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import MAX_TAG_SIZE, JobFactory
+from warppool.mining.payrule import ToPool
 from warppool.mining.share import weigh
 from warppool.sv2.connection import ServerConnection
 from warppool.sv2.frame import FrameReader
@@ -165,7 +166,7 @@ def test_the_largest_job_that_can_come_is_one_that_it_reads():
     template = replace(make_template(path=(bytes(32),) * 20),
                        coinbase_tx_outputs=serialize_output(0, b"\x6a" * (MAX_OUTPUTS_SIZE - 11)))
     assert len(template.coinbase_tx_outputs) == MAX_OUTPUTS_SIZE
-    factory = JobFactory(payout_script=bytes(42), tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), shuffle=SHUFFLE,
+    factory = JobFactory(payer=ToPool(bytes(42)), tag=b"t" * MAX_TAG_SIZE, start_id=bytes(4), shuffle=SHUFFLE,
                          encoders={})
     channel = make_channel(size=28)
     mine, _ = channel.offer(job := factory.make(template, now=START.unix), make_counters())

@@ -102,6 +102,14 @@ def coinbase_halves(
     `script_prefix`. The numbers are U32, `outputs` are serialized without their count. ValueError if the scriptSig has
     not 2..100 bytes, or if there are not `outputs_count` outputs: every block with such a coinbase would be invalid.
     """
+    head = coinbase_head(version=version, script_prefix=script_prefix, extranonce_size=extranonce_size)
+    if not parse_outputs(outputs, outputs_count):
+        raise ValueError("a coinbase has at least one output")
+    return head, _u32(input_sequence) + encode_compact_size(outputs_count) + outputs + _u32(locktime)
+
+
+def coinbase_head(*, version: int, script_prefix: bytes, extranonce_size: int) -> bytes:
+    """The first half alone, as in `coinbase_halves`: it does not depend on what the coinbase pays."""
     if extranonce_size < 0:
         raise ValueError("an extranonce has no negative size")
     script_size = len(script_prefix) + extranonce_size
@@ -110,11 +118,7 @@ def coinbase_halves(
             f"a coinbase script has {MIN_SCRIPT_SIG}..{MAX_SCRIPT_SIG} bytes, "
             f"not {len(script_prefix)} and an extranonce of {extranonce_size}"
         )
-    if not parse_outputs(outputs, outputs_count):
-        raise ValueError("a coinbase has at least one output")
-    prefix = _u32(version) + _ONE_INPUT + _NULL_OUTPOINT + bytes((script_size,)) + script_prefix
-    suffix = _u32(input_sequence) + encode_compact_size(outputs_count) + outputs + _u32(locktime)
-    return prefix, suffix
+    return _u32(version) + _ONE_INPUT + _NULL_OUTPOINT + bytes((script_size,)) + script_prefix
 
 
 def restore_witness(stripped: bytes) -> bytes:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from warppool.bitcoin.target import MAX_TARGET
+from warppool.errors import LocalProtocolError
 from warppool.events import Now
 from warppool.mining.assignment import MAX_KEY, Assignment, Keys
 from warppool.mining.channeljob import MAX_JOBS_PER_TIP, ChannelJob
@@ -20,6 +21,7 @@ from warppool.mining.counter import COUNTERS, CoinbaseCounters
 from warppool.mining.difficulty import difficulty_number, whole_below
 from warppool.mining.group import Membership
 from warppool.mining.job import Job
+from warppool.mining.payee import Payee
 from warppool.mining.share import Reject, Weight
 from warppool.mining.template import Tip
 from warppool.mining.throttle import GRACE_S
@@ -41,24 +43,26 @@ MAX_EASINGS = 64
 class Channel:
     """One channel: who mines on it, where that machine searches, under which target, and what was assigned to it.
 
-    `target` and `max_target` are ints; `extranonce_size` counts the rollable bytes; `keys` is the connection's on V2
-    and the channel's own on V1. A channel is owned by one worker. A share is remembered with the key that it names, as
-    long as that key can be found. So no share counts twice, whatever the tip does.
+    `payee` is whom its coinbase pays, and stays while the channel has jobs. `target` and `max_target` are ints;
+    `extranonce_size` counts the rollable bytes; `keys` is the connection's on V2 and the channel's own on V1. A channel
+    is owned by one worker. A share is remembered with the key that it names, as long as that key can be found. So no
+    share counts twice, whatever the tip does.
     """
 
     __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
                  "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_due", "is_open", "jobs",
-                 "keys", "max_target", "membership", "old_jobs", "policy_version", "remembered", "target", "throttle",
-                 "tip", "user", "vardiff")
+                 "keys", "max_target", "membership", "old_jobs", "payee", "policy_version", "remembered", "target",
+                 "throttle", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
-                 max_target: int, keys: Keys) -> None:
+                 max_target: int, keys: Keys, payee: Payee | None) -> None:
         self.channel_id = channel_id
         self.user = user
         self.extranonce_prefix = extranonce_prefix
         self.extranonce_size = extranonce_size
         self.max_target = max_target
         self.keys = keys
+        self.payee = payee                              # None: nobody is paid here yet, so it gets no job
         self.is_open = True                             # its machine may have jobs
         self.began_at = 0.0                             # monotonic seconds of its first work
         self.accepted = 0                               # shares, in its whole life
@@ -189,7 +193,10 @@ class Channel:
         keys.next = key + 1 if key < MAX_KEY else 1     # without a call: this runs for all at every tip
         # as Assignment(...), which costs three times as much
         assignment = tuple.__new__(Assignment, (key, counter, self.target, job.ntime, self.channel_id))
-        mine = ChannelJob(job, assignment, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0)
+        payee = self.payee
+        if payee is None:
+            raise LocalProtocolError(f"a job for channel {self.channel_id}, which has no payee")
+        mine = ChannelJob(job, assignment, self.extranonce_prefix, self.difficulty, self.extranonce_size == 0, payee)
         self.jobs[key] = mine
         return mine
 

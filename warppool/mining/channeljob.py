@@ -12,6 +12,7 @@ from warppool.bitcoin.header import pack_checked
 from warppool.mining.assignment import Assignment
 from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.job import Job
+from warppool.mining.payee import POOL, Payee
 from warppool.mining.share import Weight
 
 MAX_JOBS_PER_TIP = 256
@@ -25,11 +26,12 @@ class ChannelJob:
     """A job as it was assigned to one channel. Nothing of it changes but the shares that it remembers."""
 
     __slots__ = ("_blocks", "_halves", "_last_root", "_seen", "assignment", "difficulty", "extranonce_prefix", "job",
-                 "merkle_root")
+                 "merkle_root", "payee")
 
     def __init__(self, job: Job, assignment: Assignment, extranonce_prefix: bytes, difficulty: float,
-                 is_standard: bool) -> None:
+                 is_standard: bool, payee: Payee = POOL) -> None:
         self.job = job
+        self.payee = payee                      # for good: job and payee say what its coinbase pays
         self.assignment = assignment
         self.extranonce_prefix = extranonce_prefix
         self.difficulty = difficulty            # that of `assignment.target`
@@ -91,7 +93,7 @@ class ChannelJob:
     def _halves_for(self, size: int) -> tuple[int, bytes, bytes]:
         """`size`, and the coinbase before and after a rollable extranonce of so many bytes."""
         prefix = self.extranonce_prefix
-        head, tail = self.job.coinbase_halves(len(prefix) + size)
+        head, tail = self.job.coinbase_halves(len(prefix) + size, self.payee)
         counter = self.assignment.counter
         if counter != self.job.counter:     # the job's halves hold the counter of all: this is a channel's own
             head = head[:-COUNTER_SIZE] + counter.to_bytes(COUNTER_SIZE, "big")

@@ -190,7 +190,7 @@ class Course:
     def assign(self, channel: Channel) -> list[CourseChange]:
         """`job` has come for all: assign it to the channel, if its machine may have jobs."""
         job = self.job
-        if job is None or not channel.is_open:
+        if job is None or not channel.is_open or channel.payee is None:
             return []
         is_as_before = channel.tip is job.tip and channel.policy_version == self.policy.version
         changes = [] if is_as_before else self._follow_bounds(channel, job)
@@ -202,7 +202,7 @@ class Course:
     def assign_again(self, channel: Channel, *, is_clean: bool = False) -> list[CourseChange]:
         """Assign the newest job to this channel alone: as it begins, or goes on, or since its target has changed."""
         job = self.job
-        if job is None or not channel.is_open:
+        if job is None or not channel.is_open or channel.payee is None:
             return []
         changes = self._follow_bounds(channel, job)
         changes.append(NewJob(channel, *channel.offer_alone(job, self._counters), is_clean))

@@ -1,8 +1,8 @@
 """Groups: channels of one connection that get their jobs together, under one key (docs/decisions.rst#decision-groups).
 
-All members have extranonces of one size, so one coinbase serves them all. Each has a prefix of its own, so no two of
-them can have one header. Bar and credit of a share belong to its key *and* its member: a member is held to the target
-that it had when the key was assigned, and a key from before it joined is no key of it.
+All members have extranonces of one size and one payee, so one coinbase serves them all. Each has a prefix of its own,
+so no two of them can have one header. Bar and credit of a share belong to its key *and* its member: a member is held to
+the target that it had when the key was assigned, and a key from before it joined is no key of it.
 
 A job costs the same however many members there are: what a member has of it is made with the member's first share.
 """
@@ -10,16 +10,29 @@ A job costs the same however many members there are: what a member has of it is 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Container
 from typing import NamedTuple
 
 from warppool.mining.assignment import MAX_KEY, Assignment, Keys
 from warppool.mining.channeljob import MAX_JOBS_PER_TIP, ChannelJob
 from warppool.mining.difficulty import difficulty_number
 from warppool.mining.job import Job
+from warppool.mining.payee import Payee
 from warppool.mining.template import Tip
 
 GROUP_IDS = 1 << 16
 """Groups have their numbers on the wire from here on, and channels have theirs below."""
+
+PAYEE_IDS = 1 << 6
+"""From one payee's groups to the next one's; the numbers between are those of sizes of extranonces."""
+
+
+def group_id_of(extranonce_size: int, taken: Container[int]) -> int:
+    """The number on the wire of another group of that size, where the numbers `taken` are in use."""
+    group_id = GROUP_IDS + extranonce_size
+    while group_id in taken:
+        group_id += PAYEE_IDS
+    return group_id
 
 
 class GroupJob(NamedTuple):
@@ -33,17 +46,20 @@ class GroupJob(NamedTuple):
 
 
 class Group:
-    """The channels of a connection that have `extranonce_size` rollable bytes; `keys` are the connection's.
+    """The channels of a connection that have `extranonce_size` rollable bytes and one payee; `keys` are the
+    connection's, `group_id` is its number on the wire.
 
     `members` is how many channels are in it; `newest_key` is the last one that was assigned here, 0 for none. Jobs of
     two tips are kept, as channels keep theirs.
     """
 
-    __slots__ = ("_jobs", "_keys", "_old_jobs", "_tip", "extranonce_size", "group_id", "members", "newest_key")
+    __slots__ = ("_jobs", "_keys", "_old_jobs", "_tip", "extranonce_size", "group_id", "members", "newest_key",
+                 "payee")
 
-    def __init__(self, extranonce_size: int, keys: Keys) -> None:
-        self.group_id = GROUP_IDS + extranonce_size
+    def __init__(self, group_id: int, extranonce_size: int, payee: Payee, keys: Keys) -> None:
+        self.group_id = group_id
         self.extranonce_size = extranonce_size
+        self.payee = payee
         self.members = 0
         self.newest_key = 0
         self._keys = keys
@@ -124,5 +140,5 @@ class Membership:
         job, counter = found
         target = self._targets[at]
         assignment = Assignment(key, counter, target, job.ntime, self.group.group_id)
-        return ChannelJob(job, assignment, self._prefix, difficulty_number(target),
-                          self.group.extranonce_size == 0), is_old
+        return ChannelJob(job, assignment, self._prefix, difficulty_number(target), self.group.extranonce_size == 0,
+                          self.group.payee), is_old

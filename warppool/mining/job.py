@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from warppool.bitcoin.coinbase import coinbase_halves, tag_push
-from warppool.bitcoin.transaction import serialize_output
+from warppool.bitcoin.coinbase import coinbase_halves, coinbase_head, tag_push
+from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.mining.counter import COUNTER_SIZE, COUNTERS, Shuffle
+from warppool.mining.payee import COMMON_EXTRANONCE_SIZE, POOL, Payee
+from warppool.mining.payrule import Payer, PayRule
 from warppool.mining.template import Template, Tip
 
 VERSION_MASK = 0x1FFFE000
@@ -31,18 +33,18 @@ MAX_TAG_SIZE = 50
 32 extranonce.
 """
 
-COMMON_EXTRANONCE_SIZES = (4, 12)
+COMMON_EXTRANONCE_SIZES = (4, COMMON_EXTRANONCE_SIZE)
 """Total lengths that nearly every channel has: the prefix alone (standard), and 4 + 8 (extended, V1)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One piece of work for every channel; a channel adds its extranonce prefix and its target.
+    """One piece of work for every channel; a channel adds its extranonce prefix, its target, and whom it pays.
 
     `version` has zeros under FREE_VERSION_BITS, since firmware replaces, ORs or XORs the bits that it rolls. `ntime`
-    (Unix seconds) is the header time that a machine starts from. `outputs` are all the outputs of the coinbase,
-    serialized without their count. `encodings` has the job in the words of each protocol, under the protocol's name,
-    encoded once. `counter` stands in the coinbase of all channels that get the job as it goes to all.
+    (Unix seconds) is the header time that a machine starts from. `rule` says who is paid; what stands before the
+    extranonce is the same for all payees. `encodings` has the job in the words of each protocol, under the protocol's
+    name, encoded once. `counter` stands in the coinbase of all channels that get the job as it goes to all.
     """
 
     job_id: int                         # 1..2^31-1, unique in the process
@@ -54,8 +56,8 @@ class Job:
     script_start: bytes                 # scriptSig before the push that holds start id, counter and extranonce
     start_id: bytes                     # START_ID_SIZE bytes
     counter: int                        # the coinbase counter, with bit 31 clear
-    outputs: bytes
-    outputs_count: int
+    rule: PayRule
+    tails: Mapping[Hashable, bytes] = field(default_factory=dict)       # what stands behind an extranonce, by rule.keys
     halves: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
     encodings: Mapping[str, object] = field(default_factory=dict)
     is_known: bool = False              # a machine may have had it long before it gets it here: see `as_known`
@@ -71,42 +73,69 @@ class Job:
         """Sibling hashes, deepest first."""
         return self.template.merkle_path
 
-    def coinbase_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
-        """The stripped coinbase before and after an extranonce of `extranonce_size` bytes (prefix included).
+    @property
+    def is_for_all(self) -> bool:
+        """All channels have one coinbase, whoever their payees are."""
+        return None in self.rule.keys
+
+    def coinbase_halves(self, extranonce_size: int, payee: Payee = POOL) -> tuple[bytes, bytes]:
+        """The stripped coinbase of `payee` before and after an extranonce of `extranonce_size` bytes (prefix included).
 
         The first half ends with the coinbase counter of what goes to all; a channel with one of its own replaces it.
         """
+        halves = self.halves.get(extranonce_size) or self._build_halves(extranonce_size)
+        return halves if halves[1] else (halves[0], self.tail(self.rule.key(payee)))
+
+    def shared_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
+        """What all payees have in common: the first half, and the second one where it is the same for all, else b""."""
         return self.halves.get(extranonce_size) or self._build_halves(extranonce_size)
+
+    def tail(self, key: Hashable) -> bytes:
+        """What stands behind the extranonce in the coinbases of all payees who have `key` by the rule."""
+        return self.tails.get(key) or self._build_tail(key)
+
+    def _build_tail(self, key: Hashable) -> bytes:
+        """No number is checked here, since this runs for each payee at every tip: see `proof.py`."""
+        template, own = self.template, self.rule.own(key)
+        return b"".join((
+            template.coinbase_tx_input_sequence.to_bytes(4, "little"),
+            encode_compact_size(own.outputs_count + template.coinbase_tx_outputs_count), own.outputs,
+            template.coinbase_tx_outputs, template.coinbase_tx_locktime.to_bytes(4, "little")))
 
     def _build_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
         push = bytes([START_ID_SIZE + COUNTER_SIZE + extranonce_size])      # at most 40: the length is the opcode
+        script_prefix = b"".join((self.script_start, push, self.start_id, self.counter.to_bytes(COUNTER_SIZE, "big")))
+        template = self.template
+        if not self.is_for_all:
+            return coinbase_head(version=template.coinbase_tx_version, script_prefix=script_prefix,
+                                 extranonce_size=extranonce_size), b""
+        own = self.rule.own(None)
         return coinbase_halves(
-            version=self.template.coinbase_tx_version,
-            input_sequence=self.template.coinbase_tx_input_sequence,
-            locktime=self.template.coinbase_tx_locktime,
-            script_prefix=b"".join((self.script_start, push, self.start_id,
-                                    self.counter.to_bytes(COUNTER_SIZE, "big"))),
+            version=template.coinbase_tx_version,
+            input_sequence=template.coinbase_tx_input_sequence,
+            locktime=template.coinbase_tx_locktime,
+            script_prefix=script_prefix,
             extranonce_size=extranonce_size,
-            outputs=self.outputs,
-            outputs_count=self.outputs_count,
+            outputs=own.outputs + template.coinbase_tx_outputs,
+            outputs_count=own.outputs_count + template.coinbase_tx_outputs_count,
         )
 
 
 class JobFactory:
     """Makes jobs of templates; owned by one thread.
 
-    `payout_script` gets all that a template leaves to the pool, `tag` (at most MAX_TAG_SIZE bytes) stands in every
+    `payer` says who gets what a template leaves to the pool, `tag` (at most MAX_TAG_SIZE bytes) stands in every
     coinbase, `start_id` is START_ID_SIZE random bytes, `shuffle` makes coinbase counters of job ids. Each of `encoders`
     is asked once for every job, and the halves of the coinbase are made once for each of `extranonce_sizes` (prefix
     included), which channels should have.
     """
 
-    def __init__(self, *, payout_script: bytes, tag: bytes, start_id: bytes, shuffle: Shuffle,
+    def __init__(self, *, payer: Payer, tag: bytes, start_id: bytes, shuffle: Shuffle,
                  encoders: Mapping[str, Callable[[Job], object]],
                  extranonce_sizes: Iterable[int] = COMMON_EXTRANONCE_SIZES) -> None:
         if len(start_id) != START_ID_SIZE:
             raise ValueError(f"a start id of {len(start_id)} bytes does not fit the scriptSig")
-        self._payout_script = payout_script
+        self._payer = payer
         self.set_tag(tag)
         self._start_id = start_id
         self._shuffle = shuffle
@@ -125,7 +154,7 @@ class JobFactory:
         """A fresh job: a new id, header time `now` (Unix seconds) or the tip's first usable one if that is later."""
         if self._tip is None or template.tip != self._tip or template.tip.max_ntime != self._tip.max_ntime:
             self._tip = template.tip            # one object for all jobs of a tip, so that most comparisons are `is`
-        payout = serialize_output(template.coinbase_tx_value_remaining, self._payout_script)
+        tails: dict[Hashable, bytes] = {}
         halves: dict[int, tuple[bytes, bytes]] = {}
         encodings: dict[str, object] = {}
         job = Job(
@@ -138,13 +167,15 @@ class JobFactory:
             script_start=template.coinbase_prefix + self._tag_push,
             start_id=self._start_id,
             counter=self._shuffle(self._next_id),
-            outputs=payout + template.coinbase_tx_outputs,
-            outputs_count=1 + template.coinbase_tx_outputs_count,
+            rule=self._payer.rule(template),
+            tails=MappingProxyType(tails),
             halves=MappingProxyType(halves),
             encodings=MappingProxyType(encodings),
         )
-        for size in self._extranonce_sizes:     # filled before anyone else sees the job
-            halves[size] = job.coinbase_halves(size)
+        for key in job.rule.keys:               # filled before anyone else sees the job
+            tails[key] = job.tail(key)
+        for size in self._extranonce_sizes:
+            halves[size] = job.shared_halves(size)
         for name, encode in self._encoders.items():
             encodings[name] = encode(job)
         self._next_id = (self._next_id + 1) % COUNTERS or 1

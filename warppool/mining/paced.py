@@ -19,22 +19,24 @@ from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.course import Course, CourseChange, NewJob, PeerChange
 from warppool.mining.difficulty import DifficultyPolicy
-from warppool.mining.group import GROUP_IDS, Group, Membership
+from warppool.mining.group import Group, Membership, group_id_of
 from warppool.mining.job import Job
 from warppool.mining.pace import JobPace
+from warppool.mining.payee import Payee
 from warppool.mining.throttle import FLOOD
 
 
 class PacedCourse(Course):
     """What the channels of one connection are given, at `pace`."""
 
-    __slots__ = ("_given_at", "_groups", "_open_channels", "_pace", "due_at")
+    __slots__ = ("_given_at", "_group_ids", "_groups", "_open_channels", "_pace", "due_at")
 
     def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters, pace: JobPace) -> None:
         super().__init__(conn_id, policy, counters)
         self.due_at = math.inf
         self._pace = pace
-        self._groups: dict[int, Group] = {}         # by the rollable bytes of their members
+        self._groups: dict[tuple[int, Payee], Group] = {}   # by the rollable bytes and the payee of their members
+        self._group_ids: set[int] = set()           # their numbers on the wire
         self._open_channels = 0
         self._given_at = -math.inf                  # monotonic seconds: when all channels had the newest job of then
 
@@ -44,12 +46,14 @@ class PacedCourse(Course):
         """The channel's first work is to come. It joins its group, where its peer takes groups."""
         super().begin(channel, now)
         self._open_channels += 1
-        if not self.takes_groups:
+        payee = channel.payee
+        if not self.takes_groups or payee is None:
             return
         size = channel.extranonce_size
-        group = self._groups.get(size)
+        group = self._groups.get((size, payee))
         if group is None:
-            group = self._groups[size] = Group(size, channel.keys)
+            group = self._groups[size, payee] = Group(group_id_of(size, self._group_ids), size, payee, channel.keys)
+            self._group_ids.add(group.group_id)
         if self.job is not None:
             group.move(self.job.tip)                # the others are there; and what it gets alone will be of this tip
         group.members += 1
@@ -62,14 +66,16 @@ class PacedCourse(Course):
             group = channel.membership.group
             group.members -= 1
             if not group.members:
-                del self._groups[group.extranonce_size]     # nobody tells it of another tip, and it holds jobs
+                # Nobody tells it of another tip, and it holds jobs.
+                del self._groups[group.extranonce_size, group.payee]
+                self._group_ids.remove(group.group_id)
         self._open_channels -= 1
         if not self._open_channels:
             self._given_at, self.due_at = -math.inf, math.inf
 
     def has_group(self, group_id: int) -> bool:
         """Whether a group with this number on the wire has members."""
-        return group_id - GROUP_IDS in self._groups
+        return group_id in self._group_ids
 
     def join(self, channel: Channel, now: Now) -> Sequence[PeerChange]:
         """The machine knows of its channel: its first work, for it alone."""
@@ -141,6 +147,8 @@ class PacedCourse(Course):
         jobs, was_due = 0, False
         version, counters = self.policy.version, self._counters
         for channel in channels:
+            if channel.payee is None:
+                continue
             if channel.is_due:
                 was_due = True
                 changes += self._settle(channel, now)

@@ -10,6 +10,7 @@ from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE
 from warppool.mining.job import MAX_TAG_SIZE, START_ID_SIZE, JobFactory
+from warppool.mining.payrule import ToPool
 from warppool.mining.template import Template
 
 _SCRIPT_SIG = 42        # offset of the scriptSig in a stripped coinbase: version 4, count 1, outpoint 36, length 1
@@ -39,14 +40,15 @@ class CoinbasePlan:
 
     def largest(self, template: Template) -> Needs:
         """The needs of the largest coinbase that a channel may get on `template`: with an extranonce of 32 bytes."""
-        factory = JobFactory(payout_script=self.payout_script, tag=self.tag, start_id=bytes(START_ID_SIZE),
+        factory = JobFactory(payer=ToPool(self.payout_script), tag=self.tag, start_id=bytes(START_ID_SIZE),
                              shuffle=_ANY_SHUFFLE, encoders={}, extranonce_sizes=())
         job = factory.make(template, 0.0)
         prefix, suffix = job.coinbase_halves(MAX_EXTRANONCE_SIZE)
         script_sig = prefix[_SCRIPT_SIG:] + bytes(MAX_EXTRANONCE_SIZE)
         coinbase = prefix + bytes(MAX_EXTRANONCE_SIZE) + suffix
         read = whole_transaction(restore_witness(coinbase) if template.has_witness else coinbase)
-        scripts = [script_sig, *(script for _, script in parse_outputs(job.outputs, job.outputs_count))]
+        outputs = parse_outputs(template.coinbase_tx_outputs, template.coinbase_tx_outputs_count)
+        scripts = [script_sig, self.payout_script, *(script for _, script in outputs)]
         return Needs(read.size, read.weight, sum(map(legacy_sigops, scripts)))
 
 

@@ -147,7 +147,7 @@ class ShareValidator(Generic[S]):
         share.block = BlockFound(
             conn_id=self._conn_id, template=job.template, height=job.tip.height, header=share.header,
             coinbase_tx=share.job.coinbase_tx(share.extranonce), block_hash=weight.share_hash, user=share.user,
-            share=share.accepted)
+            share=share.accepted, payee=share.job.payee, terms=job.rule.terms(share.job.payee))
 
     def refused(self, user: str, reject: Reject) -> ShareRefused:
         """What the books hear of a refused share: a stranger may name whom he likes, and is not to fill them."""

@@ -45,6 +45,7 @@ from warppool.service.connector import Connector, listen_addresses, profiles_of,
 from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
+from warppool.service.payers import payer_of
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
@@ -179,7 +180,7 @@ def rules_of(pool: PoolConfig, nodes: Nodes) -> Rules:
 def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory:
     """What makes jobs for V1 and for V2, in the words of both."""
     return JobFactory(
-        payout_script=config.pool.payout_script, tag=config.pool.coinbase_tag.encode(), start_id=start_id,
+        payer=payer_of(config.pool), tag=config.pool.coinbase_tag.encode(), start_id=start_id,
         shuffle=shuffle, encoders={
             **{profile.name: partial(EncodedJob, profile) for profile in profiles_of(config)},
             NOTIFY_ENCODING: notify_encoder(config.stratum.extranonce2_size),

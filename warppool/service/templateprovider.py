@@ -26,6 +26,7 @@ from warppool.events import BlockFound, ShareAccepted
 from warppool.loop import Reconfigure, ServingThread
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.job import START_ID_SIZE, JobFactory
+from warppool.mining.payrule import ToPool
 from warppool.mining.reserve import SMALLEST_PLAN
 from warppool.net.worker import Worker
 from warppool.node.choice import Rules
@@ -183,7 +184,7 @@ class ProviderStatus(NodeStatus):
 
 def _job_factory() -> JobFactory:
     """Jobs carry templates and times from the job maker to the sessions; nobody mines them as they are."""
-    return JobFactory(payout_script=SMALLEST_PLAN.payout_script, tag=b"", start_id=bytes(START_ID_SIZE),
+    return JobFactory(payer=ToPool(SMALLEST_PLAN.payout_script), tag=b"", start_id=bytes(START_ID_SIZE),
                       shuffle=Shuffle(os.urandom(SECRET_SIZE)), encoders={}, extranonce_sizes=())
 
 

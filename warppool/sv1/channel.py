@@ -12,6 +12,7 @@ from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.course import Course
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.job import Job
+from warppool.mining.payee import POOL
 from warppool.sv1.answers import Step
 from warppool.sv1.jobs import ChangeEncoder
 from warppool.sv1.words import NO_PREFERENCE, Preference
@@ -60,7 +61,7 @@ class MachineChannel:
 
     def open(self, prefix: bytes, extranonce2_size: int) -> None:
         """A new channel; its target is found when it begins."""
-        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET, Keys())
+        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET, Keys(), POOL)
         self.channel.is_open = False
 
     def resume(self, channel: Channel, preference: Preference, now: Now) -> list[Step]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from warppool.mining.assignment import Assignment
 from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.course import CourseChange, NewJob, NewTarget
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import Job
+from warppool.mining.payee import POOL, Payee
 from warppool.sv1.answers import Step
 from warppool.sv1.words import difficulty_text
 
@@ -16,32 +17,56 @@ ENCODING = "sv1"
 """The name of these encodings among a job's."""
 
 _BEFORE_KEY = b'{"id":null,"method":"mining.notify","params":["'
+_BETWEEN_HALVES = b'","'
 _HEAD_AT = 3 + 64 + 3
 """Where a `notify_body` has the coinbase's first half: behind a separator, the previous hash in hex, a separator."""
 
 
 class EncodedNotify:
-    """`mining.notify` of one job, for extranonces of `extranonce_size` bytes in all: extranonce1 and extranonce2."""
+    """`mining.notify` of one job, for extranonces of `extranonce_size` bytes in all: extranonce1 and extranonce2.
 
-    __slots__ = ("_after_counter", "_before_counter", "_clean", "_counter", "_further", "extranonce_size")
+    Where payees differ, the line is prepared without the coinbase's second half, and that of the payee is put in.
+    """
+
+    __slots__ = ("_after_counter", "_after_tail", "_before_counter", "_clean", "_counter", "_further", "_job", "_tails",
+                 "extranonce_size")
 
     def __init__(self, job: Job, extranonce_size: int) -> None:
         self.extranonce_size = extranonce_size
-        head, tail = job.coinbase_halves(extranonce_size)
+        head, tail = job.shared_halves(extranonce_size)
         body = notify_body(job.tip.prev_hash, head, tail, job.merkle_path, job.version, job.tip.nbits)
         end = _HEAD_AT + 2 * len(head)                  # of the coinbase's first half, which ends with the counter
+        self._job = job
         self._counter = job.counter
         self._before_counter = body[:end - 2 * COUNTER_SIZE]
-        self._after_counter = body[end:]
-        self._clean = _after_key(body, job.ntime, is_clean=True)
-        self._further = _after_key(body, job.ntime, is_clean=False)
+        self._tails: dict[Hashable, bytes] | None = None        # in hex, by their keys; None: one for all
+        if tail:
+            self._after_counter, self._after_tail = body[end:], b""
+            self._clean = _after_key(body, job.ntime, is_clean=True)
+            self._further = _after_key(body, job.ntime, is_clean=False)
+            return
+        tail_at = end + len(_BETWEEN_HALVES)
+        self._after_counter, self._after_tail = body[end:tail_at], body[tail_at:]
+        self._clean = _after_key(self._after_tail, job.ntime, is_clean=True)
+        self._further = _after_key(self._after_tail, job.ntime, is_clean=False)
+        self._tails = {key: job.tail(key).hex().encode() for key in job.rule.keys}
 
-    def line(self, assignment: Assignment, *, is_clean: bool) -> bytes:
+    def line(self, assignment: Assignment, payee: Payee = POOL, *, is_clean: bool) -> bytes:
         """The line of one assignment of the job; `is_clean` tells a machine to drop what it has, else to go on."""
+        tails = self._tails
+        if tails is not None:
+            return self._line_for(assignment, payee, tails, is_clean)
         if assignment.counter == self._counter:
             return _BEFORE_KEY + b"%x" % assignment.key + (self._clean if is_clean else self._further)
         body = b"%b%08x%b" % (self._before_counter, assignment.counter, self._after_counter)
         return notify_line(assignment.key, body, assignment.ntime, is_clean=is_clean)
+
+    def _line_for(self, assignment: Assignment, payee: Payee, tails: dict[Hashable, bytes], is_clean: bool) -> bytes:
+        job = self._job
+        key = job.rule.key(payee)
+        tail = tails.get(key) or job.tail(key).hex().encode()
+        return b"%b%x%b%08x%b%b%b" % (_BEFORE_KEY, assignment.key, self._before_counter, assignment.counter,
+                                      self._after_counter, tail, self._clean if is_clean else self._further)
 
 
 class ChangeEncoder:
@@ -74,7 +99,7 @@ class ChangeEncoder:
                 is_clean |= is_new_tip or self._is_clean_due
                 self._is_clean_due = False
                 steps.append(encoded(mine.job, PREFIX_SIZE + channel.extranonce_size).line(
-                    mine.assignment, is_clean=is_clean))
+                    mine.assignment, mine.payee, is_clean=is_clean))
             elif not isinstance(change, NewTarget):
                 steps.append(change)
         return steps

@@ -12,6 +12,7 @@ from warppool.mining.channel import Channel
 from warppool.mining.course import Course
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
 from warppool.mining.identity import MAX_BAD_NAMES, read_identity, unpaid, user_of
+from warppool.mining.payee import POOL
 from warppool.sv2.jobs import Step
 from warppool.sv2.messages.mining import (
     OpenExtendedMiningChannel,
@@ -97,7 +98,7 @@ class Opener:
         if prefix is None:
             return Refusal("no-extranonce-prefix-left")
         goal = self._course.policy.wanted_at_open(m.nominal_hash_rate)
-        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, goal, max_target, self._keys)
+        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, goal, max_target, self._keys, POOL)
         self._next_channel_id += 1
         self._course.begin(channel, now)
         self._course.measure(channel, goal, now, is_declared=m.nominal_hash_rate > 0)

@@ -1,0 +1,167 @@
+"""Who is paid by the coinbases of a job: what the modes have apart, as one frozen value.
+
+A `Payer` is made once from the configuration. It makes the `PayRule` of each job, and a rule answers for a payee: under
+which key the payee's outputs stand, and what they are. Payees with one key have one coinbase.
+
+    mode        key             own outputs
+    pool        None            the payout address gets all
+    solo        the script      the payee's, then the fee
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from warppool.bitcoin.sigops import legacy_sigops
+from warppool.bitcoin.transaction import serialize_output
+from warppool.errors import LocalProtocolError
+from warppool.mining.payee import Payee, Terms
+from warppool.mining.template import Template
+from warppool.payout.fee import fee_of
+
+LONGEST_SCRIPT = b"\x51\x20" + bytes(32)
+"""As long as the script of any address that is taken: P2TR, and P2WSH."""
+
+SIGOPS_SCRIPT = b"\x76\xa9\x14" + bytes(20) + b"\x88\xac"
+"""The one kind of script of an address that has a signature operation: P2PKH."""
+
+
+class Own(NamedTuple):
+    """The pool's own outputs in a coinbase, serialized without their count, and how many they are."""
+
+    outputs: bytes
+    outputs_count: int
+
+
+class Extent(NamedTuple):
+    """The most that own outputs take: bytes, and signature operations."""
+
+    size: int
+    sigops: int
+
+
+class PayRule(Protocol):
+    """Who is paid by the coinbases of one job; frozen, so any thread may ask."""
+
+    @property
+    def keys(self) -> Sequence[Hashable]:
+        """The keys whose outputs are made once, with the job. Empty where each payee has outputs of its own."""
+
+    def key(self, payee: Payee) -> Hashable:
+        """The key of the outputs of `payee`; LocalProtocolError for a payee that this rule cannot pay."""
+
+    def own(self, key: Hashable) -> Own:
+        """The own outputs under `key`."""
+
+    def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:
+        """(sat, script) of each own output under `key`, in their order: what a proof compares the bytes with."""
+
+    def terms(self, payee: Payee) -> Terms:
+        """What the books have to know of the coinbase that `payee` gets."""
+
+
+class Payer(Protocol):
+    """Makes the rule of each job."""
+
+    @property
+    def extent(self) -> Extent:
+        """The most that its own outputs may take, by which templates are measured."""
+
+    def rule(self, template: Template) -> PayRule:
+        """Who is paid by a job on `template`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToPool:
+    """Mode `pool`: `payout_script` gets all that a template leaves to the pool."""
+
+    payout_script: bytes
+
+    @property
+    def extent(self) -> Extent:
+        """That of its one output."""
+        return Extent(len(serialize_output(0, self.payout_script)), legacy_sigops(self.payout_script))
+
+    def rule(self, template: Template) -> PayRule:
+        """Of a job on `template`."""
+        return _ForAll(self.payout_script, template.coinbase_tx_value_remaining)
+
+
+@dataclass(frozen=True, slots=True)
+class _ForAll:
+    """All channels have one coinbase."""
+
+    payout_script: bytes
+    value: int
+
+    keys = (None,)
+
+    def key(self, payee: Payee) -> Hashable:
+        return None
+
+    def own(self, key: Hashable) -> Own:
+        return Own(serialize_output(self.value, self.payout_script), 1)
+
+    def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:
+        return ((self.value, self.payout_script),)
+
+    def terms(self, payee: Payee) -> Terms:
+        return Terms("", b"", 0, self.value, 0, self.payout_script, False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToFinder:
+    """Mode `solo`: the payee gets all but the fee of `fee_basis_points`, which goes to `payout_script`."""
+
+    payout_script: bytes
+    fee_basis_points: int
+
+    @property
+    def extent(self) -> Extent:
+        """That of the longest script of a payee, and of the fee's output where there is a fee."""
+        fee = ToPool(self.payout_script).extent if self.fee_basis_points else Extent(0, 0)
+        return Extent(len(serialize_output(0, LONGEST_SCRIPT)) + fee.size, legacy_sigops(SIGOPS_SCRIPT) + fee.sigops)
+
+    def rule(self, template: Template) -> PayRule:
+        """Of a job on `template`."""
+        value = template.coinbase_tx_value_remaining
+        fee = fee_of(value, self.fee_basis_points)
+        return _ToFinder(self.payout_script, value, fee, (value - fee).to_bytes(8, "little"),
+                         serialize_output(fee, self.payout_script) if fee else b"")
+
+
+@dataclass(frozen=True, slots=True)
+class _ToFinder:
+    """The payee's output first, then the fee's. Outputs of 0 sat are left out, but for the only one."""
+
+    payout_script: bytes
+    value: int
+    fee: int
+    rest: bytes             # what is the payee's, as 8 bytes
+    fee_output: bytes
+
+    keys = ()
+
+    def key(self, payee: Payee) -> Hashable:
+        if not payee.script:
+            raise LocalProtocolError("a channel whose payee has no script")
+        return payee.script
+
+    def own(self, key: Hashable) -> Own:
+        assert isinstance(key, bytes)
+        if self.fee == self.value > 0:
+            return Own(self.fee_output, 1)
+        output = b"".join((self.rest, bytes((len(key),)), key))     # without a call: for all at every tip
+        return Own(output + self.fee_output, 2) if self.fee else Own(output, 1)
+
+    def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:
+        assert isinstance(key, bytes)
+        if self.fee == self.value > 0:
+            return ((self.fee, self.payout_script),)
+        fee = ((self.fee, self.payout_script),) if self.fee else ()
+        return ((self.value - self.fee, key), *fee)
+
+    def terms(self, payee: Payee) -> Terms:
+        return Terms(payee.account, b"", 0, self.value, self.fee, self.payout_script, False)
