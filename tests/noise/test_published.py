@@ -287,7 +287,7 @@ def test_two_frames_without_a_payload_are_no_frame_with_one(ends: tuple[Transpor
 def test_a_payload_of_another_length_than_its_header_says_ends_the_transport() -> None:
     sender, receiver = shaken()
     assert sender._send is not None
-    wire = sender._send.encrypt_all((frame(b"12345")[:6], b"1234"), new_buffer())
+    wire = sender._send.encrypt_all((frame(b"12345")[:6], b"1234"), BUFFER)
     assert isinstance(drain(receiver, wire + bytes(8))[1], BadRecord)
 
 
