@@ -90,7 +90,7 @@ class ShareAccepted(NamedTuple):
     """A share that counts, for the books. The machine is told when `share_id` comes back by `recorded`.
 
     `time` is in Unix seconds, `user` is the worker's whole name, `difficulty` is what the share is credited with,
-    `share_hash` has 32 bytes in header order.
+    `share_hash` has 32 bytes in header order. `account` is that of the channel, a canonical address; "" in mode pool.
     """
 
     conn_id: int
@@ -103,6 +103,7 @@ class ShareAccepted(NamedTuple):
     job_id: int
     height: int
     share_hash: bytes
+    account: str = ""
 
 
 class ShareRefused(NamedTuple):

@@ -33,7 +33,8 @@ def written(path, format="jsonl", since=None, user=None, encoding="utf-8"):
 def test_a_line_of_json_is_exactly_this(path):
     assert written(path).splitlines()[0] == (
         '{"time":"2026-11-22T10:00:00.123Z","protocol":"sv2","channel":1,"user":"alice","worker":"alice.rig1",'
-        '"difficulty":1e-09,"job":17,"height":5,"hash":"' + share(0).share_hash[::-1].hex() + '"}'
+        '"difficulty":1e-09,"job":17,"height":5,"hash":"' + share(0).share_hash[::-1].hex() + '",'
+        '"id":1,"server":null,"account":null}'
     )
 
 
@@ -45,12 +46,14 @@ def test_json_carries_every_name_whole_in_ascii(path):
 
 def test_csv_is_quoted_where_needed_and_odd_bytes_are_spelled_out(path):
     text = written(path, "csv")
-    assert text.splitlines()[0] == "time,protocol,channel,user,worker,difficulty,job,height,hash" == ",".join(COLUMNS)
+    assert text.splitlines()[0] == ",".join(COLUMNS) == (
+        "time,protocol,channel,user,worker,difficulty,job,height,hash,id,server,account")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["worker"] for row in rows] == PRINTED
     assert rows[0] == {
         "time": "2026-11-22T10:00:00.123Z", "protocol": "sv2", "channel": "1", "user": "alice", "worker": "alice.rig1",
         "difficulty": "1e-09", "job": "17", "height": "5", "hash": share(0).share_hash[::-1].hex(),
+        "id": "1", "server": "", "account": "",
     }
 
 

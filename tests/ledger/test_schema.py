@@ -4,7 +4,7 @@ import pytest
 
 from tests.ledger.books import opened
 from warppool.errors import LedgerError
-from warppool.ledger.schema import APPLICATION_ID, MIGRATIONS, migrate, require_known, version_of
+from warppool.ledger.schema import APPLICATION_ID, MIGRATIONS, TABLES, migrate, require_known, version_of
 
 ONE = (("CREATE TABLE things (name TEXT)", "INSERT INTO things VALUES ('old')"),)
 TWO = (*ONE, ("ALTER TABLE things ADD COLUMN size INTEGER NOT NULL DEFAULT 7",))
@@ -22,7 +22,7 @@ def test_an_empty_file_gets_every_table(connection):
     assert version_of(connection) == 0
     assert migrate(connection) == len(MIGRATIONS)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables == {"workers", "shares", "minutes", "refusals", "blocks"}
+    assert tables == set(TABLES)
     assert version_of(connection) == len(MIGRATIONS)
     assert migrate(connection) == 0
 

@@ -7,9 +7,11 @@ import pytest
 from tests.ledger.books import START, book, booked, opened, share
 from warppool.errors import LedgerError
 from warppool.ledger import sqlite as sqlite_module
+from warppool.ledger import sqlitenames
 from warppool.ledger.database import CommitInDoubt
 from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.sqlite import SqliteBooks, encode
+from warppool.ledger.sqlite import SqliteBooks
+from warppool.ledger.sqlitenames import encode
 from warppool.ledger.sqlitereader import SqliteReader
 
 
@@ -42,7 +44,7 @@ def test_every_field_of_a_share_comes_back(path, books):
     books.write([share(3)], {}, [])
     with SqliteReader(path) as reader:
         (row,) = reader.shares()
-    assert row == (1_795_341_600_123, "sv2", 1, "alice.rig1", "alice", 1e-9, 17, 5, share(3).share_hash)
+    assert row == (1_795_341_600_123, "sv2", 1, "alice.rig1", "alice", 1e-9, 17, 5, share(3).share_hash, 1, "")
 
 
 def test_commits_are_synced_and_the_wal_is_folded_in_at_the_close(path):
@@ -71,10 +73,10 @@ def test_workers_are_rows_of_their_own_whatever_their_names(path):
 
 
 def test_the_cache_of_workers_is_bounded_and_its_emptying_changes_nothing(path, books, monkeypatch):
-    monkeypatch.setattr(sqlite_module, "WORKER_CACHE_MAX", 3)
+    monkeypatch.setattr(sqlitenames, "CACHE_MAX", 3)
     for _ in range(2):
         books.write([share(number, user=f"w{number}") for number in range(10)], {}, [])
-        assert len(books._workers) <= 3
+        assert len(books._share_rows.workers.ids) <= 3
     assert rows(path, "SELECT count(*), count(DISTINCT worker) FROM shares") == [(20, 10)]
 
 
@@ -241,7 +243,7 @@ def test_a_link_leads_to_the_file_and_its_wal(path, tmp_path):
 def test_an_outsider_who_takes_the_next_id_costs_a_retry_and_no_share(path, books):
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("INSERT INTO workers VALUES (9, 'x', 'x')")
-        other.execute("INSERT INTO shares VALUES (1, 0, 9, 'sv1', 0, 1, 1, 1, x'00')")
+        other.execute("INSERT INTO shares VALUES (1, 0, 9, 'sv1', 0, 1, 1, 1, x'00', NULL)")
     with pytest.raises(LedgerError):
         books.write([share(1)], {}, [])
     books.open()
@@ -289,7 +291,7 @@ def test_a_refused_commit_is_a_commit_in_doubt(path, books):
     """A foreign key that SQLite looks at as late as COMMIT stands in for a disk that fails as late."""
     books._connection.execute("PRAGMA foreign_keys = ON")
     books._connection.execute("PRAGMA defer_foreign_keys = ON")
-    books._workers["ghost"] = 999
+    books._share_rows.workers.ids["ghost"] = 999
     with pytest.raises(CommitInDoubt, match=r"shares\.db: .*FOREIGN KEY") as caught:
         books.write([share(1, user="ghost")], {}, [])
     assert caught.value.first_id == 1

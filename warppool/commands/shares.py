@@ -14,7 +14,8 @@ from typing import Final, TextIO
 from warppool.errors import ConfigError
 from warppool.ledger.database import BookedShare, Reader
 
-COLUMNS: Final = ("time", "protocol", "channel", "user", "worker", "difficulty", "job", "height", "hash")
+COLUMNS: Final = ("time", "protocol", "channel", "user", "worker", "difficulty", "job", "height", "hash", "id",
+                  "server", "account")
 
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What begins a formula in one spreadsheet or another; the last four are the wide forms of the first."""
@@ -36,7 +37,8 @@ def write_shares(reader: Reader, out: TextIO, format: str, since: str | None, us
     if write is None:
         raise ConfigError(f"--format is {format!r}: it may be {' or '.join(_WRITERS)}")
     try:
-        write(map(_values, reader.shares(since_ms, user)), out)
+        server = reader.meta().server_id
+        write((_values(share, server) for share in reader.shares(since_ms, user)), out)
         out.flush()
     except BrokenPipeError:
         _abandon(out)
@@ -58,13 +60,13 @@ def parse_since(text: str) -> int:
     return seconds * 1000 + int(milliseconds[:3]) + bool(milliseconds[3:].strip("0"))
 
 
-def _values(share: BookedShare) -> tuple[object, ...]:
-    """The values of one line, in the order of `COLUMNS`."""
+def _values(share: BookedShare, server: int | None) -> tuple[object, ...]:
+    """The values of one line, in the order of `COLUMNS`; floats are written as `repr` says them."""
     moment = _EPOCH + timedelta(milliseconds=share.time_ms)
     time = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
     return (
         time, share.protocol, share.channel, share.user, share.worker, share.difficulty, share.job, share.height,
-        share.hash[::-1].hex(),
+        share.hash[::-1].hex(), share.share_id, server, share.account or None,
     )
 
 

@@ -11,7 +11,12 @@ from typing import NamedTuple, Protocol, Self
 
 from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
-from warppool.ledger.items import BlockOutcome, BlockRow
+from warppool.ledger.items import BlockOutcome, Row
+from warppool.ledger.payoutitems import Beginning, Unbooked
+from warppool.ledger.payoutrows import PayoutReader
+
+Unwritten = BlockOutcome | Unbooked
+"""An outcome whose block is unknown, or a booking that the books do not allow."""
 
 
 class CommitInDoubt(LedgerError):
@@ -43,13 +48,19 @@ class Database(Protocol):
     def verify(self) -> None:
         """Look the open books through, as far as that takes no more than a second or so; LedgerError if damaged."""
 
+    def begin(self, beginning: Beginning) -> None:
+        """A start of the pool, before its first job: from now on shares are booked as its mode asks.
+
+        LedgerError if these books cannot be those of this pool.
+        """
+
     def write(
         self,
         shares: Sequence[ShareAccepted],
         refusals: Mapping[tuple[str, str, int], int],
-        blocks: Sequence[BlockRow | BlockOutcome],
-    ) -> list[BlockOutcome]:
-        """Book it all in one transaction, on the disk when this returns; the outcomes whose block is unknown come back.
+        rows: Sequence[Row],
+    ) -> list[Unwritten]:
+        """Book it all in one transaction, on the disk when this returns; what is left out of it comes back.
 
         `refusals` maps (user, reason, minute_unix) to a count. LedgerError: nothing was written. CommitInDoubt, one of
         them: nobody knows yet.
@@ -66,7 +77,10 @@ class Database(Protocol):
 
 
 class BookedShare(NamedTuple):
-    """One share of the books; `user` is the worker's name up to its first dot, `hash` 32 bytes in header order."""
+    """One share of the books; `user` is the worker's name up to its first dot, `hash` 32 bytes in header order.
+
+    `account` is the address that it counts for, "" in mode pool.
+    """
 
     time_ms: int
     protocol: str
@@ -77,6 +91,8 @@ class BookedShare(NamedTuple):
     job: int
     height: int
     hash: bytes
+    share_id: int
+    account: str
 
 
 class Totals(NamedTuple):
@@ -87,7 +103,7 @@ class Totals(NamedTuple):
     blocks: int
 
 
-class Reader(Protocol):
+class Reader(PayoutReader, Protocol):
     """The books, for reading alone, while a daemon writes them and when none does. LedgerError from any method."""
 
     def __enter__(self) -> Self: ...

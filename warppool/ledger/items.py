@@ -1,7 +1,7 @@
 """The items of the ledger's queue (`queue.Queue`): all frozen, since they cross threads.
 
 It answers `Shares` with `Recorded` or `NotRecorded` (net/inbox.py), each share in exactly one of them, and the other
-items not at all. `GivenUp` may come before a `NotRecorded`.
+items not at all, but a `Booking` (payoutitems.py). `GivenUp` may come before a `NotRecorded`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from warppool.events import ShareAccepted
+from warppool.ledger.payoutitems import Booking
 from warppool.loop import Report
 
 
@@ -62,6 +63,10 @@ class BlockOutcome:
     outcome: str
     detail: str
     time: float
+
+
+Row = BlockRow | BlockOutcome | Booking
+"""What is booked beside shares and counts, however long it takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,104 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             detail TEXT,
             outcome_time_ms INTEGER)""",
     ),
+    (
+        # Who is paid: an output script, written as its canonical address. `last_id` is its newest share in a closed
+        # hour of `window_hours`, `last_hour` the Unix hour of that one; NULL where there is none.
+        """CREATE TABLE accounts (
+            id INTEGER PRIMARY KEY,
+            address TEXT NOT NULL UNIQUE,
+            last_id INTEGER,
+            last_hour INTEGER)""",
+        # NULL: the share is nobody's, as in mode pool.
+        "ALTER TABLE shares ADD COLUMN account INTEGER REFERENCES accounts (id)",
+        # One row. No share ever had the id `next_share_id` or a higher one, deleted shares among them. `server_id` is
+        # NULL, and `journal_id` empty, until a pool has begun with these books.
+        """CREATE TABLE meta (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            next_share_id INTEGER NOT NULL,
+            server_id INTEGER,
+            journal_id BLOB NOT NULL)""",
+        "INSERT INTO meta SELECT 1, coalesce(max(id), 0) + 1, NULL, x'' FROM shares",
+        """CREATE TABLE starts (
+            start_id BLOB PRIMARY KEY,
+            server_id INTEGER NOT NULL,
+            time_ms INTEGER NOT NULL) WITHOUT ROWID""",
+        # The mode of the shares from `first_id` on. What lies before the first row is of mode pool.
+        """CREATE TABLE payout_epochs (
+            first_id INTEGER PRIMARY KEY,
+            mode TEXT NOT NULL)""",
+        # Written once, as an hour closes. A weight is `whole` + `fraction` / 2^48, since SQLite has no integers past
+        # 2^63. All rows of one hour have the same ids, and no two hours share one.
+        """CREATE TABLE window_hours (
+            server INTEGER NOT NULL,
+            first_id INTEGER NOT NULL,
+            last_id INTEGER NOT NULL,
+            account INTEGER NOT NULL REFERENCES accounts (id),
+            whole INTEGER NOT NULL CHECK (typeof(whole) = 'integer' AND whole >= 0),
+            fraction INTEGER NOT NULL CHECK (fraction BETWEEN 0 AND 281474976710655),
+            count INTEGER NOT NULL,
+            PRIMARY KEY (first_id, account)) WITHOUT ROWID""",
+        """CREATE TABLE tips (
+            height INTEGER NOT NULL,
+            hash BLOB NOT NULL,
+            nbits INTEGER NOT NULL,
+            PRIMARY KEY (height, hash)) WITHOUT ROWID""",
+        # Retention deletes no share from the lowest `first_id` on.
+        """CREATE TABLE holds (
+            name TEXT PRIMARY KEY,
+            first_id INTEGER NOT NULL) WITHOUT ROWID""",
+        # `id` is the first 16 bytes of the SHA-256 of `body`, `parent` the hash of the tip that it names.
+        """CREATE TABLE snapshots (
+            id BLOB PRIMARY KEY,
+            parent BLOB NOT NULL,
+            time_ms INTEGER NOT NULL,
+            body BLOB NOT NULL)""",
+        "CREATE INDEX snapshots_parent ON snapshots (parent)",
+        # Our blocks as far as they move money. `account` has an output of its own (NULL where a snapshot says who is
+        # paid), `finder` is the account of the channel that found it, `room` bytes were left for outputs, `coinbase`
+        # is the stripped transaction. Nothing but `state` and `turn` is ever changed.
+        """CREATE TABLE payout_blocks (
+            hash BLOB PRIMARY KEY,
+            parent BLOB NOT NULL,
+            height INTEGER NOT NULL,
+            time_ms INTEGER NOT NULL,
+            mode TEXT NOT NULL,
+            finder INTEGER REFERENCES accounts (id),
+            account INTEGER REFERENCES accounts (id),
+            snapshot BLOB REFERENCES snapshots (id),
+            room INTEGER NOT NULL,
+            value INTEGER NOT NULL,
+            fee INTEGER NOT NULL,
+            pays_balances INTEGER NOT NULL,
+            coinbase BLOB NOT NULL,
+            state TEXT NOT NULL,
+            turn INTEGER NOT NULL)""",
+        "CREATE INDEX payout_blocks_snapshot ON payout_blocks (snapshot)",
+        # Never edited. `turn` rises with each reversal and each return of the block.
+        """CREATE TABLE entries (
+            block BLOB NOT NULL REFERENCES payout_blocks (hash),
+            turn INTEGER NOT NULL,
+            account INTEGER NOT NULL REFERENCES accounts (id),
+            kind TEXT NOT NULL,
+            sat INTEGER NOT NULL,
+            PRIMARY KEY (block, turn, account, kind)) WITHOUT ROWID""",
+        # What became of each balance that was claimed for a payment by hand, a row an event. Never edited.
+        """CREATE TABLE claims (
+            number INTEGER PRIMARY KEY,
+            claim BLOB NOT NULL,
+            account INTEGER NOT NULL REFERENCES accounts (id),
+            kind TEXT NOT NULL,
+            sat INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            time_ms INTEGER NOT NULL,
+            txid TEXT NOT NULL,
+            UNIQUE (claim, kind))""",
+    ),
+)
+
+TABLES: Final = (
+    "workers", "shares", "minutes", "refusals", "blocks", "accounts", "meta", "starts", "payout_epochs", "window_hours",
+    "tips", "holds", "snapshots", "payout_blocks", "entries", "claims",
 )
 
 

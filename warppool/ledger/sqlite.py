@@ -17,29 +17,21 @@ from typing import Final
 from warppool.errors import LedgerBusy, LedgerError
 from warppool.events import ShareAccepted
 from warppool.files import open_own, sync_folder
-from warppool.ledger.database import CommitInDoubt
-from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.schema import migrate, require_known, version_of
+from warppool.ledger.database import CommitInDoubt, Unwritten
+from warppool.ledger.items import BlockRow, Row
+from warppool.ledger.payoutitems import BOOKKEEPING, Beginning, Booking
+from warppool.ledger.schema import TABLES, migrate, require_known, version_of
+from warppool.ledger.sqlitebegin import begin
+from warppool.ledger.sqlitehours import WindowHours
+from warppool.ledger.sqlitenames import encode
+from warppool.ledger.sqlitepayout import PayoutRows
+from warppool.ledger.sqliteshares import ShareRows
 
 BUSY_TIMEOUT_S: Final = 0.25                # another program's lock; longer ones are waited for by trying again
 QUICK_CHECK_MAX_BYTES: Final = 256 << 20    # about a second's work; larger books are only looked at from both ends
-WORKER_CACHE_MAX: Final = 65_536            # names known by id, some 10 MiB
-MINUTE_CACHE_MAX: Final = 1_024
 NOBODY: Final = ""                          # a name that no machine can have
 WAL_KEPT_BYTES: Final = 16 << 20            # a WAL that a slow reader let grow is cut back to this
 
-_COLUMNS: Final = 9
-# A step of a statement lets go of the GIL, and taking it back from a busy worker costs up to 5 ms. So rows go in by
-# powers of two: with one busy thread beside it, a commit of 100 shares took 6 ms so, and 145 ms by `executemany`.
-_MAX_ROWS: Final = 256
-_INSERT_SHARES: Final = {
-    rows: "INSERT INTO shares (id, time_ms, worker, protocol, channel, difficulty, job, height, hash) VALUES "
-    + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
-    for rows in (1 << power for power in range(_MAX_ROWS.bit_length()))
-}
-_INSERT_MINUTE: Final = """
-    INSERT INTO minutes (minute, first_id) VALUES (?, ?)
-    ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id)"""
 _ADD_REFUSALS: Final = """
     INSERT INTO refusals (minute_unix, worker, reason, count) VALUES (?, ?, CAST(? AS TEXT), ?)
     ON CONFLICT (minute_unix, worker, reason) DO UPDATE SET count = count + excluded.count"""
@@ -48,6 +40,9 @@ _INSERT_BLOCK: Final = """
     ON CONFLICT (hash) DO NOTHING"""
 _SET_OUTCOME: Final = """
     UPDATE blocks SET outcome = CAST(? AS TEXT), detail = CAST(? AS TEXT), outcome_time_ms = ? WHERE hash = ?"""
+
+_NEXT_ID: Final = "SELECT max(next_share_id, (SELECT coalesce(max(id), 0) + 1 FROM shares)) FROM meta"
+_SET_NEXT_ID: Final = "UPDATE meta SET next_share_id = ?"
 
 
 class SqliteBooks:
@@ -58,8 +53,10 @@ class SqliteBooks:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[tuple[int, int], ...] = ()
         self._next_id = 1
-        self._workers: dict[str, int] = {}
-        self._minutes: set[int] = set()
+        self._are_credited = False          # shares have an account
+        self._hours: WindowHours | None = None
+        self._share_rows = ShareRows()
+        self._payout_rows = PayoutRows(self._share_rows.accounts)
 
     @property
     def is_open(self) -> bool:
@@ -86,9 +83,22 @@ class SqliteBooks:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
             migrate(connection)
-            (last_id,) = connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
-            self._next_id = last_id + 1
+            (self._next_id,) = connection.execute(_NEXT_ID).fetchone()
             self._identity = self._files()
+
+    def begin(self, beginning: Beginning) -> None:
+        """A start of the pool, before its first job. From now on shares are booked as its mode asks.
+
+        LedgerError if these books cannot be those of this pool.
+        """
+        connection = self._connected()
+        with self._translated():
+            connection.execute("BEGIN IMMEDIATE")
+            begin(connection, beginning, self._next_id)
+            connection.execute("COMMIT")
+        mode = BOOKKEEPING[beginning.mode]
+        self._are_credited = mode.are_credited
+        self._hours = WindowHours(beginning.server_id) if mode.has_window else None
 
     def _require_file(self) -> None:
         """Make new books where there is no file. An empty file is no new one: ours never are, so it has lost its books.
@@ -122,16 +132,16 @@ class SqliteBooks:
                 (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if finding != "ok":
                     raise LedgerError(f"{_DAMAGED} ({finding})")
-            for table in ("workers", "shares", "minutes", "refusals", "blocks"):
+            for table in TABLES:
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
+            (next_id,) = connection.execute("SELECT next_share_id FROM meta").fetchone()
+            if next_id != self._next_id:
+                raise LedgerError(f"{_DAMAGED} (it has shares of ids that it has not given out yet)")
 
     def write(
-        self,
-        shares: Sequence[ShareAccepted],
-        refusals: Mapping[tuple[str, str, int], int],
-        blocks: Sequence[BlockRow | BlockOutcome],
-    ) -> list[BlockOutcome]:
-        """Book it all in one transaction; the outcomes whose block is unknown come back.
+        self, shares: Sequence[ShareAccepted], refusals: Mapping[tuple[str, str, int], int], rows: Sequence[Row]
+    ) -> list[Unwritten]:
+        """Book it all in one transaction; what cannot be written comes back, as `Database.write` says.
 
         `refusals` maps (user, reason, minute_unix) to a count; those of a user without a share or a block in the books
         go under NOBODY, since a stranger may make up as many names as he likes. LedgerError: nothing was written, and
@@ -144,17 +154,19 @@ class SqliteBooks:
                 self.close()                # empties the WAL, which would spoil a file that was put in our one's place
                 raise LedgerError("the file was moved, deleted or replaced under the running daemon")
             connection.execute("BEGIN IMMEDIATE")
-            self._insert_shares(connection, shares)
+            if shares:
+                self._write_shares(connection, first_id, shares)
+            workers = self._share_rows.workers
             for (user, reason, minute), count in refusals.items():
-                worker = self._known_worker(connection, user) or self._worker_id(connection, NOBODY)
+                worker = workers.known(connection, user) or workers.id_of(connection, NOBODY)
                 connection.execute(_ADD_REFUSALS, (minute, worker, encode(reason), count))
-            unknown = self._write_blocks(connection, blocks)
+            unwritten = [each for row in rows if (each := self._write_row(connection, row)) is not None]
             try:
                 connection.execute("COMMIT")
             except (sqlite3.Error, MemoryError) as exc:
                 raise CommitInDoubt(explain(exc), first_id) from exc
         self._next_id = first_id + len(shares)
-        return unknown
+        return unwritten
 
     def resolve(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
         """Whether a commit in doubt is in the reopened books; if so, its first `erase` shares are taken out again.
@@ -168,7 +180,7 @@ class SqliteBooks:
             if found is None or found[0] != shares[-1].share_hash:
                 return False
             if erase:
-                connection.execute("DELETE FROM shares WHERE id BETWEEN ? AND ?", (first_id, first_id + erase - 1))
+                self._erase(connection, first_id, first_id + erase - 1)
         return True
 
     def close(self) -> None:
@@ -178,66 +190,31 @@ class SqliteBooks:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._drop()
 
-    def _insert_shares(self, connection: sqlite3.Connection, shares: Sequence[ShareAccepted]) -> None:
-        workers, minutes, share_id = self._workers, self._minutes, self._next_id
-        values: list[object] = []
-        for _, _, time, protocol, channel_id, user, difficulty, job_id, height, share_hash in shares:
-            worker = workers.get(user) or self._worker_id(connection, user)
-            time_ms = round(time * 1000)
-            minute = time_ms // 60_000
-            if minute not in minutes:
-                self._note_minute(connection, minute, share_id)
-            values += (share_id, time_ms, worker, protocol, channel_id, difficulty, job_id, height, share_hash)
-            share_id += 1
-        done, total = 0, len(shares)
-        while done < total:
-            rows = min(_MAX_ROWS, 1 << (total - done).bit_length() - 1)
-            connection.execute(_INSERT_SHARES[rows], values[done * _COLUMNS:(done + rows) * _COLUMNS])
-            done += rows
+    def _write_shares(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted]) -> None:
+        self._share_rows.insert(connection, first_id, shares, are_credited=self._are_credited)
+        if self._hours is not None:
+            self._hours.add(connection, first_id, shares, self._share_rows.accounts)
+        connection.execute(_SET_NEXT_ID, (first_id + len(shares),))
 
-    def _write_blocks(
-        self, connection: sqlite3.Connection, blocks: Sequence[BlockRow | BlockOutcome]
-    ) -> list[BlockOutcome]:
-        unknown = []
-        for block in blocks:
-            time_ms = round(block.time * 1000)
-            if isinstance(block, BlockRow):
-                worker = self._worker_id(connection, block.user)
-                connection.execute(_INSERT_BLOCK, (block.hash, block.height, worker, time_ms, block.difficulty))
-            else:
-                values = (encode(block.outcome), encode(block.detail), time_ms, block.hash)
-                if not connection.execute(_SET_OUTCOME, values).rowcount:
-                    unknown.append(block)
-        return unknown
+    def _erase(self, connection: sqlite3.Connection, first_id: int, last_id: int) -> None:
+        """Take shares out again; their ids are not given to others."""
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM shares WHERE id BETWEEN ? AND ?", (first_id, last_id))
+        if self._hours is not None:
+            self._hours.take_back(connection, first_id)
+        connection.execute("COMMIT")
 
-    def _worker_id(self, connection: sqlite3.Connection, name: str) -> int:
-        """The id of that worker, a new one if its name is new."""
-        if (known := self._known_worker(connection, name)) is not None:
-            return known
-        raw = encode(name)
-        cursor = connection.execute(
-            "INSERT INTO workers (name, user) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))", (raw, raw.partition(b".")[0]))
-        assert cursor.lastrowid is not None
-        return self._remember(name, cursor.lastrowid)
-
-    def _known_worker(self, connection: sqlite3.Connection, name: str) -> int | None:
-        """The id of that worker, None if it has no share and no block in the books."""
-        if (known := self._workers.get(name)) is not None:
-            return known
-        row = connection.execute("SELECT id FROM workers WHERE name = CAST(? AS TEXT)", (encode(name),)).fetchone()
-        return None if row is None else self._remember(name, int(row[0]))
-
-    def _remember(self, name: str, worker: int) -> int:
-        if len(self._workers) >= WORKER_CACHE_MAX:
-            self._workers.clear()
-        self._workers[name] = worker
-        return worker
-
-    def _note_minute(self, connection: sqlite3.Connection, minute: int, first_id: int) -> None:
-        connection.execute(_INSERT_MINUTE, (minute, first_id))
-        if len(self._minutes) >= MINUTE_CACHE_MAX:
-            self._minutes.clear()
-        self._minutes.add(minute)
+    def _write_row(self, connection: sqlite3.Connection, row: Row) -> Unwritten | None:
+        """None, or what is not written: an outcome whose block is unknown, a booking that the books do not allow."""
+        if isinstance(row, Booking):
+            return self._payout_rows.write(connection, row)
+        time_ms = round(row.time * 1000)
+        if isinstance(row, BlockRow):
+            worker = self._share_rows.workers.id_of(connection, row.user)
+            connection.execute(_INSERT_BLOCK, (row.hash, row.height, worker, time_ms, row.difficulty))
+            return None
+        values = (encode(row.outcome), encode(row.detail), time_ms, row.hash)
+        return None if connection.execute(_SET_OUTCOME, values).rowcount else row
 
     def _files(self) -> tuple[tuple[int, int], ...]:
         """Which two files the path names now: what is written to a deleted one is on no disk."""
@@ -255,8 +232,9 @@ class SqliteBooks:
     def _drop(self) -> None:
         """End the connection: the ids and minutes of a transaction that fell are forgotten with it."""
         connection, self._connection = self._connection, None
-        self._workers.clear()
-        self._minutes.clear()
+        self._share_rows.clear()
+        if self._hours is not None:
+            self._hours.clear()
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
@@ -282,14 +260,6 @@ class SqliteBooks:
         except BaseException:
             self._drop()
             raise
-
-
-def encode(text: str) -> bytes:
-    """The bytes that stand for `text` in the books; any string has some, lone surrogates and all."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:              # U+D800 to U+DC7F, as JSON may spell them: no byte was escaped so
-        return text.encode("utf-8", "surrogatepass")
 
 
 _DAMAGED: Final = (

@@ -16,20 +16,23 @@ from typing import Final, Self
 from warppool.errors import LedgerError
 from warppool.ledger.database import BookedShare, Totals
 from warppool.ledger.schema import MIGRATIONS, require_known, version_of
-from warppool.ledger.sqlite import encode, explain
+from warppool.ledger.sqlite import explain
+from warppool.ledger.sqlitenames import decode, encode
+from warppool.ledger.sqlitepayoutreader import SqlitePayoutReader
 
 BUSY_TIMEOUT_S: Final = 5.0         # a daemon that starts after a crash holds the file while it recovers
 SLICE_IDS: Final = 2_000            # ids a slice, some 1 MiB of rows
 
 _SLICE: Final = """
-    SELECT s.time_ms, s.protocol, s.channel, w.name, w.user, s.difficulty, s.job, s.height, s.hash
-    FROM shares s CROSS JOIN workers w ON w.id = s.worker
+    SELECT s.time_ms, s.protocol, s.channel, w.name, w.user, s.difficulty, s.job, s.height, s.hash, s.id,
+        coalesce(a.address, '')
+    FROM shares s CROSS JOIN workers w ON w.id = s.worker LEFT JOIN accounts a ON a.id = s.account
     WHERE s.id BETWEEN :first AND :last AND s.time_ms >= :since_ms"""
 _OF_USER: Final = " AND (w.name = CAST(:user AS TEXT) OR w.user = CAST(:user AS TEXT))"
 _NEXT_ID: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
 
 
-class SqliteReader:
+class SqliteReader(SqlitePayoutReader):
     """A read-only connection to the books at `path`; LedgerError when they cannot be read, from any method."""
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +110,7 @@ class SqliteReader:
 
     def _checked(self, uri: str) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        connection.text_factory = _decode
+        connection.text_factory = decode
         try:
             with self._translated(sqlite3.OperationalError):
                 version = version_of(connection)
@@ -130,7 +133,3 @@ class SqliteReader:
             raise LedgerError(f"{self.path}: {exc}") from exc
         except sqlite3.Error as exc:
             raise LedgerError(f"{self.path}: {explain(exc)}") from exc
-
-
-def _decode(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")

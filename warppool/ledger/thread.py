@@ -21,12 +21,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from warppool.errors import LedgerError
-from warppool.events import ShareAccepted
-from warppool.ledger.database import CommitInDoubt, Database
-from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, Refusals, Shares
+from warppool.ledger.database import CommitInDoubt, Database, Unwritten
+from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, Refusals, Row, Shares
+from warppool.ledger.payoutitems import Booked, Booking, SharesBooked, Unbooked
+from warppool.ledger.waiting import CommitDoubt, LedgerTrouble, WaitingShares, answer_groups, ids_of, joined
 from warppool.loop import Loop, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
@@ -45,39 +46,12 @@ MAX_REASONS_SAID: Final = 8             # different ones, each once, before a tr
 log = logging.getLogger("warppool.ledger")
 
 
-class _Waiting(NamedTuple):
-    """Shares that came in one item, and when they are given up."""
-
-    shares: tuple[ShareAccepted, ...]
-    reply_to: queue.Queue[Any] | None
-    deadline: float
-
-
-class _Doubt(NamedTuple):
-    """A commit that may be in the books or not. Its `groups` wait on, or were given up from the left."""
-
-    first_id: int
-    groups: tuple[_Waiting, ...]
-    refusals: Counter[tuple[str, str, int]]
-    blocks: list[BlockRow | BlockOutcome]
-
-
-class _Trouble:
-    """The time from a first failed commit to the next one that succeeds."""
-
-    def __init__(self, now: float) -> None:
-        self.since = now
-        self.failures = 0
-        self.shares_lost = 0
-        self.rows_lost = 0          # counts of refusals and rows of blocks
-        self.said: set[str] = set()
-
-
-class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
+class LedgerThread(Loop[Shares | Refusals | Row]):
     """Owns the database from `run` on; answers each `Shares` to its `reply_to`.
 
-    `durability` is `commit` (answer after the commit) or `none` (answer at once). `monotonic` and `sleep` can be given
-    by a test. `rows` and `commits` count what was written.
+    `durability` is `commit` (answer after the commit) or `none` (answer at once). `heard`, if there is one, hears which
+    shares are in the books for good, and what became of each `Booking` (payoutitems.py). `monotonic` and `sleep` can be
+    given by a test. `rows` and `commits` count what was written.
     """
 
     limits = patient(PATIENCE_S)
@@ -89,6 +63,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         durability: str,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        heard: queue.Queue[Any] | None = None,
     ) -> None:
         super().__init__("ledger", inbox, monotonic)
         self.rows = 0
@@ -96,16 +71,16 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         self._database = database
         self._answers_at_once = durability == "none"
         self._sleep = sleep
+        self._heard = heard
         self._is_at_disk = False                            # the thread stands in a call of the database
         self._lock = threading.Lock()                       # of `relieve` against the end of such a call
-        self._waiting: deque[_Waiting] = deque()            # by deadline
+        self._waiting: deque[WaitingShares] = deque()            # by deadline
         self._waiting_shares = 0
         self._refusals: Counter[tuple[str, str, int]] = Counter()
-        self._blocks: list[BlockRow | BlockOutcome] = []
-        self._under_way: tuple[_Waiting, ...] = ()          # of a commit that is not over, or in doubt
-        self._doubt: _Doubt | None = None
-        self._trouble: _Trouble | None = None
-        self._retry_at = 0.0
+        self._blocks: list[Row] = []                        # bookings among them
+        self._under_way: tuple[WaitingShares, ...] = ()          # of a commit that is not over, or in doubt
+        self._doubt: CommitDoubt | None = None
+        self._trouble: LedgerTrouble | None = None
 
     def reconfigure(self, durability: str) -> None:
         """Answer shares that come from now on after their commit, or at once."""
@@ -123,12 +98,12 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
                 self._give_up(self._monotonic())
                 self.answer()
 
-    def turn(self, items: list[Shares | Refusals | BlockRow | BlockOutcome]) -> float:
+    def turn(self, items: list[Shares | Refusals | Row]) -> float:
         """Book what has come."""
         if items:
             self._gather(items)
         self._give_up(self._monotonic())            # first: what is over must not be committed any more
-        if self._has_work() and (self._trouble is None or self._monotonic() >= self._retry_at):
+        if self._has_work() and (self._trouble is None or self._monotonic() >= self._trouble.retry_at):
             self._commit()
             self._give_up(self._monotonic())
         return self._due()
@@ -146,11 +121,12 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             return math.inf
         if self._trouble is None:
             return -math.inf                        # `relieve` took it from the queue during the last commit
-        return min(self._retry_at, self._waiting[0].deadline) if self._waiting else self._retry_at
+        retry_at = self._trouble.retry_at
+        return min(retry_at, self._waiting[0].deadline) if self._waiting else retry_at
 
     # What comes in
 
-    def _gather(self, items: list[Shares | Refusals | BlockRow | BlockOutcome]) -> None:
+    def _gather(self, items: list[Shares | Refusals | Row]) -> None:
         """Take `items`, then wait a little for those that come with them."""
         self._take_all(items)
         if self._trouble is None and not self.is_stopping and self._waiting_shares < GATHERED_ENOUGH:
@@ -171,16 +147,16 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         if isinstance(item, Shares):
             reply_to = item.reply_to
             if self._answers_at_once and reply_to is not None:
-                reply_to.put(Recorded(_ids(item.shares)))
+                reply_to.put(Recorded(ids_of(item.shares)))
                 reply_to = None
             since = self._monotonic() if item.since is None else item.since
-            self._waiting.append(_Waiting(item.shares, reply_to, since + PATIENCE_S))
+            self._waiting.append(WaitingShares(item.shares, reply_to, since + PATIENCE_S))
             self._waiting_shares += len(item.shares)
         elif isinstance(item, Refusals):
             for user, reason, minute, count in item.counts:
                 self._refusals[user, reason, minute] += count
             self._keep_bounded()
-        elif isinstance(item, BlockRow | BlockOutcome):
+        elif isinstance(item, BlockRow | BlockOutcome | Booking):
             self._blocks.append(item)
             self._keep_bounded()
         else:
@@ -193,7 +169,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             self._refusals.popitem()
             lost += 1
         while len(self._blocks) > MAX_BLOCKS_KEPT:
-            self._blocks.pop()
+            self._say_lost([self._blocks.pop()])
             lost += 1
         if self._trouble is not None:
             self._trouble.rows_lost += lost
@@ -222,30 +198,40 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
 
     def _write(self) -> None:
         groups = self._under_way = tuple(self._waiting)
-        shares = groups[0].shares if len(groups) == 1 else [share for group in groups for share in group.shares]
+        shares = joined(groups)
         refusals, blocks = self._refusals, self._blocks
         self._refusals, self._blocks = Counter(), []            # `relieve` may put others there meanwhile
         first_id = self._database.next_id
         try:
             with self._at_disk():
-                unknown = self._database.write(shares, refusals, blocks)
+                unwritten = self._database.write(shares, refusals, blocks)
         except CommitInDoubt as exc:
-            self._doubt = _Doubt(exc.first_id, groups, refusals, blocks)
+            self._doubt = CommitDoubt(exc.first_id, groups, refusals, blocks)
             raise
         except Exception:
             self._put_back(refusals, blocks)
-            self._end_commit(groups, is_booked=False)
+            self._end_commit(groups, is_booked=False, first_id=first_id)
             raise
         self.commits += 1
         self.rows += len(shares) + len(refusals) + len(blocks)
         if len(self._still_waiting(groups)) < len(groups):      # the commit took so long that some were given up
-            self._doubt = _Doubt(first_id, groups, Counter(), [])
+            self._doubt = CommitDoubt(first_id, groups, Counter(), [])
             self._resolve()
         else:
-            self._end_commit(groups, is_booked=True)
+            self._end_commit(groups, is_booked=True, first_id=first_id)
         say(log, logging.DEBUG, "ledger.committed", shares=len(shares), rows=self.rows, commits=self.commits)
-        for outcome in unknown:
-            say(log, logging.WARNING, "ledger.block_unknown", hash=outcome.hash[::-1], outcome=outcome.outcome)
+        if blocks:
+            self._say_written(blocks, unwritten)
+
+    def _say_written(self, rows: Sequence[Row], unwritten: Sequence[Unwritten]) -> None:
+        """Tell what became of `rows`, which were in a commit that is over."""
+        refused = {id(each.booking): each for each in unwritten if isinstance(each, Unbooked)}
+        for each in unwritten:
+            if isinstance(each, BlockOutcome):
+                say(log, logging.WARNING, "ledger.block_unknown", hash=each.hash[::-1], outcome=each.outcome)
+        for row in rows:
+            if isinstance(row, Booking) and self._heard is not None:
+                self._heard.put(refused.get(id(row)) or Booked(row))
 
     def _resolve(self) -> None:
         """Find out what became of a commit in doubt, and act as if it had been known at once.
@@ -256,7 +242,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         doubt = self._doubt
         if doubt is None:
             return
-        shares = [share for group in doubt.groups for share in group.shares]
+        shares = joined(doubt.groups)
         is_booked, given_up = False, 0
         while shares:
             erase = len(shares) - sum(len(group.shares) for group in self._still_waiting(doubt.groups))
@@ -267,26 +253,31 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
                 is_booked = self._database.resolve(doubt.first_id, shares, erase)
             if not is_booked:
                 break
-        if not is_booked:
-            self._put_back(doubt.refusals, doubt.blocks)
+        if is_booked:                       # said again, bookings write nothing, and are answered
+            self._put_back(Counter(), [row for row in doubt.rows if isinstance(row, Booking)])
+        else:
+            self._put_back(doubt.refusals, doubt.rows)
         self._doubt = None
-        self._end_commit(doubt.groups, is_booked)
+        self._end_commit(doubt.groups, is_booked, doubt.first_id)
 
-    def _put_back(self, refusals: Counter[tuple[str, str, int]], blocks: list[BlockRow | BlockOutcome]) -> None:
+    def _put_back(self, refusals: Counter[tuple[str, str, int]], blocks: list[Row]) -> None:
         """They are not in the books: try again. Where no share is there to look for, counts may be added twice."""
         self._refusals.update(refusals)
         self._blocks[:0] = blocks
 
-    def _end_commit(self, groups: tuple[_Waiting, ...], is_booked: bool) -> None:
+    def _end_commit(self, groups: tuple[WaitingShares, ...], is_booked: bool, first_id: int) -> None:
         """It is known what became of these groups: answer those that wait, and free those that were given up."""
         waiting = self._still_waiting(groups)
-        _answer(groups[:len(groups) - len(waiting)], NotRecorded)
+        answer_groups(groups[:len(groups) - len(waiting)], NotRecorded)
         self._under_way = ()
         if is_booked:
             for group in waiting:
                 self._waiting.popleft()
                 self._waiting_shares -= len(group.shares)
-            _answer(waiting, Recorded)
+            answer_groups(waiting, Recorded)
+            if self._heard is not None and waiting:
+                booked, written = joined(waiting), sum(len(group.shares) for group in groups)
+                self._heard.put(SharesBooked(first_id + written - len(booked), booked))
 
     @contextmanager
     def _at_disk(self) -> Iterator[None]:
@@ -298,7 +289,7 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             with self._lock:
                 self._is_at_disk = False
 
-    def _still_waiting(self, groups: tuple[_Waiting, ...]) -> tuple[_Waiting, ...]:
+    def _still_waiting(self, groups: tuple[WaitingShares, ...]) -> tuple[WaitingShares, ...]:
         """Those of `groups` that were not given up: the front of `_waiting`, since both stand in order of deadline."""
         front = self._waiting[0] if self._waiting else None
         for index, group in enumerate(groups):
@@ -313,16 +304,16 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             groups.append(self._waiting.popleft())
         if groups:
             if self._trouble is None and self._is_at_disk:
-                self._trouble = _Trouble(now)
+                self._trouble = LedgerTrouble(now)
             self._not_recorded(groups)
 
-    def _not_recorded(self, groups: Sequence[_Waiting]) -> None:
+    def _not_recorded(self, groups: Sequence[WaitingShares]) -> None:
         """Refuse the shares of `groups`, which wait no more. Those of a commit that is not over may still be booked."""
         lost = sum(len(group.shares) for group in groups)
         self._waiting_shares -= lost
         under_way = {id(group) for group in self._under_way}
-        _answer([group for group in groups if id(group) not in under_way], NotRecorded)
-        _answer([group for group in groups if id(group) in under_way], GivenUp)
+        answer_groups([group for group in groups if id(group) not in under_way], NotRecorded)
+        answer_groups([group for group in groups if id(group) in under_way], GivenUp)
         if self._trouble is not None:
             if not self._trouble.shares_lost:
                 meaning = "they are refused as not recorded, and later ones too until the ledger recovers"
@@ -336,16 +327,23 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
         if self._trouble is not None:
             self._trouble.rows_lost += len(self._refusals) + len(self._blocks)
             if self._doubt is not None:
-                self._trouble.rows_lost += len(self._doubt.refusals) + len(self._doubt.blocks)
+                self._trouble.rows_lost += len(self._doubt.refusals) + len(self._doubt.rows)
+        self._say_lost(self._blocks if self._doubt is None else [*self._doubt.rows, *self._blocks])
         self._refusals, self._blocks = Counter(), []
         self._doubt, self._under_way = None, ()
+
+    def _say_lost(self, rows: Sequence[Row]) -> None:
+        """Nobody will try to book `rows` again."""
+        for row in rows:
+            if isinstance(row, Booking) and self._heard is not None:
+                self._heard.put(Unbooked(row, "the books could not be written"))
 
     # Trouble
 
     def _failed(self, reason: str) -> None:
         now = self._monotonic()
-        trouble = self._trouble = self._trouble or _Trouble(now)
-        self._retry_at = now + min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(trouble.failures, 10))
+        trouble = self._trouble = self._trouble or LedgerTrouble(now)
+        trouble.retry_at = now + min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(trouble.failures, 10))
         trouble.failures += 1
         if reason not in trouble.said and len(trouble.said) < MAX_REASONS_SAID:
             trouble.said.add(reason)
@@ -376,17 +374,3 @@ class LedgerThread(Loop[Shares | Refusals | BlockRow | BlockOutcome]):
             say(log, logging.ERROR, "ledger.lost", shares_lost=trouble.shares_lost, rows_lost=trouble.rows_lost)
         self._database.close()
         say(log, logging.INFO, "ledger.closed", rows=self.rows, commits=self.commits)
-
-
-def _ids(shares: Iterable[ShareAccepted]) -> tuple[tuple[int, int], ...]:
-    return tuple([share[:2] for share in shares])           # conn_id, share_id
-
-
-def _answer(groups: Iterable[_Waiting], kind: type[Recorded | NotRecorded | GivenUp]) -> None:
-    """One answer to each queue, with the ids of all its shares in their order."""
-    ids: dict[queue.Queue[Any], list[tuple[int, int]]] = {}
-    for group in groups:
-        if group.reply_to is not None:
-            ids.setdefault(group.reply_to, []).extend(_ids(group.shares))
-    for reply_to, answered in ids.items():
-        reply_to.put(kind(tuple(answered)))

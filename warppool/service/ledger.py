@@ -10,6 +10,7 @@ from typing import Any
 from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.opening import open_ledger
+from warppool.ledger.payoutitems import Beginning
 from warppool.ledger.thread import LedgerThread
 from warppool.service.lock import DataDirLock
 from warppool.service.patience import Patience
@@ -19,18 +20,20 @@ from warppool.threads import STOP
 class Ledger:
     """Locks `data_dir`, which the configuration says under `key`, and opens the ledger at `url`.
 
+    `beginning` is a pool's start, written down before this returns; `heard` hears what is booked (ledger/thread.py).
     ConfigError, LedgerError; trouble of the moment is waited for by `patience`. `resources` closes what is open here.
     Any thread may call `shares`, `refused`, `block` and `block_outcome`, which put one item into the ledger's inbox.
     """
 
     def __init__(self, data_dir: Path, key: str, url: str, durability: str, patience: Patience,
-                 resources: ExitStack) -> None:
+                 resources: ExitStack, *, beginning: Beginning | None = None,
+                 heard: queue.Queue[Any] | None = None) -> None:
         lock = patience.until_done(lambda: DataDirLock(data_dir, key))
         resources.callback(lock.release)
         self.inbox: queue.Queue[Any] = queue.Queue()
-        database = patience.until_done(lambda: open_ledger(url, data_dir))
+        database = patience.until_done(lambda: open_ledger(url, data_dir, beginning))
         database.close()                            # good; its thread opens it again, since SQLite is a thread's own
-        self.thread = LedgerThread(database, self.inbox, durability)
+        self.thread = LedgerThread(database, self.inbox, durability, heard=heard)
 
     def shares(self, shares: tuple[ShareAccepted, ...], reply_to: queue.Queue[Any] | None,
                since: float | None = None) -> None:

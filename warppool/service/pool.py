@@ -26,6 +26,7 @@ from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
+from warppool.ledger.payoutitems import Beginning
 from warppool.loop import Reconfigure, ServingThread
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
@@ -91,7 +92,7 @@ class Pool:
         self._first_template_id = first_template_id()
         self._unpaid = UnpaidNames(pool.network, pool.payout_script)
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
-                           resources)
+                           resources, beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()))
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
         self.work = WorkBroadcast(self.ports, self.is_ready, let_past(config))

@@ -1,0 +1,153 @@
+"""What thread `payout` has booked, and what it hears of the books: all frozen, since they cross threads.
+
+Hashes of blocks have 32 bytes in header order, accounts are canonical addresses, times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from warppool.events import ShareAccepted
+from warppool.payout.moves import Move
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSnapshot:
+    """Keep the snapshot `body`; `snapshot_id` is the first 16 bytes of its SHA-256, `parent` the tip that it names."""
+
+    snapshot_id: bytes
+    parent: bytes
+    time: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DropSnapshots:
+    """Delete these snapshots, but for those that a block names."""
+
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TipRow:
+    """A tip that was mined on; `nbits` as in its header."""
+
+    height: int
+    hash: bytes
+    nbits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep all shares from `first_id` on for `name`; the last one said of a name stands. None: no hold any more."""
+
+    name: str
+    first_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutBlock:
+    """A block of ours whose coinbase moves money, before its first move; booked once per hash.
+
+    `mode` is the mode that made its job. `account` has an output of its own ("": a snapshot says who is paid), `finder`
+    is the account of the channel that found it ("" if unknown). `snapshot_id` has 16 bytes or none, `room` bytes were
+    left for outputs, `value` and `fee` are sat, `coinbase` is the stripped transaction.
+    """
+
+    hash: bytes
+    parent: bytes
+    height: int
+    time: float
+    mode: str
+    finder: str
+    account: str
+    snapshot_id: bytes
+    room: int
+    value: int
+    fee: int
+    pays_balances: bool
+    coinbase: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """Something became of the claim with this id (16 bytes): `kind` says what, once for each kind.
+
+    `height` is that of the tip at which it is booked, `txid` a display hash or "".
+    """
+
+    claim: bytes
+    account: str
+    kind: str
+    sat: int
+    height: int
+    time: float
+    txid: str = ""
+
+
+PayoutRow = KeepSnapshot | DropSnapshots | TipRow | Hold | PayoutBlock | Move | ClaimRow
+"""A `Move` is one of a block that the books have; where the block stands so already, nothing is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """Rows to write in one transaction, all of them or none. It may be said again: what is booked stays as it is.
+
+    Answered with `Booked` or `Unbooked`; while the books cannot be written it waits. `token` is the sender's.
+    """
+
+    rows: tuple[PayoutRow, ...]
+    token: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """The rows of `booking` are in the books."""
+
+    booking: Booking
+
+
+@dataclass(frozen=True, slots=True)
+class Unbooked:
+    """Nothing of `booking` is in the books, and nobody will try again."""
+
+    booking: Booking
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharesBooked:
+    """These shares are in the books for good, under `first_id` and the ids that follow."""
+
+    first_id: int
+    shares: tuple[ShareAccepted, ...]
+
+
+class Bookkeeping(NamedTuple):
+    """What a mode asks of the books: `are_credited`: shares have an account; `has_window`: weights are summed."""
+
+    are_credited: bool
+    has_window: bool
+
+
+BOOKKEEPING: Final = {
+    "pool": Bookkeeping(are_credited=False, has_window=False),
+    "solo": Bookkeeping(are_credited=True, has_window=False),
+    "pplns": Bookkeeping(are_credited=True, has_window=True),
+}
+"""By `pool.payout`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A start of the pool: `mode` is `pool.payout`, `start_id` its mark in coinbases.
+
+    `journal_id` is the id of the block journal that belongs to these books (16 bytes), empty if there is none yet.
+    """
+
+    mode: str
+    server_id: int
+    start_id: bytes
+    time: float
+    journal_id: bytes = b""

@@ -1,0 +1,52 @@
+"""What the books hold of each start of the pool: its mark, its mode, and that they are the books of this pool."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from warppool.errors import LedgerError
+from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
+from warppool.ledger.sqlitehours import WindowHours
+from warppool.ledger.sqlitenames import encode
+
+_HAS_MONEY: Final = "SELECT EXISTS (SELECT 1 FROM window_hours) OR EXISTS (SELECT 1 FROM payout_blocks)"
+_START: Final = "INSERT OR REPLACE INTO starts (start_id, server_id, time_ms) VALUES (?, ?, ?)"
+_LAST_EPOCH: Final = "SELECT mode FROM payout_epochs ORDER BY first_id DESC LIMIT 1"
+
+
+def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int) -> None:
+    """Write down a start, inside the transaction that is open; LedgerError if the books are another pool's.
+
+    `next_id` is the id of the next share.
+    """
+    server_id, journal_id = connection.execute("SELECT server_id, journal_id FROM meta").fetchone()
+    (has_money,) = connection.execute(_HAS_MONEY).fetchone()
+    if has_money and BOOKKEEPING[beginning.mode].are_credited:
+        if server_id != beginning.server_id:
+            raise LedgerError(f"these are the books of server {server_id}, which know what its miners are owed: give "
+                              f"pool.server_id = {server_id}, or name new books in ledger.url")
+        if journal_id and beginning.journal_id and journal_id != beginning.journal_id:
+            raise LedgerError("these are the books of another pool.data_dir, which know what its miners are owed: put "
+                              "its folder blocks back, or name new books in ledger.url")
+    _note_mode(connection, beginning, next_id, server_id)
+    connection.execute(_START, (beginning.start_id, beginning.server_id, round(beginning.time * 1000)))
+    connection.execute("UPDATE meta SET server_id = ?, journal_id = ?, next_share_id = ?",
+                       (beginning.server_id, beginning.journal_id or journal_id, next_id))
+
+
+def _note_mode(connection: sqlite3.Connection, beginning: Beginning, next_id: int, server_id: int | None) -> None:
+    """A row where the mode is not that of the shares before `next_id`; an epoch without a share leaves none."""
+    last = _last_mode(connection)
+    if last != beginning.mode and BOOKKEEPING[last].has_window and server_id is not None:
+        WindowHours(server_id).end(connection, next_id - 1)
+    connection.execute("DELETE FROM payout_epochs WHERE first_id >= ?", (next_id,))
+    if _last_mode(connection) != beginning.mode:
+        connection.execute("INSERT INTO payout_epochs (first_id, mode) VALUES (?, CAST(? AS TEXT))",
+                           (next_id, encode(beginning.mode)))
+
+
+def _last_mode(connection: sqlite3.Connection) -> str:
+    """The mode of the newest epoch; that of books which have none is `pool`."""
+    row = connection.execute(_LAST_EPOCH).fetchone()
+    return "pool" if row is None else str(row[0])

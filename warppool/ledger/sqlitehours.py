@@ -1,0 +1,66 @@
+"""The rows of `window_hours`: carried while shares are booked, read up from the shares after a start."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from warppool.events import ShareAccepted
+from warppool.ledger.hours import HourSum, OpenHour
+from warppool.ledger.sqlitenames import AccountIds
+
+_INSERT: Final = """
+    INSERT INTO window_hours (server, first_id, last_id, account, whole, fraction, count)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_SEEN: Final = "UPDATE accounts SET last_id = ?, last_hour = ? WHERE id = ?"
+_AFTER_CLOSED: Final = """
+    SELECT max(coalesce((SELECT max(first_id) FROM payout_epochs), 1),
+        coalesce((SELECT last_id + 1 FROM window_hours ORDER BY first_id DESC LIMIT 1), 1))"""
+_UNCLOSED: Final = """
+    SELECT id, time_ms, account, difficulty FROM shares
+    WHERE id BETWEEN ? AND ? AND account IS NOT NULL ORDER BY id"""
+
+
+class WindowHours:
+    """Sums the shares of the present pplns epoch; what is at hand is forgotten with a transaction that falls."""
+
+    def __init__(self, server_id: int) -> None:
+        self._server_id = server_id
+        self._open: OpenHour | None = None
+
+    def clear(self) -> None:
+        """Forget the open hour: the next share has it read up from the books."""
+        self._open = None
+
+    def add(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted],
+            accounts: AccountIds) -> None:
+        """Count shares that were inserted under `first_id` and the ids that follow; write the hours that they end."""
+        hour = self._opened(connection, first_id - 1)
+        for share_id, share in enumerate(shares, first_id):
+            account = accounts.optional(connection, share.account)
+            if account is not None:
+                self._write(connection, hour.add(share_id, round(share.time * 1000), account, share.difficulty))
+
+    def end(self, connection: sqlite3.Connection, last_id: int) -> None:
+        """The epoch is over with `last_id`: write its last hour."""
+        self._write(connection, self._opened(connection, last_id).close(last_id))
+
+    def take_back(self, connection: sqlite3.Connection, first_id: int) -> None:
+        """Shares from `first_id` on were deleted: the hours that they were in are summed anew."""
+        connection.execute("DELETE FROM window_hours WHERE last_id >= ?", (first_id,))
+        self._open = None
+
+    def _opened(self, connection: sqlite3.Connection, last_id: int) -> OpenHour:
+        """The hour that is open after `last_id`, summed from the shares if it is not at hand."""
+        if self._open is None:
+            (first_id,) = connection.execute(_AFTER_CLOSED).fetchone()
+            self._open = OpenHour(first_id)
+            for share in connection.execute(_UNCLOSED, (first_id, last_id)):
+                self._write(connection, self._open.add(*share))
+        return self._open
+
+    def _write(self, connection: sqlite3.Connection, closed: Iterable[HourSum]) -> None:
+        for hour, first_id, last_id, account, whole, fraction, count, newest_id in closed:
+            connection.execute(_INSERT, (self._server_id, first_id, last_id, account, whole, fraction, count))
+            connection.execute(_SEEN, (newest_id, hour, account))
