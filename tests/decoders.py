@@ -3,7 +3,7 @@
 Each decoder reads the bytes of the wire as its program does, with no help of ours: a fault that our encoders and our
 readers have in common would be seen here. What the program could not hold or read is an AssertionError.
 
-- AxeOS (the page of ESP-Miner, since its pull request 1391): takes the halves of a V1 notify or of a V2 job apart, lists
+- AxeOS (the page of ESP-Miner, since its pull request 1391): takes the halves of a V1 notify or a V2 job apart, lists
   the outputs, and warns unless the address in front of the user's first dot gets more than 95 %.
 - SRI's translator (`verify_payout`): the outputs to the user's script together must be all that the coinbase pays,
   where the user asked for `sri/solo/...`, and nine tenths for a plain address. OP_RETURN outputs are left out.
