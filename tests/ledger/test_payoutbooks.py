@@ -45,7 +45,7 @@ def credited(number, account=ALICE, hour=0, difficulty=1.5):
 def block(number, **changes):
     values = {"hash": bytes([number]) * 32, "parent": bytes(32), "height": 100 + number, "time": START, "mode": "pplns",
               "finder": ALICE, "account": "", "snapshot_id": b"", "room": 600, "value": 5_000_000_000,
-              "fee": 50_000_000, "pays_balances": False, "coinbase": b"coinbase"}
+              "fee": 50_000_000, "pays_balances": False, "coinbase": b"coinbase", "nbits": 0x1D00FFFF}
     return PayoutBlock(**values | changes)
 
 

@@ -52,7 +52,7 @@ class PayoutBlock:
 
     `mode` is the mode that made its job. `account` has an output of its own ("": a snapshot says who is paid), `finder`
     is the account of the channel that found it ("" if unknown). `snapshot_id` has 16 bytes or none, `room` bytes were
-    left for outputs, `value` and `fee` are sat, `coinbase` is the stripped transaction.
+    left for outputs, `value` and `fee` are sat, `coinbase` is the stripped transaction, `nbits` stand in the header.
     """
 
     hash: bytes
@@ -68,6 +68,7 @@ class PayoutBlock:
     fee: int
     pays_balances: bool
     coinbase: bytes
+    nbits: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             fee INTEGER NOT NULL,
             pays_balances INTEGER NOT NULL,
             coinbase BLOB NOT NULL,
+            nbits INTEGER NOT NULL,
             state TEXT NOT NULL,
             turn INTEGER NOT NULL)""",
         "CREATE INDEX payout_blocks_snapshot ON payout_blocks (snapshot)",

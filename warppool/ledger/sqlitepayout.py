@@ -34,8 +34,8 @@ _HOLD: Final = """
     ON CONFLICT (name) DO UPDATE SET first_id = excluded.first_id"""
 _BLOCK: Final = f"""
     INSERT INTO payout_blocks (hash, parent, height, time_ms, mode, finder, account, snapshot, room, value, fee,
-        pays_balances, coinbase, state, turn)
-    VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, '{NEW}', 0)
+        pays_balances, coinbase, nbits, state, turn)
+    VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, '{NEW}', 0)
     ON CONFLICT (hash) DO NOTHING"""
 _ENTRY: Final = "INSERT INTO entries (block, turn, account, kind, sat) VALUES (?, ?, ?, CAST(? AS TEXT), ?)"
 _CLAIM: Final = """
@@ -96,7 +96,8 @@ class PayoutRows:
         connection.execute(_BLOCK, (
             row.hash, row.parent, row.height, round(row.time * 1000), encode(row.mode),
             self._accounts.optional(connection, row.finder), self._accounts.optional(connection, row.account),
-            row.snapshot_id or None, row.room, row.value, row.fee, row.pays_balances, row.coinbase))
+            row.snapshot_id or None, row.room, row.value, row.fee, row.pays_balances, row.coinbase,
+            row.nbits))
 
     def _move(self, connection: sqlite3.Connection, move: Move) -> None:
         found = connection.execute("SELECT state, turn FROM payout_blocks WHERE hash = ?", (move.key,)).fetchone()

@@ -31,7 +31,8 @@ _CREDITS: Final = """
 _NEXT_CREDIT: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
 _BLOCKS: Final = """
     SELECT b.hash, b.parent, b.height, b.time_ms / 1000.0, b.mode, coalesce(f.address, ''), coalesce(a.address, ''),
-        coalesce(b.snapshot, x''), b.room, b.value, b.fee, b.pays_balances, b.coinbase, b.state, b.turn
+        coalesce(b.snapshot, x''), b.room, b.value, b.fee, b.pays_balances, b.coinbase, b.nbits, b.state,
+        b.turn
     FROM payout_blocks b LEFT JOIN accounts f ON f.id = b.finder LEFT JOIN accounts a ON a.id = b.account"""
 _PAYS_BALANCES_AT: Final = 11       # in a row of `_BLOCKS`
 _ENTRIES: Final = """
