@@ -35,7 +35,7 @@ def test_a_stranger_with_many_names_makes_few_lines_and_fills_no_memory():
     assert BURST <= lines <= BURST + 60 / REFILL_S
     for number in range(3 * MAX_REMEMBERED):
         names.is_news(address(100_000 + number), 1e6 + number * 100)
-    assert len(names._warned) <= MAX_REMEMBERED
+    assert len(names._said) <= MAX_REMEMBERED
 
 
 def test_who_is_passed_over_is_warned_of_the_next_time():

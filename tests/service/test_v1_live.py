@@ -39,11 +39,11 @@ from tests.service.livepool import (
 from warppool.commands.democert import self_signed
 from warppool.events import Close, Now, Send
 from warppool.mining.counter import Shuffle
+from warppool.mining.names import FreeNames
 from warppool.net.inbox import Opened
 from warppool.net.loglimit import LINES
 from warppool.service.certificate import Certificate
 from warppool.service.connector import SV1, SV1_TLS, Connector
-from warppool.service.unpaid import UnpaidNames
 
 EVERY_HASH = {"start": 1e-10, "min": 1e-10, "max": 1e-10}
 SHARES = {"start": 1e-8, "min": 1e-8, "max": 1e-8}      # one hash in 43 is a share, and none is a block
@@ -478,7 +478,7 @@ def connector(tmp_path: Path) -> Connector:
     with StubNode(cookie=tmp_path / "cookie") as stub:
         config = v1_config(tmp_path, stub)
     return Connector(config, 0, Certificate(config.stratum.tls_cert, config.stratum.tls_key), Shuffle(bytes(16)),
-                     lambda worker, message: None, UnpaidNames("regtest", b""))
+                     lambda worker, message: None, FreeNames())
 
 
 def at(seconds: float) -> Now:

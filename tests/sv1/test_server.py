@@ -14,6 +14,7 @@ from tests.sv1.pairs import START, Jobs, Pair, make_context, with_policy
 from warppool.bitcoin.target import MAX_TARGET, target_from_difficulty, target_from_nbits
 from warppool.events import BlockFound, Happened, Nudge, ShareAccepted, ShareRefused
 from warppool.mining.extranonce import PrefixPool
+from warppool.mining.names import FreeNames
 from warppool.mining.share import weigh
 from warppool.sv1.messages import dump
 from warppool.sv1.resume import MAX_RESUMABLE, RESUMABLE_S, ResumableSessions
@@ -191,7 +192,7 @@ def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():
         asked.append((user, now))
         return len(asked) == 1
 
-    pair = Pair(replace(make_context(), is_unpaid=is_unpaid))
+    pair = Pair(replace(make_context(), names=FreeNames(is_unpaid)))
     pair.set_up(user="bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig1")
     pair.call("mining.authorize", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig2", "x")
     (warning,) = [event for event in pair.events if isinstance(event, Happened) and event.name == "user.unpaid"]

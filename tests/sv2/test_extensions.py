@@ -8,12 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.mining.makers import make_channel
 from tests.sv2.pairs import MAX_TARGET, Pair, dialect, make_jobs
 from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.samples import messages_of
 from warppool.errors import MalformedPayload, Truncated, UnexpectedMessage
 from warppool.events import BlockFound, Happened, ShareAccepted, ShareRefused
+from warppool.mining.channel import Channel
 from warppool.mining.identity import read_identity
+from warppool.mining.names import FreeNames
 from warppool.sv2.client import ChannelOpened, ExtensionsAgreed, ShareRejected, WorkReady
 from warppool.sv2.codec import layout_of
 from warppool.sv2.frame import FrameReader, encode_frame, with_tlvs
@@ -103,6 +106,13 @@ USERS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
     lambda user: read_identity(user) == user)
 
 
+def channel_of(user: str) -> Channel:
+    """A channel that was opened under that name."""
+    channel = make_channel()
+    channel.user = user
+    return channel
+
+
 @given(USERS, st.binary(max_size=60))
 @example("alice", b"bob.rig")
 @example("alice.rig1", b".")
@@ -111,8 +121,8 @@ USERS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
 @example("bc1qxyz.7", b"bc1qabc.rig")
 def test_no_worker_leads_to_another_user(user, worker):
     name = named(user, worker)
-    names = WorkerNames()
-    found = names.user_of(user, worker_tlv(worker))
+    names = WorkerNames(FreeNames())
+    found = names.user_of(channel_of(user), worker_tlv(worker))
     assert found in (user, name) and found.partition(".")[0] == user.partition(".")[0]
     assert read_identity(found) == found
     assert (names.ignored == 1) == (name is None and worker != b"")
@@ -128,12 +138,12 @@ def test_what_is_a_name(worker, name):
 
 
 def test_names_that_a_connection_makes_up_are_bounded():
-    names = WorkerNames()
+    names, alice = WorkerNames(FreeNames()), channel_of("alice")
     for number in range(3 * MAX_NAMES):
-        names.user_of("alice", worker_tlv(b"%d" % number))
+        names.user_of(alice, worker_tlv(b"%d" % number))
     assert len(names._known) == MAX_NAMES and names.ignored == 2 * MAX_NAMES
-    assert names.user_of("alice", worker_tlv(b"7")) == "alice.7"
-    assert names.user_of("alice", worker_tlv(b"2999")) == "alice"
+    assert names.user_of(alice, worker_tlv(b"7")) == "alice.7"
+    assert names.user_of(alice, worker_tlv(b"2999")) == "alice"
 
 
 # -- a miner and the pool ----------------------------------------------------------------------------------------------
@@ -178,13 +188,13 @@ def test_the_answer_comes_before_that_to_the_open():
     ((), RequestExtensionsError(9, (), ())),
 ])
 def test_what_the_pool_grants(wanted, answer):
-    names = WorkerNames()
+    names = WorkerNames(FreeNames())
     assert names.agree(RequestExtensions(9, wanted), dialect()) == answer
     assert names.is_agreed == (2 in wanted)
 
 
 def test_a_refusal_names_no_more_than_a_machine_reads():
-    refusal = WorkerNames().agree(RequestExtensions(9, tuple(range(3, 32_000))), SPEC)
+    refusal = WorkerNames(FreeNames()).agree(RequestExtensions(9, tuple(range(3, 32_000))), SPEC)
     assert isinstance(refusal, RequestExtensionsError) and len(SPEC.encode(refusal)) < 8_192
 
 

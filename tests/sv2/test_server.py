@@ -15,6 +15,7 @@ from warppool.bitcoin.target import DIFF1, target_from_difficulty, target_from_n
 from warppool.errors import UnexpectedMessage
 from warppool.events import BlockFound, Close, Happened, Now, ShareAccepted, ShareRefused, ShareSubmitted
 from warppool.mining.group import GROUP_IDS
+from warppool.mining.names import FreeNames
 from warppool.mining.share import Weight, weigh
 from warppool.sv2.frame import FrameReader
 from warppool.sv2.messages import common, mining, template
@@ -723,7 +724,7 @@ def test_shares_for_a_channel_that_the_machine_closed_or_never_had_end_nothing()
 
 
 def test_a_user_whose_name_is_an_unpaid_address_is_warned_of():
-    context = replace(make_context(), is_unpaid=lambda user, now: user == "bc1qaddress")
+    context = replace(make_context(), names=FreeNames(lambda user, now: user == "bc1qaddress"))
     session = ready_session(context=context)
     steps = [*session.receive(open_standard(user="bc1qaddress.rig1"), START),
              *session.receive(open_standard(user="alice.rig1"), START)]

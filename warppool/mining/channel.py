@@ -83,6 +83,19 @@ class Channel:
         self._falls: list[tuple[float, int, int]] | None = None     # by the throttle: when due, first key after, target
         self._easings: list[tuple[int, int]] | None = None      # (first key after it, target), as the targets fall
 
+    def successor(self, target: int) -> Channel:
+        """A new channel in this one's search space, for another account: of what was assigned here, and of the shares
+        that came, it knows nothing.
+
+        What this channel has had of the job of all, and on which tip, it does know: its machine must not get work again
+        that a machine here has hashed, since in pplns two accounts can have one and the same coinbase.
+        """
+        channel = Channel(self.channel_id, "", self.extranonce_prefix, self.extranonce_size, target, MAX_TARGET,
+                          self.keys, None)
+        channel.tip = self.tip
+        channel._newest_job_id = self._newest_job_id
+        return channel
+
     def set_target(self, target: int) -> None:
         """The target of what is assigned from now on.
 

@@ -137,7 +137,8 @@ class ShareValidator(Generic[S]):
         if channel.remembered >= MAX_SEEN:
             self.flood = Close(self._conn_id, f"{MAX_SEEN} shares at a time: its difficulty is far too low", True)
         share.accepted = ShareAccepted(self._conn_id, share_id, now.unix, self._protocol, channel.channel_id,
-                                       share.user, credited, job.job_id, job.tip.height, weight.share_hash)
+                                       share.user, credited, job.job_id, job.tip.height, weight.share_hash,
+                                       share.job.payee.account)
         if self._unrecorded is _NONE:
             self._unrecorded = {}
         self._unrecorded[share_id] = share

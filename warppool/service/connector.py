@@ -21,6 +21,7 @@ from warppool.events import Connection, Event, Now
 from warppool.mining.counter import CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
+from warppool.mining.names import NameRule
 from warppool.net.clients import Stack, Undecided
 from warppool.net.inbox import Opened
 from warppool.net.joboffers import OUT_OF_WORK
@@ -30,7 +31,6 @@ from warppool.net.tls import Tls
 from warppool.noise.ends import Identity, responder
 from warppool.noise.primitives import new_buffer
 from warppool.service.certificate import Certificate
-from warppool.service.unpaid import UnpaidNames
 from warppool.sv1.connection import ServerConnection as Sv1Connection
 from warppool.sv1.resume import Message, ResumableSessions
 from warppool.sv1.server import Context as Sv1Context
@@ -105,12 +105,13 @@ class Connector:
 
     `certificate` is asked for its context at each connection, so that a reload counts from the next one on. `shuffle`
     is the one that the job factory has, too. `post` leaves a message for another worker, whose connector gets it by
-    `hear`. `spec` is who the pool is in the published profile, None where that is not served. `templates` is what
-    template clients on the V2 ports share, None where these are not served.
+    `hear`. `names` says what a worker's name means for the coins. `spec` is who the pool is in the published profile,
+    None where that is not served. `templates` is what template clients on the V2 ports share, None where these are not
+    served.
     """
 
     def __init__(self, config: Config, index: int, certificate: Certificate | None, shuffle: Shuffle,
-                 post: Callable[[int, Message], None], unpaid: UnpaidNames, spec: Identity | None = None,
+                 post: Callable[[int, Message], None], names: NameRule, spec: Identity | None = None,
                  templates: TemplateContext | None = None) -> None:
         stratum = config.stratum
         self._policy = policy = policy_of(config)
@@ -122,9 +123,8 @@ class Connector:
         self._sv1 = Sv1Context(policy=policy, prefixes=prefixes, counters=counters,
                                     resumable=ResumableSessions(prefixes, index, stratum.workers, post),
                                     random_bytes=os.urandom,
-                                    extranonce2_size=stratum.extranonce2_size, is_unpaid=unpaid.is_news)
-        self._sv2 = {kind: _Served(Sv2Context(profile, policy, prefixes, counters, is_unpaid=unpaid.is_news,
-                                              templates=templates), identity)
+                                    extranonce2_size=stratum.extranonce2_size, names=names)
+        self._sv2 = {kind: _Served(Sv2Context(profile, policy, prefixes, counters, names, templates), identity)
                      for kind, (profile, identity) in served_profiles(config.secrets, spec).items()}
         self._on_any = _KINDS if spec is None else {**_KINDS, **PUBLISHED}
 

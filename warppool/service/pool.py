@@ -44,6 +44,7 @@ from warppool.say import say
 from warppool.service.blockpath import MISSING, BlockPath
 from warppool.service.connector import Connector, listen_addresses, profiles_of, serves_spec
 from warppool.service.ledger import Ledger
+from warppool.service.names import names_of
 from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.payers import payer_of
@@ -54,7 +55,6 @@ from warppool.service.service import Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.summary import Summary
 from warppool.service.threads import Threads
-from warppool.service.unpaid import UnpaidNames
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
 from warppool.sv1.resume import Message as SessionMessage
@@ -90,7 +90,7 @@ class Pool:
         self._start_id = os.urandom(START_ID_SIZE)
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
         self._first_template_id = first_template_id()
-        self._unpaid = UnpaidNames(pool.network, pool.payout_script)
+        self._names = names_of(pool)
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
                            resources, beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()))
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
@@ -156,7 +156,7 @@ class Pool:
         ports = self.ports
         spec, job_maker = None if ports.spec is None else ports.spec.identity(), self.job_maker
         templates = templates_of(self.config, index, self._first_template_id, lambda: job_maker.answered_at)
-        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._unpaid, spec, templates)
+        connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._names, spec, templates)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=found, hear=connector.hear,
                       reconfigure=connector.reconfigure, log_limit=ports.log_limit, let_past=let_past(self.config))

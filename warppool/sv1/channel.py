@@ -12,7 +12,6 @@ from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.course import Course
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.job import Job
-from warppool.mining.payee import POOL
 from warppool.sv1.answers import Step
 from warppool.sv1.jobs import ChangeEncoder
 from warppool.sv1.words import NO_PREFERENCE, Preference
@@ -28,11 +27,12 @@ class MachineChannel:
     The channel is open once the machine may have jobs: subscribed and authorized.
     """
 
-    __slots__ = ("_course", "_encoder", "channel", "preference")
+    __slots__ = ("_course", "_encoder", "_said", "channel", "preference")
 
     def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters) -> None:
         self.channel: Channel | None = None
         self.preference = NO_PREFERENCE
+        self._said = NO_PREFERENCE              # what this machine itself had said when it took up a session
         self._course = Course(conn_id, policy, counters)
         self._encoder = ChangeEncoder()
 
@@ -61,18 +61,26 @@ class MachineChannel:
 
     def open(self, prefix: bytes, extranonce2_size: int) -> None:
         """A new channel; its target is found when it begins."""
-        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET, Keys(), POOL)
+        self.channel = Channel(CHANNEL_ID, "", prefix, extranonce2_size, self._start(), MAX_TARGET, Keys(), None)
         self.channel.is_open = False
 
     def resume(self, channel: Channel, preference: Preference, now: Now) -> list[Step]:
         """The channel of a session that was dropped, and what its machine preferred, where it has not said more now."""
         self.channel = channel
         said, self.preference = self.preference, preference
+        self._said = said
         channel.review_flood(now.monotonic)         # of shares that were judged when the connection was gone
         self._course.follow_policy(channel)         # it may be another worker's until now
         if channel.vardiff is not None:             # what it found before the drop is as good as a declaration
             channel.vardiff.restart(channel.target, now.monotonic, is_declared=True)
         return self.follow(said.over(preference), now)
+
+    def succeed(self, channel: Channel) -> None:
+        """A new channel in the place of `channel`, which was another account's, and of which nothing is to be known."""
+        if self.channel is channel:                     # its machine's preference was taken up, too
+            self.preference = self._said
+        self.channel = channel.successor(self._start())
+        self.channel.is_open = False
 
     def begin(self, user: str, now: Now) -> list[Step]:
         """The machine may have jobs: it starts, or goes on, or subscribed once more and gets its work anew."""

@@ -161,6 +161,13 @@ def error(request_id: bytes, code: int, words: str) -> bytes:
     return b'{"id":%b,"result":null,"error":[%d,%b,null]}\n' % (request_id, code, dump(words).encode())
 
 
+def refusal(request_id: bytes, code: int, words: str) -> bytes:
+    """A `false` that says why, to a request whose id is encoded already; b"" to a notification."""
+    if not request_id:
+        return b""
+    return b'{"id":%b,"result":false,"error":[%d,%b,null]}\n' % (request_id, code, dump(words).encode())
+
+
 def notification(method: str, *params: object) -> bytes:
     """A call that wants no answer."""
     return request(None, method, *params)

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from warppool.events import Happened, Now
+from warppool.mining.account import Account, NoAccount
+from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
-from warppool.mining.identity import nobody_is_unpaid, read_identity, unpaid, user_of
+from warppool.mining.identity import read_identity
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
+from warppool.mining.names import OTHER_ADDRESS, FreeNames, NameRule
+from warppool.mining.rooms import room_of_agent
 from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator
 from warppool.sv1.answers import Answers, Step, Ticket
 from warppool.sv1.channel import MachineChannel
-from warppool.sv1.messages import ACCEPTED, Message, accepted, error, result
+from warppool.sv1.messages import ACCEPTED, Message, accepted, error, refusal, result
 from warppool.sv1.resume import CLAIM_S, Dropped, ResumableSessions
 from warppool.sv1.session import OTHER, MachineSession, texts
 from warppool.sv1.shares import BEYOND_ANY_MASK, Fields, Share
@@ -43,7 +47,7 @@ class Context:
     resumable: ResumableSessions
     random_bytes: Callable[[int], bytes]
     extranonce2_size: int = 8
-    is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
+    names: NameRule = field(default_factory=FreeNames)
 
     def __post_init__(self) -> None:
         """ValueError for a size that machines cannot roll."""
@@ -54,7 +58,7 @@ class Context:
 class MiningServerSession(MachineSession):
     """One machine's conversation with a pool: the work is ours, and so are the verdicts."""
 
-    __slots__ = ("_claim_by", "_closed_at", "_context", "_held", "_session_id", "_validator", "machine",
+    __slots__ = ("_account", "_claim_by", "_closed_at", "_context", "_held", "_session_id", "_validator", "machine",
                  "wakes_at")
 
     wakes_at: float
@@ -65,6 +69,7 @@ class MiningServerSession(MachineSession):
         self._validator: ShareValidator[Share] = ShareValidator(conn_id, "sv1")
         self.machine = MachineChannel(conn_id, context.policy, context.counters)
         self._context = context
+        self._account: Account | None = None        # of the first worker, and of all others here
         self._session_id = b""
         self._held: list[Ticket] = []               # subscribes that wait for a session of another worker ...
         self._claim_by = math.inf                   # ... and until when, in monotonic seconds
@@ -218,7 +223,21 @@ class MiningServerSession(MachineSession):
         return [] if dropped is None else self._take_up(dropped, now)
 
     def _take_up(self, dropped: Dropped, now: Now) -> list[Step]:
-        return self.machine.resume(dropped.channel, dropped.preference, now)
+        channel = dropped.channel
+        return self._part_from(channel) or self.machine.resume(channel, dropped.preference, now)
+
+    def _part_from(self, channel: Channel) -> list[Step]:
+        """Close `channel`, which another session had, if that was another account's, and open a new one in its place.
+
+        A session is taken up before the machine says its name. What is left of the session is extranonce1 alone.
+        """
+        account = self._account
+        if account is None or channel.payee is None or channel.payee.account == account.address:
+            return []
+        self.machine.succeed(channel)
+        return [Happened(self.conn_id, "info", "miner.closed", (
+            ("channel", channel.channel_id), ("reason", "another account took up its session"),
+            ("user", channel.user)))]
 
     def _answer_held(self, now: Now) -> list[Step]:
         """What a subscribe waited for is there, or it has waited long enough."""
@@ -262,18 +281,46 @@ class MiningServerSession(MachineSession):
         self.machine.open(prefix, context.extranonce2_size)
         return True
 
+    def _bind(self, request_id: bytes, name: str) -> list[Step]:
+        names = self._context.names
+        try:
+            account = names.account(name)
+        except NoAccount as exc:
+            more = ("user", name), ("meaning", str(exc))
+            if self._user is None:
+                return self._refuse_name(self._no(request_id), "invalid-user-identity", *more)
+            return [*self.answers.answer(self._no(request_id)), self._refused("invalid-user-identity", *more)]
+        if self._account is None:
+            self._account = account
+        elif account.address != self._account.address:
+            return [*self.answers.answer(refusal(request_id, *OTHER_ADDRESS)), self._refused("other-account", (
+                "user", name), ("account", self._account.address))]
+        return []
+
+    def _no(self, request_id: bytes) -> bytes:
+        said = self._context.names.refusal
+        return result(request_id, False) if said is None else refusal(request_id, *said)
+
     def _welcome(self, request_id: bytes, name: str, password: str, now: Now) -> list[Step]:
-        preference = self.machine.preference.with_password(password)
-        warning = [unpaid(self.conn_id, name)] if self._context.is_unpaid(user_of(name), now.monotonic) else []
-        return [*self.answers.answer(accepted(request_id)), *warning, *self.machine.follow(preference, now),
-                *([] if self.machine.is_on else self._begin(now))]
+        machine, account = self.machine, self._account
+        assert account is not None, "a worker without an account was let in"
+        steps: list[Step] = self.answers.answer(accepted(request_id))
+        steps += self._context.names.said(self.conn_id, name, account.address, now.monotonic)
+        if machine.is_on:
+            return [*steps, *machine.follow(machine.preference.with_password(password), now)]
+        if machine.channel is not None:
+            steps += self._part_from(machine.channel)
+        return [*steps, *machine.follow(machine.preference.with_password(password), now), *self._begin(now)]
 
     def _begin(self, now: Now) -> list[Step]:
         """Work for a machine that has both subscribed and authorized; once more after each subscribe."""
-        machine, channel = self.machine, self.machine.channel
-        if channel is None or self._user is None:
+        machine, channel, account = self.machine, self.machine.channel, self._account
+        if channel is None or self._user is None or account is None:
             return []
         is_new, is_first = not channel.user, not machine.is_on
+        if is_first:
+            names = self._context.names
+            channel.payee = names.payee(account, room_of_agent(self.agent) if names.has_rooms else 0)
         steps = machine.begin(self._user, now)
         if not is_first:
             return steps

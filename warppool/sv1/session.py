@@ -209,7 +209,10 @@ class MachineSession(ABC):
         said, password = texts(params, 2)
         name = read_identity(said)
         if name is None or not self._is_fit(name):
-            return self._refuse_form(request_id)
+            return self._refuse_form(request_id, said)
+        refused = self._bind(request_id, name)
+        if refused:
+            return refused
         if not self._let_in(name):
             return [*self.answers.answer(result(request_id, False)), self._refused("too-many-workers")]
         return self._welcome(request_id, name, password, now)
@@ -218,16 +221,32 @@ class MachineSession(ABC):
         """Whether this name of a worker can be used where its shares go."""
         return True
 
-    def _refuse_form(self, request_id: bytes) -> list[Step]:
-        """The name is none. A peer that says such names again and again is no machine, and is closed."""
+    def _bind(self, request_id: bytes, name: str) -> list[Step]:
+        """Bind the connection to the account of the first name; the refusal of a name that leads to none, or to another
+        one.
+        """
+        return []
+
+    def _refuse_form(self, request_id: bytes, said: str) -> list[Step]:
+        """The name is none."""
+        return self._refuse_name(self._no(request_id), "invalid-user-identity", ("user", said))
+
+    def _no(self, request_id: bytes) -> bytes:
+        """The answer to a name that is none."""
+        return result(request_id, False)
+
+    def _refuse_name(self, answer: bytes, reason: str, *more: tuple[str, object]) -> list[Step]:
+        """A name is none, or leads to no account; `more` is for the log. A peer that goes on so is no machine, and is
+        closed.
+        """
         self._bad_names += 1
-        steps = [*self.answers.answer(result(request_id, False)), self._refused("invalid-user-identity")]
+        steps = [*self.answers.answer(answer), self._refused(reason, *more)]
         if self._bad_names >= MAX_BAD_NAMES:
             steps.append(Close(self.conn_id, f"{MAX_BAD_NAMES} names that are none", is_peers_fault=True))
         return steps
 
-    def _refused(self, reason: str) -> Step:
-        return Happened(self.conn_id, "info", "miner.refused", (("reason", reason), ("agent", self.agent)))
+    def _refused(self, reason: str, *more: tuple[str, object]) -> Step:
+        return Happened(self.conn_id, "info", "miner.refused", (("reason", reason), *more, ("agent", self.agent)))
 
     def _let_in(self, name: str) -> bool:
         """Take a worker on; False if there are too many."""

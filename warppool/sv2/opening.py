@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from warppool.events import Close, Happened, Now
+from warppool.mining.account import NoAccount
 from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel
 from warppool.mining.course import Course
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
-from warppool.mining.identity import MAX_BAD_NAMES, read_identity, unpaid, user_of
-from warppool.mining.payee import POOL
+from warppool.mining.identity import MAX_BAD_NAMES, read_identity
+from warppool.mining.names import NameRule
+from warppool.mining.payee import Payee
+from warppool.mining.rooms import LARGEST_ROOM, USUAL_ROOM
 from warppool.sv2.jobs import Step
 from warppool.sv2.messages.mining import (
     OpenExtendedMiningChannel,
@@ -34,28 +37,34 @@ MAX_OPENS = 10 * MAX_CHANNELS
 
 
 class Refusal(NamedTuple):
-    """An open is refused with `code`. Not `is_counted`: the peer may ask for ever, and keeps the channels it has."""
+    """An open is refused with `code`. Not `is_counted`: the peer may ask for ever, and keeps the channels it has.
+
+    `more` is for the log; `is_form`: the name that was said is none, whatever the pool pays.
+    """
 
     code: str
     is_counted: bool = True
+    more: tuple[tuple[str, object], ...] = ()
+    is_form: bool = False
 
 
 class Opener:
-    """Opens the channels of one connection. `agent` and `requires_standard_jobs` are what its peer said at the set-up:
-    what it calls itself, and whether it takes no extended channel.
+    """Opens the channels of one connection. `agent`, `room` and `requires_standard_jobs` are what its peer said at the
+    set-up: what it calls itself, how large a coinbase it can hold, and whether it takes no extended channel.
     """
 
-    __slots__ = ("_bad_names", "_conn_id", "_course", "_error_codes", "_has_refused", "_is_unpaid", "_keys",
-                 "_next_channel_id", "_prefixes", "_refused_opens", "agent", "requires_standard_jobs")
+    __slots__ = ("_bad_names", "_conn_id", "_course", "_error_codes", "_has_refused", "_keys", "_names",
+                 "_next_channel_id", "_prefixes", "_refused_opens", "agent", "requires_standard_jobs", "room")
 
-    def __init__(self, conn_id: int, course: Course, prefixes: PrefixPool, is_unpaid: Callable[[str, float], bool],
+    def __init__(self, conn_id: int, course: Course, prefixes: PrefixPool, names: NameRule,
                  error_codes: Mapping[str, str]) -> None:
         self.agent = ""
+        self.room = USUAL_ROOM
         self.requires_standard_jobs = False
         self._conn_id = conn_id
         self._course = course
         self._prefixes = prefixes
-        self._is_unpaid = is_unpaid
+        self._names = names
         self._error_codes = error_codes         # by our words for a refusal: the profile's, where it has others
         self._keys = Keys()                     # of all channels: a group and its members share one number space
         self._next_channel_id = 1
@@ -72,10 +81,9 @@ class Opener:
         channel = self._open(m, open_channels, now)
         if isinstance(channel, Refusal):
             return None, self._refuse(m.request_id, channel)
-        steps: list[Step] = [_answer(m.request_id, channel), self._opened(channel)]
-        if self._is_unpaid(user_of(channel.user), now.monotonic):
-            steps.append(unpaid(self._conn_id, channel.user))
-        return channel, steps
+        address = "" if channel.payee is None else channel.payee.account
+        return channel, [_answer(m.request_id, channel), self._opened(channel),
+                         *self._names.said(self._conn_id, channel.user, address, now.monotonic)]
 
     def _open(self, m: OpenStandardMiningChannel | OpenExtendedMiningChannel, open_channels: int,
               now: Now) -> Channel | Refusal:
@@ -85,7 +93,10 @@ class Opener:
         max_target = int.from_bytes(m.max_target, "little")
         user = read_identity(m.user_identity)
         if user is None:
-            return Refusal("invalid-user-identity")
+            return Refusal("invalid-user-identity", more=(("user", m.user_identity),), is_form=True)
+        payee = self._payee(user, extranonce_size)
+        if isinstance(payee, Refusal):
+            return payee
         if not is_hash_rate(m.nominal_hash_rate):
             return Refusal("invalid-nominal-hashrate")
         if max_target == 0:
@@ -98,12 +109,25 @@ class Opener:
         if prefix is None:
             return Refusal("no-extranonce-prefix-left")
         goal = self._course.policy.wanted_at_open(m.nominal_hash_rate)
-        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, goal, max_target, self._keys, POOL)
+        channel = Channel(self._next_channel_id, user, prefix, extranonce_size, goal, max_target, self._keys, payee)
         self._next_channel_id += 1
         self._course.begin(channel, now)
         self._course.measure(channel, goal, now, is_declared=m.nominal_hash_rate > 0)
         channel.set_target(self._course.granted(channel))
         return channel
+
+    def _payee(self, user: str, extranonce_size: int) -> Payee | Refusal:
+        """Who is paid for a channel of that name. What its machine sees of a coinbase, if anything, must fit it."""
+        names = self._names
+        try:
+            account = names.account(user)
+        except NoAccount as exc:
+            return Refusal("invalid-user-identity", more=(("user", user), ("meaning", str(exc))))
+        if not names.has_rooms:
+            return names.payee(account, 0)
+        if extranonce_size == 0 and not self._course.takes_groups:
+            return names.payee(account, LARGEST_ROOM)
+        return names.payee(account, self.room).with_extranonce(PREFIX_SIZE + extranonce_size)
 
     def _extranonce_size(self, m: OpenExtendedMiningChannel) -> int | Refusal:
         if self.requires_standard_jobs:
@@ -129,10 +153,10 @@ class Opener:
         code = refusal.code
         steps: list[Step] = [
             OpenMiningChannelError(request_id=request_id, error_code=self._error_codes.get(code, code)),
-            Happened(self._conn_id, level, "miner.refused", (("reason", code), ("agent", self.agent)))]
+            Happened(self._conn_id, level, "miner.refused", (("reason", code), *refusal.more, ("agent", self.agent)))]
         if refusal.is_counted and self._refused_opens + self._next_channel_id > MAX_OPENS:
             steps.append(Close(self._conn_id, f"more than {MAX_OPENS} channels asked for", is_peers_fault=True))
-        if code == "invalid-user-identity":
+        if refusal.is_form:
             self._bad_names += 1
             if self._bad_names >= MAX_BAD_NAMES:
                 steps.append(Close(self._conn_id, f"{MAX_BAD_NAMES} names that are none", is_peers_fault=True))

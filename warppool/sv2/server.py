@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from types import MappingProxyType
 
@@ -19,10 +19,11 @@ from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.course import Course, PeerChange
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
-from warppool.mining.identity import nobody_is_unpaid
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
+from warppool.mining.names import FreeNames, NameRule
 from warppool.mining.paced import PacedCourse
+from warppool.mining.rooms import room_of_agent
 from warppool.sv2.frame import Frame
 from warppool.sv2.jobs import Step, encode_changes
 from warppool.sv2.messages.common import (
@@ -89,7 +90,7 @@ class Context:
     policy: DifficultyPolicy
     prefixes: PrefixPool
     counters: CoinbaseCounters
-    is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
+    names: NameRule = field(default_factory=FreeNames)
     templates: TemplateContext | None = None        # None: protocol 2 is not served here
 
 
@@ -118,8 +119,8 @@ class MiningServerSession(ShareSession):
         self.wakes_at = math.inf                # monotonic seconds: the earliest of the channels' reviews
         self._context = context
         self._course = course_of(conn_id, context)
-        self._opener = Opener(conn_id, self._course, context.prefixes, context.is_unpaid, context.profile.error_codes)
-        self._workers = WorkerNames()
+        self._opener = Opener(conn_id, self._course, context.prefixes, context.names, context.profile.error_codes)
+        self._workers = WorkerNames(context.names)
         self._let_go: set[int] | None = None    # channels that we closed, where the profile asks who mines on there
         self._deaf_shares = 0                   # shares for those
 
@@ -148,7 +149,7 @@ class MiningServerSession(ShareSession):
         if not names.is_agreed or type(message) is not SubmitSharesExtended or self.phase is not Phase.MINING:
             return self.receive(message, now)
         channel, before = self._channels.get(message.channel_id), names.ignored
-        user = names.user_of(channel.channel.user, area) if channel is not None else None
+        user = names.user_of(channel.channel, area) if channel is not None else None
         steps = self.take(message, user)
         if names.ignored > before and is_news(names.ignored):
             steps.append(Happened(self.conn_id, "info" if names.ignored == 1 else "debug", "worker.ignored", (
@@ -244,6 +245,8 @@ class MiningServerSession(ShareSession):
             return self._refuse_setup(ALL_FLAGS & ~supported, "unsupported-feature-flags")
         self.phase, self.subprotocol = Phase.MINING, Subprotocol.MINING
         self._opener.agent = m.agent
+        if self._context.names.has_rooms:
+            self._opener.room = room_of_agent(m.vendor, m.firmware)
         self._opener.requires_standard_jobs = bool(m.flags & REQUIRES_STANDARD_JOBS)
         self._course.takes_groups = self.profile.has_groups and not m.flags & REQUIRES_STANDARD_JOBS
         fields = (("protocol", m.protocol), ("agent", m.agent), ("device", m.device_id))

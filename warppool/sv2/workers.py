@@ -6,7 +6,9 @@ that of the channel's own name.
 
 from __future__ import annotations
 
+from warppool.mining.channel import Channel
 from warppool.mining.identity import read_identity, user_of
+from warppool.mining.names import NameRule
 from warppool.sv2.messages.extensions import (
     RequestExtensions,
     RequestExtensionsError,
@@ -26,13 +28,15 @@ MAX_ECHOED = 2048
 class WorkerNames:
     """What a connection's shares say of their workers; `is_agreed` once the peer may say it.
 
-    `ignored` counts the names that were no names: too long, with a control character, or one too many.
+    `ignored` counts the names that were no names: too long, with a control character, one too many, or an address that
+    is another account than the channel's.
     """
 
-    __slots__ = ("_known", "ignored", "is_agreed")
+    __slots__ = ("_known", "_names", "ignored", "is_agreed")
 
-    def __init__(self) -> None:
+    def __init__(self, names: NameRule) -> None:
         self.is_agreed = False
+        self._names = names
         self.ignored = 0
         self._known: dict[tuple[str, bytes], str] | None = None     # by the channel's user and the TLV's value
 
@@ -45,9 +49,11 @@ class WorkerNames:
         return RequestExtensionsError(request_id=m.request_id, required_extensions=(),
                                       unsupported_extensions=m.requested_extensions[:MAX_ECHOED])
 
-    def user_of(self, user: str, area: bytes) -> str:
-        """Whose share it is: `user` is the channel's, `area` the TLVs that came with the share."""
-        worker = worker_in(area)
+    def user_of(self, channel: Channel, area: bytes) -> str:
+        """Whose share on `channel` it is; `area` has the TLVs that came with the share. The account is the channel's,
+        whatever they say.
+        """
+        user, worker = channel.user, worker_in(area)
         if worker == b"":
             return user
         known = self._known
@@ -55,13 +61,20 @@ class WorkerNames:
         if name is not None:
             return name
         name = named(user, worker) if worker is not None else None
-        if worker is None or name is None or (known is not None and len(known) >= MAX_NAMES):
+        if (worker is None or name is None or (known is not None and len(known) >= MAX_NAMES)
+                or self._is_other(worker, channel)):
             self.ignored += 1
             return user
         if known is None:
             self._known = known = {}
         known[user, worker] = name
         return name
+
+
+    def _is_other(self, worker: bytes, channel: Channel) -> bool:
+        """Whether the name is that of another account's worker."""
+        said = read_identity(worker.decode("utf-8", "surrogateescape"))
+        return said is not None and channel.payee is not None and self._names.is_other(said, channel.payee.account)
 
 
 def named(user: str, worker: bytes) -> str | None:

@@ -1,0 +1,173 @@
+"""V2 where names say who is paid: what each name gets, whose a share is, and how large a coinbase may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.manynames import NAMES, NETWORK, Named, each_name
+from tests.mining.makers import HARD_NBITS
+from tests.sv2.pairs import START, make_context, make_jobs
+from tests.sv2.profiles import profile  # noqa: F401
+from tests.sv2.test_server import code_of, messages, only, open_extended, open_standard, setup
+from warppool.bitcoin.address import script_of
+from warppool.bitcoin.base58 import encode_base58check
+from warppool.events import Close, Happened, ShareAccepted, ShareSubmitted
+from warppool.mining.account import Account
+from warppool.mining.identity import MAX_BAD_NAMES
+from warppool.mining.names import PaidNames
+from warppool.mining.payee import Payee
+from warppool.mining.share import Weight
+from warppool.sv2.messages import mining
+from warppool.sv2.messages.extensions import RequestExtensions
+from warppool.sv2.server import MiningServerSession
+from warppool.sv2.tlv import MAX_WORKER_SIZE, worker_tlv
+
+ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
+    "P2WPKH", "P2TR", "P2PKH"))
+MAIN = "bc1qe2tczyk2rw7u47kzxxee5g7ufkncdmlcpmw3pk"
+SHORT = encode_base58check(bytes(18) + b"abc")          # of the main network: an address that fits a TLV
+each_kind = pytest.mark.parametrize("ask", [open_standard, open_extended], ids=["standard", "extended"])
+
+
+def paid_session(rule: PaidNames | None = None, flags: int = 0, **agent: str) -> MiningServerSession:
+    session = MiningServerSession(7, replace(make_context(), names=rule or PaidNames(NETWORK)))
+    session.offer(make_jobs(1, nbits=HARD_NBITS)[0], START)
+    session.receive(setup(flags=flags, **agent), START)
+    return session
+
+
+def opened(session: MiningServerSession, channel_id: int = 1):
+    return session._channels[channel_id].channel
+
+
+def payee_of(address: str, room: int = 0) -> Payee:
+    return Payee(address, script_of(address, NETWORK), room)
+
+
+def happened(steps, name: str) -> list[dict[str, object]]:
+    return [dict(step.fields) for step in steps if isinstance(step, Happened) and step.name == name]
+
+
+@each_name
+@each_kind
+def test_a_name_gets_a_channel_for_its_account_or_is_refused(row: Named, ask):
+    session = paid_session()
+    steps = session.receive(ask(user=row.name), START)
+    if not row.account:
+        assert only(steps) == mining.OpenMiningChannelError(1, "invalid-user-identity")
+        (refused,) = happened(steps, "miner.refused")
+        assert refused["reason"] == "invalid-user-identity" and refused["user"] == row.name
+        assert session.channels == 0
+        return
+    success, *work = messages(steps)
+    assert success.channel_id == 1 and work
+    assert opened(session).payee == payee_of(row.account)
+
+
+def test_the_refusal_of_the_published_profile_has_the_same_words():
+    assert code_of("invalid-user-identity") == "invalid-user-identity"
+
+
+def test_bad_addresses_end_no_connection_on_which_others_mine():
+    """Behind a translator each machine says a name of its own."""
+    session = paid_session()
+    session.receive(open_extended(user=ALICE), START)
+    for number in range(3 * MAX_BAD_NAMES):
+        steps = session.receive(open_extended(number, user=f"bob{number}"), START)
+        assert not any(isinstance(step, Close) for step in steps)
+    assert session.channels == 1
+
+
+def test_the_channels_of_one_connection_have_an_account_each():
+    session = paid_session()
+    for number, user in enumerate((f"{ALICE}.1", f"{BOB}_1", ALICE.upper(), "sri/solo/" + CAROL), 1):
+        session.receive(open_extended(number, user=user), START)
+    assert [opened(session, number).payee.account for number in (1, 2, 3, 4)] == [ALICE, BOB, ALICE, CAROL]
+
+
+def test_with_a_fallback_that_is_said_once_per_user():
+    said: list[str] = []
+
+    def is_news(user: str, now: float) -> bool:
+        said.append(user)
+        return said.count(user) == 1
+
+    session = paid_session(PaidNames(NETWORK, Account(CAROL, script_of(CAROL, NETWORK)), is_news=is_news))
+    steps = []
+    for number, user in enumerate(("bob.1", "bob.2", "dora", ALICE, CAROL), 1):
+        steps += session.receive(open_extended(number, user=user), START)
+    assert happened(steps, "payout.fallback") == [{"user": user, "address": CAROL} for user in ("bob", "dora")]
+    assert [opened(session, number).payee.account for number in range(1, 6)] == [CAROL, CAROL, CAROL, ALICE, CAROL]
+    assert only(session.receive(open_extended(9, user=ALICE[:-1]), START)).error_code == "invalid-user-identity"
+
+
+# --- workers of TLVs --------------------------------------------------------------------------------------------------
+
+def share_of(session: MiningServerSession, area: bytes) -> tuple[ShareAccepted, list[dict[str, object]]]:
+    """An accepted share of channel 1 with TLVs behind it, and the names that were ignored."""
+    channel = opened(session)
+    membership = channel.membership
+    key = next(iter(channel.jobs or (membership.group._jobs if membership is not None else {})))
+    job = channel.find(key).job
+    share = mining.SubmitSharesExtended(1, share_of.sequence, key, 0, job.ntime, job.version, bytes(8))
+    share_of.sequence += 1
+    steps = session.receive_with(share, area, START)
+    assert any(isinstance(step, ShareSubmitted) for step in steps)
+    (accepted,) = (step for step in session.judged([Weight(share_of.sequence.to_bytes(32, "big"), 5, False)], START)
+                   if isinstance(step, ShareAccepted))
+    return accepted, happened(steps, "worker.ignored")
+
+
+share_of.sequence = 0
+
+
+@pytest.mark.parametrize(("worker", "user"), [
+    (b"rig7", f"{MAIN}.rig7"), (SHORT.encode(), f"{MAIN}.1"), (f"{SHORT}.x".encode(), f"{MAIN}.1"),
+    (f"{SHORT}_".encode(), f"{MAIN}.1"), (BOB.encode()[:MAX_WORKER_SIZE], f"{MAIN}.{BOB[:MAX_WORKER_SIZE]}"),
+    (b"", f"{MAIN}.1")])
+def test_a_worker_moves_no_credit_whatever_he_calls_himself(worker, user):
+    session = paid_session(PaidNames("main"))
+    session.receive(RequestExtensions(1, (2,)), START)
+    session.receive(open_extended(user=f"{MAIN}.1"), START)
+    for count in (1, 2):
+        share, ignored = share_of(session, worker_tlv(worker) if worker else b"")
+        assert (share.user, share.account) == (user, MAIN)
+        if SHORT.encode() in worker:
+            assert [line["count"] for line in ignored] == [count]
+
+
+def test_the_channels_own_address_is_no_other_account():
+    session = paid_session(PaidNames("main"))
+    session.receive(RequestExtensions(1, (2,)), START)
+    session.receive(open_extended(user=SHORT), START)
+    share, ignored = share_of(session, worker_tlv(SHORT.encode()))
+    assert (share.account, ignored) == (SHORT, [])
+
+
+# --- how large a coinbase may be --------------------------------------------------------------------------------------
+
+ROOMS = PaidNames(NETWORK, has_rooms=True)
+
+
+@pytest.mark.parametrize(("vendor", "firmware", "room"), [("v", "fw", 755), ("NerdMiner", "2", 255),
+                                                          ("PowerPlay-BM/", "1", 16_000)])
+def test_what_an_extended_channel_sees_must_fit_its_machine(vendor, firmware, room):
+    session = paid_session(ROOMS, vendor=vendor, firmware=firmware)
+    session.receive(open_extended(1, user=ALICE), START)
+    session.receive(open_extended(2, user=ALICE, size=20), START)
+    assert opened(session, 1).payee == payee_of(ALICE, room)
+    assert opened(session, 2).payee == payee_of(ALICE, max(1, room - 12)), "a longer extranonce takes of the room"
+
+
+def test_what_a_standard_channel_never_sees_may_be_as_large_as_it_can():
+    session = paid_session(ROOMS, flags=1)
+    session.receive(open_standard(user=ALICE), START)
+    assert opened(session).payee == payee_of(ALICE, 16_000)
+
+
+def test_a_standard_channel_in_a_group_sees_the_coinbase():
+    session = paid_session(ROOMS)
+    session.receive(open_standard(user=ALICE), START)
+    assert opened(session).payee == payee_of(ALICE, 755 if session.profile.has_groups else 16_000)
