@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from tests.node.chainblocks import mine, raw
 from warppool.errors import ConfigError
+from warppool.mining.payee import Terms
 from warppool.node.items import Verdict
-from warppool.node.journal import Damaged, Entry, Journal, Told, _read, _serialize
+from warppool.node.journal import Damaged, Entry, Journal, Told, _entry, _read, _serialize
 from warppool.node.kernel import ChainTip
 from warppool.node.regtest import make_template
 
@@ -305,3 +306,23 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_said(directory: Path, lines
     assert [each for each in said if each not in kept] == []
     assert {kept[each].told for each in said} == {(Told(0, Verdict.ACCEPTED, ""),)}
     assert sorted(path.suffix for path in directory.iterdir() if path.suffix not in (".block", ".damaged")) == []
+
+
+@pytest.mark.parametrize("terms", [
+    Terms("bcrt1qaccount", b"", 0, 5_000_000_000, 50_000_000, b"\x00\x14" + bytes(20), False),
+    Terms("", bytes(range(16)), 612, 312_500_000, 0, b"\x51", True)])
+def test_an_entry_keeps_whom_its_block_pays(journal: Journal, directory: Path, terms: Terms) -> None:
+    block = replace(entry(), finder="bcrt1qfinder", terms=terms)
+    add(journal, block)
+    assert Journal(directory).load() == [block]
+
+
+def test_an_entry_that_pays_no_account_is_written_as_ever(journal: Journal, directory: Path) -> None:
+    assert b"terms" not in _serialize(entry()) and b"finder" not in _serialize(entry())
+
+
+@pytest.mark.parametrize("terms", ['"odd"', "{}", '{"account": 1}', "[]"])
+def test_terms_that_cannot_be_read_are_damage(directory: Path, terms: str) -> None:
+    with pytest.raises(Damaged, match="its description cannot be read"):
+        _entry(b'{"height": 5, "hash": "%b", "user": "", "time": 1, "template_id": 1, "is_whole": true, "terms": %b}'
+               % (bytes(64).replace(b"\0", b"0"), terms.encode()), bytes(80))

@@ -22,9 +22,11 @@ from tests.patience import PATIENCE_S
 from warppool.bitcoin.hashes import to_display
 from warppool.events import BlockFound
 from warppool.loop import ask_all
+from warppool.mining.payee import POOL, Payee, Terms
 from warppool.net.inbox import NotRecorded
 from warppool.node import blocklines, journalthread
 from warppool.node import submitter as module
+from warppool.node.chainitems import JournalTold, OwnBlock
 from warppool.node.items import (
     BestNode,
     DropBlock,
@@ -668,3 +670,38 @@ def test_a_replay_tells_nothing_twice_whatever_place_a_node_has_now(tmp_path: Pa
     assert "block.accepted" not in events(caplog)
     again.outcome(block, Verdict.ACCEPTED, node=0)
     assert "block.accepted" in events(caplog)
+
+
+ACCOUNT = "bcrt1qaccount"
+TERMS = Terms(ACCOUNT, b"", 0, 5_000_000_000, 0, b"\x51", False)
+
+
+def test_who_follows_payouts_hears_of_a_block_before_any_node(tmp_path: Path) -> None:
+    told: queue.Queue[Any] = queue.Queue()
+    journal = JournalThread(Journal(tmp_path / "blocks"), queue.Queue())
+    submitter = Submitter(queue.Queue(), journal, {0: NodeInbox(told, False)}, RecordingBooks(), payout=told,
+                          unix=lambda: 1_700_000_123.5)
+    submitter.replay()
+    assert told.get_nowait() == JournalTold()
+    block = replace(found(), payee=Payee(ACCOUNT, b"\x51", 0), terms=TERMS)
+    submitter.turn([Found(block, None), Found(block, None)])
+    own, handed = told.get_nowait(), told.get_nowait()
+    assert own == OwnBlock(block.block_hash, 5, block.header, block.coinbase_tx, TERMS, ACCOUNT, 1_700_000_123.5)
+    assert isinstance(handed, SubmitBlock) and told.empty()
+
+    journal.turn([journal.inbox.get_nowait()])              # written: so the next start has it
+    again: queue.Queue[Any] = queue.Queue()
+    Submitter(queue.Queue(), JournalThread(Journal(tmp_path / "blocks"), queue.Queue()), {0: NodeInbox(again, False)},
+              RecordingBooks(), payout=again).replay()
+    assert again.get_nowait() == replace(own, is_replay=True)
+    assert isinstance(again.get_nowait(), SubmitBlock)
+    assert again.get_nowait() == JournalTold() and again.empty()
+
+
+def test_a_block_of_mode_pool_has_no_terms(tmp_path: Path) -> None:
+    told: queue.Queue[Any] = queue.Queue()
+    submitter = Submitter(queue.Queue(), JournalThread(Journal(tmp_path / "blocks"), queue.Queue()), {},
+                          RecordingBooks(), payout=told)
+    submitter.turn([Found(replace(found(), payee=POOL, terms=replace(TERMS, account="")), None)])
+    own = told.get_nowait()
+    assert (own.terms, own.finder) == (None, "")

@@ -1,4 +1,4 @@
-"""What is asked of a node about own blocks on its chain, and what it answers; all frozen, since it crosses threads.
+"""Own blocks, what is asked of a node about them, and what it answers; all frozen, since it crosses threads.
 
 The questions go to the thread that hands this node its blocks, and wait there until no block waits.
 """
@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from warppool.mining.payee import Terms
 from warppool.payout.settlement import Standing
 
 
@@ -28,6 +29,30 @@ class AskChain:
     depth: int
     start_ids: Collection[bytes]
     reply_to: queue.Queue[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBlock:
+    """A block of ours is found, or the journal held it at a start (`is_replay`): what it pays is to be followed.
+
+    It is said before any node is handed the block. `header` has 80 bytes, `coinbase_tx` is the whole transaction, with
+    or without its witness. `terms` are None for a block of mode `pool`. `finder` is the account of the channel that
+    found it, "" for none. `time` is in Unix seconds.
+    """
+
+    block_hash: bytes
+    height: int
+    header: bytes
+    coinbase_tx: bytes
+    terms: Terms | None
+    finder: str
+    time: float
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JournalTold:
+    """After a start: all that the block journal held was said by `OwnBlock`."""
 
 
 class SeenBlock(NamedTuple):

@@ -25,7 +25,9 @@ from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.header import HEADER_SIZE
 from warppool.errors import ConfigError
 from warppool.files import make_folder, open_own
+from warppool.mining.payee import Terms
 from warppool.node.items import Verdict
+from warppool.node.journalterms import payment_fields, terms_of
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -51,7 +53,8 @@ class Entry:
 
     `data` is the serialized block; if not `is_whole`, only header and coinbase transaction, for a node that keeps the
     transactions of its template `template_id` (Template Distribution Protocol, SubmitSolution). `node` is the number of
-    the template provider that the template is of; None for any other node.
+    the template provider that the template is of; None for any other node. `terms` say whom the coinbase pays, where
+    that is not `payout_address` alone; `finder` is the account of the channel that found the block, where it has one.
     """
 
     block_hash: bytes                   # 32 bytes, header order
@@ -63,6 +66,8 @@ class Entry:
     data: bytes
     told: tuple[Told, ...] = ()
     node: int | None = None
+    finder: str = ""
+    terms: Terms | None = None
 
     @property
     def name(self) -> str:
@@ -201,6 +206,7 @@ def _serialize(entry: Entry) -> bytes:
         "template_id": entry.template_id,
         "is_whole": entry.is_whole,
         "node": entry.node,
+        **payment_fields(entry.finder, entry.terms),
     }).encode("ascii")
     body = meta + entry.data
     digest = hashlib.sha256(body).hexdigest().encode("ascii")
@@ -248,6 +254,8 @@ def _entry(meta: bytes, data: bytes) -> Entry:
             is_whole=bool(fields["is_whole"]),
             data=data,
             node=None if fields.get("node") is None else int(fields["node"]),   # earlier releases wrote none
+            finder=str(fields.get("finder", "")),
+            terms=terms_of(fields.get("terms")),
         )
         is_sound = 0 <= entry.height <= MAX_HEIGHT and hash_of_header(data[:HEADER_SIZE]) == entry.block_hash
     except (ValueError, KeyError, TypeError) as exc:

@@ -17,7 +17,9 @@ from warppool.bitcoin.header import HEADER_SIZE, Header
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
 from warppool.bitcoin.transaction import parse_transaction
 from warppool.events import BlockFound, ShareAccepted
+from warppool.mining.payee import Terms
 from warppool.net.inbox import NotRecorded
+from warppool.node.chainitems import OwnBlock
 from warppool.node.items import Outcome, Verdict
 from warppool.node.journal import Entry, Told
 from warppool.node.kepttransactions import TransactionsKey
@@ -116,7 +118,21 @@ def make_entry(block: BlockFound, unix: float, transactions: Sequence[bytes] | N
         data=block.header + block.coinbase_tx if transactions is None
         else assemble_block(block.header, block.coinbase_tx, transactions),
         node=node,
+        finder=block.payee.account if block.payee is not None and has_payees(block.terms) else "",
+        terms=block.terms if has_payees(block.terms) else None,
     )
+
+
+def has_payees(terms: Terms | None) -> bool:
+    """Whether a coinbase pays accounts: not where all of it is `payout_address`'s, as in mode `pool`."""
+    return terms is not None and bool(terms.account or terms.snapshot_id)
+
+
+def own_block(entry: Entry, is_replay: bool) -> OwnBlock:
+    """What has to be known of a block of ours to follow what it pays."""
+    header, coinbase_tx = parts_of(entry)
+    return OwnBlock(entry.block_hash, entry.height, header, coinbase_tx, entry.terms, entry.finder, entry.time,
+                    is_replay)
 
 
 def refuse(share: ShareAccepted | None, reply_to: queue.Queue[Any] | None) -> None:

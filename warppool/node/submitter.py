@@ -30,19 +30,13 @@ from warppool.node.blocklines import (
     say_unjournaled,
 )
 from warppool.node.books import Books
-from warppool.node.items import (
-    BestNode,
-    Found,
-    HasBlock,
-    NodeHeard,
-    Outcome,
-    Verdict,
-)
+from warppool.node.chainitems import JournalTold
+from warppool.node.items import BestNode, Found, HasBlock, NodeHeard, Outcome, Verdict
 from warppool.node.journal import Told
 from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept, Written
 from warppool.node.kepttransactions import KeptTransactions, TransactionsDropped, TransactionsKept, key_of
-from warppool.node.openblock import OpenBlock, WaitingShare, make_entry, refuse
-from warppool.node.takers import BlockTakers, NodeInbox
+from warppool.node.openblock import OpenBlock, WaitingShare, make_entry, own_block, refuse
+from warppool.node.takers import BlockTakers, NodeInbox, Takes
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -85,6 +79,7 @@ class Submitter(Loop[SubmitterItem]):
         nodes: Mapping[int, NodeInbox],
         books: Books,
         *,
+        payout: Takes | None = None,
         unix: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +89,7 @@ class Submitter(Loop[SubmitterItem]):
         self._takers = BlockTakers(nodes, now)
         self._kept_transactions = KeptTransactions()
         self._books = books
+        self._payout = payout                               # hears of each own block before any node; None: nobody asks
         self._unix = unix
         self._blocks = 0
         self._open: dict[bytes, OpenBlock] = {}
@@ -115,11 +111,14 @@ class Submitter(Loop[SubmitterItem]):
             self._blocks += 1
             self._book_block(block)
             self._book_outcome(block, entry.told[-1].reason if entry.told else "")
+            self.guard(self._tell_payout, block, True)
             if not self._takers.hand(block, is_replay=True):
                 say_stranded(entry)
             self._found_at = max(self._found_at, entry.time)
         if entries:
             say(log, logging.INFO, "journal.replayed", blocks=len(entries), directory=self._journal.directory)
+        if self._payout is not None:
+            self._payout.put(JournalTold())
         return len(entries)
 
     def reconfigure(self, nodes: Mapping[int, NodeInbox]) -> None:
@@ -194,12 +193,14 @@ class Submitter(Loop[SubmitterItem]):
     # What was found.
 
     def _found(self, found: Sequence[Found]) -> None:
-        """Put each block on the queue of every node, then on the journal's; nothing is waited for."""
-        fresh: list[OpenBlock] = []
+        """Put each block on the queue of every node, then on the journal's; nothing is waited for.
+
+        Who follows what blocks pay hears of it first, so that no balance is paid by a second block.
+        """
         for item in found:
             block = self._open.get(item.block.block_hash)
             if block is None and (block := self._new_block(item)) is not None:
-                fresh.append(block)
+                self.guard(self._tell_payout, block, False)
                 reached = self._takers.hand(block)
                 self._journal.inbox.put(Keep(block.entry))
                 self._say_handed(block, reached)
@@ -224,6 +225,10 @@ class Submitter(Loop[SubmitterItem]):
         self._blocks += 1
         self._open[item.block.block_hash] = self._unsafe[item.block.block_hash] = block
         return block
+
+    def _tell_payout(self, block: OpenBlock, is_replay: bool) -> None:
+        if self._payout is not None:
+            self._payout.put(own_block(block.entry, is_replay))
 
     def _take_share(self, block: OpenBlock, item: Found) -> None:
         share = item.block.share

@@ -29,13 +29,13 @@ MISSING: Final = "missing"
 class BlockPath:
     """`outcomes` is the submitter's inbox, where nodes and journal answer. `job_maker` tells it which node is the best.
 
-    The block journal lies in `data_dir`.
+    The block journal lies in `data_dir`. `payout` hears of each own block before any node does.
     """
 
     def __init__(self, data_dir: Path, outcomes: queue.Queue[Any], nodes: Nodes, ledger: Ledger,
-                 job_maker: JobMaker) -> None:
+                 job_maker: JobMaker, payout: queue.Queue[Any] | None = None) -> None:
         self.journal = JournalThread(Journal(data_dir / "blocks"), outcomes, log_progress=progress)
-        self.submitter = Submitter(outcomes, self.journal, nodes.inboxes, ledger)
+        self.submitter = Submitter(outcomes, self.journal, nodes.inboxes, ledger, payout=payout)
         self._nodes = nodes
         self._job_maker = job_maker
 
