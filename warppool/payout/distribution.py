@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from warppool.payout.fee import DUST, fee_of
 from warppool.payout.rules import script_of_account
-from warppool.payout.snapshot import Snapshot
+from warppool.payout.snapshot import Amounts, Snapshot
 
 LONGEST_OUTPUT = 43
 """Bytes of the longest output that an account has: value 8, length 1, script 34 (P2WSH, P2TR)."""
@@ -150,25 +150,31 @@ def divide(snapshot: Snapshot, value_sat: int, pays_balances: bool) -> Division:
     if not total:
         raise ValueError("a snapshot without weights divides nothing")
     fee_sat = fee_of(value_sat, rules.fee_bp)
-    fair = _fair_shares({script_of_account(account, rules.network): weight for account, weight in snapshot.weights},
-                        value_sat - fee_sat, total)
+    fair = _fair_shares(snapshot.weights, rules.network, value_sat - fee_sat, total)
     balances = dict(snapshot.balances) if pays_balances else {}
     gone_ids = dict(snapshot.gone) if pays_balances else {}
     payout_script = rules.payout_script
-    payout_fair_sat = fair.pop(payout_script, 0)
-    entitlements = []
-    for account in {account for account, _ in snapshot.weights} | balances.keys():
-        script = script_of_account(account, rules.network)
-        if script != payout_script:
-            entitlements.append(Entitlement(account, script, fair.get(script, 0), balances.get(account, 0)))
-    waiting = [each for each in entitlements if each.account not in gone_ids
-               and each.target_sat >= rules.min_payout_sat]
-    gone = [each for each in entitlements if each.account in gone_ids and each.target_sat >= DUST]
+    payout_fair_sat = 0
+    entitlements, waiting, gone = [], [], []
+    for account in sorted(fair.keys() | balances.keys()):
+        script, fair_sat = fair.get(account) or (script_of_account(account, rules.network), 0)
+        if script == payout_script:
+            payout_fair_sat = fair_sat
+            continue
+        balance_sat = balances.get(account, 0)
+        entitlement = Entitlement(account, script, fair_sat, balance_sat)
+        entitlements.append(entitlement)
+        target_sat = fair_sat + balance_sat
+        if account in gone_ids:
+            if target_sat >= DUST:
+                gone.append((gone_ids[account], script, entitlement))
+        elif target_sat >= rules.min_payout_sat:
+            waiting.append((-target_sat, script, entitlement))
     return Division(
         value_sat=value_sat, fee_sat=fee_sat, pays_balances=pays_balances, payout_script=payout_script,
-        payout_fair_sat=payout_fair_sat, min_payout_sat=rules.min_payout_sat, entitlements=tuple(sorted(entitlements)),
-        waiting=tuple(sorted(waiting, key=lambda each: (-each.target_sat, each.script))),
-        gone=tuple(sorted(gone, key=lambda each: (gone_ids[each.account], each.script))),
+        payout_fair_sat=payout_fair_sat, min_payout_sat=rules.min_payout_sat, entitlements=tuple(entitlements),
+        waiting=tuple(entitlement for _, _, entitlement in sorted(waiting)),
+        gone=tuple(entitlement for _, _, entitlement in sorted(gone)),
     )
 
 
@@ -179,12 +185,15 @@ def distribute(snapshot: Snapshot, value_sat: int, room: int, pays_balances: boo
     return divide(snapshot, value_sat, pays_balances).take(room)
 
 
-def _fair_shares(weights: dict[bytes, int], reward_sat: int, total: int) -> dict[bytes, int]:
-    """`reward_sat` divided by weight: the fair shares by script, whose sum is `reward_sat`."""
-    fair, remainders = {}, []
-    for script, weight in weights.items():
-        fair[script], remainder = divmod(reward_sat * weight, total)
-        remainders.append((-remainder, script))
-    for _, script in sorted(remainders)[:reward_sat - sum(fair.values())]:
-        fair[script] += 1
+def _fair_shares(weights: Amounts, network: str, reward_sat: int, total: int) -> dict[str, tuple[bytes, int]]:
+    """`reward_sat` divided by weight: (script, fair share) of each account. The shares are `reward_sat` in all."""
+    fair, remainders, left = {}, [], reward_sat
+    for account, weight in weights:
+        script = script_of_account(account, network)
+        share, remainder = divmod(reward_sat * weight, total)
+        fair[account] = script, share
+        left -= share
+        remainders.append((-remainder, script, account))
+    for _, script, account in sorted(remainders)[:left]:
+        fair[account] = script, fair[account][1] + 1
     return fair
