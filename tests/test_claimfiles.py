@@ -19,7 +19,8 @@ def test_what_is_asked_arrives_in_its_order_and_the_answer_comes_back(tmp_path, 
     first = ask(tmp_path, ClaimRequest(CLAIM, "bc1qexample"))
     second = ask(tmp_path, ClaimRequest(PAID, "bc1qexample", 12_345, TXID))
     asked = waiting(tmp_path)
-    assert asked == [ClaimRequest(CLAIM, "bc1qexample", name=first), ClaimRequest(PAID, "bc1qexample", 12_345, TXID, second)]
+    assert asked == [ClaimRequest(CLAIM, "bc1qexample", name=first),
+                     ClaimRequest(PAID, "bc1qexample", 12_345, TXID, second)]
     assert take_answer(tmp_path, first) is None
     answer(tmp_path, asked[0], True, "12345 sat are claimed")
     assert waiting(tmp_path) == asked[1:]

@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="warppool", description="A Bitcoin mining pool server for Stratum V1 and V2.")
     parser.add_argument("--version", action="version", version=f"warppool {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for add in (_add_run, _add_translate, _add_provider, _add_demo, _add_check, _add_mine, _add_shares):
+    for add in (_add_run, _add_translate, _add_provider, _add_demo, _add_check, _add_mine, _add_shares,
+                _add_payouts, _add_audit):
         add(commands)
     _keygen_arguments(_add(commands, "gen-sv2-key", "make the pool's static key (also: warppool-keygen)", gen_sv2_key))
     return _run(parser, argv)
@@ -245,6 +246,30 @@ def _add_shares(commands: Commands[_Parser]) -> None:
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
     parser.add_argument("--since", metavar="TIME", help="only from TIME on, such as 2026-11-22T10:00:00Z")
     parser.add_argument("--user", metavar="NAME", help="only of this user, whatever the worker")
+
+
+def _add_payouts(commands: Commands[_Parser]) -> None:
+    parser = _with_config(_add(commands, "payouts", "list who is owed what and who got what, where names are paid",
+                               _late("payouts")), "warppool.toml")
+    parser.set_defaults(action=None)
+    parser.add_argument("--block", metavar="BLOCK", help="who got what of this block: its height, or its hash")
+    parser.add_argument("--user", metavar="ADDRESS", help="only of this account")
+    parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
+    parser.add_argument("--export", metavar="BLOCK", help="print what warppool audit reads of this block")
+    actions = parser.add_subparsers(metavar="ACTION", dest="action")
+    claim = actions.add_parser("claim", help="have the daemon keep a balance out of later blocks, to pay it by hand")
+    paid = actions.add_parser("paid", help="have the daemon book that a claimed balance was paid by hand")
+    for action in (claim, paid):
+        action.add_argument("-c", "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+                            help="as before the action")
+        action.add_argument("address", metavar="ADDRESS", help="whose balance")
+    paid.add_argument("sat", type=_whole(1, 10**12 - 1), metavar="SAT", help="how much was paid, in satoshi")
+    paid.add_argument("--txid", required=True, metavar="TXID", help="the transaction that paid it")
+
+
+def _add_audit(commands: Commands[_Parser]) -> None:
+    parser = _add(commands, "audit", "compute a block's distribution anew, from its export alone", _late("audit"))
+    parser.add_argument("file", type=Path, metavar="FILE", help="as in data_dir/audits, or from payouts --export")
 
 
 def _keygen_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,213 @@
+"""`warppool payouts`: who is owed what and who got what, from the books; and what is paid by hand.
+
+It only reads, while the daemon runs or not. What is to be booked (`claim`, `paid`) is left for the daemon, which alone
+writes the books (`warppool/claimfiles.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+from warppool import claimfiles
+from warppool.bitcoin.addresstext import address_of
+from warppool.bitcoin.hashes import from_display, to_display
+from warppool.bitcoin.transaction import outputs_of
+from warppool.config.anyfile import read_any
+from warppool.config.options import Config, PoolConfig
+from warppool.errors import ConfigError, LedgerError, WarppoolError
+from warppool.ledger.database import Reader
+from warppool.ledger.opening import open_reader
+from warppool.ledger.payoutitems import ClaimRow
+from warppool.ledger.payoutrows import BlockPosition
+from warppool.mining.account import NoAccount, account_of
+from warppool.payout.distribution import distribute
+from warppool.payout.moves import PayoutState, Purse
+from warppool.payout.snapshot import Snapshot
+from warppool.rewards.export import export_lines
+
+COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "height", "hash", "time", "state", "mode",
+                  "finder", "value", "fee", "fair", "balance", "paid")
+"""Of CSV; a line of JSON has those that belong to what it is: a `balance`, a `block`, or an account's `part` of one."""
+
+ANSWER_S: Final = 10.0
+"""How long the daemon's answer is waited for: it looks each second."""
+
+_LOOK_EVERY_S: Final = 0.1
+_HASH: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_HEIGHT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_TXID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+CLAIM: Final = "claim"
+"""The kind of a claim's first row in the books; the others are `paid` and `void`."""
+
+Row = dict[str, object]
+
+
+def payouts(args: argparse.Namespace) -> int:
+    """List, export, or leave a request for the daemon; 1 where the daemon refuses it."""
+    config = read_any(args.config, with_secrets=False)
+    if not isinstance(config, Config):
+        raise ConfigError(f"{args.config} is no pool's: name the pool's warppool.toml")
+    if args.action is not None:
+        return _ask_daemon(config.pool, args)
+    with open_reader(config.ledger.url, config.pool.data_dir) as reader:
+        if args.export is not None:
+            for line in export_lines(reader, _only(_blocks_of(reader, args.export), args.export)):
+                print(line)
+        else:
+            account = None if args.user is None else _account(args.user, config.pool)
+            _write(_rows(reader, config.pool.network, account, args.block), sys.stdout, args.format)
+    return 0
+
+
+# --- what the books say -----------------------------------------------------------------------------------------------
+
+def _rows(reader: Reader, network: str, account: str | None, block: str | None) -> Iterator[Row]:
+    """Balances and blocks; of one block, its parts; of one account, its balance and its parts of all blocks."""
+    if block is None:
+        yield from (row for row in balances(reader) if account in (None, row["account"]))
+    for position in reader.payout_blocks() if block is None else _blocks_of(reader, block):
+        if account is None:
+            yield _block_row(position)
+        if account is not None or block is not None:
+            yield from (row for row in parts(reader, position, network) if account in (None, row["account"]))
+
+
+def balances(reader: Reader) -> Iterator[Row]:
+    """A row for each account that is owed something, by address."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for account, purse, sat in reader.entry_sums():
+        sums[account, purse] += sat
+    for claim in _present(reader.claims()):
+        if claim.kind != PayoutState.VOID:
+            sums[claim.account, Purse.PAYABLE] -= claim.sat
+        if claim.kind == CLAIM:
+            sums[claim.account, Purse.CLAIMED] += claim.sat
+    for account in sorted({account for account, _ in sums}):
+        purses = {purse.value: sums[account, purse] for purse in (Purse.PAYABLE, Purse.MATURING, Purse.CLAIMED)}
+        if any(purses.values()):
+            yield {"what": "balance", "account": account, **purses}
+
+
+def _present(rows: Iterable[ClaimRow]) -> Iterable[ClaimRow]:
+    """Of each claim its newest row: how it stands, and over how many sat."""
+    return {row.claim: row for row in rows}.values()
+
+
+def parts(reader: Reader, position: BlockPosition, network: str) -> Iterator[Row]:
+    """Who got what of a block, in the order of the coinbase's outputs, and then who got nothing of it.
+
+    `paid` is what the coinbase says. `fair` and `balance` are what the snapshot said, where there was one.
+    """
+    block = position.block
+    paid: dict[str, int] = {}
+    for sat, script in outputs_of(block.coinbase):
+        if sat:
+            account = address_of(script, network) or script.hex()
+            paid[account] = paid.get(account, 0) + sat
+    due = _due(reader, position)
+    for account in (*paid, *sorted(due.keys() - paid.keys())):
+        row: Row = {"what": "part", "height": block.height, "hash": to_display(block.hash),
+                    "state": position.state, "account": account}
+        if account in due:
+            row["fair"], row["balance"] = due[account]
+        yield row | {"paid": paid.get(account, 0)}
+
+
+def _due(reader: Reader, position: BlockPosition) -> dict[str, tuple[int, int]]:
+    """(fair share, balance before) of each account by the block's snapshot; nothing for a block without one."""
+    block = position.block
+    body = reader.snapshot(block.snapshot_id) if block.snapshot_id else None
+    if body is None:
+        return {}
+    try:
+        division = distribute(Snapshot.of_blob(body), block.value, block.room, block.pays_balances).division
+    except ValueError as exc:
+        raise LedgerError(f"the snapshot of block {block.height} is damaged: {exc}") from exc
+    return {each.account: (each.fair_sat, each.balance_sat) for each in division.entitlements}
+
+
+def _block_row(position: BlockPosition) -> Row:
+    block = position.block
+    moment = datetime.fromtimestamp(int(block.time), UTC)
+    return {"what": "block", "height": block.height, "hash": to_display(block.hash),
+            "time": f"{moment:%Y-%m-%dT%H:%M:%SZ}", "state": position.state, "mode": block.mode,
+            "finder": block.finder, "value": block.value, "fee": block.fee}
+
+
+def _blocks_of(reader: Reader, text: str) -> list[BlockPosition]:
+    """The blocks that an operator means by a height or a hash; ConfigError for other text, or if there is none."""
+    if _HASH.fullmatch(text):
+        found = reader.payout_block(from_display(text.lower()))
+        blocks = [] if found is None else [found]
+    elif _HEIGHT.fullmatch(text):
+        blocks = [each for each in reader.payout_blocks() if each.block.height == int(text)]
+    else:
+        raise ConfigError(f"{text!r} is neither a height nor a block's hash")
+    if not blocks:
+        raise ConfigError(f"the books have no block {text} that was paid by name")
+    return blocks
+
+
+def _only(blocks: list[BlockPosition], text: str) -> BlockPosition:
+    if len(blocks) > 1:
+        raise ConfigError(f"the books have {len(blocks)} blocks of height {text}: name one by its hash, "
+                          f"{' or '.join(to_display(each.block.hash) for each in blocks)}")
+    return blocks[0]
+
+
+def _write(rows: Iterable[Row], out: TextIO, format: str) -> None:  # noqa: A002
+    if format == "csv":
+        writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    for row in rows:
+        out.write(encode(row) + "\n")
+
+
+# --- what is paid by hand ---------------------------------------------------------------------------------------------
+
+def _account(text: str, pool: PoolConfig) -> str:
+    """The account of an address as an operator writes it; ConfigError for any other text."""
+    try:
+        return account_of(text, pool.network).address
+    except NoAccount as exc:
+        raise ConfigError(str(exc)) from exc
+
+
+def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
+    """Leave the request, and print the daemon's answer if it comes soon."""
+    account = _account(args.address, pool)
+    if args.action == claimfiles.PAID:
+        if not _TXID.fullmatch(args.txid):
+            raise ConfigError(f"--txid is {args.txid!r}: it takes the 64 hex digits of a transaction's id")
+        request = claimfiles.ClaimRequest(claimfiles.PAID, account, args.sat, args.txid)
+    else:
+        request = claimfiles.ClaimRequest(claimfiles.CLAIM, account)
+    folder = claimfiles.folder_of(pool.data_dir)
+    try:
+        name = claimfiles.ask(folder, request)
+    except FileNotFoundError:
+        raise WarppoolError(f"{folder} is not there: a pool that pays by work (pool.payout = \"pplns\") makes it when "
+                            "it starts") from None
+    except OSError as exc:
+        raise WarppoolError(f"{folder}: {exc.strerror}: run this as root, or as the daemon's user") from exc
+    until = time.monotonic() + ANSWER_S
+    while (answer := claimfiles.take_answer(folder, name)) is None:
+        if time.monotonic() > until:
+            print(f"no answer yet: {folder / name} waits for the daemon, which takes it when it runs")
+            return 0
+        time.sleep(_LOOK_EVERY_S)
+    print(answer.sentence)
+    return 0 if answer.is_done else 1

@@ -1,0 +1,122 @@
+"""Thread `audits`: writes the export of each block that is settled into `data_dir/audits/`, where it is kept.
+
+A file has its name only once it is whole. What a start finds missing is written then, so no settled block stays without
+its file, whenever the daemon was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from warppool.bitcoin.hashes import to_display
+from warppool.errors import LedgerError
+from warppool.files import make_folder, open_own, sync_folder
+from warppool.ledger.database import Reader
+from warppool.ledger.payoutrows import BlockPosition
+from warppool.loop import Loop, patient
+from warppool.payout.moves import PayoutState
+from warppool.rewards.export import export_lines
+from warppool.say import say
+
+log = logging.getLogger("warppool")
+
+TURN_S: Final = 60.0
+RETRY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAudit:
+    """The block with this hash (header order) is settled, and the books say so."""
+
+    block_hash: bytes
+
+
+def folder_of_audits(data_dir: Path) -> Path:
+    """Where the files lie."""
+    return data_dir / "audits"
+
+
+def audit_file(data_dir: Path, height: int, block_hash: bytes) -> Path:
+    """The file of one block; its name sorts by height."""
+    return folder_of_audits(data_dir) / f"{height:010d}-{to_display(block_hash)}.jsonl"
+
+
+class AuditWriter(Loop[WriteAudit]):
+    """Writes a file a turn. `open_reader` opens the books for reading, for one look each time."""
+
+    limits = patient(TURN_S)
+
+    def __init__(self, data_dir: Path, open_reader: Callable[[], Reader]) -> None:
+        super().__init__("audits")
+        self._data_dir = data_dir
+        self._open_reader = open_reader
+        self._has_looked = False            # at all settled blocks, for those whose file is missing
+        self._waiting: dict[bytes, None] = {}
+        self._is_troubled = False
+
+    def turn(self, items: list[WriteAudit]) -> float:
+        """Write what waits; a disk or books that refuse are asked again after a minute."""
+        self._waiting |= dict.fromkeys(item.block_hash for item in items)
+        if self._has_looked and not self._waiting:
+            return math.inf
+        failed: dict[bytes, str] = {}
+        try:
+            with self._open_reader() as reader:
+                self._look(reader)
+                for block_hash in self._waiting:
+                    if reason := self._try(reader, block_hash):
+                        failed[block_hash] = reason
+            self._waiting = dict.fromkeys(failed)
+            reason = next(iter(failed.values()), "")
+        except LedgerError as exc:
+            reason = str(exc)
+        if reason and not self._is_troubled:
+            say(log, logging.WARNING, "audit.failed", reason=reason, folder=folder_of_audits(self._data_dir),
+                meaning="the export of a settled block is not written yet; it is tried again each minute")
+        self._is_troubled = bool(reason)
+        return self._monotonic() + RETRY_S if reason else math.inf
+
+    def _try(self, reader: Reader, block_hash: bytes) -> str:
+        """Write the file of this block, if it needs one; why that failed, or nothing."""
+        try:
+            self._write(reader, block_hash)
+        except (OSError, LedgerError) as exc:
+            return str(exc)
+        return ""
+
+    def _look(self, reader: Reader) -> None:
+        """Once: the settled blocks that have no file."""
+        if not self._has_looked:
+            self._waiting |= {position.block.hash: None for position in reader.payout_blocks((PayoutState.SETTLED,))
+                              if not self._file_of(position).exists()}
+            self._has_looked = True
+
+    def _write(self, reader: Reader, block_hash: bytes) -> None:
+        position = reader.payout_block(block_hash)
+        if position is None or not position.block.snapshot_id or self._file_of(position).exists():
+            return
+        path = self._file_of(position)
+        make_folder(path.parent)
+        new = path.with_suffix(".new")
+        try:
+            with os.fdopen(open_own(new, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as file:
+                file.writelines(f"{line}\n" for line in export_lines(reader, position))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, path)
+        except BaseException:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+        say(log, logging.INFO, "audit.written", height=position.block.height, hash=to_display(block_hash), file=path)
+
+    def _file_of(self, position: BlockPosition) -> Path:
+        return audit_file(self._data_dir, position.block.height, position.block.hash)
