@@ -194,6 +194,7 @@ def test_a_second_worker_of_another_account_is_refused():
         machine.client.authorize(name)
     machine.say()
     assert [authorized.is_let_in for authorized in machine.of(Authorized)] == [True, True, True, False, False]
+    assert machine.raw.count(b'"error":[24,"Another address is mined for here",null]') == 2
     machine.mine(1, f"{ALICE}.rig1")
     machine.mine(1, f"{BOB}.rig1")
     assert machine.refusals() == [(24, "Unauthorized worker")]

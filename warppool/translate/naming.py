@@ -7,13 +7,21 @@ and names of several accounts are not taken on one connection (`translator.own_n
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from warppool.mining.account import address_in
 from warppool.mining.identity import read_identity
+from warppool.mining.names import BAD_ADDRESS, OTHER_ADDRESS
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.translate.channel import UpstreamChannel
 from warppool.translate.context import TranslatorContext
 from warppool.translate.names import WAITING_S, Place, Waiting
+
+BAD_NAME, OTHER_ACCOUNT = "invalid-user-identity", "other-account"
+REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType({BAD_NAME: BAD_ADDRESS, OTHER_ACCOUNT: OTHER_ADDRESS})
+"""Code and words of the answer to a name, by the reason for the log: as a pool has them whose blocks pay its machines.
+"""
 
 
 class Naming:
@@ -73,12 +81,20 @@ class Naming:
 
     # -- its names -----------------------------------------------------------------------------------------------
 
-    def is_fit(self, name: str, user: str | None) -> bool:
-        """Whether `name` can be a worker here, and upstream; `user` is the first worker of the connection."""
+    def is_fit(self, name: str) -> bool:
+        """Whether `name` can go upstream."""
+        return read_identity(self._context.identity_of(name)) is not None
+
+    def why_not(self, name: str, user: str | None) -> str:
+        """Why the worker `name` is not let in, a key of REFUSALS; "" for one that may be. `user` is the first worker of
+        the connection.
+        """
         identity = self._context.identity_of(name)
-        if read_identity(identity) is None or identity == self._refused:
-            return False
-        return user is None or self._is_one_account(identity, self._context.identity_of(user))
+        if identity == self._refused:
+            return BAD_NAME
+        if user is not None and not self._is_one_account(identity, self._context.identity_of(user)):
+            return OTHER_ACCOUNT
+        return ""
 
     def may_mine(self, channel: UpstreamChannel | None, user: str | None) -> bool:
         """Whether `channel` is of the account of `user`."""

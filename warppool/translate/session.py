@@ -15,7 +15,7 @@ from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import read_identity
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step
-from warppool.sv1.messages import accepted
+from warppool.sv1.messages import accepted, refusal
 from warppool.sv1.session import MachineSession, texts
 from warppool.sv1.shares import Fields
 from warppool.sv1.words import NO_PREFERENCE, Preference
@@ -23,7 +23,7 @@ from warppool.sv2.work import Work
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
-from warppool.translate.naming import Naming
+from warppool.translate.naming import BAD_NAME, REFUSALS, Naming
 from warppool.translate.outlet import Outlet
 from warppool.translate.route import Route, RouteChange, RoutePhase
 from warppool.translate.sent import FULL
@@ -32,7 +32,7 @@ from warppool.translate.shares import ShareForwarder
 from warppool.translate.verdicts import LOST, rejection_of
 from warppool.translate.wish import wish_of
 
-_NAME_REFUSALS = frozenset({"unknown-user", "invalid-user-identity"})
+_NAME_REFUSALS = frozenset({"unknown-user", BAD_NAME})
 
 TOO_MANY = "more shares on one tip than its upstream bears of a machine: its d= is too small"
 """Why a machine must go."""
@@ -178,8 +178,17 @@ class TranslatorSession(MachineSession):
         return [line] if self._setup.has_calls and line else super()._answer_configure(line)
 
     def _is_fit(self, name: str) -> bool:
-        """Whether the name can go upstream, and beside that of the first worker."""
-        return self._naming.is_fit(name, self._user)
+        """Whether the name can go upstream."""
+        return self._naming.is_fit(name)
+
+    def _bind(self, request_id: bytes, name: str) -> list[Step]:
+        reason = self._naming.why_not(name, self._user)
+        if not reason:
+            return []
+        answer, user = refusal(request_id, *REFUSALS[reason]), ("user", name)
+        if self._user is None:
+            return self._refuse_name(answer, reason, user)
+        return [*self.answers.answer(answer), self._refused(reason, user)]      # the others mine on
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
@@ -288,12 +297,9 @@ class TranslatorSession(MachineSession):
     def _begin_channel(self, channel: UpstreamChannel, now: Now) -> list[Step]:
         """The machine has a channel, and did not have one: answer what waited for that."""
         self._jobs.forget()
-        upstream = channel.uplink.upstream
-        fields = (("channel", channel.channel_id), ("user", self._user or ""), ("kind", "v1"),
-                  ("prefix", channel.extranonce_prefix), ("agent", self.agent))
-        steps: list[Step] = [
-            upstream.say(self.conn_id, "info", "miner.reopened", now, *fields) if self._setup.has_opened
-            else Happened(self.conn_id, "info", "miner.opened", (("upstream", upstream.config.name), *fields))]
+        steps: list[Step] = [channel.uplink.upstream.say_opened(
+            self.conn_id, now, ("channel", channel.channel_id), ("user", self._user or ""), ("kind", "v1"),
+            ("prefix", channel.extranonce_prefix), ("agent", self.agent), is_again=self._setup.has_opened)]
         self._setup.grant(channel, self._jobs, self._naming.session_id, has_name=self._user is not None)
         self.answers.send(steps)
         return [*steps, *self._send_back(now)]
@@ -306,7 +312,7 @@ class TranslatorSession(MachineSession):
                 self._route.await_name(now)
                 if self._naming.refuse(channel.identity, self._user):
                     self._user, self._others = None, None
-                    self._setup.refuse()            # the machine is told, and may try another name
+                    self._setup.refuse(code)        # the machine is told, and may try another name
                     steps.append(self._refused(code))
                     self.answers.send(steps)
                 steps += self._ask(now)

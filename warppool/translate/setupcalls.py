@@ -10,9 +10,10 @@ import math
 
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Answers, Ticket
-from warppool.sv1.messages import accepted, error, result
+from warppool.sv1.messages import accepted, error, refusal, result
 from warppool.translate.channel import UpstreamChannel
 from warppool.translate.jobs import MachineJobs
+from warppool.translate.naming import REFUSALS
 
 UNNAMED_S = 0.25
 """How long after its subscribe a machine may say its name; then it waits for our answer, as cpuminer does."""
@@ -74,13 +75,14 @@ class SetupCalls:
             ticket.line = b"".join(lines)
         self._calls.clear()
 
-    def refuse(self) -> None:
-        """The upstream does not know the name: the machine is told, and may try another."""
+    def refuse(self, code: str) -> None:
+        """The upstream does not know the name, as it says by `code`: the machine is told, and may try another."""
         self._is_refused = True
         self._subscribed_at = math.inf
         for ticket, name in self._calls:
             ticket.line = (error(ticket.request_id, Reject.UNAUTHORIZED.v1_code, Reject.UNAUTHORIZED.v1_words)
-                           if name is None else result(ticket.request_id, False))
+                           if name is None else refusal(ticket.request_id, *REFUSALS[code]) if code in REFUSALS
+                           else result(ticket.request_id, False))
         self._calls.clear()
 
     def drop(self) -> None:

@@ -1,0 +1,91 @@
+"""A solo pool behind the translator: whom a machine's block pays, and what it hears of a name that leads to nobody."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.manynames import BAD, GOOD, NETWORK, each_name
+from tests.mining.makers import EASY_NBITS, PAYOUT, make_factory
+from tests.translate.test_setup import UNNAMED_S
+from tests.translate.world import Pool, World
+from warppool.bitcoin.address import script_of
+from warppool.bitcoin.transaction import outputs_of
+from warppool.mining.identity import read_identity
+from warppool.mining.names import PaidNames
+from warppool.mining.payrule import ToFinder
+from warppool.sv1.client import Authorized, Subscribed
+
+OPERATOR = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+
+
+class SoloPool(Pool):
+    """A pool whose block pays the address in the name of its channel, less a fee."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.context = replace(self.context, names=PaidNames(NETWORK))
+        self.factory = make_factory({}, ToFinder(PAYOUT, 150))
+        self.job = self._make()
+
+
+def solo(mode="channels", **more):
+    return World(mode, kinds=[SoloPool], user=OPERATOR, nbits=EASY_NBITS, **more)
+
+
+def at_once(world, name):
+    """A machine that makes its calls without waiting for an answer."""
+    machine = world.machine()
+    machine.client.subscribe()
+    machine.client.authorize(name)
+    machine.say()
+    return machine
+
+
+def one_by_one(world, name, session=""):
+    machine = world.machine()
+    machine.client.subscribe(session)
+    machine.say()
+    world.wait(UNNAMED_S + 0.01)
+    machine.client.authorize(name)
+    machine.say()
+    return machine
+
+
+def in_two_turns(world, name):
+    """A machine that waits for the answer to its subscribe, and comes back where it is sent back."""
+    first = one_by_one(world, name)
+    if first.is_open:
+        return first
+    assert first.work is None
+    return one_by_one(world, name, first.of(Subscribed)[0].session_id)
+
+
+def block_of(world, machine, name):
+    """What the next block of a machine pays, less the commitment."""
+    count = len(world.pools[0].blocks)
+    while len(world.pools[0].blocks) == count:
+        machine.mine(1, name)
+    return outputs_of(world.pools[0].blocks[-1].coinbase_tx)[:-1]
+
+
+@pytest.mark.parametrize("come", [at_once, in_two_turns])
+@each_name
+def test_each_of_forty_names_is_paid_or_refused(row, come):
+    world = solo()
+    machine = come(world, row.name)
+    if not row.account:
+        assert machine.work is None and not any(world.pools[0].accepted.values())
+        assert not any(authorized.is_let_in for authorized in machine.of(Authorized))
+        if read_identity(row.name) is not None:
+            answer = json.loads(machine.raw.splitlines()[-1])
+            assert (answer["result"], answer["error"]) == (False, [24, "Invalid Bitcoin address", None])
+        return
+    fee = 312_500_000 * 150 // 10_000
+    assert block_of(world, machine, row.name) == ((312_500_000 - fee, script_of(row.account, NETWORK)), (fee, PAYOUT))
+
+
+def test_there_are_forty_names_of_both_kinds():
+    assert len(GOOD) + len(BAD) >= 40 and min(len(GOOD), len(BAD)) >= 10
