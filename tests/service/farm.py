@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -39,13 +39,17 @@ def until(is_true: Callable[[], bool]) -> None:
 
 
 class LivePool:
-    """A V2 pool on a port that stays its own, so that it can go away and come back; `node` as in its configuration."""
+    """A V2 pool on a port that stays its own, so that it can go away and come back; `node` as in its configuration.
+    `pool` are more keys of that section.
+    """
 
-    def __init__(self, folder: Path, node: dict[str, object], secret: bytes = SECRET, **difficulty: float) -> None:
+    def __init__(self, folder: Path, node: dict[str, object], secret: bytes = SECRET,
+                 pool: Mapping[str, object] | None = None, **difficulty: float) -> None:
         folder.mkdir(exist_ok=True)
         self.url = PoolUrl("127.0.0.1", closed_port(), public_key(secret))
-        self.config = read_config(write_config(folder, secret=secret, node=node, difficulty=difficulty,
-                                               stratum={"sv2_listen": [self.url.place], "workers": 1}), {})
+        self.config = read_config(write_config(
+            folder, secret=secret, node=node, difficulty=difficulty, pool=pool or {},
+            stratum={"sv2_listen": [self.url.place], "workers": 1}), {})
         self.daemon: Pool | None = None
 
     def start(self) -> LivePool:
@@ -94,14 +98,16 @@ def regtest_pool(folder: Path, **difficulty: float) -> Iterator[LivePool]:
 
 
 @contextmanager
-def translating(folder: Path, *pools: LivePool, stratum: dict[str, object] | None = None, **translator: object
-                ) -> Iterator[Translator]:
-    """A translator for these pools, in order of preference; at the end no thread of it is left or has failed."""
+def translating(folder: Path, *pools: LivePool, stratum: dict[str, object] | None = None,
+                user: str = "farm.unnamed", **translator: object) -> Iterator[Translator]:
+    """A translator for these pools, in order of preference, where machines without a name are `user`; at the end no
+    thread of it is left or has failed.
+    """
     running = Translator(translator_config_of({
         "stratum": {"listen": ["127.0.0.1:0"], "workers": 2, **(stratum or {})},
         "translator": {"data_dir": "translator", **{key: Decimal(str(value)) if isinstance(value, float) else value
                                                    for key, value in translator.items()}},
-        "upstream": [{"url": str(pool.url), "user_identity": "farm.unnamed"} for pool in pools],
+        "upstream": [{"url": str(pool.url), "user_identity": user} for pool in pools],
     }, folder=folder, environ={}, source="test"))
     running.service.start()
     try:

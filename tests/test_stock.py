@@ -1,0 +1,192 @@
+"""Mode solo as machines of the field see it: their own decoders, on the bytes of V1 and of the published profile of V2.
+
+More than 95 % on the user's own address for AxeOS, which shows the first outputs alone, and all of it for SRI.
+"""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from tests.decoders import (
+    NEW_EXTENDED_JOB,
+    OPEN_EXTENDED_SUCCESS,
+    axeos_of_job,
+    axeos_of_notify,
+    frames_of,
+    halves_of_job,
+    opened_of,
+    sri_takes,
+)
+from tests.manynames import GOOD, NETWORK
+from tests.mining.makers import PAYOUT, make_counters, make_factory, make_template, make_tip
+from tests.sv1.pairs import Chance
+from warppool.bitcoin.address import script_of
+from warppool.events import Now, Send
+from warppool.mining.difficulty import DifficultyPolicy
+from warppool.mining.extranonce import PrefixPool
+from warppool.mining.names import PaidNames
+from warppool.mining.payrule import ToFinder
+from warppool.sv1 import connection as sv1
+from warppool.sv1.jobs import ENCODING, encoder
+from warppool.sv1.resume import ResumableSessions
+from warppool.sv1.server import Context as Sv1Context
+from warppool.sv2 import connection as sv2
+from warppool.sv2.client import MiningClientSession
+from warppool.sv2.jobs import EncodedJob
+from warppool.sv2.messages.mining import OpenExtendedMiningChannel
+from warppool.sv2.profile import SPEC
+from warppool.sv2.server import Context as Sv2Context
+
+START = Now(1000.0, 1_700_000_100.0)
+POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
+HUMAN = "bcrt"
+VALUE = 312_500_000
+KINDS = {row.why: row.account for row in GOOD[:5]}
+"""An address of each kind."""
+
+NO_FEE, FEE = 0, 150
+FEES = pytest.mark.parametrize("fee", [NO_FEE, FEE])
+EACH_KIND = pytest.mark.parametrize("address", KINDS.values(), ids=KINDS)
+
+
+class Jobs:
+    """Jobs of a solo pool that takes `fee` basis points."""
+
+    def __init__(self, fee):
+        self._factory = make_factory({ENCODING: encoder(8), SPEC.name: lambda job: EncodedJob(SPEC, job)},
+                                     ToFinder(PAYOUT, fee))
+
+    def on_tip(self, number):
+        return self._factory.make(make_template(make_tip(number)), now=START.unix)
+
+
+def bytes_of(events):
+    return b"".join(event.data for event in events if isinstance(event, Send))
+
+
+class V1:
+    """A machine on Stratum V1: all that it was sent, line by line."""
+
+    def __init__(self, user, agent="bitaxe/BM1370/v2.13.1"):
+        prefixes = PrefixPool(0, 0, 1)
+        self.user = user
+        self._server = sv1.ServerConnection(7, Sv1Context(
+            POLICY, prefixes, make_counters(), ResumableSessions(prefixes), Chance(), names=PaidNames(NETWORK)),
+            idle_timeout_s=600.0, now=START)
+        self._say(1, "mining.subscribe", agent)
+        self.lines = []
+        self._subscribed = self._heard[-1]
+        self._say(2, "mining.authorize", user, "x")
+
+    def _say(self, request_id, method, *params):
+        line = json.dumps({"id": request_id, "method": method, "params": params}).encode() + b"\n"
+        self._hear(self._server.receive(line, START))
+
+    def _hear(self, events):
+        self._heard = bytes_of(events).splitlines()
+        self.notifies = [line for line in self._heard if b'"mining.notify"' in line]
+
+    def offer(self, job):
+        self._hear(self._server.offer(job, START))
+
+    @property
+    def space(self):
+        _, extranonce1, size = json.loads(self._subscribed)["result"]
+        return bytes.fromhex(extranonce1), size
+
+    def seen(self):
+        (line,) = self.notifies
+        return axeos_of_notify(line, *self.space, self.user, HUMAN)
+
+    def coinbase(self):
+        (line,) = self.notifies
+        head, tail = map(bytes.fromhex, json.loads(line)["params"][2:4])
+        extranonce1, size = self.space
+        return head + extranonce1 + bytes(size) + tail
+
+
+class V2:
+    """A connection in the published profile with extended channels for these users, all opened in one go."""
+
+    def __init__(self, *users, vendor="bitaxe"):
+        self.users = users
+        context = Sv2Context(SPEC, POLICY, PrefixPool(0, 0, 1), make_counters(), names=PaidNames(NETWORK))
+        self._server = sv2.ServerConnection(7, context, idle_timeout_s=600.0, now=START)
+        messages = [MiningClientSession.setup(host="pool.test", port=1, vendor=vendor, firmware="")]
+        messages += [OpenExtendedMiningChannel(
+            request_id=number, user_identity=user, nominal_hash_rate=1e12, max_target=bytes([255]) * 32,
+            min_extranonce_size=2) for number, user in enumerate(users)]
+        frames = frames_of(bytes_of(self._server.receive(b"".join(map(SPEC.encode, messages)), START)))
+        self.channels = [opened_of(payload) for kind, payload in frames if kind == OPEN_EXTENDED_SUCCESS]
+        self.jobs = {}
+
+    def offer(self, job, now=START):
+        frames = frames_of(bytes_of(self._server.offer(job, now)))
+        self.jobs = {halves_of_job(payload)[0]: payload for kind, payload in frames if kind == NEW_EXTENDED_JOB}
+
+    def payload(self, number):
+        """The job of a channel: its own, or that of its group."""
+        channel = self.channels[number]
+        return self.jobs.get(channel.channel_id) or self.jobs[channel.group_id]
+
+    def seen(self, number=0):
+        return axeos_of_job(self.payload(number), self.channels[number], self.users[number], HUMAN)
+
+    def coinbase(self, number=0):
+        _, head, tail = halves_of_job(self.payload(number))
+        channel = self.channels[number]
+        return head + channel.extranonce_prefix + bytes(channel.extranonce_size) + tail
+
+
+@pytest.mark.parametrize("machine_of", [V1, V2])
+@FEES
+@EACH_KIND
+def test_axeos_shows_more_than_95_percent_for_its_owner_who_stands_first(machine_of, fee, address):
+    machine = machine_of(f"{address}.bitaxe")
+    machine.offer(Jobs(fee).on_tip(1))
+    seen = machine.seen()
+    taken = VALUE * fee // 10_000
+    assert seen.is_green and seen.part == Fraction(VALUE - taken, VALUE)
+    assert seen.height == 840_000 and seen.outputs[0] == (VALUE - taken, address)
+    assert len(seen.outputs) == 2 + bool(fee)
+    assert len(machine.coinbase()) <= 255, "which the smallest machines can hold"
+
+
+@pytest.mark.parametrize("machine_of", [V1, V2])
+@EACH_KIND
+def test_sri_s_translator_finds_the_whole_coinbase_paid_to_who_asked_for_that(machine_of, address):
+    script = script_of(address, NETWORK)
+    machine = machine_of(f"sri/solo/{address}/rig1")
+    machine.offer(Jobs(NO_FEE).on_tip(1))
+    assert sri_takes(machine.coinbase(), f"sri/solo/{address}/rig1", script)
+    plain = machine_of(f"{address}.rig1")
+    plain.offer(Jobs(1000).on_tip(1))
+    assert sri_takes(plain.coinbase(), f"{address}.rig1", script), "nine tenths, to the satoshi"
+
+
+def test_two_channels_of_one_connection_are_green_on_their_own_addresses_over_three_tips():
+    users = [f"{address}.rig" for address in KINDS.values()]
+    jobs, peer = Jobs(FEE), V2(*users[:2])
+    for tip in (1, 2, 3):
+        peer.offer(jobs.on_tip(tip))
+        for number, user in enumerate(users[:2]):
+            seen = peer.seen(number)
+            assert seen.is_green and seen.outputs[0][1] == user.partition(".")[0]
+        assert peer.coinbase(0) != peer.coinbase(1)
+
+
+def test_five_channels_of_one_group_size_are_each_green():
+    jobs, peer = Jobs(NO_FEE), V2(*(f"{address}.rig" for address in KINDS.values()))
+    for tip in (1, 2, 3):
+        peer.offer(jobs.on_tip(tip))
+        assert all(peer.seen(number).part == 1 for number in range(5))
+
+
+@pytest.mark.parametrize("fee", [501, 10_000])
+def test_a_fee_above_five_percent_is_shown_to_the_owner_as_a_warning(fee):
+    machine = V1(f"{next(iter(KINDS.values()))}.rig")
+    machine.offer(Jobs(fee).on_tip(1))
+    assert not machine.seen().is_green
