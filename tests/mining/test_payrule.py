@@ -67,7 +67,7 @@ def test_outputs_of_nothing_are_left_out_but_for_the_only_one(value, basis_point
 @given(value=st.integers(0, MAX_MONEY_SAT), basis_points=st.integers(0, 10_000), kind=st.sampled_from(sorted(KINDS)))
 def test_whatever_value_and_fee_the_outputs_are_those_that_are_expected(value, basis_points, kind):
     template = replace(make_template(), coinbase_tx_value_remaining=value)
-    rule, payee = ToFinder(PAYOUT, basis_points).rule(template), payee_of(kind)
+    rule, payee = ToFinder(PAYOUT, basis_points).rule(template, 60, None, False), payee_of(kind)
     own, expected = rule.own(rule.key(payee)), rule.expected(rule.key(payee))
     assert own.outputs == b"".join(serialize_output(*output) for output in expected)
     assert own.outputs_count == len(expected)
@@ -78,8 +78,8 @@ def test_whatever_value_and_fee_the_outputs_are_those_that_are_expected(value, b
 
 def test_the_books_are_told_who_is_paid_and_what_the_fee_was():
     template, payee = make_template(), payee_of("p2sh")
-    assert ToPool(PAYOUT).rule(template).terms(POOL) == Terms("", b"", 0, VALUE, 0, PAYOUT, False)
-    assert ToFinder(PAYOUT, 100).rule(template).terms(payee) == Terms(
+    assert ToPool(PAYOUT).rule(template, 60, None, False).terms(POOL) == Terms("", b"", 0, VALUE, 0, PAYOUT, False)
+    assert ToFinder(PAYOUT, 100).rule(template, 60, None, False).terms(payee) == Terms(
         payee.account, b"", 0, VALUE, 3_125_000, PAYOUT, False)
 
 
@@ -90,8 +90,8 @@ def test_a_channel_without_a_script_is_never_paid_by_solo():
 
 @pytest.mark.parametrize("payer", [ToPool(PAYOUT), ToFinder(PAYOUT, 0), ToFinder(PAYOUT, 1)])
 def test_no_payee_takes_more_than_the_mode_says_at_most(payer):
-    rule = payer.rule(make_template())
-    assert max(len(rule.own(rule.key(payee_of(kind))).outputs) for kind in KINDS) == payer.extent.size
+    rule = payer.rule(make_template(), 60, None, False)
+    assert max(len(rule.own(rule.key(payee_of(kind))).outputs) for kind in KINDS) == payer.most.size
 
 
 @pytest.mark.parametrize("kind", KINDS)

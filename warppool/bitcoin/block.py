@@ -11,6 +11,12 @@ from warppool.bitcoin.header import HEADER_SIZE
 LEAST_VERSION = 4
 """Of a header (BIP65): nodes refuse blocks below it."""
 
+MAX_BLOCK_WEIGHT = 4_000_000
+"""Weight units of a block (BIP141), by consensus."""
+
+MAX_BLOCK_SIGOPS = 80_000
+"""Units of sigop cost of a block (BIP141), by consensus."""
+
 _FIRST_SUBSIDY_SAT = 50 * 100_000_000
 _HALVING_INTERVAL = {"main": 210_000, "testnet4": 210_000, "signet": 210_000, "regtest": 150}    # blocks
 

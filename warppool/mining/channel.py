@@ -50,9 +50,9 @@ class Channel:
     """
 
     __slots__ = ("_easings", "_falls", "_newest_job_id", "accepted", "accepted_at", "began_at", "channel_id",
-                 "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_due", "is_open", "jobs",
-                 "keys", "max_target", "membership", "old_jobs", "payee", "policy_version", "remembered", "target",
-                 "throttle", "tip", "user", "vardiff")
+                 "difficulty", "extranonce_prefix", "extranonce_size", "fixed_target", "is_due", "is_open",
+                 "is_proven", "jobs", "keys", "max_target", "membership", "old_jobs", "payee", "policy_version",
+                 "remembered", "target", "throttle", "tip", "user", "vardiff")
 
     def __init__(self, channel_id: int, user: str, extranonce_prefix: bytes, extranonce_size: int, target: int,
                  max_target: int, keys: Keys, payee: Payee | None) -> None:
@@ -63,6 +63,7 @@ class Channel:
         self.max_target = max_target
         self.keys = keys
         self.payee = payee                              # None: nobody is paid here yet, so it gets no job
+        self.is_proven = payee is not None and not payee.script     # its own outputs are proved, or it has none
         self.is_open = True                             # its machine may have jobs
         self.began_at = 0.0                             # monotonic seconds of its first work
         self.accepted = 0                               # shares, in its whole life

@@ -190,8 +190,12 @@ class Course:
     def assign(self, channel: Channel) -> list[CourseChange]:
         """`job` has come for all: assign it to the channel, if its machine may have jobs."""
         job = self.job
-        if job is None or not channel.is_open or channel.payee is None:
+        if job is None or not channel.is_open:
             return []
+        if not channel.is_proven or not job.rule.serves_all:
+            refused = self._prove(channel, job)
+            if refused is not None:
+                return refused
         is_as_before = channel.tip is job.tip and channel.policy_version == self.policy.version
         changes = [] if is_as_before else self._follow_bounds(channel, job)
         mine, is_new_tip = channel.offer(job, self._counters)
@@ -202,11 +206,32 @@ class Course:
     def assign_again(self, channel: Channel, *, is_clean: bool = False) -> list[CourseChange]:
         """Assign the newest job to this channel alone: as it begins, or goes on, or since its target has changed."""
         job = self.job
-        if job is None or not channel.is_open or channel.payee is None:
+        if job is None or not channel.is_open:
             return []
+        refused = self._prove(channel, job)
+        if refused is not None:
+            return refused
         changes = self._follow_bounds(channel, job)
         changes.append(NewJob(channel, *channel.offer_alone(job, self._counters), is_clean))
         return changes
+
+    def _prove(self, channel: Channel, job: Job) -> list[CourseChange] | None:
+        """None where the channel may have `job`; else what the log is to hear of that.
+
+        The coinbase that a payee alone has is proved once, with the channel's first job.
+        """
+        payee = channel.payee
+        if payee is None or not job.rule.serves(payee):
+            return []                               # the log has heard why the job does not serve some
+        if not channel.is_proven:
+            fault = job.fault_of(payee, len(channel.extranonce_prefix) + channel.extranonce_size)
+            if fault:
+                channel.payee = None
+                return [Happened(self._conn_id, "error", "coinbase.unproven", (
+                    ("channel", channel.channel_id), ("account", payee.account), ("rule", fault),
+                    ("consequence", "the channel gets no work")))]
+            channel.is_proven = True
+        return None
 
     def _follow_bounds(self, channel: Channel, job: Job) -> list[CourseChange]:
         """Where the network's difficulty or the operator's bounds have changed, the channel's may change with them."""

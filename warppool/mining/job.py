@@ -10,8 +10,11 @@ from warppool.bitcoin.coinbase import coinbase_halves, coinbase_head, tag_push
 from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.mining.counter import COUNTER_SIZE, COUNTERS, Shuffle
 from warppool.mining.payee import COMMON_EXTRANONCE_SIZE, POOL, Payee
-from warppool.mining.payrule import Payer, PayRule
+from warppool.mining.payrule import NO_EXTENT, Extent, Payer, PayRule
+from warppool.mining.proof import fault_of
 from warppool.mining.template import Template, Tip
+from warppool.mining.templateroom import TemplateRoom, room_of
+from warppool.payout.snapshot import Snapshot
 
 VERSION_MASK = 0x1FFFE000
 """The sixteen header version bits that V1 and the `warp` profile let machines roll (BIP320)."""
@@ -32,6 +35,10 @@ MAX_TAG_SIZE = 50
 """What is left of the 100 bytes of a scriptSig: 8 height, 1 push, the tag, 1 push, 4 start id, 4 coinbase counter,
 32 extranonce.
 """
+
+_BEFORE_EXTRANONCE = 42 + 1 + START_ID_SIZE + COUNTER_SIZE
+"""Bytes before the extranonce besides height and tag: version 4, count 1, outpoint 36, length 1; push 1, start id and
+counter."""
 
 COMMON_EXTRANONCE_SIZES = (4, COMMON_EXTRANONCE_SIZE)
 """Total lengths that nearly every channel has: the prefix alone (standard), and 4 + 8 (extended, V1)."""
@@ -57,6 +64,11 @@ class Job:
     start_id: bytes                     # START_ID_SIZE bytes
     counter: int                        # the coinbase counter, with bit 31 clear
     rule: PayRule
+    room: TemplateRoom | None = None    # what the template leaves, where that is known
+    most: Extent = NO_EXTENT            # what the node was asked to leave to own outputs
+    snapshot_id: bytes = b""            # of the snapshot that the rule was made of; b"" for none
+    pays_balances: bool = False         # the balances of that snapshot
+    faults: tuple[str, ...] = ()        # why coinbases are not handed out, for the log
     tails: Mapping[Hashable, bytes] = field(default_factory=dict)       # what stands behind an extranonce, by rule.keys
     halves: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
     encodings: Mapping[str, object] = field(default_factory=dict)
@@ -93,6 +105,25 @@ class Job:
     def tail(self, key: Hashable) -> bytes:
         """What stands behind the extranonce in the coinbases of all payees who have `key` by the rule."""
         return self.tails.get(key) or self._build_tail(key)
+
+    def fault_of(self, payee: Payee, extranonce_size: int) -> str:
+        """The rule that the coinbase of `payee`, whom the job serves, breaks; "" where the coinbase is proved."""
+        key = self.rule.key(payee)
+        return "" if key in self.tails else self._fault_of(key, extranonce_size)
+
+    def _fault_of(self, key: Hashable, extranonce_size: int) -> str:
+        stripped = self.shared_halves(extranonce_size)[0] + bytes(extranonce_size) + self.tail(key)
+        return fault_of(self.template, stripped, self.rule.expected(key), self.room, self.most)
+
+    def proved(self) -> Job:
+        """The job that hands out no coinbase that breaks a rule; the same one where none does."""
+        rule, faults = self.rule, []
+        for probe in rule.probes:
+            fault = self._fault_of(probe, COMMON_EXTRANONCE_SIZE)
+            if fault:
+                rule = rule.without(probe)
+                faults.append(f"{probe.hex() if isinstance(probe, bytes) else probe}: {fault}")
+        return replace(self, rule=rule, faults=tuple(faults)) if faults else self
 
     def _build_tail(self, key: Hashable) -> bytes:
         """No number is checked here, since this runs for each payee at every tip: see `proof.py`."""
@@ -150,10 +181,16 @@ class JobFactory:
             raise ValueError(f"a tag of {len(tag)} bytes does not fit the scriptSig")
         self._tag_push = tag_push(tag) if tag else b""
 
-    def make(self, template: Template, now: float) -> Job:
-        """A fresh job: a new id, header time `now` (Unix seconds) or the tip's first usable one if that is later."""
+    def make(self, template: Template, now: float, snapshot: Snapshot | None = None,
+             pays_balances: bool = False) -> Job:
+        """A fresh job: a new id, header time `now` (Unix seconds) or the tip's first usable one if that is later.
+
+        In mode `pplns` the job pays by `snapshot`, and its balances where `pays_balances` says so.
+        """
         if self._tip is None or template.tip != self._tip or template.tip.max_ntime != self._tip.max_ntime:
             self._tip = template.tip            # one object for all jobs of a tip, so that most comparisons are `is`
+        script_start = template.coinbase_prefix + self._tag_push
+        rule = self._payer.rule(template, _BEFORE_EXTRANONCE + len(script_start), snapshot, pays_balances)
         tails: dict[Hashable, bytes] = {}
         halves: dict[int, tuple[bytes, bytes]] = {}
         encodings: dict[str, object] = {}
@@ -164,14 +201,18 @@ class JobFactory:
             version=template.version & ~FREE_VERSION_BITS & 0xFFFFFFFF,
             version_mask=FREE_VERSION_BITS,
             ntime=min(max(int(now), self._tip.min_ntime), self._tip.max_ntime),
-            script_start=template.coinbase_prefix + self._tag_push,
+            script_start=script_start,
             start_id=self._start_id,
             counter=self._shuffle(self._next_id),
-            rule=self._payer.rule(template),
+            rule=rule,
+            room=room_of(template) if rule.probes else None,
+            most=self._payer.most,
+            snapshot_id=b"" if snapshot is None else snapshot.id,
+            pays_balances=pays_balances,
             tails=MappingProxyType(tails),
             halves=MappingProxyType(halves),
             encodings=MappingProxyType(encodings),
-        )
+        ).proved()
         for key in job.rule.keys:               # filled before anyone else sees the job
             tails[key] = job.tail(key)
         for size in self._extranonce_sizes:

@@ -147,8 +147,12 @@ class PacedCourse(Course):
         jobs, was_due = 0, False
         version, counters = self.policy.version, self._counters
         for channel in channels:
-            if channel.payee is None:
-                continue
+            if not channel.is_proven or not job.rule.serves_all:
+                refused = self._prove(channel, job)
+                if refused is not None:
+                    changes += refused
+                    jobs += len(refused)            # a line for the log changes no time
+                    continue
             if channel.is_due:
                 was_due = True
                 changes += self._settle(channel, now)

@@ -6,12 +6,13 @@ which key the payee's outputs stand, and what they are. Payees with one key have
     mode        key             own outputs
     pool        None            the payout address gets all
     solo        the script      the payee's, then the fee
+    pplns       the size class  those of the snapshot that the class has room for (`byweights.py`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from warppool.bitcoin.sigops import legacy_sigops
@@ -20,12 +21,18 @@ from warppool.errors import LocalProtocolError
 from warppool.mining.payee import Payee, Terms
 from warppool.mining.template import Template
 from warppool.payout.fee import fee_of
+from warppool.payout.snapshot import Snapshot
 
 LONGEST_SCRIPT = b"\x51\x20" + bytes(32)
 """As long as the script of any address that is taken: P2TR, and P2WSH."""
 
 SIGOPS_SCRIPT = b"\x76\xa9\x14" + bytes(20) + b"\x88\xac"
 """The one kind of script of an address that has a signature operation: P2PKH."""
+
+
+PROBES = (SIGOPS_SCRIPT, b"\xa9\x14" + bytes(20) + b"\x87", b"\x00\x14" + bytes(20), b"\x00\x20" + bytes(32),
+          LONGEST_SCRIPT)
+"""A script of each kind of address: P2PKH, P2SH, P2WPKH, P2WSH, P2TR."""
 
 
 class Own(NamedTuple):
@@ -42,12 +49,29 @@ class Extent(NamedTuple):
     sigops: int
 
 
+NO_EXTENT = Extent(0, 0)
+
+
 class PayRule(Protocol):
     """Who is paid by the coinbases of one job; frozen, so any thread may ask."""
 
     @property
     def keys(self) -> Sequence[Hashable]:
         """The keys whose outputs are made once, with the job. Empty where each payee has outputs of its own."""
+
+    @property
+    def probes(self) -> Sequence[Hashable]:
+        """The keys whose coinbases are proved with the job: all of `keys`, or one for each kind of script."""
+
+    @property
+    def serves_all(self) -> bool:
+        """Every payee of the mode can be paid."""
+
+    def serves(self, payee: Payee) -> bool:
+        """Whether `payee` can be paid."""
+
+    def without(self, probe: Hashable) -> PayRule:
+        """The rule that pays nobody whose coinbase would be as that of `probe`, which was proved to be broken."""
 
     def key(self, payee: Payee) -> Hashable:
         """The key of the outputs of `payee`; LocalProtocolError for a payee that this rule cannot pay."""
@@ -66,11 +90,18 @@ class Payer(Protocol):
     """Makes the rule of each job."""
 
     @property
-    def extent(self) -> Extent:
-        """The most that its own outputs may take, by which templates are measured."""
+    def least(self) -> Extent:
+        """What own outputs take without which a template is of no use."""
 
-    def rule(self, template: Template) -> PayRule:
-        """Who is paid by a job on `template`."""
+    @property
+    def most(self) -> Extent:
+        """The most that own outputs take, for which a node is asked to leave room."""
+
+    def rule(self, template: Template, first_half: int, snapshot: Snapshot | None, pays_balances: bool) -> PayRule:
+        """Who is paid by a job on `template`, in whose coinbases `first_half` bytes stand before the extranonce.
+
+        `snapshot` says who has worked, in mode `pplns`; `pays_balances` that its balances are paid.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +111,13 @@ class ToPool:
     payout_script: bytes
 
     @property
-    def extent(self) -> Extent:
+    def least(self) -> Extent:
         """That of its one output."""
         return Extent(len(serialize_output(0, self.payout_script)), legacy_sigops(self.payout_script))
 
-    def rule(self, template: Template) -> PayRule:
+    most = least
+
+    def rule(self, template: Template, first_half: int, snapshot: Snapshot | None, pays_balances: bool) -> PayRule:
         """Of a job on `template`."""
         return _ForAll(self.payout_script, template.coinbase_tx_value_remaining)
 
@@ -97,6 +130,14 @@ class _ForAll:
     value: int
 
     keys = (None,)
+    probes = ()                 # it is checked as it is made
+    serves_all = True
+
+    def serves(self, payee: Payee) -> bool:
+        return True
+
+    def without(self, probe: Hashable) -> PayRule:
+        return self
 
     def key(self, payee: Payee) -> Hashable:
         return None
@@ -119,12 +160,14 @@ class ToFinder:
     fee_basis_points: int
 
     @property
-    def extent(self) -> Extent:
+    def least(self) -> Extent:
         """That of the longest script of a payee, and of the fee's output where there is a fee."""
-        fee = ToPool(self.payout_script).extent if self.fee_basis_points else Extent(0, 0)
+        fee = ToPool(self.payout_script).least if self.fee_basis_points else Extent(0, 0)
         return Extent(len(serialize_output(0, LONGEST_SCRIPT)) + fee.size, legacy_sigops(SIGOPS_SCRIPT) + fee.sigops)
 
-    def rule(self, template: Template) -> PayRule:
+    most = least
+
+    def rule(self, template: Template, first_half: int, snapshot: Snapshot | None, pays_balances: bool) -> PayRule:
         """Of a job on `template`."""
         value = template.coinbase_tx_value_remaining
         fee = fee_of(value, self.fee_basis_points)
@@ -141,12 +184,25 @@ class _ToFinder:
     fee: int
     rest: bytes             # what is the payee's, as 8 bytes
     fee_output: bytes
+    broken: frozenset[Hashable] = frozenset()       # kinds of scripts that are not paid, since their proof failed
 
     keys = ()
+    probes = PROBES
+
+    @property
+    def serves_all(self) -> bool:
+        return not self.broken
+
+    def serves(self, payee: Payee) -> bool:
+        return _kind_of(payee.script) not in self.broken
+
+    def without(self, probe: Hashable) -> PayRule:
+        assert isinstance(probe, bytes)
+        return replace(self, broken=self.broken | {_kind_of(probe)})
 
     def key(self, payee: Payee) -> Hashable:
-        if not payee.script:
-            raise LocalProtocolError("a channel whose payee has no script")
+        if not payee.script or not self.serves(payee):
+            raise LocalProtocolError("a channel whose payee has no script, or one that this job cannot pay")
         return payee.script
 
     def own(self, key: Hashable) -> Own:
@@ -165,3 +221,8 @@ class _ToFinder:
 
     def terms(self, payee: Payee) -> Terms:
         return Terms(payee.account, b"", 0, self.value, self.fee, self.payout_script, False)
+
+
+def _kind_of(script: bytes) -> Hashable:
+    """What scripts of one kind of address have in common: their length and their first byte."""
+    return len(script), script[:1]

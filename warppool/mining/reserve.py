@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from warppool.bitcoin.coinbase import restore_witness
 from warppool.bitcoin.sigops import legacy_sigops
-from warppool.bitcoin.transaction import parse_outputs, serialize_output, whole_transaction
+from warppool.bitcoin.transaction import parse_outputs, whole_transaction
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE
 from warppool.mining.job import MAX_TAG_SIZE, START_ID_SIZE, JobFactory
-from warppool.mining.payrule import ToPool
+from warppool.mining.payrule import Extent, Payer, ToPool
 from warppool.mining.template import Template
 
 _SCRIPT_SIG = 42        # offset of the scriptSig in a stripped coinbase: version 4, count 1, outpoint 36, length 1
@@ -28,18 +28,24 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class CoinbasePlan:
-    """What the pool puts into all its coinbases: the script that is paid, and the tag (at most MAX_TAG_SIZE bytes)."""
+    """What the pool puts into all its coinbases: the script of payout_address, the tag (at most MAX_TAG_SIZE bytes),
+    and the outputs that `payer` says; without one, `payout_script` is all that is paid.
+    """
 
     payout_script: bytes
     tag: bytes
+    payer: Payer | None = None
 
     @property
-    def outputs(self) -> tuple[int, int]:
-        """(bytes, signature operations) of the outputs that it adds to those of a template."""
-        return len(serialize_output(0, self.payout_script)), legacy_sigops(self.payout_script)
+    def outputs(self) -> Extent:
+        """The most that the outputs take which it adds to those of a template."""
+        return (self.payer or ToPool(self.payout_script)).most
 
     def largest(self, template: Template) -> Needs:
-        """The needs of the largest coinbase that a channel may get on `template`: with an extranonce of 32 bytes."""
+        """The needs of the largest coinbase that a channel must get on `template`: with an extranonce of 32 bytes.
+
+        Without room for this one a template is refused. Larger ones are made where it has room for them.
+        """
         factory = JobFactory(payer=ToPool(self.payout_script), tag=self.tag, start_id=bytes(START_ID_SIZE),
                              shuffle=_ANY_SHUFFLE, encoders={}, extranonce_sizes=())
         job = factory.make(template, 0.0)
@@ -49,7 +55,11 @@ class CoinbasePlan:
         read = whole_transaction(restore_witness(coinbase) if template.has_witness else coinbase)
         outputs = parse_outputs(template.coinbase_tx_outputs, template.coinbase_tx_outputs_count)
         scripts = [script_sig, self.payout_script, *(script for _, script in outputs)]
-        return Needs(read.size, read.weight, sum(map(legacy_sigops, scripts)))
+        alone = ToPool(self.payout_script).least
+        least = alone if self.payer is None else self.payer.least
+        more = least.size - alone.size              # beside the one output that was measured
+        return Needs(read.size + more, read.weight + 4 * more,
+                     sum(map(legacy_sigops, scripts)) + least.sigops - alone.sigops)
 
 
 SMALLEST_PLAN = CoinbasePlan(b"\x51", b"")

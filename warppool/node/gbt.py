@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from warppool.bitcoin.block import LEAST_VERSION, block_subsidy
+from warppool.bitcoin.block import LEAST_VERSION, MAX_BLOCK_SIGOPS, MAX_BLOCK_WEIGHT, block_subsidy
 from warppool.bitcoin.coinbase import (
     INPUT_SEQUENCE,
     MAX_HEIGHT,
@@ -30,9 +30,7 @@ from warppool.mining.job import FREE_VERSION_BITS
 from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan, Needs
 from warppool.mining.template import Template, Tip, TransactionFacts
 
-MAX_BLOCK_WEIGHT = 4_000_000        # consensus, as are the next three
-MAX_BLOCK_SIGOPS = 80_000
-MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses
+MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses, by consensus
 _SIGOP_COST = 4                     # units of cost for one signature operation outside of a witness (BIP141)
 
 _KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "testdummy"})

@@ -181,3 +181,6 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
                 job=job.job_id, node=template.source)
         else:
             say(log, logging.DEBUG, "job.made", job=job.job_id, height=job.tip.height, node=template.source)
+        for fault in job.faults:
+            say(log, logging.ERROR, "coinbase.unproven", job=job.job_id, rule=fault, node=template.source,
+                consequence="channels that would have this coinbase get no work")

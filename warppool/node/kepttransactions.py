@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from warppool.bitcoin.block import MAX_BLOCK_WEIGHT
 from warppool.bitcoin.coinbase import find_commitment, witness_commitment
 from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.bitcoin.header import HEADER_SIZE
@@ -19,7 +20,7 @@ from warppool.bitcoin.transaction import Transaction, whole_transaction
 from warppool.errors import RemoteProtocolError
 from warppool.mining.reserve import Needs
 from warppool.mining.template import Template
-from warppool.node.gbt import MAX_BLOCK_SIZE, MAX_BLOCK_WEIGHT
+from warppool.node.gbt import MAX_BLOCK_SIZE
 from warppool.node.nodeblocks import BURIED_UNDER
 
 MOST_BYTES: Final = 128 << 20

@@ -27,6 +27,7 @@ from warppool.node.rpcsubmit import RpcSubmitter
 from warppool.node.takers import NodeInbox
 from warppool.node.tdp import ProviderSettings, TdpSource
 from warppool.say import say
+from warppool.service.payers import payer_of
 from warppool.service.threads import Threads
 from warppool.sv2.profile import PROFILES
 from warppool.threads import STOP
@@ -245,7 +246,7 @@ def _say(node: Node, number: int) -> None:
 
 def plan_of(pool: PoolConfig) -> CoinbasePlan:
     """What the pool puts into its coinbases, by which templates are measured: a reload may make the tag longer."""
-    return CoinbasePlan(pool.payout_script, b" " * MAX_TAG_SIZE)
+    return CoinbasePlan(pool.payout_script, b" " * MAX_TAG_SIZE, payer_of(pool))
 
 
 def provider_of(table: NodeConfig, max_age_s: float) -> ProviderSettings:
