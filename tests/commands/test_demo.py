@@ -42,6 +42,7 @@ def run_demo(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("options", "miners"), [
     ((), ["v2-standard", "v2-extended", "v1", "v1-tls"]), (("--translator",), ["v1", "v1-tls"]),
+    (("--payout", "solo"), ["v2-standard", "v2-extended", "v1", "v1-tls", "v1-second"]),
 ])
 def test_the_demo_ends_by_itself_and_every_miner_has_mined(tmp_path, options, miners):
     out = run_demo(tmp_path, *options).stdout
@@ -54,9 +55,13 @@ def test_the_demo_ends_by_itself_and_every_miner_has_mined(tmp_path, options, mi
     assert found == accepted + side and accepted >= 3
     assert ("a side block is valid, too" in out) == (side > 0)
     assert out.endswith("demo succeeded: every part worked\n")
+    has_addresses = "--payout" in options
+    assert ("as libbitcoinkernel reads them" in out) == has_addresses
+    paid = re.findall(r"(?m)^  (\S+): [1-9]\d* sat in [1-9]\d* blocks, to (\S+)$", out)
+    assert not has_addresses or [miner for miner, _ in paid] == miners, "each user was paid, at the very address"
     told = re.search(r"(?m)^translator: (\d+) received, (\d+) accepted, (\d+) rejected, 0 filtered, 0 pending, "
                      r"(\d+) unconfirmed; books: (\d+) shares$", out)
-    assert (told is not None) == bool(options)
+    assert (told is not None) == ("--translator" in options)
     if told is not None:                                # a share that a new tip has overtaken is rejected
         received, taken, rejected, unconfirmed, booked = map(int, told.groups())
         assert received == taken + rejected + unconfirmed and taken == booked

@@ -4,7 +4,8 @@ An embedded regtest chain, the daemon with all its threads, and four CPU miners 
 extended channel of Stratum V2 over Noise, on Stratum V1, and on V1 over TLS with a certificate made for it. With
 `--translator` all miners speak V1, plain and over TLS, to a translator that mines for them on the pool's V2 port. All
 files are in a temporary directory that is removed afterwards. The demo ends by itself with a summary, and with 0 only
-if every block that was found is on the chain or a valid side branch of it, and the books agree with the miners.
+if every block that was found is on the chain or a valid side branch of it, and the books agree with the miners. With
+`--payout` miners mine for addresses, and the chain's own blocks must have paid them (`demopayout.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from warppool.addresses import PoolUrl
+from warppool.commands import demopayout
 from warppool.commands.democert import self_signed
 from warppool.commands.screen import Display
 from warppool.config.anyfile import books_of
@@ -51,6 +54,7 @@ OUTCOMES_S = 2.0
 """How long the end waits for the node's word on the last blocks."""
 
 SHOW_EVERY_S = 0.2
+DEFAULT_BLOCKS = 10
 DEMO_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 """The regtest address of BIP173's example key: nobody's money."""
 
@@ -64,6 +68,12 @@ class BlockWatch(logging.Handler):
         super().__init__(logging.INFO)
         self.counts = dict.fromkeys(("found", "accepted", "side", "refused"), 0)
         self.last = ""
+        self.finders: dict[str, str] = {}           # the worker's name, by the hash (display hex) of what he found
+        self.accepted: set[str] = set()             # hashes of blocks that the chain took, as far as it has said so
+
+    def winners(self) -> set[str]:
+        """The names of workers who have found a block that the chain took."""
+        return {self.finders[each] for each in self.accepted if each in self.finders}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one `event=block.NAME` line."""
@@ -71,12 +81,17 @@ class BlockWatch(logging.Handler):
         event = words[0].removeprefix("event=block.") if words else ""
         if event in self.counts:
             self.counts[event] += 1
+            fields = dict(word.partition("=")[::2] for word in words)
+            if event == "found":
+                self.finders[fields["hash"]] = fields["user"]
             if event == "accepted":
                 self.last = " ".join(words[1:])
+                self.accepted.add(fields["hash"])
 
 
 def demo(args: argparse.Namespace) -> int:
     """Mine `args.blocks` blocks with a few miners; 0 only if the kernel accepted every block."""
+    args.blocks = args.blocks or (DEFAULT_BLOCKS if args.payout == "pool" else demopayout.DEFAULT_BLOCKS)
     requests = Requests()
     catch_signals(requests)
     set_up("error")
@@ -97,14 +112,14 @@ def _only_errors_to_stderr() -> None:
         handler.setLevel(logging.ERROR)
 
 
-def demo_config(folder: Path, key: bytes) -> Config:
+def demo_config(folder: Path, key: bytes, keys: Mapping[str, object] = MappingProxyType({})) -> Config:
     """The configuration of a pool that anyone can start: regtest, loopback, free ports, all files in `folder`.
 
-    The certificate of its TLS port is made here, for 127.0.0.1.
+    The certificate of its TLS port is made here, for 127.0.0.1. `keys` are more of the section [pool].
     """
     certificate, private_key = self_signed().write(folder)
     document = {
-        "pool": {"network": "regtest", "payout_address": DEMO_ADDRESS, "data_dir": str(folder)},
+        "pool": {"network": "regtest", "payout_address": DEMO_ADDRESS, "data_dir": str(folder), **keys},
         "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"], "sv2_listen": ["127.0.0.1:0"],
                     "tls_cert": str(certificate), "tls_key": str(private_key), "workers": 2},
         "node": [{"source": "regtest"}],
@@ -112,20 +127,24 @@ def demo_config(folder: Path, key: bytes) -> Config:
     return config_of(document, folder=folder, secrets=Secrets(sv2_static_priv_key=key), environ={}, source="demo")
 
 
-def demo_translator_config(folder: Path, config: Config, upstream: PoolUrl) -> TranslatorConfig:
-    """The configuration of a translator for the pool of `config`, with its certificate, all files in `folder`."""
+def demo_translator_config(folder: Path, config: Config, upstream: PoolUrl, name: str) -> TranslatorConfig:
+    """The configuration of a translator for the pool of `config`, with its certificate, all files in `folder`.
+
+    `name` is for machines that have not said theirs yet.
+    """
     document = {
         "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"],
                     "tls_cert": str(config.stratum.tls_cert), "tls_key": str(config.stratum.tls_key)},
         "translator": {"data_dir": str(folder)},
-        "upstream": [{"url": str(upstream), "user_identity": "demo.unnamed"}],
+        "upstream": [{"url": str(upstream), "user_identity": name}],
     }
     return translator_config_of(document, folder=folder, environ={}, source="demo")
 
 
 def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, requests: Requests) -> int:
     key = os.urandom(32)
-    config = demo_config(folder, key)
+    is_paying = args.payout != "pool"
+    config = demo_config(folder, key, demopayout.pool_keys(args.payout) if is_paying else {})
     translator = None
     display = Display(sys.stdout, sys.stdout.isatty() and not args.plain)
     with ExitStack() as running:
@@ -135,20 +154,28 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, requests: R
         display.line("warppool demo: a pool on an embedded regtest chain"
                      f"{', and a translator before it' if args.translator else ''}")
         if args.translator:
-            translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(pool, key)))
+            translator = Translator(demo_translator_config(folder / "translator", config, _v2_url(pool, key),
+                                                           demopayout.UNNAMED if is_paying else "demo.unnamed"))
             running.callback(translator.service.stop)
             _start(translator.service)
-        miners = demo_miners(config, pool, key) if translator is None else v1_miners(config, translator.ports)
+        name_of = demopayout.name_of if is_paying else demo_name
+        miners = (demo_miners(config, pool, key, name_of) if translator is None
+                  else v1_miners(config, translator.ports, name_of))
+        if is_paying:
+            miners |= demopayout.more_miners(miners)
         for url in dict.fromkeys(str(miner.url) for miner in miners.values()):
             display.line(f"listening: {url}")
         services = [each.service for each in (pool, translator) if each is not None]
+        users = {name_of(miner) for miner in miners} if is_paying else set()
         with _mining(miners) as failures:
-            _wait_for_blocks(services, miners, failures, watch, args.blocks, requests, display)
+            _wait_for_blocks(services, miners, failures, watch, args.blocks, users, requests, display)
         _await_outcomes(watch)
     if translator is not None:
         failures += _problems_of(translator, display)
     is_stopped = requests.is_set() and watch.counts["accepted"] < args.blocks
     problems = failures + _summary(config, miners, watch, args.blocks, display, is_stopped)
+    if is_paying:
+        problems += demopayout.summary(config, watch.finders, miners, display)
     if display.error is not None:
         raise display.error
     if is_stopped and not failures:
@@ -165,23 +192,29 @@ def _start(service: Service) -> None:
     service.is_ready.wait(DEADLINE_S)
 
 
-def demo_miners(config: Config, pool: Pool, key: bytes) -> dict[str, CpuMiner]:
-    """One miner for each way to mine, by its name on the screen."""
+def demo_name(miner: str) -> str:
+    """The name under which a miner mines where names are no addresses."""
+    return f"demo.{miner}"
+
+
+def demo_miners(config: Config, pool: Pool, key: bytes, name_of: Callable[[str], str] = demo_name
+                ) -> dict[str, CpuMiner]:
+    """One miner for each way to mine, by its name on the screen; `name_of` gives the name that it tells the pool."""
     v2 = _v2_url(pool, key)
     return {
-        "v2-standard": CpuMiner(v2, "demo.v2-standard", STANDARD),
-        "v2-extended": CpuMiner(v2, "demo.v2-extended", EXTENDED),
-        **v1_miners(config, pool.ports),
+        "v2-standard": CpuMiner(v2, name_of("v2-standard"), STANDARD),
+        "v2-extended": CpuMiner(v2, name_of("v2-extended"), EXTENDED),
+        **v1_miners(config, pool.ports, name_of),
     }
 
 
-def v1_miners(config: Config, ports: Ports) -> dict[str, CpuMiner]:
+def v1_miners(config: Config, ports: Ports, name_of: Callable[[str], str] = demo_name) -> dict[str, CpuMiner]:
     """One V1 miner for each of a pool's or a translator's V1 ports, which have the pool's certificate."""
     by_kind = _ports(ports)
     v1, tls = PoolUrl("127.0.0.1", by_kind[SV1], b""), PoolUrl("127.0.0.1", by_kind[SV1_TLS], b"", is_tls=True)
     return {
-        "v1": CpuMiner(v1, "demo.v1"),
-        "v1-tls": CpuMiner(tls, "demo.v1-tls", context=tls_context(config.stratum.tls_cert)),
+        "v1": CpuMiner(v1, name_of("v1")),
+        "v1-tls": CpuMiner(tls, name_of("v1-tls"), context=tls_context(config.stratum.tls_cert)),
     }
 
 
@@ -215,13 +248,14 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
 
 
 def _wait_for_blocks(services: Sequence[Service], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
-                     blocks: int, requests: Requests, display: Display) -> None:
-    """Until enough blocks stand on the chain and each miner has found one, or time is up."""
+                     blocks: int, users: set[str], requests: Requests, display: Display) -> None:
+    """Until enough blocks stand on the chain, each miner has a share and each of `users` a block, or time is up."""
     began = time.monotonic()
     shown = 0
     while not (failures or display.is_gone or any(service.has_failed.is_set() for service in services)
                or time.monotonic() - began > DEADLINE_S):
-        is_done = watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
+        is_done = (watch.counts["accepted"] >= blocks and users <= watch.winners()
+                   and all(miner.tally.accepted for miner in miners.values()))
         if display.is_terminal:
             display.draw(_progress(miners, watch, blocks, time.monotonic() - began))
         elif watch.counts["accepted"] > shown:
