@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 
+from tests.ledger.books import opened
+from tests.payout.exports import HEIGHT
+from tests.rewards.world import BLOCK, BOB, mine, some_shares
 from warppool.bitcoin.address import is_guarded, script_of
+from warppool.bitcoin.addresstext import address_of
 from warppool.commands.demopayout import (
     ADDRESSES,
     NETWORK,
     OPERATOR,
     UNNAMED,
     Coinbase,
+    audit_problems,
     differences,
+    due_in_pplns,
     due_in_solo,
     name_of,
     report,
 )
+from warppool.ledger.payoutitems import Booking
+from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.account import account_of
+from warppool.payout.moves import find
 
 VALUE = 5_000_000_000
 FEE = 75_000_000
@@ -69,3 +81,45 @@ def test_the_report_sums_what_each_was_paid_and_says_what_the_blocks_are_worth()
                          f"  the pool's operator: {2 * FEE} sat in 2 blocks, to {OPERATOR}",
                          f"  nobody we know: {VALUE} sat in 1 blocks, to elsewhere",
                          f"  together: {3 * VALUE} sat, and the blocks are worth {3 * VALUE} sat"]
+
+
+# --- by weight --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def books(tmp_path):
+    """The books of a pool that has mined a block by weight, and what its coinbase pays."""
+    mined = mine(tmp_path / "shares.db", some_shares(), balances={BOB: 1_234_567})
+    paid = tuple((sat, address_of(script, NETWORK)) for sat, script in mined.distribution.outputs)
+    with SqliteReader(tmp_path / "shares.db") as reader:
+        yield reader, Coinbase(HEIGHT, BLOCK, paid)
+
+
+def test_a_block_by_weight_is_held_against_its_snapshot_and_audited(books):
+    reader, coinbase = books
+    assert list(differences([coinbase], due_in_pplns([coinbase], reader))) == []
+    assert list(audit_problems([coinbase], reader)) == []
+    (sat, first), *others = coinbase.paid
+    said, = differences([coinbase._replace(paid=((sat + 1, first), *others))], due_in_pplns([coinbase], reader))
+    assert f"pays {sat + 1} sat to {first}" in said
+
+
+def test_a_block_without_weights_pays_its_finder_and_one_that_the_books_lack_is_said(books, tmp_path):
+    reader, coinbase = books
+    solo = Coinbase(1, FIRST, ((VALUE - FEE, V1), (FEE, OPERATOR)))
+    unknown = Coinbase(2, SECOND, ((VALUE, V1),))
+    with closing(opened(tmp_path / "shares.db")) as writing:
+        block = replace(reader.payout_block(BLOCK).block, hash=FIRST, snapshot_id=b"", account=V1, value=VALUE, fee=FEE)
+        assert writing.write([], {}, [Booking((block, find(FIRST, ())[1]))]) == []
+    chain = [solo, unknown, coinbase]
+    said, = differences(chain, due_in_pplns(chain, reader))
+    assert said.endswith("the pool has not said whose it is") and said.startswith("block 2 ")
+    assert list(audit_problems(chain, reader)) == []
+
+
+def test_what_the_audit_finds_is_said(books, tmp_path):
+    reader, coinbase = books
+    with closing(opened(tmp_path / "shares.db")) as writing:
+        block = replace(reader.payout_block(BLOCK).block, hash=FIRST, value=VALUE)
+        assert writing.write([], {}, [Booking((block,))]) == []
+    said, = audit_problems([coinbase._replace(block_hash=FIRST)], reader)
+    assert said.startswith(f"the audit of block {HEIGHT} finds a difference: ")

@@ -18,8 +18,16 @@ from warppool.bitcoin.hashes import to_display
 from warppool.bitcoin.transaction import outputs_of
 from warppool.commands.screen import Display
 from warppool.config.options import Config
+from warppool.ledger.database import Reader
+from warppool.ledger.opening import open_reader
+from warppool.ledger.payoutrows import BlockPosition
 from warppool.miner.cpu import CpuMiner
 from warppool.node.kernel import Kernel
+from warppool.payout.audit import audit
+from warppool.payout.auditheader import AuditError
+from warppool.payout.distribution import distribute
+from warppool.payout.snapshot import Snapshot
+from warppool.rewards.export import export_lines
 
 NETWORK: Final = "regtest"
 DEFAULT_BLOCKS: Final = 20
@@ -103,8 +111,14 @@ def summary(config: Config, finders: Mapping[str, str], miners: Collection[str],
     for line in report(chain, miners):
         display.line(line)
     paid = {address for coinbase in chain for _, address in coinbase.paid}
-    return [*differences(chain, due_in_solo(chain, finders, config.pool.fee_basis_points)),
-            *(f"no block has paid the {miner} miner" for miner in miners if ADDRESSES[miner] not in paid)]
+    problems = [f"no block has paid the {miner} miner" for miner in miners if ADDRESSES[miner] not in paid]
+    if config.pool.payout == "solo":
+        return [*differences(chain, due_in_solo(chain, finders, config.pool.fee_basis_points)), *problems]
+    with open_reader(config.ledger.url, config.pool.data_dir) as reader:
+        audited = sum(_by_weight(reader, coinbase) is not None for coinbase in chain)
+        display.line(f"warppool audit: {audited} of these blocks were shared by weight, and are computed anew from "
+                     "their exports alone; the others were found before there was a share to go by")
+        return [*differences(chain, due_in_pplns(chain, reader)), *audit_problems(chain, reader), *problems]
 
 
 def due_in_solo(chain: Iterable[Coinbase], finders: Mapping[str, str], fee_basis_points: int) -> Due:
@@ -118,6 +132,39 @@ def due_in_solo(chain: Iterable[Coinbase], finders: Mapping[str, str], fee_basis
             fee = value * fee_basis_points // 10_000
             due[coinbase.block_hash] = ((value - fee, finder), (fee, OPERATOR))
     return due
+
+
+def due_in_pplns(chain: Iterable[Coinbase], reader: Reader) -> Due:
+    """What each block has to pay by the snapshot that the books have of it; as in solo where it has none."""
+    due: Due = {}
+    for coinbase in chain:
+        position = reader.payout_block(coinbase.block_hash)
+        if position is None:
+            continue
+        block = position.block
+        if block.snapshot_id:
+            snapshot = Snapshot.of_blob(reader.snapshot(block.snapshot_id) or b"")
+            outputs = distribute(snapshot, block.value, block.room, block.pays_balances).outputs
+            due[block.hash] = tuple((sat, address_of(script, NETWORK)) for sat, script in outputs if sat)
+        else:
+            due[block.hash] = ((block.value - block.fee, block.account), (block.fee, OPERATOR))
+    return due
+
+
+def audit_problems(chain: Iterable[Coinbase], reader: Reader) -> Iterator[str]:
+    """What the audit says of each block that was shared by weight, from its export alone."""
+    for coinbase in chain:
+        position = _by_weight(reader, coinbase)
+        if position is not None:
+            try:
+                audit(export_lines(reader, position))
+            except AuditError as exc:
+                yield f"the audit of block {coinbase.height} finds a difference: {exc}"
+
+
+def _by_weight(reader: Reader, coinbase: Coinbase) -> BlockPosition | None:
+    position = reader.payout_block(coinbase.block_hash)
+    return position if position is not None and position.block.snapshot_id else None
 
 
 def differences(chain: Iterable[Coinbase], due: Due) -> Iterator[str]:
