@@ -174,6 +174,11 @@ class JobFactory:
         self._extranonce_sizes = tuple(sorted(set(extranonce_sizes)))
         self._next_id = 1
         self._tip: Tip | None = None
+        self._era = 0
+
+    def begin_era(self) -> None:
+        """Machines are to drop all jobs made so far: the next one has a tip of its own, though the chain stands."""
+        self._era += 1
 
     def set_tag(self, tag: bytes) -> None:
         """What stands in the coinbases of later jobs; ValueError if it is too long."""
@@ -187,8 +192,9 @@ class JobFactory:
 
         In mode `pplns` the job pays by `snapshot`, and its balances where `pays_balances` says so.
         """
-        if self._tip is None or template.tip != self._tip or template.tip.max_ntime != self._tip.max_ntime:
-            self._tip = template.tip            # one object for all jobs of a tip, so that most comparisons are `is`
+        tip = replace(template.tip, era=self._era) if self._era else template.tip
+        if self._tip is None or tip != self._tip or tip.max_ntime != self._tip.max_ntime:
+            self._tip = tip                     # one object for all jobs of a tip, so that most comparisons are `is`
         script_start = template.coinbase_prefix + self._tag_push
         rule = self._payer.rule(template, _BEFORE_EXTRANONCE + len(script_start), snapshot, pays_balances)
         tails: dict[Hashable, bytes] = {}

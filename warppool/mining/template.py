@@ -18,7 +18,8 @@ class Tip:
     """The block that is built on. Two tips are one if they name the same parent and the same difficulty.
 
     `nbits` counts because some test networks change it on one and the same parent, and miners learn of it only with a
-    new tip. The other fields follow the template that brought the tip first.
+    new tip. `era` counts because all jobs of a tip may have to be replaced, as if it had moved. The other fields follow
+    the template that brought the tip first.
     """
 
     prev_hash: bytes                            # 32 bytes, header order
@@ -27,6 +28,7 @@ class Tip:
     min_ntime: int = field(compare=False)       # Unix seconds, the first usable header time
     height: int = field(compare=False)          # of the block to be found
     max_ntime: int = field(default=NTIME_MAX, compare=False)    # the last one: beyond it nbits is wrong (testnet4)
+    era: int = 0                                # a later one of the same tip: machines drop the jobs of those before
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,8 @@ from warppool.mining.job import Job, JobFactory
 from warppool.mining.template import Template
 from warppool.node.choice import NodeChoice, Rules
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
+from warppool.node.jobsnapshots import JobSnapshots
+from warppool.node.snapshotitems import SnapshotReady
 from warppool.node.steps import EndWork, LogLine, Mine, Step
 from warppool.say import say
 
@@ -66,12 +68,13 @@ class JobMakerSettings:
     tag: bytes
 
 
-class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
+class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost | SnapshotReady]):
     """Owns the job factory and the choice of node: the thread `jobs`.
 
     `nodes` are the nodes' names in the log by their numbers, in the order of the file. `broadcast` gets every job;
     `end_work` is told when no work is to be done until the next job; `best` hears which node has the best tip, None
-    while none answers. `clock` and `unix` are the monotonic and the wall clock, in seconds.
+    while none answers. `snapshots` says by what jobs pay, where rewards are shared. `clock` and `unix` are the
+    monotonic and the wall clock, in seconds.
 
     For others to read: `answered_at` and `template_at` are the monotonic times of the last answer of the node that is
     mined and of its template, None before the first (`answered_at` is inf for the embedded chain, which is always
@@ -80,6 +83,7 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
 
     def __init__(self, factory: JobFactory, inbox: queue.Queue[Any], broadcast: Callable[[Job], None], *,
                  nodes: Mapping[int, str] = MappingProxyType({0: "node-0"}), rules: Rules | None = None,
+                 snapshots: JobSnapshots | None = None,
                  end_work: Callable[[], None] = _nothing, best: Callable[[int | None], None] = _nothing,
                  clock: Callable[[], float] = time.monotonic, unix: Callable[[], float] = time.time) -> None:
         super().__init__("jobs", inbox, clock)
@@ -88,6 +92,7 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
         self.lagging: tuple[str, ...] = ()
         self.is_out_of_work = False
         self._factory = factory
+        self._snapshots = snapshots or JobSnapshots()
         self._broadcast = broadcast
         self._end_work = end_work
         self._tell_best = best
@@ -100,7 +105,7 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
         self._job_at = -math.inf                    # monotonic, of the last job
         self._due_at = math.inf                     # monotonic, of the next one
 
-    def turn(self, items: list[TemplateReady | NodeAnswered | NodeLost]) -> float:
+    def turn(self, items: list[TemplateReady | NodeAnswered | NodeLost | SnapshotReady]) -> float:
         """A job that is due goes out after each item: a tip that is heard of first is mined at once."""
         for item in items or (None,):
             self.guard(self._hear, item)
@@ -120,9 +125,12 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
             node="" if self._template is None else self._template.source, answered_at=self.answered_at,
             template_at=self.template_at, lagging=self.lagging, is_out_of_work=self.is_out_of_work)
 
-    def _hear(self, item: TemplateReady | NodeAnswered | NodeLost | None) -> None:
-        """What a node says; None where only time has passed."""
+    def _hear(self, item: TemplateReady | NodeAnswered | NodeLost | SnapshotReady | None) -> None:
+        """What a node says, or who is to be paid; None where only time has passed."""
         now = self._now()
+        if isinstance(item, SnapshotReady):
+            self._take_snapshot(item, now)
+            item = None
         self._follow(self._choice.tick(now) if item is None else self._choice.hear(item, now), now)
         self._show()
         if isinstance(item, TemplateReady):
@@ -131,6 +139,21 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
                 prev_hash=to_display(tip.prev_hash))
         if self._template is not None and now.monotonic >= self._due_at:
             self._give_out(self._template, now)
+
+    def _take_snapshot(self, ready: SnapshotReady, now: Now) -> None:
+        """Others are paid from now on: at once where nothing is out yet or machines are to drop what they have, soon
+        where balances are paid from now on or no more, else with the next job.
+        """
+        is_other = self._snapshots.take(ready)
+        if self._template is None:
+            return
+        if self._job is None:
+            self._due_at = now.monotonic
+        elif ready.replaces == self._job.tip.prev_hash:
+            self._factory.begin_era()
+            self._due_at = now.monotonic
+        elif is_other:
+            self._due_at = min(self._due_at, max(now.monotonic, self._job_at + SAME_TIP_JOB_S))
 
     def _now(self) -> Now:
         return Now(self._monotonic(), self._unix())
@@ -169,14 +192,23 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost]):
             self._tell_best(self._best)
 
     def _give_out(self, template: Template, now: Now) -> None:
-        old = self._job
+        old, node, unix = self._job, self._choice.node, self._choice.job_time(now)
+        assert node is not None                     # whose template it is
         self._due_at = now.monotonic + TICK_S       # tried again then, if this fails
-        self._job = job = self._factory.make(template, self._choice.job_time(now))
+        job = self._snapshots.make(self._factory, template, unix)
+        if job is None:
+            self._due_at = math.inf
+            self._snapshots.has_waited(node, template.tip, unix)
+            return
+        self._job = job
         self._jobs += 1
         self._broadcast(job)                        # the job first, everything else later
+        self._snapshots.has_given(node, job, unix)
         self._job_at = now.monotonic
         self._due_at = now.monotonic + FRESH_JOB_S
-        if old is None or job.tip is not old.tip:
+        if old is not None and job.tip.era != old.tip.era and job.tip.prev_hash == old.tip.prev_hash:
+            say(log, logging.INFO, "jobs.replaced", height=job.tip.height, job=job.job_id)
+        elif old is None or job.tip is not old.tip:
             say(log, logging.INFO, "tip.moved", height=job.tip.height, prev_hash=to_display(job.tip.prev_hash),
                 job=job.job_id, node=template.source)
         else:
