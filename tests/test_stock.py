@@ -1,6 +1,7 @@
-"""Mode solo as machines of the field see it: their own decoders, on the bytes of V1 and of the published profile of V2.
+"""Coinbases as machines of the field see them: their own decoders, on the bytes of V1 and of V2's published profile.
 
-More than 95 % on the user's own address for AxeOS, which shows the first outputs alone, and all of it for SRI.
+In mode solo: more than 95 % on the user's own address for AxeOS, which shows the first outputs alone, and all of it for
+SRI. In mode pplns: no more than the machine can hold.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from tests.decoders import (
 )
 from tests.manynames import GOOD, NETWORK
 from tests.mining.makers import PAYOUT, make_counters, make_factory, make_template, make_tip
+from tests.payout.makers import ONE, POOL, account, make_rules, make_snapshot, script
 from tests.sv1.pairs import Chance
 from warppool.bitcoin.address import script_of
+from warppool.bitcoin.transaction import outputs_of
 from warppool.events import Now, Send
+from warppool.mining.byweights import ByWeights
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.names import PaidNames
 from warppool.mining.payrule import ToFinder
+from warppool.mining.rooms import half_of, room_of_agent
 from warppool.sv1 import connection as sv1
 from warppool.sv1.jobs import ENCODING, encoder
 from warppool.sv1.resume import ResumableSessions
@@ -53,14 +58,15 @@ EACH_KIND = pytest.mark.parametrize("address", KINDS.values(), ids=KINDS)
 
 
 class Jobs:
-    """Jobs of a solo pool that takes `fee` basis points."""
+    """Jobs of a solo pool that takes `fee` basis points, or of a pool that pays by `snapshot`."""
 
-    def __init__(self, fee):
-        self._factory = make_factory({ENCODING: encoder(8), SPEC.name: lambda job: EncodedJob(SPEC, job)},
-                                     ToFinder(PAYOUT, fee))
+    def __init__(self, fee=NO_FEE, snapshot=None):
+        payer = ToFinder(PAYOUT, fee) if snapshot is None else ByWeights(script(POOL))
+        self._factory = make_factory({ENCODING: encoder(8), SPEC.name: lambda job: EncodedJob(SPEC, job)}, payer)
+        self._snapshot = snapshot
 
     def on_tip(self, number):
-        return self._factory.make(make_template(make_tip(number)), now=START.unix)
+        return self._factory.make(make_template(make_tip(number)), START.unix, self._snapshot)
 
 
 def bytes_of(events):
@@ -74,10 +80,10 @@ class V1:
         prefixes = PrefixPool(0, 0, 1)
         self.user = user
         self._server = sv1.ServerConnection(7, Sv1Context(
-            POLICY, prefixes, make_counters(), ResumableSessions(prefixes), Chance(), names=PaidNames(NETWORK)),
+            POLICY, prefixes, make_counters(), ResumableSessions(prefixes), Chance(),
+            names=PaidNames(NETWORK, has_rooms=True)),
             idle_timeout_s=600.0, now=START)
         self._say(1, "mining.subscribe", agent)
-        self.lines = []
         self._subscribed = self._heard[-1]
         self._say(2, "mining.authorize", user, "x")
 
@@ -101,9 +107,12 @@ class V1:
         (line,) = self.notifies
         return axeos_of_notify(line, *self.space, self.user, HUMAN)
 
-    def coinbase(self):
+    def halves(self):
         (line,) = self.notifies
-        head, tail = map(bytes.fromhex, json.loads(line)["params"][2:4])
+        return tuple(map(bytes.fromhex, json.loads(line)["params"][2:4]))
+
+    def coinbase(self):
+        head, tail = self.halves()
         extranonce1, size = self.space
         return head + extranonce1 + bytes(size) + tail
 
@@ -113,7 +122,8 @@ class V2:
 
     def __init__(self, *users, vendor="bitaxe"):
         self.users = users
-        context = Sv2Context(SPEC, POLICY, PrefixPool(0, 0, 1), make_counters(), names=PaidNames(NETWORK))
+        context = Sv2Context(SPEC, POLICY, PrefixPool(0, 0, 1), make_counters(),
+                             names=PaidNames(NETWORK, has_rooms=True))
         self._server = sv2.ServerConnection(7, context, idle_timeout_s=600.0, now=START)
         messages = [MiningClientSession.setup(host="pool.test", port=1, vendor=vendor, firmware="")]
         messages += [OpenExtendedMiningChannel(
@@ -135,8 +145,11 @@ class V2:
     def seen(self, number=0):
         return axeos_of_job(self.payload(number), self.channels[number], self.users[number], HUMAN)
 
+    def halves(self, number=0):
+        return halves_of_job(self.payload(number))[1:]
+
     def coinbase(self, number=0):
-        _, head, tail = halves_of_job(self.payload(number))
+        head, tail = self.halves(number)
         channel = self.channels[number]
         return head + channel.extranonce_prefix + bytes(channel.extranonce_size) + tail
 
@@ -190,3 +203,46 @@ def test_a_fee_above_five_percent_is_shown_to_the_owner_as_a_warning(fee):
     machine = V1(f"{next(iter(KINDS.values()))}.rig")
     machine.offer(Jobs(fee).on_tip(1))
     assert not machine.seen().is_green
+
+
+# -- pplns -------------------------------------------------------------------------------------------------------------
+
+AGENTS = ["NerdMinerV2/1.8", "NiceHash/1.0.0", "bitaxe/BM1370/v2.13.1", "cgminer/4.11.1", "Antminer S21/2024",
+          "whatsminer/v1.0", "PowerPlay-BM/2.0"]
+
+
+def many(count):
+    """So many accounts of each kind, with much the same weight; the least are above the minimum."""
+    return make_snapshot({account(number, number % 5): ONE // (2 * count) + number for number in range(count)},
+                         rules=make_rules(fee_bp=100))
+
+
+@pytest.mark.parametrize("count", [1, 20, 600])
+@pytest.mark.parametrize("agent", AGENTS)
+def test_in_pplns_each_machine_gets_a_coinbase_that_it_can_hold(agent, count):
+    room, jobs = room_of_agent(agent), Jobs(snapshot=many(count))
+    machines = [V1(f"{account(0)}.rig", agent=agent), V2(f"{account(0)}.rig", vendor=agent)]
+    for machine in machines:
+        machine.offer(jobs.on_tip(1))
+    coinbases = [machine.coinbase() for machine in machines]
+    outputs = [outputs_of(coinbase) for coinbase in coinbases]
+    assert outputs[0] == outputs[1] and sum(sat for sat, _ in outputs[0]) == VALUE
+    for machine, coinbase in zip(machines, coinbases, strict=True):
+        assert len(coinbase) <= room and max(map(len, machine.halves())) <= half_of(room)
+    assert len(outputs[0]) - 2 <= count
+
+
+def test_axeos_is_green_for_who_did_nearly_all_of_the_work_and_its_owner_stands_first():
+    weights = {account(0): ONE * 98 // 100, account(1): ONE // 100, account(2): ONE // 100}
+    jobs = Jobs(snapshot=make_snapshot(weights, rules=make_rules(fee_bp=100)))
+    for machine in (V1(f"{account(0)}.rig"), V2(f"{account(0)}.rig")):
+        machine.offer(jobs.on_tip(1))
+        seen = machine.seen()
+        assert seen.is_green and seen.outputs[0][1] == account(0)
+
+
+def test_where_nobody_has_a_weight_the_finder_is_paid_as_in_solo():
+    jobs = Jobs(snapshot=make_snapshot({}, rules=make_rules(fee_bp=100)))
+    for machine in (V1(f"{account(3)}.rig"), V2(f"{account(3)}.rig")):
+        machine.offer(jobs.on_tip(1))
+        assert machine.seen().part == Fraction(99, 100)
