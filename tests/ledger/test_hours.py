@@ -17,7 +17,7 @@ def closed_by(hours, start=1):
     opened = OpenHour(start)
     closed = []
     for share_id, hour in enumerate(hours, start):
-        closed += opened.add(share_id, hour * HOUR_MS, 7, 1.0)
+        closed += opened.add([(share_id, hour * HOUR_MS, 7, 1.0)])
     closed += opened.close(start + len(hours) - 1)
     return [(each.first_id, each.last_id, each.hour) for each in closed]
 
@@ -33,6 +33,9 @@ def closed_by(hours, start=1):
 ])
 def test_where_an_hour_ends(hours, runs):
     assert closed_by(hours) == runs
+    opened, shares = OpenHour(1), [(number, hour * HOUR_MS, 7, 1.0) for number, hour in enumerate(hours, 1)]
+    at_once = [*opened.add(shares), *opened.close(len(hours))]
+    assert [(each.first_id, each.last_id, each.hour) for each in at_once] == runs
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1e15), st.integers(0, 3)), max_size=60))
@@ -40,7 +43,7 @@ def test_the_sums_are_exact_and_the_runs_join(shares):
     opened, hour, closed = OpenHour(5), NOON, []
     for share_id, (step, difficulty, account) in enumerate(shares, 5):
         hour += step
-        closed += opened.add(share_id, hour * HOUR_MS, account, difficulty)
+        closed += opened.add([(share_id, hour * HOUR_MS, account, difficulty)])
     closed += opened.close(4 + len(shares))
     for account in range(4):
         weight = sum(Fraction(each.whole * UNIT + each.fraction, UNIT) for each in closed if each.account == account)

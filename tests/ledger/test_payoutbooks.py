@@ -61,17 +61,21 @@ def said(books, *rows):
 
 # Share ids
 
-def test_an_id_is_never_used_twice_though_its_share_is_deleted(path):
-    with closing(begun(path, "pool")) as books:
+@pytest.mark.parametrize("mode", ["pool", "solo", "pplns"])
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_an_id_is_never_used_twice_though_its_share_is_deleted(path, mode, kept):
+    with closing(begun(path, mode)) as books:
         books.write([share(1), share(2), share(3)], {}, [])
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("DELETE FROM shares WHERE id > 1")
-    with closing(begun(path, "pool")) as books:
+        other.execute("DELETE FROM shares WHERE id > ?", (kept,))
+    with closing(begun(path, mode)) as books:
         books.verify()
         books.write([share(4)], {}, [])
+        assert books.next_id == 5
     with SqliteReader(path) as reader:
-        assert [row.share_id for row in reader.shares()] == [1, 4]
-        assert reader.meta().next_share_id == 5
+        assert [row.share_id for row in reader.shares()] == [*range(1, kept + 1), 4]
+    with closing(begun(path, mode)) as books:
+        assert books.next_id == 5
 
 
 @pytest.mark.parametrize("erase", [1, 2, 3])
@@ -86,8 +90,8 @@ def test_an_id_that_was_given_up_is_not_used_again(path, erase):
 
 
 def test_books_that_lost_their_place_are_said_at_the_start(path):
-    with closing(begun(path, "pool")) as books:
-        books.write([share(1), share(2)], {}, [])
+    with closing(begun(path)) as books:
+        books.write([credited(1), credited(2)], {}, [])
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE meta SET next_share_id = 2")
     with closing(opened(path)) as books, pytest.raises(LedgerError, match="ids that it has not given out"):

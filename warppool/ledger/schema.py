@@ -66,14 +66,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             last_hour INTEGER)""",
         # NULL: the share is nobody's, as in mode pool.
         "ALTER TABLE shares ADD COLUMN account INTEGER REFERENCES accounts (id)",
-        # One row. No share ever had the id `next_share_id` or a higher one, deleted shares among them. `server_id` is
-        # NULL, and `journal_id` empty, until a pool has begun with these books.
+        # One row. A share that is not in the books any more had an id below `next_share_id`. `server_id` is NULL, and
+        # `journal_id` empty, until a pool has begun with these books.
         """CREATE TABLE meta (
             one INTEGER PRIMARY KEY CHECK (one = 1),
             next_share_id INTEGER NOT NULL,
             server_id INTEGER,
             journal_id BLOB NOT NULL)""",
         "INSERT INTO meta SELECT 1, coalesce(max(id), 0) + 1, NULL, x'' FROM shares",
+        # In mode pool a commit does not write `meta`, which would cost a page: whoever deletes a share does.
+        """CREATE TRIGGER shares_deleted AFTER DELETE ON shares
+            WHEN OLD.id >= (SELECT next_share_id FROM meta)
+            BEGIN UPDATE meta SET next_share_id = OLD.id + 1; END""",
         """CREATE TABLE starts (
             start_id BLOB PRIMARY KEY,
             server_id INTEGER NOT NULL,

@@ -21,7 +21,7 @@ from warppool.ledger.database import CommitInDoubt, Unwritten
 from warppool.ledger.items import BlockRow, Row
 from warppool.ledger.payoutitems import BOOKKEEPING, Beginning, Booking
 from warppool.ledger.schema import TABLES, migrate, require_known, version_of
-from warppool.ledger.sqlitebegin import begin
+from warppool.ledger.sqlitebegin import begin, has_strange_ids
 from warppool.ledger.sqlitehours import WindowHours
 from warppool.ledger.sqlitenames import encode
 from warppool.ledger.sqlitepayout import PayoutRows
@@ -134,8 +134,7 @@ class SqliteBooks:
                     raise LedgerError(f"{_DAMAGED} ({finding})")
             for table in TABLES:
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
-            (next_id,) = connection.execute("SELECT next_share_id FROM meta").fetchone()
-            if next_id != self._next_id:
+            if has_strange_ids(connection):
                 raise LedgerError(f"{_DAMAGED} (it has shares of ids that it has not given out yet)")
 
     def write(
@@ -191,10 +190,11 @@ class SqliteBooks:
         self._drop()
 
     def _write_shares(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted]) -> None:
-        self._share_rows.insert(connection, first_id, shares, are_credited=self._are_credited)
+        counted = self._share_rows.insert(connection, first_id, shares, are_credited=self._are_credited)
         if self._hours is not None:
-            self._hours.add(connection, first_id, shares, self._share_rows.accounts)
-        connection.execute(_SET_NEXT_ID, (first_id + len(shares),))
+            self._hours.add(connection, first_id, counted)
+        if self._are_credited:
+            connection.execute(_SET_NEXT_ID, (first_id + len(shares),))
 
     def _erase(self, connection: sqlite3.Connection, first_id: int, last_id: int) -> None:
         """Take shares out again; their ids are not given to others."""

@@ -11,6 +11,7 @@ from warppool.ledger.sqlitehours import WindowHours
 from warppool.ledger.sqlitenames import encode
 
 _HAS_MONEY: Final = "SELECT EXISTS (SELECT 1 FROM window_hours) OR EXISTS (SELECT 1 FROM payout_blocks)"
+_STRANGE_IDS: Final = "SELECT EXISTS (SELECT 1 FROM shares WHERE id >= (SELECT next_share_id FROM meta))"
 _START: Final = "INSERT OR REPLACE INTO starts (start_id, server_id, time_ms) VALUES (?, ?, ?)"
 _LAST_EPOCH: Final = "SELECT mode FROM payout_epochs ORDER BY first_id DESC LIMIT 1"
 
@@ -33,6 +34,15 @@ def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int) ->
     connection.execute(_START, (beginning.start_id, beginning.server_id, round(beginning.time * 1000)))
     connection.execute("UPDATE meta SET server_id = ?, journal_id = ?, next_share_id = ?",
                        (beginning.server_id, beginning.journal_id or journal_id, next_id))
+
+
+def has_strange_ids(connection: sqlite3.Connection) -> bool:
+    """Whether there are shares that no commit of ours can have written: from `next_share_id` on, in a mode that writes
+    this with every commit.
+    """
+    if not BOOKKEEPING[_last_mode(connection)].are_credited:
+        return False
+    return bool(connection.execute(_STRANGE_IDS).fetchone()[0])
 
 
 def _note_mode(connection: sqlite3.Connection, beginning: Beginning, next_id: int, server_id: int | None) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
-from warppool.events import ShareAccepted
-from warppool.ledger.hours import HourSum, OpenHour
-from warppool.ledger.sqlitenames import AccountIds
+from warppool.ledger.hours import Credit, HourSum, OpenHour
 
 _INSERT: Final = """
     INSERT INTO window_hours (server, first_id, last_id, account, whole, fraction, count)
@@ -33,14 +31,9 @@ class WindowHours:
         """Forget the open hour: the next share has it read up from the books."""
         self._open = None
 
-    def add(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted],
-            accounts: AccountIds) -> None:
+    def add(self, connection: sqlite3.Connection, first_id: int, shares: Iterable[Credit]) -> None:
         """Count shares that were inserted under `first_id` and the ids that follow; write the hours that they end."""
-        hour = self._opened(connection, first_id - 1)
-        for share_id, share in enumerate(shares, first_id):
-            account = accounts.optional(connection, share.account)
-            if account is not None:
-                self._write(connection, hour.add(share_id, round(share.time * 1000), account, share.difficulty))
+        self._write(connection, self._opened(connection, first_id - 1).add(shares))
 
     def end(self, connection: sqlite3.Connection, last_id: int) -> None:
         """The epoch is over with `last_id`: write its last hour."""
@@ -56,8 +49,7 @@ class WindowHours:
         if self._open is None:
             (first_id,) = connection.execute(_AFTER_CLOSED).fetchone()
             self._open = OpenHour(first_id)
-            for share in connection.execute(_UNCLOSED, (first_id, last_id)):
-                self._write(connection, self._open.add(*share))
+            self._write(connection, self._open.add(connection.execute(_UNCLOSED, (first_id, last_id))))
         return self._open
 
     def _write(self, connection: sqlite3.Connection, closed: Iterable[HourSum]) -> None:

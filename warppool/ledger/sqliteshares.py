@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from warppool.events import ShareAccepted
+from warppool.ledger.hours import Credit
 from warppool.ledger.sqlitenames import AccountIds, WorkerIds
 
 MINUTE_CACHE_MAX: Final = 1_024
 
-# A step of a statement lets go of the GIL, and taking it back from a busy worker costs up to 5 ms. So rows go in by
-# powers of two: with one busy thread beside it, a commit of 100 shares took 6 ms so, and 145 ms by `executemany`.
-_MAX_ROWS: Final = 256
+# A step of a statement lets go of the GIL, and taking it back from a busy worker costs up to 5 ms. So few statements
+# take many rows: with one busy thread beside it, a commit of 100 shares took 6 ms so, and 145 ms by `executemany`.
+_ROWS: Final = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 _PLAIN: Final = ("id", "time_ms", "worker", "protocol", "channel", "difficulty", "job", "height", "hash")
+_CREDITED: Final = (*_PLAIN, "account")
+_COUNTS_AT: Final = tuple(map(_CREDITED.index, ("id", "time_ms", "account", "difficulty")))
 _INSERT_MINUTE: Final = """
     INSERT INTO minutes (minute, first_id) VALUES (?, ?)
     ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id)"""
@@ -23,12 +26,11 @@ _INSERT_MINUTE: Final = """
 def _statements(columns: Sequence[str]) -> dict[int, str]:
     """One statement for each number of rows."""
     row = f"({', '.join('?' * len(columns))})"
-    return {rows: f"INSERT INTO shares ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
-            for rows in (1 << power for power in range(_MAX_ROWS.bit_length()))}
+    return {rows: f"INSERT INTO shares ({', '.join(columns)}) VALUES {', '.join([row] * rows)}" for rows in _ROWS}
 
 
 _INSERT_PLAIN: Final = _statements(_PLAIN)
-_INSERT_CREDITED: Final = _statements((*_PLAIN, "account"))
+_INSERT_CREDITED: Final = _statements(_CREDITED)
 
 
 class ShareRows:
@@ -47,8 +49,11 @@ class ShareRows:
 
     def insert(
         self, connection: sqlite3.Connection, share_id: int, shares: Sequence[ShareAccepted], *, are_credited: bool
-    ) -> None:
-        """Insert `shares` under `share_id` and the ids that follow, with their accounts if they `are_credited`."""
+    ) -> Iterable[Credit]:
+        """Insert `shares` under `share_id` and the ids that follow, with their accounts if they `are_credited`.
+
+        Returns what counts of them, by id; nothing if they are not credited.
+        """
         workers, accounts, minutes = self.workers.ids, self.accounts.ids, self._minutes
         values: list[object] = []
         for _, _, time, protocol, channel_id, user, difficulty, job_id, height, share_hash, address in shares:
@@ -61,10 +66,12 @@ class ShareRows:
             if are_credited:
                 values.append(accounts.get(address) or self.accounts.optional(connection, address))
             share_id += 1
-        if are_credited:
-            _execute(connection, _INSERT_CREDITED, len(_PLAIN) + 1, values)
-        else:
+        if not are_credited:
             _execute(connection, _INSERT_PLAIN, len(_PLAIN), values)
+            return ()
+        _execute(connection, _INSERT_CREDITED, len(_CREDITED), values)
+        columns: list[list[Any]] = [values[at::len(_CREDITED)] for at in _COUNTS_AT]
+        return zip(*columns, strict=True)
 
     def _note_minute(self, connection: sqlite3.Connection, minute: int, first_id: int) -> None:
         connection.execute(_INSERT_MINUTE, (minute, first_id))
@@ -76,7 +83,7 @@ class ShareRows:
 def _execute(connection: sqlite3.Connection, statements: dict[int, str], columns: int, values: list[object]) -> None:
     """Insert the rows of `values`, which stand in one list."""
     done, total = 0, len(values) // columns
-    while done < total:
-        rows = min(_MAX_ROWS, 1 << (total - done).bit_length() - 1)
-        connection.execute(statements[rows], values[done * columns:(done + rows) * columns])
-        done += rows
+    for rows in _ROWS:
+        while done + rows <= total:
+            connection.execute(statements[rows], values[done * columns:(done + rows) * columns])
+            done += rows
