@@ -1,0 +1,74 @@
+"""How a snapshot is made: window, balances and rules of one moment, for one tip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from warppool.ledger.database import Reader
+from warppool.ledger.payoutitems import SharesBooked
+from warppool.mining.template import Tip
+from warppool.payout.rules import GONE_DAYS, PayoutRules
+from warppool.payout.snapshot import Snapshot
+from warppool.payout.window import WindowFacts, weight_wanted
+from warppool.rewards.lastseen import LastSeen
+from warppool.rewards.tips import Tips
+from warppool.rewards.window import Window
+
+DAY_MINUTES: Final = 24 * 60
+
+
+class SnapshotMaker:
+    """Owned by the thread `payout`. `reader` gives the books for reading; LedgerError."""
+
+    def __init__(self, rules: PayoutRules, reader: Callable[[], Reader]) -> None:
+        self.tips = Tips()
+        self.is_built = False                       # the window is whole
+        self._rules = rules
+        self._reader = reader
+        self._seen = LastSeen()
+        self._window = Window(self._seen)
+
+    @property
+    def last_id(self) -> int:
+        """The newest share in the window."""
+        return self._window.last_id
+
+    @property
+    def floor(self) -> int:
+        """The oldest id that epoch and days allow: the window may grow back to it."""
+        return self._window.floor
+
+    def build(self, tip: Tip, unix: float, settled: int) -> None:
+        """Read the window from the books; LedgerError."""
+        reader = self._reader()
+        self._seen.load(reader)
+        self._window.rebuild(reader, self._wanted(tip, settled), self._oldest_minute(unix))
+        self.is_built = True
+
+    def add(self, booked: SharesBooked) -> None:
+        """These shares are in the ledger. Before the window is built they are read from there."""
+        if self.is_built:
+            self._window.add(booked)
+
+    def make(self, tip: Tip, unix: float, payable: Mapping[str, int], settled: int) -> Snapshot:
+        """The snapshot of this moment, for jobs on `tip`; LedgerError.
+
+        `unix` is the time of the node that is mined, `payable` what each account is owed, and `settled` how many own
+        blocks were settled since the first pplns epoch.
+        """
+        wanted = self._wanted(tip, settled)
+        span = self._window.fit(self._reader(), wanted, self._oldest_minute(unix))
+        facts = WindowFacts(
+            first_id=span.first_id, last_id=span.last_id, cut_weight=span.cut_weight, wanted=wanted,
+            ended_by=span.ended_by, blocks_settled=settled, highest_nbits=self.tips.highest(tip.height))
+        return Snapshot.make(
+            tip=tip.prev_hash, tip_height=tip.height - 1, rules=self._rules, window=facts,
+            weights=self._window.weights(span), balances=payable,
+            gone=self._seen.gone(payable, int(unix) // 60 - GONE_DAYS * DAY_MINUTES))
+
+    def _wanted(self, tip: Tip, settled: int) -> int:
+        return weight_wanted(self._rules, self.tips.highest(tip.height), settled)
+
+    def _oldest_minute(self, unix: float) -> int:
+        return int(unix) // 60 - self._rules.window_days * DAY_MINUTES
