@@ -12,6 +12,7 @@ import pytest
 
 from warppool.bitcoin.addresstext import address_of
 from warppool.payout.distribution import Distribution, distribute
+from warppool.payout.export import HEADER_KEYS, HOUR_COLUMNS, SHARE_COLUMNS
 from warppool.payout.rules import PayoutRules
 from warppool.payout.snapshot import Snapshot
 from warppool.payout.weight import FRACTION_BITS
@@ -86,6 +87,11 @@ def test_what_the_first_block_owes_is_what_the_second_one_finds():
     (_, first), (_, second) = EXAMPLES
     assert {name: row.owed for name, row in first.items()} == {name: row.balance for name, row in second.items()}
     assert f"{sum(row.owed for row in first.values()):,} that belong to Erin and" in " ".join(PAGE.split())
+
+
+def test_the_page_names_each_key_and_column_of_an_export():
+    part = PAGE.partition("\n.. _payouts-export:")[2].partition("\n.. _")[0]
+    assert {*HEADER_KEYS, *HOUR_COLUMNS, *SHARE_COLUMNS} - set(re.findall(r"``(\w+)``", part)) == set()
 
 
 def test_the_sum_of_what_is_owed_is_what_the_operator_got_beyond_his_fee():
