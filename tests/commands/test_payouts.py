@@ -6,16 +6,21 @@ import csv
 import io
 import json
 import threading
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from tests.ledger.books import opened
 from tests.patience import PATIENCE_S
-from tests.payout.exports import HEIGHT
+from tests.payout.exports import HEIGHT, coinbase_of
 from tests.payout.makers import POOL
 from tests.rewards.world import ALICE, BLOCK, BOB, CAROL, VALUE, claim, mine, some_shares
 from warppool import claimfiles
 from warppool.commands import payouts as module
 from warppool.commands.cli import main
+from warppool.ledger.payoutitems import Booking
+from warppool.payout.moves import find
 
 HASH = BLOCK[::-1].hex()
 TXID = "ab" * 32
@@ -62,12 +67,14 @@ def test_balances_and_blocks_are_listed(payouts, books):
     assert listed == [
         {"what": "balance", "account": CAROL, "payable": owed[CAROL], "maturing": 0, "claimed": 0},
         {"what": "block", "height": HEIGHT, "hash": HASH, "time": "2026-11-22T10:00:00Z", "state": "settled",
-         "mode": "pplns", "finder": ALICE, "value": VALUE, "fee": mined.block.fee}]
+         "mode": "pplns", "finder": ALICE, "value": VALUE, "fee": mined.block.fee},
+        {"what": "total", "payable": owed[CAROL], "maturing": 0, "claimed": 0, "by_hand": 0, "held": owed[CAROL]}]
 
 
 def test_what_is_not_settled_matures(payouts, books):
     mine(books, some_shares(), is_settled=False)
-    balance, block = rows(payouts)
+    balance, block, total = rows(payouts)
+    assert total["held"] == total["maturing"] == balance["maturing"]
     assert (balance["payable"], balance["maturing"] > 0, block["state"]) == (0, True, "found")
 
 
@@ -81,6 +88,8 @@ def test_a_claim_is_out_of_what_is_payable_until_it_is_void_and_for_good_when_pa
     claim(books, CAROL, "claim", owed, number=2)
     claim(books, CAROL, "paid", owed - 7, number=2)
     assert (rows(payouts)[0]["payable"], rows(payouts)[0]["claimed"]) == (7, 0)
+    assert rows(payouts)[-1] == {"what": "total", "payable": 7, "maturing": 0, "claimed": 0, "by_hand": owed - 7,
+                                 "held": owed}
 
 
 @pytest.mark.parametrize("name", [str(HEIGHT), HASH, HASH.upper()])
@@ -106,12 +115,26 @@ def test_of_one_user_the_balance_and_the_parts(payouts, books):
     assert rows(payouts, "--user", CAROL, "--block", str(HEIGHT)) == [part]
 
 
+@pytest.mark.parametrize("balances", [{}, {BOB: 1_234_567}])
+def test_what_is_held_is_read_from_the_coinbase_and_is_what_all_balances_are(payouts, books, balances):
+    mined = mine(books, some_shares(), balances=balances)
+    total = rows(payouts)[-1]
+    assert total["held"] == total["payable"] + total["maturing"] + total["claimed"] + total["by_hand"]
+    assert total["held"] == mined.distribution.remainder_sat - mined.block.fee
+    with closing(opened(books)) as writing:         # a coinbase that pays the operator one satoshi more
+        outputs = mined.distribution.outputs
+        more = coinbase_of((*outputs[:-1], (outputs[-1][0] + 1, outputs[-1][1])))
+        block = replace(mined.block, hash=b"\x01" * 32, coinbase=more)
+        assert writing.write([], {}, [Booking((block, find(block.hash, ())[1]))]) == []
+    assert rows(payouts)[-1]["held"] == 2 * total["held"] + 1
+
+
 def test_csv_has_all_columns_in_each_line(payouts, books):
     mine(books, some_shares())
     status, lines, _ = payouts("--format", "csv")
     read = list(csv.DictReader(io.StringIO("\n".join(lines))))
     assert status == 0 and lines[0].split(",") == list(module.COLUMNS)
-    assert [row["what"] for row in read] == ["balance", "block"] and read[1]["value"] == str(VALUE)
+    assert [row["what"] for row in read] == ["balance", "block", "total"] and read[1]["value"] == str(VALUE)
 
 
 @pytest.mark.parametrize(("words", "reason"), [

@@ -26,17 +26,19 @@ from warppool.config.options import Config, PoolConfig
 from warppool.errors import ConfigError, LedgerError, WarppoolError
 from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
-from warppool.ledger.payoutitems import ClaimRow
 from warppool.ledger.payoutrows import BlockPosition
 from warppool.mining.account import NoAccount, account_of
-from warppool.payout.distribution import distribute
+from warppool.payout.distribution import Division, divide
 from warppool.payout.moves import PayoutState, Purse
 from warppool.payout.snapshot import Snapshot
 from warppool.rewards.export import export_lines
 
-COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "height", "hash", "time", "state", "mode",
-                  "finder", "value", "fee", "fair", "balance", "paid")
-"""Of CSV; a line of JSON has those that belong to what it is: a `balance`, a `block`, or an account's `part` of one."""
+COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "by_hand", "held", "height", "hash", "time",
+                  "state", "mode", "finder", "value", "fee", "fair", "balance", "paid")
+"""Of CSV; a line of JSON has those that belong to what it is: a `balance`, a `block`, an account's `part` of one, or
+the `total` of all balances. Its `held` is what payout_address has got of the blocks beyond the fee and its own fair
+share, by the coinbases; that is what the four before it are together.
+"""
 
 ANSWER_S: Final = 10.0
 """How long the daemon's answer is waited for: it looks each second."""
@@ -80,27 +82,48 @@ def _rows(reader: Reader, network: str, account: str | None, block: str | None) 
             yield _block_row(position)
         if account is not None or block is not None:
             yield from (row for row in parts(reader, position, network) if account in (None, row["account"]))
+    if account is None and block is None:
+        yield _total(reader)
 
 
 def balances(reader: Reader) -> Iterator[Row]:
     """A row for each account that is owed something, by address."""
-    sums: Counter[tuple[str, str]] = Counter()
-    for account, purse, sat in reader.entry_sums():
-        sums[account, purse] += sat
-    for claim in _present(reader.claims()):
-        if claim.kind != PayoutState.VOID:
-            sums[claim.account, Purse.PAYABLE] -= claim.sat
-        if claim.kind == CLAIM:
-            sums[claim.account, Purse.CLAIMED] += claim.sat
+    sums = _sums(reader)
     for account in sorted({account for account, _ in sums}):
         purses = {purse.value: sums[account, purse] for purse in (Purse.PAYABLE, Purse.MATURING, Purse.CLAIMED)}
         if any(purses.values()):
             yield {"what": "balance", "account": account, **purses}
 
 
-def _present(rows: Iterable[ClaimRow]) -> Iterable[ClaimRow]:
-    """Of each claim its newest row: how it stands, and over how many sat."""
-    return {row.claim: row for row in rows}.values()
+def _sums(reader: Reader) -> Counter[tuple[str, str]]:
+    """What lies in each purse of each account. A claim takes out of what blocks have made payable."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for account, purse, sat in reader.entry_sums():
+        sums[account, purse] += sat
+    for claim in {row.claim: row for row in reader.claims()}.values():          # the newest row of each
+        if claim.kind != PayoutState.VOID:
+            sums[claim.account, Purse.PAYABLE] -= claim.sat
+            sums[claim.account, Purse.CLAIMED if claim.kind == CLAIM else Purse.PAID] += claim.sat
+    return sums
+
+
+def _total(reader: Reader) -> Row:
+    """All balances, and what they must be together."""
+    sums: Counter[str] = Counter()
+    for (_, purse), sat in _sums(reader).items():
+        sums[purse] += sat
+    held = sum(_held(reader, position) for position in reader.payout_blocks((PayoutState.FOUND, PayoutState.SETTLED)))
+    return {"what": "total", "payable": sums[Purse.PAYABLE], "maturing": sums[Purse.MATURING],
+            "claimed": sums[Purse.CLAIMED], "by_hand": sums[Purse.PAID], "held": held}
+
+
+def _held(reader: Reader, position: BlockPosition) -> int:
+    """What payout_address got of this block for others, by its coinbase; below 0 where it gave back what it held."""
+    division = _division(reader, position)
+    if division is None:
+        return sum(entry.sat for entry in reader.entries(position.block.hash))
+    got = sum(sat for sat, script in _outputs(position) if script == division.payout_script)
+    return got - division.fee_sat - division.payout_fair_sat
 
 
 def parts(reader: Reader, position: BlockPosition, network: str) -> Iterator[Row]:
@@ -110,11 +133,12 @@ def parts(reader: Reader, position: BlockPosition, network: str) -> Iterator[Row
     """
     block = position.block
     paid: dict[str, int] = {}
-    for sat, script in outputs_of(block.coinbase):
+    for sat, script in _outputs(position):
         if sat:
             account = address_of(script, network) or script.hex()
             paid[account] = paid.get(account, 0) + sat
-    due = _due(reader, position)
+    division = _division(reader, position)
+    due = {each.account: (each.fair_sat, each.balance_sat) for each in division.entitlements} if division else {}
     for account in (*paid, *sorted(due.keys() - paid.keys())):
         row: Row = {"what": "part", "height": block.height, "hash": to_display(block.hash),
                     "state": position.state, "account": account}
@@ -123,17 +147,23 @@ def parts(reader: Reader, position: BlockPosition, network: str) -> Iterator[Row
         yield row | {"paid": paid.get(account, 0)}
 
 
-def _due(reader: Reader, position: BlockPosition) -> dict[str, tuple[int, int]]:
-    """(fair share, balance before) of each account by the block's snapshot; nothing for a block without one."""
+def _division(reader: Reader, position: BlockPosition) -> Division | None:
+    """How the block is divided by its snapshot; None for a block without one."""
     block = position.block
     body = reader.snapshot(block.snapshot_id) if block.snapshot_id else None
     if body is None:
-        return {}
+        return None
     try:
-        division = distribute(Snapshot.of_blob(body), block.value, block.room, block.pays_balances).division
+        return divide(Snapshot.of_blob(body), block.value, block.pays_balances)
     except ValueError as exc:
         raise LedgerError(f"the snapshot of block {block.height} is damaged: {exc}") from exc
-    return {each.account: (each.fair_sat, each.balance_sat) for each in division.entitlements}
+
+
+def _outputs(position: BlockPosition) -> tuple[tuple[int, bytes], ...]:
+    try:
+        return outputs_of(position.block.coinbase)
+    except ValueError as exc:
+        raise LedgerError(f"the coinbase of block {position.block.height} is damaged: {exc}") from exc
 
 
 def _block_row(position: BlockPosition) -> Row:
