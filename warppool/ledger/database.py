@@ -48,10 +48,11 @@ class Database(Protocol):
     def verify(self) -> None:
         """Look the open books through, as far as that takes no more than a second or so; LedgerError if damaged."""
 
-    def begin(self, beginning: Beginning) -> None:
+    def begin(self, beginning: Beginning) -> bytes:
         """A start of the pool, before its first job: from now on shares are booked as its mode asks.
 
-        LedgerError if these books cannot be those of this pool.
+        Returns the id of the block journal that belongs to the books. LedgerError if these books cannot be those of
+        this pool.
         """
 
     def write(

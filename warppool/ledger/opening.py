@@ -5,22 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from warppool.ledger.database import Database, Reader
-from warppool.ledger.payoutitems import Beginning
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.url import database_path
 
 
-def open_ledger(url: str, data_dir: Path, beginning: Beginning | None = None) -> Database:
+def open_ledger(url: str, data_dir: Path) -> Database:
     """The books, open for writing and verified, for the ledger thread to own; ConfigError, LedgerError.
 
-    A pool's start (`beginning`) is written down. A file that is missing is created; its directory is not.
+    A file that is missing is created; its directory is not.
     """
     books = SqliteBooks(database_path(url, data_dir))
     books.open()
     books.verify()
-    if beginning is not None:
-        books.begin(beginning)
     return books
 
 

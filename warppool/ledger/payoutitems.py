@@ -144,7 +144,8 @@ BOOKKEEPING: Final = {
 class Beginning:
     """A start of the pool: `mode` is `pool.payout`, `start_id` its mark in coinbases.
 
-    `journal_id` is the id of the block journal that belongs to these books (16 bytes), empty if there is none yet.
+    `journal_id` is the id of the block journal (16 bytes, or none). `is_journal_known`: the journal has had it before;
+    else the one that the books know stands.
     """
 
     mode: str
@@ -152,3 +153,4 @@ class Beginning:
     start_id: bytes
     time: float
     journal_id: bytes = b""
+    is_journal_known: bool = False

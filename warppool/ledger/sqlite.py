@@ -86,19 +86,21 @@ class SqliteBooks:
             (self._next_id,) = connection.execute(_NEXT_ID).fetchone()
             self._identity = self._files()
 
-    def begin(self, beginning: Beginning) -> None:
+    def begin(self, beginning: Beginning) -> bytes:
         """A start of the pool, before its first job. From now on shares are booked as its mode asks.
 
-        LedgerError if these books cannot be those of this pool.
+        Returns the id of the block journal that belongs to the books. LedgerError if these books cannot be those of
+        this pool.
         """
         connection = self._connected()
         with self._translated():
             connection.execute("BEGIN IMMEDIATE")
-            begin(connection, beginning, self._next_id)
+            journal_id = begin(connection, beginning, self._next_id)
             connection.execute("COMMIT")
         mode = BOOKKEEPING[beginning.mode]
         self._are_credited = mode.are_credited
         self._hours = WindowHours(beginning.server_id) if mode.has_window else None
+        return journal_id
 
     def _require_file(self) -> None:
         """Make new books where there is no file. An empty file is no new one: ours never are, so it has lost its books.

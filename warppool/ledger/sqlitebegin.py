@@ -16,24 +16,26 @@ _START: Final = "INSERT OR REPLACE INTO starts (start_id, server_id, time_ms) VA
 _LAST_EPOCH: Final = "SELECT mode FROM payout_epochs ORDER BY first_id DESC LIMIT 1"
 
 
-def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int) -> None:
+def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int) -> bytes:
     """Write down a start, inside the transaction that is open; LedgerError if the books are another pool's.
 
-    `next_id` is the id of the next share.
+    `next_id` is the id of the next share. Returns the id of the journal that the books belong to.
     """
-    server_id, journal_id = connection.execute("SELECT server_id, journal_id FROM meta").fetchone()
+    server_id, known_journal = connection.execute("SELECT server_id, journal_id FROM meta").fetchone()
     (has_money,) = connection.execute(_HAS_MONEY).fetchone()
     if has_money and BOOKKEEPING[beginning.mode].are_credited:
         if server_id != beginning.server_id:
             raise LedgerError(f"these are the books of server {server_id}, which know what its miners are owed: give "
                               f"pool.server_id = {server_id}, or name new books in ledger.url")
-        if journal_id and beginning.journal_id and journal_id != beginning.journal_id:
-            raise LedgerError("these are the books of another pool.data_dir, which know what its miners are owed: put "
-                              "its folder blocks back, or name new books in ledger.url")
+        if b"" != known_journal != beginning.journal_id and beginning.is_journal_known:
+            raise LedgerError("these books know what miners are owed, by blocks of another block journal: put blocks "
+                              "and journal-id of their pool.data_dir back, or name new books in ledger.url")
     _note_mode(connection, beginning, next_id, server_id)
     connection.execute(_START, (beginning.start_id, beginning.server_id, round(beginning.time * 1000)))
+    journal_id = beginning.journal_id if beginning.is_journal_known else known_journal or beginning.journal_id
     connection.execute("UPDATE meta SET server_id = ?, journal_id = ?, next_share_id = ?",
-                       (beginning.server_id, beginning.journal_id or journal_id, next_id))
+                       (beginning.server_id, journal_id, next_id))
+    return bytes(journal_id)
 
 
 def has_strange_ids(connection: sqlite3.Connection) -> bool:

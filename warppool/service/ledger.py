@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import queue
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from warppool.events import ShareAccepted
+from warppool.ledger.database import Database
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.opening import open_ledger
-from warppool.ledger.payoutitems import Beginning
+from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
 from warppool.ledger.thread import LedgerThread
+from warppool.service.journalid import new_journal_id, read_journal_id, write_journal_id
 from warppool.service.lock import DataDirLock
 from warppool.service.patience import Patience
 from warppool.threads import STOP
@@ -31,7 +34,7 @@ class Ledger:
         lock = patience.until_done(lambda: DataDirLock(data_dir, key))
         resources.callback(lock.release)
         self.inbox: queue.Queue[Any] = queue.Queue()
-        database = patience.until_done(lambda: open_ledger(url, data_dir, beginning))
+        database = patience.until_done(lambda: _begun(url, data_dir, beginning))
         database.close()                            # good; its thread opens it again, since SQLite is a thread's own
         self.thread = LedgerThread(database, self.inbox, durability, heard=heard)
 
@@ -55,3 +58,19 @@ class Ledger:
     def stop(self) -> None:
         """End the ledger's thread once all that was handed in is booked."""
         self.inbox.put(STOP)
+
+
+def _begun(url: str, data_dir: Path, beginning: Beginning | None) -> Database:
+    """The books, open, and the start of a pool in them; ConfigError, LedgerError."""
+    database = open_ledger(url, data_dir)
+    if beginning is None:
+        return database
+    if not BOOKKEEPING[beginning.mode].are_credited:
+        database.begin(beginning)
+        return database
+    in_file = read_journal_id(data_dir)
+    journal_id = database.begin(replace(
+        beginning, journal_id=in_file or new_journal_id(), is_journal_known=bool(in_file)))
+    if journal_id != in_file:
+        write_journal_id(data_dir, journal_id)
+    return database
