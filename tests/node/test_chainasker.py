@@ -81,8 +81,9 @@ def test_blocks_of_ours_are_found_down_to_one_that_was_looked_at(stub, asked):
     asked.start()
     answer = asked.ask(looked=(stub.chain[14],))
     assert answer.looked == tuple(stub.chain[15:21])
-    assert [(each.block_hash, each.parent, each.height, each.nbits) for each in answer.ours] == [
-        (stub.chain[15], stub.chain[14], 15, 0x207FFFFF), (stub.chain[18], stub.chain[17], 18, 0x207FFFFF)]
+    assert [(each.block_hash, each.parent, each.grandparent, each.height) for each in answer.ours] == [
+        (stub.chain[15], stub.chain[14], stub.chain[13], 15), (stub.chain[18], stub.chain[17], stub.chain[16], 18)]
+    assert answer.ours[0][4:6] == (1_700_000_015, 0x207FFFFF)
     assert answer.ours[0].coinbase == asked.chain.coinbase_at(15)
     assert asked.ask(looked=(stub.chain[15],)).ours == answer.ours[1:]
     assert asked.ask(depth=3).looked == tuple(stub.chain[18:21])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from warppool.bitcoin.hashes import from_display, to_display
+from warppool.bitcoin.transaction import parse_transaction
 from warppool.errors import NodeError
 from warppool.mining.mark import bears_start_id
 from warppool.node.chainitems import AskChain, ChainAnswer, SeenBlock
@@ -69,8 +70,10 @@ class ChainAsker:
             if block.parent:                                        # the first block of a chain is nobody's
                 coinbase = self._reader.coinbase(self._call, block, display)
                 if bears_start_id(coinbase, question.start_ids):
-                    ours.append(SeenBlock(block_hash, from_display(block.parent), block.height, int(block.time),
-                                          block.nbits, coinbase))
+                    grandparent = self._reader.block(self._call, block.parent).parent
+                    ours.append(SeenBlock(
+                        block_hash, from_display(block.parent), from_display(grandparent) if grandparent else bytes(32),
+                        block.height, int(block.time), block.nbits, _exactly_one(coinbase)))
             looked.append(block_hash)
             display = block.parent
             yield
@@ -78,3 +81,11 @@ class ChainAsker:
             raise NodeError(_MOVED)
         question.reply_to.put(ChainAnswer(self._node, tip, height, tuple(standings), tuple(reversed(looked)),
                                           tuple(reversed(ours))))
+
+
+def _exactly_one(raw: bytes) -> bytes:
+    """The first transaction of `raw`; NodeError if there is none."""
+    try:
+        return raw[:parse_transaction(raw).end]
+    except ValueError as exc:
+        raise NodeError(f"a coinbase that is no transaction ({exc})") from exc

@@ -59,7 +59,8 @@ class SeenBlock(NamedTuple):
     """A block of ours on a node's chain; `coinbase` is the whole transaction, with or without its witness."""
 
     block_hash: bytes
-    parent: bytes               # zeros for the first block of a chain
+    parent: bytes
+    grandparent: bytes          # zeros where the parent is the first block of the chain
     height: int
     time: int                   # Unix seconds, of its header
     nbits: int

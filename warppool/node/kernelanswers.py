@@ -33,7 +33,9 @@ def _answer(kernel: Kernel, question: AskChain, node: int) -> ChainAnswer:
             break
         coinbase = kernel.coinbase_of(block_hash)
         if bears_start_id(coinbase, question.start_ids):
-            ours.append(SeenBlock(block_hash, header.prev_hash, at, header.ntime, header.nbits, coinbase))
+            _, parent = kernel.header_of(header.prev_hash)
+            ours.append(SeenBlock(block_hash, header.prev_hash, Header.unpack(parent).prev_hash, at, header.ntime,
+                                  header.nbits, coinbase))
         block_hash = header.prev_hash
     return ChainAnswer(node, question.tip, height, tuple(_standing(kernel, block, at, height)
                                                          for block, at in question.blocks),

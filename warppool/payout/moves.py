@@ -196,3 +196,8 @@ def _entries_of(effects: Iterable[tuple[str, int]]) -> tuple[BookEntry, ...]:
 
 def _opposite(entries: Iterable[BookEntry]) -> tuple[BookEntry, ...]:
     return tuple(BookEntry(account, purse, -sat) for account, purse, sat in entries)
+
+
+def moves_of(steps: Iterable[Step]) -> tuple[Move, ...]:
+    """The moves of these steps, in their order."""
+    return tuple(move for _, move in steps)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from warppool.payout.balances import Balances
 from warppool.payout.claims import Claims
-from warppool.payout.moves import Move, PayoutState, Position, Step, find, restore, reverse, settle
+from warppool.payout.moves import PayoutState, Position, Step, find, moves_of, restore, reverse, settle
 
 SETTLED_AT: Final = 100
 """Confirmations (1 for the block at the tip): from then on its coinbase can be spent."""
@@ -45,15 +45,14 @@ class Watched(NamedTuple):
 
 
 class Settlement:
-    """Owned by one thread. `settled` is how many own blocks were settled before.
+    """Owned by one thread.
 
     Each method returns the steps that it took: the moves of them are one transaction for the books.
     """
 
-    def __init__(self, balances: Balances, claims: Claims, watched: Iterable[Watched] = (), settled: int = 0) -> None:
+    def __init__(self, balances: Balances, claims: Claims, watched: Iterable[Watched] = ()) -> None:
         self.balances = balances
         self.claims = claims
-        self.settled = settled
         self._watched = {block.block_hash: block for block in watched}
 
     @property
@@ -119,7 +118,6 @@ class Settlement:
     def _settle(self, block: Watched) -> list[Step]:
         step = self._moved(block, settle(block.position))
         del self._watched[block.block_hash]
-        self.settled += 1
         return [step]
 
     def _moved(self, block: Watched, step: Step) -> Step:
@@ -133,8 +131,3 @@ class Settlement:
 
     def _book(self, steps: Iterable[Step]) -> None:
         self.balances.apply(moves_of(steps))
-
-
-def moves_of(steps: Iterable[Step]) -> tuple[Move, ...]:
-    """The moves of these steps, in their order."""
-    return tuple(move for _, move in steps)

@@ -1,0 +1,88 @@
+"""What the books hold of own blocks and claims at a start, as settlement takes it up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from warppool.ledger.payoutitems import ClaimRow
+from warppool.ledger.payoutrows import PayoutReader
+from warppool.payout.balances import Balances
+from warppool.payout.claims import Claims, OpenClaim
+from warppool.payout.moves import BookEntry, Move, PayoutState, Position, Purse, booked_from, claim, pay, void
+from warppool.payout.settlement import Settlement, Watched
+from warppool.rewards.ownblocks import SHARED
+
+CLAIM_MADE, CLAIM_PAID, CLAIM_VOID = "claim", "paid", "void"
+"""The kinds of rows in `claims`."""
+
+
+class Past(NamedTuple):
+    """`known` are the hashes of all own blocks in the books that move money, `shared` of those with shared rewards.
+
+    `settled` of the latter are settled.
+    """
+
+    settlement: Settlement
+    known: frozenset[bytes]
+    shared: frozenset[bytes]
+    settled: int
+
+
+def read_past(reader: PayoutReader) -> Past:
+    """Read it; LedgerError."""
+    entries = [BookEntry(account, Purse(kind), sat) for account, kind, sat in reader.entry_sums()]
+    watched, known, shared, settled = [], set(), set(), 0
+    for block, state, turn in reader.payout_blocks():
+        known.add(block.hash)
+        if block.mode == SHARED:
+            shared.add(block.hash)
+        if state == PayoutState.SETTLED:
+            settled += block.mode == SHARED
+        elif state:
+            rows = [(row.turn, BookEntry(row.account, Purse(row.kind), row.sat)) for row in reader.entries(block.hash)]
+            position = booked_from(block.hash, PayoutState(state), turn, rows)
+            watched.append(Watched(block.hash, block.parent, block.height, position))
+    claims, moves = _claims_of(reader.claims())
+    entries += [entry for move in moves for entry in move.entries]
+    return Past(Settlement(Balances(entries), claims, watched), frozenset(known), frozenset(shared), settled)
+
+
+def _claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:
+    """The claims, and the moves that led to them."""
+    by_claim: dict[bytes, list[ClaimRow]] = defaultdict(list)
+    for row in rows:
+        by_claim[row.claim].append(row)
+    waiting: list[OpenClaim] = []
+    paid: list[tuple[str, str]] = []
+    moves: list[Move] = []
+    for claim_id, told in by_claim.items():
+        by_kind = {row.kind: row for row in told}
+        made = by_kind[CLAIM_MADE]
+        position, move = claim(claim_id, made.account, made.sat)
+        moves.append(move)
+        if CLAIM_PAID in by_kind:
+            payment = by_kind[CLAIM_PAID]
+            moves.append(pay(position, payment.sat)[1])
+            paid.append((payment.account, payment.txid))
+        elif CLAIM_VOID in by_kind:
+            moves.append(void(position)[1])
+        else:
+            waiting.append(OpenClaim(position, made.height))
+    return Claims(waiting, paid), moves
+
+
+def claim_rows(steps: Iterable[tuple[Position, Move]], height: int, time: float, txid: str = "") -> list[ClaimRow]:
+    """The rows for what became of claims by these steps, at a tip of `height` and at `time` (Unix seconds)."""
+    rows = []
+    for _, move in steps:
+        kind = _KINDS.get(move.after)
+        if kind is not None:
+            purse = Purse.PAID if kind == CLAIM_PAID else Purse.CLAIMED
+            account, sat = next((entry.account, entry.sat) for entry in move.entries if entry.purse is purse)
+            rows.append(ClaimRow(move.key, account, kind, abs(sat), height, time, txid if kind == CLAIM_PAID else ""))
+    return rows
+
+
+_KINDS = {PayoutState.CLAIMED: CLAIM_MADE, PayoutState.PAID: CLAIM_PAID, PayoutState.VOID: CLAIM_VOID}
