@@ -19,6 +19,7 @@ from warppool.mining.assignment import MAX_KEY, Assignment
 from warppool.mining.channel import MAX_EASINGS, MAX_NTIME_AHEAD_S
 from warppool.mining.channeljob import MAX_JOBS_PER_TIP, credit
 from warppool.mining.counter import ASSIGNED_AGAIN
+from warppool.mining.payee import POOL
 from warppool.mining.share import Reject, Weight, weigh
 
 NOW = Now(50.0, 1_700_000_100.0)
@@ -382,3 +383,19 @@ def test_each_reason_has_the_words_that_firmware_shows():
         (21, "Job not found"), (21, "Stale"), (22, "Duplicate share"), (23, "Difficulty too low"),
         (24, "Unauthorized worker"), (25, "Not subscribed"), (20, "Invalid nonce2 length"), (20, "Ntime out of range"),
         (20, "Invalid version mask"), (20, "Malformed submit"), (20, "Not recorded")}
+
+
+def test_the_channel_of_another_account_in_its_place_knows_where_it_searched_and_nothing_else():
+    factory, channel = make_factory(), make_channel(prefix=b"\0\0\1\2", size=4)
+    first = offered(channel, make_tip(1), factory)
+    last = offered(channel, make_tip(2), factory)
+    new = channel.successor(1 << 200)
+    assert (new.extranonce_prefix, new.extranonce_size, new.channel_id) == (b"\0\0\1\2", 4, channel.channel_id)
+    assert (new.user, new.payee, new.target, new.accepted, new.jobs, new.old_jobs) == ("", None, 1 << 200, 0, {}, {})
+    assert new.tip is channel.tip, "its prefix rests until her last job is stale"
+    new.payee = POOL
+    again, _ = new.offer(last.job, COUNTERS)
+    assert again.assignment.key > last.assignment.key > first.assignment.key, "her keys are no keys of his"
+    assert again.assignment.counter != last.assignment.counter, "nor is the work that she has had"
+    later = offered(new, make_tip(2), factory)
+    assert later.assignment.counter == later.job.counter, "of the job of all he gets what she has not had"

@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 
 from tests.manynames import NAMES, NETWORK, Named, each_name
-from tests.mining.makers import HARD_NBITS
+from tests.mining.makers import EASY_NBITS, HARD_NBITS, PAYOUT, make_counters, make_factory
 from tests.sv1.pairs import Jobs, Pair, make_context
 from tests.sv1.test_resume import Workers, session_of
 from warppool.bitcoin.address import script_of
+from warppool.bitcoin.target import target_from_nbits
+from warppool.bitcoin.transaction import outputs_of
+from warppool.events import BlockFound
 from warppool.mining.account import Account
 from warppool.mining.identity import MAX_BAD_NAMES
 from warppool.mining.names import PaidNames
 from warppool.mining.payee import Payee
+from warppool.mining.payrule import ToFinder
+from warppool.sv1.jobs import ENCODING, encoder
 
 ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
     "P2WPKH", "P2TR", "P2PKH"))
@@ -179,7 +184,8 @@ class Accounts(Workers):
 
     def __init__(self, count: int = 2) -> None:
         super().__init__(count)
-        self.pools = [replace(pool, names=RULE) for pool in self.pools]
+        self.pools = [replace(pool, names=RULE, counters=make_counters(index, count))
+                      for index, pool in enumerate(self.pools)]
 
     def begin(self, worker: int, session: str | None = None, user: str = ALICE, *, is_first: bool = False,
               password: str = "x") -> Pair:
@@ -309,3 +315,68 @@ def test_a_prefix_that_another_account_left_without_work_rests_as_long_as_her_wo
     workers.jobs = Jobs(nbits=HARD_NBITS)
     workers.job = workers.jobs.make(2)
     assert prefix in {workers.begin(0).subscription[1] for _ in range(3)}, "free at the next tip"
+
+
+# --- found blocks -----------------------------------------------------------------------------------------------------
+
+def block_of(pair: Pair, fields: list[str], user: str) -> BlockFound:
+    """What the worker hears of a share that is a block."""
+    pair.submit(*fields, user=user)
+    pair.judge()
+    (found,) = [event for event in pair.events if isinstance(event, BlockFound)]
+    return found
+
+
+def pays(found: BlockFound) -> str:
+    """Whom a block pays, as its coinbase, its payee and its share say alike."""
+    (_, script), (_, pool), *_ = outputs_of(found.coinbase_tx)
+    assert found.payee is not None and found.share is not None
+    assert (script, pool) == (script_of(found.payee.account, NETWORK), PAYOUT)
+    assert found.share.account == found.payee.account
+    return found.payee.account
+
+
+class SoloJobs(Jobs):
+    """Jobs on which every second hash is a block, that pay who finds it; 1 % is the pool's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factory = make_factory({ENCODING: encoder(8)}, ToFinder(PAYOUT, 100))
+
+
+def solo_accounts() -> Accounts:
+    workers = Accounts()
+    workers.jobs = SoloJobs()
+    workers.job = workers.jobs.make()
+    return workers
+
+
+def test_a_block_pays_the_account_of_its_connection_on_every_tip_whoever_else_was_named_there():
+    workers = solo_accounts()
+    alice, bob = workers.begin(0, user=f"{ALICE}.1"), workers.begin(0, user=f"{BOB}_1")
+    assert authorize(alice, f"{BOB}.1") == authorize(bob, f"{ALICE}.1") == (False, OTHER)
+    for tip in (1, 2, 3):
+        job = workers.jobs.make(tip)
+        for pair, account, user in ((alice, ALICE, f"{ALICE}.1"), (bob, BOB, f"{BOB}_1")):
+            pair.deliver(pair.server.offer(job, pair.now))
+            assert pays(block_of(pair, pair.mine(at_most=target_from_nbits(EASY_NBITS)), user)) == account
+            pair.record()
+
+
+@both_workers
+@pytest.mark.parametrize("user", [f"{ALICE}.9", BOB])
+def test_who_takes_up_a_session_is_paid_for_his_own_blocks(user, worker):
+    workers = solo_accounts()
+    first = workers.left_by_alice()
+    second = workers.begin(worker, session_of(first), user)
+    fields = second.mine(at_most=target_from_nbits(EASY_NBITS), start=1 << 20)
+    assert pays(block_of(second, fields, user)) == user.partition(".")[0]
+
+
+def test_old_work_of_a_session_pays_whom_it_always_paid():
+    """The same account goes on with a job from before the drop: its coinbase is what the machine has hashed."""
+    workers = solo_accounts()
+    first = workers.left_by_alice()
+    fields = first.mine(at_most=target_from_nbits(EASY_NBITS), start=1 << 20)
+    second = workers.begin(1, session_of(first), f"{ALICE}.2")
+    assert pays(block_of(second, fields, f"{ALICE}.2")) == ALICE

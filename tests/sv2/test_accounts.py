@@ -7,22 +7,29 @@ from dataclasses import replace
 import pytest
 
 from tests.manynames import NAMES, NETWORK, Named, each_name
-from tests.mining.makers import HARD_NBITS
-from tests.sv2.pairs import START, make_context, make_jobs
+from tests.mining.makers import EASY_NBITS, HARD_NBITS, PAYOUT, make_factory, make_template, make_tip
+from tests.sv2.pairs import MAX_TARGET, START, Pair, dialect, make_context, make_jobs
 from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.test_server import code_of, messages, only, open_extended, open_standard, setup
 from warppool.bitcoin.address import script_of
 from warppool.bitcoin.base58 import encode_base58check
-from warppool.events import Close, Happened, ShareAccepted, ShareSubmitted
+from warppool.bitcoin.target import target_from_nbits
+from warppool.bitcoin.transaction import outputs_of
+from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareSubmitted
 from warppool.mining.account import Account
 from warppool.mining.identity import MAX_BAD_NAMES
+from warppool.mining.job import Job
 from warppool.mining.names import PaidNames
 from warppool.mining.payee import Payee
-from warppool.mining.share import Weight
+from warppool.mining.payrule import ToFinder
+from warppool.mining.share import Weight, weigh
+from warppool.sv2.client import WorkReady
+from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.messages import mining
 from warppool.sv2.messages.extensions import RequestExtensions
 from warppool.sv2.server import MiningServerSession
 from warppool.sv2.tlv import MAX_WORKER_SIZE, worker_tlv
+from warppool.sv2.work import Work
 
 ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
     "P2WPKH", "P2TR", "P2PKH"))
@@ -171,3 +178,64 @@ def test_a_standard_channel_in_a_group_sees_the_coinbase():
     session = paid_session(ROOMS)
     session.receive(open_standard(user=ALICE), START)
     assert opened(session).payee == payee_of(ALICE, 755 if session.profile.has_groups else 16_000)
+
+
+# --- found blocks -----------------------------------------------------------------------------------------------------
+
+def solo_jobs(*tips: int) -> list[Job]:
+    """Jobs on which every second hash is a block, that pay who finds it; 1 % is the pool's."""
+    spoken = dialect()
+    factory = make_factory({spoken.name: lambda job: EncodedJob(spoken, job)}, ToFinder(PAYOUT, 100))
+    return [factory.make(make_template(make_tip(tip, EASY_NBITS), template_id=tip), now=START.unix) for tip in tips]
+
+
+def mine_block(pair: Pair, work: Work) -> BlockFound:
+    """What the worker hears of a block that is mined on `work` and handed in."""
+    extranonce = bytes(work.extranonce_size)
+    target = target_from_nbits(EASY_NBITS)
+    nonce = next(nonce for nonce in range(1 << 10)
+                 if weigh(work.header(extranonce, work.version, work.min_ntime, nonce), target).is_block)
+    pair.miner.send(pair.miner.session.submit(work, extranonce, work.version, work.min_ntime, nonce))
+    pair.talk()
+    (found,) = [event for event in pair.judge() if isinstance(event, BlockFound)]
+    return found
+
+
+def test_on_one_connection_each_channel_is_paid_for_its_own_blocks_over_three_tips():
+    """With SRI's pool the payee is the connection's, and the last channel that was opened takes all."""
+    pair = Pair(replace(make_context(), names=PaidNames(NETWORK)))
+    pair.talk()
+    session = pair.miner.session
+    jobs = solo_jobs(1, 2, 3)
+    pair.offer(jobs[0])
+    users = [f"{ALICE}.1", f"{BOB}_1", ALICE.upper(), f"sri/solo/{CAROL}/x", f"{BOB}.2"]
+    for number, user in enumerate(users):
+        ask = session.open_standard if number % 2 else session.open_extended
+        pair.miner.send(ask(user, 0.0, MAX_TARGET, *(() if number % 2 else (4,))))
+    pair.talk()
+    accounts = dict(enumerate((ALICE, BOB, ALICE, CAROL, BOB), 1))
+    for job in jobs:
+        if job is not jobs[0]:
+            pair.offer(job)
+        works = {event.work.channel_id: event.work for event in pair.heard
+                 if isinstance(event, WorkReady) and event.work.prev_hash == job.tip.prev_hash}
+        assert sorted(works) == [1, 2, 3, 4, 5]
+        for number, work in works.items():
+            found = mine_block(pair, work)
+            (sat, script), (fee, pool), *_ = outputs_of(found.coinbase_tx)
+            assert (script, pool) == (script_of(accounts[number], NETWORK), PAYOUT)
+            assert (sat, fee) == (312_500_000 - 3_125_000, 3_125_000)
+            assert found.payee is not None and found.payee.account == accounts[number] == found.terms.account
+            assert found.share is not None and found.share.account == accounts[number]
+
+
+def test_a_channel_that_is_opened_later_changes_nothing_of_the_work_of_another():
+    pair = Pair(replace(make_context(), names=PaidNames(NETWORK)))
+    pair.talk()
+    pair.offer(solo_jobs(1)[0])
+    pair.miner.send(pair.miner.session.open_extended(ALICE, 0.0, MAX_TARGET, 4))
+    pair.talk()
+    work = next(event.work for event in pair.heard if isinstance(event, WorkReady))
+    pair.miner.send(pair.miner.session.open_extended(BOB, 0.0, MAX_TARGET, 4))
+    pair.talk()
+    assert mine_block(pair, work).payee.account == ALICE
