@@ -294,6 +294,21 @@ def test_saying_a_state_again_writes_nothing(path):
         assert reader.entry_sums() == [(BOB, "maturing", 900)]
 
 
+def test_moves_of_one_block_in_one_booking_may_be_said_again(path):
+    """A rival of a block on the same parent is found and reversed at once."""
+    credit = BookEntry(BOB, Purse.MATURING, 900)
+    moves = [move(1, None, FOUND, 0, credit), move(1, FOUND, REVERSED, 1, credit._replace(sat=-900))]
+    with closing(begun(path)) as books:
+        for _ in range(2):
+            assert said(books, block(1), *moves) is None
+        assert said(books, move(1, REVERSED, FOUND, 2, credit)) is None
+        assert said(books, block(1), *moves) is None
+        assert "is found in turn 2" in said(books, move(1, FOUND, SETTLED, 1))
+    with SqliteReader(path) as reader:
+        assert len(list(reader.entries())) == 3
+        assert reader.payout_block(bytes([1]) * 32).turn == 2
+
+
 @pytest.mark.parametrize("wrong", [
     move(1, None, SETTLED, 0), move(1, FOUND, SETTLED, 0), move(1, FOUND, SETTLED, 2), move(1, REVERSED, FOUND, 1),
     move(1, FOUND, FOUND, 1), move(2, None, FOUND, 0), move(1, FOUND, PayoutState.PAID, 1), move(1, None, FOUND, 1),

@@ -19,7 +19,7 @@ from warppool.ledger.payoutitems import (
     Unbooked,
 )
 from warppool.ledger.sqlitenames import AccountIds, encode
-from warppool.payout.moves import ALLOWED, Move
+from warppool.payout.moves import ALLOWED, Move, PayoutState
 
 log = logging.getLogger("warppool.ledger")
 
@@ -101,7 +101,7 @@ class PayoutRows:
 
     def _move(self, connection: sqlite3.Connection, move: Move) -> None:
         found = connection.execute("SELECT state, turn FROM payout_blocks WHERE hash = ?", (move.key,)).fetchone()
-        if found == (move.after, move.turn):
+        if found is not None and _is_past(move, *found):
             return
         before, turn = move.before or NEW, move.turn - (move.before is not None)
         if found != (before, turn) or move.after not in ALLOWED.get(move.before, ()):
@@ -118,6 +118,13 @@ class PayoutRows:
         connection.execute(_CLAIM, (
             row.claim, self._accounts.id_of(connection, row.account), encode(row.kind), row.sat, row.height,
             round(row.time * 1000), encode(row.txid)))
+
+
+def _is_past(move: Move, state: str, turn: int) -> bool:
+    """Whether a block in this state and turn has made that move: below its turn it was found and reversed by turns."""
+    if move.turn == turn:
+        return state == move.after
+    return move.turn < turn and move.after == (PayoutState.REVERSED if move.turn % 2 else PayoutState.FOUND)
 
 
 _WRITERS: Final[dict[type, Callable[[PayoutRows, sqlite3.Connection, Any], None]]] = {
