@@ -189,25 +189,27 @@ class SriJdClient(SriPool):
 class SriTranslator(SriProgram):
     """SRI's translator for V1 machines. It uses each pool once, and ends when all have closed.
 
-    Where it is aggregate, all machines are one channel; where it names workers, it asks for extension 0x0002.
+    Where it is aggregate, all machines are one channel; where it names workers, it asks for extension 0x0002; where it
+    verifies, it leaves a pool whose coinbase does not pay `user`.
     """
 
     NAME = TRANSLATOR
     READY = "Translator Proxy: listening on"
 
     def __init__(self, folder: Path, pools: Iterable[Pool], *, is_aggregate: bool = False, names_workers: bool = False,
-                 user: str = "farm") -> None:
+                 user: str = "farm", verifies: bool = False) -> None:
         super().__init__(folder)
         self.pools = list(pools)
         self.is_aggregate = is_aggregate
         self.required = [2] if names_workers else []
         self.user = user
+        self.verifies = verifies
 
     def document(self) -> str:
         # The lowest hash rate there is: it refuses a share above its own target, though it be a block.
         text = _toml({
             "downstream_address": LOOPBACK, "downstream_port": self.port, "max_supported_version": 2,
-            "min_supported_version": 2, "downstream_extranonce2_size": 4, "verify_payout": False,
+            "min_supported_version": 2, "downstream_extranonce2_size": 4, "verify_payout": self.verifies,
             "aggregate_channels": self.is_aggregate, "supported_extensions": [2], "required_extensions": self.required,
         }) + "[downstream_difficulty_config]\n" + _toml({
             "min_individual_miner_hashrate": 1.0, "shares_per_minute": 60.0, "enable_vardiff": False,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.manynames import GOOD
 from tests.peers import bitcoind, spec, sri
 from tests.peers.bitcoind import Bitcoind, until
 from tests.peers.foreign_v1 import Share
@@ -98,3 +100,39 @@ def when_served(translator: SriProgram, worker: str) -> SriMachine:
 def acknowledged(translator: SriProgram) -> int:
     """Shares that the pool acknowledged, as the translator says."""
     return sum(int(found[1]) for line in list(translator.lines) if (found := ACKNOWLEDGED.search(line)))
+
+
+@pytest.mark.parametrize("user", ["sri/solo/{address}", "{address}"])
+def test_sris_translator_that_verifies_payouts_stays_with_our_solo_pool(tmp_path: Path, user: str) -> None:
+    """It reads every coinbase, and leaves a pool that does not pay whom it was told to mine for."""
+    address = GOOD[2].account
+    with Bitcoind(tmp_path / "node") as node:
+        node.generate(2)
+        served = spec.pool_config(tmp_path, node, payout="solo")
+        with (PoolProcess(served.config) as pool,
+              SriTranslator(tmp_path / "translator", [served.as_pool()], user=user.format(address=address),
+                            verifies=True) as translator):
+            blocks = mine(pool, translator, node)
+            assert any("Payout verification enabled" in line for line in translator.lines)
+        for block in blocks:
+            outputs = node.call("getblock", block.display, 2)["tx"][0]["vout"]
+            assert [output["scriptPubKey"].get("address") for output in outputs] == [address, None]
+
+
+def test_sris_translator_that_verifies_payouts_leaves_our_pool_where_it_pays_itself(tmp_path: Path) -> None:
+    """Else the test above would prove nothing."""
+    with Bitcoind(tmp_path / "node") as node:
+        node.generate(2)
+        served = spec.pool_config(tmp_path, node)
+        with (PoolProcess(served.config) as pool,
+              SriTranslator(tmp_path / "translator", [served.as_pool()], user=GOOD[2].account,
+                            verifies=True) as translator):
+            pool.ready()
+
+            def is_left() -> bool:
+                translator.ensure_running()
+                return any("ayout verification" in line and "failed" in line.lower() for line in translator.lines)
+
+            with suppress(OSError), SriMachine(translator.port, "alice.rig1") as machine, suppress(AssertionError):
+                machine.begin()
+            until(is_left, sri.PATIENCE_S, translator.last_words)
