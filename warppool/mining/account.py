@@ -8,7 +8,8 @@ An account is an output script, written as its canonical address. Names of other
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from warppool.bitcoin.address import (
     NETWORKS,
@@ -19,6 +20,11 @@ from warppool.bitcoin.address import (
     looks_like_address,
     script_of,
 )
+
+MAX_REMEMBERED: Final = 1024
+"""Addresses whose accounts are remembered: a farm comes with one address a thousand times, and to read an address takes
+as long as all else that a machine's greeting costs.
+"""
 
 _SRI = "sri/"
 _SOLO = f"{_SRI}solo/"
@@ -52,14 +58,9 @@ def account_of(name: str, network: str) -> Account:
     first_error: AddressError | None = None
     for address in said:
         try:
-            script = script_of(address, network)
+            return _account(address, network)
         except AddressError as exc:
             first_error = first_error or exc
-            continue
-        if not is_guarded(script):
-            raise NoAccount(f"{address!r} is an address that no rule guards: anyone could spend what is paid there",
-                            is_meant=True)
-        return Account(canonical(address), script)
     raise NoAccount(str(first_error), is_meant=name.startswith(_SRI) or any(map(_is_meant, said)))
 
 
@@ -73,6 +74,16 @@ def address_in(name: str) -> str:
                 continue
             return canonical(address)
     return ""
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _account(address: str, network: str) -> Account:
+    """The account of an address; AddressError, and NoAccount for one that no rule guards."""
+    script = script_of(address, network)
+    if not is_guarded(script):
+        raise NoAccount(f"{address!r} is an address that no rule guards: anyone could spend what is paid there",
+                        is_meant=True)
+    return Account(canonical(address), script)
 
 
 def _is_meant(text: str) -> bool:
