@@ -1,4 +1,4 @@
-"""Accounts: where the coins of a worker go, as the worker's name says it.
+"""Accounts: where the coins of a worker go, as the worker's name says it (docs/decisions.rst#decision-account).
 
 An account is an output script, written as its canonical address. Names of other solo pools say it in these forms:
 
