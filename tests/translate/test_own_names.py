@@ -10,12 +10,12 @@ from tests.translate.test_setup import UNNAMED_S
 from tests.translate.world import START, World
 from warppool.sv1.client import Authorized, Subscribed
 from warppool.sv2.messages.mining import OpenExtendedMiningChannel, OpenMiningChannelError
-from warppool.translate.names import MAX_WAITING, WAITING_S, CameBack, Place, Waiting, WaitingNames
+from warppool.translate.names import MAX_WAITING, WAITING_S, Awaited, CameBack, Origin, WaitingNames
 
 ALICE = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 BOB = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"
 HOME, OFFICE = "192.0.2.1", "192.0.2.2"
-AT_HOME = Place(HOME, "cpuminer/2.5.1")
+AT_HOME = Origin(HOME, "cpuminer/2.5.1")
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
 
 
@@ -273,8 +273,8 @@ def test_another_session_than_that_of_its_name_costs_a_machine_one_more_turn():
 # -- what the workers keep -----------------------------------------------------------------------------------------
 
 
-def waits(number, name, account="", place=AT_HOME, expires_at=START.monotonic + WAITING_S):
-    return Waiting(number.encode() * (8 // len(number)), name, account or name, place, expires_at)
+def waits(number, name, account="", origin=AT_HOME, expires_at=START.monotonic + WAITING_S):
+    return Awaited(number.encode() * (8 // len(number)), name, account or name, origin, expires_at)
 
 
 def two_workers():
@@ -289,7 +289,7 @@ def test_a_machine_may_come_back_to_any_worker():
     alice = waits("1", ALICE)
     first.keep(alice)
     assert second.claim(b"1" * 8, 0.0) == alice == first.claim(b"1" * 8, 0.0), "known for as long as it is kept"
-    assert second.claim_at(alice.place, 0.0) is None is first.claim_at(alice.place, 0.0), "but awaited no more"
+    assert second.claim_at(alice.origin, 0.0) is None is first.claim_at(alice.origin, 0.0), "but awaited no more"
 
 
 def test_who_came_back_to_one_worker_is_awaited_by_none():
@@ -297,29 +297,29 @@ def test_who_came_back_to_one_worker_is_awaited_by_none():
     alice, bob = waits("1", ALICE), waits("2", BOB)
     first.keep(alice)
     second.keep(bob)
-    assert first.claim_at(alice.place, 0.0) is None is second.claim_at(alice.place, 0.0), "two accounts"
+    assert first.claim_at(alice.origin, 0.0) is None is second.claim_at(alice.origin, 0.0), "two accounts"
     assert first.claim(b"1" * 8, 0.0) == alice
-    assert second.claim_at(bob.place, 0.0) == bob
-    assert first.claim_at(bob.place, 0.0) is None
+    assert second.claim_at(bob.origin, 0.0) == bob
+    assert first.claim_at(bob.origin, 0.0) is None
 
 
 def test_a_name_is_kept_for_its_time_and_no_longer():
     names = WaitingNames()
     names.keep(waits("1", ALICE, expires_at=10.0))
-    names.keep(waits("2", BOB, place=Place(OFFICE, ""), expires_at=20.0))
+    names.keep(waits("2", BOB, origin=Origin(OFFICE, ""), expires_at=20.0))
     assert names.claim(b"1" * 8, 9.9) is not None
     assert names.claim(b"1" * 8, 10.0) is None and len(names) == 1
-    assert names.claim_at(Place(OFFICE, ""), 20.0) is None and len(names) == 0
+    assert names.claim_at(Origin(OFFICE, ""), 20.0) is None and len(names) == 0
 
 
 def test_a_storm_of_names_is_bounded_and_leaves_nothing_behind():
     names = WaitingNames()
     for number in range(MAX_WAITING + 100):
-        names.keep(Waiting(number.to_bytes(8, "big"), f"name{number}", "", Place(str(number), ""), 1.0))
-    assert len(names) == MAX_WAITING == len(names._at_place)
+        names.keep(Awaited(number.to_bytes(8, "big"), f"name{number}", "", Origin(str(number), ""), 1.0))
+    assert len(names) == MAX_WAITING == len(names._at_origin)
     assert names.claim((99).to_bytes(8, "big"), 0.0) is None is not names.claim((100).to_bytes(8, "big"), 0.0)
     names.claim(b"", 1.0)
-    assert len(names) == 0 and not names._at_place
+    assert len(names) == 0 and not names._at_origin
 
 
 def test_news_of_a_machine_that_nobody_knows_is_nothing():

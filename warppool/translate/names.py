@@ -1,8 +1,8 @@
 """Machines that were closed so that they mine under their own names: who comes back, and as whom.
 
 A machine that waits for the answer to its subscribe before it says its name has its channel under another name until
-then. Where that is another account, the machine is closed, and its name is kept here under its session and its place.
-A place is the machine's address and agent: not all firmware says its session when it comes back.
+then. Where that is another account, the machine is closed, and its name is kept here under its session and its origin.
+An origin is the machine's address and agent: not all firmware says its session when it comes back.
 
 The machine may come back to any worker. So each worker has a copy of all that is kept, and tells the others of what
 changes, before the machine hears that it is closed: it cannot come back earlier than the news of it. A copy that is
@@ -24,7 +24,7 @@ MAX_WAITING = 4096
 bring hundreds a second to push it out."""
 
 
-class Place(NamedTuple):
+class Origin(NamedTuple):
     """Where a machine comes from: its address without the port, and what it calls itself."""
 
     address: str
@@ -32,24 +32,24 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Awaited:
     """A machine is to come back under `name`, which belongs to `account`."""
 
     session_id: bytes
     name: str
     account: str
-    place: Place
+    origin: Origin
     expires_at: float                   # monotonic seconds
 
 
 @dataclass(frozen=True, slots=True)
 class CameBack:
-    """The machine with this session is here again: it waits no more at its place."""
+    """The machine with this session is here again: it waits no more at its origin."""
 
     session_id: bytes
 
 
-Message = Waiting | CameBack
+Message = Awaited | CameBack
 
 
 def _nobody(message: Message) -> None:
@@ -62,23 +62,23 @@ class WaitingNames:
     `now` is monotonic seconds.
     """
 
-    __slots__ = ("_at_place", "_by_session", "_tell")
+    __slots__ = ("_at_origin", "_by_session", "_tell")
 
     def __init__(self, tell: Callable[[Message], None] = _nobody) -> None:
         self._tell = tell
-        self._by_session: dict[bytes, Waiting] = {}         # in the order in which they expire
-        self._at_place: dict[Place, dict[str, Waiting]] = {}        # those that are not back yet, by their names
+        self._by_session: dict[bytes, Awaited] = {}         # in the order in which they expire
+        self._at_origin: dict[Origin, dict[str, Awaited]] = {}        # those that are not back yet, by their names
 
     def __len__(self) -> int:
         """How many names are kept."""
         return len(self._by_session)
 
-    def keep(self, waiting: Waiting) -> None:
+    def keep(self, awaited: Awaited) -> None:
         """A machine is being closed, or is gone, and will come back."""
-        self._keep(waiting)
-        self._tell(waiting)
+        self._keep(awaited)
+        self._tell(awaited)
 
-    def claim(self, session_id: bytes, now: float) -> Waiting | None:
+    def claim(self, session_id: bytes, now: float) -> Awaited | None:
         """Who comes back with this session, if anyone does. The name stays known, should the machine drop."""
         self._expire(now)
         found = self._by_session.get(session_id)
@@ -86,11 +86,11 @@ class WaitingNames:
             self._has_come(found)
         return found
 
-    def claim_at(self, place: Place, now: float) -> Waiting | None:
-        """Who comes back from this place, where all that are awaited there are of one account; else None."""
+    def claim_at(self, origin: Origin, now: float) -> Awaited | None:
+        """Who comes back from this origin, where all that are awaited there are of one account; else None."""
         self._expire(now)
-        here = self._at_place.get(place)
-        if not here or len({waiting.account for waiting in here.values()}) > 1:
+        here = self._at_origin.get(origin)
+        if not here or len({awaited.account for awaited in here.values()}) > 1:
             return None
         found = next(iter(here.values()))
         self._has_come(found)
@@ -98,23 +98,23 @@ class WaitingNames:
 
     def receive(self, message: Message) -> None:
         """What another worker tells."""
-        if isinstance(message, Waiting):
+        if isinstance(message, Awaited):
             self._keep(message)
         else:
-            waiting = self._by_session.get(message.session_id)
-            if waiting is not None:
-                self._leave_place(waiting)
+            awaited = self._by_session.get(message.session_id)
+            if awaited is not None:
+                self._leave_origin(awaited)
 
-    def _has_come(self, waiting: Waiting) -> None:
-        self._leave_place(waiting)
-        self._tell(CameBack(waiting.session_id))
+    def _has_come(self, awaited: Awaited) -> None:
+        self._leave_origin(awaited)
+        self._tell(CameBack(awaited.session_id))
 
-    def _keep(self, waiting: Waiting) -> None:
-        self._forget(waiting.session_id)
+    def _keep(self, awaited: Awaited) -> None:
+        self._forget(awaited.session_id)
         while len(self._by_session) >= MAX_WAITING:
             self._forget(next(iter(self._by_session)))
-        self._by_session[waiting.session_id] = waiting
-        self._at_place.setdefault(waiting.place, {})[waiting.name] = waiting
+        self._by_session[awaited.session_id] = awaited
+        self._at_origin.setdefault(awaited.origin, {})[awaited.name] = awaited
 
     def _expire(self, now: float) -> None:
         while self._by_session:
@@ -124,13 +124,13 @@ class WaitingNames:
             self._forget(first.session_id)
 
     def _forget(self, session_id: bytes) -> None:
-        waiting = self._by_session.pop(session_id, None)
-        if waiting is not None:
-            self._leave_place(waiting)
+        awaited = self._by_session.pop(session_id, None)
+        if awaited is not None:
+            self._leave_origin(awaited)
 
-    def _leave_place(self, waiting: Waiting) -> None:
-        here = self._at_place.get(waiting.place)
-        if here is not None and here.get(waiting.name) is waiting:
-            del here[waiting.name]
+    def _leave_origin(self, awaited: Awaited) -> None:
+        here = self._at_origin.get(awaited.origin)
+        if here is not None and here.get(awaited.name) is awaited:
+            del here[awaited.name]
             if not here:
-                del self._at_place[waiting.place]
+                del self._at_origin[awaited.origin]

@@ -16,7 +16,7 @@ from warppool.mining.names import BAD_ADDRESS, OTHER_ADDRESS
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.translate.channel import UpstreamChannel
 from warppool.translate.context import TranslatorContext
-from warppool.translate.names import WAITING_S, Place, Waiting
+from warppool.translate.names import WAITING_S, Awaited, Origin
 
 BAD_NAME, OTHER_ACCOUNT = "invalid-user-identity", "other-account"
 REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType({BAD_NAME: BAD_ADDRESS, OTHER_ACCOUNT: OTHER_ADDRESS})
@@ -27,27 +27,27 @@ REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType({BAD_NAME: BAD_ADDRES
 class Naming:
     """Owned by one machine's session; `address` is where the machine comes from, `now` is monotonic seconds."""
 
-    __slots__ = ("_address", "_back", "_context", "_place", "_refused", "session_id")
+    __slots__ = ("_address", "_back", "_context", "_origin", "_refused", "session_id")
 
     def __init__(self, context: TranslatorContext, address: str) -> None:
         self.session_id = b""                       # from the first subscribe on
         self._context = context
         self._address = address
-        self._place = Place(address, "")
-        self._back: Waiting | None = None           # it was here, and said its name
+        self._origin = Origin(address, "")
+        self._back: Awaited | None = None           # it was here, and said its name
         self._refused = ""                          # the identity of `_back`, where the upstream does not take that
 
     # -- a machine comes -----------------------------------------------------------------------------------------
 
     def subscribe(self, agent: str, session: str, now: float) -> None:
         """The machine begins a session, or goes on with the one that it names."""
-        self._place = Place(self._address, agent)
+        self._origin = Origin(self._address, agent)
         if self.session_id:
             return
         self._back = self._claim(session, now) if self._context.own_names else None
         self.session_id = self._context.random_bytes(SESSION_ID_SIZE) if self._back is None else self._back.session_id
 
-    def _claim(self, session: str, now: float) -> Waiting | None:
+    def _claim(self, session: str, now: float) -> Awaited | None:
         try:
             return self._context.names.claim(bytes.fromhex(session), now)
         except ValueError:
@@ -66,7 +66,7 @@ class Naming:
         if user is not None:
             return self._context.identity_of(user), True
         if self._back is None and self._context.own_names:
-            self._back = self._context.names.claim_at(self._place, now)
+            self._back = self._context.names.claim_at(self._origin, now)
         if self._back is None or self._refused:
             return unnamed, False
         return self._context.identity_of(self._back.name), True
@@ -109,7 +109,7 @@ class Naming:
     def send_back(self, user: str, now: float) -> None:
         """The machine is closed, and will come back."""
         identity = self._context.identity_of(user)
-        self._context.names.keep(Waiting(self.session_id, user, address_in(identity) or identity, self._place,
+        self._context.names.keep(Awaited(self.session_id, user, address_in(identity) or identity, self._origin,
                                          now + WAITING_S))
 
     def closed(self, user: str | None, now: float) -> None:
