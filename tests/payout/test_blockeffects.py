@@ -139,6 +139,14 @@ def test_without_weights_the_first_output_is_somebodys(fee_bp):
     assert match(((COIN // 2, script(ANNA)), (COIN // 2, script(BERT))), TIP, [snapshot]) is None
 
 
+def test_a_balance_that_took_the_whole_value_is_no_block_without_weights():
+    """Both pay one account: but one pays out what it is owed, which would be paid out again."""
+    empty = make_snapshot({}, {ANNA: 5 * COIN})
+    snapshot = make_snapshot({ANNA: ONE, BERT: ONE}, {ANNA: 5 * COIN})
+    distribution = distribute(snapshot, COIN, 1000, True)
+    assert found_again(distribution, empty, snapshot) == {ANNA: -COIN // 2, BERT: COIN // 2}
+
+
 @given(st.dictionaries(st.integers(1, 60), st.integers(0, 5), min_size=1, max_size=60),
        st.dictionaries(st.integers(1, 60), st.integers(0, 300_000), max_size=60),
        st.dictionaries(st.integers(1, 60), st.integers(0, 9), max_size=60),

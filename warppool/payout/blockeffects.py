@@ -94,9 +94,12 @@ def least_effects(outputs: Outputs, network: str, payout_script: bytes, payable:
 
 
 def match(outputs: Outputs, parent: bytes, snapshots: Iterable[Snapshot]) -> SnapshotMatch | None:
-    """The first of `snapshots`, flag and room by which a job on `parent` pays just these outputs; None for none."""
+    """The first of `snapshots`, flag and room by which a job on `parent` pays just these outputs; None for none.
+
+    Those without weights come last: they fit any coinbase with one payee, and one that pays out a balance may be such.
+    """
     value_sat = sum(sat for sat, _ in outputs)
-    for snapshot in snapshots:
+    for snapshot in sorted(snapshots, key=lambda each: not each.total_weight):
         if not snapshot.total_weight:
             if _is_solo(outputs, value_sat, snapshot):
                 return SnapshotMatch(snapshot, 0, False, None)
