@@ -71,6 +71,10 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     difficulty = _with_flood_limit(difficulty, sections)
     _check_difficulty(difficulty, source)
     check_nodes(nodes, sections, pool.network)
+    if pool.payout == "pplns" and not any(node.source in ASKED for node in nodes):
+        raise ConfigError(f"{sections.where('pool', 'payout')} holds 'pplns': a node must say what became of blocks "
+                          "before balances are paid, and a template provider does not: add a [[node]] with source = "
+                          "\"rpc\", which may be the same node")
     if secrets is not None:
         if (stratum.sv2_listen or stratum.any_listen) and secrets.sv2_static_priv_key is None:
             raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by "
@@ -84,6 +88,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
                   ledger=ledger, log=sections.one(LogConfig), secrets=secrets or Secrets())
 
+
+ASKED = frozenset({"rpc", "regtest"})
+"""The sources of nodes that say what became of a block."""
 
 FLOOD_FACTOR = 3
 """`max_shares_per_minute` is at least so many times `shares_per_minute`; vardiff alone gets near to twice."""

@@ -30,6 +30,11 @@ class SnapshotMaker:
         self._window = Window(self._seen)
 
     @property
+    def network(self) -> str:
+        """Whose addresses the accounts are."""
+        return self._rules.network
+
+    @property
     def last_id(self) -> int:
         """The newest share in the window."""
         return self._window.last_id

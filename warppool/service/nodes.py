@@ -113,6 +113,12 @@ class Nodes:
         return {number: node.inbox for number, node in self.by_number.items()}
 
     @property
+    def askers(self) -> Mapping[int, queue.Queue[Any]]:
+        """By the number of each node that can be asked what became of a block: the inbox for such questions."""
+        return {number: node.source.inbox if node.submitter is None else node.submitter.inbox
+                for number, node in self.by_number.items() if not isinstance(node.source, TdpSource)}
+
+    @property
     def insecure(self) -> frozenset[int]:
         """The numbers of providers that may be anybody."""
         return frozenset(number for number, node in self.by_number.items() if is_insecure(node.table))

@@ -21,7 +21,7 @@ from typing import Any
 from warppool import __version__
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
-from warppool.config.options import Config, PoolConfig
+from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
@@ -48,6 +48,7 @@ from warppool.service.names import names_of
 from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.payers import payer_of
+from warppool.service.payouts import InTurn, payouts_of
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
@@ -80,8 +81,7 @@ class Pool:
             self._work_path = WorkPath(config, self._start_id, self.job_maker, self.nodes, self._missing)
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
-                behind=self.blocks,
-                before=self._work_path, status=PoolStatus(self),
+                behind=InTurn(self.blocks, self.payouts), before=self._work_path, status=PoolStatus(self),
                 reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd))), self.is_ready)
 
     def _build(self, config: Config, patience: Patience, resources: ExitStack) -> None:
@@ -91,8 +91,10 @@ class Pool:
         self._shuffle = Shuffle(os.urandom(SECRET_SIZE))
         self._first_template_id = first_template_id()
         self._names = names_of(pool)
+        self.payouts = payouts_of(pool)
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
-                           resources, beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()))
+                           resources, beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()),
+                           heard=self.payouts.inbox)
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
         self.work = WorkBroadcast(self.ports, self.is_ready, let_past(config))
@@ -103,10 +105,11 @@ class Pool:
         self.job_maker = JobMaker(
             job_factory(config, self._start_id, self._shuffle), job_inbox, self.work.job,
             nodes=self.nodes.names, rules=rules_of(pool, self.nodes), end_work=self.work.end,
-            best=lambda node: outcomes.put(BestNode(node)))
-        self.blocks = BlockPath(pool.data_dir, outcomes, self.nodes, self.ledger, self.job_maker)
+            best=lambda node: outcomes.put(BestNode(node)), snapshots=self.payouts.snapshots)
+        self.payouts.join(config, self.ledger, self.nodes, job_inbox, self._start_id)
+        self.blocks = BlockPath(pool.data_dir, outcomes, self.nodes, self.ledger, self.job_maker, self.payouts.inbox)
         self.submitter = self.blocks.submitter
-        self._missing = missing_blocks(config, self.ledger, self.is_ready)
+        self._missing = self._missing_blocks(config)
         self.ports.add_workers(self._worker)
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
@@ -136,10 +139,14 @@ class Pool:
             self.ledger.inbox.put(Reconfigure(config.ledger.durability))
             change.follow(threads)
             if change.new or change.gone:
-                self._work_path.search_again(threads, missing_blocks(config, self.ledger, self.is_ready))
-            return [*self.ports.threads, self.job_maker, self.submitter]
+                self._work_path.search_again(threads, self._missing_blocks(config))
+            return [*self.ports.threads, self.job_maker, self.submitter, *self.payouts.reconfigure(self.nodes)]
 
         return take
+
+    def _missing_blocks(self, config: Config) -> MissingBlocks:
+        nodes = () if self.payouts.looks_along_chain else config.nodes
+        return missing_blocks(config, nodes, self.ledger, self.is_ready)
 
     def _worker(self, index: int, inbox: queue.Queue[Any]) -> Worker:
         ledger_inbox, submitter_inbox, inboxes = self.ledger.inbox, self.submitter.inbox, self.ports.inboxes
@@ -188,15 +195,16 @@ def job_factory(config: Config, start_id: bytes, shuffle: Shuffle) -> JobFactory
         }, extranonce_sizes={*COMMON_EXTRANONCE_SIZES, PREFIX_SIZE + config.stratum.extranonce2_size})
 
 
-def missing_blocks(config: Config, ledger: Ledger, is_ready: threading.Event) -> MissingBlocks:
-    """What looks, once after the start, for blocks of ours on the chain that the books do not have."""
+def missing_blocks(config: Config, tables: Sequence[NodeConfig], ledger: Ledger, is_ready: threading.Event
+                   ) -> MissingBlocks:
+    """What looks, once after the start, at the nodes of `tables` for blocks of ours that the books do not have."""
     pool = config.pool
 
     def is_booked(block_hash: bytes) -> bool:
         with open_reader(config.ledger.url, pool.data_dir) as reader:
             return reader.has_block(block_hash)
 
-    nodes = [(NodeAddress.parse(node.url), credentials_of(node)) for node in config.nodes if node.source == "rpc"]
+    nodes = [(NodeAddress.parse(node.url), credentials_of(node)) for node in tables if node.source == "rpc"]
     ours = Ours(pool.coinbase_tag.encode(), StartIds(pool.data_dir).read(), pool.server_id)
     return MissingBlocks(nodes, ours, ledger, may_begin=is_ready.is_set, is_booked=is_booked)
 

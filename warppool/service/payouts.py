@@ -1,0 +1,197 @@
+"""The threads by which a pool follows its own blocks and shares rewards: `payout`, `audits` and `headers`.
+
+In mode `pool` nobody follows: there are none of these threads, and nobody tells them anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from warppool.addresses import NodeAddress
+from warppool.bitcoin.address import canonical
+from warppool.claimfiles import folder_of
+from warppool.config.options import Config, NodeConfig, PoolConfig
+from warppool.errors import ConfigError
+from warppool.files import make_folder
+from warppool.ledger.database import Reader
+from warppool.ledger.opening import open_reader
+from warppool.loop import Reconfigure, ServingThread
+from warppool.node.jobsnapshots import JobSnapshots
+from warppool.node.jsonrpc import Credentials
+from warppool.node.startids import StartIds
+from warppool.payout.rules import PayoutRules
+from warppool.rewards.audits import AuditWriter, WriteAudit
+from warppool.rewards.claimtaker import ClaimTaker
+from warppool.rewards.headers import HeaderReader
+from warppool.rewards.making import SnapshotMaker
+from warppool.rewards.past import read_past
+from warppool.rewards.reading import BooksReading
+from warppool.rewards.settling import Settling, SettlingUse
+from warppool.rewards.snapshots import Neighbours, Snapshots
+from warppool.rewards.stored import StoredSnapshots
+from warppool.rewards.thread import Parties, PayoutThread, PayoutView
+from warppool.service.ledger import Ledger
+from warppool.service.nodes import Nodes, credentials_of
+from warppool.service.service import Part
+from warppool.service.threads import Threads
+
+log = logging.getLogger("warppool")
+
+PAYOUT_S: Final = 0.5
+"""How long a stop waits for the thread `payout` to hand the last blocks to the books."""
+
+
+class Payouts(Protocol):
+    """Who is paid, as the rest of the pool sees it."""
+
+    @property
+    def inbox(self) -> queue.Queue[Any] | None:
+        """Where ledger, job maker, submitter and nodes tell what happens; None where nobody asks."""
+
+    @property
+    def snapshots(self) -> JobSnapshots: ...
+    @property
+    def looks_along_chain(self) -> bool:
+        """Whether own blocks that the books lack are found as balances are cleared, so that nobody else must look."""
+
+    @property
+    def view(self) -> PayoutView | None: ...
+    def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None: ...
+    def start(self, threads: Threads) -> None: ...
+    def stop(self, threads: Threads) -> None: ...
+    def reconfigure(self, nodes: Nodes) -> Sequence[ServingThread]: ...
+
+
+def payouts_of(pool: PoolConfig) -> Payouts:
+    """By `pool.payout`."""
+    return NoPayouts() if pool.payout == "pool" else FollowedBlocks(is_shared=pool.payout == "pplns")
+
+
+class NoPayouts:
+    """All is paid to one address, and nothing is owed."""
+
+    inbox = None
+    looks_along_chain = False
+    view = None
+
+    def __init__(self) -> None:
+        self.snapshots = JobSnapshots()
+
+    def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None:
+        """Nothing is needed."""
+
+    def start(self, threads: Threads) -> None:
+        """Nobody is there."""
+
+    def stop(self, threads: Threads) -> None:
+        """Nobody is there."""
+
+    def reconfigure(self, nodes: Nodes) -> Sequence[ServingThread]:
+        """Nobody is there."""
+        return ()
+
+
+class FollowedBlocks:
+    """Own blocks are followed until they are settled, and where rewards are shared, so are shares and balances.
+
+    `inbox` and `snapshots` are there at once, for those to whom they are handed. `join` needs the books.
+    """
+
+    def __init__(self, *, is_shared: bool) -> None:
+        self.inbox: queue.Queue[Any] = queue.Queue()
+        self.snapshots = JobSnapshots(self.inbox.put, is_needed=is_shared)
+        self.looks_along_chain = self._is_shared = is_shared
+
+    @property
+    def view(self) -> PayoutView | None:
+        """What people read of the thread `payout`."""
+        return self._thread.view
+
+    def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None:
+        """Make the threads; ConfigError, LedgerError. `jobs` is the job maker's inbox: it gets the first snapshot."""
+        pool = config.pool
+        try:
+            make_folder(folder_of(pool.data_dir))
+        except OSError as exc:
+            raise ConfigError(f"pool.data_dir: {folder_of(pool.data_dir)} cannot be made ({exc.strerror})") from exc
+
+        def opened() -> Reader:
+            return open_reader(config.ledger.url, pool.data_dir)
+
+        reading = BooksReading(opened)
+        with opened() as reader:
+            past = read_past(reader)
+            start_ids = {start.start_id for start in reader.starts()} | set(StartIds(pool.data_dir).read())
+            use = SettlingUse(pool.network, pool.payout_script, self._is_shared, frozenset({*start_ids, start_id}),
+                              self.inbox, lambda block_hash: reading().has_block(block_hash))
+            settling = Settling(past, use, StoredSnapshots(reading))
+            self._audits = AuditWriter(pool.data_dir, opened)
+            self._headers = HeaderReader(_nodes_to_ask(config.nodes)) if self._is_shared else None
+            snapshots = None
+            if self._is_shared:
+                has_headers = any(node.source == "rpc" for node in config.nodes)
+                headers = self._headers.inbox if self._headers is not None and has_headers else None
+                snapshots = Snapshots(SnapshotMaker(rules_of_payout(pool), reading), settling,
+                                      Neighbours(jobs, ledger.inbox, headers, self.inbox))
+                snapshots.start(reader, time.monotonic())
+        self._thread = PayoutThread(
+            self.inbox, settling, snapshots, ClaimTaker(folder_of(pool.data_dir), settling), reading,
+            Parties(ledger.inbox, nodes.askers, self._write_audits))
+
+    def start(self, threads: Threads) -> None:
+        """Start them, once the ledger and the nodes' threads are there."""
+        threads.start(*self._threads)
+
+    def stop(self, threads: Threads) -> None:
+        """What was heard of blocks is in the ledger's inbox before the ledger ends."""
+        for thread in self._threads:
+            thread.stop()
+        threads.join([thread.name for thread in self._threads], PAYOUT_S)
+
+    def reconfigure(self, nodes: Nodes) -> Sequence[ServingThread]:
+        """The nodes are others; who is to be asked whether that has taken effect."""
+        self.inbox.put(Reconfigure(nodes.askers))
+        if self._headers is not None:
+            self._headers.put(Reconfigure(_nodes_to_ask([node.table for node in nodes.by_number.values()])))
+        return (self._thread,)
+
+    @property
+    def _threads(self) -> Sequence[PayoutThread | AuditWriter | HeaderReader]:
+        return [self._thread, self._audits, *([self._headers] if self._headers is not None else [])]
+
+    def _write_audits(self, hashes: tuple[bytes, ...]) -> None:
+        for block_hash in hashes:
+            self._audits.put(WriteAudit(block_hash))
+
+
+class InTurn:
+    """Parts that start in this order, and stop in it, too."""
+
+    def __init__(self, *parts: Part) -> None:
+        self._parts = parts
+
+    def start(self, threads: Threads) -> None:
+        """Start them."""
+        for part in self._parts:
+            part.start(threads)
+
+    def stop(self, threads: Threads) -> None:
+        """End them."""
+        for part in self._parts:
+            part.stop(threads)
+
+
+def rules_of_payout(pool: PoolConfig) -> PayoutRules:
+    """What the configuration says of shared rewards, as snapshots hold it."""
+    return PayoutRules(
+        network=pool.network, payout_address=canonical(pool.payout_address), fee_bp=pool.fee_basis_points,
+        window=pool.window, window_days=pool.window_days, window_rampup=pool.window_rampup,
+        min_payout_sat=pool.min_payout_sat, min_paid_ratio=pool.min_paid_ratio)
+
+
+def _nodes_to_ask(tables: Sequence[NodeConfig]) -> Sequence[tuple[NodeAddress, Credentials]]:
+    return [(NodeAddress.parse(table.url), credentials_of(table)) for table in tables if table.source == "rpc"]
