@@ -95,3 +95,12 @@ def test_one_wrong_character_leads_to_no_other_account(address, data):
         assert account_of(name, NETWORK).address == address
     except NoAccount:
         assert name != address
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("37UeKjvyowJcgBpSv7pq8UPcBQASC9Hmtt_rig", "is an address for main, not for regtest"),
+    (f"{P2WPKH[:-1]}q_rig", "has a wrong checksum"), (f"{P2WPKH[:-1]}q.rig", "has a wrong checksum"),
+    ("alice_rig", "'alice_rig' has the character"), ("sri/solo//x", "'' is empty")])
+def test_the_owner_is_told_of_what_he_seems_to_have_meant(name, words):
+    with pytest.raises(NoAccount, match=words):
+        account_of(name, NETWORK)

@@ -54,14 +54,15 @@ def account_of(name: str, network: str) -> Account:
 
     An address that no rule guards is none: anyone could spend what is paid there.
     """
-    said = _addresses_in(name)
-    first_error: AddressError | None = None
-    for address in said:
+    words, is_meant = "", name.startswith(_SRI)
+    for address in _addresses_in(name):
         try:
             return _account(address, network)
         except AddressError as exc:
-            first_error = first_error or exc
-    raise NoAccount(str(first_error), is_meant=name.startswith(_SRI) or any(map(_is_meant, said)))
+            if not words or _is_meant(address):         # the owner is told of what he seems to have meant
+                words = str(exc)
+            is_meant = is_meant or _is_meant(address)
+    raise NoAccount(words, is_meant=is_meant)
 
 
 def address_in(name: str) -> str:

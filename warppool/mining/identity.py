@@ -17,6 +17,9 @@ MAX_IDENTITY_SIZE = 255
 MAX_BAD_NAMES = 20
 """Names refused for their form after which a connection is closed: no machine has so many, and each costs a line."""
 
+NO_NAME = "it is empty, longer than 255 bytes, has a control character, or has no user before its first dot"
+"""What is wrong with a name that `read_identity` refuses."""
+
 _PLAIN = re.compile(r"[!-~]+(?: +[!-~]+)*")
 """What nearly all names are: printable ASCII, with blanks only inside."""
 

@@ -14,7 +14,9 @@ log = logging.getLogger("warppool.net.worker")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR,
            "critical": logging.CRITICAL}
 MAX_REASON = 256
-"""Characters of a reason, which is mostly ours but may quote a peer."""
+"""Characters of a reason or a meaning, which is mostly ours but may quote a peer."""
+
+_LONG = frozenset(("reason", "meaning"))
 
 _UNBOUNDED = ("block.", "verdict.")
 """Lines about blocks are said whatever comes: work went into each of them."""
@@ -39,7 +41,7 @@ class PeerLines:
                 return
             fields["peer"] = client.peer
         for name, value in event.fields:
-            most = MAX_REASON if name == "reason" else MAX_TEXT
+            most = MAX_REASON if name in _LONG else MAX_TEXT
             fields[name] = clip(value, most) if isinstance(value, str) else value
         say(log, level, event.name, **fields)
 

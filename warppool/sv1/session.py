@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Close, Happened, Now
-from warppool.mining.identity import MAX_BAD_NAMES, read_identity
+from warppool.mining.identity import MAX_BAD_NAMES, NO_NAME, read_identity
 from warppool.mining.job import VERSION_MASK, Job
 from warppool.mining.share import Weight
 from warppool.sv1.answers import Answers, Step
@@ -229,7 +229,8 @@ class MachineSession(ABC):
 
     def _refuse_form(self, request_id: bytes, said: str) -> list[Step]:
         """The name is none."""
-        return self._refuse_name(self._no(request_id), "invalid-user-identity", ("user", said))
+        return self._refuse_name(self._no(request_id), "invalid-user-identity", ("user", said),
+                                 ("meaning", NO_NAME))
 
     def _no(self, request_id: bytes) -> bytes:
         """The answer to a name that is none."""

@@ -12,7 +12,7 @@ from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel
 from warppool.mining.course import Course
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
-from warppool.mining.identity import MAX_BAD_NAMES, read_identity
+from warppool.mining.identity import MAX_BAD_NAMES, NO_NAME, read_identity
 from warppool.mining.names import NameRule
 from warppool.mining.payee import Payee
 from warppool.mining.rooms import LARGEST_ROOM, USUAL_ROOM
@@ -93,7 +93,8 @@ class Opener:
         max_target = int.from_bytes(m.max_target, "little")
         user = read_identity(m.user_identity)
         if user is None:
-            return Refusal("invalid-user-identity", more=(("user", m.user_identity),), is_form=True)
+            return Refusal("invalid-user-identity", is_form=True, more=(
+                ("user", m.user_identity), ("meaning", NO_NAME)))
         payee = self._payee(user, extranonce_size)
         if isinstance(payee, Refusal):
             return payee
