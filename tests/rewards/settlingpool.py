@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from warppool.bitcoin.transaction import serialize_output
 from warppool.errors import LedgerError
 from warppool.events import Now
 from warppool.ledger.payoutitems import Beginning, Booked, Booking, KeepSnapshot, Unbooked
+from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.payee import Terms
 from warppool.node.chainitems import ChainAnswer, OwnBlock, SeenBlock
@@ -84,13 +84,15 @@ class PoolBooks:
         self.now = Now(1000.0, 1_700_000_000.0)
         self.done: list[SettlingStep] = []
         self.starts = 0
+        self.books: SqliteBooks | None = None
         self.start()
 
     def start(self) -> None:
         """The daemon starts anew."""
         self.starts += 1
-        with closing(opened(self.path)) as books:
-            books.begin(Beginning(self.mode, 0, b"%04d" % self.starts, 1_700_000_000.0, b""))
+        self.close()
+        self.books = opened(self.path)
+        self.books.begin(Beginning(self.mode, 0, b"%04d" % self.starts, 1_700_000_000.0, b""))
         with SqliteReader(self.path) as reader:
             past = read_past(reader)
         self.settling = Settling(past, SettlingUse(NETWORK, script(POOL), self.mode == "pplns", frozenset({START_ID}),
@@ -122,10 +124,13 @@ class PoolBooks:
         return snapshot
 
     def write(self, booking: Booking) -> Unbooked | None:
-        with closing(opened(self.path)) as books:
-            books.begin(Beginning(self.mode, 0, b"%04d" % self.starts, 1_700_000_000.0, b""))
-            unwritten = books.write([], {}, [booking])
+        assert self.books is not None
+        unwritten = self.books.write([], {}, [booking])
         return unwritten[0] if unwritten else None
+
+    def close(self) -> None:
+        if self.books is not None:
+            self.books.close()
 
     def do(self, steps: Iterable[SettlingStep], answers: bool = True) -> list[SettlingStep]:
         """Do the steps at once, the questions too; what there was to do."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,11 +41,18 @@ OWED = 990_000
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> PoolBooks:
-    pool = PoolBooks(tmp_path / "shares.db")
-    pool.do(pool.settling.journal_told(pool.now))
-    pool.grow(10)
-    return pool
+def pool(tmp_path: Path) -> Iterator[PoolBooks]:
+    with pool_of(tmp_path, "pplns") as pool:
+        pool.do(pool.settling.journal_told(pool.now))
+        pool.grow(10)
+        yield pool
+
+
+@contextmanager
+def pool_of(folder: Path, mode: str) -> Iterator[PoolBooks]:
+    pool = PoolBooks(folder / "shares.db", mode)
+    yield pool
+    pool.close()
 
 
 def snapshot_on(pool: PoolBooks, balances: bool = True) -> Snapshot:
@@ -136,11 +145,11 @@ def test_a_second_block_on_the_last_snapshot_pays_no_balance(pool):
 
 
 def test_a_tip_is_cleared_by_the_answer_and_by_the_journal(tmp_path):
-    pool = PoolBooks(tmp_path / "shares.db")
-    assert cleared(pool.grow(3)) == [] and not pool.settling.may_pay(pool.tip)
-    assert cleared(pool.do(pool.settling.journal_told(pool.now))) == [pool.tip]
-    assert pool.settling.may_pay(pool.tip) and not pool.settling.may_pay(pool.chain[-2])
-    assert cleared(pool.grow(1)) == [pool.tip]
+    with pool_of(tmp_path, "pplns") as pool:
+        assert cleared(pool.grow(3)) == [] and not pool.settling.may_pay(pool.tip)
+        assert cleared(pool.do(pool.settling.journal_told(pool.now))) == [pool.tip]
+        assert pool.settling.may_pay(pool.tip) and not pool.settling.may_pay(pool.chain[-2])
+        assert cleared(pool.grow(1)) == [pool.tip]
 
 
 def test_an_own_block_closes_its_tip_until_the_node_is_asked_again(pool):
@@ -274,6 +283,15 @@ def test_a_lost_block_that_nothing_explains_debits_what_there_is_and_credits_not
     assert pool.settling.may_pay(pool.tip)
 
 
+def test_a_lost_block_that_nothing_explains_may_have_paid_what_is_claimed(pool):
+    with_balance(pool)
+    block = paid_by(snapshot_on(pool), pool.tip, len(pool.chain), 2, True)
+    pool.kept.clear()
+    pool.do(pool.settling.claim(BERT, pool.now).steps)
+    lose(pool, block)
+    assert "claim.voided" in events(pool.extend(block.block_hash)) and pool.purses(BERT) == (0, 0)
+
+
 def test_a_lost_block_that_paid_one_account_moves_no_balance(pool):
     with_balance(pool)
     pool.kept.clear()
@@ -306,21 +324,21 @@ def test_balances_are_not_paid_while_a_lost_block_cannot_be_looked_up(pool):
 
 
 def test_in_solo_blocks_have_states_and_move_no_balance(tmp_path):
-    pool = PoolBooks(tmp_path / "shares.db", "solo")
-    pool.do(pool.settling.journal_told(pool.now))
-    pool.grow(3)
-    block = solo_block(ANNA, pool.tip, 4, 1)
-    steps = pool.find(block)
-    assert not replaced(steps) and events(steps) == ["payout.booked"] and pool.state_of(block) == ("found", 0)
-    pool.extend(block.block_hash)
-    assert settled(pool.grow(99)) == [block.block_hash]
-    assert (pool.settling.settled, pool.settling.may_pay(pool.tip)) == (0, False)
+    with pool_of(tmp_path, "solo") as pool:
+        pool.do(pool.settling.journal_told(pool.now))
+        pool.grow(3)
+        block = solo_block(ANNA, pool.tip, 4, 1)
+        steps = pool.find(block)
+        assert not replaced(steps) and events(steps) == ["payout.booked"] and pool.state_of(block) == ("found", 0)
+        pool.extend(block.block_hash)
+        assert settled(pool.grow(99)) == [block.block_hash]
+        assert (pool.settling.settled, pool.settling.may_pay(pool.tip)) == (0, False)
 
 
 def test_a_solo_coinbase_that_pays_somebody_else_is_critical(tmp_path):
-    pool = PoolBooks(tmp_path / "shares.db", "solo")
-    block = solo_block(ANNA, pool.tip, 1, 1)
-    assert "payout.different" in events(pool.find(replace(block, terms=replace(block.terms, account=BERT))))
+    with pool_of(tmp_path, "solo") as pool:
+        block = solo_block(ANNA, pool.tip, 1, 1)
+        assert "payout.different" in events(pool.find(replace(block, terms=replace(block.terms, account=BERT))))
 
 
 def test_a_block_of_mode_pool_moves_nothing(pool):

@@ -27,6 +27,14 @@ class Balances:
         """What the next block may pay out, by account; accounts without such a balance are missing."""
         return MappingProxyType(self._purses[Purse.PAYABLE])
 
+    @property
+    def unpaid(self) -> Mapping[str, int]:
+        """What is payable or stands in a claim, by account: so much a block may have paid out."""
+        sums = dict(self._purses[Purse.PAYABLE])
+        for account, sat in self._purses[Purse.CLAIMED].items():
+            sums[account] = sums.get(account, 0) + sat
+        return sums
+
     def of(self, account: str, purse: Purse) -> int:
         """The satoshi in that purse."""
         return self._purses[purse].get(account, 0)

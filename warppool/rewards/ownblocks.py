@@ -64,8 +64,9 @@ class BlockJudge:
         self._payout_script = payout_script
         self._snapshots = snapshots
 
-    def found(self, block: OwnBlock, terms: Terms, payable: Mapping[str, int]) -> Judgement:
-        """A block that was found on a job of ours; `payable` are the balances now."""
+    def found(self, block: OwnBlock, terms: Terms, unpaid: Mapping[str, int]) -> Judgement:
+        """A block that was found on a job of ours; `unpaid` is what a block may pay
+        out now, by account."""
         header = Header.unpack(block.header)
         row = PayoutBlock(
             hash=block.block_hash, parent=header.prev_hash, height=block.height, time=block.time,
@@ -75,14 +76,14 @@ class BlockJudge:
         outputs = outputs_of(block.coinbase_tx)
         snapshot = self._snapshots.snapshot(terms.snapshot_id) if terms.snapshot_id else None
         if terms.snapshot_id and snapshot is None:
-            return self._unexplained(row, outputs, payable)
+            return self._unexplained(row, outputs, unpaid)
         if snapshot is not None and not terms.account:
             distribution = divide(snapshot, terms.value, terms.pays_balances).take(terms.room)
             return Judgement(row, *effects_by(distribution, outputs, self._network), True)
         due = solo_outputs(script_of_account(terms.account, self._network), terms.payout_script, terms.value, terms.fee)
         return Judgement(row, (), difference_of(due, outputs), True)
 
-    def seen(self, block: SeenBlock, payable: Mapping[str, int]) -> Judgement:
+    def seen(self, block: SeenBlock, unpaid: Mapping[str, int]) -> Judgement:
         """A block of the chain that bears our mark, and that nobody has told us of."""
         outputs = outputs_of(block.coinbase)
         row = PayoutBlock(
@@ -91,7 +92,7 @@ class BlockJudge:
             pays_balances=False, coinbase=stripped(block.coinbase), nbits=block.nbits)
         found = match(outputs, block.parent, self._snapshots.of_tips((block.parent, block.grandparent)))
         if found is None:
-            return self._unexplained(row, outputs, payable)
+            return self._unexplained(row, outputs, unpaid)
         return self._matched(row, found, outputs)
 
     def _matched(self, row: PayoutBlock, found: SnapshotMatch, outputs: Outputs) -> Judgement:
@@ -102,9 +103,9 @@ class BlockJudge:
             return Judgement(replace(row, account=address_of(outputs[0][1], self._network)), (), "", True)
         return Judgement(row, *effects_by(found.distribution, outputs, self._network), True)
 
-    def _unexplained(self, row: PayoutBlock, outputs: Outputs, payable: Mapping[str, int]) -> Judgement:
+    def _unexplained(self, row: PayoutBlock, outputs: Outputs, unpaid: Mapping[str, int]) -> Judgement:
         """No terms are known: balances are taken for paid as far as they go."""
-        effects = least_effects(outputs, self._network, self._payout_script, payable)
+        effects = least_effects(outputs, self._network, self._payout_script, unpaid)
         return Judgement(replace(row, snapshot_id=b""), effects, "", False)
 
 

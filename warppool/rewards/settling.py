@@ -111,7 +111,7 @@ class Settling:
             return []
         steps: list[SettlingStep] = [ReplaceJobs()] if self._use.is_shared and not block.is_replay else []
         try:
-            judged = self._judge.found(block, block.terms, self.payable)
+            judged = self._judge.found(block, block.terms, self._settlement.balances.unpaid)
         except LedgerError:
             self._waiting[block.block_hash] = block
             self.wakes_at = min(self.wakes_at, now.monotonic + ASK_AGAIN_S)
@@ -191,7 +191,7 @@ class Settling:
         if self._use.has_block(block.block_hash):
             self._known.add(block.block_hash)
             return []
-        judged = self._judge.seen(block, self.payable)
+        judged = self._judge.seen(block, self._settlement.balances.unpaid)
         difficulty = float(difficulty_from_target(target_from_nbits(block.nbits)))
         return [*self._take(judged, False, now),
                 ToBooks(BlockRow(block.block_hash, block.height, FINDER, float(block.time), difficulty)),
