@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from bench.modes import NBITS, POOL
+from bench.modes import Mode as PayMode
 from bench.server import BenchFailed
 from bench.sides import Side, side_of
 from warppool.bitcoin.coinbase import INPUT_SEQUENCE, height_push, locktime_of
@@ -30,7 +32,6 @@ from warppool.mining.counter import SECRET_SIZE, CoinbaseCounters, Shuffle
 from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.job import Job, JobFactory
-from warppool.mining.payrule import ToPool
 from warppool.mining.template import Template, Tip
 from warppool.net.clients import Stack
 from warppool.net.hasher import Hasher
@@ -61,28 +62,26 @@ ROUNDS = 120
 USER = "bench.rig"
 EVERY_HASH = Fraction(1, 10**10)
 POLICY = DifficultyPolicy(EVERY_HASH, EVERY_HASH, EVERY_HASH, Fraction(12))
-NBITS = 0x17034219          # that no share here meets
 PATH = tuple(bytes([level + 1]) * 32 for level in range(11))
 SHUFFLE = Shuffle(os.urandom(SECRET_SIZE))
 WARP_SIDE, SPEC_SIDE = map(side_of, (WARP, SPEC))
 FIRST_UPLINK = 1_000_000    # connections below are machines'
 
 
-def make_factory(encoders: Mapping[str, Callable[[Job], object]]) -> JobFactory:
+def make_factory(encoders: Mapping[str, Callable[[Job], object]], mode: PayMode = POOL) -> JobFactory:
     """Jobs of one start, encoded as a pool encodes them."""
-    return JobFactory(payer=ToPool(b"\x00\x14" + bytes(20)), tag=b"/warppool/", start_id=os.urandom(4),
-                      shuffle=SHUFFLE, encoders=encoders)
+    return JobFactory(payer=mode.payer, tag=b"/warppool/", start_id=os.urandom(4), shuffle=SHUFFLE, encoders=encoders)
 
 
-def make_job(factory: JobFactory | None = None) -> Job:
+def make_job(factory: JobFactory | None = None, mode: PayMode = POOL) -> Job:
     """Work as a full template brings it, as far as a share is concerned, on a tip of its own."""
     now = time.time()
     tip = Tip(os.urandom(32), NBITS, target_from_nbits(NBITS), int(now) - 600, 840_000)
-    return (factory or make_factory({})).make(Template(
+    return (factory or make_factory({}, mode)).make(Template(
         template_id=1, tip=tip, version=0x20000000, coinbase_tx_version=2, coinbase_prefix=height_push(tip.height),
         coinbase_tx_input_sequence=INPUT_SEQUENCE, coinbase_tx_value_remaining=312_500_000, coinbase_tx_outputs_count=0,
         coinbase_tx_outputs=b"", coinbase_tx_locktime=locktime_of(tip.height), merkle_path=PATH,
-        transactions=(), source="bench"), now=now)
+        transactions=(), source="bench"), now=now, snapshot=mode.snapshot)
 
 
 class LoneWorker:
@@ -143,10 +142,11 @@ def _ignore(what: object) -> None:
 class Sv1Machine:
     """A V1 machine with its shares made ahead."""
 
-    def __init__(self) -> None:
-        self._client = sv1.MiningClient("bench")
+    def __init__(self, user: str = USER, agent: str = "bench") -> None:
+        self._user = user
+        self._client = sv1.MiningClient(agent)
         self._client.subscribe()
-        self._client.authorize(USER, "x")
+        self._client.authorize(user, "x")
         self._work: sv1.Work | None = None
         self.accepted = 0
 
@@ -167,15 +167,16 @@ class Sv1Machine:
         work = self._work
         assert work is not None
         extranonce2 = number.to_bytes(work.extranonce2_size, "big")
-        self._client.submit(USER, work, extranonce2, work.version, work.ntime, number)
+        self._client.submit(self._user, work, extranonce2, work.version, work.ntime, number)
         return self._client.outgoing()
 
 
 class Sv2Machine:
     """A V2 machine on an extended channel."""
 
-    def __init__(self, side: Side) -> None:
-        setup = sv2.MiningClientSession.setup(host="bench", port=1, vendor="bench", firmware="")
+    def __init__(self, side: Side, user: str = USER, vendor: str = "bench") -> None:
+        self._user = user
+        setup = sv2.MiningClientSession.setup(host="bench", port=1, vendor=vendor, firmware="")
         self._connection = DialledConnection(side.profile, server_public=side.pin, ephemeral_secret=os.urandom(32),
                                              buffer=new_buffer(), setup=setup, unix_time=time.time())
         self._work: Sv2Work | None = None
@@ -189,7 +190,7 @@ class Sv2Machine:
         """What it is told."""
         for event in self._connection.receive(data):
             if isinstance(event, sv2.SetUp):
-                self._connection.send(self._connection.session.open_extended(USER, 0.0, MAX_TARGET, 8))
+                self._connection.send(self._connection.session.open_extended(self._user, 0.0, MAX_TARGET, 8))
             elif isinstance(event, sv2.WorkReady):
                 self._work = event.work
             elif isinstance(event, sv2.SharesAccepted):
@@ -207,31 +208,40 @@ class Sv2Machine:
 Machine = Sv1Machine | Sv2Machine
 
 
-def pool(side: Side | None) -> LoneWorker:
+def pool(side: Side | None, mode: PayMode = POOL) -> LoneWorker:
     """A worker of the pool, with work; None is for V1."""
     prefixes, counters, buffer = PrefixPool(1, 0, 1), CoinbaseCounters(SHUFFLE, 0, 1), new_buffer()
     if side is None:
         context = Sv1Context(policy=POLICY, prefixes=prefixes, counters=counters,
                                        resumable=ResumableSessions(prefixes), random_bytes=os.urandom,
-                                       extranonce2_size=8)
+                                       extranonce2_size=8, names=mode.names)
         worker = LoneWorker(lambda opened, now: Stack(PLAIN, Sv1Connection(
             opened.conn_id, context, now=now, idle_timeout_s=math.inf)))
     else:
-        identity, v2 = side.identity, Sv2Context(side.profile, POLICY, prefixes, counters)
+        identity, v2 = side.identity, Sv2Context(side.profile, POLICY, prefixes, counters, mode.names)
         worker = LoneWorker(lambda opened, now: Stack(
             responder(v2.profile.suite, identity, os.urandom(32), buffer, now),
             Sv2Connection(opened.conn_id, v2, now=now, idle_timeout_s=math.inf)))
-    worker.turn(JobReady(make_job()))
+    worker.turn(JobReady(make_job(mode=mode)))
     return worker
 
 
 class Direct:
-    """Machines on the pool itself, in a dialect of V2, or V1 where `side` is None."""
+    """Machines on the pool itself, in a dialect of V2, or V1 where `side` is None. `users` are their names, by the
+    numbers of their connections, and `agent` what each says of itself.
+    """
 
-    def __init__(self, side: Side | None) -> None:
-        self.measured = pool(side)
-        self.machines: dict[int, Machine] = {
-            conn_id: Sv1Machine() if side is None else Sv2Machine(side) for conn_id in range(1, MACHINES + 1)}
+    def __init__(self, side: Side | None, mode: PayMode = POOL, users: Callable[[int], str] = lambda number: USER,
+                 agent: str = "bench", machines: int = MACHINES) -> None:
+        self.measured = pool(side, mode)
+        self.machines: dict[int, Machine] = {}
+        for number in range(1, machines + 1):
+            self.machines |= self.machine(side, number, users, agent)
+
+    @staticmethod
+    def machine(side: Side | None, number: int, users: Callable[[int], str], agent: str) -> dict[int, Machine]:
+        """One of them, by the number of its connection."""
+        return {number: Sv1Machine(users(number), agent) if side is None else Sv2Machine(side, users(number), agent)}
 
     def deliver(self, parts: list[Part]) -> None:
         """Let all follow that follows from these."""
