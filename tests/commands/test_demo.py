@@ -43,6 +43,7 @@ def run_demo(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(("options", "miners"), [
     ((), ["v2-standard", "v2-extended", "v1", "v1-tls"]), (("--translator",), ["v1", "v1-tls"]),
     (("--payout", "solo"), ["v2-standard", "v2-extended", "v1", "v1-tls", "v1-second"]),
+    (("--payout", "pplns"), ["v2-standard", "v2-extended", "v1", "v1-tls", "v1-second"]),
 ])
 def test_the_demo_ends_by_itself_and_every_miner_has_mined(tmp_path, options, miners):
     out = run_demo(tmp_path, *options).stdout
@@ -59,6 +60,7 @@ def test_the_demo_ends_by_itself_and_every_miner_has_mined(tmp_path, options, mi
     assert ("as libbitcoinkernel reads them" in out) == has_addresses
     paid = re.findall(r"(?m)^  (\S+): [1-9]\d* sat in [1-9]\d* blocks, to (\S+)$", out)
     assert not has_addresses or [miner for miner, _ in paid] == miners, "each user was paid, at the very address"
+    assert ("\nwarppool audit: " in out) == ("pplns" in options)
     told = re.search(r"(?m)^translator: (\d+) received, (\d+) accepted, (\d+) rejected, 0 filtered, 0 pending, "
                      r"(\d+) unconfirmed; books: (\d+) shares$", out)
     assert (told is not None) == ("--translator" in options)

@@ -85,7 +85,8 @@ class CpuMiner:
         self._task: Task | None = None
         self._nonce = self._roll = self._extranonce = 0
         self._has_heard = False
-        self._rest_until = 0.0                  # monotonic; a block was found on this tip
+        self._rest_until = 0.0                  # monotonic; a block was found ...
+        self._won_on = b""                      # on this tip, for which a pool may give out other jobs meanwhile
 
     def stop(self) -> None:
         """End `run` soon; any thread."""
@@ -156,7 +157,7 @@ class CpuMiner:
             case Task():
                 self._task = event
                 self._nonce = self._roll = self._extranonce = 0
-                if event.is_new_tip:
+                if event.is_new_tip and event.work.prev_hash != self._won_on:
                     self._rest_until = 0.0
             case Acknowledged(count):
                 self.tally.accepted += count
@@ -183,7 +184,7 @@ class CpuMiner:
             self.tally.submitted += 1
             if weigh(header[:76] + nonce.to_bytes(4, "little"), network_target).is_block:
                 self.tally.blocks += 1
-                self._rest_until = time.monotonic() + AFTER_BLOCK_S
+                self._rest_until, self._won_on = time.monotonic() + AFTER_BLOCK_S, work.prev_hash
         if self._nonce >= NONCES:
             self._nonce, self._roll = 0, self._roll + 1
             if self._roll << VERSION_ROLL_SHIFT > work.version_mask:
