@@ -147,6 +147,15 @@ def test_a_balance_that_took_the_whole_value_is_no_block_without_weights():
     assert found_again(distribution, empty, snapshot) == {ANNA: -COIN // 2, BERT: COIN // 2}
 
 
+def test_of_two_snapshots_that_fit_the_one_counts_that_pays_out_more():
+    """Bert has worked for what he gets, or was owed it: nobody knows, and he must not be paid it again."""
+    worked = make_snapshot({ANNA: 2 * ONE, BERT: ONE}, rules=make_rules(fee_bp=2500))
+    owed = make_snapshot({ANNA: ONE}, {BERT: COIN // 4}, rules=make_rules(fee_bp=5000))
+    distribution = distribute(worked, COIN, 1000, False)
+    assert distribution.outputs == distribute(owed, COIN, 1000, True).outputs
+    assert found_again(distribution, worked, owed) == {BERT: -COIN // 4}
+
+
 @given(st.dictionaries(st.integers(1, 60), st.integers(0, 5), min_size=1, max_size=60),
        st.dictionaries(st.integers(1, 60), st.integers(0, 300_000), max_size=60),
        st.dictionaries(st.integers(1, 60), st.integers(0, 9), max_size=60),

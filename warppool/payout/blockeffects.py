@@ -94,23 +94,34 @@ def least_effects(outputs: Outputs, network: str, payout_script: bytes, payable:
 
 
 def match(outputs: Outputs, parent: bytes, snapshots: Iterable[Snapshot]) -> SnapshotMatch | None:
-    """The first of `snapshots`, flag and room by which a job on `parent` pays just these outputs; None for none.
+    """The snapshot, flag and room by which a job on `parent` pays just these outputs; None for none.
 
-    Those without weights come last: they fit any coinbase with one payee, and one that pays out a balance may be such.
+    Of several the one whose block pays out most of balances, so that none is paid out again; of equal ones the first.
     """
+    return max(_matches(outputs, parent, snapshots), key=_debit_of, default=None)
+
+
+def _matches(outputs: Outputs, parent: bytes, snapshots: Iterable[Snapshot]) -> Iterator[SnapshotMatch]:
+    """One for each snapshot and flag that fits; those without weights last, which fit any coinbase with one payee."""
     value_sat = sum(sat for sat, _ in outputs)
     for snapshot in sorted(snapshots, key=lambda each: not each.total_weight):
         if not snapshot.total_weight:
             if _is_solo(outputs, value_sat, snapshot):
-                return SnapshotMatch(snapshot, 0, False, None)
+                yield SnapshotMatch(snapshot, 0, False, None)
             continue
         for pays_balances in (True, False) if snapshot.tip == parent else (False,):
             division = divide(snapshot, value_sat, pays_balances)
-            for room in _rooms(outputs, division.payout_script):
-                distribution = division.take(room)
-                if not difference_of(distribution.outputs, outputs):
-                    return SnapshotMatch(snapshot, room, pays_balances, distribution)
-    return None
+            fitting = (distribution for room in _rooms(outputs, division.payout_script)
+                       if not difference_of((distribution := division.take(room)).outputs, outputs))
+            if (found := next(fitting, None)) is not None:
+                yield SnapshotMatch(snapshot, found.room, pays_balances, found)
+
+
+def _debit_of(found: SnapshotMatch) -> int:
+    """How much the block pays out of balances."""
+    if found.distribution is None:
+        return 0
+    return sum(max(0, change.paid_sat - change.fair_sat) for change in found.distribution.changes())
 
 
 def _is_solo(outputs: Outputs, value_sat: int, snapshot: Snapshot) -> bool:
