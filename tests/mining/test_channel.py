@@ -11,6 +11,7 @@ from tests.mining.makers import (
     make_template,
     make_tip,
 )
+from tests.mining.payees import numbered
 from warppool.bitcoin.hashes import double_sha256
 from warppool.bitcoin.merkle import fold_merkle_path
 from warppool.bitcoin.target import difficulty_from_target
@@ -393,9 +394,24 @@ def test_the_channel_of_another_account_in_its_place_knows_where_it_searched_and
     assert (new.extranonce_prefix, new.extranonce_size, new.channel_id) == (b"\0\0\1\2", 4, channel.channel_id)
     assert (new.user, new.payee, new.target, new.accepted, new.jobs, new.old_jobs) == ("", None, 1 << 200, 0, {}, {})
     assert new.tip is channel.tip, "its prefix rests until her last job is stale"
-    new.payee = POOL
+    new.set_payee(POOL)
     again, _ = new.offer(last.job, COUNTERS)
     assert again.assignment.key > last.assignment.key > first.assignment.key, "her keys are no keys of his"
     assert again.assignment.counter != last.assignment.counter, "nor is the work that she has had"
     later = offered(new, make_tip(2), factory)
     assert later.assignment.counter == later.job.counter, "of the job of all he gets what she has not had"
+
+
+def test_a_payee_is_proved_when_its_script_is_a_new_one():
+    channel = make_channel(payee=None)
+    assert not channel.is_proven
+    channel.set_payee(POOL)
+    assert channel.is_proven, "in mode pool the job itself is proved"
+    alice = numbered(1, room=755)
+    channel.set_payee(alice)
+    assert not channel.is_proven and channel.payee is alice
+    channel.is_proven = True
+    channel.set_payee(numbered(1, room=255))
+    assert channel.is_proven, "another size class has the same output of its own"
+    channel.set_payee(numbered(2, room=255))
+    assert not channel.is_proven

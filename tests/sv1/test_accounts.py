@@ -380,3 +380,15 @@ def test_old_work_of_a_session_pays_whom_it_always_paid():
     fields = first.mine(at_most=target_from_nbits(EASY_NBITS), start=1 << 20)
     second = workers.begin(1, session_of(first), f"{ALICE}.2")
     assert pays(block_of(second, fields, f"{ALICE}.2")) == ALICE
+
+
+def test_a_session_whose_coinbase_was_not_proved_is_nobody_s_to_go_on_with():
+    workers = Accounts()
+    first = workers.begin(0)
+    first.submit(*first.mine(start=next(workers._starts) << 12), user=ALICE)
+    first.settle()
+    channel_of(first).payee = None                      # as where a proof has failed
+    first.drop()
+    second = workers.begin(0, session_of(first), BOB)
+    assert second.happened("miner.opened") and channel_of(second).payee == payee_of(BOB)
+    assert first.work.job_id not in [f"{key:x}" for key in channel_of(second).jobs]

@@ -84,6 +84,13 @@ class Channel:
         self._falls: list[tuple[float, int, int]] | None = None     # by the throttle: when due, first key after, target
         self._easings: list[tuple[int, int]] | None = None      # (first key after it, target), as the targets fall
 
+    def set_payee(self, payee: Payee) -> None:
+        """Whom the coinbases of later jobs pay. With a script that is not proved yet, the first of them is."""
+        before = self.payee
+        if before is None or before.script != payee.script:
+            self.is_proven = not payee.script
+        self.payee = payee
+
     def successor(self, target: int) -> Channel:
         """A new channel in this one's search space, for another account: of what was assigned here, and of the shares
         that came, it knows nothing.

@@ -231,8 +231,8 @@ class MiningServerSession(MachineSession):
 
         A session is taken up before the machine says its name. What is left of the session is extranonce1 alone.
         """
-        account = self._account
-        if account is None or channel.payee is None or channel.payee.account == account.address:
+        account, payee = self._account, channel.payee
+        if account is None or not channel.user or (payee is not None and payee.account == account.address):
             return []
         self.machine.succeed(channel)
         return [Happened(self.conn_id, "info", "miner.closed", (
@@ -320,7 +320,7 @@ class MiningServerSession(MachineSession):
         is_new, is_first = not channel.user, not machine.is_on
         if is_first:
             names = self._context.names
-            channel.payee = names.payee(account, room_of_agent(self.agent) if names.has_rooms else 0)
+            channel.set_payee(names.payee(account, room_of_agent(self.agent) if names.has_rooms else 0))
         steps = machine.begin(self._user, now)
         if not is_first:
             return steps
