@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from warppool.mining.rooms import ROOMS, half_of
 from warppool.mining.template import Template
 from warppool.mining.templateroom import TemplateRoom, room_of
 from warppool.payout.distribution import Distribution, divide, output_size
+from warppool.payout.ratio import given_class
 from warppool.payout.snapshot import Snapshot
 
 _SMALLEST_OUTPUT = output_size(bytes(22))           # of an address: P2WPKH
@@ -61,7 +63,7 @@ class ByWeights:
         room = room_of(template)
         lots = {size: _Lot.of(division.take(left)) for size in self.rooms
                 if (left := around.left(size, room)) >= output_size(rules.payout_script)}
-        return _ByClass(snapshot.id, pays_balances, MappingProxyType(lots), tuple(lots))
+        return _ByClass(snapshot.id, pays_balances, rules.min_paid_ratio, MappingProxyType(lots), tuple(lots))
 
 
 class _Around(NamedTuple):
@@ -107,6 +109,7 @@ class _ByClass:
 
     snapshot_id: bytes
     pays_balances: bool
+    least_ratio: Decimal        # of what a class pays to what the largest one does
     lots: Mapping[int, _Lot]
     sizes: tuple[int, ...]
 
@@ -124,6 +127,12 @@ class _ByClass:
 
     def serves(self, payee: Payee) -> bool:
         return bool(self.sizes) and payee.room >= self.sizes[0]
+
+    def is_cramped(self, payee: Payee) -> bool:
+        """Each machine has the largest class that it holds, so nothing is left to be given to it."""
+        paid = [(size, lot.distribution.paid_sat) for size, lot in self.lots.items()]
+        given = given_class(paid, payee.room, payee.room, self.least_ratio)
+        return given is not None and given.is_below_ratio
 
     def without(self, probe: Hashable) -> PayRule:
         return replace(self, lots=MappingProxyType({size: lot for size, lot in self.lots.items() if size != probe}),

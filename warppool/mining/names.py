@@ -12,17 +12,33 @@ from typing import ClassVar, Final, Protocol
 
 from warppool.events import Happened
 from warppool.mining.account import Account, NoAccount, account_of
+from warppool.mining.channel import Channel
 from warppool.mining.identity import nobody_is_unpaid, unpaid, user_of
+from warppool.mining.job import Job
 from warppool.mining.payee import POOL, Payee
 
 ANYBODY: Final = Account("", b"")
 """The one account of all names where the coinbase pays the pool."""
+
+_CRAMPED: Final = "what there is no room for goes to pool.payout_address, and is owed until a later block pays it"
 
 BAD_ADDRESS: Final = (24, "Invalid Bitcoin address")
 """Code and words of V1's answer, as other solo pools have them."""
 
 OTHER_ADDRESS: Final = (24, "Another address is mined for here")
 """The same for a worker of another account than the connection's."""
+
+
+def cramped(names: NameRule, conn_id: int, job: Job | None, channel: Channel, agent: str, now: float
+            ) -> list[Happened]:
+    """What the log hears where a machine that has begun holds too small a coinbase to pay what it should."""
+    payee = channel.payee
+    if job is None or payee is None or not payee.room or not job.rule.serves(payee) or not job.rule.is_cramped(payee):
+        return []
+    if not names.is_cramped_news(agent, now):
+        return []
+    return [Happened(conn_id, "warning", "coinbase.cramped", (
+        ("agent", agent), ("bytes", payee.room), ("meaning", _CRAMPED)))]
 
 
 class NameRule(Protocol):
@@ -47,6 +63,9 @@ class NameRule(Protocol):
 
     def said(self, conn_id: int, name: str, address: str, now: float) -> list[Happened]:
         """What the log hears of a name that is let in, at monotonic `now`; `address` is its account's."""
+
+    def is_cramped_news(self, agent: str, now: float) -> bool:
+        """Whether the log is to hear that machines of this firmware hold too little of a coinbase: once for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,10 @@ class FreeNames:
         """Who calls himself by an address may wait for coins that never come."""
         return [unpaid(conn_id, name)] if self.is_unpaid(user_of(name), now) else []
 
+    def is_cramped_news(self, agent: str, now: float) -> bool:
+        """No machine holds less than the one output there is."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class PaidNames:
@@ -87,6 +110,7 @@ class PaidNames:
     fallback: Account | None = None
     has_rooms: bool = False
     is_news: Callable[[str, float], bool] = nobody_is_unpaid
+    is_agent_news: Callable[[str, float], bool] = nobody_is_unpaid
 
     refusal: ClassVar[tuple[int, str] | None] = BAD_ADDRESS
 
@@ -116,6 +140,10 @@ class PaidNames:
                 user_of(name), now):
             return []
         return [Happened(conn_id, "info", "payout.fallback", (("user", user_of(name)), ("address", address)))]
+
+    def is_cramped_news(self, agent: str, now: float) -> bool:
+        """What nobody says of himself is one firmware, too."""
+        return self.is_agent_news(agent, now)
 
     def _has_account(self, name: str) -> bool:
         try:

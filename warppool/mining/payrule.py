@@ -70,6 +70,9 @@ class PayRule(Protocol):
     def serves(self, payee: Payee) -> bool:
         """Whether `payee` can be paid."""
 
+    def is_cramped(self, payee: Payee) -> bool:
+        """Whether the coinbase of `payee`, whom the rule serves, pays too little of what a larger one would."""
+
     def without(self, probe: Hashable) -> PayRule:
         """The rule that pays nobody whose coinbase would be as that of `probe`, which was proved to be broken."""
 
@@ -136,6 +139,9 @@ class _ForAll:
     def serves(self, payee: Payee) -> bool:
         return True
 
+    def is_cramped(self, payee: Payee) -> bool:
+        return False
+
     def without(self, probe: Hashable) -> PayRule:
         return self
 
@@ -195,6 +201,9 @@ class _ToFinder:
 
     def serves(self, payee: Payee) -> bool:
         return _kind_of(payee.script) not in self.broken
+
+    def is_cramped(self, payee: Payee) -> bool:
+        return False
 
     def without(self, probe: Hashable) -> PayRule:
         assert isinstance(probe, bytes)

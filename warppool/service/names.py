@@ -14,4 +14,5 @@ def names_of(pool: PoolConfig) -> NameRule:
     if pool.payout == "pool":
         return FreeNames(UnpaidNames(pool.network, pool.payout_script).is_news)
     fallback = Account(canonical(pool.fallback_address), pool.fallback_script) if pool.fallback_script else None
-    return PaidNames(pool.network, fallback, pool.payout == "pplns", OncePerUser().is_news)
+    return PaidNames(pool.network, fallback, pool.payout == "pplns", OncePerUser().is_news,
+                     OncePerUser().is_news)

@@ -47,6 +47,11 @@ class MachineChannel:
         return self.is_on and self._course.job is not None
 
     @property
+    def job(self) -> Job | None:
+        """The newest job for all; None before the first."""
+        return self._course.job
+
+    @property
     def wakes_at(self) -> float:
         """Monotonic seconds: when `review` is to be called without a share."""
         channel = self.channel

@@ -21,7 +21,7 @@ from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import read_identity
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
-from warppool.mining.names import OTHER_ADDRESS, FreeNames, NameRule
+from warppool.mining.names import OTHER_ADDRESS, FreeNames, NameRule, cramped
 from warppool.mining.rooms import room_of_agent
 from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator
@@ -326,7 +326,8 @@ class MiningServerSession(MachineSession):
             return steps
         return [Happened(self.conn_id, "info", "miner.opened" if is_new else "miner.resumed", (
             ("channel", channel.channel_id), ("user", self._user), ("kind", "v1"),
-            ("prefix", channel.extranonce_prefix), ("difficulty", channel.difficulty), ("agent", self.agent))), *steps]
+            ("prefix", channel.extranonce_prefix), ("difficulty", channel.difficulty), ("agent", self.agent))),
+            *cramped(self._context.names, self.conn_id, machine.job, channel, self.agent, now.monotonic), *steps]
 
     # -- shares --------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
-from warppool.mining.names import FreeNames, NameRule
+from warppool.mining.names import FreeNames, NameRule, cramped
 from warppool.mining.paced import PacedCourse
 from warppool.mining.rooms import room_of_agent
 from warppool.sv2.frame import Frame
@@ -267,6 +267,8 @@ class MiningServerSession(ShareSession):
         if channel is not None:
             self._channels[channel.channel_id] = ServerChannel(channel)
             self._tell(channel, self._course.join(channel, now), steps)
+            steps += cramped(self._context.names, self.conn_id, self._course.job, channel, self._opener.agent,
+                             now.monotonic)
         return steps
 
     def _update(self, m: UpdateChannel, now: Now) -> list[Step]:
