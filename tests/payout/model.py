@@ -201,9 +201,8 @@ class World:
 
     def look(self) -> None:
         """The last blocks of the chain: what is ours and in no journal is booked by the snapshots that are kept."""
-        blocks = self.chain[-144:]
-        while blocks and blocks[0] in self.clearing.looked:
-            del blocks[0]
+        looked = self.clearing.looked
+        blocks = [block for block in self.chain[-144:] if block not in looked]
         for block in blocks:
             if block in self.own and block not in self.states:
                 self._find(block, self.recognise(block))
@@ -214,7 +213,10 @@ class World:
         known = self.blocks[block]
         if self.own[block].distribution is None:
             return BlockEffects(())
-        found = match(known.outputs, known.parent, reversed(self.snapshots))
+        near = (known.parent, self.blocks[known.parent].parent)
+        kept = self.snapshots[::-1]
+        found = (match(known.outputs, known.parent, [each for each in kept if each.tip in near])
+                 or match(known.outputs, known.parent, kept))           # the pool has made none on these two
         assert found is not None and found.distribution is not None
         self.own[block] = OwnBlock.make(self.own[block].job, known.outputs, found.distribution)
         return effects_by(found.distribution, known.outputs, NETWORK)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from warppool.bitcoin.addresstext import address_of
-from warppool.payout.distribution import GONE_PART, LONGEST_OUTPUT, Distribution, divide, output_size
+from warppool.payout.distribution import GONE_PART, LONGEST_OUTPUT, Distribution, Division, divide, output_size
 from warppool.payout.fee import fee_of
 from warppool.payout.moves import effects_of
 from warppool.payout.snapshot import Snapshot
@@ -111,7 +111,7 @@ def _matches(outputs: Outputs, parent: bytes, snapshots: Iterable[Snapshot]) -> 
             continue
         for pays_balances in (True, False) if snapshot.tip == parent else (False,):
             division = divide(snapshot, value_sat, pays_balances)
-            fitting = (distribution for room in _rooms(outputs, division.payout_script)
+            fitting = (distribution for room in _rooms(outputs, division)
                        if not difference_of((distribution := division.take(room)).outputs, outputs))
             if (found := next(fitting, None)) is not None:
                 yield SnapshotMatch(snapshot, found.room, pays_balances, found)
@@ -131,13 +131,13 @@ def _is_solo(outputs: Outputs, value_sat: int, snapshot: Snapshot) -> bool:
     return not difference_of(due, outputs)
 
 
-def _rooms(outputs: Outputs, payout_script: bytes) -> Iterator[int]:
+def _rooms(outputs: Outputs, division: Division) -> Iterator[int]:
     """Bytes for outputs that such a coinbase may have had: they bound how many outputs there are, and of these how many
     are for accounts that are gone.
     """
-    paid = [script for sat, script in outputs if sat and script != payout_script]
-    least = sum(map(output_size, paid)) + output_size(payout_script)
+    paid = [script for sat, script in outputs if sat and script != division.payout_script]
+    least = sum(map(output_size, paid)) + output_size(division.payout_script)
     yield from (least, least + _SHORTEST_OUTPUT - 1, least + LONGEST_OUTPUT - 1)
     step = LONGEST_OUTPUT * GONE_PART                   # from here on one more gone account may have an output
-    yield from range((least // step + 1) * step, MOST_ROOM, step)
+    yield from range((least // step + 1) * step, min(MOST_ROOM, len(division.gone) * step + 1), step)
     yield max(least, MOST_ROOM)
