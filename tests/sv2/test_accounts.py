@@ -17,7 +17,6 @@ from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import outputs_of
 from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareSubmitted
 from warppool.mining.account import Account
-from warppool.mining.identity import MAX_BAD_NAMES
 from warppool.mining.job import Job
 from warppool.mining.names import PaidNames
 from warppool.mining.payee import Payee
@@ -27,6 +26,7 @@ from warppool.sv2.client import WorkReady
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.messages import mining
 from warppool.sv2.messages.extensions import RequestExtensions
+from warppool.sv2.opening import MAX_OPENS
 from warppool.sv2.server import MiningServerSession
 from warppool.sv2.tlv import MAX_WORKER_SIZE, worker_tlv
 from warppool.sv2.work import Work
@@ -81,7 +81,7 @@ def test_bad_addresses_end_no_connection_on_which_others_mine():
     """Behind a translator each machine says a name of its own."""
     session = paid_session()
     session.receive(open_extended(user=ALICE), START)
-    for number in range(3 * MAX_BAD_NAMES):
+    for number in range(MAX_OPENS + 1):
         steps = session.receive(open_extended(number, user=f"bob{number}"), START)
         assert not any(isinstance(step, Close) for step in steps)
     assert session.channels == 1

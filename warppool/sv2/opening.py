@@ -123,7 +123,8 @@ class Opener:
         try:
             account = names.account(user)
         except NoAccount as exc:
-            return Refusal("invalid-user-identity", more=(("user", user), ("meaning", str(exc))))
+            # Behind a translator stands who likes to, and the others there mine on.
+            return Refusal("invalid-user-identity", is_counted=False, more=(("user", user), ("meaning", str(exc))))
         if not names.has_rooms:
             return names.payee(account, 0)
         if extranonce_size == 0 and not self._course.takes_groups:
