@@ -33,7 +33,7 @@ from warppool.rewards.reading import BooksReading
 from warppool.rewards.settling import Settling, SettlingUse
 from warppool.rewards.snapshots import Neighbours, Snapshots
 from warppool.rewards.stored import StoredSnapshots
-from warppool.rewards.thread import Parties, PayoutThread, PayoutView
+from warppool.rewards.thread import Parties, PayoutThread
 from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.service import Part
@@ -58,8 +58,8 @@ class Payouts(Protocol):
     def looks_along_chain(self) -> bool:
         """Whether own blocks that the books lack are found as balances are cleared, so that nobody else must look."""
 
-    @property
-    def view(self) -> PayoutView | None: ...
+    def fields(self) -> dict[str, object]: ...
+    def words(self) -> str: ...
     def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None: ...
     def start(self, threads: Threads) -> None: ...
     def stop(self, threads: Threads) -> None: ...
@@ -76,10 +76,17 @@ class NoPayouts:
 
     inbox = None
     looks_along_chain = False
-    view = None
 
     def __init__(self) -> None:
         self.snapshots = JobSnapshots()
+
+    def fields(self) -> dict[str, object]:
+        """Nothing is to be said."""
+        return {}
+
+    def words(self) -> str:
+        """Nothing is to be said."""
+        return ""
 
     def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None:
         """Nothing is needed."""
@@ -106,10 +113,23 @@ class FollowedBlocks:
         self.snapshots = JobSnapshots(self.inbox.put, is_needed=is_shared)
         self.looks_along_chain = self._is_shared = is_shared
 
-    @property
-    def view(self) -> PayoutView | None:
-        """What people read of the thread `payout`."""
-        return self._thread.view
+    def fields(self) -> dict[str, object]:
+        """For the line of each minute: own blocks that are not settled; and where rewards are shared, how full the
+        window is (in percent), how many accounts are in it, what is owed to them, and whether jobs pay of that now.
+        """
+        view = self._thread.view
+        fields: dict[str, object] = {"unsettled": view.unsettled}
+        if view.is_shared:
+            fields |= {"window": view.weight_percent if view.is_read else "none", "accounts": view.accounts,
+                       "payable_sat": view.payable_sat, "paying": view.is_paying}
+        return fields
+
+    def words(self) -> str:
+        """For `systemctl status`: how full the window is."""
+        view = self._thread.view
+        if not view.is_shared:
+            return ""
+        return f"window {view.weight_percent} % full" if view.is_read else "the window of shares is being read"
 
     def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None:
         """Make the threads; ConfigError, LedgerError. `jobs` is the job maker's inbox: it gets the first snapshot."""

@@ -329,11 +329,17 @@ class PoolStatus(NodeStatus):
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool.config.pool.network, pool.ports, pool.nodes, pool.job_maker, pool.work,
                          serving="mining on", idle="no work, since no node answers; machines are sent away")
+        self._payouts = pool.payouts
+
+    def line(self) -> str:
+        """The same, and how full the window is."""
+        words = self._payouts.words()
+        return f"{super().line()}; {words}" if words else super().line()
 
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
         fields = summary.fields(self._ports.reports(), now) | self.template_fields(now) | {
-            "work_age": _age(self._job_maker.template_at, now)}
+            "work_age": _age(self._job_maker.template_at, now)} | self._payouts.fields()
         if self._job_maker.lagging:
             fields["lagging"] = ",".join(self._job_maker.lagging)
         say(log, logging.INFO, "pool.summary", **fields)

@@ -1,0 +1,64 @@
+"""Headers of tips from before a start, asked of nodes."""
+
+import queue
+
+from warppool.errors import NodeError
+from warppool.node.jsonrpc import CallForbidden
+from warppool.rewards.headers import HeaderReader, HeadersWanted
+
+PARENT = bytes(31) + b"\x07"
+
+
+class Node:
+    """Answers as a node does, for heights up to `best`; `trouble` comes with the call number `fails_at`."""
+
+    def __init__(self, trouble=None, fails_at=None):
+        self.trouble = trouble
+        self.fails_at = fails_at
+        self.calls = 0
+
+    def call(self, method, *params, timeout_s):
+        self.calls += 1
+        if self.calls == self.fails_at:
+            raise self.trouble
+        if method == "getblockhash":
+            return f"{params[0]:064x}"
+        assert method == "getblockheader" and params[1] is True
+        return {"bits": f"1d00{int(params[0], 16):04x}", "previousblockhash": PARENT[::-1].hex()}
+
+    def hang_up(self):
+        pass
+
+
+def asked(*nodes, heights=(9, 8, 7)):
+    reader, answers = HeaderReader(()), queue.Queue()
+    reader._nodes = list(nodes)
+    reader.turn([HeadersWanted(heights, answers)])
+    return answers.get_nowait()
+
+
+def test_each_height_has_the_parent_and_the_nbits_of_its_header():
+    seen = asked(Node())
+    assert [(row.height, row.hash, row.nbits) for row in seen.tips] == [
+        (height, PARENT, 0x1D000000 + height) for height in (9, 8, 7)]
+    assert (seen.trouble, seen.is_refused) == ("", False)
+
+
+def test_another_node_goes_on_where_the_first_one_fails():
+    second = Node()
+    seen = asked(Node(NodeError("gone"), 4), second)
+    assert [row.height for row in seen.tips] == [9, 8, 7] and not seen.trouble
+    assert second.calls == 4
+
+
+def test_trouble_and_a_refusal_are_told_apart():
+    assert asked(Node(NodeError("silent"), 3)).trouble == "silent"
+    assert not asked(Node(NodeError("silent"), 1)).is_refused
+    assert asked(Node(CallForbidden("getblockhash"), 1)).is_refused
+    assert asked().trouble
+
+
+def test_an_answer_that_cannot_be_read_is_trouble():
+    node = Node()
+    node.call = lambda method, *params, timeout_s: "ff" * 32
+    assert "getblockheader" in asked(node).trouble
