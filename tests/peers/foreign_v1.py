@@ -94,7 +94,12 @@ class Answer(NamedTuple):
 
 
 class Machine:
-    """One connection, used by `with`; a pool that breaks a rule or hangs up is an AssertionError in whatever runs."""
+    """One connection, used by `with`; a pool that breaks a rule or hangs up is an AssertionError in whatever runs.
+
+    A pool that shares rewards replaces the jobs of a tip after a block of its own: `is_replaced` says that it may.
+    """
+
+    is_replaced = False
 
     def __init__(self, port: int, worker: str = "alice.rig1", *, tls: ssl.SSLContext | None = None) -> None:
         self.worker = worker
@@ -213,7 +218,8 @@ class Machine:
         job = Job(name, unswapped(prev_hash), bytes.fromhex(head), bytes.fromhex(tail),
                   tuple(map(bytes.fromhex, branches)), int(version, 16), int(nbits, 16), int(ntime, 16), is_clean,
                   self.difficulties[-1], self.extranonce1)
-        assert is_clean is (not self.jobs or self.job.prev_hash != job.prev_hash), "clean_jobs"
+        is_new_tip = not self.jobs or self.job.prev_hash != job.prev_hash
+        assert is_clean is is_new_tip or (is_clean and self.is_replaced), "clean_jobs"
         self._is_new_difficulty = False
         self._names.add(name)
         self.jobs.append(job)
