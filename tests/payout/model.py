@@ -215,8 +215,9 @@ class World:
             return BlockEffects(())
         near = (known.parent, self.blocks[known.parent].parent)
         kept = self.snapshots[::-1]
-        found = (match(known.outputs, known.parent, [each for each in kept if each.tip in near])
-                 or match(known.outputs, known.parent, kept))           # the pool has made none on these two
+        found = match(known.outputs, known.parent, [each for each in kept if each.tip in near])
+        if found is None or found.distribution is None:         # the pool has made none on these two that fits
+            found = match(known.outputs, known.parent, kept)
         assert found is not None and found.distribution is not None
         self.own[block] = OwnBlock.make(self.own[block].job, known.outputs, found.distribution)
         return effects_by(found.distribution, known.outputs, NETWORK)
