@@ -51,6 +51,15 @@ def test_what_is_held_for_users_is_said_in_pplns_alone():
     assert not any("you hold money" in line for line in said(pool("solo"), "ok"))
 
 
+def test_pplns_says_what_a_node_must_reserve_for_each_size_class():
+    line, = (line for line in said(pool("pplns"), "ok") if line.startswith("node: "))
+    assert "blockreservedweight=64368;" in line
+    assert ("255 bytes 1388, 500 bytes 2368, 755 bytes 3388, 2250 bytes 9368, 6500 bytes 26368, 16000 bytes 64368."
+            in line)
+    assert line.endswith("With Bitcoin Core's usual 8000 a full block leaves room for 755 bytes")
+    assert not any(line.startswith("node: ") for line in said(pool("solo"), "ok"))
+
+
 def test_a_default_for_names_without_an_address_is_said():
     lines = said(pool("solo", fallback_address=OPERATOR), "ok")
     assert any(line.startswith("pool.fallback_address: ") for line in lines)

@@ -15,6 +15,10 @@ from warppool.config.options import PoolConfig
 from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.job import START_ID_SIZE
 from warppool.mining.rooms import ROOMS, USUAL_ROOM, half_of
+from warppool.mining.templateroom import reserved_weight
+
+USUAL_RESERVE: Final = 8_000
+"""Weight units that Bitcoin Core reserves unless it is told another `blockreservedweight` (from version 29 on)."""
 
 HIGH_FEE_BASIS_POINTS: Final = 500
 """AxeOS says that the address is not the user's where it gets less than 95 %."""
@@ -60,6 +64,15 @@ def payout_findings(pool: PoolConfig) -> Iterator[Finding]:
         yield Finding("ok", "pool.min_payout_sat", f"you hold money for users: what is under {pool.min_payout_sat} "
                       f"sat, and what a machine's coinbase has no room for, goes to {pool.payout_address} and is owed "
                       "until a later block pays it; warppool payouts lists it")
+        yield Finding("ok", "node", f"machines that can hold it get a coinbase of up to {ROOMS[-1]} bytes where bitcoin"
+                      f".conf says blockreservedweight={reserved_weight(ROOMS[-1])}; for each size: "
+                      f"{', '.join(f'{room} bytes {reserved_weight(room)}' for room in ROOMS)}. With Bitcoin Core's "
+                      f"usual {USUAL_RESERVE} a full block leaves room for {_largest_within(USUAL_RESERVE)} bytes")
+
+
+def _largest_within(reserve: int) -> int:
+    """The largest size class for which a node that reserves so many weight units leaves room."""
+    return max(room for room in ROOMS if reserved_weight(room) <= reserve)
 
 
 def _solo_findings(pool: PoolConfig) -> Iterator[Finding]:

@@ -12,8 +12,17 @@ from warppool.mining.template import Template
 SIGOP_COST = 4
 """Units of a block's sigop cost of one signature operation outside of a witness (BIP141)."""
 
+_COUNT_SIZE = 3             # bytes of the transaction count of a block with more than 252 of them
+
 WITNESS_WEIGHT = 36
 """Weight units of a coinbase's marker, flag, and witness: the reserved value with its two lengths."""
+
+
+def reserved_weight(size: int) -> int:
+    """What a node has to reserve (`blockreservedweight`, in weight units) for header, transaction count, and a coinbase
+    of `size` bytes in stripped form.
+    """
+    return 4 * (HEADER_SIZE + _COUNT_SIZE + size) + WITNESS_WEIGHT
 
 
 class TemplateRoom(NamedTuple):
