@@ -229,8 +229,8 @@ def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
     try:
         name = claimfiles.ask(folder, request)
     except FileNotFoundError:
-        raise WarppoolError(f"{folder} is not there: a pool that pays by work (pool.payout = \"pplns\") makes it when "
-                            "it starts") from None
+        raise WarppoolError(f"{folder} is not there: a pool whose pool.payout is not \"pool\" makes it when it starts"
+                            ) from None
     except OSError as exc:
         raise WarppoolError(f"{folder}: {exc.strerror}: run this as root, or as the daemon's user") from exc
     until = time.monotonic() + ANSWER_S
