@@ -403,3 +403,12 @@ def test_a_payment_waits_for_blocks_that_might_pay_the_balance(pool):
     assert "not settled" in pool.settling.pay(BERT, OWED, TXID, pool.now).sentence
     pool.grow(200)
     assert pool.settling.pay(BERT, OWED, TXID, pool.now).is_done
+
+
+def test_a_block_from_before_there_was_a_weight_is_one_of_shared_rewards(pool):
+    pool.find(block := solo_block(ANNA, pool.tip, 11, 1))
+    pool.extend(block.block_hash)
+    pool.grow(99)
+    assert (pool.settling.settled, pool.purses(ANNA)) == (1, (0, 0))
+    pool.start()
+    assert pool.settling.settled == 1

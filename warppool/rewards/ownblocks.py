@@ -64,13 +64,15 @@ class BlockJudge:
         self._payout_script = payout_script
         self._snapshots = snapshots
 
-    def found(self, block: OwnBlock, terms: Terms, unpaid: Mapping[str, int]) -> Judgement:
-        """A block that was found on a job of ours; `unpaid` is what a block may pay
-        out now, by account."""
+    def found(self, block: OwnBlock, terms: Terms, unpaid: Mapping[str, int], is_shared: bool) -> Judgement:
+        """A block that was found on a job of ours.
+
+        `unpaid` is what a block may pay out now, by account. `is_shared`: rewards were shared when it was found.
+        """
         header = Header.unpack(block.header)
         row = PayoutBlock(
             hash=block.block_hash, parent=header.prev_hash, height=block.height, time=block.time,
-            mode=SHARED if terms.snapshot_id else SOLO, finder=block.finder, account=terms.account,
+            mode=SHARED if terms.snapshot_id or is_shared else SOLO, finder=block.finder, account=terms.account,
             snapshot_id=terms.snapshot_id, room=terms.room, value=terms.value, fee=terms.fee,
             pays_balances=terms.pays_balances, coinbase=stripped(block.coinbase_tx), nbits=header.nbits)
         outputs = outputs_of(block.coinbase_tx)

@@ -111,7 +111,8 @@ class Settling:
             return []
         steps: list[SettlingStep] = [ReplaceJobs()] if self._use.is_shared and not block.is_replay else []
         try:
-            judged = self._judge.found(block, block.terms, self._settlement.balances.unpaid)
+            judged = self._judge.found(block, block.terms, self._settlement.balances.unpaid,
+                                       self._use.is_shared and not block.is_replay)
         except LedgerError:
             self._waiting[block.block_hash] = block
             self.wakes_at = min(self.wakes_at, now.monotonic + ASK_AGAIN_S)
