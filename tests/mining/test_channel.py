@@ -312,6 +312,19 @@ def test_tips_that_flap_bring_back_their_keys_with_all_that_these_remember():
     assert ask(channel, on_a, Weight(b"new" * 8, 5, False)) is None          # and what it finds there now is good
 
 
+def test_jobs_that_were_replaced_on_their_own_tip_are_stale_and_never_come_back():
+    factory, channel = make_factory(), make_channel()
+    replaced = offered(channel, make_tip(1), factory)
+    factory.begin_era()
+    second = offered(channel, make_tip(1), factory)
+    assert ask(channel, replaced, Weight(b"a" * 32, 5, False)) is Reject.STALE
+    assert ask(channel, second, Weight(b"b" * 32, 5, False)) is None
+    factory.begin_era()
+    offered(channel, make_tip(1), factory)
+    assert channel.find(replaced.assignment.key) is None
+    assert ask(channel, second, Weight(b"c" * 32, 5, False)) is Reject.STALE
+
+
 def test_a_key_that_is_dropped_takes_its_shares_along():
     factory, channel = make_factory(), make_channel()
     first = offered(channel, make_tip(1), factory)

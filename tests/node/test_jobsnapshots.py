@@ -41,12 +41,12 @@ class Shared(Script):
             snapshots=JobSnapshots(self.told.append, is_needed=True))
 
 
-def snapshot_of(template, number):
-    return SimpleNamespace(tip=template.tip.prev_hash, id=bytes([number]) * 16)
+def snapshot_of(template, number, balances=()):
+    return SimpleNamespace(tip=template.tip.prev_hash, id=bytes([number]) * 16, balances=balances)
 
 
-def ready(template, number, **how):
-    return SnapshotReady(snapshot_of(template, number), **{"is_paying": False, **how})
+def ready(template, number, balances=(), **how):
+    return SnapshotReady(snapshot_of(template, number, balances), **{"is_paying": False, **how})
 
 
 @pytest.fixture
@@ -83,10 +83,11 @@ def test_a_tip_that_comes_back_pays_no_balances_before_a_snapshot_of_now(script)
     assert [pays for _, pays in script.factory.paid_by] == [False] * 3
 
 
-def test_a_snapshot_of_the_minute_waits_for_the_next_job_and_one_that_pays_balances_does_not(script):
+def test_a_snapshot_of_the_minute_waits_for_the_next_job_and_one_by_which_other_balances_are_paid_does_not(script):
     jobs = script.run(ready(ONE, 1), TemplateReady(0, ONE), 0.2, ready(ONE, 2), 10.0, ready(ONE, 3, is_paying=True),
-                      0.2, ready(ONE, 4, is_paying=True), 5.0)
-    assert [when for when, _ in jobs] == pytest.approx([1000.0, 1010.2, 1010.2 + SAME_TIP_JOB_S])
+                      0.2, ready(ONE, 4, [5], is_paying=True), 5.0, ready(ONE, 5, [5], is_paying=True), 5.0,
+                      ready(ONE, 6), 5.0)
+    assert [when for when, _ in jobs] == pytest.approx([1000.0, 1010.2, 1010.2 + SAME_TIP_JOB_S, 1020.4])
 
 
 def test_what_replaces_goes_out_at_once_and_as_a_new_tip_to_every_session(script):

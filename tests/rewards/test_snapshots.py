@@ -64,18 +64,40 @@ def test_another_one_is_made_at_a_new_tip_and_else_once_a_minute(rig):
     assert [ready.snapshot.tip_height for ready in rig.told] == [100, 100, 101]
 
 
-def test_balances_are_paid_from_the_moment_at_which_the_tip_is_cleared(rig):
+def test_balances_are_paid_from_the_moment_at_which_the_tip_is_cleared_by_the_snapshot_that_is_there(rig):
     rig.owed.payable = {CAROL: 5_000}
     rig.work(ALICE)
     rig.mine(1)
     rig.book()
+    rig.work(BOB)
     rig.owed.cleared = rig.tip.prev_hash
-    rig.snapshots.want(rig.now)
+    rig.snapshots.cleared(rig.now)
     rig.look()
-    rig.book()
+    assert not rig.bookings
     first, cleared = rig.told
     assert (first.is_paying, cleared.is_paying) == (False, True)
     assert first.snapshot == cleared.snapshot and dict(cleared.snapshot.balances) == {CAROL: 5_000}
+
+
+def test_a_tip_that_is_cleared_while_its_snapshot_is_on_its_way_needs_no_other(rig):
+    rig.work(ALICE)
+    rig.mine(1)
+    rig.owed.cleared = rig.tip.prev_hash
+    rig.snapshots.cleared(rig.now)
+    rig.book()
+    assert [ready.is_paying for ready in rig.told] == [True] and not rig.bookings
+
+
+def test_a_tip_at_which_something_was_settled_has_a_snapshot_of_after_that(rig):
+    rig.work(ALICE)
+    rig.mine(1)
+    rig.book()
+    rig.owed.cleared, rig.owed.payable = rig.tip.prev_hash, {CAROL: 5_000}
+    rig.snapshots.cleared(rig.now)
+    rig.look()
+    rig.book()
+    before, after = rig.told
+    assert (before.is_paying, after.is_paying, dict(after.snapshot.balances)) == (False, True, {CAROL: 5_000})
 
 
 @pytest.mark.parametrize("left", [{}, {CAROL: 4_999}])

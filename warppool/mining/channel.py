@@ -199,7 +199,8 @@ class Channel:
         self.tip = tip
         older, self.old_jobs = self.old_jobs, self.jobs
         before = next(iter(older.values())).job.tip if older else None
-        if before is not None and before.prev_hash == tip.prev_hash and before.nbits == tip.nbits:
+        if (before is not None and before.prev_hash == tip.prev_hash and before.nbits == tip.nbits
+                and before.era == tip.era):
             self.jobs = older
             return
         self.jobs = {}

@@ -29,11 +29,12 @@ class JobSnapshots:
         self._waiting: Tip | None = None            # what was said to wait for the first snapshot
 
     def take(self, ready: SnapshotReady) -> bool:
-        """Pay by this from now on; whether it is for the tip of the last job, and changes what jobs there pay."""
-        is_for_tip = ready.snapshot.tip == self._prev_hash
-        was_paying, self._is_paying = self._is_paying, ready.is_paying and is_for_tip
-        self._newest = ready
-        return self._is_paying or was_paying
+        """Pay by this from now on; whether jobs on the tip of the last one pay other balances by it."""
+        before, was_paying = self._newest, self._is_paying
+        self._newest, self._is_paying = ready, ready.is_paying and ready.snapshot.tip == self._prev_hash
+        if before is None or not self._is_paying:
+            return was_paying
+        return not was_paying or ready.snapshot.balances != before.snapshot.balances
 
     def make(self, factory: JobFactory, template: Template, unix: float) -> Job | None:
         """A job of `template`; None where it must wait for the first snapshot."""

@@ -140,6 +140,16 @@ class Snapshots:
         if self._pending is not None:
             self._pending = self._pending._replace(is_stale=True)
 
+    def cleared(self, now: float) -> None:
+        """Balances may be paid on the tip that is mined: by what was made there already, if it has those of now."""
+        pending, mining = self._pending, self._mining
+        made = self.use.newest if pending is None else pending.snapshot
+        owed = {account: sat for account, sat in self._owed.payable.items() if sat}
+        if made is None or mining is None or made.tip != mining.tip.prev_hash or dict(made.balances) != owed:
+            self.want(now)
+        elif pending is None:
+            self._hand_out(made)                    # else that happens once it is in the books
+
     def replace(self, now: float) -> None:
         """Balances have changed, so that no job may pay them as before: make a snapshot, and replace all jobs."""
         self._replace_by = min(self._replace_by, now + REPLACE_WITHIN_S)

@@ -198,7 +198,7 @@ class PayoutThread(Loop[PayoutItem]):
                         self._snapshots.replace(now)
                 case TipCleared():
                     if self._snapshots is not None:
-                        self._snapshots.want(now)
+                        self._snapshots.cleared(now)
                 case BlocksSettled(hashes):
                     self._parties.settled(hashes)
                 case LogLine(level, event, fields):
