@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import pytest
 
 from tests.manynames import GOOD
-from tests.peers.bitcoind import OP_TRUE_ADDRESSES, Bitcoind, skip_unless_installed
+from tests.peers.bitcoind import OP_TRUE_ADDRESSES, Bitcoind, is_same_tip, skip_unless_installed
 from tests.peers.foreign_v1 import Machine
-from tests.peers.pools import PAYOUTS, SECRET, ports, until, write_config
+from tests.peers.pools import FOREIGN, PAYOUTS, SECRET, ports, until, write_config
 from tests.service.byhand import HandMiner
-from tests.service.process import PoolProcess
+from tests.service.process import PATIENCE_S, WARPPOOL, PoolProcess, environ
+from warppool.bitcoin.address import script_of
 from warppool.bitcoin.hashes import from_display, to_display
+from warppool.bitcoin.transaction import outputs_of
+from warppool.ledger.opening import open_reader
 from warppool.noise.primitives import public_key
+from warppool.sv2.work import Work
 
 pytestmark = pytest.mark.peer
 
@@ -105,3 +110,221 @@ def test_solo_blocks_with_fees_pay_the_finder_first_and_the_fee_second(tmp_path:
                 fees.append(value - 50 * SAT)
         assert sum(fees) == SPENT_SAT * len(KINDS) and fees[0], "each was in some block"
         assert not pool.events("block.refused") and not pool.events("block.side")
+
+
+# --- pplns ------------------------------------------------------------------------------------------------------------
+
+ALICE, BOB = KINDS[0], KINDS[3]
+PPLNS = {"payout": "pplns", "window_rampup": False}
+OWING = PPLNS | {"window": 20, "min_payout_sat": SAT, "fee_percent": 10}
+"""Some 90 shares of the difficulty that is given here: one of 35 gets less of 25 coins than the minimum. It is
+owed, and is paid out of a later fee, since it has made an earlier one larger.
+"""
+
+PAYING = OWING | {"min_payout_sat": SAT // 10}
+"""The same with a minimum that is below what is owed then."""
+
+
+class Books:
+    """What a pool's books say of its blocks and balances, read while it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "data"
+
+    def states(self) -> dict[str, str]:
+        """Of the own blocks, by their hashes as people write them."""
+        with open_reader("sqlite:///shares.db", self._data) as reader:
+            return {to_display(each.block.hash): str(each.state) for each in reader.payout_blocks()}
+
+    def balances(self) -> dict[tuple[str, str], int]:
+        """Sat by account and purse, without zeros."""
+        with open_reader("sqlite:///shares.db", self._data) as reader:
+            return {(account, purse): sat for account, purse, sat in reader.entry_sums() if sat}
+
+
+def submit(miner: HandMiner, *, is_block: bool = False) -> tuple[bytes, bool]:
+    """One share, and whether it is accepted: a new job may make it stale, for which it is not to blame."""
+    accepted, refused = miner.accepted, len(miner.refused)
+    share_hash = miner.send_share(is_block=is_block)
+    miner.until(lambda: miner.accepted > accepted or len(miner.refused) > refused)
+    assert miner.accepted > accepted or miner.refused[-1] == "stale-share"
+    return share_hash, miner.accepted > accepted
+
+
+def work(miner: HandMiner, shares: int) -> None:
+    """So many shares are accepted."""
+    while shares:
+        shares -= submit(miner)[1]
+
+
+def next_block(pool: PoolProcess, node: Bitcoind, miner: HandMiner) -> str:
+    """A block on the node's tip, once the node has it: it goes there whatever becomes of its share."""
+    tip = from_display(node.best)
+    miner.until(lambda: miner.work.prev_hash == tip)
+    block = to_display(submit(miner, is_block=True)[0])
+    until(lambda: node.best == block, pool)
+    return block
+
+
+def shared_block(pool: PoolProcess, node: Bitcoind, miner: HandMiner, *accounts: str) -> str:
+    """A block by a snapshot that has the work of all of these: one that is made at each own block has it soon."""
+    for _ in range(20):
+        block = next_block(pool, node, miner)
+        if {address for address, _ in coinbase_of(node, block)[1]} >= set(accounts):
+            return block
+    raise AssertionError("no block pays them all")
+
+
+def audited(config: Path, block: str) -> str:
+    """What `warppool audit` says of the export of a block."""
+    export = config.parent / f"{block}.jsonl"
+    with export.open("wb") as file:
+        subprocess.run([*WARPPOOL, "payouts", "-c", str(config), "--export", block], stdout=file, env=environ(),
+                       timeout=PATIENCE_S, check=True)
+    done = subprocess.run([*WARPPOOL, "audit", str(export)], capture_output=True, text=True, env=environ(),
+                          timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def two_miners(pool: PoolProcess) -> tuple[HandMiner, HandMiner]:
+    return tuple(HandMiner(ports(pool)["sv2"], public_key(SECRET), f"{address}.rig", "extended")     # type: ignore[return-value]
+                 for address in (ALICE, BOB))
+
+
+def test_pplns_blocks_with_fees_pay_who_worked_and_anyone_can_audit_them(tmp_path: Path) -> None:
+    with Bitcoind(tmp_path / "node") as node:
+        spender = Spender(node, 30)
+        config = write_config(tmp_path, node, fee_percent=2, **PPLNS)
+        with PoolProcess(config) as pool:
+            alice, bob = two_miners(pool)
+            with alice, bob:
+                first = next_block(pool, node, alice)
+                value, outputs = coinbase_of(node, first)
+                fee = value * 200 // 10_000
+                assert outputs == [(ALICE, value - fee), (OPERATOR, fee)], "nobody else had worked"
+                work(alice, 5)
+                work(bob, 10)
+                spender.spend()
+                block = shared_block(pool, node, bob, ALICE, BOB)
+                value, outputs = coinbase_of(node, block)
+                assert sum(paid for _, paid in outputs) == value
+                assert outputs[-1] == (OPERATOR, value * 200 // 10_000)
+                paid = dict(outputs)
+                assert paid[BOB] > paid[ALICE] > 0
+            until(lambda: Books(tmp_path).states().keys() >= {first, block}, pool)
+            said = audited(config, block)
+            assert f"paid {paid[ALICE]}" in said and f"paid {paid[BOB]}" in said
+        assert not pool.events("block.refused")
+
+
+def test_a_block_that_leaves_the_chain_is_reversed_and_booked_again_when_it_is_back(tmp_path: Path) -> None:
+    """Bob's part is under the minimum, so that each block of Alice's owes him something."""
+    with Bitcoind(tmp_path / "node") as node:
+        node.generate(150)                          # 25 coins a block from now on
+        config = write_config(tmp_path, node, **OWING)
+        books = Books(tmp_path)
+        with PoolProcess(config) as pool:
+            alice, bob = two_miners(pool)
+            with alice, bob:
+                work(bob, 1)
+                work(alice, 35)
+                block = owing_block(pool, node, alice, books)
+                before = books.balances()
+                node.call("invalidateblock", block)
+                until(lambda: books.states()[block] == "reversed", pool)
+                assert books.balances().get((BOB, "maturing"), 0) < before[BOB, "maturing"]
+                node.call("reconsiderblock", block)
+                until(lambda: books.states()[block] == "found", pool)
+                assert books.balances() == before
+                alice.until(lambda: alice.work.prev_hash == from_display(block))
+                last = next_block(pool, node, alice)
+                until(lambda: last in books.states(), pool)
+        assert not pool.events("block.refused")
+
+
+def owing_block(pool: PoolProcess, node: Bitcoind, miner: HandMiner, books: Books) -> str:
+    """A block that owes Bob more than the blocks before it, booked so."""
+    for _ in range(20):
+        before = books.balances().get((BOB, "maturing"), 0)
+        block = next_block(pool, node, miner)
+        until(lambda: books.states().get(block) == "found", pool)           # noqa: B023 - called at once
+        if books.balances().get((BOB, "maturing"), 0) > before:
+            return block
+    raise AssertionError("no block owes him anything")
+
+
+def stop(pool: PoolProcess) -> None:
+    pool.terminate()
+    assert pool.wait() == 0
+
+
+OWN, OWN_UNPAID = 20, 100
+"""Blocks of the branch: of mode pplns, fewer than settle the first, and then of mode pool, which settles none."""
+
+
+def test_nothing_of_a_branch_that_another_node_s_better_chain_left_is_settled_and_its_debits_are_back(
+        tmp_path: Path) -> None:
+    """The first node is cut off, and says of its oldest blocks that they have 120 confirmations. It is not mined."""
+    books = Books(tmp_path)
+    with Bitcoind(tmp_path / "first") as first, Bitcoind(tmp_path / "second") as second:
+        first.connect(second)
+        first.generate(150)
+        until(lambda: is_same_tip(first, second))
+        with PoolProcess(write_config(tmp_path, first, second, **OWING)) as pool:
+            alice, bob = two_miners(pool)
+            with alice, bob:
+                work(bob, 1)
+                work(alice, 35)
+                owing_block(pool, first, alice, books)
+            until(lambda: is_same_tip(first, second))
+            first.generate(100, FOREIGN)
+            until(lambda: set(books.states().values()) == {"settled"}, pool)
+            stop(pool)
+        settled, owed = books.states(), books.balances()
+        assert owed[BOB, "payable"] > 0
+        first.isolate()
+        branch = mined_alone(tmp_path, first, books)
+        assert (BOB, "payable") not in books.balances(), "some block has paid what he was owed"
+        second.generate(OWN + OWN_UNPAID + 30, FOREIGN)
+        first.pause()                           # else its templates may come first, and it would be mined until then
+        with PoolProcess(write_config(tmp_path, first, second, **PAYING)) as pool:
+            with HandMiner(ports(pool)["sv2"], public_key(SECRET), f"{ALICE}.rig", "extended") as alice:
+                alice.until(lambda: alice.work.prev_hash == from_display(second.best))
+                first.resume()
+                until(lambda: {books.states()[block] for block in branch} == {"reversed"}, pool)
+                (top,) = second.generate(1, FOREIGN)
+                alice.until(lambda: alice.work.prev_hash == from_display(top))
+                assert first.call("getblock", branch[0], 1)["confirmations"] == OWN + OWN_UNPAID
+                assert books.balances()[BOB, "payable"] == owed[BOB, "payable"]
+            stop(pool)
+        states = books.states()
+        assert {hash_: state for hash_, state in states.items() if state == "settled"} == settled
+        assert {states[block] for block in branch} == {"reversed"}
+
+
+def sat_for(address: str, work: Work) -> int:
+    """What a coinbase pays to an address."""
+    outputs = outputs_of(work.coinbase_tx_prefix + work.extranonce_prefix + bytes(work.extranonce_size)
+                         + work.coinbase_tx_suffix)
+    return sum(paid for paid, script in outputs if script == script_of(address, "regtest"))
+
+
+def mined_alone(folder: Path, node: Bitcoind, books: Books) -> list[str]:
+    """The own blocks of mode pplns in a branch of this node alone, which is longer by some of mode pool. The first pays
+    Bob what he is owed.
+    """
+    before, owed = books.states(), books.balances()[BOB, "payable"]
+    with PoolProcess(write_config(folder, node, **PAYING)) as pool:
+        with HandMiner(ports(pool)["sv2"], public_key(SECRET), f"{ALICE}.rig", "extended") as miner:
+            miner.until(lambda: sat_for(BOB, miner.work) >= owed)       # not with the first job of a tip
+            blocks = [next_block(pool, node, miner) for _ in range(OWN)]
+        until(lambda: books.states().keys() - before.keys() == set(blocks), pool)
+        stop(pool)
+    assert {state for block, state in books.states().items() if block not in before} == {"found"}
+    with PoolProcess(write_config(folder, node)) as pool:
+        with HandMiner(ports(pool)["sv2"], public_key(SECRET), f"{ALICE}.rig", "extended") as miner:
+            for _ in range(OWN_UNPAID):
+                next_block(pool, node, miner)
+        stop(pool)
+    return blocks
