@@ -123,6 +123,6 @@ def test_a_block_pays_all_who_worked_and_a_restart_goes_on_where_the_books_stand
 def test_pplns_without_a_node_that_tells_of_blocks_is_refused(tmp_path):
     path = write_config(tmp_path, secret=None, pool={"payout": "pplns"},
                         stratum={"listen": ["127.0.0.1:0"], "sv2_listen": []},
-                        node={"source": "tdp", "url": "stratum2+tcp://127.0.0.1:8442"})
+                        node={"source": "tdp", "url": "stratum2+tcp://127.0.0.1:8442", "insecure": True})
     with pytest.raises(ConfigError, match=r"pool\.payout holds 'pplns'.*rpc"):
         read_config(path, {})
