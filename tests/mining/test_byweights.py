@@ -52,7 +52,7 @@ def test_no_class_gets_more_bytes_than_it_holds_and_all_pay_the_whole_value(kind
         terms = job.rule.terms(payee_of("p2tr", room))
         assert terms == Terms("", snapshot.id, terms.room, VALUE, 3_125_000, script(POOL), False)
         paid = outputs_of(stripped)[:-1]
-        assert paid == distribute(snapshot, VALUE, terms.room, False).outputs
+        assert paid == distribute(snapshot, VALUE, terms.room, False).outputs == job.rule.expected(room)
         assert sum(sat for sat, _ in paid) == VALUE
         others = snapshot.total_weight and len(paid) - 1
         left = min(room - len(stripped), half_of(room) - len(tail))

@@ -13,7 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
-from warppool.bitcoin.transaction import serialize_output
+from warppool.bitcoin.transaction import parse_outputs, serialize_output
 from warppool.errors import LocalProtocolError
 from warppool.mining.payee import COMMON_EXTRANONCE_SIZE, Payee, Terms
 from warppool.mining.payrule import SIGOPS_SCRIPT, Extent, Own, PayRule, ToFinder, ToPool
@@ -63,7 +63,8 @@ class ByWeights:
         room = room_of(template)
         lots = {size: _Lot.of(division.take(left)) for size in self.rooms
                 if (left := around.left(size, room)) >= output_size(rules.payout_script)}
-        return _ByClass(snapshot.id, pays_balances, rules.min_paid_ratio, MappingProxyType(lots), tuple(lots))
+        terms = Terms("", snapshot.id, 0, division.value_sat, division.fee_sat, rules.payout_script, pays_balances)
+        return _ByClass(terms, rules.min_paid_ratio, MappingProxyType(lots), tuple(lots))
 
 
 class _Around(NamedTuple):
@@ -91,24 +92,30 @@ class _Around(NamedTuple):
 
 
 class _Lot(NamedTuple):
-    """The own outputs of one size class."""
+    """The own outputs of one size class: as bytes, and until they are proved as they were computed; the `room` they
+    had, and what they pay to accounts.
+    """
 
     own: Own
-    distribution: Distribution
+    expected: Sequence[tuple[int, bytes]] | None
+    room: int
+    paid_sat: int
 
     @classmethod
     def of(cls, distribution: Distribution) -> _Lot:
         outputs = distribution.outputs
-        return cls(Own(b"".join([serialize_output(sat, script) for sat, script in outputs]), len(outputs)),
-                   distribution)
+        own = Own(b"".join([serialize_output(sat, script) for sat, script in outputs]), len(outputs))
+        return cls(own, outputs, distribution.room, distribution.paid_sat)
 
 
 @dataclass(frozen=True, slots=True)
 class _ByClass:
-    """The outputs of each size class: `lots` by the class's size in bytes, and the `sizes`, the smallest first."""
+    """The outputs of each size class: `lots` by the class's size in bytes, and the `sizes`, the smallest first.
 
-    snapshot_id: bytes
-    pays_balances: bool
+    `common` are the terms of all of them, without the room.
+    """
+
+    common: Terms
     least_ratio: Decimal        # of what a class pays to what the largest one does
     lots: Mapping[int, _Lot]
     sizes: tuple[int, ...]
@@ -130,13 +137,18 @@ class _ByClass:
 
     def is_cramped(self, payee: Payee) -> bool:
         """Each machine has the largest class that it holds, so nothing is left to be given to it."""
-        paid = [(size, lot.distribution.paid_sat) for size, lot in self.lots.items()]
+        paid = [(size, lot.paid_sat) for size, lot in self.lots.items()]
         given = given_class(paid, payee.room, payee.room, self.least_ratio)
         return given is not None and given.is_below_ratio
 
     def without(self, probe: Hashable) -> PayRule:
         return replace(self, lots=MappingProxyType({size: lot for size, lot in self.lots.items() if size != probe}),
                        sizes=tuple(size for size in self.sizes if size != probe))
+
+    def proved(self) -> PayRule:
+        """Hundreds of jobs may be kept, so the outputs are, too, only once."""
+        return replace(self, lots=MappingProxyType({
+            size: lot._replace(expected=None) for size, lot in self.lots.items()}))
 
     def key(self, payee: Payee) -> Hashable:
         """The largest class that the payee's machine can hold."""
@@ -151,12 +163,10 @@ class _ByClass:
 
     def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:
         assert isinstance(key, int)
-        return self.lots[key].distribution.outputs
+        lot = self.lots[key]
+        return parse_outputs(*lot.own) if lot.expected is None else lot.expected
 
     def terms(self, payee: Payee) -> Terms:
         key = self.key(payee)
         assert isinstance(key, int)
-        distribution = self.lots[key].distribution
-        division = distribution.division
-        return Terms("", self.snapshot_id, distribution.room, division.value_sat, division.fee_sat,
-                     division.payout_script, self.pays_balances)
+        return replace(self.common, room=self.lots[key].room)

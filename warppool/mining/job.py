@@ -123,7 +123,8 @@ class Job:
             if fault:
                 rule = rule.without(probe)
                 faults.append(f"{probe.hex() if isinstance(probe, bytes) else probe}: {fault}")
-        return replace(self, rule=rule, faults=tuple(faults)) if faults else self
+        rule = rule.proved()
+        return self if rule is self.rule else replace(self, rule=rule, faults=tuple(faults))
 
     def _build_tail(self, key: Hashable) -> bytes:
         """No number is checked here, since this runs for each payee at every tip: see `proof.py`."""

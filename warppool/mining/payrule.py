@@ -76,6 +76,9 @@ class PayRule(Protocol):
     def without(self, probe: Hashable) -> PayRule:
         """The rule that pays nobody whose coinbase would be as that of `probe`, which was proved to be broken."""
 
+    def proved(self) -> PayRule:
+        """The rule when all that was to be proved is proved: it needs no longer what was for that alone."""
+
     def key(self, payee: Payee) -> Hashable:
         """The key of the outputs of `payee`; LocalProtocolError for a payee that this rule cannot pay."""
 
@@ -145,6 +148,9 @@ class _ForAll:
     def without(self, probe: Hashable) -> PayRule:
         return self
 
+    def proved(self) -> PayRule:
+        return self
+
     def key(self, payee: Payee) -> Hashable:
         return None
 
@@ -208,6 +214,9 @@ class _ToFinder:
     def without(self, probe: Hashable) -> PayRule:
         assert isinstance(probe, bytes)
         return replace(self, broken=self.broken | {_kind_of(probe)})
+
+    def proved(self) -> PayRule:
+        return self
 
     def key(self, payee: Payee) -> Hashable:
         if not payee.script or not self.serves(payee):
