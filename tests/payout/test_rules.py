@@ -24,6 +24,7 @@ def test_rules_and_their_text_are_one():
 
 @pytest.mark.parametrize(("window", "text"), [
     ("8", "8"), ("8.000", "8"), ("0.1", "0.1"), ("1E+2", "100"), ("10", "10"), ("1000", "1000"), ("7.125", "7.125"),
+    ("0." + "1" * 90, "0." + "1" * 90),
 ])
 def test_a_number_has_one_text_however_it_was_written(window, text):
     assert make_rules(window=window).texts()["window"] == text
@@ -31,7 +32,7 @@ def test_a_number_has_one_text_however_it_was_written(window, text):
 
 @pytest.mark.parametrize("change", [
     {"fee_bp": -1}, {"fee_bp": 10_001}, {"window": Decimal(0)}, {"window": Decimal(-1)}, {"window": Decimal(1001)},
-    {"window": Decimal("1e-30")}, {"window_days": 0}, {"window_days": 4000}, {"min_payout_sat": 545},
+    {"window": Decimal("1e-1100")}, {"window_days": 0}, {"window_days": 4000}, {"min_payout_sat": 545},
     {"min_payout_sat": 2_100_000_000_000_001}, {"min_paid_ratio": Decimal("1.01")}, {"min_paid_ratio": Decimal(-1)},
 ])
 def test_rules_that_no_configuration_holds(change):

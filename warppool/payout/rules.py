@@ -22,7 +22,8 @@ BASIS_POINTS = 10_000
 _MAX_WINDOW = 1_000
 _MAX_DAYS = 3_650
 _MAX_MIN_PAYOUT_SAT = 21_000_000 * 100_000_000
-_NUMBER = re.compile(r"(?:0|[1-9]\d{0,15})(?:\.\d{0,17}[1-9])?", re.ASCII)
+_MAX_TEXT = 1_000           # characters of a rule: a configuration may have many decimals
+_NUMBER = re.compile(r"(?:0|[1-9]\d{0,15})(?:\.\d*[1-9])?", re.ASCII)
 _WORDS = {"false": False, "true": True}
 
 _script_of = lru_cache(maxsize=16_384)(script_of)       # 30 us each otherwise, and most accounts stay for months
@@ -75,7 +76,7 @@ class PayoutRules:
         """The rules that `texts` gave this text of; ValueError for any other."""
         if not isinstance(texts, Mapping) or set(texts) != {field.name for field in fields(cls)}:
             raise ValueError("rules are " + ", ".join(field.name for field in fields(cls)))
-        if not all(isinstance(text, str) and len(text) <= 100 for text in texts.values()):
+        if not all(isinstance(text, str) and len(text) <= _MAX_TEXT for text in texts.values()):
             raise ValueError("each rule is a short text")
         if texts["window_rampup"] not in _WORDS:
             raise ValueError("window_rampup is true or false")
@@ -102,8 +103,8 @@ def _text(value: object) -> str:
 
 
 def _decimal(text: str) -> Decimal:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text!r} is no number of at most 16 digits and 18 decimals")
+    if len(text) > _MAX_TEXT or not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no number in its one form")
     return Decimal(text)
 
 
