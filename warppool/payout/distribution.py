@@ -7,12 +7,11 @@ a coinbase does not pay goes to payout_address, and is owed: the books keep it a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from warppool.payout.fee import DUST, fee_of
-from warppool.payout.rules import script_of_account
 from warppool.payout.snapshot import Amounts, Snapshot
 
 LONGEST_OUTPUT = 43
@@ -150,14 +149,15 @@ def divide(snapshot: Snapshot, value_sat: int, pays_balances: bool) -> Division:
     if not total:
         raise ValueError("a snapshot without weights divides nothing")
     fee_sat = fee_of(value_sat, rules.fee_bp)
-    fair = _fair_shares(snapshot.weights, rules.network, value_sat - fee_sat, total)
+    scripts = snapshot.scripts
+    fair = _fair_shares(snapshot.weights, scripts, value_sat - fee_sat, total)
     balances = dict(snapshot.balances) if pays_balances else {}
     gone_ids = dict(snapshot.gone) if pays_balances else {}
     payout_script = rules.payout_script
     payout_fair_sat = 0
     entitlements, waiting, gone = [], [], []
     for account in sorted(fair.keys() | balances.keys()):
-        script, fair_sat = fair.get(account) or (script_of_account(account, rules.network), 0)
+        script, fair_sat = scripts[account], fair.get(account, 0)
         if script == payout_script:
             payout_fair_sat = fair_sat
             continue
@@ -185,15 +185,14 @@ def distribute(snapshot: Snapshot, value_sat: int, room: int, pays_balances: boo
     return divide(snapshot, value_sat, pays_balances).take(room)
 
 
-def _fair_shares(weights: Amounts, network: str, reward_sat: int, total: int) -> dict[str, tuple[bytes, int]]:
-    """`reward_sat` divided by weight: (script, fair share) of each account. The shares are `reward_sat` in all."""
+def _fair_shares(weights: Amounts, scripts: Mapping[str, bytes], reward_sat: int, total: int) -> dict[str, int]:
+    """`reward_sat` divided by weight: the fair share of each account. The shares are `reward_sat` in all."""
     fair, remainders, left = {}, [], reward_sat
     for account, weight in weights:
-        script = script_of_account(account, network)
         share, remainder = divmod(reward_sat * weight, total)
-        fair[account] = script, share
+        fair[account] = share
         left -= share
-        remainders.append((-remainder, script, account))
-    for _, script, account in sorted(remainders)[:left]:
-        fair[account] = script, fair[account][1] + 1
+        remainders.append((-remainder, scripts[account], account))
+    for _, _, account in sorted(remainders)[:left]:
+        fair[account] += 1
     return fair

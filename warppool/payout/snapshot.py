@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
+from types import MappingProxyType
 
 from warppool.bitcoin.hashes import HASH_SIZE
 from warppool.payout.rules import PayoutRules, script_of_account
@@ -44,11 +45,15 @@ class Snapshot:
     blob: bytes = field(init=False, repr=False)
     id: bytes = field(init=False)
     total_weight: int = field(init=False)
+    scripts: Mapping[str, bytes] = field(init=False, repr=False, compare=False)     # of all its accounts
 
     def __post_init__(self) -> None:
         if len(self.tip) != HASH_SIZE or self.tip_height < 0:
             raise ValueError("a snapshot names a block and its height")
-        self._check_amounts()
+        accounts = dict(self.weights).keys() | dict(self.balances).keys()
+        scripts = {account: script_of_account(account, self.rules.network) for account in accounts}
+        self._check_amounts(scripts)
+        object.__setattr__(self, "scripts", MappingProxyType(scripts))
         blob = _canonical(self._texts())
         object.__setattr__(self, "blob", blob)
         object.__setattr__(self, "id", sha256(blob).digest()[:SNAPSHOT_ID_SIZE])
@@ -99,20 +104,18 @@ class Snapshot:
             raise ValueError("a snapshot that is not in its one form")
         return snapshot
 
-    def _check_amounts(self) -> None:
+    def _check_amounts(self, scripts: Mapping[str, bytes]) -> None:
         for amounts, least in ((self.weights, 1), (self.balances, 1), (self.gone, 0)):
             if any(first[0] >= second[0] for first, second in pairwise(amounts)):
                 raise ValueError("accounts are sorted, and none stands there twice")
             if any(amount < least for _, amount in amounts):
                 raise ValueError("weights and balances are above 0")
-        accounts = dict(self.weights) | dict(self.balances)
-        scripts = {script_of_account(account, self.rules.network) for account in accounts}
-        if len(scripts) != len(accounts):
+        if len(set(scripts.values())) != len(scripts):
             raise ValueError("two accounts with one output script")
-        if not accounts.keys() >= dict(self.gone).keys():
+        if not scripts.keys() >= dict(self.gone).keys():
             raise ValueError("a gone account with neither weight nor balance")
         payout_script = self.rules.payout_script
-        if any(script_of_account(account, self.rules.network) == payout_script for account, _ in self.balances):
+        if any(scripts[account] == payout_script for account, _ in self.balances):
             raise ValueError("payout_address has no balance")
 
     def _texts(self) -> dict[str, object]:
