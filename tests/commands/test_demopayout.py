@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from tests.ledger.books import opened
-from tests.payout.exports import HEIGHT
+from tests.payout.exports import HEIGHT, coinbase_of
 from tests.rewards.world import BLOCK, BOB, mine, some_shares
 from warppool.bitcoin.address import is_guarded, script_of
 from warppool.bitcoin.addresstext import address_of
@@ -18,6 +19,7 @@ from warppool.commands.demopayout import (
     OPERATOR,
     UNNAMED,
     Coinbase,
+    are_paid,
     audit_problems,
     differences,
     due_in_pplns,
@@ -101,6 +103,18 @@ def test_a_block_by_weight_is_held_against_its_snapshot_and_audited(books):
     (sat, first), *others = coinbase.paid
     said, = differences([coinbase._replace(paid=((sat + 1, first), *others))], due_in_pplns([coinbase], reader))
     assert f"pays {sat + 1} sat to {first}" in said
+
+
+def test_all_are_paid_once_blocks_that_the_chain_took_have_paid_them(books, tmp_path):
+    config = SimpleNamespace(ledger=SimpleNamespace(url="sqlite:///shares.db"), pool=SimpleNamespace(data_dir=tmp_path))
+    with closing(opened(tmp_path / "shares.db")) as writing:
+        block = replace(books[0].payout_block(BLOCK).block, hash=FIRST, coinbase=coinbase_of(
+            tuple((VALUE, script_of(address, NETWORK)) for address in (V1, TLS))))
+        assert writing.write([], {}, [Booking((block,))]) == []
+    accepted = {FIRST[::-1].hex()}
+    assert are_paid(config, ["v1", "v1-tls"], accepted)
+    assert not are_paid(config, ["v1", "v1-second"], accepted)
+    assert not are_paid(config, ["v1"], {BLOCK[::-1].hex()})
 
 
 def test_a_block_without_weights_pays_its_finder_and_one_that_the_books_lack_is_said(books, tmp_path):

@@ -71,10 +71,6 @@ class BlockWatch(logging.Handler):
         self.finders: dict[str, str] = {}           # the worker's name, by the hash (display hex) of what he found
         self.accepted: set[str] = set()             # hashes of blocks that the chain took, as far as it has said so
 
-    def winners(self) -> set[str]:
-        """The names of workers who have found a block that the chain took."""
-        return {self.finders[each] for each in self.accepted if each in self.finders}
-
     def emit(self, record: logging.LogRecord) -> None:
         """Count one `event=block.NAME` line."""
         words = record.getMessage().split()
@@ -166,9 +162,9 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, requests: R
         for url in dict.fromkeys(str(miner.url) for miner in miners.values()):
             display.line(f"listening: {url}")
         services = [each.service for each in (pool, translator) if each is not None]
-        users = {name_of(miner) for miner in miners} if is_paying else set()
+        are_paid = partial(demopayout.are_paid, config, tuple(miners), watch.accepted) if is_paying else _nobody_waits
         with _mining(miners) as failures:
-            _wait_for_blocks(services, miners, failures, watch, args.blocks, users, requests, display)
+            _wait_for_blocks(services, miners, failures, watch, args.blocks, are_paid, requests, display)
         _await_outcomes(watch)
     if translator is not None:
         failures += _problems_of(translator, display)
@@ -190,6 +186,11 @@ def _show(folder: Path, watch: BlockWatch, args: argparse.Namespace, requests: R
 def _start(service: Service) -> None:
     service.start()
     service.is_ready.wait(DEADLINE_S)
+
+
+def _nobody_waits() -> bool:
+    """Whether all are paid who are to be."""
+    return True
 
 
 def demo_name(miner: str) -> str:
@@ -248,14 +249,15 @@ def _mining(miners: dict[str, CpuMiner]) -> Iterator[list[str]]:
 
 
 def _wait_for_blocks(services: Sequence[Service], miners: dict[str, CpuMiner], failures: list[str], watch: BlockWatch,
-                     blocks: int, users: set[str], requests: Requests, display: Display) -> None:
-    """Until enough blocks stand on the chain, each miner has a share and each of `users` a block, or time is up."""
+                     blocks: int, are_paid: Callable[[], bool], requests: Requests, display: Display) -> None:
+    """Until enough blocks stand on the chain, each miner has a share and those who are to be paid are, or time is up.
+    """
     began = time.monotonic()
     shown = 0
     while not (failures or display.is_gone or any(service.has_failed.is_set() for service in services)
                or time.monotonic() - began > DEADLINE_S):
-        is_done = (watch.counts["accepted"] >= blocks and users <= watch.winners()
-                   and all(miner.tally.accepted for miner in miners.values()))
+        is_done = (watch.counts["accepted"] >= blocks and all(miner.tally.accepted for miner in miners.values())
+                   and are_paid())
         if display.is_terminal:
             display.draw(_progress(miners, watch, blocks, time.monotonic() - began))
         elif watch.counts["accepted"] > shown:

@@ -102,6 +102,16 @@ def more_miners(miners: Mapping[str, CpuMiner]) -> dict[str, CpuMiner]:
     return {"v1-second": CpuMiner(miners["v1"].url, name_of("v1-second"))}
 
 
+def are_paid(config: Config, miners: Iterable[str], accepted: Collection[str]) -> bool:
+    """Whether blocks of these hashes (display hex), which the chain took, have paid each of the miners; any thread."""
+    paid: set[str] = set()
+    with open_reader(config.ledger.url, config.pool.data_dir) as reader:
+        for position in reader.payout_blocks():
+            if to_display(position.block.hash) in accepted:
+                paid |= {address_of(script, NETWORK) for _, script in outputs_of(position.block.coinbase)}
+    return {ADDRESSES[miner] for miner in miners} <= paid
+
+
 def summary(config: Config, finders: Mapping[str, str], miners: Collection[str], display: Display) -> list[str]:
     """Say who was paid, by the chain; what is wrong with that.
 
