@@ -11,6 +11,7 @@ from warppool.errors import LedgerError
 from warppool.ledger.payoutitems import DropSnapshots, Hold, KeepSnapshot, TipRow
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.payout.weight import weight_of
+from warppool.rewards import snapshots as module
 from warppool.rewards.headers import HeadersSeen, HeadersWanted
 from warppool.rewards.inuse import KEPT_S
 from warppool.rewards.snapshots import EVERY_S, REPLACE_WITHIN_S, RETRY_S, TIDY_EVERY_S
@@ -62,6 +63,18 @@ def test_another_one_is_made_at_a_new_tip_and_else_once_a_minute(rig):
     rig.mine(2, 102)
     rig.book()
     assert [ready.snapshot.tip_height for ready in rig.told] == [100, 100, 101]
+
+
+def test_many_accounts_make_snapshots_of_one_tip_rarer(rig, monkeypatch):
+    monkeypatch.setattr(module, "ACCOUNTS_A_MINUTE", 1)
+    rig.work(ALICE, BOB, CAROL)
+    rig.mine(1)
+    rig.book()
+    rig.work(ALICE)
+    rig.look(3 * EVERY_S - 1)
+    assert not rig.bookings
+    rig.look(1)
+    assert len(rig.bookings) == 1
 
 
 def test_balances_are_paid_from_the_moment_at_which_the_tip_is_cleared_by_the_snapshot_that_is_there(rig):

@@ -30,6 +30,7 @@ from warppool.ledger.payoutitems import Booked, Booking, SharesBooked, Unbooked
 from warppool.ledger.waiting import CommitDoubt, LedgerTrouble, WaitingShares, answer_groups, ids_of, joined
 from warppool.loop import Loop, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
+from warppool.node.takers import Takes
 from warppool.say import say
 
 GATHER_S: Final = 0.005                 # a commit waits so long for more, since it costs 0.3 ms however many it holds
@@ -63,7 +64,7 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         durability: str,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        heard: queue.Queue[Any] | None = None,
+        heard: Takes | None = None,
     ) -> None:
         super().__init__("ledger", inbox, monotonic)
         self.rows = 0

@@ -38,6 +38,11 @@ log = logging.getLogger("warppool.payout")
 EVERY_S: Final = 60.0
 """Between two snapshots of one tip, but for an own block, and for the moment from which balances are paid."""
 
+ACCOUNTS_A_MINUTE: Final = 1_000
+"""Where there are more accounts the snapshots of one tip come less often: a stranger may make up many addresses, and
+each costs some 80 bytes of every snapshot that is kept.
+"""
+
 RETRY_S: Final = 5.0
 """From trouble with books or headers to the next try."""
 
@@ -209,7 +214,7 @@ class Snapshots:
             self._maker.build(mining.tip, unix, self._owed.settled)
             say(log, logging.INFO, "window.read", last_id=self._maker.last_id)
         snapshot = self._maker.make(mining.tip, unix, dict(self._owed.payable), self._owed.settled)
-        self._due_at = now + EVERY_S
+        self._due_at = now + EVERY_S * max(1.0, len(snapshot.weights) / ACCOUNTS_A_MINUTE)
         if self.use.newest is not None and snapshot.id == self.use.newest.id and not self._new_tips:
             self._hand_out(snapshot)
             return

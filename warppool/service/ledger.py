@@ -14,6 +14,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.opening import open_ledger
 from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
 from warppool.ledger.thread import LedgerThread
+from warppool.node.takers import Takes
 from warppool.service.journalid import new_journal_id, read_journal_id, write_journal_id
 from warppool.service.lock import DataDirLock
 from warppool.service.patience import Patience
@@ -30,7 +31,7 @@ class Ledger:
 
     def __init__(self, data_dir: Path, key: str, url: str, durability: str, patience: Patience,
                  resources: ExitStack, *, beginning: Beginning | None = None,
-                 heard: queue.Queue[Any] | None = None) -> None:
+                 heard: Takes | None = None) -> None:
         lock = patience.until_done(lambda: DataDirLock(data_dir, key))
         resources.callback(lock.release)
         self.inbox: queue.Queue[Any] = queue.Queue()

@@ -19,10 +19,12 @@ from warppool.errors import ConfigError
 from warppool.files import make_folder
 from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
+from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Reconfigure, ServingThread
 from warppool.node.jobsnapshots import JobSnapshots
 from warppool.node.jsonrpc import Credentials
 from warppool.node.startids import StartIds
+from warppool.node.takers import Takes
 from warppool.payout.rules import PayoutRules
 from warppool.rewards.audits import AuditWriter, WriteAudit
 from warppool.rewards.claimtaker import ClaimTaker
@@ -50,7 +52,11 @@ class Payouts(Protocol):
 
     @property
     def inbox(self) -> queue.Queue[Any] | None:
-        """Where ledger, job maker, submitter and nodes tell what happens; None where nobody asks."""
+        """Where job maker, submitter and nodes tell what happens; None where nobody asks."""
+
+    @property
+    def heard(self) -> Takes | None:
+        """Where the ledger tells what is booked."""
 
     @property
     def snapshots(self) -> JobSnapshots: ...
@@ -74,7 +80,7 @@ def payouts_of(pool: PoolConfig) -> Payouts:
 class NoPayouts:
     """All is paid to one address, and nothing is owed."""
 
-    inbox = None
+    inbox = heard = None
     looks_along_chain = False
 
     def __init__(self) -> None:
@@ -110,6 +116,7 @@ class FollowedBlocks:
 
     def __init__(self, *, is_shared: bool) -> None:
         self.inbox: queue.Queue[Any] = queue.Queue()
+        self.heard: Takes = self.inbox if is_shared else _WithoutShares(self.inbox)
         self.snapshots = JobSnapshots(self.inbox.put, is_needed=is_shared)
         self.looks_along_chain = self._is_shared = is_shared
 
@@ -186,6 +193,18 @@ class FollowedBlocks:
     def _write_audits(self, hashes: tuple[bytes, ...]) -> None:
         for block_hash in hashes:
             self._audits.put(WriteAudit(block_hash))
+
+
+class _WithoutShares:
+    """Where nothing is shared, no share wakes the thread `payout`."""
+
+    def __init__(self, inbox: queue.Queue[Any]) -> None:
+        self._inbox = inbox
+
+    def put(self, item: Any, /) -> None:
+        """Pass on all but shares."""
+        if not isinstance(item, SharesBooked):
+            self._inbox.put(item)
 
 
 class InTurn:
