@@ -287,11 +287,11 @@ def test_nothing_of_a_branch_that_another_node_s_better_chain_left_is_settled_an
         branch = mined_alone(tmp_path, first, books)
         assert (BOB, "payable") not in books.balances(), "some block has paid what he was owed"
         second.generate(OWN + OWN_UNPAID + 30, FOREIGN)
-        first.pause()                           # else its templates may come first, and it would be mined until then
+        first.stop()                            # else its templates may come first, and it would be mined until then
         with PoolProcess(write_config(tmp_path, first, second, **PAYING)) as pool:
             with HandMiner(ports(pool)["sv2"], public_key(SECRET), f"{ALICE}.rig", "extended") as alice:
                 alice.until(lambda: alice.work.prev_hash == from_display(second.best))
-                first.resume()
+                first.start()
                 until(lambda: {books.states()[block] for block in branch} == {"reversed"}, pool)
                 (top,) = second.generate(1, FOREIGN)
                 alice.until(lambda: alice.work.prev_hash == from_display(top))
