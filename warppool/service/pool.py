@@ -336,6 +336,11 @@ class PoolStatus(NodeStatus):
         words = self._payouts.words()
         return f"{super().line()}; {words}" if words else super().line()
 
+    def waits_for(self) -> str:
+        """The same; or the window, where a node is there and jobs wait for the first snapshot."""
+        words = self._payouts.words()
+        return super().waits_for() if self._nodes.troubles() or not words else f"waiting: {words}"
+
     def say_summary(self, summary: Summary, now: float) -> None:
         """What the workers have counted, and how fresh the work is."""
         fields = summary.fields(self._ports.reports(), now) | self.template_fields(now) | {
