@@ -321,8 +321,45 @@ def test_jobs_that_were_replaced_on_their_own_tip_are_stale_and_never_come_back(
     assert ask(channel, second, Weight(b"b" * 32, 5, False)) is None
     factory.begin_era()
     offered(channel, make_tip(1), factory)
-    assert channel.find(replaced.assignment.key) is None
     assert ask(channel, second, Weight(b"c" * 32, 5, False)) is Reject.STALE
+    assert channel.find(replaced.assignment.key) is replaced, "a block that is found on it is as good as any"
+    assert ask(channel, replaced, Weight(b"d" * 32, 5, False)) is Reject.STALE
+
+
+def test_jobs_that_were_replaced_are_known_until_the_tip_has_moved_twice_and_never_more_than_a_tips_worth():
+    factory, channel = make_factory(), make_channel()
+    first = offered(channel, make_tip(1), factory)
+    assert ask(channel, first, Weight(b"a" * 32, 5, False)) is None
+    eras = []
+    for _ in range(3):
+        factory.begin_era()
+        eras.append(offered(channel, make_tip(1), factory))
+    offered(channel, make_tip(2), factory)
+    assert [channel.find(mine.assignment.key) for mine in (first, *eras)] == [first, *eras]
+    assert channel.remembered == 1
+    factory.begin_era()
+    offered(channel, make_tip(2), factory)
+    offered(channel, make_tip(3), factory)
+    assert [channel.find(mine.assignment.key) for mine in (first, *eras)] == [None] * 4
+    assert channel.remembered == 0
+    for _ in range(MAX_JOBS_PER_TIP + 5):
+        factory.begin_era()
+        offered(channel, make_tip(3), factory)
+    assert len(channel.old_jobs) == MAX_JOBS_PER_TIP
+
+
+def test_a_tip_that_comes_back_after_jobs_were_replaced_has_its_last_jobs_back():
+    factory, channel = make_factory(), make_channel()
+    replaced = offered(channel, make_tip(1), factory)
+    factory.begin_era()
+    last = offered(channel, make_tip(1), factory)
+    assert ask(channel, last, Weight(b"a" * 32, 5, False)) is None
+    for _ in range(3):
+        offered(channel, make_tip(2), factory)
+        assert ask(channel, last, Weight(b"b" * 32, 5, False)) is Reject.STALE
+        offered(channel, make_tip(1), factory)
+        assert ask(channel, last, Weight(b"a" * 32, 5, False)) is Reject.DUPLICATE
+        assert ask(channel, replaced, Weight(b"c" * 32, 5, False)) is Reject.STALE
 
 
 def test_a_key_that_is_dropped_takes_its_shares_along():

@@ -194,9 +194,10 @@ class Channel:
 
     def move(self, tip: Tip) -> None:
         """Build on another tip. The keys of the tip before are kept, so that their shares are called stale. When that
-        tip comes back, as where two blocks compete, its keys are good again, with the shares that they remember.
+        tip comes back, as where two blocks compete, its keys are good again, with the shares that they remember. Keys
+        of earlier eras of both are kept, too: a block that is found on one of them is as good as any.
         """
-        self.tip = tip
+        left, self.tip = self.tip, tip
         older, self.old_jobs = self.old_jobs, self.jobs
         before = next(iter(older.values())).job.tip if older else None
         if (before is not None and before.prev_hash == tip.prev_hash and before.nbits == tip.nbits
@@ -204,6 +205,13 @@ class Channel:
             self.jobs = older
             return
         self.jobs = {}
+        if tip.era and left is not None:
+            kept = {key: mine for key, mine in older.items()
+                    if mine.job.tip.prev_hash in (left.prev_hash, tip.prev_hash)}
+            older = {key: mine for key, mine in older.items() if key not in kept}
+            self.old_jobs = kept = kept | self.old_jobs
+            while len(kept) > MAX_JOBS_PER_TIP:
+                self._drop_first(kept)
         if self.remembered:
             self.remembered -= sum([mine.remembered for mine in older.values()])
 

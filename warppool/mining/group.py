@@ -50,7 +50,7 @@ class Group:
     connection's, `group_id` is its number on the wire.
 
     `members` is how many channels are in it; `newest_key` is the last one that was assigned here, 0 for none. Jobs of
-    two tips are kept, as channels keep theirs.
+    two tips are kept, as channels keep theirs, in all their eras.
     """
 
     __slots__ = ("_jobs", "_keys", "_old_jobs", "_tip", "extranonce_size", "group_id", "members", "newest_key",
@@ -76,10 +76,16 @@ class Group:
         """Build on `tip`, as all members do that have a job: True if it is another one than before."""
         if tip is self._tip or tip == self._tip:
             return False
-        self._tip = tip
+        left, self._tip = self._tip, tip
         older, self._old_jobs = self._old_jobs, self._jobs
         before = next(iter(older.values()))[0].tip if older else None
         self._jobs = older if before == tip else {}
+        if tip.era and left is not None and before != tip:
+            kept = {key: found for key, found in older.items()
+                    if found[0].tip.prev_hash in (left.prev_hash, tip.prev_hash)}
+            self._old_jobs = kept = kept | self._old_jobs
+            while len(kept) > MAX_JOBS_PER_TIP:
+                del kept[next(iter(kept))]
         return True
 
     def assign(self, job: Job, counter: int) -> GroupJob:
