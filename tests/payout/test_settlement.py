@@ -121,6 +121,19 @@ def test_a_block_that_pays_a_claimed_balance_makes_the_claim_void():
     assert purses(books, "a") == (10, 0)
 
 
+def test_a_block_that_pays_what_is_payable_beside_a_claim_leaves_the_claim():
+    """The operator may have sent the money of the claim already: were it payable again, it would be paid twice."""
+    books = settlement(a=10)
+    step = books.claims.make(bytes(16), "a", 10, 10)
+    books.balances.apply([step[1]])
+    found(books, B, a=4)
+    books.hear(109, [Standing(B, 100)])                 # so much has become payable since
+    assert states(found(books, height=110, a=-4)) == [(A, PayoutState.FOUND)]
+    assert (purses(books, "a"), books.claims.open["a"].sat) == ((0, 0), 10)
+    assert states(found(books, C, height=110, a=-4)) == [(bytes(16), PayoutState.VOID), (C, PayoutState.FOUND)]
+    assert (purses(books, "a"), dict(books.claims.open)) == ((6, 0), {})
+
+
 def test_a_block_that_comes_back_makes_a_claim_void_too():
     books = settlement(a=10)
     found(books, a=-10)

@@ -2,7 +2,8 @@
 
 A job that is out when a balance is claimed may still find a block, which pays that balance. So a payment is taken two
 tips later, and not while a block that might count pays out a balance of that account. A block that pays out what
-stands in a claim makes the claim void. Whoever sends the money waits for as long.
+stands in a claim makes the claim void; one that pays what has become payable since does not. Whoever sends the money
+waits for as long.
 """
 
 from __future__ import annotations

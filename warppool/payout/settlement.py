@@ -126,8 +126,14 @@ class Settlement:
         return step
 
     def _void(self, position: Position) -> list[Step]:
-        """A block pays out what stands in a claim: it was on its way before the claim."""
-        return [step for account in sorted(position.debited) if (step := self.claims.void(account)) is not None]
+        """A block pays out what stands in a claim: it was on its way before the claim.
+
+        A block that pays no more than what is payable beside the claim leaves the claim as it is, since the operator
+        may have sent the money already.
+        """
+        payable = self.balances.payable
+        return [step for account, sat in position.effects
+                if payable.get(account, 0) < -sat and (step := self.claims.void(account)) is not None]
 
     def _book(self, steps: Iterable[Step]) -> None:
         self.balances.apply(moves_of(steps))
