@@ -65,6 +65,26 @@ def test_a_booking_that_no_disk_took_until_the_end_is_said(path, faults):
     assert hear(path, [(1.0, TIP)], faults, 50.0) == [Unbooked(TIP, "the books could not be written")]
 
 
+class Slow(Faulty):
+    """A disk that takes 11 s to commit shares, in which another thread looks after those that wait, and then fails."""
+
+    def write(self, shares, refusals, blocks):
+        unwritten = super().write(shares, refusals, blocks)
+        if shares:
+            self.simulation.now += 11.0
+            self.ledger.relieve()
+        return unwritten
+
+
+def test_a_booking_is_answered_though_shares_of_its_commit_cannot_be_taken_out_again(path):
+    simulation, heard = Simulation([(1.0, Shares((share(1),), None)), (1.0, TIP)], 50.0), queue.Queue()
+    books = Slow(path, [None, None, *["refused"] * 999])
+    books.simulation = simulation
+    books.ledger = LedgerThread(books, simulation, "commit", simulation.monotonic, simulation.sleep, heard)
+    books.ledger.run()
+    assert taken(heard) == [Booked(TIP)]
+
+
 def test_nobody_has_to_hear(path):
     simulation, answers = Simulation([(1.0, TIP), (1.0, Shares((share(1),), None)), (2.0, WRONG)], 9.0), queue.Queue()
     simulation.also([(1.0, Shares((share(2),), answers))])

@@ -215,14 +215,14 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
             raise
         self.commits += 1
         self.rows += len(shares) + len(refusals) + len(blocks)
-        if len(self._still_waiting(groups)) < len(groups):      # the commit took so long that some were given up
-            self._doubt = CommitDoubt(first_id, groups, Counter(), [])
-            self._resolve()
-        else:
-            self._end_commit(groups, is_booked=True, first_id=first_id)
         say(log, logging.DEBUG, "ledger.committed", shares=len(shares), rows=self.rows, commits=self.commits)
-        if blocks:
+        if len(self._still_waiting(groups)) == len(groups):
+            self._end_commit(groups, is_booked=True, first_id=first_id)
             self._say_written(blocks, unwritten)
+        else:                                                   # the commit took so long that some were given up
+            self._doubt = CommitDoubt(first_id, groups, Counter(), [])
+            self._say_written(blocks, unwritten)                # before what may fail
+            self._resolve()
 
     def _say_written(self, rows: Sequence[Row], unwritten: Sequence[Unwritten]) -> None:
         """Tell what became of `rows`, which were in a commit that is over."""
