@@ -11,7 +11,7 @@ import logging
 import math
 import queue
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
@@ -114,7 +114,7 @@ class Settling:
             judged = self._judge.found(block, block.terms, self._settlement.balances.unpaid,
                                        self._use.is_shared and not block.is_replay)
         except LedgerError:
-            self._waiting[block.block_hash] = block
+            self._waiting[block.block_hash] = replace(block, is_replay=True)        # jobs are replaced once
             self.wakes_at = min(self.wakes_at, now.monotonic + ASK_AGAIN_S)
             return steps
         except (ValueError, WarppoolError) as exc:
