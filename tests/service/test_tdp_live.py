@@ -19,7 +19,9 @@ from tests.service.process import logged, write_config
 from tests.service.templateclients import AUTHORITY_SECRET, SECRET, port_of, providing, write_provider_config
 from tests.sv2.profiles import EACH_PROFILE
 from warppool.authority import authority_key_text
+from warppool.bitcoin.address import script_of
 from warppool.bitcoin.hashes import to_display
+from warppool.bitcoin.transaction import outputs_of, parse_transaction
 from warppool.config.pool import read_config
 from warppool.config.provider import read_provider_config
 from warppool.errors import ConfigError
@@ -48,10 +50,10 @@ def tdp(port: int, profile: Profile) -> dict[str, object]:
     return {"source": "tdp", "url": f"stratum2+tcp://127.0.0.1:{port}/{KEYS[profile]}"}
 
 
-def pool_file(folder: Path, *nodes: dict[str, object]) -> Path:
-    """A warppool.toml with these nodes, in their order."""
+def pool_file(folder: Path, *nodes: dict[str, object], **pool: object) -> Path:
+    """A warppool.toml with these nodes, in their order; `pool` are more keys of that section."""
     folder.mkdir(exist_ok=True)
-    return write_config(folder, secret=SECRET, node=nodes[0], more_nodes=nodes[1:])
+    return write_config(folder, secret=SECRET, node=nodes[0], more_nodes=nodes[1:], pool=pool)
 
 
 @contextmanager
@@ -94,6 +96,30 @@ def test_a_pool_mines_blocks_on_a_provider_alone(tmp_path, stub, profile, caplog
     assert logged(caplog, "block.entrusted") or logged(caplog, "block.partial")
     assert not logged(caplog, "block.stranded") and not logged(caplog, "block.refused")
     assert all(bytes.fromhex(str(make_transaction(3)["data"])) in raw for raw in stub.submitted)
+
+
+def test_in_solo_blocks_of_a_provider_s_templates_pay_the_finder_and_the_fee(tmp_path, stub, caplog):
+    """The provider keeps the transactions to itself, and is asked to leave room for two outputs of any kind."""
+    caplog.set_level(logging.DEBUG)
+    user, operator = "bcrt1qe2tczyk2rw7u47kzxxee5g7ufkncdmlcf5v0dv", "mhmQrNpywkKVkLJQ7VAzJAfsjPhmfWfvpc"
+    with serving(tmp_path / "provider", stub) as provider:
+        path = pool_file(tmp_path / "pool", tdp(port_of(provider), WARP), payout="solo", fee_percent=1.5,
+                         payout_address=operator)
+        daemon = Pool(read_config(path, {}))
+        daemon.service.start()
+        try:
+            assert daemon.service.is_ready.wait(300)
+            with HandMiner(daemon.ports.listeners[0].port, public_key(SECRET), f"{user}.hand", "extended") as miner:
+                block = miner.share(is_block=True)
+                miner.until(lambda: stub.chain[-1] == block)
+        finally:
+            daemon.service.stop()
+    (raw,) = stub.submitted
+    coinbase = raw[81:parse_transaction(raw, 81).end]
+    mine, fee, _ = outputs_of(coinbase)
+    assert (mine[1], fee[1]) == (script_of(user, "regtest"), script_of(operator, "regtest"))
+    assert fee[0] == (mine[0] + fee[0]) * 150 // 10_000 > 0
+    assert not logged(caplog, "coinbase.unproven")
 
 
 def test_a_block_goes_whole_to_the_rpc_node_and_as_a_solution_to_the_provider(tmp_path, stub, caplog):
