@@ -189,7 +189,8 @@ def test_groups_are_by_size_and_payee_and_each_member_is_paid_by_its_group_s_job
     first, second = payee_of("p2tr"), payee_of("p2pkh")
     wanted = ((first, 8), (second, 8), (first, 8), (first, 0), (second, 0))
     channels = [peer.open(payee, size) for payee, size in wanted]
-    assert [channel.group_id - GROUP_IDS for channel in channels] == [8, 8 + PAYEE_IDS, 8, 0, PAYEE_IDS]
+    assert [channel.group_id - GROUP_IDS for channel in channels] == [
+        8, 8 + PAYEE_IDS, 8, 0, 2 * PAYEE_IDS]
     changes, told = peer.tip(2)
     assert len(changes) == 4
     for channel in channels:
@@ -211,14 +212,17 @@ def test_the_key_of_another_payee_s_group_is_no_key_of_a_channel():
     assert channels[0].find(keys[1]) is None is channels[1].find(keys[0])
 
 
-def test_numbers_of_groups_are_unique_among_those_that_live_and_a_number_of_none_finds_none():
+def test_no_number_of_a_group_is_ever_another_payee_s_and_a_number_of_none_finds_none():
     peer = Grouped()
     channels = [peer.open(numbered(number)) for number in range(20)]
     numbers = [channel.group_id for channel in channels]
     assert len(set(numbers)) == 20 and all(map(peer.course.has_group, numbers))
     peer.course.end(channels[3])
     assert not peer.course.has_group(numbers[3]) and peer.course.has_group(numbers[4])
-    assert peer.open(numbered(99)).group_id == numbers[3]
+    later = [peer.open(numbered(number)).group_id for number in (99, 3)]
+    assert not {*later} & {*numbers} and len({*later}) == 2
+    peer.course.end(channels[0])
+    assert peer.open(numbered(0)).group_id == numbers[0], "the first payee has the lowest numbers, as in mode pool"
     assert not peer.course.has_group(GROUP_IDS + 9)
 
 

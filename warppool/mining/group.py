@@ -10,7 +10,6 @@ A job costs the same however many members there are: what a member has of it is 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container
 from typing import NamedTuple
 
 from warppool.mining.assignment import MAX_KEY, Assignment, Keys
@@ -24,15 +23,7 @@ GROUP_IDS = 1 << 16
 """Groups have their numbers on the wire from here on, and channels have theirs below."""
 
 PAYEE_IDS = 1 << 6
-"""From one payee's groups to the next one's; the numbers between are those of sizes of extranonces."""
-
-
-def group_id_of(extranonce_size: int, taken: Container[int]) -> int:
-    """The number on the wire of another group of that size, where the numbers `taken` are in use."""
-    group_id = GROUP_IDS + extranonce_size
-    while group_id in taken:
-        group_id += PAYEE_IDS
-    return group_id
+"""From the number of one group to that of the next one of its size; sizes of extranonces are below."""
 
 
 class GroupJob(NamedTuple):

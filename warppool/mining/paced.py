@@ -19,7 +19,7 @@ from warppool.mining.channel import Channel
 from warppool.mining.counter import CoinbaseCounters
 from warppool.mining.course import Course, CourseChange, NewJob, PeerChange
 from warppool.mining.difficulty import DifficultyPolicy
-from warppool.mining.group import Group, Membership, group_id_of
+from warppool.mining.group import GROUP_IDS, PAYEE_IDS, Group, Membership
 from warppool.mining.job import Job
 from warppool.mining.pace import JobPace
 from warppool.mining.payee import Payee
@@ -29,7 +29,8 @@ from warppool.mining.throttle import FLOOD
 class PacedCourse(Course):
     """What the channels of one connection are given, at `pace`."""
 
-    __slots__ = ("_given_at", "_group_ids", "_groups", "_open_channels", "_pace", "due_at")
+    __slots__ = ("_first_payee", "_given_at", "_group_ids", "_groups", "_later_payees", "_open_channels", "_pace",
+                 "due_at")
 
     def __init__(self, conn_id: int, policy: DifficultyPolicy, counters: CoinbaseCounters, pace: JobPace) -> None:
         super().__init__(conn_id, policy, counters)
@@ -37,6 +38,8 @@ class PacedCourse(Course):
         self._pace = pace
         self._groups: dict[tuple[int, Payee], Group] = {}   # by the rollable bytes and the payee of their members
         self._group_ids: set[int] = set()           # their numbers on the wire
+        self._first_payee: Payee | None = None      # whose groups have the lowest numbers
+        self._later_payees = 0                      # groups that others had, in the connection's whole life
         self._open_channels = 0
         self._given_at = -math.inf                  # monotonic seconds: when all channels had the newest job of then
 
@@ -52,12 +55,21 @@ class PacedCourse(Course):
         size = channel.extranonce_size
         group = self._groups.get((size, payee))
         if group is None:
-            group = self._groups[size, payee] = Group(group_id_of(size, self._group_ids), size, payee, channel.keys)
+            group = self._groups[size, payee] = Group(self._new_id(size, payee), size, payee, channel.keys)
             self._group_ids.add(group.group_id)
         if self.job is not None:
             group.move(self.job.tip)                # the others are there; and what it gets alone will be of this tip
         group.members += 1
         channel.membership = Membership(group, channel.extranonce_prefix, channel.keys.next, channel.target)
+
+    def _new_id(self, size: int, payee: Payee) -> int:
+        """The number of a new group. None that was a payee's is ever another one's: a peer may keep jobs by it."""
+        if self._first_payee is None:
+            self._first_payee = payee
+        if payee == self._first_payee:
+            return GROUP_IDS + size
+        self._later_payees += 1                     # at most one for each open, and these are counted
+        return GROUP_IDS + size + PAYEE_IDS * self._later_payees
 
     def end(self, channel: Channel) -> None:
         """The channel is closed, and gets nothing any more."""
