@@ -12,6 +12,7 @@ from warppool.ledger.payoutitems import DropSnapshots, Hold, KeepSnapshot, TipRo
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.payout.weight import weight_of
 from warppool.rewards import snapshots as module
+from warppool.rewards import window
 from warppool.rewards.headers import HeadersSeen, HeadersWanted
 from warppool.rewards.inuse import KEPT_S
 from warppool.rewards.snapshots import EVERY_S, REPLACE_WITHIN_S, RETRY_S, TIDY_EVERY_S
@@ -217,6 +218,33 @@ def test_books_that_cannot_be_read_leave_the_jobs_as_they_are_until_they_can(rig
     rig.look(RETRY_S)
     rig.book()
     assert len(rig.told) == 1
+
+
+def test_trouble_with_the_books_amid_a_snapshot_spoils_no_sum(rig, monkeypatch):
+    monkeypatch.setattr(window, "SLICE_IDS", 1)
+    rig.work(ALICE, BOB, CAROL, difficulty=2.0)
+    rig.mine(1)
+    rig.book()
+    rig.told.clear()
+    whole = SqliteReader.credits
+
+    def break_off(self, *args):
+        yield from list(whole(self, *args))[:1]
+        raise LedgerError("no disk")
+
+    rig.work(ALICE, ALICE, difficulty=2.0)              # the window of weight 8 begins with Bob's share
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteReader, "credits", break_off)
+        for _ in range(3):
+            with pytest.raises(LedgerError):
+                rig.look(EVERY_S)
+            rig.work(CAROL, difficulty=0.25)
+    rig.look(EVERY_S)
+    rig.book()
+    (ready,) = rig.told[-1:]
+    weights = {ALICE: weight_of(4.0), BOB: weight_of(1.25), CAROL: weight_of(2.75)}
+    assert dict(ready.snapshot.weights) == weights
+    assert (ready.snapshot.window.first_id, ready.snapshot.window.cut_weight) == (2, weight_of(1.25))
 
 
 def test_snapshots_go_two_hours_after_their_last_job(rig):

@@ -63,7 +63,9 @@ class SnapshotMaker:
         blocks were settled since the first pplns epoch.
         """
         wanted = self._wanted(tip, settled)
+        self.is_built = False                       # amid trouble with the books the sums are of no use: read anew
         span = self._window.fit(self._reader(), wanted, self._oldest_minute(unix))
+        self.is_built = True
         facts = WindowFacts(
             first_id=span.first_id, last_id=span.last_id, cut_weight=span.cut_weight, wanted=wanted,
             ended_by=span.ended_by, blocks_settled=settled, highest_nbits=self.tips.highest(tip.height))
