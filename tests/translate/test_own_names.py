@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.test_setup import UNNAMED_S
 from tests.translate.world import START, World
 from warppool.sv1.client import Authorized, Subscribed
