@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, repeat
+from types import MappingProxyType
 from typing import NamedTuple
 
 from warppool.payout.fee import DUST, fee_of
-from warppool.payout.snapshot import Amounts, Snapshot
+from warppool.payout.snapshot import Snapshot
 
 LONGEST_OUTPUT = 43
 """Bytes of the longest output that an account has: value 8, length 1, script 34 (P2WSH, P2TR)."""
@@ -96,9 +98,9 @@ class Distribution:
 class Division:
     """How the value of a block is divided, whatever room there is; made by `divide`, once for a job.
 
-    `entitlements` are of all accounts but payout_address, sorted by account; `payout_fair_sat` is payout_address's own
-    fair share. Of those that may get an output, `waiting` has the accounts that mine: by target, the highest first,
-    then by script. `gone` has those that are gone: the longest gone first, then by script.
+    `fair` has the fair share of each account with a weight but payout_address, whose own is `payout_fair_sat`. Of those
+    that may get an output, `waiting` has the accounts that mine: by target, the highest first, then by script. `gone`
+    has those that are gone: the longest gone first, then by script.
     """
 
     value_sat: int
@@ -107,9 +109,20 @@ class Division:
     payout_script: bytes
     payout_fair_sat: int
     min_payout_sat: int
-    entitlements: tuple[Entitlement, ...]
+    fair: Mapping[str, int]
+    balances: Mapping[str, int]
+    scripts: Mapping[str, bytes]
     waiting: tuple[Entitlement, ...]
     gone: tuple[Entitlement, ...]
+
+    @property
+    def entitlements(self) -> tuple[Entitlement, ...]:
+        """What all accounts but payout_address have a claim to, sorted by account. Made when it is asked for: a job has
+        no use for the many that get no output.
+        """
+        return tuple(Entitlement(account, self.scripts[account], self.fair.get(account, 0),
+                                 self.balances.get(account, 0))
+                     for account in sorted(self.fair.keys() | self.balances.keys()))
 
     def take(self, room: int) -> Distribution:
         """The outputs for which a coinbase has `room` bytes (all of the pool's own, without their count).
@@ -123,8 +136,8 @@ class Division:
             raise ValueError(f"{room} bytes have no room for the output of payout_address")
         sat_left, payments = self.value_sat, []
         gone_places = room // LONGEST_OUTPUT // GONE_PART
-        for entitlement, least_sat in (*((each, DUST) for each in self.gone[:gone_places]),
-                                       *((each, self.min_payout_sat) for each in self.waiting)):
+        for entitlement, least_sat in chain(zip(self.gone[:gone_places], repeat(DUST), strict=False),
+                                            zip(self.waiting, repeat(self.min_payout_sat), strict=False)):
             paid_sat = min(entitlement.target_sat, sat_left)
             bytes_left -= output_size(entitlement.script)
             if paid_sat < least_sat or bytes_left < 0:      # each target is high enough, so the value is used up
@@ -145,34 +158,32 @@ def divide(snapshot: Snapshot, value_sat: int, pays_balances: bool) -> Division:
     Each fair share is rounded down, and the satoshis that are left go to the largest remainders, ties by script.
     ValueError where nobody has a weight: such a block is paid as in solo mining.
     """
-    rules, total = snapshot.rules, snapshot.total_weight
-    if not total:
+    rules = snapshot.rules
+    if not snapshot.total_weight:
         raise ValueError("a snapshot without weights divides nothing")
     fee_sat = fee_of(value_sat, rules.fee_bp)
-    scripts = snapshot.scripts
-    fair = _fair_shares(snapshot.weights, scripts, value_sat - fee_sat, total)
+    fair = _fair_shares(snapshot, value_sat - fee_sat)
+    payout_fair_sat = fair.pop(snapshot.payout_account, 0)
     balances = dict(snapshot.balances) if pays_balances else {}
     gone_ids = dict(snapshot.gone) if pays_balances else {}
-    payout_script = rules.payout_script
-    payout_fair_sat = 0
-    entitlements, waiting, gone = [], [], []
-    for account in sorted(fair.keys() | balances.keys()):
-        script, fair_sat = scripts[account], fair.get(account, 0)
-        if script == payout_script:
-            payout_fair_sat = fair_sat
-            continue
-        balance_sat = balances.get(account, 0)
-        entitlement = Entitlement(account, script, fair_sat, balance_sat)
-        entitlements.append(entitlement)
-        target_sat = fair_sat + balance_sat
-        if account in gone_ids:
-            if target_sat >= DUST:
-                gone.append((gone_ids[account], script, entitlement))
-        elif target_sat >= rules.min_payout_sat:
+    targets = dict(fair)
+    for account, balance_sat in balances.items():
+        targets[account] = targets.get(account, 0) + balance_sat
+    waiting, gone = [], []
+    for account, target_sat in targets.items():
+        gone_id = gone_ids.get(account)
+        if target_sat < (rules.min_payout_sat if gone_id is None else DUST):
+            continue                        # most of them, where somebody works under thousands of addresses
+        script = snapshot.scripts[account]
+        entitlement = Entitlement(account, script, fair.get(account, 0), balances.get(account, 0))
+        if gone_id is None:
             waiting.append((-target_sat, script, entitlement))
+        else:
+            gone.append((gone_id, script, entitlement))
     return Division(
-        value_sat=value_sat, fee_sat=fee_sat, pays_balances=pays_balances, payout_script=payout_script,
-        payout_fair_sat=payout_fair_sat, min_payout_sat=rules.min_payout_sat, entitlements=tuple(entitlements),
+        value_sat=value_sat, fee_sat=fee_sat, pays_balances=pays_balances, payout_script=rules.payout_script,
+        payout_fair_sat=payout_fair_sat, min_payout_sat=rules.min_payout_sat, fair=MappingProxyType(fair),
+        balances=MappingProxyType(balances), scripts=snapshot.scripts,
         waiting=tuple(entitlement for _, _, entitlement in sorted(waiting)),
         gone=tuple(entitlement for _, _, entitlement in sorted(gone)),
     )
@@ -185,14 +196,20 @@ def distribute(snapshot: Snapshot, value_sat: int, room: int, pays_balances: boo
     return divide(snapshot, value_sat, pays_balances).take(room)
 
 
-def _fair_shares(weights: Amounts, scripts: Mapping[str, bytes], reward_sat: int, total: int) -> dict[str, int]:
+def _fair_shares(snapshot: Snapshot, reward_sat: int) -> dict[str, int]:
     """`reward_sat` divided by weight: the fair share of each account. The shares are `reward_sat` in all."""
-    fair, remainders, left = {}, [], reward_sat
-    for account, weight in weights:
-        share, remainder = divmod(reward_sat * weight, total)
+    total = snapshot.total_weight
+    parts = [divmod(reward_sat * weight, total) for _, weight in snapshot.weights]
+    left = reward_sat - sum([share for share, _ in parts])
+    bar = sorted([remainder for _, remainder in parts], reverse=True)[left - 1] if left else total
+    fair, level = {}, []                    # level: whose remainder is that of the last satoshi
+    for (account, _), (share, remainder) in zip(snapshot.weights, parts, strict=True):
+        if remainder > bar:
+            share += 1
+            left -= 1
+        elif remainder == bar:
+            level.append(account)
         fair[account] = share
-        left -= share
-        remainders.append((-remainder, scripts[account], account))
-    for _, _, account in sorted(remainders)[:left]:
+    for account in sorted(level, key=snapshot.scripts.__getitem__)[:left]:
         fair[account] += 1
     return fair

@@ -46,6 +46,7 @@ class Snapshot:
     id: bytes = field(init=False)
     total_weight: int = field(init=False)
     scripts: Mapping[str, bytes] = field(init=False, repr=False, compare=False)     # of all its accounts
+    payout_account: str = field(init=False, repr=False, compare=False)  # which of them payout_address is; "" for none
 
     def __post_init__(self) -> None:
         if len(self.tip) != HASH_SIZE or self.tip_height < 0:
@@ -54,6 +55,9 @@ class Snapshot:
         scripts = {account: script_of_account(account, self.rules.network) for account in accounts}
         self._check_amounts(scripts)
         object.__setattr__(self, "scripts", MappingProxyType(scripts))
+        payout_script = self.rules.payout_script
+        object.__setattr__(self, "payout_account", next(
+            (account for account, script in scripts.items() if script == payout_script), ""))
         blob = _canonical(self._texts())
         object.__setattr__(self, "blob", blob)
         object.__setattr__(self, "id", sha256(blob).digest()[:SNAPSHOT_ID_SIZE])
@@ -114,8 +118,7 @@ class Snapshot:
             raise ValueError("two accounts with one output script")
         if not scripts.keys() >= dict(self.gone).keys():
             raise ValueError("a gone account with neither weight nor balance")
-        payout_script = self.rules.payout_script
-        if any(scripts[account] == payout_script for account, _ in self.balances):
+        if any(scripts[account] == self.rules.payout_script for account, _ in self.balances):
             raise ValueError("payout_address has no balance")
 
     def _texts(self) -> dict[str, object]:
