@@ -153,8 +153,12 @@ class Load:
 
     def connect(self, miners: Iterable[LoadMiner]) -> None:
         """Take miners on, and wait until each may submit."""
-        self._miners = list(miners)
+        self.take(miners)
         self._turn_until(lambda: all(miner.is_mining for miner in self._miners), submits=False)
+
+    def take(self, miners: Iterable[LoadMiner]) -> None:
+        """Take miners on: they submit as soon as they have work."""
+        self._miners = list(miners)
 
     def begin(self) -> None:
         """Load from here on: every miner was answered and has shares in flight."""
