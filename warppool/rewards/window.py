@@ -10,8 +10,9 @@ The order is that of the ledger's ids, never of a time.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from itertools import count as count_up
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, NamedTuple, Protocol
@@ -26,6 +27,9 @@ SLICE_IDS: Final = 5_000
 """Ids that are read at a time at the old end, some 1 MiB of shares."""
 
 MINUTE_MS: Final = 60_000
+
+_ACCOUNT = attrgetter("account")
+_ACCOUNT_AND_DIFFICULTY = attrgetter("account", "difficulty")
 
 
 class WindowReader(Protocol):
@@ -112,15 +116,17 @@ class Window:
 
     def add(self, booked: SharesBooked) -> None:
         """These shares are in the ledger, and stay there. What the sums have already is left out."""
-        share_id = booked.first_id
-        seen, last_id = self._seen, self.last_id
-        for share in booked.shares:
-            if share_id > last_id and share.account:
-                self._add(share.account, weight_of(share.difficulty))
-                seen.note(share.account, share_id, int(share.time) // 60)
-                self._newest = share_id
-            share_id += 1
-        self.last_id = max(last_id, share_id - 1)
+        first_id = max(booked.first_id, self.last_id + 1)
+        shares = booked.shares[first_id - booked.first_id:]
+        for (account, difficulty), count in Counter(map(_ACCOUNT_AND_DIFFICULTY, shares)).items():
+            if account:
+                self._add(account, count * weight_of(difficulty))
+        last_ids = dict(zip(map(_ACCOUNT, shares), count_up(first_id)))     # of each account its last one
+        last_ids.pop("", None)
+        for account, share_id in last_ids.items():
+            self._seen.note(account, share_id, int(shares[share_id - first_id].time) // 60)
+            self._newest = max(self._newest, share_id)
+        self.last_id = max(self.last_id, booked.first_id + len(booked.shares) - 1)
 
     def fit(self, reader: WindowReader, wanted: int, oldest_minute: int) -> Span:
         """Let go of what is older than `oldest_minute` or beyond the weight `wanted`, and say what counts.
