@@ -66,6 +66,18 @@ def test_another_one_is_made_at_a_new_tip_and_else_once_a_minute(rig):
     assert [ready.snapshot.tip_height for ready in rig.told] == [100, 100, 101]
 
 
+def test_who_brought_no_share_for_thirty_days_is_gone_with_a_balance_or_without(rig):
+    rig.work(ALICE, CAROL)
+    rig.look(31 * 86_400)
+    rig.work(BOB)
+    rig.owed.payable = {ALICE: 5_000}
+    rig.mine(1)
+    rig.book()
+    (ready,) = rig.told
+    assert dict(ready.snapshot.gone) == {ALICE: 1, CAROL: 2}
+    assert dict(ready.snapshot.balances) == {ALICE: 5_000}
+
+
 def test_many_accounts_make_snapshots_of_one_tip_rarer(rig, monkeypatch):
     monkeypatch.setattr(module, "ACCOUNTS_A_MINUTE", 1)
     rig.work(ALICE, BOB, CAROL)

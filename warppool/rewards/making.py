@@ -69,10 +69,11 @@ class SnapshotMaker:
         facts = WindowFacts(
             first_id=span.first_id, last_id=span.last_id, cut_weight=span.cut_weight, wanted=wanted,
             ended_by=span.ended_by, blocks_settled=settled, highest_nbits=self.tips.highest(tip.height))
+        weights = self._window.weights(span)
         return Snapshot.make(
-            tip=tip.prev_hash, tip_height=tip.height - 1, rules=self._rules, window=facts,
-            weights=self._window.weights(span), balances=payable,
-            gone=self._seen.gone(payable, int(unix) // 60 - GONE_DAYS * DAY_MINUTES))
+            tip=tip.prev_hash, tip_height=tip.height - 1, rules=self._rules, window=facts, weights=weights,
+            balances=payable,
+            gone=self._seen.gone(weights.keys() | payable.keys(), int(unix) // 60 - GONE_DAYS * DAY_MINUTES))
 
     def _wanted(self, tip: Tip, settled: int) -> int:
         return weight_wanted(self._rules, self.tips.highest(tip.height), settled)
