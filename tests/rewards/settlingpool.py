@@ -108,6 +108,10 @@ class PoolBooks:
         self.require()
         return [each for tip in tips for each in reversed(self.kept.values()) if each.tip == tip]
 
+    def newest(self) -> Sequence[Snapshot]:
+        self.require()
+        return list(reversed(self.kept.values()))
+
     def has_block(self, block_hash: bytes) -> bool:
         self.require()
         return block_hash in self.others

@@ -26,12 +26,13 @@ from tests.rewards.settlingpool import (
     solo_block,
 )
 from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.payoutitems import Booking, Unbooked
+from warppool.ledger.payoutitems import Booking, TipRow, Unbooked
 from warppool.mining.payee import Terms
 from warppool.node.chainitems import ChainAnswer, OwnBlock, SeenBlock
 from warppool.node.missing import FINDER
 from warppool.node.steps import LogLine
 from warppool.payout.snapshot import Snapshot
+from warppool.rewards.settling import DEEPEST
 from warppool.rewards.steps import AskNode, ToBooks
 
 ANNA, BERT, CARL = account(1), account(2, 1), account(3, 2)
@@ -269,6 +270,31 @@ def test_a_lost_block_is_booked_by_the_snapshot_that_explains_it(pool, is_of_the
     rows = [step.item for step in of_kind(steps, ToBooks) if isinstance(step.item, BlockRow | BlockOutcome)]
     assert [row.hash for row in rows] == [block.block_hash] * 2 and rows[0].user == FINDER
     assert pool.grow(1) and pool.find(block) == []
+
+
+def test_a_lost_block_of_a_time_in_which_the_books_took_no_snapshot_is_explained_by_the_last_one(pool):
+    snapshot = snapshot_on(pool)
+    pool.grow(9)
+    block = paid_by(snapshot, pool.tip, len(pool.chain), 2, room=SMALL)
+    lose(pool, block)
+    assert "payout.unexplained" not in events(pool.extend(block.block_hash))
+    assert pool.purses(BERT) == (0, QUARTER)
+
+
+@pytest.mark.parametrize("away", [500, 5000])
+def test_a_lost_block_is_found_though_the_pool_was_away_for_longer_than_a_day(pool, away):
+    """A balance that it paid would be paid once more, on a tip that was not looked along far enough."""
+    with_balance(pool)
+    block = paid_by(snapshot_on(pool), pool.tip, len(pool.chain), 2, True)
+    assert pool.write(Booking((TipRow(block.height, pool.tip, 0x207FFFFF),))) is None
+    lose(pool, block)
+    pool.start()
+    pool.do(pool.settling.journal_told(pool.now))
+    pool.chain.append(block.block_hash)
+    steps = pool.grow(away)
+    assert ("payout.recovered" in events(steps)) is (away < DEEPEST)
+    assert pool.purses(BERT) == ((0, 0) if away < DEEPEST else (OWED, 0))
+    assert cleared(steps) == [pool.tip]
 
 
 def test_a_lost_block_that_nothing_explains_debits_what_there_is_and_credits_nothing(pool):

@@ -1,14 +1,12 @@
 """The window in memory, over real books, against the reference arithmetic of `payout.window.take`."""
 
 import random
-from contextlib import closing, suppress
-from types import SimpleNamespace
+from contextlib import closing
 
 import pytest
 
 from tests.ledger.books import START, share
 from tests.ledger.test_payoutbooks import begun
-from warppool.errors import LedgerError
 from warppool.ledger.payoutitems import SharesBooked
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.payout.weight import weight_of
@@ -109,46 +107,6 @@ def test_a_window_that_may_grow_takes_what_it_had_let_go(pool):
     assert pool.fit(weight_of(10.0))[1] == 51
     assert pool.fit(weight_of(25.5))[1:] == (35, 60, weight_of(0.5), WindowEnd.WEIGHT)
     assert pool.fit(EVERYTHING)[1:] == (1, 60, 0, WindowEnd.BEGINNING)
-
-
-class Failing:
-    """Books that can be read so often, and then not."""
-
-    def __init__(self, reader, calls):
-        self._reader = reader
-        self._calls = calls
-
-    def __getattr__(self, name):
-        self._calls -= 1
-        if self._calls < 0:
-            raise LedgerError("no disk")
-        return getattr(self._reader, name)
-
-
-@pytest.mark.parametrize("calls", range(9))
-def test_a_window_whose_reading_broke_off_is_read_anew(pool, monkeypatch, calls):
-    monkeypatch.setattr(module, "SLICE_IDS", 3)
-    pool.window.rebuild(pool.reader, EVERYTHING, NEVER)
-    pool.mine(*(("ab"[minute % 3 == 0], 1.0, minute) for minute in range(0, 600, 10)))
-    pool.fit(weight_of(10.0))
-    with suppress(LedgerError):
-        pool.window.fit(Failing(pool.reader, calls), weight_of(25.5), NEVER)
-    pool.mine(("b", 2.0, 600))
-    assert pool.fit(weight_of(25.5)) == pool.reference(weight_of(25.5))
-
-
-def test_shares_at_the_old_end_whose_reading_broke_off_leave_the_sums_once(pool, monkeypatch):
-    pool.window.rebuild(pool.reader, EVERYTHING, NEVER)
-    pool.mine(*(("a", 1.0, minute) for minute in range(9)))
-
-    def broken(first_id, last_id):
-        yield from list(pool.reader.credits(first_id, last_id))[:4]
-        raise LedgerError("no disk")
-
-    reader = SimpleNamespace(credits=broken)
-    with pytest.raises(LedgerError):
-        pool.window.fit(reader, weight_of(3.0), NEVER)
-    assert pool.fit(weight_of(3.0)) == pool.reference(weight_of(3.0))
 
 
 def test_a_window_reaches_back_over_its_own_epoch_alone(path):

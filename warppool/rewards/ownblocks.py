@@ -44,6 +44,9 @@ class KeptSnapshots(Protocol):
     def of_tips(self, tips: Sequence[bytes]) -> Sequence[Snapshot]:
         """The snapshots that name one of these tips, in the order of the tips, the newest first."""
 
+    def newest(self) -> Sequence[Snapshot]:
+        """Those that were kept last, the newest first."""
+
 
 class Judgement(NamedTuple):
     """What an own block is to the books. `difference` says how the coinbase differs from what its terms say, "" for not
@@ -93,6 +96,8 @@ class BlockJudge:
             finder="", account="", snapshot_id=b"", room=0, value=sum(sat for sat, _ in outputs), fee=0,
             pays_balances=False, coinbase=stripped(block.coinbase), nbits=block.nbits)
         found = match(outputs, block.parent, self._snapshots.of_tips((block.parent, block.grandparent)))
+        if found is None:               # while the books took no new snapshot, jobs went on with an older one
+            found = match(outputs, block.parent, self._snapshots.newest())
         if found is None:
             return self._unexplained(row, outputs, unpaid)
         return self._matched(row, found, outputs)

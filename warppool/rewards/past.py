@@ -21,13 +21,15 @@ CLAIM_MADE, CLAIM_PAID, CLAIM_VOID = "claim", "paid", "void"
 class Past(NamedTuple):
     """`known` are the hashes of all own blocks in the books that move money, `shared` of those with shared rewards.
 
-    `settled` of the latter are settled.
+    `settled` of the latter are settled. `seen_height` is the height of the blocks that were mined when the books heard
+    of a tip last; None if they never did.
     """
 
     settlement: Settlement
     known: frozenset[bytes]
     shared: frozenset[bytes]
     settled: int
+    seen_height: int | None
 
 
 def read_past(reader: PayoutReader) -> Past:
@@ -46,7 +48,9 @@ def read_past(reader: PayoutReader) -> Past:
             watched.append(Watched(block.hash, block.parent, block.height, position))
     claims, moves = _claims_of(reader.claims())
     entries += [entry for move in moves for entry in move.entries]
-    return Past(Settlement(Balances(entries), claims, watched), frozenset(known), frozenset(shared), settled)
+    tips = reader.tips(1)
+    return Past(Settlement(Balances(entries), claims, watched), frozenset(known), frozenset(shared), settled,
+                tips[0].height if tips else None)
 
 
 def _claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:

@@ -38,6 +38,8 @@ ASK_AGAIN_S: Final = 2.0            # after an answer that was none: the node is
 ANSWER_PATIENCE_S: Final = 600.0    # for an answer: a first look along the chain takes a slow node its time
 SAY_UNSEEN_AFTER_S: Final = 60.0    # of answers that are none, and between two lines that say so
 DETAIL: Final = "found on the chain"
+DEEPEST: Final = 4_032
+"""Blocks that are looked at where the pool was away for long, four weeks: a longer look would last longer than tips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Settling:
         self._was_clear = False
         self._node: int | None = None                   # whose tip is mined
         self._tip_height = -1
+        self._cleared_height = math.inf if past.seen_height is None else past.seen_height - DEPTH
         self._trouble = _Silence()
 
     # --- what there is to read ----------------------------------------------------------------------------------------
@@ -166,6 +169,7 @@ class Settling:
         steps += self._bookings.book((), moved, heights, answer.height, now.unix)
         self._clearing.ask(standings)
         self._clearing.look(answer.looked)
+        self._cleared_height = answer.height
         self._wake_in(ASK_EVERY_S, now)
         if not self._settlement.watched.keys() <= standings.keys():
             self.wakes_at = now.monotonic                   # found since the question
@@ -218,9 +222,15 @@ class Settling:
             return []
         self._wake_in(ANSWER_PATIENCE_S, now)
         blocks = tuple((block_hash, block.height) for block_hash, block in watched.items())
-        depth = DEPTH if self._use.is_shared else 0
+        depth = self._depth() if self._use.is_shared else 0
         return [AskNode(node, AskChain(tip, blocks, frozenset(self._clearing.looked), depth, self._use.start_ids,
                                        self._use.reply_to))]
+
+    def _depth(self) -> int:
+        """How many blocks to look at: all since the last cleared tip. A start knows no such tip, but up to which height
+        the pool has mined; it may have been away for longer than a day since.
+        """
+        return int(min(max(DEPTH, self._tip_height - self._cleared_height), DEEPEST))
 
     def _wake_in(self, seconds: float, now: Now) -> None:
         """The next tick, which comes soon where blocks wait for the books."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from warppool.errors import LedgerError
 from warppool.payout.snapshot import Snapshot
 from warppool.rewards.reading import BooksReading
+
+NEWEST: Final = 256
+"""More than are kept of two hours, one a minute."""
 
 
 class StoredSnapshots:
@@ -24,7 +28,14 @@ class StoredSnapshots:
         """The snapshots that name one of `tips` (block hashes, header order), in the order of the tips, newest first.
         """
         reader = self._reading()
-        bodies = [reader.snapshot(each) for tip in tips for each in reader.snapshot_ids(tip)]
+        return self._read([each for tip in tips for each in reader.snapshot_ids(tip)])
+
+    def newest(self) -> Sequence[Snapshot]:
+        """The NEWEST ones, the newest first."""
+        return self._read(self._reading().snapshot_ids()[:NEWEST])
+
+    def _read(self, ids: Sequence[bytes]) -> Sequence[Snapshot]:
+        bodies = map(self._reading().snapshot, ids)
         return [read_snapshot(body) for body in bodies if body is not None]
 
 

@@ -84,14 +84,12 @@ class Window:
         self._next_old = 1                          # ... and the id from which the later ones are read
         self._end = WindowEnd.BEGINNING             # why no older share counts, where the weight is not reached
         self._is_cut = False                        # older shares would count if more weight were wanted
-        self._is_whole = False                      # the sums are not those of a reading that broke off
 
     def rebuild(self, reader: WindowReader, wanted: int, oldest_minute: int) -> None:
         """Read the sums from the ledger: hours until they reach the weight `wanted`, none beyond epoch and days.
 
         `oldest_minute` (Unix seconds // 60) is the first one that counts.
         """
-        self._is_whole = False
         self._find_floor(reader, oldest_minute)
         self._sums, self._total, self._old, self._is_cut, self._newest = {}, 0, deque(), False, 0
         closed_id = reader.closed_id()
@@ -112,7 +110,6 @@ class Window:
             for row in hour:
                 self._add(row.account, joined(row.whole, row.fraction))
         self._next_old = begin
-        self._is_whole = True
 
     def add(self, booked: SharesBooked) -> None:
         """These shares are in the ledger, and stay there. What the sums have already is left out."""
@@ -131,9 +128,9 @@ class Window:
     def fit(self, reader: WindowReader, wanted: int, oldest_minute: int) -> Span:
         """Let go of what is older than `oldest_minute` or beyond the weight `wanted`, and say what counts.
 
-        Where more is wanted than before, and after a reading that failed, the window is read anew from the ledger.
+        Where more is wanted than before, the window is read anew from the ledger.
         """
-        if not self._is_whole or (self._is_cut and self._total < wanted):
+        if self._is_cut and self._total < wanted:
             self.rebuild(reader, wanted, oldest_minute)
         while (oldest := self._oldest(reader)) is not None:
             if oldest.minute < oldest_minute:
@@ -193,8 +190,7 @@ class Window:
         """The oldest share of the sums, None if they have none."""
         while not self._old and self._next_old <= self.last_id:
             last_id = min(self._next_old + SLICE_IDS - 1, self.last_id)
-            old = [_Old(share_id, time_ms // MINUTE_MS, account, weight_of(difficulty))     # all of them, or none
-                   for share_id, time_ms, account, difficulty in reader.credits(self._next_old, last_id)]
-            self._old.extend(old)
+            self._old.extend(_Old(share_id, time_ms // MINUTE_MS, account, weight_of(difficulty))
+                             for share_id, time_ms, account, difficulty in reader.credits(self._next_old, last_id))
             self._next_old = last_id + 1
         return self._old[0] if self._old else None
