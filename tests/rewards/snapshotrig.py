@@ -13,6 +13,7 @@ from tests.payout.makers import make_rules
 from warppool.ledger.payoutitems import Booked, Booking, SharesBooked, Unbooked
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.node.snapshotitems import Mining, SnapshotReady
+from warppool.payout.rules import PayoutRules
 from warppool.rewards.making import SnapshotMaker
 from warppool.rewards.reading import BooksReading
 from warppool.rewards.snapshots import Neighbours, Snapshots
@@ -33,8 +34,8 @@ class Balances:
 class Rig:
     """`jobs` is what thread `jobs` was told, `bookings` what waits for the ledger."""
 
-    def __init__(self, path: Path, *, has_headers: bool = False, start: int = 1, mode: str = "pplns"
-                 ) -> None:
+    def __init__(self, path: Path, *, has_headers: bool = False, start: int = 1, mode: str = "pplns",
+                 rules: PayoutRules | None = None) -> None:
         self.now = 1000.0
         self.owed = Balances()
         self.books = begun(path, mode, start=start)
@@ -44,7 +45,7 @@ class Rig:
         self.own: queue.Queue[object] = queue.Queue()
         self.bookings: deque[Booking] = deque()
         self.reading = BooksReading(lambda: SqliteReader(path))
-        self.snapshots = Snapshots(SnapshotMaker(make_rules(), self.reading), self.owed,
+        self.snapshots = Snapshots(SnapshotMaker(rules or make_rules(), self.reading), self.owed,
                                    Neighbours(self._jobs, self._ledger, self.headers, self.own))
         with SqliteReader(path) as reader:
             self.snapshots.start(reader, self.now)

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.payout.makers import account
+from tests.payout.makers import account, make_rules
 from tests.rewards.snapshotrig import Rig
 from warppool.errors import LedgerError
 from warppool.ledger.payoutitems import DropSnapshots, Hold, KeepSnapshot, TipRow
@@ -214,6 +214,19 @@ def test_a_start_does_not_begin_with_a_snapshot_of_another_epoch(path):
         rig.book()
         (ready,) = rig.told
         assert ready.snapshot.total_weight == 0
+
+
+def test_a_start_does_not_pay_an_address_that_is_no_longer_the_operators(path):
+    with closing(Rig(path)) as rig:
+        rig.work(ALICE)
+        rig.mine(1)
+        rig.book()
+    with closing(Rig(path, start=2, rules=make_rules(payout_address=BOB))) as rig:
+        assert rig.told == []
+        rig.mine(2, 102)
+        rig.book()
+        (ready,) = rig.told
+        assert ready.snapshot.rules.payout_address == BOB and dict(ready.snapshot.weights).keys() == {ALICE}
 
 
 def test_books_that_cannot_be_read_leave_the_jobs_as_they_are_until_they_can(rig, monkeypatch):

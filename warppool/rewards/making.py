@@ -35,6 +35,11 @@ class SnapshotMaker:
         return self._rules.network
 
     @property
+    def payout_address(self) -> str:
+        """Who gets the fee, and what is not paid to accounts."""
+        return self._rules.payout_address
+
+    @property
     def last_id(self) -> int:
         """The newest share in the window."""
         return self._window.last_id

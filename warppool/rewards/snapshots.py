@@ -106,12 +106,14 @@ class Snapshots:
     def start(self, reader: Reader, now: float) -> None:
         """Before the thread runs: jobs pay by the newest snapshot of the books from now on; LedgerError.
 
-        Not by one of an epoch before: between the two the pool has paid in another way.
+        Not by one of an epoch before: between the two the pool has paid in another way. Nor by one that pays another
+        payout_address, which the operator may have changed because the key of that one is lost.
         """
         found, epoch = reader.newest_snapshot(), reader.epochs()[-1]
         newest = None if found is None else read_snapshot(found[1])
         if newest is not None and (newest.window.last_id < epoch.first_id
-                                   or newest.rules.network != self._maker.network):
+                                   or newest.rules.network != self._maker.network
+                                   or newest.rules.payout_address != self._maker.payout_address):
             newest = None
         self.use.load(newest, reader.snapshot_ids(), now)
         self._maker.tips.load((tip.height, tip.nbits) for tip in reader.tips(TIPS))
