@@ -356,3 +356,19 @@ def test_a_claim_is_a_list_of_what_became_of_it(path):
             assert said(books, paid) is None
     with SqliteReader(path) as reader:
         assert reader.claims() == [claim, paid]
+
+
+def test_an_hour_and_a_block_of_a_thousand_accounts_take_few_statements(path):
+    """Each statement may wait for a busy worker, and the shares behind it wait with it."""
+    accounts = [f"bc1q{number:04}" for number in range(1_000)]
+    statements = []
+    with closing(begun(path)) as books:
+        books.write([credited(number, account) for number, account in enumerate(accounts)], {}, [])
+        books._connection.set_trace_callback(statements.append)
+        books.write([credited(0, hour=1)], {}, [])
+        entries = [BookEntry(account, Purse.MATURING, 7) for account in accounts]
+        assert said(books, block(1), move(1, None, FOUND, 0, *entries)) is None
+    assert len(statements) < 40
+    with SqliteReader(path) as reader:
+        assert len(list(reader.hours())) == len(list(reader.entries())) == len(reader.last_shares()) == 1_000
+        assert reader.last_shares()[5] == LastShare("bc1q0005", 6, HOUR)

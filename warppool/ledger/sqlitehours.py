@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from warppool.ledger.hours import Credit, HourSum, OpenHour
+from warppool.ledger.manyrows import ManyRows, insert_into
 
-_INSERT: Final = """
-    INSERT INTO window_hours (server, first_id, last_id, account, whole, fraction, count)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_SEEN: Final = "UPDATE accounts SET last_id = ?, last_hour = ? WHERE id = ?"
+_INSERT: Final = insert_into("window_hours", ("server", "first_id", "last_id", "account", "whole", "fraction", "count"))
+_SEEN: Final = ManyRows(
+    "UPDATE accounts SET last_id = seen.column2, last_hour = seen.column3 FROM (", 3,
+    ") AS seen WHERE accounts.id = seen.column1")
 _AFTER_CLOSED: Final = """
     SELECT max(coalesce((SELECT max(first_id) FROM payout_epochs), 1),
         coalesce((SELECT last_id + 1 FROM window_hours ORDER BY first_id DESC LIMIT 1), 1))"""
@@ -53,6 +54,10 @@ class WindowHours:
         return self._open
 
     def _write(self, connection: sqlite3.Connection, closed: Iterable[HourSum]) -> None:
+        rows: list[object] = []
+        seen: dict[int, tuple[int, int]] = {}           # the newest by account: an hour may be the second of a commit
         for hour, first_id, last_id, account, whole, fraction, count, newest_id in closed:
-            connection.execute(_INSERT, (self._server_id, first_id, last_id, account, whole, fraction, count))
-            connection.execute(_SEEN, (newest_id, hour, account))
+            rows += (self._server_id, first_id, last_id, account, whole, fraction, count)
+            seen[account] = newest_id, hour
+        _INSERT.execute(connection, rows)
+        _SEEN.execute(connection, [value for account, each in seen.items() for value in (account, *each)])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from warppool.errors import LedgerError
+from warppool.ledger.manyrows import insert_into
 from warppool.ledger.payoutitems import (
     Booking,
     ClaimRow,
@@ -37,7 +38,7 @@ _BLOCK: Final = f"""
         pays_balances, coinbase, nbits, state, turn)
     VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, '{NEW}', 0)
     ON CONFLICT (hash) DO NOTHING"""
-_ENTRY: Final = "INSERT INTO entries (block, turn, account, kind, sat) VALUES (?, ?, ?, CAST(? AS TEXT), ?)"
+_ENTRIES: Final = insert_into("entries", ("block", "turn", "account", "kind", "sat"))
 _CLAIM: Final = """
     INSERT INTO claims (claim, account, kind, sat, height, time_ms, txid)
     VALUES (?, ?, CAST(? AS TEXT), ?, ?, ?, CAST(? AS TEXT)) ON CONFLICT (claim, kind) DO NOTHING"""
@@ -110,9 +111,9 @@ class PayoutRows:
                              f"{move.after} in turn {move.turn}")
         connection.execute("UPDATE payout_blocks SET state = CAST(? AS TEXT), turn = ? WHERE hash = ?",
                            (encode(move.after), move.turn, move.key))
-        for account, purse, sat in move.entries:
-            connection.execute(
-                _ENTRY, (move.key, move.turn, self._accounts.id_of(connection, account), encode(purse), sat))
+        _ENTRIES.execute(connection, [
+            value for account, purse, sat in move.entries
+            for value in (move.key, move.turn, self._accounts.id_of(connection, account), str(purse), sat)])
 
     def _claim(self, connection: sqlite3.Connection, row: ClaimRow) -> None:
         connection.execute(_CLAIM, (

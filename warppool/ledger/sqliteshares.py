@@ -8,13 +8,11 @@ from typing import Any, Final
 
 from warppool.events import ShareAccepted
 from warppool.ledger.hours import Credit
+from warppool.ledger.manyrows import insert_into
 from warppool.ledger.sqlitenames import AccountIds, WorkerIds
 
 MINUTE_CACHE_MAX: Final = 1_024
 
-# A step of a statement lets go of the GIL, and taking it back from a busy worker costs up to 5 ms. So few statements
-# take many rows: with one busy thread beside it, a commit of 100 shares took 6 ms so, and 145 ms by `executemany`.
-_ROWS: Final = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 _PLAIN: Final = ("id", "time_ms", "worker", "protocol", "channel", "difficulty", "job", "height", "hash")
 _CREDITED: Final = (*_PLAIN, "account")
 _COUNTS_AT: Final = tuple(map(_CREDITED.index, ("id", "time_ms", "account", "difficulty")))
@@ -23,14 +21,8 @@ _INSERT_MINUTE: Final = """
     ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id)"""
 
 
-def _statements(columns: Sequence[str]) -> dict[int, str]:
-    """One statement for each number of rows."""
-    row = f"({', '.join('?' * len(columns))})"
-    return {rows: f"INSERT INTO shares ({', '.join(columns)}) VALUES {', '.join([row] * rows)}" for rows in _ROWS}
-
-
-_INSERT_PLAIN: Final = _statements(_PLAIN)
-_INSERT_CREDITED: Final = _statements(_CREDITED)
+_INSERT_PLAIN: Final = insert_into("shares", _PLAIN)
+_INSERT_CREDITED: Final = insert_into("shares", _CREDITED)
 
 
 class ShareRows:
@@ -67,9 +59,9 @@ class ShareRows:
                 values.append(accounts.get(address) or self.accounts.optional(connection, address))
             share_id += 1
         if not are_credited:
-            _execute(connection, _INSERT_PLAIN, len(_PLAIN), values)
+            _INSERT_PLAIN.execute(connection, values)
             return ()
-        _execute(connection, _INSERT_CREDITED, len(_CREDITED), values)
+        _INSERT_CREDITED.execute(connection, values)
         columns: list[list[Any]] = [values[at::len(_CREDITED)] for at in _COUNTS_AT]
         return zip(*columns, strict=True)
 
@@ -78,12 +70,3 @@ class ShareRows:
         if len(self._minutes) >= MINUTE_CACHE_MAX:
             self._minutes.clear()
         self._minutes.add(minute)
-
-
-def _execute(connection: sqlite3.Connection, statements: dict[int, str], columns: int, values: list[object]) -> None:
-    """Insert the rows of `values`, which stand in one list."""
-    done, total = 0, len(values) // columns
-    for rows in _ROWS:
-        while done + rows <= total:
-            connection.execute(statements[rows], values[done * columns:(done + rows) * columns])
-            done += rows
