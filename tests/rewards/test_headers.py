@@ -30,10 +30,10 @@ class Node:
         pass
 
 
-def asked(*nodes, heights=(9, 8, 7)):
-    reader, answers = HeaderReader(()), queue.Queue()
-    reader._nodes = list(nodes)
-    reader.turn([HeadersWanted(heights, answers)])
+def asked(*nodes, heights=(9, 8, 7), mined=0):
+    reader, answers = HeaderReader({}), queue.Queue()
+    reader._nodes = dict(enumerate(nodes))
+    reader.turn([HeadersWanted(mined, heights, answers)])
     return answers.get_nowait()
 
 
@@ -49,6 +49,14 @@ def test_another_node_goes_on_where_the_first_one_fails():
     seen = asked(Node(NodeError("gone"), 4), second)
     assert [row.height for row in seen.tips] == [9, 8, 7] and not seen.trouble
     assert second.calls == 4
+
+
+def test_the_node_that_is_mined_is_asked_first():
+    """Another one may hang, and jobs may wait for this."""
+    nodes = Node(), Node(), Node()
+    assert len(asked(*nodes, mined=2).tips) == 3
+    assert [node.calls for node in nodes] == [0, 0, 6]
+    assert len(asked(*nodes, mined=7).tips) == 3 and nodes[0].calls == 6       # a template provider is mined
 
 
 def test_trouble_and_a_refusal_are_told_apart():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,11 +26,18 @@ log = logging.getLogger("warppool")
 
 CALL_TIMEOUT_S: Final = 30.0
 
+NodesToAsk = Mapping[int, tuple[NodeAddress, Credentials]]
+"""By the node's number: where it is, and how we log in."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeadersWanted:
-    """The heights of blocks whose headers are wanted, the newest first; `reply_to` gets one HeadersSeen."""
+    """The heights of blocks whose headers are wanted, the newest first; `reply_to` gets one HeadersSeen.
 
+    Node number `node` is asked first, where it is one that can be asked: it is mined, so it answers.
+    """
+
+    node: int
     heights: Sequence[int]
     reply_to: queue.Queue[Any]
 
@@ -48,12 +55,12 @@ class HeadersSeen:
 
 
 class HeaderReader(Loop[HeadersWanted]):
-    """Asks the first of `nodes` that answers."""
+    """Asks the node that is mined, or the first of the others that answers; `nodes` are known by their numbers."""
 
-    def __init__(self, nodes: Sequence[tuple[NodeAddress, Credentials]]) -> None:
+    def __init__(self, nodes: NodesToAsk) -> None:
         super().__init__("headers")
         self.limits = patient(CALL_TIMEOUT_S)
-        self._nodes = [JsonRpc(*node) for node in nodes]
+        self._nodes = {number: JsonRpc(*node) for number, node in nodes.items()}
         self._is_cut_short = False
 
     def turn(self, items: list[HeadersWanted]) -> float:
@@ -62,27 +69,28 @@ class HeaderReader(Loop[HeadersWanted]):
             self.guard(self._answer_to, item)
         return math.inf
 
-    def reconfigure(self, nodes: Sequence[tuple[NodeAddress, Credentials]]) -> None:
+    def reconfigure(self, nodes: NodesToAsk) -> None:
         """Ask these from now on."""
         self.finish()
-        self._nodes = [JsonRpc(*node) for node in nodes]
+        self._nodes = {number: JsonRpc(*node) for number, node in nodes.items()}
 
     def finish(self) -> None:
         """Leave the nodes alone."""
-        for rpc in self._nodes:
+        for rpc in self._nodes.values():
             rpc.hang_up()
 
     def stop(self) -> None:
         """Any thread: end now, whatever is asked."""
         self._is_cut_short = True
         super().stop()
-        for rpc in self._nodes:
+        for rpc in self._nodes.values():
             rpc.close()
 
     def _answer_to(self, item: HeadersWanted) -> None:
         tips: list[TipRow] = []
         trouble, is_refused = "no node is there to be asked", False
-        for rpc in self._nodes:
+        for number in sorted(self._nodes, key=lambda each: each != item.node):      # stable: the others as in the file
+            rpc = self._nodes[number]
             try:
                 for height in item.heights[len(tips):]:
                     self.beat = self._monotonic()

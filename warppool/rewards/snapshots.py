@@ -189,7 +189,7 @@ class Snapshots:
         """Do what is due; LedgerError."""
         if self._mining is None:
             return
-        self._headers.look(self._maker.tips.missing(self._mining.tip.height), now)
+        self._headers.look(self._mining.node, self._maker.tips.missing(self._mining.tip.height), now)
         try:
             if now >= self._due_at and self._pending is None and (self._maker.is_built or self._headers.is_done):
                 self._due_at = now + RETRY_S                # where the books cannot be read
@@ -249,8 +249,8 @@ class _Headers:
         self._ask_at = -math.inf
         self._said = ""
 
-    def look(self, missing: Sequence[int], now: float) -> None:
-        """Ask for the heights that are missing."""
+    def look(self, node: int, missing: Sequence[int], now: float) -> None:
+        """Ask for the heights that are missing, the node that is mined first."""
         self.due_at = math.inf
         if not missing:
             self.is_done = True
@@ -259,7 +259,7 @@ class _Headers:
                 self.due_at = self._ask_at
             elif self._to.headers is not None:
                 self._is_asked = True
-                self._to.headers.put(HeadersWanted(missing, self._to.own))
+                self._to.headers.put(HeadersWanted(node, missing, self._to.own))
 
     def seen(self, headers: HeadersSeen, now: float) -> None:
         """The answer."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import canonical
 from warppool.claimfiles import folder_of
-from warppool.config.options import Config, NodeConfig, PoolConfig
+from warppool.config.options import Config, PoolConfig
 from warppool.errors import ConfigError
 from warppool.files import make_folder
 from warppool.ledger.database import Reader
@@ -22,13 +22,12 @@ from warppool.ledger.opening import open_reader
 from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Reconfigure, ServingThread
 from warppool.node.jobsnapshots import JobSnapshots
-from warppool.node.jsonrpc import Credentials
 from warppool.node.startids import StartIds
 from warppool.node.takers import Takes
 from warppool.payout.rules import PayoutRules
 from warppool.rewards.audits import AuditWriter, WriteAudit
 from warppool.rewards.claimtaker import ClaimTaker
-from warppool.rewards.headers import HeaderReader
+from warppool.rewards.headers import HeaderReader, NodesToAsk
 from warppool.rewards.making import SnapshotMaker
 from warppool.rewards.past import read_past
 from warppool.rewards.reading import BooksReading
@@ -157,7 +156,7 @@ class FollowedBlocks:
                               self.inbox, lambda block_hash: reading().has_block(block_hash))
             settling = Settling(past, use, StoredSnapshots(reading))
             self._audits = AuditWriter(pool.data_dir, opened)
-            self._headers = HeaderReader(_nodes_to_ask(config.nodes)) if self._is_shared else None
+            self._headers = HeaderReader(_nodes_to_ask(nodes)) if self._is_shared else None
             snapshots = None
             if self._is_shared:
                 has_headers = any(node.source == "rpc" for node in config.nodes)
@@ -183,7 +182,7 @@ class FollowedBlocks:
         """The nodes are others; who is to be asked whether that has taken effect."""
         self.inbox.put(Reconfigure(nodes.askers))
         if self._headers is not None:
-            self._headers.put(Reconfigure(_nodes_to_ask([node.table for node in nodes.by_number.values()])))
+            self._headers.put(Reconfigure(_nodes_to_ask(nodes)))
         return (self._thread,)
 
     @property
@@ -232,5 +231,6 @@ def rules_of_payout(pool: PoolConfig) -> PayoutRules:
         min_payout_sat=pool.min_payout_sat, min_paid_ratio=pool.min_paid_ratio)
 
 
-def _nodes_to_ask(tables: Sequence[NodeConfig]) -> Sequence[tuple[NodeAddress, Credentials]]:
-    return [(NodeAddress.parse(table.url), credentials_of(table)) for table in tables if table.source == "rpc"]
+def _nodes_to_ask(nodes: Nodes) -> NodesToAsk:
+    return {number: (NodeAddress.parse(node.table.url), credentials_of(node.table))
+            for number, node in nodes.by_number.items() if node.table.source == "rpc"}
