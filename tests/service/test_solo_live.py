@@ -118,7 +118,7 @@ def test_two_machines_with_two_addresses_on_one_connection_are_each_paid_their_o
     with solo(tmp_path, workers=1, fee_percent=1.5) as world:
         fee = SUBSIDY * 150 // 10_000
         with came_back(world.port, f"{ALICE}.1") as alice, came_back(world.port, f"{BOB}_2") as bob:
-            assert sum(report.connections for report in world.pool.daemon.ports.reports()) == 1
+            until(lambda: sum(report.connections for report in world.pool.daemon.ports.reports()) == 1)
             wanted = []
             for finder, other, address in ((alice, bob, ALICE), (bob, alice, BOB), (bob, alice, BOB)):
                 share = finder.mine_block()
