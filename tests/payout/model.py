@@ -23,7 +23,6 @@ from warppool.payout.moves import (
     BookEntry,
     Move,
     PayoutState,
-    Position,
     Purse,
     Step,
     booked_from,
@@ -156,7 +155,7 @@ class World:
     def share(self, name: str, weight: int) -> None:
         self.last_ids[name] = self.next_share_id
         self.shares.append((self.next_share_id, name, weight))
-        del self.shares[:-100]
+        del self.shares[:-60]
         self.next_share_id += 1
 
     def change_mode(self, is_solo: bool) -> None:
@@ -263,24 +262,26 @@ class World:
     def kill(self) -> None:
         """The process ends with what is not committed, and starts again from the books and the journal."""
         self.pending, self.is_checked = [], False
-        positions: dict[bytes, list[tuple[int, BookEntry]]] = {}
-        states: dict[bytes, tuple[PayoutState, int]] = {}
-        for move in (move for moves in self.rows for move in moves):
-            assert (move.turn == 0) == (move.key not in states)
-            states[move.key] = (move.after, move.turn)
-            positions.setdefault(move.key, []).extend((move.turn, entry) for entry in move.entries)
-        self.states = {key: state for key, (state, _) in states.items()}
-        booked = {key: booked_from(key, *states[key], positions[key]) for key in states}
+        turns: dict[bytes, int] = {}
+        entries: dict[bytes, list[tuple[int, BookEntry]]] = {}
+        self.states = {}
+        for moves in self.rows:
+            for move in moves:
+                assert turns.get(move.key, -1) == move.turn - 1
+                turns[move.key], self.states[move.key] = move.turn, move.after
+                entries.setdefault(move.key, []).extend([(move.turn, entry) for entry in move.entries])
+        booked = {key: booked_from(key, state, turns[key], entries[key]) for key, state in self.states.items()
+                  if state in (PayoutState.FOUND, PayoutState.REVERSED, PayoutState.CLAIMED)}
         watched = [Watched(key, self.blocks[key].parent, self.blocks[key].height, position)
-                   for key, position in booked.items() if key in self.blocks and self._is_watched(position)]
+                   for key, position in booked.items() if key in self.blocks]
         claims = [OpenClaim(position, self.claim_heights[key]) for key, position in booked.items()
                   if position.state is PayoutState.CLAIMED]
-        self.settling = Settlement(Balances(entry for rows in positions.values() for _, entry in rows),
+        self.settling = Settlement(Balances(entry for rows in entries.values() for _, entry in rows),
                                    Claims(claims, self.txids), watched)
         self.clearing = Clearing()
         self.jobs = []
         for block in self.journal:                          # its entries are booked before balances are paid
-            if block not in states:
+            if block not in self.states:
                 self._find(block, self._effects(block))
         self.clearing.has_journal = True
         self.see_tip()
@@ -387,7 +388,3 @@ class World:
             self.is_checked = False
             self.pending.append(moves_of(steps))
             self.states.update((move.key, move.after) for move in self.pending[-1])
-
-    def _is_watched(self, position: Position) -> bool:
-        """Not settled, and not under 200 blocks of another branch."""
-        return position.state in (PayoutState.FOUND, PayoutState.REVERSED)

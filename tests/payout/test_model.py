@@ -33,11 +33,11 @@ class Course:
             min_payout_sat=self.random.choice((546, 100_000, 50_000_000, 150_000_000)),
         ), value=self.random.choice((312_500_000, 5_000_000, 300_001, 600)))
         self.actions: list[tuple[int, Callable[[], object]]] = [
-            (30, self.mine_shares), (14, self.find), (5, self.find_unjournaled), (5, self.find_twice),
-            (14, self.world.clear), (6, self.see), (8, self.foreign), (5, self.reorganise), (3, self.come_back),
-            (4, self.world.kill), (2, self.leave), (1, self.claim), (2, self.pay), (3, self.world.bury),
-            (1, self.change_mode), (4, self.clear_in_part), (3, self.claim_too_late), (3, self.lose_block),
-            (3, self.pay_twice),
+            (36, self.mine_shares), (12, self.find), (3, self.find_unjournaled), (4, self.find_twice),
+            (9, self.world.clear), (8, self.see), (10, self.foreign), (5, self.reorganise), (3, self.come_back),
+            (3, self.world.kill), (2, self.leave), (1, self.claim), (3, self.pay), (2, self.world.bury),
+            (1, self.change_mode), (3, self.clear_in_part), (2, self.claim_too_late), (2, self.lose_block),
+            (2, self.pay_twice),
         ]
 
     def run(self, steps: int) -> None:
@@ -169,7 +169,7 @@ class Course:
         world.bury()
         world.check()
         world.check_chain()
-        for _ in range(3):                      # a claim of before may stand, and another one is made after it
+        for _ in range(2):                      # a claim of before may stand, and another one is made after it
             for miner in self.miners:
                 world.claim(miner)
             world.foreign(2)
