@@ -80,6 +80,7 @@ class PoolBooks:
         self.seen: dict[bytes, SeenBlock] = {}          # own blocks of the chain that are met on a look along it
         self.kept: dict[bytes, Snapshot] = {}
         self.trouble = ""                               # of reading the books
+        self.is_deaf = False                            # the node gives no answers
         self.others: set[bytes] = set()                 # blocks in the books that move no money
         self.now = Now(1000.0, 1_700_000_000.0)
         self.done: list[SettlingStep] = []
@@ -144,7 +145,7 @@ class PoolBooks:
             if isinstance(step, ToBooks) and isinstance(step.item, Booking):
                 answer = self.write(step.item) or Booked(step.item)
                 done += self.do(self.settling.booked(answer))
-            elif isinstance(step, AskNode) and answers:
+            elif isinstance(step, AskNode) and answers and not self.is_deaf:
                 done += self.do(self.settling.answered(self.answer_to(step), self.now))
         self.done += done
         return done
