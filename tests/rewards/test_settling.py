@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.payout.makers import COIN, ONE, account, make_rules, make_snapshot
+from tests.payout.makers import COIN, ONE, POOL, account, make_rules, make_snapshot, script
 from tests.rewards.settlingpool import (
     NODE,
     VALUE,
@@ -27,6 +27,7 @@ from tests.rewards.settlingpool import (
 )
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import Booking, TipRow, Unbooked
+from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.payee import Terms
 from warppool.node.chainitems import ChainAnswer, OwnBlock, SeenBlock
 from warppool.node.missing import FINDER
@@ -326,6 +327,32 @@ def test_a_lost_block_that_paid_one_account_moves_no_balance(pool):
     lose(pool, block)
     steps = pool.extend(block.block_hash)
     assert "payout.unexplained" not in events(steps) and pool.purses(BERT) == (OWED, 0)
+    with SqliteReader(pool.path) as reader:
+        row = reader.payout_block(block.block_hash).block
+    assert (row.mode, row.account, row.snapshot_id) == ("solo", BERT, b"")      # as one that was found here
+
+
+def test_a_lost_block_that_nothing_explains_takes_what_comes_back_from_the_branch_that_it_beats(pool):
+    with_balance(pool)
+    height, snapshot = len(pool.chain), snapshot_on(pool)
+    first, second = (paid_by(snapshot, pool.tip, height, number, True) for number in (2, 3))
+    pool.find(first)
+    pool.extend(first.block_hash)
+    del pool.chain[height:]
+    pool.kept.clear()
+    lose(pool, second)
+    steps = pool.extend(second.block_hash)
+    assert {"payout.reversed", "payout.unexplained"} <= set(events(steps))
+    assert pool.purses(BERT) == (0, 0)
+
+
+def test_a_lost_block_that_the_books_have_of_a_start_in_another_mode_moves_its_balances(pool):
+    with_balance(pool)
+    block = paid_by(snapshot_on(pool), pool.tip, len(pool.chain), 2, True)
+    lose(pool, block)
+    pool.others.add(block.block_hash)
+    pool.extend(block.block_hash)
+    assert pool.purses(BERT) == (0, 0)
 
 
 def test_a_block_of_a_mode_that_moves_no_money_is_left_alone(pool):
@@ -334,6 +361,21 @@ def test_a_block_of_a_mode_that_moves_no_money_is_left_alone(pool):
     pool.others.add(block.block_hash)
     steps = pool.extend(block.block_hash)
     assert events(steps) == [] and cleared(steps) == [pool.tip]
+
+
+@pytest.mark.parametrize(("is_in_books", "away"), [(True, 0), (True, 9), (False, 9)])
+def test_a_block_that_pays_the_operator_alone_is_nobodys_credit(pool, is_in_books, away):
+    """It is of a start in mode pool, and each snapshot would explain it by a coinbase without room for anybody."""
+    snapshot = snapshot_on(pool)
+    pool.grow(away)
+    terms = Terms(POOL, b"", 0, VALUE, 0, script(POOL), False)
+    block = block_of(terms, ((VALUE, script(POOL)),), pool.tip, len(pool.chain), 2)
+    lose(pool, block)
+    if is_in_books:
+        pool.others.add(block.block_hash)
+    steps = pool.extend(block.block_hash)
+    assert dict(snapshot.weights) and (pool.purses(ANNA), pool.purses(BERT)) == ((0, 0), (0, 0))
+    assert cleared(steps) == [pool.tip]
 
 
 def test_balances_are_not_paid_while_a_lost_block_cannot_be_looked_up(pool):

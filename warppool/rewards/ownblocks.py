@@ -96,24 +96,32 @@ class BlockJudge:
             finder="", account="", snapshot_id=b"", room=0, value=sum(sat for sat, _ in outputs), fee=0,
             pays_balances=False, coinbase=stripped(block.coinbase), nbits=block.nbits)
         found = match(outputs, block.parent, self._snapshots.of_tips((block.parent, block.grandparent)))
-        if found is None:               # while the books took no new snapshot, jobs went on with an older one
+        if found is None and pays_several(outputs):     # jobs go on with an old snapshot while the books take none
             found = match(outputs, block.parent, self._snapshots.newest())
         if found is None:
             return self._unexplained(row, outputs, unpaid)
         return self._matched(row, found, outputs)
 
     def _matched(self, row: PayoutBlock, found: SnapshotMatch, outputs: Outputs) -> Judgement:
-        """By the snapshot that explains it."""
+        """By the snapshot that explains it; as a block of mode solo where that has no weights."""
         fee = fee_of(row.value, found.snapshot.rules.fee_bp)
-        row = replace(row, snapshot_id=found.snapshot.id, room=found.room, fee=fee, pays_balances=found.pays_balances)
         if found.distribution is None:
-            return Judgement(replace(row, account=address_of(outputs[0][1], self._network)), (), "", True)
+            account = address_of(outputs[0][1], self._network)
+            return Judgement(replace(row, mode=SOLO, account=account, fee=fee), (), "", True)
+        row = replace(row, snapshot_id=found.snapshot.id, room=found.room, fee=fee, pays_balances=found.pays_balances)
         return Judgement(row, *effects_by(found.distribution, outputs, self._network), True)
 
     def _unexplained(self, row: PayoutBlock, outputs: Outputs, unpaid: Mapping[str, int]) -> Judgement:
         """No terms are known: balances are taken for paid as far as they go."""
         effects = least_effects(outputs, self._network, self._payout_script, unpaid)
         return Judgement(replace(row, snapshot_id=b""), effects, "", False)
+
+
+def pays_several(outputs: Outputs) -> bool:
+    """Whether a coinbase with these outputs can be one of shared rewards beyond doubt: one output alone may be that of
+    mode pool, which every snapshot explains by a coinbase without room for anybody.
+    """
+    return sum(sat > 0 for sat, _ in outputs) > 1
 
 
 def stripped(coinbase: bytes) -> bytes:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import queue
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from warppool.bitcoin.target import difficulty_from_target, target_from_nbits
+from warppool.bitcoin.transaction import outputs_of
 from warppool.errors import LedgerError, WarppoolError
 from warppool.events import Now
 from warppool.ledger.items import BlockOutcome, BlockRow
@@ -29,7 +30,7 @@ from warppool.payout.settlement import Standing
 from warppool.rewards import settlinglines
 from warppool.rewards.bookings import Bookings
 from warppool.rewards.claiming import Claiming
-from warppool.rewards.ownblocks import SHARED, BlockJudge, Judgement, KeptSnapshots
+from warppool.rewards.ownblocks import SHARED, BlockJudge, Judgement, KeptSnapshots, pays_several
 from warppool.rewards.past import Past
 from warppool.rewards.steps import AskNode, ClaimReply, ReplaceJobs, SettlingStep, TipCleared, ToBooks
 
@@ -152,9 +153,9 @@ class Settling:
             return []
         if answer.trouble:
             return self._unanswered(answer.trouble, now)
-        steps: list[SettlingStep] = []
+        steps = self._moved(answer.height, answer.standings, now)       # first: a balance that comes back ...
         try:
-            for block in answer.ours:
+            for block in answer.ours:                                   # ... may be paid by a block that is new to us
                 steps += self._seen(block, now)
         except LedgerError as exc:
             return steps + self._unanswered(str(exc), now)
@@ -162,16 +163,13 @@ class Settling:
             return [*steps, self._bookings.fail(f"a block of ours on the chain cannot be read: {exc}")]
         self._trouble.end()
         seen = [Standing(each.block_hash, answer.height - each.height + 1) for each in answer.ours]
-        standings = {each.block_hash: each for each in (*answer.standings, *seen)}
-        heights = {block_hash: block.height for block_hash, block in self._settlement.watched.items()}
-        moved = self._settlement.hear(answer.height, standings.values())
-        self.settled += sum(move.after is PayoutState.SETTLED and move.key in self._shared for _, move in moved)
-        steps += self._bookings.book((), moved, heights, answer.height, now.unix)
+        steps += self._moved(answer.height, seen, now)
+        standings = {each.block_hash for each in (*answer.standings, *seen)}
         self._clearing.ask(standings)
         self._clearing.look(answer.looked)
         self._cleared_height = answer.height
         self._wake_in(ASK_EVERY_S, now)
-        if not self._settlement.watched.keys() <= standings.keys():
+        if not self._settlement.watched.keys() <= standings:
             self.wakes_at = now.monotonic                   # found since the question
         return steps + self._look_if_clear()
 
@@ -189,14 +187,25 @@ class Settling:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _moved(self, height: int, standings: Sequence[Standing], now: Now) -> list[SettlingStep]:
+        """Have the moves booked that follow from what the node says of watched blocks."""
+        heights = {block_hash: block.height for block_hash, block in self._settlement.watched.items()}
+        moved = self._settlement.hear(height, standings)
+        self.settled += sum(move.after is PayoutState.SETTLED and move.key in self._shared for _, move in moved)
+        return self._bookings.book((), moved, heights, height, now.unix)
+
     def _seen(self, block: SeenBlock, now: Now) -> list[SettlingStep]:
-        """The chain has a block with our mark. Nothing, if it is known, or of a mode that moves no money."""
+        """The chain has a block with our mark. Nothing, if it is known, or of a mode that moves no money.
+
+        That the books have it is not enough: a start in another mode books what the chain has, and no balance with it.
+        """
         if block.block_hash in self._known:
             return []
-        if self._use.has_block(block.block_hash):
+        judged = self._judge.seen(block, self._settlement.balances.unpaid)
+        is_shared = judged.is_explained and judged.row.mode == SHARED and pays_several(outputs_of(block.coinbase))
+        if self._use.has_block(block.block_hash) and not is_shared:
             self._known.add(block.block_hash)
             return []
-        judged = self._judge.seen(block, self._settlement.balances.unpaid)
         difficulty = float(difficulty_from_target(target_from_nbits(block.nbits)))
         return [*self._take(judged, False, now),
                 ToBooks(BlockRow(block.block_hash, block.height, FINDER, float(block.time), difficulty)),
