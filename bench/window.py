@@ -88,6 +88,7 @@ class LargeBooks:
         maker = SnapshotMaker(PayoutRules(
             network=NETWORK, payout_address=account(10_000), fee_bp=100, window=Decimal(1000), window_days=DAYS,
             window_rampup=False, min_payout_sat=100_000, min_paid_ratio=Decimal("0.9")), lambda: reader)
+        maker.begin(reader.last_id())
         maker.tips.note(TIP.height, TIP.nbits)
         return maker
 

@@ -54,7 +54,7 @@ class Pool:
     def rebuilt(self, wanted, oldest=NEVER):
         """The same of a window that is read anew."""
         window = Window(LastSeen())
-        window.rebuild(self.reader, wanted, oldest)
+        window.rebuild(self.reader, wanted, oldest, self.reader.last_id())
         span = window.fit(self.reader, wanted, oldest)
         return dict(window.weights(span)), span.first_id, span.last_id, span.cut_weight, span.ended_by
 
@@ -82,7 +82,7 @@ def pool(path):
 def test_the_window_is_that_of_the_shares_however_it_came_about(pool, seed, monkeypatch):
     monkeypatch.setattr(module, "SLICE_IDS", 3)
     chance, minute = random.Random(seed), 0
-    pool.window.rebuild(pool.reader, 1, NEVER)
+    pool.window.rebuild(pool.reader, 1, NEVER, pool.reader.last_id())
     wanted = weight_of(40.0)
     for _ in range(60):
         minute += chance.choice((0, 0, 1, 7, 50, 130))
@@ -97,12 +97,12 @@ def test_the_window_is_that_of_the_shares_however_it_came_about(pool, seed, monk
 
 
 def test_an_empty_ledger_has_an_empty_window(pool):
-    pool.window.rebuild(pool.reader, 1, NEVER)
+    pool.window.rebuild(pool.reader, 1, NEVER, pool.reader.last_id())
     assert pool.fit(5) == ({}, 0, 0, 0, WindowEnd.BEGINNING)
 
 
 def test_a_window_that_may_grow_takes_what_it_had_let_go(pool):
-    pool.window.rebuild(pool.reader, EVERYTHING, NEVER)
+    pool.window.rebuild(pool.reader, EVERYTHING, NEVER, pool.reader.last_id())
     pool.mine(*(("a", 1.0, minute) for minute in range(0, 600, 10)))
     assert pool.fit(weight_of(10.0))[1] == 51
     assert pool.fit(weight_of(25.5))[1:] == (35, 60, weight_of(0.5), WindowEnd.WEIGHT)
@@ -121,11 +121,22 @@ def test_a_window_reaches_back_over_its_own_epoch_alone(path):
 
 def test_shares_that_were_read_at_the_start_do_not_count_twice_when_they_are_heard_of(pool):
     pool.mine(("a", 1.0, 0), ("b", 2.0, 0), is_heard=False)
-    pool.window.rebuild(pool.reader, EVERYTHING, NEVER)
+    pool.window.rebuild(pool.reader, EVERYTHING, NEVER, pool.reader.last_id())
     again = tuple(share(n, time=START, difficulty=1.0)._replace(account=account) for n, account in enumerate("abc", 1))
     pool.window.add(SharesBooked(1, again))
     assert dict(pool.window.weights(pool.window.fit(pool.reader, EVERYTHING, NEVER))) == {
         "a": weight_of(1.0), "b": weight_of(2.0), "c": weight_of(1.0)}
+
+
+def test_shares_of_a_commit_in_doubt_are_not_read_before_it_is_known_that_they_stay(pool):
+    """Those whose machines were told that they are not recorded are taken out of the books again."""
+    pool.mine(("a", 1.0, 0))
+    last_id = pool.reader.last_id()
+    pool.mine(("b", 1.0, 0), ("b", 1.0, 0), ("c", 1.0, 70), is_heard=False)         # the hour closes, too
+    pool.window.rebuild(pool.reader, EVERYTHING, NEVER, last_id)
+    assert pool.fit(EVERYTHING)[0] == {"a": weight_of(1.0)}
+    pool.window.add(SharesBooked(3, (share(3, time=START, difficulty=1.0)._replace(account="b"),)))
+    assert pool.fit(EVERYTHING)[0] == {"a": weight_of(1.0), "b": weight_of(1.0)}
 
 
 def test_who_brought_no_share_of_late_is_known_with_the_last_one(path):
@@ -134,7 +145,7 @@ def test_who_brought_no_share_of_late_is_known_with_the_last_one(path):
         pool.mine(("here", 1.0, 200), ("here", 1.0, 300), ("late", 1.0, 301))
     with closing(Pool(path, start=2)) as pool:
         pool.seen.load(pool.reader)
-        pool.window.rebuild(pool.reader, EVERYTHING, NEVER)
+        pool.window.rebuild(pool.reader, EVERYTHING, NEVER, pool.reader.last_id())
         pool.mine(("late", 1.0, 400))
         accounts = ["gone", "here", "late", "never"]
         assert pool.seen.gone(accounts, MINUTE + 100) == {"gone": 3, "never": 0}

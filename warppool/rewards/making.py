@@ -28,6 +28,7 @@ class SnapshotMaker:
         self._reader = reader
         self._seen = LastSeen()
         self._window = Window(self._seen)
+        self._heard_id = 0                          # the newest share that is in the books for good
 
     @property
     def network(self) -> str:
@@ -49,15 +50,20 @@ class SnapshotMaker:
         """The oldest id that epoch and days allow: the window may grow back to it."""
         return self._window.floor
 
+    def begin(self, last_id: int) -> None:
+        """Before the ledger's thread runs: the newest share of the books."""
+        self._heard_id = last_id
+
     def build(self, tip: Tip, unix: float, settled: int) -> None:
         """Read the window from the books; LedgerError."""
         reader = self._reader()
         self._seen.load(reader)
-        self._window.rebuild(reader, self._wanted(tip, settled), self._oldest_minute(unix))
+        self._window.rebuild(reader, self._wanted(tip, settled), self._oldest_minute(unix), self._heard_id)
         self.is_built = True
 
     def add(self, booked: SharesBooked) -> None:
         """These shares are in the ledger. Before the window is built they are read from there."""
+        self._heard_id = max(self._heard_id, booked.first_id + len(booked.shares) - 1)
         if self.is_built:
             self._window.add(booked)
 

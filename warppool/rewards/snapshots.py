@@ -116,6 +116,7 @@ class Snapshots:
                                    or newest.rules.payout_address != self._maker.payout_address):
             newest = None
         self.use.load(newest, reader.snapshot_ids(), now)
+        self._maker.begin(reader.last_id())
         self._maker.tips.load((tip.height, tip.nbits) for tip in reader.tips(TIPS))
         self._tidy_at = now + TIDY_EVERY_S
         if newest is not None:

@@ -35,7 +35,6 @@ _ACCOUNT_AND_DIFFICULTY = attrgetter("account", "difficulty")
 class WindowReader(Protocol):
     """What the window asks of the ledger (`ledger.database.Reader`)."""
 
-    def last_id(self) -> int: ...
     def closed_id(self) -> int: ...
     def epochs(self) -> list[Epoch]: ...
     def first_id_since(self, minute: int) -> int | None: ...
@@ -85,30 +84,29 @@ class Window:
         self._end = WindowEnd.BEGINNING             # why no older share counts, where the weight is not reached
         self._is_cut = False                        # older shares would count if more weight were wanted
 
-    def rebuild(self, reader: WindowReader, wanted: int, oldest_minute: int) -> None:
+    def rebuild(self, reader: WindowReader, wanted: int, oldest_minute: int, last_id: int) -> None:
         """Read the sums from the ledger: hours until they reach the weight `wanted`, none beyond epoch and days.
 
-        `oldest_minute` (Unix seconds // 60) is the first one that counts.
+        `oldest_minute` (Unix seconds // 60) is the first one that counts. Shares above `last_id` are left to `add`:
+        what a commit in doubt has written may be taken out of the ledger again.
         """
+        self.last_id = last_id
         self._find_floor(reader, oldest_minute)
         self._sums, self._total, self._old, self._is_cut, self._newest = {}, 0, deque(), False, 0
-        closed_id = reader.closed_id()
-        begin = max(closed_id + 1, self.floor)
-        self._add_credits(reader, begin, self.last_id)
-        for first_id, rows in groupby(reader.hours(self.floor, closed_id, newest_first=True), attrgetter("first_id")):
+        begin = max(reader.closed_id() + 1, self.floor)
+        self._add_credits(reader, begin, last_id)
+        for first_id, rows in groupby(reader.hours(self.floor, last_id, newest_first=True), attrgetter("first_id")):
             if self._total >= wanted:
                 self._is_cut = True
                 break
             hour = list(rows)
-            self._newest = self._newest or hour[0].last_id
             begin = max(first_id, self.floor)
-            if first_id < self.floor:
-                newest = self._newest
-                self._add_credits(reader, begin, hour[0].last_id)
-                self._newest = newest
-                break
-            for row in hour:
-                self._add(row.account, joined(row.whole, row.fraction))
+            if begin > first_id or hour[0].last_id > last_id:
+                self._add_credits(reader, begin, min(hour[0].last_id, last_id))
+            else:
+                self._newest = max(self._newest, hour[0].last_id)
+                for row in hour:
+                    self._add(row.account, joined(row.whole, row.fraction))
         self._next_old = begin
 
     def add(self, booked: SharesBooked) -> None:
@@ -131,7 +129,7 @@ class Window:
         Where more is wanted than before, the window is read anew from the ledger.
         """
         if self._is_cut and self._total < wanted:
-            self.rebuild(reader, wanted, oldest_minute)
+            self.rebuild(reader, wanted, oldest_minute, self.last_id)
         while (oldest := self._oldest(reader)) is not None:
             if oldest.minute < oldest_minute:
                 self._end = WindowEnd.DAYS
@@ -162,7 +160,6 @@ class Window:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _find_floor(self, reader: WindowReader, oldest_minute: int) -> None:
-        self.last_id = reader.last_id()
         epoch = reader.epochs()[-1].first_id
         recent = reader.first_id_since(oldest_minute)
         young = self.last_id + 1 if recent is None else recent
@@ -176,7 +173,7 @@ class Window:
         for credit in reader.credits(first_id, last_id):
             self._add(credit.account, weight_of(credit.difficulty))
             self._seen.note(credit.account, credit.share_id, credit.time_ms // MINUTE_MS)
-            self._newest = credit.share_id
+            self._newest = max(self._newest, credit.share_id)
 
     def _add(self, account: str, weight: int) -> None:
         left = self._sums.get(account, 0) + weight
