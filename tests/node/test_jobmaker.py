@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.mining.makers import make_factory, make_template, make_tip
+from tests.mining.makers import PAYOUT, make_factory, make_template, make_tip
+from tests.mining.test_proof import full
 from warppool.loop import Reconfigure, ask_all
+from warppool.mining.payrule import ToFinder
 from warppool.node.choice import FIRST_NODE_S, Rules
 from warppool.node.items import NodeAnswered, NodeLost, TemplateReady
 from warppool.node.jobmaker import FRESH_JOB_S, SAME_TIP_JOB_S, JobMaker, JobMakerSettings
@@ -53,11 +55,11 @@ class Clock:
 class Script:
     """A job maker whose nodes say what the test wants, when it wants."""
 
-    def __init__(self, nodes=1, **rules):
+    def __init__(self, nodes=1, payer=None, **rules):
         self.clock, self.jobs, self.ends, self.best = Clock(), [], [], []
         self.offset = 0
         self.job_maker = JobMaker(
-            make_factory(), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
+            make_factory(payer=payer), None, lambda job: self.jobs.append((self.clock.now, job)), clock=self.clock,
             unix=lambda: self.clock.now + UNIX, nodes={n: f"node-{n}" for n in range(nodes)}, rules=Rules(**rules),
             end_work=lambda: self.ends.append(self.clock.now), best=self.best.append)
 
@@ -82,6 +84,20 @@ def test_every_template_makes_a_job():
     first, second = make_template(make_tip(1)), make_template(make_tip(2), template_id=2)
     jobs = served(TemplateReady(0, first), TemplateReady(0, second))
     assert [job.template for _, job in jobs] == [first, second]
+
+
+def test_a_coinbase_that_cannot_be_proved_is_said_once_while_that_lasts(caplog):
+    """No signature operation is left: P2PKH gets no work, and all other kinds do."""
+    script = Script(payer=ToFinder(PAYOUT, 0))
+    full_blocks = [replace(full(weight, 0), template_id=weight) for weight in (2_000, 3_000)]
+    fit = replace(full(2_000, 1), template_id=9)
+    said = []
+    for templates in (full_blocks, [fit], full_blocks[:1]):
+        caplog.clear()
+        script.run(*[item for template in templates for item in (TemplateReady(0, template), 2.0)])
+        said.append([record.message for record in caplog.records if "coinbase.unproven" in record.message])
+    assert [len(lines) for lines in said] == [1, 0, 1]
+    assert "room:" in said[0][0] and "76a914" in said[0][0]
 
 
 def test_silence_brings_a_fresh_job_every_30_s():

@@ -213,6 +213,14 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost | SnapshotReady]):
                 job=job.job_id, node=template.source)
         else:
             say(log, logging.DEBUG, "job.made", job=job.job_id, height=job.tip.height, node=template.source)
+        known = {_cause(fault) for fault in old.faults} if old is not None else set()
         for fault in job.faults:
+            if _cause(fault) in known:              # it is said once, while it lasts
+                continue
             say(log, logging.ERROR, "coinbase.unproven", job=job.job_id, rule=fault, node=template.source,
                 consequence="channels that would have this coinbase get no work")
+
+
+def _cause(fault: str) -> str:
+    """Which coinbase it is, and the rule that is broken; the numbers behind that change with each template."""
+    return ":".join(fault.split(":")[:2])
