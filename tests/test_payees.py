@@ -7,6 +7,8 @@ from fractions import Fraction
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.mining.makers import (
     EASY_NBITS,
@@ -160,15 +162,17 @@ def test_a_channel_without_a_payee_has_no_job():
 class Grouped:
     """A connection of the published profile whose channels are in groups."""
 
-    def __init__(self):
-        self.course, self.keys = PacedCourse(7, POLICY, make_counters(), SPEC.pace), Keys()
-        self.course.takes_groups = True
+    def __init__(self, course=None):
+        self.course, self.keys = course or PacedCourse(7, POLICY, make_counters(), SPEC.pace), Keys()
+        self.course.takes_groups = course is None
+        self.opened = 0
         self.factory = make_factory(ENCODERS, SOLO)
         self.course.offer(make_job(factory=self.factory), [], START)
         self.channels = []
 
     def open(self, payee, size=8):
-        channel = channel_of(payee, len(self.channels) + 1, size, self.keys)
+        self.opened += 1
+        channel = channel_of(payee, self.opened, size, self.keys)
         self.channels.append(channel)
         self.course.begin(channel, START)
         self.course.join(channel, START)
@@ -258,3 +262,36 @@ def test_of_five_thousand_payees_each_has_its_own_coinbase_and_the_job_keeps_non
     job = make_job()
     tails = {job.tail(job.rule.key(numbered(number))) for number in range(5_000)}
     assert len(tails) == 5_000 and not job.tails
+
+
+# --- whatever a proxy does --------------------------------------------------------------------------------------------
+
+OPS = st.lists(st.tuples(st.sampled_from(["open", "close", "tip", "job", "again"]), st.integers(0, 5)), max_size=40)
+
+
+@pytest.mark.parametrize("is_grouped", [False, True])
+@settings(max_examples=40, deadline=None)
+@given(ops=OPS)
+def test_no_key_ever_pays_anybody_but_the_payee_of_the_channel_that_names_it(is_grouped, ops):
+    """Six payees open and close channels of one connection, over tips that come and go; each key is tried by each."""
+    peer = Grouped() if is_grouped else Grouped(Course(7, POLICY, make_counters()))
+    tip = 1
+    for op, number in ops:
+        if op == "open" and len(peer.channels) < 12:
+            peer.open(numbered(number), 8 if number % 2 else 0)
+        elif op == "close" and number < len(peer.channels):
+            peer.course.end(peer.channels.pop(number))
+        elif op in ("tip", "job"):
+            tip = number % 3 + 1 if op == "tip" else tip
+            peer.course.offer(make_job(tip=tip, factory=peer.factory), peer.channels, START)
+        elif op == "again" and number < len(peer.channels):
+            peer.course.assign_again(peer.channels[number])
+    headers = set()
+    for channel in peer.channels:
+        for key in range(1, peer.keys.next):
+            mine = channel.find(key)
+            if mine is None:
+                continue
+            assert own_of(mine.coinbase(bytes(channel.extranonce_size)))[0][1] == channel.payee.script
+            headers.add((channel.channel_id, key, mine.header(bytes(channel.extranonce_size), 1, 2, 3)))
+    assert len({header for *_, header in headers}) == len(headers), "no two keys have one header"
