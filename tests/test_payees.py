@@ -266,7 +266,8 @@ def test_of_five_thousand_payees_each_has_its_own_coinbase_and_the_job_keeps_non
 
 # --- whatever a proxy does --------------------------------------------------------------------------------------------
 
-OPS = st.lists(st.tuples(st.sampled_from(["open", "close", "tip", "job", "again"]), st.integers(0, 5)), max_size=40)
+OPS = st.lists(st.tuples(st.sampled_from(["open", "close", "tip", "job", "again"]), st.integers(0, 5)),
+               min_size=25, max_size=40)
 
 
 @pytest.mark.parametrize("is_grouped", [False, True])
