@@ -10,7 +10,19 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-_SIZES: Final = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)      # rows of a statement
+_MOST: Final = 256
+_SIZES: Final = (_MOST, 192, 128, 96, 64, 48, 32, 24, *range(16, 0, -1))        # rows of a statement
+
+
+def _parts(rows: int) -> tuple[int, ...]:
+    """The sizes that so many rows, at most _MOST, are written by."""
+    parts: list[int] = []
+    while left := rows - sum(parts):
+        parts.append(next(size for size in _SIZES if size <= left))
+    return tuple(parts)
+
+
+_PARTS: Final = tuple(map(_parts, range(_MOST + 1)))
 
 
 class ManyRows:
@@ -23,12 +35,13 @@ class ManyRows:
 
     def execute(self, connection: sqlite3.Connection, values: Sequence[object]) -> None:
         """Execute it for the rows of `values`, which stand in it one after the other."""
-        columns, done = self._columns, 0
+        columns, at = self._columns, 0
         total = len(values) // columns
-        for size in _SIZES:
-            while done + size <= total:
-                connection.execute(self._statements[size], values[done * columns:(done + size) * columns])
-                done += size
+        parts = _PARTS[total] if total <= _MOST else (_MOST,) * (total // _MOST) + _PARTS[total % _MOST]
+        for size in parts:
+            end = at + size * columns
+            connection.execute(self._statements[size], values[at:end])
+            at = end
 
 
 def insert_into(table: str, columns: Sequence[str]) -> ManyRows:
