@@ -142,28 +142,35 @@ class Books:
             return {(account, purse): sat for account, purse, sat in reader.entry_sums() if sat}
 
 
-def submit(miner: HandMiner, *, is_block: bool = False) -> tuple[bytes, bool]:
-    """One share, and whether it is accepted: a new job may make it stale, for which it is not to blame."""
+STALE, FORGOTTEN = "stale-share", "invalid-job-id"
+"""A share is for a job that was replaced while it was found, for which it is not to blame: once, or several times."""
+
+
+def submit(miner: HandMiner, *, is_block: bool = False) -> tuple[bytes, str]:
+    """One share, and why it is refused, "" where it is not."""
     accepted, refused = miner.accepted, len(miner.refused)
     share_hash = miner.send_share(is_block=is_block)
     miner.until(lambda: miner.accepted > accepted or len(miner.refused) > refused)
-    assert miner.accepted > accepted or miner.refused[-1] == "stale-share"
-    return share_hash, miner.accepted > accepted
+    why = "" if miner.accepted > accepted else miner.refused[-1]
+    assert why in ("", STALE, FORGOTTEN)
+    return share_hash, why
 
 
 def work(miner: HandMiner, shares: int) -> None:
     """So many shares are accepted."""
     while shares:
-        shares -= submit(miner)[1]
+        shares -= submit(miner)[1] == ""
 
 
 def next_block(pool: PoolProcess, node: Bitcoind, miner: HandMiner) -> str:
     """A block on the node's tip, once the node has it: it goes there whatever becomes of its share."""
     tip = from_display(node.best)
     miner.until(lambda: miner.work.prev_hash == tip)
-    block = to_display(submit(miner, is_block=True)[0])
-    until(lambda: node.best == block, pool)
-    return block
+    why = FORGOTTEN
+    while why == FORGOTTEN:
+        block_hash, why = submit(miner, is_block=True)
+    until(lambda: node.best == to_display(block_hash), pool)
+    return to_display(block_hash)
 
 
 def shared_blocks(pool: PoolProcess, node: Bitcoind, miner: HandMiner, *accounts: str) -> list[str]:
