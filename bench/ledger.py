@@ -1,4 +1,4 @@
-"""What the books cost: a share by the size of its commit, through the thread too, beside a busy thread, and to read.
+"""What the books cost: a share by mode and size of its commit, through the thread, beside a busy one, and to read.
 
     python -m bench.ledger [DIRECTORY]
 
@@ -24,9 +24,11 @@ from pathlib import Path
 from warppool.commands.shares import write_shares
 from warppool.events import ShareAccepted
 from warppool.ledger.items import Shares
+from warppool.ledger.payoutitems import Beginning
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import LedgerThread
+from warppool.mining.job import START_ID_SIZE
 from warppool.threads import STOP, spawn
 
 RUNS = 3
@@ -69,15 +71,40 @@ def measured(directory: Path, run: Callable[[SqliteBooks], None]) -> list[tuple[
     return costs
 
 
-def write_in_batches(directory: Path, size: int) -> None:
+def write_in_batches(directory: Path, size: int, mode: str = "pool") -> None:
     count = min(SHARES, size * COMMITS)
     every = shares(count)
+    if mode != "pool":
+        every = [share._replace(account=f"bc1q{share.conn_id}") for share in every]
 
     def run(books: SqliteBooks) -> None:
+        books.begin(Beginning(mode, 0, bytes(START_ID_SIZE), time.time()))
         for at in range(0, count, size):
             books.write(every[at:at + size], {}, [])
 
-    tell("share", count, measured(directory, run), batch=size)
+    tell("share", count, measured(directory, run), batch=size, mode=mode)
+
+
+def close_hours(directory: Path, accounts: int, hours: int) -> None:
+    """The commit that ends an hour, with a share of each account in it."""
+    began = time.time() // 3600 * 3600
+    every = [[share._replace(time=began + 3600 * hour, account=f"bc1q{number}")
+              for number, share in enumerate(shares(accounts))] for hour in range(hours + 1)]
+    ends: list[tuple[float, float]] = []
+
+    def run(books: SqliteBooks) -> None:
+        books.begin(Beginning("pplns", 0, bytes(START_ID_SIZE), began))
+        books.write(every[0], {}, [])
+        cpu, wall = 0.0, 0.0
+        for first, *rest in every[1:]:
+            cpu, wall = cpu - time.process_time(), wall - time.perf_counter()
+            books.write([first], {}, [])
+            cpu, wall = cpu + time.process_time(), wall + time.perf_counter()
+            books.write(rest, {}, [])
+        ends.append((cpu, wall))
+
+    measured(directory, run)
+    tell("end of an hour", hours, ends, accounts=accounts)
 
 
 def write_beside_a_busy_thread(directory: Path, size: int, commits: int) -> None:
@@ -158,6 +185,9 @@ def read_and_verify(directory: Path, count: int) -> None:
 def main(directory: Path) -> None:
     for size in BATCHES:
         write_in_batches(directory, size)
+    for mode in ("solo", "pplns"):
+        write_in_batches(directory, 100, mode)
+    close_hours(directory, 1_000, 10)
     write_beside_a_busy_thread(directory, 100, 20)
     through_the_thread(directory, 100, 200, 0.0)
     through_the_thread(directory, 1, 1_000, 0.001)

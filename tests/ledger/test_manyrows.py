@@ -14,7 +14,8 @@ def test_any_number_of_rows_is_written_in_its_order(count):
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE pairs (one INTEGER PRIMARY KEY, two TEXT)")
         connection.set_trace_callback(statements.append)
-        insert_into("pairs", ("one", "two")).execute(connection, [each for row in range(count) for each in (row, f"{row}")])
+        values = [value for row in range(count) for value in (row, f"{row}")]
+        insert_into("pairs", ("one", "two")).execute(connection, values)
         connection.set_trace_callback(None)
         assert connection.execute("SELECT * FROM pairs").fetchall() == [(row, f"{row}") for row in range(count)]
     assert len(statements) <= count // 256 + 4
