@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -118,6 +119,22 @@ def test_a_block_pays_all_who_worked_and_a_restart_goes_on_where_the_books_stand
                 assert audit(export_lines(reader, position))
             assert [epoch.mode for epoch in reader.epochs()] == ["pplns"]
             assert len(reader.starts()) == 2
+
+
+def test_while_the_books_take_nothing_tips_are_mined_on_the_last_snapshot_and_pay_no_balances(tmp_path):
+    with shared(tmp_path) as world, SharedMachine(world.port, f"{ALICE}.1") as alice:
+        world.mine(alice.begin())
+        with closing(sqlite3.connect(world.config.pool.data_dir / "shares.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with world.books() as reader:
+                before = reader.snapshot_ids()
+            share = alice.find(is_block=True)
+            alice.send(alice.submission(share))
+            until(lambda: world.job.tip.prev_hash == share.hash)
+            assert world.job.snapshot_id in before and not world.job.pays_balances
+            other.execute("ROLLBACK")
+        world.await_balances(share.hash)
+        assert world.job.snapshot_id not in before
 
 
 def test_pplns_without_a_node_that_tells_of_blocks_is_refused(tmp_path):
