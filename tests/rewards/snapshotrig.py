@@ -25,6 +25,7 @@ class Balances:
     def __init__(self) -> None:
         self.payable: dict[str, int] = {}
         self.settled = 0
+        self.first_share: int | None = None
         self.cleared = b""
 
     def may_pay(self, tip: bytes) -> bool:

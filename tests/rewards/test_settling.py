@@ -92,8 +92,11 @@ def test_a_credit_matures_with_the_chain_and_is_paid_by_a_block_on_a_cleared_tip
 def test_the_books_are_taken_up_by_the_next_start(pool):
     settled_block = with_balance(pool)
     later = paid_by(snapshot_on(pool), pool.tip, len(pool.chain), 2, room=SMALL)
+    assert pool.settling.first_share is None
     pool.find(later)
+    assert pool.settling.first_share == pool.kept[later.terms.snapshot_id].window.first_id > 0
     pool.start()
+    assert pool.settling.first_share == pool.kept[later.terms.snapshot_id].window.first_id
     assert (pool.settling.settled, set(pool.settling.watched)) == (1, {later.block_hash})
     assert pool.purses(BERT) == (OWED, QUARTER)
     assert pool.find(settled_block) == pool.find(later) == []          # the journal says them again

@@ -42,13 +42,22 @@ def test_a_snapshot_is_in_the_books_before_any_job_pays_by_it(rig):
     assert rig.told == []
     (kept,) = rows(rig, KeepSnapshot)
     assert (kept.parent, [row.height for row in rows(rig, TipRow)], rows(rig, Hold)) == (
-        rig.tip.prev_hash, [101], [Hold("window", 1)])
+        rig.tip.prev_hash, [101], [Hold("window", 1), Hold("blocks", None)])
     rig.book()
     (ready,) = rig.told
     assert (ready.snapshot.id, ready.snapshot.blob) == (kept.snapshot_id, kept.body)
     assert rig.reading().snapshot(kept.snapshot_id) == kept.body
     assert dict(ready.snapshot.weights) == {ALICE: weight_of(0.5), BOB: weight_of(0.5)}
     assert (ready.is_paying, ready.replaces) == (False, b"")
+
+
+def test_the_shares_of_blocks_that_are_not_settled_are_kept_until_they_are(rig):
+    rig.work(ALICE)
+    for number, first_share in ((1, 7), (2, None)):
+        rig.owed.first_share = first_share
+        rig.mine(number, 100 + number)
+        rig.book()
+        assert rig.reading().holds().get("blocks") == first_share
 
 
 def test_another_one_is_made_at_a_new_tip_and_else_once_a_minute(rig):

@@ -11,6 +11,7 @@ only on a tip for which three things are known:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -19,10 +20,14 @@ MOST_LOOKED: Final = 1024
 
 
 class Clearing:
-    """What is known of the tip that is mined. Hashes are 32 bytes in header order."""
+    """What is known of the tip that is mined. Hashes are 32 bytes in header order.
 
-    def __init__(self) -> None:
+    `height` is that of the last tip up to which all blocks were looked at; infinite where nobody knows.
+    """
+
+    def __init__(self, height: float = math.inf) -> None:
         self.tip: bytes | None = None
+        self.height = height
         self.has_journal = False                        # what the journal held is booked
         self._asked: frozenset[bytes] = frozenset()     # own blocks, at this tip
         self._looked: dict[bytes, None] = {}            # blocks of any chain, the newest last

@@ -50,13 +50,14 @@ class KeptSnapshots(Protocol):
 
 class Judgement(NamedTuple):
     """What an own block is to the books. `difference` says how the coinbase differs from what its terms say, "" for not
-    at all. `is_explained`: the terms are known.
+    at all. `is_explained`: the terms are known. It pays for the shares from `first_share` on, 0 for none.
     """
 
     row: PayoutBlock
     effects: tuple[tuple[str, int], ...]
     difference: str
     is_explained: bool
+    first_share: int = 0
 
 
 class BlockJudge:
@@ -84,7 +85,7 @@ class BlockJudge:
             return self._unexplained(row, outputs, unpaid)
         if snapshot is not None and not terms.account:
             distribution = divide(snapshot, terms.value, terms.pays_balances).take(terms.room)
-            return Judgement(row, *effects_by(distribution, outputs, self._network), True)
+            return Judgement(row, *effects_by(distribution, outputs, self._network), True, snapshot.window.first_id)
         due = solo_outputs(script_of_account(terms.account, self._network), terms.payout_script, terms.value, terms.fee)
         return Judgement(row, (), difference_of(due, outputs), True)
 
@@ -109,7 +110,8 @@ class BlockJudge:
             account = address_of(outputs[0][1], self._network)
             return Judgement(replace(row, mode=SOLO, account=account, fee=fee), (), "", True)
         row = replace(row, snapshot_id=found.snapshot.id, room=found.room, fee=fee, pays_balances=found.pays_balances)
-        return Judgement(row, *effects_by(found.distribution, outputs, self._network), True)
+        return Judgement(row, *effects_by(found.distribution, outputs, self._network), True,
+                         found.snapshot.window.first_id)
 
     def _unexplained(self, row: PayoutBlock, outputs: Outputs, unpaid: Mapping[str, int]) -> Judgement:
         """No terms are known: balances are taken for paid as far as they go."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
+from warppool.errors import LedgerError
 from warppool.ledger.payoutitems import ClaimRow
 from warppool.ledger.payoutrows import PayoutReader
 from warppool.payout.balances import Balances
@@ -13,21 +15,23 @@ from warppool.payout.claims import Claims, OpenClaim
 from warppool.payout.moves import BookEntry, Move, PayoutState, Position, Purse, booked_from, claim, pay, void
 from warppool.payout.settlement import Settlement, Watched
 from warppool.rewards.ownblocks import SHARED
+from warppool.rewards.stored import read_snapshot
 
 CLAIM_MADE, CLAIM_PAID, CLAIM_VOID = "claim", "paid", "void"
 """The kinds of rows in `claims`."""
 
 
 class Past(NamedTuple):
-    """`known` are the hashes of all own blocks in the books that move money, `shared` of those with shared rewards.
+    """`known` are the hashes of all own blocks in the books that move money. `shared` has those of shared rewards, with
+    the oldest share that each pays for, 0 where the block is settled.
 
-    `settled` of the latter are settled. `seen_height` is the height of the blocks that were mined when the books heard
-    of a tip last; None if they never did.
+    `settled` of these are settled. `seen_height` is the height of the blocks that were mined when the books heard of a
+    tip last; None if they never did.
     """
 
     settlement: Settlement
     known: frozenset[bytes]
-    shared: frozenset[bytes]
+    shared: Mapping[bytes, int]
     settled: int
     seen_height: int | None
 
@@ -35,11 +39,11 @@ class Past(NamedTuple):
 def read_past(reader: PayoutReader) -> Past:
     """Read it; LedgerError."""
     entries = [BookEntry(account, Purse(kind), sat) for account, kind, sat in reader.entry_sums()]
-    watched, known, shared, settled = [], set(), set(), 0
+    watched, known, shared, settled = [], set(), {}, 0
     for block, state, turn in reader.payout_blocks():
         known.add(block.hash)
         if block.mode == SHARED:
-            shared.add(block.hash)
+            shared[block.hash] = 0 if state == PayoutState.SETTLED else _first_share(reader, block.snapshot_id)
         if state == PayoutState.SETTLED:
             settled += block.mode == SHARED
         elif state:
@@ -49,8 +53,15 @@ def read_past(reader: PayoutReader) -> Past:
     claims, moves = _claims_of(reader.claims())
     entries += [entry for move in moves for entry in move.entries]
     tips = reader.tips(1)
-    return Past(Settlement(Balances(entries), claims, watched), frozenset(known), frozenset(shared), settled,
+    return Past(Settlement(Balances(entries), claims, watched), frozenset(known), shared, settled,
                 tips[0].height if tips else None)
+
+
+def _first_share(reader: PayoutReader, snapshot_id: bytes) -> int:
+    body = reader.snapshot(snapshot_id)
+    with suppress(LedgerError):                         # a damaged one: whoever needs it says so
+        return 0 if body is None else read_snapshot(body).window.first_id
+    return 0
 
 
 def _claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:

@@ -75,13 +75,12 @@ class Settling:
         self._bookings = Bookings()
         self._claiming = Claiming(past.settlement, self._bookings, use.network)
         self._known = set(past.known)                   # own blocks: the books have them, or will have them
-        self._shared = set(past.shared)                 # of these, blocks of shared rewards
+        self._shared = dict(past.shared)                # of these, of shared rewards: the oldest share that is paid
         self._waiting: dict[bytes, OwnBlock] = {}       # until the books can be read
-        self._clearing = Clearing()
+        self._clearing = Clearing(math.inf if past.seen_height is None else past.seen_height - DEPTH)
         self._was_clear = False
         self._node: int | None = None                   # whose tip is mined
         self._tip_height = -1
-        self._cleared_height = math.inf if past.seen_height is None else past.seen_height - DEPTH
         self._trouble = _Silence()
 
     # --- what there is to read ----------------------------------------------------------------------------------------
@@ -95,6 +94,11 @@ class Settling:
     def watched(self) -> Collection[bytes]:
         """The own blocks that are not settled."""
         return self._settlement.watched.keys()
+
+    @property
+    def first_share(self) -> int | None:
+        """The oldest share for which a block pays that is not settled: what it is paid by is to be shown then."""
+        return min((first for each in self.watched if (first := self._shared.get(each))), default=None)
 
     def may_pay(self, tip: bytes) -> bool:
         """Whether jobs on `tip` may pay balances (payout/clearing.py)."""
@@ -167,7 +171,7 @@ class Settling:
         standings = {each.block_hash for each in (*answer.standings, *seen)}
         self._clearing.ask(standings)
         self._clearing.look(answer.looked)
-        self._cleared_height = answer.height
+        self._clearing.height = answer.height
         self._wake_in(ASK_EVERY_S, now)
         if not self._settlement.watched.keys() <= standings:
             self.wakes_at = now.monotonic                   # found since the question
@@ -216,7 +220,7 @@ class Settling:
         row = judged.row
         self._known.add(row.hash)
         if row.mode == SHARED:
-            self._shared.add(row.hash)
+            self._shared[row.hash] = judged.first_share
         moved = self._settlement.find(row.hash, row.parent, row.height, judged.effects)
         self.wakes_at = min(self.wakes_at, now.monotonic + ASK_AGAIN_S)
         self._was_clear = False
@@ -239,7 +243,7 @@ class Settling:
         """How many blocks to look at: all since the last cleared tip. A start knows no such tip, but up to which height
         the pool has mined; it may have been away for longer than a day since.
         """
-        return int(min(max(DEPTH, self._tip_height - self._cleared_height), DEEPEST))
+        return int(min(max(DEPTH, self._tip_height - self._clearing.height), DEEPEST))
 
     def _wake_in(self, seconds: float, now: Now) -> None:
         """The next tick, which comes soon where blocks wait for the books."""

@@ -51,7 +51,8 @@ REPLACE_WITHIN_S: Final = 1.0
 
 TIDY_EVERY_S: Final = 600.0
 
-HOLD: Final = "window"
+HOLD, HOLD_OF_BLOCKS = "window", "blocks"
+"""Whose shares the ledger keeps: the window's, and those of blocks that are not settled."""
 
 
 class Owed(Protocol):
@@ -61,6 +62,8 @@ class Owed(Protocol):
     def payable(self) -> Mapping[str, int]: ...
     @property
     def settled(self) -> int: ...
+    @property
+    def first_share(self) -> int | None: ...
     def may_pay(self, tip: bytes) -> bool: ...
 
 
@@ -222,7 +225,7 @@ class Snapshots:
             self._hand_out(snapshot)
             return
         rows: list[PayoutRow] = [KeepSnapshot(snapshot.id, snapshot.tip, unix, snapshot.blob), *self._new_tips,
-                                 Hold(HOLD, self._maker.floor)]
+                                 Hold(HOLD, self._maker.floor), Hold(HOLD_OF_BLOCKS, self._owed.first_share)]
         self._new_tips = []
         self._pending = _Pending(Booking(tuple(rows)), snapshot)
         self._to.ledger.put(self._pending.booking)
