@@ -205,6 +205,16 @@ def test_a_request_waits_for_a_daemon_that_does_not_run(payouts, monkeypatch, tm
     assert [request.address for request in claimfiles.waiting(folder)] == [CAROL]
 
 
+@pytest.mark.parametrize("words", [("claim", CAROL), ("paid", CAROL, "7", "--txid", TXID)])
+def test_a_pool_that_went_back_to_mode_pool_is_asked_nothing(payouts, config, tmp_path, words):
+    config.write_text(config.read_text().replace('payout = "pplns"\n', ""))
+    folder = claimfiles.folder_of(tmp_path / "data")
+    folder.mkdir()
+    status, lines, err = payouts(*words)
+    assert (status, lines) == (2, []) and 'pool.payout is "pool"' in err
+    assert list(folder.iterdir()) == []
+
+
 # --- the audit --------------------------------------------------------------------------------------------------------
 
 def test_an_export_passes_the_audit_and_a_changed_one_does_not(payouts, books, tmp_path, capsys):

@@ -218,6 +218,8 @@ def _account(text: str, pool: PoolConfig) -> str:
 
 def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
     """Leave the request, and print the daemon's answer if it comes soon."""
+    if pool.payout == "pool":
+        raise ConfigError('pool.payout is "pool": such a pool books no balances, and takes no request')
     account = _account(args.address, pool)
     if args.action == claimfiles.PAID:
         if not _TXID.fullmatch(args.txid):
