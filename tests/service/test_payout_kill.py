@@ -39,7 +39,7 @@ from warppool.sv2.work import Work
 SECRET = bytes(range(1, 33))
 KILLS = 20
 STANDS = ("found", "settled")
-MOMENTS_S = (0.0, 0.5)                  # after the load began
+MOMENTS_S = (0.0, 0.5)                  # after the load began, and in every other turn after a block was booked
 MIN_PAYOUT_SAT = 100_000_000
 
 USERS = tuple(address_of(b"\x00\x14" + bytes([number]) * 20, "regtest") for number in range(16))
@@ -195,8 +195,11 @@ def test_nothing_is_lost_or_booked_twice_whenever_the_pool_is_killed(
         with pools.start(config) as pool:
             if turn % 2:
                 await_balances(pool)                                    # the first blocks of this turn pay them
+            known = len(pool.events("payout.booked"))
             load.connect(miners(pool.port(), next(turns)))
             load.begin()
+            if turn % 2:
+                load.go_on_until(lambda pool=pool, known=known: len(pool.events("payout.booked")) > known)
             load.go_on(dice.uniform(*MOMENTS_S))
             pool.kill()
         look(pool)
