@@ -139,6 +139,7 @@ class Snapshots:
         if before is None or (tip.prev_hash, tip.nbits) != (before.prev_hash, before.nbits):
             self._maker.tips.note(tip.height, tip.nbits)
             self._new_tips.append(TipRow(tip.height, tip.prev_hash, tip.nbits))
+            self._headers.due_at = now
             self.want(now)
 
     def add(self, booked: SharesBooked) -> None:
@@ -193,7 +194,8 @@ class Snapshots:
         """Do what is due; LedgerError."""
         if self._mining is None:
             return
-        self._headers.look(self._mining.node, self._maker.tips.missing(self._mining.tip.height), now)
+        if now >= self._headers.due_at:
+            self._headers.look(self._mining.node, self._maker.tips.missing(self._mining.tip.height), now)
         try:
             if now >= self._due_at and self._pending is None and (self._maker.is_built or self._headers.is_done):
                 self._due_at = now + RETRY_S                # where the books cannot be read
@@ -246,7 +248,7 @@ class _Headers:
 
     def __init__(self, neighbours: Neighbours) -> None:
         self.is_done = neighbours.headers is None
-        self.due_at = math.inf
+        self.due_at = math.inf                      # when `look` has something to do; at a new tip
         self._to = neighbours
         self._is_asked = False
         self._is_refused = neighbours.headers is None
@@ -268,7 +270,7 @@ class _Headers:
     def seen(self, headers: HeadersSeen, now: float) -> None:
         """The answer."""
         self._is_asked, self._is_refused = False, headers.is_refused
-        self._ask_at = now + RETRY_S
+        self._ask_at, self.due_at = now + RETRY_S, now
         if headers.is_refused:
             self.is_done = True
         if headers.trouble and headers.trouble != self._said:
