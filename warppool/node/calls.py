@@ -31,10 +31,10 @@ CALLS: Final = (
     RpcCall("getblockheader", (_NO_HASH, True), "see what became of a block"),
     RpcCall("getblockhash", (0,), "see whether a block is on the best chain"),
     RpcCall("getblockcount", (), "see how deep a block is buried"),
-    RpcCall("getblock", (_NO_HASH, 1), "find blocks of ours that the books lack, and see what became of one without "
-            "getblockheader", is_needed=False),
-    RpcCall("getrawtransaction", (_NO_HASH, False, _NO_HASH), "find blocks of ours that the books lack",
-            is_needed=False),
+    RpcCall("getblock", (_NO_HASH, 1), "find blocks of ours that the books lack (in mode pplns no balance is paid "
+            "without it), and see what became of one without getblockheader", is_needed=False),
+    RpcCall("getrawtransaction", (_NO_HASH, False, _NO_HASH), "find blocks of ours that the books lack, without "
+            "reading whole blocks", is_needed=False),
     RpcCall("waitforblockheight", (0, 1), "hear of a new tip at once", is_needed=False),
     RpcCall("getbestblockhash", (), "hear of a new tip soon, and see that the node has threads to spare",
             is_needed=False),
