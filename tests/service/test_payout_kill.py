@@ -125,11 +125,12 @@ class Auditor:
         return self._held[block.hash]
 
 
-def miners(port: int, turn: int) -> Iterator[LoadMiner]:
+def miners(port: int, turn: int, *, are_calm: bool = True) -> Iterator[LoadMiner]:
     """A standard channel and three extended ones, of other accounts in each turn."""
+    kind_of_miner, in_flight = (CalmMiner, 1) if are_calm else (LoadMiner, 4)
     for number, kind in enumerate(("standard", "extended", "extended", "extended")):
         user = f"{USERS[(3 * turn + number) % len(USERS)]}.rig"
-        yield CalmMiner(port, public_key(SECRET), user, kind, 1, os.urandom(32))
+        yield kind_of_miner(port, public_key(SECRET), user, kind, in_flight, os.urandom(32))
 
 
 def await_balances(pool: FaultyPool) -> None:
@@ -196,7 +197,7 @@ def test_nothing_is_lost_or_booked_twice_whenever_the_pool_is_killed(
             if turn % 2:
                 await_balances(pool)                                    # the first blocks of this turn pay them
             known = len(pool.events("payout.booked"))
-            load.connect(miners(pool.port(), next(turns)))
+            load.connect(miners(pool.port(), next(turns), are_calm=turn % 10 < 8))
             load.begin()
             if turn % 2:
                 load.go_on_until(lambda pool=pool, known=known: len(pool.events("payout.booked")) > known)

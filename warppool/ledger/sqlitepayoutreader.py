@@ -70,11 +70,11 @@ class SqlitePayoutReader:
         low = self._all(_FIRST_HOUR, first_id, first_id)[0][0]
         high = _ENDLESS if last_id is None else last_id
         for rows in self._hour_slices(low, high, newest_first=newest_first):
-            for server, first, last, account, *sums in rows:
+            for server, first, last, account, whole, fraction, shares in rows:
                 if last >= first_id:
                     if account not in addresses:
                         addresses = self._addresses()
-                    yield HourRow(server, first, last, addresses[account], *sums)
+                    yield HourRow(server, first, last, addresses[account], whole, fraction, shares)
 
     def _hour_slices(self, low: int, high: int, *, newest_first: bool) -> Iterator[list[tuple[Any, ...]]]:
         order = "first_id DESC, account" if newest_first else "first_id, account"
