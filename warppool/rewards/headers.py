@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from warppool.addresses import NodeAddress
-from warppool.bitcoin.hashes import from_display
+from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import NodeError
 from warppool.ledger.payoutitems import TipRow
@@ -92,9 +92,9 @@ class HeaderReader(Loop[HeadersWanted]):
         for number in sorted(self._nodes, key=lambda each: each != item.node):      # stable: the others as in the file
             rpc = self._nodes[number]
             try:
-                for height in item.heights[len(tips):]:
+                for tip in _tips_at(rpc, item.heights[len(tips):]):
                     self.beat = self._monotonic()
-                    tips.append(_tip_at(rpc, height))
+                    tips.append(tip)
             except NodeError as exc:
                 trouble = str(exc)
                 is_refused = isinstance(exc, CallForbidden) or (
@@ -107,10 +107,20 @@ class HeaderReader(Loop[HeadersWanted]):
         item.reply_to.put(HeadersSeen(tuple(tips), trouble, is_refused))
 
 
-def _tip_at(rpc: JsonRpc, height: int) -> TipRow:
-    """What was mined when the block at `height` was found; NodeError."""
-    display = rpc.call("getblockhash", height, timeout_s=CALL_TIMEOUT_S)
-    header = rpc.call("getblockheader", display, True, timeout_s=CALL_TIMEOUT_S)
+def _tips_at(rpc: JsonRpc, heights: Sequence[int]) -> Iterator[TipRow]:
+    """What was mined when the blocks at `heights` were found; NodeError. A header names the block below it."""
+    below: TipRow | None = None
+    for height in heights:
+        if below is not None and below.height == height + 1:
+            display = to_display(below.hash)
+        else:
+            display = rpc.call("getblockhash", height, timeout_s=CALL_TIMEOUT_S)
+        below = _tip_of(height, rpc.call("getblockheader", display, True, timeout_s=CALL_TIMEOUT_S))
+        yield below
+
+
+def _tip_of(height: int, header: Any) -> TipRow:
+    """What was mined when the block with this header was found, at `height`; NodeError."""
     try:
         nbits = int(header["bits"], 16)
         target_from_nbits(nbits)
