@@ -109,6 +109,31 @@ def test_a_window_that_may_grow_takes_what_it_had_let_go(pool):
     assert pool.fit(EVERYTHING)[1:] == (1, 60, 0, WindowEnd.BEGINNING)
 
 
+@pytest.mark.parametrize("slice_ids", [1, 5_000])
+def test_a_clock_that_was_ahead_and_is_set_back_keeps_no_share_for_longer_than_others(pool, monkeypatch, slice_ids):
+    """Shares 3 and 4 say that they are of years to come. They go with share 5, and not in years."""
+    monkeypatch.setattr(module, "SLICE_IDS", slice_ids)
+    years, day = 5_000_000, 1_440
+    pool.window.rebuild(pool.reader, EVERYTHING, NEVER, 0)
+    pool.mine(("a", 1.0, 0), ("a", 1.0, day), ("b", 1.0, years), ("b", 1.0, years + 1), ("c", 1.0, 2 * day))
+    pool.mine(("d", 1.0, 5 * day))
+    for days, first_id in ((0, 1), (1, 2), (2, 3), (3, 6), (6, 0)):
+        oldest, now = MINUTE + days * day, MINUTE + (days + 5) * day
+        anew = Window(LastSeen())
+        anew.rebuild(pool.reader, EVERYTHING, oldest, pool.reader.last_id(), now)
+        for window in (pool.window, anew):
+            assert window.fit(pool.reader, EVERYTHING, oldest, now)[:2] == (first_id, 6 if first_id else 0)
+
+
+def test_shares_count_while_the_clock_is_ahead_of_the_nodes(pool):
+    pool.window.rebuild(pool.reader, EVERYTHING, NEVER, 0)
+    pool.mine(("a", 1.0, 900), ("b", 1.0, 901))
+    anew = Window(LastSeen())
+    anew.rebuild(pool.reader, EVERYTHING, MINUTE - 100, 2, MINUTE)
+    for window in (pool.window, anew):
+        assert window.fit(pool.reader, EVERYTHING, MINUTE - 100, MINUTE)[:2] == (1, 2)
+
+
 def test_a_window_reaches_back_over_its_own_epoch_alone(path):
     with closing(Pool(path)) as first:
         first.mine(("a", 1.0, 0))

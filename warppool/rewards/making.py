@@ -58,7 +58,8 @@ class SnapshotMaker:
         """Read the window from the books; LedgerError."""
         reader = self._reader()
         self._seen.load(reader)
-        self._window.rebuild(reader, self._wanted(tip, settled), self._oldest_minute(unix), self._heard_id)
+        oldest_minute, now = self._minutes(unix)
+        self._window.rebuild(reader, self._wanted(tip, settled), oldest_minute, self._heard_id, now)
         self.is_built = True
 
     def add(self, booked: SharesBooked) -> None:
@@ -75,7 +76,7 @@ class SnapshotMaker:
         """
         wanted = self._wanted(tip, settled)
         self.is_built = False                       # amid trouble with the books the sums are of no use: read anew
-        span = self._window.fit(self._reader(), wanted, self._oldest_minute(unix))
+        span = self._window.fit(self._reader(), wanted, *self._minutes(unix))
         self.is_built = True
         facts = WindowFacts(
             first_id=span.first_id, last_id=span.last_id, cut_weight=span.cut_weight, wanted=wanted,
@@ -89,5 +90,7 @@ class SnapshotMaker:
     def _wanted(self, tip: Tip, settled: int) -> int:
         return weight_wanted(self._rules, self.tips.highest(tip.height), settled)
 
-    def _oldest_minute(self, unix: float) -> int:
-        return int(unix) // 60 - self._rules.window_days * DAY_MINUTES
+    def _minutes(self, unix: float) -> tuple[int, int]:
+        """The first minute that counts, and that of now."""
+        now = int(unix) // 60
+        return now - self._rules.window_days * DAY_MINUTES, now

@@ -11,14 +11,14 @@ The order is that of the ledger's ids, never of a time.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count as count_up
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, NamedTuple, Protocol
 
 from warppool.ledger.payoutitems import SharesBooked
-from warppool.ledger.payoutrows import CreditRow, Epoch, HourRow
+from warppool.ledger.payoutrows import CreditRow, Epoch, HourRow, MinuteRow
 from warppool.payout.weight import joined, weight_of
 from warppool.payout.window import WindowEnd
 from warppool.rewards.lastseen import LastSeen
@@ -27,6 +27,9 @@ SLICE_IDS: Final = 5_000
 """Ids that are read at a time at the old end, some 1 MiB of shares."""
 
 MINUTE_MS: Final = 60_000
+
+ANY_MINUTE: Final = 1 << 62
+"""Later than any clock says."""
 
 _ACCOUNT = attrgetter("account")
 _ACCOUNT_AND_DIFFICULTY = attrgetter("account", "difficulty")
@@ -38,6 +41,7 @@ class WindowReader(Protocol):
     def closed_id(self) -> int: ...
     def epochs(self) -> list[Epoch]: ...
     def first_id_since(self, minute: int) -> int | None: ...
+    def minutes(self) -> list[MinuteRow]: ...
     def hours(self, first_id: int = 1, last_id: int | None = None, *, newest_first: bool = False
               ) -> Iterator[HourRow]: ...
     def credits(self, first_id: int, last_id: int) -> Iterator[CreditRow]: ...
@@ -84,14 +88,16 @@ class Window:
         self._end = WindowEnd.BEGINNING             # why no older share counts, where the weight is not reached
         self._is_cut = False                        # older shares would count if more weight were wanted
 
-    def rebuild(self, reader: WindowReader, wanted: int, oldest_minute: int, last_id: int) -> None:
+    def rebuild(self, reader: WindowReader, wanted: int, oldest_minute: int, last_id: int,
+                newest_minute: int = ANY_MINUTE) -> None:
         """Read the sums from the ledger: hours until they reach the weight `wanted`, none beyond epoch and days.
 
         `oldest_minute` (Unix seconds // 60) is the first one that counts. Shares above `last_id` are left to `add`:
-        what a commit in doubt has written may be taken out of the ledger again.
+        what a commit in doubt has written may be taken out of the ledger again. `newest_minute` is that of now: where a
+        share is of a later one the clock was ahead, so its age is not known, and it counts for as long as what follows.
         """
         self.last_id = last_id
-        self._find_floor(reader, oldest_minute)
+        self._find_floor(reader, oldest_minute, newest_minute)
         self._sums, self._total, self._old, self._is_cut, self._newest = {}, 0, deque(), False, 0
         begin = max(reader.closed_id() + 1, self.floor)
         self._add_credits(reader, begin, last_id)
@@ -123,15 +129,19 @@ class Window:
             self._newest = max(self._newest, share_id)
         self.last_id = max(self.last_id, booked.first_id + len(booked.shares) - 1)
 
-    def fit(self, reader: WindowReader, wanted: int, oldest_minute: int) -> Span:
+    def fit(self, reader: WindowReader, wanted: int, oldest_minute: int, newest_minute: int = ANY_MINUTE) -> Span:
         """Let go of what is older than `oldest_minute` or beyond the weight `wanted`, and say what counts.
 
         Where more is wanted than before, the window is read anew from the ledger.
         """
         if self._is_cut and self._total < wanted:
-            self.rebuild(reader, wanted, oldest_minute, self.last_id)
+            self.rebuild(reader, wanted, oldest_minute, self.last_id, newest_minute)
+        young = 0                                   # the first id that counts by its age, where its minute does not say
         while (oldest := self._oldest(reader)) is not None:
-            if oldest.minute < oldest_minute:
+            is_ahead = oldest.minute > newest_minute
+            if is_ahead and not young:
+                young = self._young(reader, oldest_minute, newest_minute)
+            if oldest.share_id < young if is_ahead else oldest.minute < oldest_minute:
                 self._end = WindowEnd.DAYS
                 self.floor = oldest.share_id + 1
             elif self._total - oldest.weight >= wanted:
@@ -159,15 +169,21 @@ class Window:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _find_floor(self, reader: WindowReader, oldest_minute: int) -> None:
+    def _find_floor(self, reader: WindowReader, oldest_minute: int, newest_minute: int) -> None:
         epoch = reader.epochs()[-1].first_id
-        recent = reader.first_id_since(oldest_minute)
-        young = self.last_id + 1 if recent is None else recent
+        young = self._young(reader, oldest_minute, newest_minute)
         self.floor = max(epoch, young)
         if young > epoch:
             self._end = WindowEnd.DAYS
         else:
             self._end = WindowEnd.EPOCH if epoch > 1 else WindowEnd.BEGINNING
+
+    def _young(self, reader: WindowReader, oldest_minute: int, newest_minute: int) -> int:
+        """The first id that counts by its age."""
+        recent = reader.first_id_since(oldest_minute)
+        if reader.first_id_since(newest_minute + 1) is not None:
+            recent = _first_recent(reader.minutes(), oldest_minute, newest_minute)
+        return self.last_id + 1 if recent is None else recent
 
     def _add_credits(self, reader: WindowReader, first_id: int, last_id: int) -> None:
         for credit in reader.credits(first_id, last_id):
@@ -191,3 +207,16 @@ class Window:
                              for share_id, time_ms, account, difficulty in reader.credits(self._next_old, last_id))
             self._next_old = last_id + 1
         return self._old[0] if self._old else None
+
+
+def _first_recent(minutes: Iterable[MinuteRow], oldest_minute: int, newest_minute: int) -> int | None:
+    """The id from which shares count by their age; None for none. `minutes` are in the order of their ids."""
+    ahead = None                                    # from this id on the clock was ahead
+    for minute, first_id in minutes:
+        if minute < oldest_minute:
+            ahead = None
+        elif minute > newest_minute:
+            ahead = first_id if ahead is None else ahead
+        else:
+            return first_id if ahead is None else ahead
+    return ahead
