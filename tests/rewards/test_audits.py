@@ -50,7 +50,8 @@ def test_a_file_that_is_missing_at_a_start_is_written_and_one_that_is_there_stay
     file.write_bytes(b"kept")
     thread = writer(path)
     thread.turn([])
-    thread.turn([WriteAudit(BLOCK), WriteAudit(BLOCK), WriteAudit(b"\x01" * 32)])
+    assert thread.turn([WriteAudit(BLOCK), WriteAudit(BLOCK), WriteAudit(b"\x01" * 32)]) == -math.inf
+    assert thread.turn([]) == math.inf
     assert file.read_bytes() == b"kept"
     file.unlink()
     writer(path).turn([])
@@ -97,6 +98,17 @@ def test_one_damaged_snapshot_keeps_no_other_block_waiting(path, caplog):
         kept = KeepSnapshot(b"\x02" * 16, b"\x09" * 32, 1.0, b"no snapshot")
         assert books.write([], {}, [Booking((kept, other, found, settle(position)[1]))]) == []
     thread = writer(path)
-    assert thread.turn([]) < math.inf
+    assert [thread.turn([]) == -math.inf for _ in range(2)] == [True, False]        # a file a turn
     assert audit_file(path.parent, HEIGHT, BLOCK).exists()
     assert "is damaged" in caplog.text
+    assert thread.turn([]) < math.inf and caplog.text.count("event=audit.failed") == 1
+
+
+def test_a_stop_amid_a_file_leaves_it_to_the_next_start(path):
+    mine(path, some_shares())
+    thread = writer(path)
+    thread.stop()
+    thread.turn([])
+    assert list((path.parent / "audits").iterdir()) == []
+    writer(path).turn([])
+    assert audit_file(path.parent, HEIGHT, BLOCK).exists()

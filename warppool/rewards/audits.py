@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,10 @@ def audit_file(data_dir: Path, height: int, block_hash: bytes) -> Path:
     return folder_of_audits(data_dir) / f"{height:010d}-{to_display(block_hash)}.jsonl"
 
 
+class _CutShort(Exception):
+    """The daemon ends."""
+
+
 class AuditWriter(Loop[WriteAudit]):
     """Writes a file a turn. `open_reader` opens the books for reading, for one look each time."""
 
@@ -59,35 +63,56 @@ class AuditWriter(Loop[WriteAudit]):
         self._open_reader = open_reader
         self._has_looked = False            # at all settled blocks, for those whose file is missing
         self._waiting: dict[bytes, None] = {}
+        self._failed: dict[bytes, None] = {}        # asked for again after a minute
         self._is_troubled = False
+        self._is_cut_short = False
 
     def turn(self, items: list[WriteAudit]) -> float:
-        """Write what waits; a disk or books that refuse are asked again after a minute."""
+        """Write one file of those that wait: each may take seconds, and after a loss of the folder there are many.
+
+        What a disk or books refuse is tried again after a minute.
+        """
         self._waiting |= dict.fromkeys(item.block_hash for item in items)
+        if not self._waiting:
+            self._waiting, self._failed = self._failed, {}
         if self._has_looked and not self._waiting:
             return math.inf
-        failed: dict[bytes, str] = {}
         try:
             with self._open_reader() as reader:
                 self._look(reader)
-                for block_hash in self._waiting:
-                    if reason := self._try(reader, block_hash):
-                        failed[block_hash] = reason
-            self._waiting = dict.fromkeys(failed)
-            reason = next(iter(failed.values()), "")
+                reason = self._write_next(reader)
         except LedgerError as exc:
-            reason = str(exc)
+            self._complain(str(exc))
+            return self._monotonic() + RETRY_S
+        self._complain(reason)
+        if self._waiting:
+            return -math.inf
+        return self._monotonic() + RETRY_S if self._failed else math.inf
+
+    def stop(self) -> None:
+        """Any thread: end soon. A file that is not whole is written at the next start."""
+        self._is_cut_short = True
+        super().stop()
+
+    def _complain(self, reason: str) -> None:
+        """Say it once, until nothing is refused any more."""
         if reason and not self._is_troubled:
             say(log, logging.WARNING, "audit.failed", reason=reason, folder=folder_of_audits(self._data_dir),
                 meaning="the export of a settled block is not written yet; it is tried again each minute")
-        self._is_troubled = bool(reason)
-        return self._monotonic() + RETRY_S if reason else math.inf
+        self._is_troubled = bool(reason or self._failed)
 
-    def _try(self, reader: Reader, block_hash: bytes) -> str:
-        """Write the file of this block, if it needs one; why that failed, or nothing."""
+    def _write_next(self, reader: Reader) -> str:
+        """Write the file of the next block, if it needs one; why that failed, or nothing."""
+        block_hash = next(iter(self._waiting), None)
+        if block_hash is None:
+            return ""
+        del self._waiting[block_hash]
         try:
             self._write(reader, block_hash)
+        except _CutShort:
+            return ""
         except (OSError, LedgerError) as exc:
+            self._failed[block_hash] = None
             return str(exc)
         return ""
 
@@ -107,7 +132,7 @@ class AuditWriter(Loop[WriteAudit]):
         new = path.with_suffix(".new")
         try:
             with os.fdopen(open_own(new, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as file:
-                file.writelines(f"{line}\n" for line in export_lines(reader, position))
+                file.writelines(self._lines(reader, position))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, path)
@@ -117,6 +142,12 @@ class AuditWriter(Loop[WriteAudit]):
             raise
         sync_folder(path.parent)
         say(log, logging.INFO, "audit.written", height=position.block.height, hash=to_display(block_hash), file=path)
+
+    def _lines(self, reader: Reader, position: BlockPosition) -> Iterator[str]:
+        for line in export_lines(reader, position):
+            if self._is_cut_short:
+                raise _CutShort
+            yield line + "\n"
 
     def _file_of(self, position: BlockPosition) -> Path:
         return audit_file(self._data_dir, position.block.height, position.block.hash)
