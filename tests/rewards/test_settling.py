@@ -26,7 +26,7 @@ from tests.rewards.settlingpool import (
     solo_block,
 )
 from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.payoutitems import Booking, TipRow, Unbooked
+from warppool.ledger.payoutitems import Booking, ClaimRow, TipRow, Unbooked
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.payee import Terms
 from warppool.node.chainitems import ChainAnswer, OwnBlock, SeenBlock
@@ -462,6 +462,26 @@ def test_a_block_that_pays_a_claimed_balance_voids_the_claim(pool):
     assert "claim.voided" in events(steps) and pool.purses(BERT) == (0, 0)
     pool.grow(3)
     assert "no claim" in pool.settling.pay(BERT, 1, TXID, pool.now).sentence
+
+
+def test_nothing_is_claimed_or_paid_once_the_books_have_refused_a_booking(pool):
+    """What is known here may be more than they hold: a claim of that would be a debt of the account in the books."""
+    with_balance(pool)
+    reply = pool.settling.claim(BERT, pool.now)
+    [booking] = [step.item for step in of_kind(reply.steps, ToBooks)]
+    pool.do(pool.settling.booked(Unbooked(booking, "the disk is gone")))
+    pool.grow(2)
+    for refused in (pool.settling.claim(BERT, pool.now), pool.settling.pay(BERT, OWED, TXID, pool.now)):
+        assert not refused.is_done and "restart" in refused.sentence and not refused.steps
+    pool.start()
+    assert pool.purses(BERT) == (OWED, 0)
+
+
+def test_books_with_the_end_of_a_claim_that_they_did_not_take_can_be_read(pool):
+    with_balance(pool)
+    assert pool.write(Booking((ClaimRow(bytes(16), BERT, "void", 5, 9, 1.0),))) is None
+    pool.start()
+    assert pool.purses(BERT) == (OWED, 0)
 
 
 def test_a_payment_waits_for_blocks_that_might_pay_the_balance(pool):

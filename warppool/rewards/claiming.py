@@ -14,6 +14,9 @@ from warppool.rewards.steps import ClaimReply, ReplaceJobs
 
 CLAIM_ID_SIZE: Final = 16
 
+BROKEN: Final = ("the books have refused an earlier booking (payout.unbooked), so balances are not what they say: "
+                 "restart the pool, then ask again")
+
 
 class Claiming:
     """Owned by thread `payout`. A request that is made twice is booked once."""
@@ -32,6 +35,8 @@ class Claiming:
             account = self._account(address)
         except AddressError as exc:
             return ClaimReply((), False, str(exc))
+        if self._bookings.is_broken:
+            return ClaimReply((), False, BROKEN)
         claims, balances = self._settlement.claims, self._settlement.balances
         if (waiting := claims.open.get(account)) is not None:
             return ClaimReply((), True, f"{waiting.sat} sat of {account} are claimed already")
@@ -52,6 +57,8 @@ class Claiming:
             account = self._account(address)
         except AddressError as exc:
             return ClaimReply((), False, str(exc))
+        if self._bookings.is_broken:
+            return ClaimReply((), False, BROKEN)
         claims = self._settlement.claims
         if claims.has_paid(account, txid):
             return ClaimReply((), True, f"the payment to {account} by {txid} is booked already")

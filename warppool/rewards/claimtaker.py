@@ -38,6 +38,8 @@ class ClaimTaker:
         if now.monotonic < self.wakes_at:
             return []
         self.wakes_at = now.monotonic + LOOK_EVERY_S
+        if not self._settling.has_tip:                  # how old a claim is depends on it, so the request waits
+            return []
         try:
             requests = waiting(self._folder)
         except OSError as exc:

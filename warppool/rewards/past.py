@@ -74,7 +74,9 @@ def _claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:
     moves: list[Move] = []
     for claim_id, told in by_claim.items():
         by_kind = {row.kind: row for row in told}
-        made = by_kind[CLAIM_MADE]
+        made = by_kind.get(CLAIM_MADE)
+        if made is None:                                # the books refused the claim, and took what became of it
+            continue
         position, move = claim(claim_id, made.account, made.sat)
         moves.append(move)
         if CLAIM_PAID in by_kind:

@@ -100,6 +100,11 @@ class Settling:
         """The oldest share for which a block pays that is not settled: what it is paid by is to be shown then."""
         return min((first for each in self.watched if (first := self._shared.get(each))), default=None)
 
+    @property
+    def has_tip(self) -> bool:
+        """Whether it is known at all what is mined."""
+        return self._tip_height >= 0
+
     def may_pay(self, tip: bytes) -> bool:
         """Whether jobs on `tip` may pay balances (payout/clearing.py)."""
         return (self._use.is_shared and not self._bookings.is_broken and not self._waiting
