@@ -17,7 +17,7 @@ STEPS = (ReplaceJobs(),)
 class Settlement:
     """Takes every claim, and no payment."""
 
-    has_tip = True
+    knows_balances = True
 
     def __init__(self):
         self.claims = 0
@@ -54,9 +54,9 @@ def test_a_claim_is_answered_once_it_is_booked_and_asked_for_once(taker, tmp_pat
 def test_a_request_waits_until_it_is_known_what_is_mined(taker, tmp_path):
     """After a start, any claim would seem to be of a later tip, and its payment be refused for that."""
     name = ask(tmp_path, ClaimRequest(PAID, "bcrt1qalice", 5, "ab" * 32))
-    taker._settling.has_tip = False
+    taker._settling.knows_balances = False
     assert taker.look(at(0.0)) == [] and take_answer(tmp_path, name) is None
-    taker._settling.has_tip = True
+    taker._settling.knows_balances = True
     taker.look(at(LOOK_EVERY_S))
     assert take_answer(tmp_path, name) == (False, f"5 sat by {'ab' * 32} are too many")
 

@@ -424,6 +424,17 @@ def test_a_block_of_mode_pool_moves_nothing(pool):
 TXID = "ab" * 32
 
 
+def test_after_a_start_balances_are_known_with_the_journal_and_a_tip(pool):
+    """A block that the journal holds may have paid what is claimed."""
+    pool.grow(1)
+    pool.start()
+    assert not pool.settling.knows_balances
+    pool.grow(1)
+    assert not pool.settling.knows_balances
+    pool.do(pool.settling.journal_told(pool.now))
+    assert pool.settling.knows_balances
+
+
 def test_a_balance_is_claimed_and_paid_by_hand(pool):
     with_balance(pool)
     reply = pool.settling.claim(BERT.upper(), pool.now)

@@ -38,7 +38,7 @@ class ClaimTaker:
         if now.monotonic < self.wakes_at:
             return []
         self.wakes_at = now.monotonic + LOOK_EVERY_S
-        if not self._settling.has_tip:                  # how old a claim is depends on it, so the request waits
+        if not self._settling.knows_balances:           # a block of the journal may have paid what is claimed
             return []
         try:
             requests = waiting(self._folder)

@@ -101,9 +101,9 @@ class Settling:
         return min((first for each in self.watched if (first := self._shared.get(each))), default=None)
 
     @property
-    def has_tip(self) -> bool:
-        """Whether it is known at all what is mined."""
-        return self._tip_height >= 0
+    def knows_balances(self) -> bool:
+        """Whether it is known what is mined, and what blocks of the journal have left of balances."""
+        return self._tip_height >= 0 and self._clearing.has_journal and not self._waiting
 
     def may_pay(self, tip: bytes) -> bool:
         """Whether jobs on `tip` may pay balances (payout/clearing.py)."""
