@@ -72,6 +72,10 @@ def test_whatever_value_and_fee_the_outputs_are_those_that_are_expected(value, b
     assert own.outputs == b"".join(serialize_output(*output) for output in expected)
     assert own.outputs_count == len(expected)
     assert sum(sat for sat, _ in expected) == value
+    if rule.around is not None:                 # the short way, by which a tip goes to thousands of payees
+        start, end = rule.around
+        assert own.outputs == start.outputs + bytes((len(payee.script),)) + payee.script + end
+        assert own.outputs_count == start.outputs_count
     assert all(sat > 0 for sat, _ in expected) or len(expected) == 1
     assert rule.terms(payee).fee == sum(sat for sat, script in expected if script == PAYOUT)
 

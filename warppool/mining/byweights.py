@@ -125,6 +125,10 @@ class _ByClass:
         return self.sizes
 
     @property
+    def around(self) -> tuple[Own, bytes] | None:
+        return None
+
+    @property
     def probes(self) -> Sequence[Hashable]:
         return self.sizes
 

@@ -10,7 +10,7 @@ from warppool.bitcoin.coinbase import coinbase_halves, coinbase_head, tag_push
 from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.mining.counter import COUNTER_SIZE, COUNTERS, Shuffle
 from warppool.mining.payee import COMMON_EXTRANONCE_SIZE, POOL, Payee
-from warppool.mining.payrule import NO_EXTENT, Extent, Payer, PayRule
+from warppool.mining.payrule import NO_EXTENT, Extent, Own, Payer, PayRule
 from warppool.mining.proof import fault_of
 from warppool.mining.template import Template, Tip
 from warppool.mining.templateroom import TemplateRoom, room_of
@@ -69,6 +69,7 @@ class Job:
     snapshot_id: bytes = b""            # of the snapshot that the rule was made of; b"" for none
     pays_balances: bool = False         # the balances of that snapshot
     faults: tuple[str, ...] = ()        # why coinbases are not handed out, for the log
+    ends: tuple[bytes, bytes] | None = None     # of tails, before and behind a payee's script, where keys are scripts
     tails: Mapping[Hashable, bytes] = field(default_factory=dict)       # what stands behind an extranonce, by rule.keys
     halves: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
     encodings: Mapping[str, object] = field(default_factory=dict)
@@ -128,11 +129,10 @@ class Job:
 
     def _build_tail(self, key: Hashable) -> bytes:
         """No number is checked here, since this runs for each payee at every tip: see `proof.py`."""
-        template, own = self.template, self.rule.own(key)
-        return b"".join((
-            template.coinbase_tx_input_sequence.to_bytes(4, "little"),
-            encode_compact_size(own.outputs_count + template.coinbase_tx_outputs_count), own.outputs,
-            template.coinbase_tx_outputs, template.coinbase_tx_locktime.to_bytes(4, "little")))
+        ends = self.ends
+        if ends is not None and isinstance(key, bytes):
+            return b"%b%c%b%b" % (ends[0], len(key), key, ends[1])
+        return _tail_start(self.template, self.rule.own(key)) + _tail_end(self.template)
 
     def _build_halves(self, extranonce_size: int) -> tuple[bytes, bytes]:
         push = bytes([START_ID_SIZE + COUNTER_SIZE + extranonce_size])      # at most 40: the length is the opcode
@@ -151,6 +151,17 @@ class Job:
             outputs=own.outputs + template.coinbase_tx_outputs,
             outputs_count=own.outputs_count + template.coinbase_tx_outputs_count,
         )
+
+
+def _tail_start(template: Template, own: Own) -> bytes:
+    """What stands behind the extranonce, up to the end of our own outputs."""
+    return b"".join((template.coinbase_tx_input_sequence.to_bytes(4, "little"),
+                     encode_compact_size(own.outputs_count + template.coinbase_tx_outputs_count), own.outputs))
+
+
+def _tail_end(template: Template) -> bytes:
+    """What stands behind our own outputs."""
+    return template.coinbase_tx_outputs + template.coinbase_tx_locktime.to_bytes(4, "little")
 
 
 class JobFactory:
@@ -198,6 +209,7 @@ class JobFactory:
             self._tip = tip                     # one object for all jobs of a tip, so that most comparisons are `is`
         script_start = template.coinbase_prefix + self._tag_push
         rule = self._payer.rule(template, _BEFORE_EXTRANONCE + len(script_start), snapshot, pays_balances)
+        around = rule.around
         tails: dict[Hashable, bytes] = {}
         halves: dict[int, tuple[bytes, bytes]] = {}
         encodings: dict[str, object] = {}
@@ -212,6 +224,8 @@ class JobFactory:
             start_id=self._start_id,
             counter=self._shuffle(self._next_id),
             rule=rule,
+            ends=None if around is None else (
+                _tail_start(template, around[0]), around[1] + _tail_end(template)),
             room=room_of(template) if rule.probes else None,
             most=self._payer.most,
             snapshot_id=b"" if snapshot is None else snapshot.id,

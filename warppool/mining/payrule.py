@@ -85,6 +85,12 @@ class PayRule(Protocol):
     def own(self, key: Hashable) -> Own:
         """The own outputs under `key`."""
 
+    @property
+    def around(self) -> tuple[Own, bytes] | None:
+        """Where a key is the script of an output that payees have of their own: what stands before the script's length,
+        with the count of all own outputs, and what stands behind the script. None for any other keys.
+        """
+
     def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:
         """(sat, script) of each own output under `key`, in their order: what a proof compares the bytes with."""
 
@@ -137,6 +143,7 @@ class _ForAll:
 
     keys = (None,)
     probes = ()                 # it is checked as it is made
+    around = None
     serves_all = True
 
     def serves(self, payee: Payee) -> bool:
@@ -223,11 +230,17 @@ class _ToFinder:
             raise LocalProtocolError("a channel whose payee has no script, or one that this job cannot pay")
         return payee.script
 
+    @property
+    def around(self) -> tuple[Own, bytes] | None:
+        if self.fee == self.value > 0:
+            return None
+        return Own(self.rest, 2 if self.fee else 1), self.fee_output
+
     def own(self, key: Hashable) -> Own:
         assert isinstance(key, bytes)
         if self.fee == self.value > 0:
             return Own(self.fee_output, 1)
-        output = b"".join((self.rest, bytes((len(key),)), key))     # without a call: for all at every tip
+        output = b"".join((self.rest, bytes((len(key),)), key))
         return Own(output + self.fee_output, 2) if self.fee else Own(output, 1)
 
     def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from warppool.mining.assignment import Assignment
@@ -49,7 +50,7 @@ class EncodedNotify:
         self._after_counter, self._after_tail = body[end:tail_at], body[tail_at:]
         self._clean = _after_key(self._after_tail, job.ntime, is_clean=True)
         self._further = _after_key(self._after_tail, job.ntime, is_clean=False)
-        self._tails = {key: job.tail(key).hex().encode() for key in job.rule.keys}
+        self._tails = {key: hexlify(job.tail(key)) for key in job.rule.keys}
 
     def line(self, assignment: Assignment, payee: Payee = POOL, *, is_clean: bool) -> bytes:
         """The line of one assignment of the job; `is_clean` tells a machine to drop what it has, else to go on."""
@@ -64,7 +65,7 @@ class EncodedNotify:
     def _line_for(self, assignment: Assignment, payee: Payee, tails: dict[Hashable, bytes], is_clean: bool) -> bytes:
         job = self._job
         key = job.rule.key(payee)
-        tail = tails.get(key) or job.tail(key).hex().encode()
+        tail = tails.get(key) or hexlify(job.tail(key))
         return b"%b%x%b%08x%b%b%b" % (_BEFORE_KEY, assignment.key, self._before_counter, assignment.counter,
                                       self._after_counter, tail, self._clean if is_clean else self._further)
 
