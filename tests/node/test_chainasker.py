@@ -114,6 +114,28 @@ def test_a_tip_that_moves_during_the_answers_gives_no_answer(stub, asked):
     assert (answer.tip, answer.looked, answer.trouble) == (tip, (), "its tip is another one by now")
 
 
+def test_a_look_that_a_new_tip_broke_off_goes_on_where_it_was(stub, asked):
+    """A long look on a slow node would last longer than any tip, and begin anew with each."""
+    seen = []
+
+    def getblock(params: list[Any]) -> Any:
+        if params[1] == 1:
+            seen.append(params[0])
+        if params[0] == display(stub.chain[4]) and len(stub.chain) == 21:
+            stub.grow()
+        return asked.chain.getblock(params)
+
+    stub.hooks["getblock"] = getblock
+    asked.start()
+    assert asked.ask().trouble
+    del seen[:]
+    answer = asked.ask(depth=1000)
+    assert answer.looked == tuple(stub.chain) and [each.height for each in answer.ours] == [15, 18]
+    assert seen == [display(stub.chain[21])]
+    del seen[:]
+    assert asked.ask(depth=5).looked == tuple(stub.chain[17:]) and len(seen) >= 5      # nothing is kept for good
+
+
 @pytest.mark.parametrize("method", ["getblockchaininfo", "getblockhash", "getblock", "getrawtransaction"])
 def test_trouble_of_the_node_is_the_answer(stub, asked, method):
     def fail(params: list[Any]) -> Any:

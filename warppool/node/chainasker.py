@@ -27,6 +27,7 @@ class ChainAsker:
         self._call = call
         self._view = view
         self._reader = BlockReader()
+        self._walked: dict[str, tuple[str, SeenBlock | None]] = {}      # by display hash, until an answer is whole
         self._asked: AskChain | None = None
         self._steps: Iterator[None] = iter(())
 
@@ -66,21 +67,31 @@ class ChainAsker:
         ours: list[SeenBlock] = []
         display = to_display(tip)
         while display and len(looked) < question.depth and (block_hash := from_display(display)) not in question.looked:
-            block = self._reader.block(self._call, display)
-            if block.parent:                                        # the first block of a chain is nobody's
-                coinbase = self._reader.coinbase(self._call, block, display)
-                if bears_start_id(coinbase, question.start_ids):
-                    grandparent = self._reader.block(self._call, block.parent).parent
-                    ours.append(SeenBlock(
-                        block_hash, from_display(block.parent), from_display(grandparent) if grandparent else bytes(32),
-                        block.height, int(block.time), block.nbits, _exactly_one(coinbase)))
+            if display not in self._walked:             # by a question whose tip moved before a long look was over
+                self._walked[display] = self._look_at(display, question)
+                yield
+            parent, seen = self._walked[display]
+            ours += [] if seen is None else [seen]
             looked.append(block_hash)
-            display = block.parent
-            yield
+            display = parent
         if self._view.best()[0] != tip:
             raise NodeError(_MOVED)
+        self._walked.clear()
         question.reply_to.put(ChainAnswer(self._node, tip, height, tuple(standings), tuple(reversed(looked)),
                                           tuple(reversed(ours))))
+
+    def _look_at(self, display: str, question: AskChain) -> tuple[str, SeenBlock | None]:
+        """The parent of the block with this display hash, and the block itself if it is ours."""
+        block = self._reader.block(self._call, display)
+        if not block.parent:                                            # the first block of a chain is nobody's
+            return "", None
+        coinbase = self._reader.coinbase(self._call, block, display)
+        if not bears_start_id(coinbase, question.start_ids):
+            return block.parent, None
+        grandparent = self._reader.block(self._call, block.parent).parent
+        return block.parent, SeenBlock(
+            from_display(display), from_display(block.parent), from_display(grandparent) if grandparent else bytes(32),
+            block.height, int(block.time), block.nbits, _exactly_one(coinbase))
 
 
 def _exactly_one(raw: bytes) -> bytes:
