@@ -66,6 +66,18 @@ def test_books_of_another_journal_are_refused_where_they_know_what_miners_are_ow
         assert start(ours) == read_journal_id(ours)
 
 
+@pytest.mark.parametrize(("mode", "count"), [("pplns", 1), ("solo", 1), ("pool", 0)])
+def test_new_books_where_others_have_been_are_said_once(tmp_path, caplog, mode, count):
+    start(tmp_path)
+    start(tmp_path, mode)
+    assert "ledger.without_past" not in caplog.text
+    for file in tmp_path.glob("shares.db*"):
+        file.unlink()
+    for _ in range(2):
+        start(tmp_path, mode)
+    assert caplog.text.count("event=ledger.without_past") == count
+
+
 @pytest.mark.parametrize("content", [b"", b"xyz\n", b"00" * 15, b"\xff"])
 def test_a_damaged_file_is_named(tmp_path, content):
     start(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,14 +12,17 @@ from typing import Any
 from warppool.events import ShareAccepted
 from warppool.ledger.database import Database
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
-from warppool.ledger.opening import open_ledger
+from warppool.ledger.opening import open_ledger, open_reader
 from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
 from warppool.ledger.thread import LedgerThread
 from warppool.node.takers import Takes
+from warppool.say import say
 from warppool.service.journalid import new_journal_id, read_journal_id, write_journal_id
 from warppool.service.lock import DataDirLock
 from warppool.service.patience import Patience
 from warppool.threads import STOP
+
+log = logging.getLogger("warppool")
 
 
 class Ledger:
@@ -70,8 +74,19 @@ def _begun(url: str, data_dir: Path, beginning: Beginning | None) -> Database:
         database.begin(beginning)
         return database
     in_file = read_journal_id(data_dir)
+    if in_file:
+        _warn_of_forgotten(url, data_dir)
     journal_id = database.begin(replace(
         beginning, journal_id=in_file or new_journal_id(), is_journal_known=bool(in_file)))
     if journal_id != in_file:
         write_journal_id(data_dir, journal_id)
     return database
+
+
+def _warn_of_forgotten(url: str, data_dir: Path) -> None:
+    """Say so where the block journal has had books that know what miners are owed, and these are none of them."""
+    with open_reader(url, data_dir) as reader:
+        if not reader.meta().journal_id:
+            say(log, logging.WARNING, "ledger.without_past", ledger=url, meaning="this pool has had other books, and "
+                "what those say of work and balances is not known here", cure="if that is not meant, stop the pool and "
+                "put the books back, or mend ledger.url")
