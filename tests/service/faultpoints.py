@@ -26,6 +26,7 @@ from typing import Any
 from tests.lines import Lines
 from tests.patience import PATIENCE_S
 from tests.service.process import environ, fields_of
+from warppool.bitcoin.hashes import double_sha256
 from warppool.commands.cli import main
 from warppool.ledger.payoutitems import Booking, KeepSnapshot
 from warppool.ledger.sqlite import SqliteBooks
@@ -95,19 +96,27 @@ def found(fault: Fault) -> None:
 
 
 def handed_over(fault: Fault) -> None:
-    """The chain has the block for good, and the journal has it not."""
+    """The chain has the block for good, and the journal has it not, whichever of the two would be first."""
+    submitted: set[bytes] = set()
+    flushed: set[bytes] = set()
     waiting: set[bytes] = set()
+
+    def look() -> None:
+        if waiting & flushed:
+            fault.hit()
 
     def hold(_journal: object, entry: Any) -> None:
         waiting.add(entry.block_hash)
+        look()
         threading.Event().wait()
 
-    def look(kernel: Kernel) -> None:
-        if any(map(kernel.knows, waiting)):
-            fault.hit()
+    def note(_kernel: Kernel) -> None:
+        flushed.update(submitted)
+        look()
 
     wrap(Journal, "write", before=hold)
-    wrap(Kernel, "flush", after=look)
+    wrap(Kernel, "submit", after=lambda _, raw: submitted.add(double_sha256(raw[:80])))
+    wrap(Kernel, "flush", after=note)
     assert RegtestSource.__init__.__kwdefaults__
     RegtestSource.__init__.__kwdefaults__["flush_every"] = 1
 

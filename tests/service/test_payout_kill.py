@@ -70,14 +70,17 @@ def config(tmp_path: Path) -> Path:
 
 
 class CalmMiner(LoadMiner):
-    """Submits one share on each tip: on this chain each is a block, and one of the four becomes the next tip."""
+    """Submits one block on each tip, and one of the four becomes the next tip."""
 
     _mined_on = b""
 
     def _fill(self, work: Work) -> None:
-        if work.prev_hash != self._mined_on:
-            self._mined_on = work.prev_hash
+        """A share of before may not be answered yet, and a bad share is no block: then the tip's block is to come."""
+        if work.prev_hash != self._mined_on and not self.unanswered:
+            known = len(self.blocks)
             super()._fill(work)
+            if len(self.blocks) > known:
+                self._mined_on = work.prev_hash
 
 
 class Auditor:
