@@ -24,8 +24,14 @@ def said(config: PoolConfig, grade: str) -> list[str]:
 
 
 def test_a_pool_that_pays_one_address_has_nothing_more_to_say():
-    assert list(payout_findings(pool("pool", fee_basis_points=900, fallback_address=OPERATOR))) == []
+    assert list(payout_findings(pool("pool"))) == []
     assert whom(pool("pool")) == f"paying to {OPERATOR}"
+
+
+def test_what_has_no_effect_where_no_name_is_paid_is_warned_of():
+    warned = said(pool("pool", fee_percent=Decimal("1.5"), fallback_address=OPERATOR), "warn")
+    assert [line.partition(":")[0] for line in warned] == ["pool.fee_percent", "pool.fallback_address"]
+    assert said(pool("pool", fee_percent=Decimal(0)), "warn") == []
 
 
 @pytest.mark.parametrize(("payout", "words"), [("solo", "the machine that found it"), ("pplns", "by their work")])

@@ -124,7 +124,8 @@ def test_a_block_pays_all_who_worked_and_a_restart_goes_on_where_the_books_stand
 def test_while_the_books_take_nothing_tips_are_mined_on_the_last_snapshot_and_pay_no_balances(tmp_path):
     with shared(tmp_path) as world, SharedMachine(world.port, f"{ALICE}.1") as alice:
         world.mine(alice.begin())
-        with closing(sqlite3.connect(world.config.pool.data_dir / "shares.db", isolation_level=None)) as other:
+        books = world.config.pool.data_dir / "shares.db"
+        with closing(sqlite3.connect(books, PATIENCE_S, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with world.books() as reader:
                 before = reader.snapshot_ids()

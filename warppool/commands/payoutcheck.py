@@ -47,8 +47,14 @@ def whom(pool: PoolConfig) -> str:
 
 
 def payout_findings(pool: PoolConfig) -> Iterator[Finding]:
-    """What there is to say where names are paid; nothing in mode `pool`, whose coinbase pays one address as ever."""
+    """What there is to say where names are paid; in mode `pool`, whose coinbase pays one address, that no key asks for
+    more than that.
+    """
     if pool.payout == "pool":
+        for key in ("fee_percent", "fallback_address"):
+            if getattr(pool, key):
+                yield Finding("warn", f"pool.{key}", "it is of no effect while pool.payout is \"pool\": no name is "
+                              "paid; did you mean \"solo\" or \"pplns\"?")
         return
     yield Finding("ok", "pool.payout", f"{pool.payout}: {_RULES[pool.payout]}; {_words_of_fee(pool)}")
     if pool.fee_basis_points > HIGH_FEE_BASIS_POINTS:
