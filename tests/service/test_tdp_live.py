@@ -22,6 +22,7 @@ from warppool.authority import authority_key_text
 from warppool.bitcoin.address import script_of
 from warppool.bitcoin.hashes import to_display
 from warppool.bitcoin.transaction import outputs_of, parse_transaction
+from warppool.config.changes import taken_over
 from warppool.config.pool import read_config
 from warppool.config.provider import read_provider_config
 from warppool.errors import ConfigError
@@ -208,5 +209,20 @@ def test_without_the_library_no_start_and_no_reload_takes_a_provider_of_the_publ
         with pytest.raises(ConfigError, match=r"node\[1\]\.url: pip install 'warppool\[spec\]'"):
             pool.prepare(after, after)
         assert (pool.config, pool.nodes.by_number) == (before, nodes)
+    finally:
+        pool.service.parts.resources.close()
+
+
+def test_a_reload_does_not_take_the_last_node_that_says_what_became_of_blocks(tmp_path, stub):
+    """A file that says another mode already takes nothing from a pool that shares rewards until its restart."""
+    shared = read_config(pool_file(tmp_path, node_of(stub), payout="pplns"), {})
+    provided = read_config(pool_file(tmp_path, tdp(1, WARP)), {})
+    pool = Pool(shared)
+    try:
+        runs = taken_over(shared, provided)
+        assert (runs.pool.payout, runs.nodes) == ("pplns", provided.nodes)
+        with pytest.raises(ConfigError, match=r"runs with pool\.payout = 'pplns' until a restart: a node must say"):
+            pool.prepare(runs, provided)
+        assert pool.config == shared
     finally:
         pool.service.parts.resources.close()

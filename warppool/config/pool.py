@@ -71,10 +71,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     difficulty = _with_flood_limit(difficulty, sections)
     _check_difficulty(difficulty, source)
     check_nodes(nodes, sections, pool.network)
-    if pool.payout == "pplns" and not any(node.source in ASKED for node in nodes):
-        raise ConfigError(f"{sections.where('pool', 'payout')} holds 'pplns': a node must say what became of blocks "
-                          "before balances are paid, and a template provider does not: add a [[node]] with source = "
-                          "\"rpc\", which may be the same node")
+    check_asked(pool.payout, nodes, f"{sections.where('pool', 'payout')} holds 'pplns'")
     if secrets is not None:
         if (stratum.sv2_listen or stratum.any_listen) and secrets.sv2_static_priv_key is None:
             raise ConfigError("secrets.toml: sv2_static_priv_key_hex is missing: make one by "
@@ -87,6 +84,13 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     ledger = _with_path(sections.one(LedgerConfig), pool.data_dir, sections.where("ledger", "url"))
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
                   ledger=ledger, log=sections.one(LogConfig), secrets=secrets or Secrets())
+
+
+def check_asked(payout: str, nodes: Iterable[NodeConfig], begin: str) -> None:
+    """ConfigError, with `begin` at its front, where balances are paid and no node says what became of a block."""
+    if payout == "pplns" and not any(node.source in ASKED for node in nodes):
+        raise ConfigError(f"{begin}: a node must say what became of blocks before balances are paid, and a template "
+                          "provider does not: add a [[node]] with source = \"rpc\", which may be the same node")
 
 
 ASKED = frozenset({"rpc", "regtest"})

@@ -22,7 +22,7 @@ from warppool import __version__
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.config.options import Config, NodeConfig, PoolConfig
-from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
+from warppool.config.pool import TAG_CUT, UNGUARDED, check_asked, start_off_range
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
@@ -122,6 +122,7 @@ class Pool:
 
         Job maker and submitter hear of other nodes before these start or stop.
         """
+        check_asked(config.pool.payout, config.nodes, "this pool runs with pool.payout = 'pplns' until a restart")
         take_ports = self.ports.prepare(config.stratum, has_tls=new.stratum.has_tls)
         take_spec = prepare_identity(self.ports.spec, config, new)
         numbers = self.nodes.numbers_of(config.nodes)
