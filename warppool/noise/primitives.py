@@ -48,13 +48,13 @@ class Aead(NamedTuple):
 
     new_buffer: Callable[[], Buffer]
     seal: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
-    open_sealed: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
     seal_all: Callable[[bytes, int, Sequence[bytes], Buffer], bytes]
+    open_sealed: Callable[[bytes, bytes, bytes, bytes, Buffer], bytes]
     open_into: Callable[[bytes, int, bytes, Buffer, int], None]
     open_two: Callable[[bytes, int, int, bytes, Buffer], bytes | None]
 
 
-def _misuse(key: bytes, nonce: bytes, size: int) -> LocalProtocolError:
+def _misuse(key: bytes, size: int, nonce: bytes = bytes(NONCE_LEN)) -> LocalProtocolError:
     return LocalProtocolError(f"AEAD with a key of {len(key)}, a nonce of {len(nonce)}, a message of {size} bytes")
 
 
@@ -67,18 +67,24 @@ def direct(ffi: Any, lib: Any) -> Aead:
 
     The C functions trust every length: a wrong one would read or write past the end. So each is checked before a call.
     """
-    encrypt = lib.crypto_aead_chacha20poly1305_ietf_encrypt
-    decrypt = lib.crypto_aead_chacha20poly1305_ietf_decrypt
-    null, new, view_of = ffi.NULL, ffi.new, ffi.buffer
+    new, view_of = ffi.new, ffi.buffer
 
     def new_buffer() -> Buffer:
         memory = new("unsigned char[]", MAX_MESSAGE)
         return Buffer((memory, view_of(memory)))
 
+    seal, seal_all = _sealing(lib.crypto_aead_chacha20poly1305_ietf_encrypt, ffi.NULL)
+    open_sealed, open_into, open_two = _opening(lib.crypto_aead_chacha20poly1305_ietf_decrypt, ffi.NULL)
+    return Aead(new_buffer, seal, seal_all, open_sealed, open_into, open_two)
+
+
+def _sealing(encrypt: Callable[..., int], null: Any) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+    """`seal` and `seal_all` on the C function `encrypt`."""
+
     def seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
         size = len(plaintext)
         if size > MAX_PLAINTEXT or len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
-            raise _misuse(key, nonce, size)
+            raise _misuse(key, size, nonce)
         memory, view = buffer
         encrypt(memory, null, plaintext, size, ad, len(ad), null, nonce, key)      # returns 0 always
         sealed: bytes = view[: size + TAG_LEN]
@@ -86,23 +92,30 @@ def direct(ffi: Any, lib: Any) -> Aead:
 
     def seal_all(key: bytes, counter: int, pieces: Sequence[bytes], buffer: Buffer) -> bytes:
         if len(key) != KEY_LEN:
-            raise _misuse(key, b"", 0)
+            raise _misuse(key, 0)
         memory, view = buffer
         at = 0
         for piece in pieces:
             size = len(piece)
             if size > MAX_PLAINTEXT - at:
-                raise _misuse(key, b"", at + size)
+                raise _misuse(key, at + size)
             encrypt(memory + at, null, piece, size, null, 0, null, pack_nonce(0, counter), key)
             at += size + TAG_LEN
             counter += 1
         sealed: bytes = view[:at]
         return sealed
 
+    return seal, seal_all
+
+
+def _opening(decrypt: Callable[..., int], null: Any) -> tuple[
+        Callable[..., bytes], Callable[..., None], Callable[..., bytes | None]]:
+    """`open_sealed`, `open_into` and `open_two` on the C function `decrypt`."""
+
     def open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
         size = len(ciphertext)
         if len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
-            raise _misuse(key, nonce, size)
+            raise _misuse(key, size, nonce)
         if size < TAG_LEN or size > MAX_MESSAGE:
             raise _unsealable(size)
         memory, view = buffer
@@ -114,7 +127,7 @@ def direct(ffi: Any, lib: Any) -> Aead:
     def open_into(key: bytes, counter: int, ciphertext: bytes, buffer: Buffer, at: int) -> None:
         size = len(ciphertext)
         if len(key) != KEY_LEN:
-            raise _misuse(key, b"", size)
+            raise _misuse(key, size)
         if size < TAG_LEN or size > MAX_MESSAGE - at:
             raise _unsealable(size)
         if decrypt(buffer[0] + at, null, null, ciphertext, size, null, 0, pack_nonce(0, counter), key) != 0:
@@ -123,7 +136,7 @@ def direct(ffi: Any, lib: Any) -> Aead:
     def open_two(key: bytes, counter: int, first_size: int, ciphertexts: bytes, buffer: Buffer) -> bytes | None:
         size = len(ciphertexts)
         if len(key) != KEY_LEN:
-            raise _misuse(key, b"", size)
+            raise _misuse(key, size)
         if first_size < TAG_LEN or size - first_size < TAG_LEN or size > MAX_MESSAGE:
             return None
         memory, view = buffer
@@ -136,7 +149,7 @@ def direct(ffi: Any, lib: Any) -> Aead:
         plaintexts: bytes = view[:size - 2 * TAG_LEN]
         return plaintexts
 
-    return Aead(new_buffer, seal, open_sealed, seal_all, open_into, open_two)
+    return open_sealed, open_into, open_two
 
 
 def _public_new_buffer() -> Buffer:
@@ -146,13 +159,13 @@ def _public_new_buffer() -> Buffer:
 
 def _public_seal(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes, buffer: Buffer) -> bytes:
     if len(plaintext) > MAX_PLAINTEXT or len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
-        raise _misuse(key, nonce, len(plaintext))
+        raise _misuse(key, len(plaintext), nonce)
     return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, ad, nonce, key)
 
 
 def _public_open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, buffer: Buffer) -> bytes:
     if len(nonce) != NONCE_LEN or len(key) != KEY_LEN:
-        raise _misuse(key, nonce, len(ciphertext))
+        raise _misuse(key, len(ciphertext), nonce)
     if not TAG_LEN <= len(ciphertext) <= MAX_MESSAGE:
         raise _unsealable(len(ciphertext))
     try:
@@ -166,7 +179,7 @@ def _public_open_sealed(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes, 
 def _public_seal_all(key: bytes, counter: int, pieces: Sequence[bytes], buffer: Buffer) -> bytes:
     size = sum(map(len, pieces)) + TAG_LEN * len(pieces)
     if size > MAX_MESSAGE:
-        raise _misuse(key, b"", size - TAG_LEN)
+        raise _misuse(key, size - TAG_LEN)
     return b"".join([_public_seal(key, pack_nonce(0, number), b"", piece, buffer)
                      for number, piece in enumerate(pieces, counter)])
 
@@ -189,7 +202,7 @@ def _public_open_two(key: bytes, counter: int, first_size: int, ciphertexts: byt
         return None
 
 
-PUBLIC: Final = Aead(_public_new_buffer, _public_seal, _public_open_sealed, _public_seal_all, _public_open_into,
+PUBLIC: Final = Aead(_public_new_buffer, _public_seal, _public_seal_all, _public_open_sealed, _public_open_into,
                      _public_open_two)
 
 
@@ -215,17 +228,16 @@ seal = _aead.seal
 `key` has 32 bytes, `nonce` 12; any other length is a LocalProtocolError. For the thread that owns `buffer` alone.
 """
 
-open_sealed = _aead.open_sealed
-"""open_sealed(key, nonce, ad, ciphertext, buffer): what was sealed; BadRecord if the tag or the length is wrong.
-
-For the thread that owns `buffer` alone.
-"""
-
-
 seal_all = _aead.seal_all
 """seal_all(key, counter, pieces, buffer): messages without `ad`, sealed one behind the other; 65,535 bytes together.
 
 The first has the nonce of `counter` (U64), and each one after it the next. For the thread that owns `buffer` alone.
+"""
+
+open_sealed = _aead.open_sealed
+"""open_sealed(key, nonce, ad, ciphertext, buffer): what was sealed; BadRecord if the tag or the length is wrong.
+
+For the thread that owns `buffer` alone.
 """
 
 open_into = _aead.open_into
