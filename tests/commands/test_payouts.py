@@ -92,6 +92,13 @@ def test_a_claim_is_out_of_what_is_payable_until_it_is_void_and_for_good_when_pa
                                  "held": owed}
 
 
+def test_a_payment_of_a_claim_that_the_books_refused_counts_no_more_than_it_does_for_the_daemon(payouts, books):
+    mine(books, some_shares())
+    before = rows(payouts)
+    claim(books, CAROL, "paid", before[0]["payable"])
+    assert rows(payouts) == before
+
+
 @pytest.mark.parametrize("name", [str(HEIGHT), HASH, HASH.upper()])
 def test_of_one_block_everybody_is_listed_with_what_the_coinbase_paid(payouts, books, name):
     mined = mine(books, some_shares(), balances={BOB: 1_234_567})

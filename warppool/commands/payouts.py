@@ -32,6 +32,7 @@ from warppool.payout.distribution import Division, divide
 from warppool.payout.moves import PayoutState, Purse
 from warppool.payout.snapshot import Snapshot
 from warppool.rewards.export import export_lines
+from warppool.rewards.past import claims_of
 
 COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "by_hand", "held", "height", "hash", "time",
                   "state", "mode", "finder", "value", "fee", "fair", "balance", "paid")
@@ -47,9 +48,6 @@ _LOOK_EVERY_S: Final = 0.1
 _HASH: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HEIGHT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _TXID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-CLAIM: Final = "claim"
-"""The kind of a claim's first row in the books; the others are `paid` and `void`."""
 
 Row = dict[str, object]
 
@@ -98,12 +96,9 @@ def balances(reader: Reader) -> Iterator[Row]:
 def _sums(reader: Reader) -> Counter[tuple[str, str]]:
     """What lies in each purse of each account. A claim takes out of what blocks have made payable."""
     sums: Counter[tuple[str, str]] = Counter()
-    for account, purse, sat in reader.entry_sums():
+    _, moves = claims_of(reader.claims())
+    for account, purse, sat in (*reader.entry_sums(), *(entry for move in moves for entry in move.entries)):
         sums[account, purse] += sat
-    for claim in {row.claim: row for row in reader.claims()}.values():          # the newest row of each
-        if claim.kind != PayoutState.VOID:
-            sums[claim.account, Purse.PAYABLE] -= claim.sat
-            sums[claim.account, Purse.CLAIMED if claim.kind == CLAIM else Purse.PAID] += claim.sat
     return sums
 
 

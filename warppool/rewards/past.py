@@ -50,7 +50,7 @@ def read_past(reader: PayoutReader) -> Past:
             rows = [(row.turn, BookEntry(row.account, Purse(row.kind), row.sat)) for row in reader.entries(block.hash)]
             position = booked_from(block.hash, PayoutState(state), turn, rows)
             watched.append(Watched(block.hash, block.parent, block.height, position))
-    claims, moves = _claims_of(reader.claims())
+    claims, moves = claims_of(reader.claims())
     entries += [entry for move in moves for entry in move.entries]
     tips = reader.tips(1)
     return Past(Settlement(Balances(entries), claims, watched), frozenset(known), shared, settled,
@@ -64,8 +64,8 @@ def _first_share(reader: PayoutReader, snapshot_id: bytes) -> int:
     return 0
 
 
-def _claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:
-    """The claims, and the moves that led to them."""
+def claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:
+    """The claims of the books, and the moves that led to them, whose entries the books do not hold."""
     by_claim: dict[bytes, list[ClaimRow]] = defaultdict(list)
     for row in rows:
         by_claim[row.claim].append(row)
