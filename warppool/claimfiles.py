@@ -21,13 +21,15 @@ from warppool.files import open_own, replace_file
 
 CLAIM, PAID = "claim", "paid"
 
+TXID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+"""A transaction's id as a request gives it."""
+
 MAX_SIZE: Final = 4_096                     # bytes of a request: it holds an address, a number and a txid
 MAX_AT_ONCE: Final = 64                     # requests that one look takes
 ANSWER_AGE_S: Final = 86_400.0              # an answer that nobody has read for so long is removed
 
 _REQUEST, _ANSWER, _NEW = ".request", ".answer", ".new"
 _NAME: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,10}", re.ASCII)
-_TXID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MOST_SAT: Final = 21_000_000 * 100_000_000
 
 
@@ -154,6 +156,6 @@ def _parse(content: bytes, name: str) -> ClaimRequest:
     sat, txid = values["sat"], values["txid"]
     if type(sat) is not int or not 0 < sat <= _MOST_SAT:
         raise ValueError("its amount is no whole number of satoshi")
-    if not isinstance(txid, str) or not _TXID.fullmatch(txid):
+    if not isinstance(txid, str) or not TXID.fullmatch(txid):
         raise ValueError("its txid has not 64 hex digits")
     return ClaimRequest(PAID, address, sat, txid, name)

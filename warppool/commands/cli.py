@@ -212,7 +212,7 @@ def _add_demo(commands: Commands[_Parser]) -> None:
     parser.add_argument("--blocks", type=_whole(1, 1000), metavar="N",
                         help="end after N accepted blocks, 1 to 1000 (default: 10; with --payout 20)")
     parser.add_argument("--payout", choices=("pool", "solo", "pplns"), default="pool",
-                        help="who is paid: the pool (default), or who finds a block")
+                        help="who is paid: the pool (default), who finds a block (solo), or all by their work (pplns)")
     parser.add_argument("--translator", action="store_true",
                         help="have V1 miners mine through a translator on the pool's V2 port")
     parser.add_argument("--plain", action="store_true", help="plain lines even on a terminal")

@@ -68,8 +68,8 @@ class BlockWatch(logging.Handler):
         super().__init__(logging.INFO)
         self.counts = dict.fromkeys(("found", "accepted", "side", "refused"), 0)
         self.last = ""
-        self.finders: dict[str, str] = {}           # the worker's name, by the hash (display hex) of what he found
-        self.accepted: set[str] = set()             # hashes of blocks that the chain took, as far as it has said so
+        self.finders: dict[str, str] = {}           # the worker's name, by the hash (display hex) of its block
+        self.accepted: set[str] = set()             # hashes (display hex) of blocks that a node has accepted
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one `event=block.NAME` line."""

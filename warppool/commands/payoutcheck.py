@@ -14,6 +14,7 @@ from warppool.commands.findings import Finding
 from warppool.config.options import PoolConfig
 from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.job import START_ID_SIZE
+from warppool.mining.payee import COMMON_EXTRANONCE_SIZE
 from warppool.mining.rooms import ROOMS, USUAL_ROOM, half_of
 from warppool.mining.templateroom import reserved_weight
 
@@ -27,7 +28,6 @@ LEAVING_FEE_BASIS_POINTS: Final = 1_000
 """SRI's translator leaves a pool that pays less than 90 % to a plain address."""
 
 _HEIGHT: Final = 1_000_000                  # any height of these years: its push has four bytes
-_EXTRANONCE_SIZE: Final = 12                # bytes: prefix 4, and 8 to roll
 _LONGEST_SCRIPT: Final = bytes(34)          # of P2WSH and P2TR
 
 
@@ -47,9 +47,7 @@ def whom(pool: PoolConfig) -> str:
 
 
 def payout_findings(pool: PoolConfig) -> Iterator[Finding]:
-    """What there is to say where names are paid; in mode `pool`, whose coinbase pays one address, that no key asks for
-    more than that.
-    """
+    """What there is to say where names are paid; in mode `pool`, which keys have no effect."""
     if pool.payout == "pool":
         for key in ("fee_percent", "fallback_address"):
             if getattr(pool, key):
@@ -99,12 +97,15 @@ def solo_coinbase(pool: PoolConfig) -> CoinbaseSize:
         outputs += serialize_output(0, pool.payout_script)
         count += 1
     tag = pool.coinbase_tag.encode("utf-8")
+    before_extranonce = START_ID_SIZE + COUNTER_SIZE
+    push = bytes((before_extranonce + COMMON_EXTRANONCE_SIZE,))
     prefix, suffix = coinbase_halves(
         version=2, input_sequence=INPUT_SEQUENCE, locktime=_HEIGHT - 1,
-        script_prefix=height_push(_HEIGHT) + tag_push(tag) + b"\x18" + bytes(START_ID_SIZE + COUNTER_SIZE),
-        extranonce_size=_EXTRANONCE_SIZE, outputs=outputs + commitment_output(bytes(HASH_SIZE)), outputs_count=count,
+        script_prefix=height_push(_HEIGHT) + tag_push(tag) + push + bytes(before_extranonce),
+        extranonce_size=COMMON_EXTRANONCE_SIZE, outputs=outputs + commitment_output(bytes(HASH_SIZE)),
+        outputs_count=count,
     )
-    return CoinbaseSize(len(prefix) + _EXTRANONCE_SIZE + len(suffix), len(prefix), len(suffix))
+    return CoinbaseSize(len(prefix) + COMMON_EXTRANONCE_SIZE + len(suffix), len(prefix), len(suffix))
 
 
 _RULES: Final = {

@@ -42,12 +42,11 @@ share, by the coinbases; that is what the four before it are together.
 """
 
 ANSWER_S: Final = 10.0
-"""How long the daemon's answer is waited for: it looks each second."""
+"""How long the daemon's answer is waited for: the daemon looks for requests each second."""
 
 _LOOK_EVERY_S: Final = 0.1
 _HASH: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HEIGHT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
-_TXID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 Row = dict[str, object]
 
@@ -217,7 +216,7 @@ def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
         raise ConfigError('pool.payout is "pool": such a pool books no balances, and takes no request')
     account = _account(args.address, pool)
     if args.action == claimfiles.PAID:
-        if not _TXID.fullmatch(args.txid):
+        if not claimfiles.TXID.fullmatch(args.txid):
             raise ConfigError(f"--txid is {args.txid!r}: it takes the 64 hex digits of a transaction's id")
         request = claimfiles.ClaimRequest(claimfiles.PAID, account, args.sat, args.txid)
     else:
@@ -233,7 +232,7 @@ def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
     until = time.monotonic() + ANSWER_S
     while (answer := claimfiles.take_answer(folder, name)) is None:
         if time.monotonic() > until:
-            print(f"no answer yet: {folder / name} waits for the daemon, which takes it when it runs")
+            print(f"no answer yet: the request waits for the daemon in {folder}, and is taken when the daemon runs")
             return 0
         time.sleep(_LOOK_EVERY_S)
     print(answer.sentence)

@@ -86,18 +86,11 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                   ledger=ledger, log=sections.one(LogConfig), secrets=secrets or Secrets())
 
 
-def check_asked(payout: str, nodes: Iterable[NodeConfig], begin: str) -> None:
-    """ConfigError, with `begin` at its front, where balances are paid and no node says what became of a block."""
-    if payout == "pplns" and not any(node.source in ASKED for node in nodes):
-        raise ConfigError(f"{begin}: a node must say what became of blocks before balances are paid, and a template "
-                          "provider does not: add a [[node]] with source = \"rpc\", which may be the same node")
-
-
-ASKED = frozenset({"rpc", "regtest"})
-"""The sources of nodes that say what became of a block."""
-
 FLOOD_FACTOR = 3
 """`max_shares_per_minute` is at least so many times `shares_per_minute`; vardiff alone gets near to twice."""
+
+_ASKED = frozenset({"rpc", "regtest"})
+"""The sources of nodes that say what became of a block."""
 
 TAG_CUT = f"more than {MAX_TAG_SIZE} bytes: it is cut, and the next release will refuse it"
 UNGUARDED = "anyone can spend what a block pays there, since no rule guards that kind of address yet"
@@ -181,6 +174,13 @@ def _script_at(key: str, pool: PoolConfig, sections: Sections) -> bytes:
         return script_of(getattr(pool, key), pool.network)
     except AddressError as exc:
         raise ConfigError(f"{sections.where('pool', key)}: {exc}: give an address for {pool.network}") from exc
+
+
+def check_asked(payout: str, nodes: Iterable[NodeConfig], begin: str) -> None:
+    """ConfigError, with `begin` at its front, where balances are paid and no node says what became of a block."""
+    if payout == "pplns" and not any(node.source in _ASKED for node in nodes):
+        raise ConfigError(f"{begin}: a node must say what became of blocks before balances are paid, and a template "
+                          "provider does not: add a [[node]] with source = \"rpc\", which may be the same node")
 
 
 def _with_tag(pool: PoolConfig) -> PoolConfig:
