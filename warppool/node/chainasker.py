@@ -91,7 +91,7 @@ class ChainAsker:
         grandparent = self._reader.block(self._call, block.parent).parent
         return block.parent, SeenBlock(
             from_display(display), from_display(block.parent), from_display(grandparent) if grandparent else bytes(32),
-            block.height, int(block.time), block.nbits, _exactly_one(coinbase))
+            block.height, block.time, block.nbits, _exactly_one(coinbase))
 
 
 def _exactly_one(raw: bytes) -> bytes:

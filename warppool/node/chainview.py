@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from warppool.bitcoin.coinbase import MAX_HEIGHT
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.errors import NodeError
 from warppool.node.items import SubmitBlock
@@ -61,8 +62,11 @@ class ChainView:
         """(hash, height) of the best tip; NodeError."""
         answer = self._call("getblockchaininfo")
         try:
-            return from_display(answer["bestblockhash"]), int(answer["blocks"])
-        except (KeyError, ValueError, TypeError) as exc:
+            tip, height = from_display(answer["bestblockhash"]), int(answer["blocks"])
+            if not 0 <= height <= MAX_HEIGHT:
+                raise ValueError(f"blocks {height}")
+            return tip, height
+        except (KeyError, ValueError, OverflowError, TypeError) as exc:
             raise NodeError(f"getblockchaininfo: no tip in its answer ({exc!r})") from exc
 
     def confirmations_of(self, block_hash: bytes, height: int, tip_height: int) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from warppool.bitcoin.coinbase import MAX_HEIGHT
 from warppool.bitcoin.compactsize import decode_compact_size
 from warppool.bitcoin.hashes import from_display
 from warppool.bitcoin.header import HEADER_SIZE
@@ -12,13 +13,15 @@ from warppool.errors import NodeError
 from warppool.node.chainview import CallNode
 from warppool.node.jsonrpc import WARMING_UP, CallForbidden, RpcRefusal
 
+_U32_MAX = 0xFFFF_FFFF
+
 
 class OnChain(NamedTuple):
     """A block as `getblock` with verbosity 1 shows it."""
 
     block_hash: bytes           # 32 bytes, header order
     height: int
-    time: float                 # Unix, of its header
+    time: int                   # Unix seconds, of its header
     nbits: int
     coinbase_txid: str
     parent: str                 # display hash; empty for the first block of the chain
@@ -36,15 +39,19 @@ class BlockReader:
         self._takes_whole_blocks = False            # the node gives no single transactions
 
     def block(self, call: CallNode, display: str) -> OnChain:
-        """The block with this display hash; NodeError, also for an answer that is none."""
+        """The block with this display hash; NodeError, also for numbers and hashes that no block can have."""
         answer = call("getblock", display, 1)
         try:
-            nbits = int(answer["bits"], 16)
-            target_from_nbits(nbits)
-            return OnChain(from_display(answer["hash"]), int(answer["height"]), float(answer["time"]), nbits,
-                           str(answer["tx"][0]), str(answer.get("previousblockhash", "")))
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as exc:
+            block = OnChain(from_display(answer["hash"]), int(answer["height"]), int(answer["time"]),
+                            int(answer["bits"], 16), str(answer["tx"][0]), str(answer.get("previousblockhash", "")))
+            difficulty_from_target(target_from_nbits(block.nbits))
+            if block.parent:
+                from_display(block.parent)
+            if not (0 <= block.height <= MAX_HEIGHT and 0 <= block.time <= _U32_MAX):
+                raise ValueError(f"height {block.height}, time {block.time}")
+        except (KeyError, IndexError, ValueError, OverflowError, TypeError, AttributeError) as exc:
             raise NodeError(f"getblock: its answer cannot be read ({exc!r})") from exc
+        return block
 
     def coinbase(self, call: CallNode, block: OnChain, display: str) -> bytes:
         """The raw coinbase transaction, and perhaps more bytes behind it; NodeError.
