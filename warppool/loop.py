@@ -65,6 +65,12 @@ def patient(timeout_s: float) -> HangLimits:
     return HangLimits(timeout_s + GRACE_S, max(PATIENT_LIMIT_S, timeout_s + GRACE_S))
 
 
+class Takes(Protocol):
+    """A queue, or what wakes its owner besides."""
+
+    def put(self, item: Any, /) -> None: ...
+
+
 class ServingThread(Protocol):
     """What a service sees of a thread that serves, a loop or the reactor. Any thread may use it.
 

@@ -28,9 +28,8 @@ from warppool.ledger.database import CommitInDoubt, Database, Unwritten
 from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, Refusals, Row, Shares
 from warppool.ledger.payoutitems import Booked, Booking, SharesBooked, Unbooked
 from warppool.ledger.waiting import CommitDoubt, LedgerTrouble, WaitingShares, answer_groups, ids_of, joined
-from warppool.loop import Loop, patient
+from warppool.loop import Loop, Takes, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
-from warppool.node.takers import Takes
 from warppool.say import say
 
 GATHER_S: Final = 0.005                 # a commit waits so long for more, since it costs 0.3 ms however many it holds

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from warppool.bitcoin.hashes import to_display
-from warppool.loop import Loop, Report
+from warppool.loop import Loop, Report, Takes
 from warppool.node.blocklines import (
     say_completed,
     say_entrusted,
@@ -36,7 +36,7 @@ from warppool.node.journal import Told
 from warppool.node.journalthread import Forget, JournalThread, Keep, Kept, NoteOutcome, SetAside, Unkept, Written
 from warppool.node.kepttransactions import KeptTransactions, TransactionsDropped, TransactionsKept, key_of
 from warppool.node.openblock import OpenBlock, WaitingShare, make_entry, own_block, refuse
-from warppool.node.takers import BlockTakers, NodeInbox, Takes
+from warppool.node.takers import BlockTakers, NodeInbox
 from warppool.say import say
 
 log = logging.getLogger("warppool")

@@ -11,18 +11,13 @@ Owned by the submitter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
+from warppool.loop import Takes
 from warppool.node.items import DropBlock, SubmitBlock
 from warppool.node.openblock import OpenBlock, parts_of
 from warppool.node.retention import NodeState, is_lost, may_leave
 from warppool.node.solutions import OfferSolution
-
-
-class Takes(Protocol):
-    """A queue, or what wakes its owner besides."""
-
-    def put(self, item: Any, /) -> None: ...
 
 
 class NodeInbox(NamedTuple):

@@ -15,7 +15,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.opening import open_ledger, open_reader
 from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
 from warppool.ledger.thread import LedgerThread
-from warppool.node.takers import Takes
+from warppool.loop import Takes
 from warppool.say import say
 from warppool.service.journalid import new_journal_id, read_journal_id, write_journal_id
 from warppool.service.lock import DataDirLock

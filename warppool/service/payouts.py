@@ -5,7 +5,6 @@ In mode `pool` nobody follows: there are none of these threads, and nobody tells
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from collections.abc import Sequence
@@ -20,10 +19,9 @@ from warppool.files import make_folder
 from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
 from warppool.ledger.payoutitems import Booking, Hold, SharesBooked
-from warppool.loop import Reconfigure, ServingThread
+from warppool.loop import Reconfigure, ServingThread, Takes
 from warppool.node.jobsnapshots import JobSnapshots
 from warppool.node.startids import StartIds
-from warppool.node.takers import Takes
 from warppool.payout.rules import PayoutRules
 from warppool.rewards.audits import AuditWriter, WriteAudit
 from warppool.rewards.claimtaker import ClaimTaker
@@ -39,8 +37,6 @@ from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.service import Part
 from warppool.service.threads import Threads
-
-log = logging.getLogger("warppool")
 
 PAYOUT_S: Final = 0.5
 """How long a stop waits for the thread `payout` to hand the last blocks to the books."""
