@@ -24,7 +24,7 @@ from warppool.errors import MissingExtra, NodeError
 from warppool.events import Now
 from warppool.mining.template import Template
 from warppool.node import regtest
-from warppool.node.chainitems import AskChain, ChainAnswer
+from warppool.node.chainitems import TIP_MOVED, AskChain, ChainAnswer
 from warppool.node.items import NodeLost, Outcome, SubmitBlock, TemplateReady, Verdict
 from warppool.node.journal import Journal
 from warppool.node.journalthread import JournalThread
@@ -519,3 +519,13 @@ def test_the_embedded_chain_says_where_own_blocks_stand_and_which_are_ours(kerne
     assert (answer.node, answer.height, answer.looked, answer.trouble) == (3, 4, (GENESIS, *hashes), "")
     assert ask(looked=frozenset({hashes[1]})).looked == (hashes[2], hashes[3])
     assert ask(tip=hashes[2]).trouble == "its tip is another one by now"
+
+
+def test_a_later_question_takes_the_place_of_one_that_waits(tmp_path: Path) -> None:
+    rig, answers = Rig(tmp_path), queue.Queue()
+    for tip in (b"\x01" * 32, b"\x02" * 32):
+        rig.source.inbox.put(AskChain(tip, (), frozenset(), 1, frozenset(), answers))
+    rig.thread.start()
+    answer = answers.get(timeout=PATIENCE_S)
+    rig.stop()
+    assert (answer.tip, answer.trouble, answers.empty()) == (b"\x02" * 32, TIP_MOVED, True)

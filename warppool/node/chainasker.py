@@ -11,12 +11,10 @@ from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.transaction import parse_transaction
 from warppool.errors import NodeError
 from warppool.mining.mark import bears_start_id
-from warppool.node.chainitems import AskChain, ChainAnswer, SeenBlock
+from warppool.node.chainitems import TIP_MOVED, AskChain, ChainAnswer, SeenBlock
 from warppool.node.chainview import CallNode, ChainView
 from warppool.node.onchain import BlockReader
 from warppool.payout.settlement import Standing
-
-_MOVED = "its tip is another one by now"
 
 
 class ChainAsker:
@@ -57,7 +55,7 @@ class ChainAsker:
     def _answer(self, question: AskChain) -> Iterator[None]:
         tip, height = self._view.best()
         if tip != question.tip:
-            raise NodeError(_MOVED)
+            raise NodeError(TIP_MOVED)
         yield
         standings: list[Standing] = []
         for block_hash, at in question.blocks:
@@ -75,7 +73,7 @@ class ChainAsker:
             looked.append(block_hash)
             display = parent
         if self._view.best()[0] != tip:
-            raise NodeError(_MOVED)
+            raise NodeError(TIP_MOVED)
         self._walked.clear()
         question.reply_to.put(ChainAnswer(self._node, tip, height, tuple(standings), tuple(reversed(looked)),
                                           tuple(reversed(ours))))

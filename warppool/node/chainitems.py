@@ -8,10 +8,13 @@ from __future__ import annotations
 import queue
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from warppool.mining.payee import Terms
 from warppool.payout.settlement import Standing
+
+TIP_MOVED: Final = "its tip is another one by now"
+"""The trouble of a node that has another best block than the one that it was asked about."""
 
 
 @dataclass(frozen=True, slots=True)

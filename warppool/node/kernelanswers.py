@@ -5,7 +5,7 @@ from __future__ import annotations
 from warppool.bitcoin.header import Header
 from warppool.errors import NodeError
 from warppool.mining.mark import bears_start_id
-from warppool.node.chainitems import AskChain, ChainAnswer, SeenBlock
+from warppool.node.chainitems import TIP_MOVED, AskChain, ChainAnswer, SeenBlock
 from warppool.node.kernel import Kernel
 from warppool.payout.settlement import Standing
 
@@ -13,7 +13,7 @@ from warppool.payout.settlement import Standing
 def answer_of(kernel: Kernel, question: AskChain, node: int) -> ChainAnswer:
     """The whole answer at once: nothing moves the chain meanwhile."""
     if kernel.tip_hash() != question.tip:
-        return ChainAnswer(node, question.tip, trouble="its tip is another one by now")
+        return ChainAnswer(node, question.tip, trouble=TIP_MOVED)
     try:
         return _answer(kernel, question, node)
     except NodeError as exc:

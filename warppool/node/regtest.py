@@ -84,7 +84,7 @@ class RegtestSource(Loop[SubmitBlock | DropBlock | AskChain]):
         self._kernel = Kernel(data_dir / "regtest")
         self._template_ids = itertools.count(1)
         self._backlog = Backlog()
-        self._questions: list[AskChain] = []                # about own blocks on the chain
+        self._question: AskChain | None = None              # the newest about own blocks on the chain
         self._held: dict[bytes, SubmitBlock] = {}           # in the order they came; not on the kernel's disk yet
         self._since_flush = 0
         self._offered: bytes | None = None                  # the parent of the newest template
@@ -104,7 +104,7 @@ class RegtestSource(Loop[SubmitBlock | DropBlock | AskChain]):
             if isinstance(item, SubmitBlock):
                 self._backlog.add(item)
             elif isinstance(item, AskChain):
-                self._questions.append(item)
+                self._question = item
         self._is_restored = self._is_restored or not self._backlog
         if self.is_stopping and self._stop_at == math.inf:
             self._stop_at = self._monotonic() + STOP_PATIENCE_S
@@ -146,7 +146,7 @@ class RegtestSource(Loop[SubmitBlock | DropBlock | AskChain]):
         if self._since_flush >= self._flush_every:
             self._flush()
         self._offer_if_due()
-        self._answer_questions()
+        self._answer_question()
         if self._backlog or not self._is_restored or self.is_stopping:
             return -math.inf
         return math.inf if self._kernel.tip_hash() == self._offered else self._offer_at
@@ -198,12 +198,11 @@ class RegtestSource(Loop[SubmitBlock | DropBlock | AskChain]):
             self._pause_s = 0.0
             self.trouble = ""
 
-    def _answer_questions(self) -> None:
+    def _answer_question(self) -> None:
         """Say where own blocks stand, behind the blocks that are to go in."""
-        if self._is_restored:
-            questions, self._questions = self._questions, []
-            for question in questions:
-                question.reply_to.put(answer_of(self._kernel, question, self._node))
+        if self._is_restored and self._question is not None:
+            question, self._question = self._question, None
+            question.reply_to.put(answer_of(self._kernel, question, self._node))
 
     def _lose(self, reason: str) -> None:
         """Say once that no templates come, and have the kernel opened again later; the next template ends it."""
