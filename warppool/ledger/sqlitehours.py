@@ -8,6 +8,7 @@ from typing import Final
 
 from warppool.ledger.hours import Credit, HourSum, OpenHour
 from warppool.ledger.manyrows import ManyRows, insert_into
+from warppool.ledger.sqliteshares import CREDITS
 
 _INSERT: Final = insert_into("window_hours", ("server", "first_id", "last_id", "account", "whole", "fraction", "count"))
 _SEEN: Final = ManyRows(
@@ -16,9 +17,6 @@ _SEEN: Final = ManyRows(
 _AFTER_CLOSED: Final = """
     SELECT max(coalesce((SELECT max(first_id) FROM payout_epochs), 1),
         coalesce((SELECT last_id + 1 FROM window_hours ORDER BY first_id DESC LIMIT 1), 1))"""
-_UNCLOSED: Final = """
-    SELECT id, time_ms, account, difficulty FROM shares
-    WHERE id BETWEEN ? AND ? AND account IS NOT NULL ORDER BY id"""
 
 
 class WindowHours:
@@ -50,7 +48,7 @@ class WindowHours:
         if self._open is None:
             (first_id,) = connection.execute(_AFTER_CLOSED).fetchone()
             self._open = OpenHour(first_id)
-            self._write(connection, self._open.add(connection.execute(_UNCLOSED, (first_id, last_id))))
+            self._write(connection, self._open.add(connection.execute(CREDITS, (first_id, last_id))))
         return self._open
 
     def _write(self, connection: sqlite3.Connection, closed: Iterable[HourSum]) -> None:

@@ -19,6 +19,7 @@ from warppool.ledger.payoutrows import (
     MinuteRow,
     Start,
 )
+from warppool.ledger.sqliteshares import CREDITS
 
 SLICE_ROWS: Final = 10_000          # rows of one short transaction
 _ENDLESS: Final = (1 << 63) - 1
@@ -26,8 +27,6 @@ _ENDLESS: Final = (1 << 63) - 1
 _HOURS: Final = "SELECT server, first_id, last_id, account, whole, fraction, count FROM window_hours"
 _FIRST_HOUR: Final = """
     SELECT coalesce((SELECT first_id FROM window_hours WHERE first_id <= ? ORDER BY first_id DESC LIMIT 1), ?)"""
-_CREDITS: Final = """
-    SELECT id, time_ms, account, difficulty FROM shares WHERE id BETWEEN ? AND ? AND account IS NOT NULL ORDER BY id"""
 _NEXT_CREDIT: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
 _BLOCKS: Final = """
     SELECT b.hash, b.parent, b.height, b.time_ms / 1000.0, b.mode, coalesce(f.address, ''), coalesce(a.address, ''),
@@ -101,7 +100,7 @@ class SqlitePayoutReader:
         at: int | None = first_id
         while at is not None and at <= last_id:
             end = min(at + SLICE_ROWS - 1, last_id)
-            for share_id, time_ms, account, difficulty in self._all(_CREDITS, at, end):
+            for share_id, time_ms, account, difficulty in self._all(CREDITS, at, end):
                 if account not in addresses:
                     addresses = self._addresses()
                 yield CreditRow(share_id, time_ms, addresses[account], difficulty)

@@ -13,14 +13,16 @@ from warppool.ledger.sqlitenames import AccountIds, WorkerIds
 
 MINUTE_CACHE_MAX: Final = 1_024
 
+CREDITS: Final = """
+    SELECT id, time_ms, account, difficulty FROM shares WHERE id BETWEEN ? AND ? AND account IS NOT NULL ORDER BY id"""
+"""The shares from one id to another that count for somebody: a `Credit` each."""
+
 _PLAIN: Final = ("id", "time_ms", "worker", "protocol", "channel", "difficulty", "job", "height", "hash")
 _CREDITED: Final = (*_PLAIN, "account")
 _COUNTS_AT: Final = tuple(map(_CREDITED.index, ("id", "time_ms", "account", "difficulty")))
 _INSERT_MINUTE: Final = """
     INSERT INTO minutes (minute, first_id) VALUES (?, ?)
     ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id)"""
-
-
 _INSERT_PLAIN: Final = insert_into("shares", _PLAIN)
 _INSERT_CREDITED: Final = insert_into("shares", _CREDITED)
 
