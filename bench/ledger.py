@@ -23,8 +23,8 @@ from pathlib import Path
 
 from warppool.commands.shares import write_shares
 from warppool.events import ShareAccepted
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.items import Shares
-from warppool.ledger.payoutitems import Beginning
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import LedgerThread

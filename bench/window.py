@@ -24,7 +24,8 @@ from pathlib import Path
 from bench.division import NBITS, NETWORK, VALUE_SAT, account
 from warppool.bitcoin.target import target_from_nbits
 from warppool.events import ShareAccepted
-from warppool.ledger.payoutitems import Beginning, Booking, KeepSnapshot, PayoutBlock, SharesBooked
+from warppool.ledger.beginning import Beginning
+from warppool.ledger.payoutitems import Booking, KeepSnapshot, PayoutBlock, SharesBooked
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.template import Tip

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from tests.ledger.books import START, opened, share
-from warppool.ledger.payoutitems import Beginning
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.payoutrows import Epoch, Meta
 from warppool.ledger.schema import MIGRATIONS, migrate, version_of
 from warppool.ledger.sqlitereader import SqliteReader

@@ -7,8 +7,8 @@ import pytest
 
 from tests.ledger.books import START, opened, share
 from warppool.errors import LedgerError
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.payoutitems import (
-    Beginning,
     Booking,
     ClaimRow,
     DropSnapshots,

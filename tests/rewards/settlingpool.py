@@ -15,7 +15,8 @@ from warppool.bitcoin.header import pack_header
 from warppool.bitcoin.transaction import serialize_output
 from warppool.errors import LedgerError
 from warppool.events import Now
-from warppool.ledger.payoutitems import Beginning, Booked, Booking, KeepSnapshot, Unbooked
+from warppool.ledger.beginning import Beginning
+from warppool.ledger.payoutitems import Booked, Booking, KeepSnapshot, Unbooked
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.payee import Terms

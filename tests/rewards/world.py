@@ -11,7 +11,8 @@ from typing import NamedTuple
 from tests.ledger.books import START, opened, share
 from tests.payout.exports import HEIGHT, coinbase_of
 from tests.payout.makers import NBITS, account, make_rules
-from warppool.ledger.payoutitems import Beginning, Booking, ClaimRow, KeepSnapshot, PayoutBlock
+from warppool.ledger.beginning import Beginning
+from warppool.ledger.payoutitems import Booking, ClaimRow, KeepSnapshot, PayoutBlock
 from warppool.payout.distribution import Distribution, distribute
 from warppool.payout.moves import effects_of, find, settle
 from warppool.payout.rules import PayoutRules

@@ -7,8 +7,9 @@ import pytest
 from tests.ledger.books import START
 from tests.ledger.test_payoutbooks import block
 from warppool.errors import ConfigError, LedgerError
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.opening import open_ledger, open_reader
-from warppool.ledger.payoutitems import Beginning, Booking
+from warppool.ledger.payoutitems import Booking
 from warppool.service.journalid import FILE_NAME, read_journal_id
 from warppool.service.ledger import Ledger
 from warppool.service.patience import impatient

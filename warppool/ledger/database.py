@@ -11,8 +11,9 @@ from typing import NamedTuple, Protocol, Self
 
 from warppool.errors import LedgerError
 from warppool.events import ShareAccepted
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.items import BlockOutcome, Row
-from warppool.ledger.payoutitems import Beginning, Unbooked
+from warppool.ledger.payoutitems import Unbooked
 from warppool.ledger.payoutrows import PayoutReader
 
 Unwritten = BlockOutcome | Unbooked

@@ -17,9 +17,10 @@ from typing import Final
 from warppool.errors import LedgerBusy, LedgerError
 from warppool.events import ShareAccepted
 from warppool.files import open_own, sync_folder
+from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.database import CommitInDoubt, Unwritten
 from warppool.ledger.items import BlockRow, Row
-from warppool.ledger.payoutitems import BOOKKEEPING, Beginning, Booking
+from warppool.ledger.payoutitems import Booking
 from warppool.ledger.schema import TABLES, migrate, require_known, version_of
 from warppool.ledger.sqlitebegin import begin, has_strange_ids
 from warppool.ledger.sqlitehours import WindowHours

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from warppool.errors import LedgerError
-from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
+from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.sqlitehours import WindowHours
 from warppool.ledger.sqlitenames import encode
 

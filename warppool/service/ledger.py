@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from warppool.events import ShareAccepted
+from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.database import Database
 from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.opening import open_ledger, open_reader
-from warppool.ledger.payoutitems import BOOKKEEPING, Beginning
 from warppool.ledger.thread import LedgerThread
 from warppool.loop import Takes
 from warppool.say import say

@@ -24,9 +24,9 @@ from warppool.bitcoin.address import is_guarded
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, check_asked, start_off_range
 from warppool.events import BlockFound, ShareAccepted
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
-from warppool.ledger.payoutitems import Beginning
 from warppool.loop import Reconfigure, ServingThread
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
