@@ -24,7 +24,7 @@ from warppool.service.connector import ANY, SV2, SV2_SPEC, context_of
 from warppool.service.translator import Translator
 from warppool.sv2.profile import SPEC, WARP
 from warppool.translate.counters import Counters
-from warppool.translate.names import WaitingNames
+from warppool.translate.waitingnames import WaitingNames
 
 AUTHORITY = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"
 WARP_KEY = "07" * 32

@@ -11,7 +11,7 @@ from tests.translate.test_setup import UNNAMED_S
 from tests.translate.world import START, World
 from warppool.sv1.client import Authorized, Subscribed
 from warppool.sv2.messages.mining import OpenExtendedMiningChannel, OpenMiningChannelError
-from warppool.translate.names import MAX_WAITING, WAITING_S, Awaited, CameBack, Origin, WaitingNames
+from warppool.translate.waitingnames import MAX_WAITING, WAITING_S, Awaited, CameBack, Origin, WaitingNames
 
 ALICE = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 BOB = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"

@@ -43,9 +43,9 @@ from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
-from warppool.translate.names import Message as NameMessage
-from warppool.translate.names import WaitingNames
 from warppool.translate.upstream import UpstreamConfig
+from warppool.translate.waitingnames import Message as NameMessage
+from warppool.translate.waitingnames import WaitingNames
 from warppool.transport import PLAIN, Transport
 
 SV1 = "sv1"

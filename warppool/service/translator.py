@@ -37,7 +37,7 @@ from warppool.service.startcheck import PATIENCE_S, StartCheck
 from warppool.service.summary import Summary
 from warppool.service.threads import Threads
 from warppool.translate.counters import ShareCounts
-from warppool.translate.names import Message as NameMessage
+from warppool.translate.waitingnames import Message as NameMessage
 
 log = logging.getLogger("warppool")
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from warppool.noise.primitives import Buffer
 from warppool.translate.counters import Counters
-from warppool.translate.names import WaitingNames
 from warppool.translate.upstream import UpstreamConfig
+from warppool.translate.waitingnames import WaitingNames
 
 Mode = Literal["connection", "channels"]
 """One upstream connection for each machine, or one for all machines of a worker with a channel for each."""

@@ -16,7 +16,7 @@ from warppool.mining.names import BAD_ADDRESS, OTHER_ADDRESS
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.translate.channel import UpstreamChannel
 from warppool.translate.context import TranslatorContext
-from warppool.translate.names import WAITING_S, Awaited, Origin
+from warppool.translate.waitingnames import WAITING_S, Awaited, Origin
 
 BAD_NAME, OTHER_ACCOUNT = "invalid-user-identity", "other-account"
 REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType({BAD_NAME: BAD_ADDRESS, OTHER_ACCOUNT: OTHER_ADDRESS})
