@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.manynames import BAD, GOOD, NAMES, NETWORK, Named, each_name
 from warppool.bitcoin.address import canonical, is_guarded, script_of
+from warppool.bitcoin.addresstext import address_of
 from warppool.mining.account import Account, NoAccount, account_of, address_in
 from warppool.mining.identity import read_identity
 
@@ -42,6 +43,17 @@ def test_every_way_to_write_a_name_leads_to_the_same_account(address):
                      f"sri/solo/{written}/rig"):
             assert account_of(name, NETWORK) == account
             assert address_in(name) == address
+
+
+def test_an_address_that_a_whole_farm_mines_for_is_read_once(monkeypatch):
+    address, read = address_of(b"\x00\x14" + b"\x09" * 20, NETWORK), []
+    monkeypatch.setattr("warppool.mining.account.script_of", lambda address, network: (
+        read.append(network) or script_of(address, network)))
+    assert {address_in(f"{address}.rig{number}") for number in range(100)} == {address}
+    assert len(read) == len(set(read))
+    read.clear()
+    assert {account_of(f"{address}.rig{number}", NETWORK).address for number in range(100)} == {address}
+    assert read == [NETWORK]
 
 
 @pytest.mark.parametrize(("network", "is_taken"), [("main", False), ("testnet4", True), ("signet", True)])

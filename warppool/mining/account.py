@@ -67,14 +67,7 @@ def account_of(name: str, network: str) -> Account:
 
 def address_in(name: str) -> str:
     """The canonical address of any network in a worker's name, for who knows no network; "" where there is none."""
-    for address in _addresses_in(name):
-        for network in NETWORKS:
-            try:
-                script_of(address, network)
-            except AddressError:
-                continue
-            return canonical(address)
-    return ""
+    return next(filter(None, map(_on_any_network, _addresses_in(name))), "")
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
@@ -85,6 +78,18 @@ def _account(address: str, network: str) -> Account:
         raise NoAccount(f"{address!r} is an address that no rule guards: anyone could spend what is paid there",
                         is_meant=True)
     return Account(canonical(address), script)
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _on_any_network(address: str) -> str:
+    """The address in its canonical form; "" for what is none on any network."""
+    for network in NETWORKS:
+        try:
+            script_of(address, network)
+        except AddressError:
+            continue
+        return canonical(address)
+    return ""
 
 
 def _is_meant(text: str) -> bool:

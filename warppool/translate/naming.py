@@ -102,7 +102,7 @@ class Naming:
             channel.identity, self._context.identity_of(user))
 
     def _is_one_account(self, identity: str, other: str) -> bool:
-        return not self._context.own_names or address_in(identity) == address_in(other)
+        return not self._context.own_names or identity == other or address_in(identity) == address_in(other)
 
     # -- it goes -------------------------------------------------------------------------------------------------
 
