@@ -17,6 +17,7 @@ from tests.sv2.profiles import profile  # noqa: F401
 from tests.sv2.test_server import open_extended, open_standard, setup
 from warppool.events import Happened
 from warppool.mining.byweights import ByWeights
+from warppool.mining.identity import MAX_AGENT
 from warppool.mining.names import PaidNames
 from warppool.service.unpaid import OncePerUser
 from warppool.sv1.jobs import ENCODING, encoder
@@ -54,6 +55,13 @@ def test_of_a_firmware_it_is_said_once_on_v1_whatever_account_mines():
     assert v1_said(names, "NerdMinerV2", job) == []
     assert [line["bytes"] for line in v1_said(names, "cgminer", job)] == [755]
     assert v1_said(names, "whatsminer/v1", job) == [], "it has room for all"
+
+
+def test_of_a_machine_that_says_much_of_itself_little_is_remembered():
+    asked, job = [], make_job()
+    names = PaidNames(NETWORK, has_rooms=True, is_agent_news=lambda agent, now: not asked.append(agent))
+    assert v1_said(names, "NerdMinerV2" + "x" * 16_000, job)
+    assert [len(agent) for agent in asked] == [MAX_AGENT]
 
 
 @pytest.mark.parametrize(("accounts", "least"), [(2, "0.9"), (50, "0")])

@@ -9,6 +9,7 @@ import pytest
 from tests.translate.profiles import profile  # noqa: F401
 from tests.translate.test_setup import UNNAMED_S
 from tests.translate.world import START, World
+from warppool.mining.identity import MAX_AGENT
 from warppool.sv1.client import Authorized, Subscribed
 from warppool.sv2.messages.mining import OpenExtendedMiningChannel, OpenMiningChannelError
 from warppool.translate.waitingnames import MAX_WAITING, WAITING_S, Awaited, CameBack, Origin, WaitingNames
@@ -103,6 +104,17 @@ def test_a_machine_that_forgets_its_session_is_known_by_where_it_comes_from(mode
     again = waiting(world, ALICE, agent="NerdMinerV2")
     again.mine(2, ALICE)
     assert world.pools[0].accepted == {ALICE: 2}
+
+
+def test_of_a_machine_that_says_much_of_itself_little_is_kept():
+    """Thousands of names are kept, and a line may have 16 KiB."""
+    world, agent = World(), "cpuminer" + "é" * 2_000
+    first = waiting(world, ALICE, agent=agent)
+    kept = world.failover.context.names.claim(bytes.fromhex(session_of(first)), START.monotonic)
+    assert len(kept.origin.agent) == MAX_AGENT
+    assert was_sent_back(waiting(world, BOB, agent=agent)) and was_sent_back(waiting(world, ALICE, agent=agent))
+    waiting(world, ALICE, agent=agent).mine(1, ALICE)
+    assert world.pools[0].accepted == {ALICE: 1}
 
 
 @pytest.mark.parametrize(("address", "agent"), [(OFFICE, "cpuminer/2.5.1"), (HOME, "cgminer/4.11.1")])

@@ -17,6 +17,9 @@ MAX_IDENTITY_SIZE = 255
 MAX_BAD_NAMES = 20
 """Names refused for their form after which a connection is closed: no machine has so many, and each costs a line."""
 
+MAX_AGENT = 255
+"""Characters of what a machine calls itself that are remembered when it is gone. A V1 machine may say 16 KiB."""
+
 NO_NAME = "it is empty, longer than 255 bytes, has a control character, or has no user before its first dot"
 """What is wrong with a name that `read_identity` refuses."""
 

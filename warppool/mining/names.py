@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Protocol
 from warppool.events import Happened
 from warppool.mining.account import Account, NoAccount, account_of
 from warppool.mining.channel import Channel
-from warppool.mining.identity import nobody_is_unpaid, unpaid, user_of
+from warppool.mining.identity import MAX_AGENT, nobody_is_unpaid, unpaid, user_of
 from warppool.mining.job import Job
 from warppool.mining.payee import POOL, Payee
 
@@ -143,7 +143,7 @@ class PaidNames:
 
     def is_cramped_news(self, agent: str, now: float) -> bool:
         """What nobody says of himself is one firmware, too."""
-        return self.is_agent_news(agent, now)
+        return self.is_agent_news(agent[:MAX_AGENT], now)
 
     def _has_account(self, name: str) -> bool:
         try:

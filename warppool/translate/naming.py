@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from warppool.mining.account import address_in
-from warppool.mining.identity import read_identity
+from warppool.mining.identity import MAX_AGENT, read_identity
 from warppool.mining.names import BAD_ADDRESS, OTHER_ADDRESS
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.translate.channel import UpstreamChannel
@@ -41,7 +41,7 @@ class Naming:
 
     def subscribe(self, agent: str, session: str, now: float) -> None:
         """The machine begins a session, or goes on with the one that it names."""
-        self._origin = Origin(self._address, agent)
+        self._origin = Origin(self._address, agent[:MAX_AGENT])
         if self.session_id:
             return
         self._back = self._claim(session, now) if self._context.own_names else None
