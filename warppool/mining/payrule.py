@@ -29,7 +29,6 @@ LONGEST_SCRIPT = b"\x51\x20" + bytes(32)
 SIGOPS_SCRIPT = b"\x76\xa9\x14" + bytes(20) + b"\x88\xac"
 """The one kind of script of an address that has a signature operation: P2PKH."""
 
-
 PROBES = (SIGOPS_SCRIPT, b"\xa9\x14" + bytes(20) + b"\x87", b"\x00\x14" + bytes(20), b"\x00\x20" + bytes(32),
           LONGEST_SCRIPT)
 """A script of each kind of address: P2PKH, P2SH, P2WPKH, P2WSH, P2TR."""
@@ -181,7 +180,7 @@ class ToFinder:
     @property
     def least(self) -> Extent:
         """That of the longest script of a payee, and of the fee's output where there is a fee."""
-        fee = ToPool(self.payout_script).least if self.fee_basis_points else Extent(0, 0)
+        fee = ToPool(self.payout_script).least if self.fee_basis_points else NO_EXTENT
         return Extent(len(serialize_output(0, LONGEST_SCRIPT)) + fee.size, legacy_sigops(SIGOPS_SCRIPT) + fee.sigops)
 
     most = least
@@ -238,10 +237,11 @@ class _ToFinder:
 
     def own(self, key: Hashable) -> Own:
         assert isinstance(key, bytes)
-        if self.fee == self.value > 0:
+        around = self.around
+        if around is None:
             return Own(self.fee_output, 1)
-        output = b"".join((self.rest, bytes((len(key),)), key))
-        return Own(output + self.fee_output, 2) if self.fee else Own(output, 1)
+        start, end = around
+        return Own(b"%b%c%b%b" % (start.outputs, len(key), key, end), start.outputs_count)
 
     def expected(self, key: Hashable) -> Sequence[tuple[int, bytes]]:
         assert isinstance(key, bytes)
