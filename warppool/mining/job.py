@@ -117,7 +117,7 @@ class Job:
         return fault_of(self.template, stripped, self.rule.expected(key), self.room, self.most)
 
     def proved(self) -> Job:
-        """The job that hands out no coinbase that breaks a rule; the same one where none does."""
+        """The job that hands out no coinbase that breaks a rule; the same one where its rule stays as it is."""
         rule, faults = self.rule, []
         for probe in rule.probes:
             fault = self._fault_of(probe, COMMON_EXTRANONCE_SIZE)
@@ -233,11 +233,12 @@ class JobFactory:
             tails=MappingProxyType(tails),
             halves=MappingProxyType(halves),
             encodings=MappingProxyType(encodings),
-        ).proved()
-        for key in job.rule.keys:               # filled before anyone else sees the job
-            tails[key] = job.tail(key)
-        for size in self._extranonce_sizes:
+        )
+        for size in self._extranonce_sizes:     # all is filled before anyone else sees the job
             halves[size] = job.shared_halves(size)
+        job = job.proved()
+        for key in job.rule.keys:
+            tails[key] = job.tail(key)
         for name, encode in self._encoders.items():
             encodings[name] = encode(job)
         self._next_id = (self._next_id + 1) % COUNTERS or 1
