@@ -71,11 +71,6 @@ def user_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def nobody_is_unpaid(user: str, now: float) -> bool:
-    """The answer where no name is taken for an address that waits for coins."""
-    return False
-
-
 def unpaid(conn_id: int, name: str) -> Happened:
     """What is said of a worker whose user is, or looks like, an address that is not paid."""
     return Happened(conn_id, "warning", "user.unpaid", (("user", user_of(name)), ("meaning", _UNPAID)))

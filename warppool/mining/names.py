@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Protocol
 from warppool.events import Happened
 from warppool.mining.account import Account, NoAccount, account_of
 from warppool.mining.channel import Channel
-from warppool.mining.identity import MAX_AGENT, nobody_is_unpaid, unpaid, user_of
+from warppool.mining.identity import MAX_AGENT, unpaid, user_of
 from warppool.mining.job import Job
 from warppool.mining.payee import POOL, Payee
 
@@ -27,6 +27,11 @@ BAD_ADDRESS: Final = (24, "Invalid Bitcoin address")
 
 OTHER_ADDRESS: Final = (24, "Another address is mined for here")
 """The same for a worker of another account than the connection's."""
+
+
+def _is_no_news(said: str, now: float) -> bool:
+    """The answer where the log is to hear of nobody."""
+    return False
 
 
 def cramped(names: NameRule, conn_id: int, job: Job | None, channel: Channel, agent: str, now: float
@@ -72,7 +77,7 @@ class NameRule(Protocol):
 class FreeNames:
     """Mode pool: every name is good, and none is paid. `is_unpaid` says who is to be warned of that."""
 
-    is_unpaid: Callable[[str, float], bool] = nobody_is_unpaid
+    is_unpaid: Callable[[str, float], bool] = _is_no_news
 
     refusal: ClassVar[tuple[int, str] | None] = None
     has_rooms: ClassVar[bool] = False
@@ -109,8 +114,8 @@ class PaidNames:
     network: str
     fallback: Account | None = None
     has_rooms: bool = False
-    is_news: Callable[[str, float], bool] = nobody_is_unpaid
-    is_agent_news: Callable[[str, float], bool] = nobody_is_unpaid
+    is_news: Callable[[str, float], bool] = _is_no_news
+    is_agent_news: Callable[[str, float], bool] = _is_no_news
 
     refusal: ClassVar[tuple[int, str] | None] = BAD_ADDRESS
 
