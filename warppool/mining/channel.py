@@ -200,6 +200,7 @@ class Channel:
         left, self.tip = self.tip, tip
         older, self.old_jobs = self.old_jobs, self.jobs
         before = next(iter(older.values())).job.tip if older else None
+        # as before == tip, which is a call: this runs for all channels at every tip
         if (before is not None and before.prev_hash == tip.prev_hash and before.nbits == tip.nbits
                 and before.era == tip.era):
             self.jobs = older

@@ -39,7 +39,11 @@ class CoinbasePlan:
     @property
     def outputs(self) -> Extent:
         """The most that the outputs take which it adds to those of a template."""
-        return (self.payer or ToPool(self.payout_script)).most
+        return self._paid.most
+
+    @property
+    def _paid(self) -> Payer:
+        return self.payer or ToPool(self.payout_script)
 
     def largest(self, template: Template) -> Needs:
         """The needs of the largest coinbase that a channel must get on `template`: with an extranonce of 32 bytes.
@@ -55,8 +59,7 @@ class CoinbasePlan:
         read = whole_transaction(restore_witness(coinbase) if template.has_witness else coinbase)
         outputs = parse_outputs(template.coinbase_tx_outputs, template.coinbase_tx_outputs_count)
         scripts = [script_sig, self.payout_script, *(script for _, script in outputs)]
-        alone = ToPool(self.payout_script).least
-        least = alone if self.payer is None else self.payer.least
+        alone, least = ToPool(self.payout_script).least, self._paid.least
         more = least.size - alone.size              # beside the one output that was measured
         return Needs(read.size + more, read.weight + 4 * more,
                      sum(map(legacy_sigops, scripts)) + least.sigops - alone.sigops)

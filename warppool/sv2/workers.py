@@ -70,7 +70,6 @@ class WorkerNames:
         known[user, worker] = name
         return name
 
-
     def _is_other(self, worker: bytes, channel: Channel) -> bool:
         """Whether the name is that of another account's worker."""
         said = read_identity(worker.decode("utf-8", "surrogateescape"))
