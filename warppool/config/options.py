@@ -65,11 +65,11 @@ class PoolConfig:
         number("0.1", "1000"), Decimal("8.0"), "pplns: how much work is paid, in network difficulties.")
     window_days: int = option(whole(1, 3650), 90, "pplns: work that is older is not paid.")
     window_rampup: bool = option(
-        FLAG, True, "pplns: while the pool is young the window is at most one network difficulty more than it has "
-        "settled blocks.")
+        FLAG, True, "pplns: a young pool pays for at most as many network difficulties as it has settled blocks, and "
+        "one more.")
     min_payout_sat: int = option(
-        whole(546, 100_000_000), 100_000, "pplns: no output is smaller; less is kept as a balance, which a later block "
-        "pays.")
+        whole(546, 100_000_000), 100_000, "pplns: an account that is due less has no output: its part is kept as a "
+        "balance, which a later block pays.")
     min_paid_ratio: Decimal = option(
         hundredths(0, 1), Decimal("0.9"), "pplns: a coinbase that pays less than this part of what the largest would "
         "pay is made larger, where the machine can hold that.")
