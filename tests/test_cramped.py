@@ -19,7 +19,7 @@ from warppool.events import Happened
 from warppool.mining.byweights import ByWeights
 from warppool.mining.identity import MAX_AGENT
 from warppool.mining.names import PaidNames
-from warppool.service.unpaid import OncePerUser
+from warppool.service.onceperuser import OncePerUser
 from warppool.sv1.jobs import ENCODING, encoder
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.server import REQUIRES_STANDARD_JOBS, MiningServerSession

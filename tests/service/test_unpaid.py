@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from tests.mining.makers import PAYOUT
-from warppool.service.unpaid import BURST, MAX_REMEMBERED, REFILL_S, UnpaidNames
+from warppool.service.onceperuser import BURST, MAX_REMEMBERED, REFILL_S
+from warppool.service.unpaid import UnpaidNames
 
 ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 OTHER = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"

@@ -146,7 +146,7 @@ class SqliteBooks:
         """Book it all in one transaction; what cannot be written comes back, as `Database.write` says.
 
         `refusals` maps (user, reason, minute_unix) to a count; those of a user without a share or a block in the books
-        go under NOBODY, since a stranger may make up as many names as he likes. LedgerError: nothing was written, and
+        go under NOBODY, since a stranger may make up any number of names. LedgerError: nothing was written, and
         the connection is gone. CommitInDoubt, one of them: nobody knows yet.
         """
         connection = self._connected()

@@ -6,7 +6,8 @@ from warppool.bitcoin.address import canonical
 from warppool.config.options import PoolConfig
 from warppool.mining.account import Account
 from warppool.mining.names import FreeNames, NameRule, PaidNames
-from warppool.service.unpaid import OncePerUser, UnpaidNames
+from warppool.service.onceperuser import OncePerUser
+from warppool.service.unpaid import UnpaidNames
 
 
 def names_of(pool: PoolConfig) -> NameRule:
