@@ -165,7 +165,7 @@ class PoolBooks:
         ours = tuple(self.seen[block_hash] for block_hash in looked if block_hash in self.seen)
         return ChainAnswer(step.node, question.tip, len(chain) - 1, standings, tuple(looked), ours)
 
-    def find(self, block: OwnBlock, is_replay: bool = False) -> list[SettlingStep]:
+    def find(self, block: OwnBlock) -> list[SettlingStep]:
         return self.do(self.settling.own_block(block, self.now))
 
     def extend(self, *hashes: bytes) -> list[SettlingStep]:

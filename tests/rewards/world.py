@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.ledger.books import START, opened, share
-from tests.payout.exports import HEIGHT, coinbase_of
-from tests.payout.makers import NBITS, account, make_rules
+from tests.payout.exports import HEIGHT, BookedWork, coinbase_of, window_of
+from tests.payout.makers import NBITS, NETWORK, account, make_rules
 from warppool.ledger.beginning import Beginning
 from warppool.ledger.payoutitems import Booking, ClaimRow, KeepSnapshot, PayoutBlock
+from warppool.payout.blockeffects import effects_by
 from warppool.payout.distribution import Distribution, distribute
-from warppool.payout.moves import effects_of, find, settle
+from warppool.payout.moves import find, settle
 from warppool.payout.rules import PayoutRules
 from warppool.payout.snapshot import Snapshot
-from warppool.payout.weight import weight_of
-from warppool.payout.window import WindowEnd, WindowFacts, WorkPart, take, weight_wanted
 
 ALICE, BOB, CAROL = account(1), account(2, 1), account(3, 2)
 VALUE = 312_500_000
@@ -63,9 +61,7 @@ def mine(path: Path, shares: Sequence[Credit], *, balances: Mapping[str, int] | 
         block = PayoutBlock(hash=BLOCK, parent=TIP, height=HEIGHT, time=START, mode="pplns", finder=ALICE, account="",
                             snapshot_id=snapshot.id, room=600, value=VALUE, fee=distribution.division.fee_sat,
                             pays_balances=bool(balances), coinbase=coinbase_of(distribution.outputs), nbits=NBITS)
-        fair = {change.account: change.fair_sat for change in distribution.changes()}
-        paid = {change.account: change.paid_sat for change in distribution.changes()}
-        position, found = find(BLOCK, effects_of(fair, paid))
+        position, found = find(BLOCK, effects_by(distribution, distribution.outputs, NETWORK).effects)
         moves = [found, *([settle(position)[1]] if is_settled else [])]
         assert books.write([], {}, [Booking((KeepSnapshot(snapshot.id, TIP, START, snapshot.blob), block,
                                              *moves))]) == []
@@ -73,11 +69,8 @@ def mine(path: Path, shares: Sequence[Credit], *, balances: Mapping[str, int] | 
 
 
 def _snapshot(shares: Sequence[Credit], first: int, rules: PayoutRules, balances: Mapping[str, int]) -> Snapshot:
-    wanted = weight_wanted(rules, NBITS, 0)
-    parts = [WorkPart(first + at, first + at, {each.account: weight_of(each.difficulty)})
-             for at, each in enumerate(shares)]
-    taken = take(reversed(parts), wanted, lambda part: [], WindowEnd.BEGINNING)
-    facts = WindowFacts(taken.first_id, taken.last_id, taken.cut_weight, wanted, taken.ended_by, 0, NBITS)
+    taken, facts = window_of(tuple(BookedWork(share_id, each.account, each.difficulty)
+                                   for share_id, each in enumerate(shares, first)), rules)
     return Snapshot.make(tip=TIP, tip_height=HEIGHT - 1, rules=rules, window=facts, weights=taken.weights,
                          balances=balances, gone={})
 
@@ -87,7 +80,3 @@ def claim(path: Path, claimed: str, kind: str, sat: int, number: int = 1) -> Non
     with closing(opened(path)) as books:
         assert books.write([], {}, [Booking((ClaimRow(bytes((number,)) * 16, claimed, kind, sat, HEIGHT, START),))]
                            ) == []
-
-
-def counted(shares: Sequence[Credit]) -> Counter[str]:
-    return Counter(each.account for each in shares)
