@@ -132,7 +132,7 @@ def _report(claim: BlockClaim, snapshot: Snapshot, distribution: Distribution, s
     division = distribution.division
     return AuditReport(
         claim=claim, snapshot_id=snapshot.id, fee_sat=division.fee_sat, remainder_sat=distribution.remainder_sat,
-        payout_weight=snapshot.total_weight - sum(sums.weights.get(each.account, 0) for each in division.entitlements),
+        payout_weight=sums.weights.get(snapshot.payout_account, 0),
         accounts=tuple(AuditedAccount(each.account, sums.weights.get(each.account, 0), each.fair_sat, each.balance_sat,
                                       paid.get(each.account, 0)) for each in division.entitlements),
         ids_without_share=sums.ids_without_share,

@@ -50,12 +50,9 @@ def effects_by(distribution: Distribution, outputs: Outputs, network: str) -> Bl
     """The effects of a block whose job paid by `distribution`, and whose coinbase has `outputs`."""
     due = distribution.outputs
     if difference := difference_of(due, outputs):
-        fair = {each.account: each.fair_sat for each in distribution.division.entitlements}
         paid = paid_to(outputs, network, distribution.division.payout_script)
-        return BlockEffects(effects_of(fair, paid), difference)
-    changes = tuple(distribution.changes())
-    return BlockEffects(effects_of({each.account: each.fair_sat for each in changes},
-                                   {each.account: each.paid_sat for each in changes}))
+        return BlockEffects(effects_of(distribution.division.fair, paid), difference)
+    return BlockEffects(tuple((account, fair_sat - paid_sat) for account, fair_sat, paid_sat in distribution.changes()))
 
 
 def solo_outputs(payee_script: bytes, payout_script: bytes, value_sat: int, fee_sat: int) -> Outputs:

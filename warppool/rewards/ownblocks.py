@@ -17,6 +17,7 @@ from warppool.ledger.payoutitems import PayoutBlock
 from warppool.mining.payee import Terms
 from warppool.node.chainitems import OwnBlock, SeenBlock
 from warppool.payout.blockeffects import (
+    Outputs,
     SnapshotMatch,
     difference_of,
     effects_by,
@@ -24,15 +25,13 @@ from warppool.payout.blockeffects import (
     match,
     solo_outputs,
 )
-from warppool.payout.distribution import divide
+from warppool.payout.distribution import distribute
 from warppool.payout.fee import fee_of
 from warppool.payout.rules import script_of_account
 from warppool.payout.snapshot import Snapshot
 
 SHARED, SOLO = "pplns", "solo"
 """Modes in the books, of blocks that move money."""
-
-Outputs = Sequence[tuple[int, bytes]]
 
 
 class KeptSnapshots(Protocol):
@@ -84,7 +83,7 @@ class BlockJudge:
         if terms.snapshot_id and snapshot is None:
             return self._unexplained(row, outputs, unpaid)
         if snapshot is not None and not terms.account:
-            distribution = divide(snapshot, terms.value, terms.pays_balances).take(terms.room)
+            distribution = distribute(snapshot, terms.value, terms.room, terms.pays_balances)
             return Judgement(row, *effects_by(distribution, outputs, self._network), True, snapshot.window.first_id)
         due = solo_outputs(script_of_account(terms.account, self._network), terms.payout_script, terms.value, terms.fee)
         return Judgement(row, (), difference_of(due, outputs), True)
