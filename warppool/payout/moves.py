@@ -154,6 +154,12 @@ def claim_of(claimed: Position) -> tuple[str, int]:
     return next((account, sat) for account, purse, sat in claimed.standing if purse is Purse.CLAIMED)
 
 
+def claim_moved(move: Move) -> tuple[str, int]:
+    """(account, satoshi) of a move of a claim: what is claimed, what was paid, or what a void claim gives back."""
+    purse = Purse.PAID if move.after is PayoutState.PAID else Purse.CLAIMED
+    return next((account, abs(sat)) for account, moved, sat in move.entries if moved is purse)
+
+
 def shortfall(block: Position) -> int:
     """Satoshi that the block paid out of balances which were not there: the operator has lost them."""
     if block.state is PayoutState.REVERSED:

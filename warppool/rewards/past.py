@@ -12,7 +12,7 @@ from warppool.ledger.payoutitems import ClaimRow
 from warppool.ledger.payoutrows import PayoutReader
 from warppool.payout.balances import Balances
 from warppool.payout.claims import Claims, OpenClaim
-from warppool.payout.moves import BookEntry, Move, PayoutState, Position, Purse, booked_from, claim, pay, void
+from warppool.payout.moves import BookEntry, Move, PayoutState, Purse, Step, booked_from, claim, claim_moved, pay, void
 from warppool.payout.settlement import Settlement, Watched
 from warppool.rewards.ownblocks import SHARED
 from warppool.rewards.stored import read_snapshot
@@ -90,15 +90,14 @@ def claims_of(rows: Iterable[ClaimRow]) -> tuple[Claims, list[Move]]:
     return Claims(waiting, paid), moves
 
 
-def claim_rows(steps: Iterable[tuple[Position, Move]], height: int, time: float, txid: str = "") -> list[ClaimRow]:
+def claim_rows(steps: Iterable[Step], height: int, time: float, txid: str = "") -> list[ClaimRow]:
     """The rows for what became of claims by these steps, at a tip of `height` and at `time` (Unix seconds)."""
     rows = []
     for _, move in steps:
         kind = _KINDS.get(move.after)
         if kind is not None:
-            purse = Purse.PAID if kind == CLAIM_PAID else Purse.CLAIMED
-            account, sat = next((entry.account, entry.sat) for entry in move.entries if entry.purse is purse)
-            rows.append(ClaimRow(move.key, account, kind, abs(sat), height, time, txid if kind == CLAIM_PAID else ""))
+            account, sat = claim_moved(move)
+            rows.append(ClaimRow(move.key, account, kind, sat, height, time, txid if kind == CLAIM_PAID else ""))
     return rows
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from warppool.bitcoin.hashes import to_display
 from warppool.ledger.payoutitems import PayoutBlock
 from warppool.node.steps import LogLine
-from warppool.payout.moves import PayoutState, Purse, Step, shortfall
+from warppool.payout.moves import PayoutState, Purse, Step, claim_moved, shortfall
 from warppool.rewards.ownblocks import Judgement
 
 _REPORT = "this is a fault of warppool: please report it with this line"
@@ -41,13 +41,12 @@ def of_steps(steps: Iterable[Step], heights: Mapping[bytes, int]) -> list[LogLin
 def _of_step(step: Step, heights: Mapping[bytes, int]) -> list[LogLine]:
     position, move = step
     if move.after is PayoutState.VOID:
-        account, sat = claim_of_void(step)
+        account, sat = claim_moved(move)
         return [LogLine(logging.WARNING, "claim.voided", (
             ("account", account), ("sat", sat), ("meaning", "a block pays this balance, so it must not be paid by "
                                                  "hand, too")))]
     if move.after in (PayoutState.CLAIMED, PayoutState.PAID):
-        account, sat = next((entry.account, entry.sat) for entry in move.entries
-                            if entry.purse is (Purse.CLAIMED if move.after is PayoutState.CLAIMED else Purse.PAID))
+        account, sat = claim_moved(move)
         event = "claim.made" if move.after is PayoutState.CLAIMED else "claim.paid"
         return [LogLine(logging.INFO, event, (("account", account), ("sat", sat)))]
     where = (("height", heights[move.key]), ("hash", to_display(move.key)))
@@ -64,11 +63,6 @@ def _of_step(step: Step, heights: Mapping[bytes, int]) -> list[LogLine]:
             *where, ("sat", lost), ("meaning", "the block pays balances which other blocks have paid: so much is "
                                     "lost to the operator"), ("cure", _REPORT))))
     return lines
-
-
-def claim_of_void(step: Step) -> tuple[str, int]:
-    """(account, satoshi) of the claim that a step makes void."""
-    return next((entry.account, -entry.sat) for entry in step[1].entries if entry.purse is Purse.CLAIMED)
 
 
 def _in(step: Step, purse: Purse) -> int:
