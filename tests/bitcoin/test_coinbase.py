@@ -15,6 +15,7 @@ from warppool.bitcoin.coinbase import (
     height_push,
     locktime_of,
     restore_witness,
+    script_sig_of,
     strip_witness,
     tag_push,
     witness_commitment,
@@ -188,6 +189,20 @@ def test_numbers_are_u32(field, number):
 
 
 # ---- the two forms
+
+@given(st.binary(max_size=96))
+def test_the_script_sig_is_that_of_either_form(script):
+    prefix, suffix = halves(script_prefix=script, extranonce_size=4)
+    coinbase = prefix + b"abcd" + suffix
+    assert script_sig_of(coinbase) == script_sig_of(restore_witness(coinbase)) == script + b"abcd"
+    assert script_sig_of(coinbase.replace(bytes(32), b"\x01" * 32, 1)) == b""          # an input that spends something
+    assert script_sig_of(prefix) == b""
+
+
+@given(st.binary(max_size=300))
+def test_what_is_no_coinbase_has_no_script_sig(data):
+    assert script_sig_of(data) == b""
+
 
 @given(st.integers(0, 32), st.integers(0, 300), st.integers(0, 2**32 - 1))
 def test_strip_undoes_restore(extranonce_size, more_outputs, locktime):

@@ -186,6 +186,11 @@ def test_another_header_is_named(key, value, words):
     assert words in difference(with_header(block(), **{key: value}))
 
 
+def test_a_transaction_that_spends_something_is_no_coinbase():
+    spends = block().coinbase.replace(bytes(32), b"\x01" * 32, 1)
+    assert "names no height" in difference(with_header(block(), coinbase=spends.hex()))
+
+
 @pytest.mark.parametrize("key", HEADER_KEYS)
 def test_whatever_stands_in_a_header_is_no_crash(key):
     mined = block()

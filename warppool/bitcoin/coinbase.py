@@ -26,8 +26,7 @@ _OP_1 = 0x51
 _OP_PUSHDATA1 = 0x4C
 _MAX_DIRECT_PUSH = 75                   # bytes that one opcode pushes
 
-_ONE_INPUT = b"\x01"
-_NULL_OUTPOINT = b"\x00" * 32 + b"\xff\xff\xff\xff"
+_INPUT = b"\x01" + bytes(32) + b"\xff\xff\xff\xff"      # one input that spends nothing
 _RESERVED_VALUE = b"\x00" * HASH_SIZE   # BIP141 lets it be anything, and the mining protocols assume zeros
 _WITNESS = b"\x01\x20" + _RESERVED_VALUE
 _COMMITMENT_SCRIPT = b"\x6a\x24\xaa\x21\xa9\xed"    # OP_RETURN, 36 bytes, the mark of BIP141
@@ -63,6 +62,17 @@ def height_of(coinbase_prefix: bytes) -> int:
     if height > MAX_HEIGHT or not coinbase_prefix.startswith(height_push(height)):
         raise ValueError(f"the coinbase prefix {coinbase_prefix[:8].hex()} does not begin with a height")
     return height
+
+
+def script_sig_of(coinbase: bytes) -> bytes:
+    """The scriptSig of a coinbase in stripped or segwit form; b"" for what is no coinbase."""
+    at = 6 if coinbase[4:6] == MARKER_AND_FLAG else 4               # after the version, and marker and flag
+    if coinbase[at:at + len(_INPUT)] != _INPUT:
+        return b""
+    at += len(_INPUT)
+    size = int.from_bytes(coinbase[at:at + 1], "little")
+    script = coinbase[at + 1:at + 1 + size]
+    return script if len(script) == size <= MAX_SCRIPT_SIG else b""
 
 
 def locktime_of(height: int) -> int:
@@ -118,7 +128,7 @@ def coinbase_head(*, version: int, script_prefix: bytes, extranonce_size: int) -
             f"a coinbase script has {MIN_SCRIPT_SIG}..{MAX_SCRIPT_SIG} bytes, "
             f"not {len(script_prefix)} and an extranonce of {extranonce_size}"
         )
-    return _u32(version) + _ONE_INPUT + _NULL_OUTPOINT + bytes((script_size,)) + script_prefix
+    return _u32(version) + _INPUT + bytes((script_size,)) + script_prefix
 
 
 def restore_witness(stripped: bytes) -> bytes:
@@ -176,6 +186,6 @@ def _u32(number: int) -> bytes:
 
 def _check_stripped(stripped: bytes) -> None:
     """ValueError unless the bytes are one whole transaction without witness, with one input that spends nothing."""
-    if stripped[4:41] != _ONE_INPUT + _NULL_OUTPOINT:
+    if stripped[4:41] != _INPUT:
         raise ValueError("not a coinbase in stripped form")
     whole_transaction(stripped)

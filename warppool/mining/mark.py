@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from warppool.bitcoin.coinbase import MAX_SCRIPT_SIG, height_of, height_push, tag_push
-from warppool.bitcoin.transaction import MARKER_AND_FLAG
+from warppool.bitcoin.coinbase import height_of, height_push, script_sig_of, tag_push
 from warppool.mining.counter import COUNTER_SIZE
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE
 from warppool.mining.job import MAX_HEIGHT_PUSH, START_ID_SIZE
 
-_INPUT = b"\x01" + bytes(32) + b"\xff\xff\xff\xff"      # one input that spends nothing
 _BEFORE_EXTRANONCE = START_ID_SIZE + COUNTER_SIZE
 
 
@@ -31,7 +29,7 @@ def find_mark(coinbase: bytes, tag: bytes, start_ids: Collection[bytes]) -> Mark
     `tag` is the pool's as it stands in its coinbases, `start_ids` are the starts that are known. Never raises for what
     the bytes hold.
     """
-    script = _script_sig(coinbase)
+    script = script_sig_of(coinbase)
     try:
         first = len(height_push(height_of(script)))
     except ValueError:
@@ -55,18 +53,7 @@ def bears_start_id(coinbase: bytes, start_ids: Collection[bytes]) -> bool:
 
     The last push of our scriptSig ends it, and begins with the start id. Never raises for what the bytes hold.
     """
-    script = _script_sig(coinbase)
+    script = script_sig_of(coinbase)
     sizes = range(_BEFORE_EXTRANONCE + PREFIX_SIZE, _BEFORE_EXTRANONCE + MAX_EXTRANONCE_SIZE + 1)
     return any(script[at:at + 1] == bytes([size]) and script[at + 1:at + 1 + START_ID_SIZE] in start_ids
                for size in sizes if (at := len(script) - size - 1) >= 0)
-
-
-def _script_sig(coinbase: bytes) -> bytes:
-    """The scriptSig; b"" for what is no coinbase."""
-    at = 6 if coinbase[4:6] == MARKER_AND_FLAG else 4               # after the version, and marker and flag
-    if coinbase[at:at + len(_INPUT)] != _INPUT:
-        return b""
-    at += len(_INPUT)
-    size = int.from_bytes(coinbase[at:at + 1], "little")
-    script = coinbase[at + 1:at + 1 + size]
-    return script if len(script) == size <= MAX_SCRIPT_SIG else b""

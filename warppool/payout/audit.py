@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from warppool.bitcoin.coinbase import height_of
+from warppool.bitcoin.coinbase import height_of, script_sig_of
 from warppool.bitcoin.transaction import outputs_of
 from warppool.payout.auditheader import AuditError, BlockClaim, read_header
 from warppool.payout.auditwork import WorkSums, add_up
 from warppool.payout.distribution import Distribution, distribute
 from warppool.payout.snapshot import Snapshot
 from warppool.payout.window import WindowEnd, weight_wanted
-
-_SCRIPT_SIG_SIZE = 41       # offset in a stripped coinbase: version 4, count 1, outpoint 36
 
 
 class AuditedAccount(NamedTuple):
@@ -70,10 +68,8 @@ def _outputs(claim: BlockClaim) -> tuple[tuple[int, bytes], ...]:
         outputs = outputs_of(claim.coinbase)
     except ValueError as exc:
         raise AuditError(f"the coinbase is no transaction: {exc}") from None
-    at = _SCRIPT_SIG_SIZE + (2 if claim.coinbase[4:6] == b"\x00\x01" else 0)        # behind marker and flag
-    script_sig = claim.coinbase[at + 1:at + 1 + claim.coinbase[at]]
     try:
-        height = height_of(script_sig)
+        height = height_of(script_sig_of(claim.coinbase))
     except ValueError as exc:
         raise AuditError(f"the coinbase names no height: {exc}") from None
     if height != claim.height:
