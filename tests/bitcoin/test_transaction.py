@@ -19,6 +19,7 @@ from warppool.bitcoin.transaction import (
     transaction_ids,
     transaction_weight,
     whole_transaction,
+    without_witness,
 )
 
 BIP143 = [bytes.fromhex(raw) for raw in
@@ -184,6 +185,16 @@ def test_outputs_round_trip_and_only_with_their_count(outputs):
             parse_outputs(data[:-1], len(outputs))
     with pytest.raises(ValueError):
         parse_outputs(data + b"\0", len(outputs))
+
+
+@given(shapes)
+def test_the_stripped_form_is_that_of_either_form(shape):
+    inputs, outputs, stacks = shape
+    stripped = legacy(inputs, outputs)
+    assert without_witness(stripped) == without_witness(with_witness(stripped, stacks)) == stripped
+    for raw in (stripped, with_witness(stripped, stacks)):
+        with pytest.raises(ValueError, match="1 bytes follow"):
+            without_witness(raw + b"\0")
 
 
 @given(shapes)

@@ -84,6 +84,16 @@ def transaction_weight(raw: bytes) -> int:
     return whole_transaction(raw).weight
 
 
+def without_witness(raw: bytes) -> bytes:
+    """The stripped form of one raw transaction in either form, whatever its witness; ValueError if `raw` is not exactly
+    one.
+    """
+    transaction = whole_transaction(raw)
+    if raw[4:6] != MARKER_AND_FLAG:
+        return raw
+    return raw[:4] + raw[6:transaction.stripped_size - 2] + raw[-4:]
+
+
 def serialize_output(value_sat: int, script: bytes) -> bytes:
     """One output: U64 value, CompactSize, script. ValueError for a value outside 0..21 million coins."""
     if not 0 <= value_sat <= MAX_MONEY_SAT:

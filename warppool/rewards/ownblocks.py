@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from warppool.bitcoin.addresstext import address_of
 from warppool.bitcoin.header import Header
-from warppool.bitcoin.transaction import MARKER_AND_FLAG, outputs_of, parse_transaction
+from warppool.bitcoin.transaction import outputs_of, without_witness
 from warppool.ledger.payoutitems import PayoutBlock
 from warppool.mining.payee import Terms
 from warppool.node.chainitems import OwnBlock, SeenBlock
@@ -77,7 +77,7 @@ class BlockJudge:
             hash=block.block_hash, parent=header.prev_hash, height=block.height, time=block.time,
             mode=SHARED if terms.snapshot_id or is_shared else SOLO, finder=block.finder, account=terms.account,
             snapshot_id=terms.snapshot_id, room=terms.room, value=terms.value, fee=terms.fee,
-            pays_balances=terms.pays_balances, coinbase=stripped(block.coinbase_tx), nbits=header.nbits)
+            pays_balances=terms.pays_balances, coinbase=without_witness(block.coinbase_tx), nbits=header.nbits)
         outputs = outputs_of(block.coinbase_tx)
         snapshot = self._snapshots.snapshot(terms.snapshot_id) if terms.snapshot_id else None
         if terms.snapshot_id and snapshot is None:
@@ -94,7 +94,7 @@ class BlockJudge:
         row = PayoutBlock(
             hash=block.block_hash, parent=block.parent, height=block.height, time=float(block.time), mode=SHARED,
             finder="", account="", snapshot_id=b"", room=0, value=sum(sat for sat, _ in outputs), fee=0,
-            pays_balances=False, coinbase=stripped(block.coinbase), nbits=block.nbits)
+            pays_balances=False, coinbase=without_witness(block.coinbase), nbits=block.nbits)
         found = match(outputs, block.parent, self._snapshots.of_tips((block.parent, block.grandparent)))
         if found is None and pays_several(outputs):     # jobs go on with an old snapshot while the books take none
             found = match(outputs, block.parent, self._snapshots.newest())
@@ -123,11 +123,3 @@ def pays_several(outputs: Outputs) -> bool:
     mode pool, which every snapshot explains by a coinbase without room for anybody.
     """
     return sum(sat > 0 for sat, _ in outputs) > 1
-
-
-def stripped(coinbase: bytes) -> bytes:
-    """The stripped form of a coinbase transaction in either form; ValueError for other bytes."""
-    transaction = parse_transaction(coinbase)
-    if coinbase[4:6] != MARKER_AND_FLAG:
-        return coinbase
-    return coinbase[:4] + coinbase[6:transaction.stripped_size - 2] + coinbase[-4:]
