@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from warppool.bitcoin.address import script_of
+from warppool.bitcoin.transaction import MAX_MONEY_SAT
 from warppool.payout.fee import DUST
 
 GONE_DAYS = 30
@@ -21,7 +22,6 @@ BASIS_POINTS = 10_000
 
 _MAX_WINDOW = 1_000
 _MAX_DAYS = 3_650
-_MAX_MIN_PAYOUT_SAT = 21_000_000 * 100_000_000
 _MAX_TEXT = 1_000           # characters of a rule: a configuration may have many decimals
 _NUMBER = re.compile(r"(?:0|[1-9]\d{0,15})(?:\.\d*[1-9])?", re.ASCII)
 _WORDS = {"false": False, "true": True}
@@ -58,7 +58,7 @@ class PayoutRules:
     def __post_init__(self) -> None:
         script_of_account(self.payout_address, self.network)
         for name, least, most in (("fee_bp", 0, BASIS_POINTS), ("window_days", 1, _MAX_DAYS),
-                                  ("min_payout_sat", DUST, _MAX_MIN_PAYOUT_SAT)):
+                                  ("min_payout_sat", DUST, MAX_MONEY_SAT)):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}: it may be {least}..{most}")
         if not 0 < self.window <= _MAX_WINDOW or not 0 <= self.min_paid_ratio <= 1:
