@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from warppool.bitcoin.hashes import to_display
 from warppool.payout.snapshot import ORDER, Snapshot
 
 KIND: Final = "payout"
@@ -37,13 +38,13 @@ def header_line(snapshot: Snapshot, *, height: int, block_hash: bytes, coinbase:
     window = snapshot.window
     values: Mapping[str, object] = {
         "kind": KIND, "version": VERSION, "network": snapshot.rules.network, "height": height,
-        "hash": block_hash[::-1].hex(), "coinbase": coinbase.hex(), "value": value_sat, "nbits": f"{nbits:08x}",
+        "hash": to_display(block_hash), "coinbase": coinbase.hex(), "value": value_sat, "nbits": f"{nbits:08x}",
         "rules": snapshot.rules.texts(), "blocks_settled": window.blocks_settled,
         "highest_nbits": f"{window.highest_nbits:08x}", "weight_wanted": str(window.wanted),
         "ended_by": window.ended_by.value, "bytes_for_outputs": room, "order": ORDER, "first_id": window.first_id,
         "last_id": window.last_id, "cut_weight": str(window.cut_weight), "pays_balances": pays_balances,
         "balances": dict(snapshot.balances), "gone": dict(snapshot.gone), "snapshot": snapshot.id.hex(),
-        "snapshot_tip": snapshot.tip[::-1].hex(), "snapshot_tip_height": snapshot.tip_height,
+        "snapshot_tip": to_display(snapshot.tip), "snapshot_tip_height": snapshot.tip_height,
         "hours": list(HOUR_COLUMNS),
     }
     assert tuple(values) == HEADER_KEYS

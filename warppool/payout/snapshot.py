@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import pairwise
 from types import MappingProxyType
 
-from warppool.bitcoin.hashes import HASH_SIZE
+from warppool.bitcoin.hashes import HASH_SIZE, from_display, to_display
 from warppool.payout.rules import PayoutRules, script_of_account
 from warppool.payout.weight import weight_of_text
 from warppool.payout.window import WindowEnd, WindowFacts, weight_wanted
@@ -90,7 +90,7 @@ class Snapshot:
             read = json.loads(blob)
             window = read["window"]
             snapshot = cls(
-                tip=bytes.fromhex(read["tip"])[::-1], tip_height=_whole(read["tip_height"]),
+                tip=from_display(read["tip"]), tip_height=_whole(read["tip_height"]),
                 rules=PayoutRules.of_texts(read["rules"]),
                 window=WindowFacts(
                     first_id=_whole(window["first_id"]), last_id=_whole(window["last_id"]),
@@ -126,7 +126,7 @@ class Snapshot:
         return {
             "version": _VERSION,
             "order": ORDER,
-            "tip": self.tip[::-1].hex(),
+            "tip": to_display(self.tip),
             "tip_height": self.tip_height,
             "rules": self.rules.texts(),
             "window": {
