@@ -8,6 +8,7 @@ import pytest
 
 from tests.sv1.machines import FOLDER
 from warppool.mining.rooms import LARGEST_ROOM, ROOMS, USUAL_ROOM, half_of, room_of_agent
+from warppool.payout.blockeffects import MOST_ROOM
 
 AGENTS = [
     ("NerdMinerV2", 255),
@@ -47,6 +48,10 @@ def test_of_two_words_the_smaller_counts():
 def test_every_class_can_be_had_and_the_classes_rise():
     assert sorted(ROOMS) == list(ROOMS) and ROOMS[-1] == LARGEST_ROOM
     assert {room for _, room in AGENTS} == set(ROOMS)
+
+
+def test_a_lost_block_of_any_class_can_be_explained():
+    assert LARGEST_ROOM == MOST_ROOM, "payout/ does not know the classes"
 
 
 def test_only_the_usual_class_is_bounded_by_its_halves():
