@@ -59,7 +59,8 @@ class SnapshotMaker:
         reader = self._reader()
         self._seen.load(reader)
         oldest_minute, now = self._minutes(unix)
-        self._window.rebuild(reader, self._wanted(tip, settled), oldest_minute, self._heard_id, now)
+        wanted = weight_wanted(self._rules, self.tips.highest(tip.height), settled)
+        self._window.rebuild(reader, wanted, oldest_minute, self._heard_id, now)
         self.is_built = True
 
     def add(self, booked: SharesBooked) -> None:
@@ -74,21 +75,19 @@ class SnapshotMaker:
         `unix` is the time of the node that is mined, `payable` what each account is owed, and `settled` how many own
         blocks were settled since the first pplns epoch.
         """
-        wanted = self._wanted(tip, settled)
+        highest_nbits = self.tips.highest(tip.height)
+        wanted = weight_wanted(self._rules, highest_nbits, settled)
         self.is_built = False                       # amid trouble with the books the sums are of no use: read anew
         span = self._window.fit(self._reader(), wanted, *self._minutes(unix))
         self.is_built = True
         facts = WindowFacts(
             first_id=span.first_id, last_id=span.last_id, cut_weight=span.cut_weight, wanted=wanted,
-            ended_by=span.ended_by, blocks_settled=settled, highest_nbits=self.tips.highest(tip.height))
+            ended_by=span.ended_by, blocks_settled=settled, highest_nbits=highest_nbits)
         weights = self._window.weights(span)
         return Snapshot.make(
             tip=tip.prev_hash, tip_height=tip.height - 1, rules=self._rules, window=facts, weights=weights,
             balances=payable,
             gone=self._seen.gone(weights.keys() | payable.keys(), int(unix) // 60 - GONE_DAYS * DAY_MINUTES))
-
-    def _wanted(self, tip: Tip, settled: int) -> int:
-        return weight_wanted(self._rules, self.tips.highest(tip.height), settled)
 
     def _minutes(self, unix: float) -> tuple[int, int]:
         """The first minute that counts, and that of now."""
