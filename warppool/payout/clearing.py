@@ -54,11 +54,10 @@ class Clearing:
         """The blocks that need no other look."""
         return self._looked.keys()
 
-    def is_looked_through(self) -> bool:
-        """Whether all blocks up to this tip were looked at."""
-        return self.tip in self._looked
-
     def is_clear(self, tip: bytes, own: Iterable[bytes]) -> bool:
-        """Whether jobs on `tip` may pay balances; `own` are the own blocks that are not settled."""
-        return (self.has_journal and tip == self.tip and self.is_looked_through()
+        """Whether jobs on `tip` may pay balances; `own` are the own blocks that are not settled.
+
+        Where a tip was looked at, so were the blocks below it: an answer counts once its look along the chain is whole.
+        """
+        return (self.has_journal and tip == self.tip and tip in self._looked
                 and all(block_hash in self._asked for block_hash in own))
