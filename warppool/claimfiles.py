@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from warppool.files import open_own, replace_file
+from warppool.files import replace_file, replacing
 
 CLAIM, PAID = "claim", "paid"
 
@@ -28,7 +28,7 @@ MAX_SIZE: Final = 4_096                     # bytes of a request: it holds an ad
 MAX_AT_ONCE: Final = 64                     # requests that one look takes
 ANSWER_AGE_S: Final = 86_400.0              # an answer that nobody has read for so long is removed
 
-_REQUEST, _ANSWER, _NEW = ".request", ".answer", ".new"
+_REQUEST, _ANSWER = ".request", ".answer"
 _NAME: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,10}", re.ASCII)
 _MOST_SAT: Final = 21_000_000 * 100_000_000
 
@@ -72,20 +72,11 @@ def ask(folder: Path, request: ClaimRequest) -> str:
     if request.kind == PAID:
         values |= {"sat": request.sat, "txid": request.txid}
     name = f"{time.time_ns() // 1_000_000}-{os.getpid()}"
-    new = folder / (name + _NEW)
-    try:
-        with os.fdopen(open_own(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-            owner = folder.stat()
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            file.write(json.dumps(values).encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, folder / (name + _REQUEST))
-    except OSError:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
+    with replacing(folder / (name + _REQUEST)) as file:
+        owner = folder.stat()
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        file.write(json.dumps(values).encode("ascii"))
     return name
 
 

@@ -6,9 +6,10 @@ Only what is made here gets these modes. What was there before belongs to the op
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 FILE_MODE: Final = 0o640
 FOLDER_MODE: Final = 0o750
@@ -37,22 +38,32 @@ def open_own(path: Path, flags: int) -> int:
     return descriptor
 
 
-def replace_file(path: Path, content: bytes, *, is_synced: bool = True) -> None:
-    """Let `path` hold `content`, on the disk for good if `is_synced`. OSError: refused, and it holds what it held."""
+@contextmanager
+def replacing(path: Path, *, is_synced: bool = True) -> Iterator[BinaryIO]:
+    """A file to write in, which becomes `path` at the end: on the disk for good if `is_synced`.
+
+    OSError: refused. Then, and after whatever else is raised while the file is written, `path` holds what it held.
+    """
     new = path.with_name(path.name + ".new")
     try:
         with os.fdopen(open_own(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             if is_synced:
                 os.fsync(file.fileno())
         os.replace(new, path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
     if is_synced:
         sync_folder(path.parent)
+
+
+def replace_file(path: Path, content: bytes, *, is_synced: bool = True) -> None:
+    """Let `path` hold `content`, as `replacing` does."""
+    with replacing(path, is_synced=is_synced) as file:
+        file.write(content)
 
 
 def sync_folder(path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 from tests.ledger.books import opened
 from tests.payout.exports import HEIGHT
 from tests.rewards.world import BLOCK, mine, some_shares
+from warppool import files
 from warppool.errors import LedgerError
 from warppool.ledger.payoutitems import Booking, KeepSnapshot
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.payout.audit import audit
 from warppool.payout.moves import find, settle
-from warppool.rewards import audits
 from warppool.rewards.audits import AuditWriter, WriteAudit, audit_file
 
 
@@ -67,8 +67,8 @@ def test_a_disk_that_refuses_is_said_once_and_asked_again(path, monkeypatch, cap
         if refusing:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(audits.os, "fsync", sync)
-    monkeypatch.setattr(audits, "sync_folder", sync)
+    monkeypatch.setattr(files.os, "fsync", sync)
+    monkeypatch.setattr(files, "sync_folder", sync)
     assert thread.turn([]) < math.inf
     assert thread.turn([]) < math.inf
     assert caplog.text.count("event=audit.failed") == 1 and "No space left" in caplog.text

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import LedgerError
-from warppool.files import make_folder, open_own, sync_folder
+from warppool.files import make_folder, replacing
 from warppool.ledger.database import Reader
 from warppool.ledger.payoutrows import BlockPosition
 from warppool.loop import Loop, patient
@@ -129,25 +127,15 @@ class AuditWriter(Loop[WriteAudit]):
             return
         path = self._file_of(position)
         make_folder(path.parent)
-        new = path.with_suffix(".new")
-        try:
-            with os.fdopen(open_own(new, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as file:
-                file.writelines(self._lines(reader, position))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, path)
-        except BaseException:
-            with suppress(OSError):
-                new.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with replacing(path) as file:
+            file.writelines(self._lines(reader, position))
         say(log, logging.INFO, "audit.written", height=position.block.height, hash=to_display(block_hash), file=path)
 
-    def _lines(self, reader: Reader, position: BlockPosition) -> Iterator[str]:
+    def _lines(self, reader: Reader, position: BlockPosition) -> Iterator[bytes]:
         for line in export_lines(reader, position):
             if self._is_cut_short:
                 raise _CutShort
-            yield line + "\n"
+            yield f"{line}\n".encode("ascii")
 
     def _file_of(self, position: BlockPosition) -> Path:
         return audit_file(self._data_dir, position.block.height, position.block.hash)
