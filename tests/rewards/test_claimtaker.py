@@ -77,6 +77,19 @@ def test_what_is_refused_or_no_request_is_answered_at_once(taker, tmp_path):
     assert taker.wakes_at == LOOK_EVERY_S
 
 
+def test_an_answer_that_cannot_be_written_is_said_once_and_given_later(taker, tmp_path, caplog):
+    (tmp_path / "1-1.request").write_bytes(b"junk")
+    (tmp_path / "1-1.answer.new").mkdir()               # where the answer is to be written
+    with caplog.at_level(logging.INFO):
+        for second in range(5):
+            taker.look(at(second))
+        assert caplog.text.count("event=claim.unread") == 1 and "event=claim.answered" not in caplog.text
+        (tmp_path / "1-1.answer.new").rmdir()
+        taker.look(at(5))
+    assert caplog.text.count("event=claim.answered") == 1
+    assert not take_answer(tmp_path, "1-1").is_done
+
+
 def test_a_folder_that_is_gone_is_said_once(taker, tmp_path, caplog):
     tmp_path.rmdir()
     with caplog.at_level(logging.WARNING):

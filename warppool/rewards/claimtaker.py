@@ -72,12 +72,13 @@ class ClaimTaker:
         return reply.steps
 
     def _answer(self, request: ClaimRequest, is_done: bool, sentence: str) -> None:
-        say(log, logging.INFO, "claim.answered", kind=request.kind, address=request.address, is_done=is_done,
-            sentence=sentence)
         try:
             answer(self._folder, request, is_done, sentence)
-        except OSError as exc:
+        except OSError as exc:                          # the file is still there, so the request is served again
             self._complain(exc)
+            return
+        say(log, logging.INFO, "claim.answered", kind=request.kind, address=request.address, is_done=is_done,
+            sentence=sentence)
 
     def _complain(self, exc: OSError) -> None:
         """Once for each reason: the folder is looked at every second."""
