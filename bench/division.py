@@ -14,20 +14,17 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from functools import partial
 from hashlib import sha256
 
+from bench.modes import NBITS, NETWORK, rules_of
 from warppool.bitcoin.addresstext import address_of
 from warppool.mining.rooms import ROOMS
 from warppool.payout.distribution import divide
-from warppool.payout.rules import PayoutRules
 from warppool.payout.snapshot import Snapshot
 from warppool.payout.window import WindowEnd, WindowFacts, weight_wanted
 
 RUNS = 9
-NETWORK = "regtest"
-NBITS = 0x17034219
 VALUE_SAT = 312_500_000
 AROUND_OUTPUTS = 160        # bytes of a coinbase besides the pool's outputs
 
@@ -44,8 +41,7 @@ def snapshot_maker(accounts: int) -> Callable[[], Snapshot]:
     """Makes a snapshot of a full window: few large accounts and many small ones, half of them with a balance, every
     tenth one gone.
     """
-    rules = PayoutRules(network=NETWORK, payout_address=account(accounts), fee_bp=100, window=Decimal(8),
-                        window_days=90, window_rampup=False, min_payout_sat=100_000, min_paid_ratio=Decimal("0.9"))
+    rules = rules_of(account(accounts))
     wanted = weight_wanted(rules, NBITS, 0)
     names = [account(number) for number in range(accounts)]
     sizes = [1_000_003 * accounts // (1 + number) for number in range(accounts)]

@@ -15,6 +15,7 @@ from warppool.payout.window import WindowEnd, WindowFacts, weight_wanted
 
 NETWORK = "regtest"
 NBITS = 0x17034219          # that no share here meets
+WINDOW_DAYS = 90
 ACCOUNTS = 1_000
 PAYOUT = b"\x00\x14" + bytes(20)
 FEE_BASIS_POINTS = 100
@@ -42,11 +43,16 @@ def account(number: int) -> str:
     return address_of(b"\x00\x14" + number.to_bytes(20, "big"), NETWORK)
 
 
+def rules_of(payout_address: str, window: int = 8) -> PayoutRules:
+    """The rules of a pool that takes FEE_BASIS_POINTS; `window` counts network difficulties."""
+    return PayoutRules(network=NETWORK, payout_address=payout_address, fee_bp=FEE_BASIS_POINTS, window=Decimal(window),
+                       window_days=WINDOW_DAYS, window_rampup=False, min_payout_sat=100_000,
+                       min_paid_ratio=Decimal("0.9"))
+
+
 def _snapshot() -> Snapshot:
     """A window of eight network difficulties, whose accounts have different weights."""
-    rules = PayoutRules(network=NETWORK, payout_address=address_of(PAYOUT, NETWORK), fee_bp=FEE_BASIS_POINTS,
-                        window=Decimal(8), window_days=90, window_rampup=False, min_payout_sat=100_000,
-                        min_paid_ratio=Decimal("0.9"))
+    rules = rules_of(address_of(PAYOUT, NETWORK))
     wanted = weight_wanted(rules, NBITS, 0)
     weights = {account(number): wanted // (number + 10) // 10 for number in range(1, ACCOUNTS + 1)}
     facts = WindowFacts(1, 10 * ACCOUNTS, 0, wanted, WindowEnd.DAYS, 0, NBITS)

@@ -17,11 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from bench.division import NBITS, NETWORK, VALUE_SAT, account
+from bench.division import VALUE_SAT, account
+from bench.modes import NBITS, WINDOW_DAYS, rules_of
 from warppool.bitcoin.target import target_from_nbits
 from warppool.events import ShareAccepted
 from warppool.ledger.beginning import Beginning
@@ -29,13 +29,11 @@ from warppool.ledger.payoutitems import Booking, KeepSnapshot, PayoutBlock, Shar
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.mining.template import Tip
-from warppool.payout.rules import PayoutRules
 from warppool.payout.snapshot import Snapshot
 from warppool.rewards.export import export_lines
 from warppool.rewards.making import SnapshotMaker
 
 RUNS = 5
-DAYS = 90
 HOUR_MS = 3_600_000
 DIFFICULTY = 65_536.75
 REBUILD_S = 3.0
@@ -51,8 +49,8 @@ class LargeBooks:
     def __init__(self, path: Path, shares: int, accounts: int) -> None:
         self.path = path
         self.names = [account(number) for number in range(accounts)]
-        self.hourly = shares // (DAYS * 24)
-        self.hours = DAYS * 24 + 1                          # half of the first is too old, and the last one is open
+        self.hourly = shares // (WINDOW_DAYS * 24)
+        self.hours = WINDOW_DAYS * 24 + 1                   # half of the first is too old, and the last one is open
         books = SqliteBooks(path)
         books.open()
         books.begin(Beginning("pplns", 0, b"\x00\x00\x00\x01", BEGIN_HOUR * 3600.0))
@@ -86,9 +84,7 @@ class LargeBooks:
 
     def maker(self, reader: SqliteReader) -> SnapshotMaker:
         """Of snapshots of a window that 90 days do not fill."""
-        maker = SnapshotMaker(PayoutRules(
-            network=NETWORK, payout_address=account(10_000), fee_bp=100, window=Decimal(1000), window_days=DAYS,
-            window_rampup=False, min_payout_sat=100_000, min_paid_ratio=Decimal("0.9")), lambda: reader)
+        maker = SnapshotMaker(rules_of(account(10_000), window=1_000), lambda: reader)
         maker.begin(reader.last_id())
         maker.tips.note(TIP.height, TIP.nbits)
         return maker
