@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import statistics
 import sys
 import timeit
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from bench.server import BenchFailed
@@ -61,11 +63,28 @@ def print_medians(bench: str, case: Named, found: Sequence[Mapping[str, float]])
           flush=True)
 
 
+def print_lines(bench: str, lines: Iterable[Mapping[str, object]]) -> int:
+    """Print each line as JSON, as soon as it is made; the status of the program, 1 if a case failed."""
+    try:
+        for line in lines:
+            print(json.dumps({"bench": bench, **line}), flush=True)
+    except BenchFailed as exc:
+        print(f"bench.{bench}: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def machine_ns() -> float:
     """What the hash of a header costs on this machine now: with busy neighbours all CPU times grow as this does."""
     header = bytes(80)
     times = timeit.repeat(lambda: sha256(sha256(header).digest()).digest(), number=200, repeat=50)
     return statistics.median(times) / 200 * 1e9
+
+
+def rss() -> int:
+    """Bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def run_cases(bench: str, doc: str, cases: Sequence[C], measure: Callable[[C, float, int], Figures]) -> int:

@@ -10,14 +10,13 @@ own; `group` are in groups, of `extended` and of `standard` channels.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 import time
 from typing import NamedTuple
 
-from bench.command import choose
+from bench.command import choose, print_lines
 from bench.server import BenchFailed
 from bench.sides import Side, side_of
 from bench.turns import USER, LoneWorker, make_factory, make_job, pool
@@ -144,14 +143,9 @@ CASES = [Case(f"fan-out-{channels}", channels, BOUNDS) for channels in (1_000, 5
 def main(arguments: list[str] | None = None) -> int:
     """Every case, one line each; 1 if a channel was not told."""
     chosen, (_, scale) = choose("bench.fanout", __doc__, CASES, arguments)
-    try:
-        for case in chosen:
-            figures = measure(max(2, round(case.channels * scale)), max(2, round(TIPS * scale)))
-            print(json.dumps({"bench": "fanout", "case": case.name, **figures, "wanted": case.wanted}), flush=True)
-    except BenchFailed as exc:
-        print(f"bench.fanout: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return print_lines("fanout", (
+        {"case": case.name, **measure(max(2, round(case.channels * scale)), max(2, round(TIPS * scale))),
+         "wanted": case.wanted} for case in chosen))
 
 
 if __name__ == "__main__":

@@ -11,22 +11,20 @@ in mode `pplns` size classes; `idle` is the RSS of a process of its own for each
 from __future__ import annotations
 
 import gc
-import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.command import choose
+from bench.command import choose, print_lines, rss
 from bench.modes import AGENTS, POOL, PPLNS, SOLO, Mode, user
 from bench.server import BenchFailed
 from bench.sides import Side
-from bench.turns import MACHINES, SPEC_SIDE, TOGETHER, USER, WARP_SIDE, Direct, make_factory, make_job, set_up
+from bench.turns import MACHINES, SPEC_SIDE, USER, WARP_SIDE, Direct, make_factory, make_job, round_ns, set_up
 from warppool.mining.payee import COMMON_EXTRANONCE_SIZE
-from warppool.net.inbox import JobReady, Received
+from warppool.net.inbox import JobReady
 from warppool.sv1.jobs import ENCODING, encoder
 from warppool.sv2.jobs import EncodedJob
 from warppool.sv2.profile import SPEC, WARP
@@ -37,7 +35,6 @@ ROUNDS = 60
 IDLE = 2_000                # connections
 MOST_RATIO = 1.5            # of a tip with many payees in one with one
 MOST_IDLE_KIB = 0.5         # a connection, more than in mode pool
-PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 SIDES: dict[str, Side | None] = {"v1": None, "warp": WARP_SIDE, "spec": SPEC_SIDE}
 MODES = {mode.name: mode for mode in (POOL, SOLO, PPLNS)}
@@ -100,11 +97,7 @@ def share(side: str, rounds: int) -> dict[str, float]:
         set_up(world)
     for number in range(1, rounds + 1):
         for kind, world in worlds.items():
-            shares = [Received(conn_id, machine.share(number)) for conn_id, machine in world.machines.items()]
-            world.measured.spent_ns = 0
-            for at in range(0, MACHINES, TOGETHER):
-                world.deliver([*shares[at:at + TOGETHER]])
-            least[kind] = min(least[kind], world.measured.spent_ns)
+            least[kind] = min(least[kind], round_ns(world, number))
     for kind, world in worlds.items():
         if any(machine.accepted != rounds for machine in world.machines.values()):
             raise BenchFailed(f"{kind}: not every share was accepted")
@@ -131,7 +124,7 @@ def hold(side: str, mode: str, connections: int) -> float:
     A machine's own end lives until it has its first job, so that the pool's end alone is measured.
     """
     world = Direct(SIDES[side], MODES[mode], machines=0)
-    before = 0
+    before = 0.0
     for number in range(1, 2 * connections + 1):
         if number == connections + 1:
             before = _rss_kib()
@@ -140,9 +133,9 @@ def hold(side: str, mode: str, connections: int) -> float:
     return (_rss_kib() - before) / connections
 
 
-def _rss_kib() -> int:
+def _rss_kib() -> float:
     gc.collect()
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_KIB
+    return rss() / 1024
 
 
 CASES = [
@@ -160,14 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(hold(given[1], given[2], int(given[3])))
         return 0
     chosen, (_, scale) = choose("bench.payees", __doc__ or "", CASES, given)
-    try:
-        for case in chosen:
-            figures = case.measure(case.side, max(2, round(case.size * scale)))
-            print(json.dumps({"bench": "payees", "case": case.name, **figures, "wanted": case.wanted}), flush=True)
-    except BenchFailed as exc:
-        print(f"bench.payees: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return print_lines("payees", (
+        {"case": case.name, **case.measure(case.side, max(2, round(case.size * scale))), "wanted": case.wanted}
+        for case in chosen))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.command import rss
 from warppool.commands.democert import self_signed
 from warppool.net.tls import Tls, new_context
 from warppool.transport import Plain
@@ -124,11 +125,6 @@ def bench_lines(version: str) -> None:
         transport, _, _ = shaken(server, client)
         costs.append(per_line(transport.seal, [bytes(NOTIFY_SIZE)] * LINES, LINES))
     tell("seal", costs, "cpu_us", version=version, bytes=NOTIFY_SIZE)
-
-
-def rss() -> int:
-    """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
 
 
 def idle_memory(version: str | None) -> float:

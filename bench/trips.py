@@ -10,14 +10,15 @@ is counted, not the reactor, the ledger or the machine; in the cases of the tran
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 import warppool
+from bench.command import print_lines
 from bench.server import BenchFailed
 from bench.turns import CASES, Direct, LoneWorker, Translated, set_up
 from warppool.net.inbox import Received
@@ -60,20 +61,19 @@ def trip_of(world: Direct | Translated) -> Counter[tuple[str, str]]:
     return trip.calls
 
 
+def lines(shows_functions: bool) -> Iterator[Mapping[str, object]]:
+    """A line a case; each function is printed below it where they are to be shown."""
+    for case, build in CASES.items():
+        calls = trip_of(build())
+        yield {"case": case, "calls": calls.total(), "files": len({file for file, _ in calls})}
+        if shows_functions:
+            for (file, name), count in sorted(calls.items()):
+                print(f"    {count:3} {file} {name}")
+
+
 def main() -> int:
     """Every case, one line each; with the argument `--functions`, each function below it."""
-    try:
-        for case, build in CASES.items():
-            calls = trip_of(build())
-            print(json.dumps({"bench": "trips", "case": case, "calls": calls.total(),
-                              "files": len({file for file, _ in calls})}), flush=True)
-            if "--functions" in sys.argv[1:]:
-                for (file, name), count in sorted(calls.items()):
-                    print(f"    {count:3} {file} {name}")
-    except BenchFailed as exc:
-        print(f"bench.trips: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return print_lines("trips", lines("--functions" in sys.argv[1:]))
 
 
 if __name__ == "__main__":

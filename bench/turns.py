@@ -10,7 +10,6 @@ only adds to them; so they move with the code, where the figures of whole progra
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import queue
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from bench.command import print_lines
 from bench.modes import NBITS, POOL
 from bench.modes import Mode as PayMode
 from bench.server import BenchFailed
@@ -298,22 +298,26 @@ def set_up(world: Direct | Translated) -> None:
         world.deliver([*said])
 
 
+def round_ns(world: Direct | Translated, number: int) -> int:
+    """What the measured worker spends on share `number` of each machine, TOGETHER of them at a time."""
+    shares = [Received(conn_id, machine.share(number)) for conn_id, machine in world.machines.items()]
+    world.measured.spent_ns = 0
+    for at in range(0, MACHINES, TOGETHER):
+        world.deliver([*shares[at:at + TOGETHER]])
+    return world.measured.spent_ns
+
+
 def measure(world: Direct | Translated, rounds: int) -> dict[str, float]:
     """The least of all rounds."""
     set_up(world)
-    machines = list(world.machines.items())
     least_ns, root_ns = math.inf, math.inf
     for number in range(1, rounds + 1):
-        shares = [Received(conn_id, machine.share(number)) for conn_id, machine in machines]
-        world.measured.spent_ns = 0
-        for at in range(0, MACHINES, TOGETHER):
-            world.deliver([*shares[at:at + TOGETHER]])
-        least_ns = min(least_ns, world.measured.spent_ns)
+        least_ns = min(least_ns, round_ns(world, number))
         begin = time.perf_counter_ns()
         for _ in range(MACHINES):
             fold_merkle_path(PATH[0], PATH)
         root_ns = min(root_ns, time.perf_counter_ns() - begin)
-    if any(machine.accepted != rounds for _, machine in machines):
+    if any(machine.accepted != rounds for machine in world.machines.values()):
         raise BenchFailed("not every share was accepted")
     us, root_us = least_ns / MACHINES / 1e3, root_ns / MACHINES / 1e3
     return {"us_per_share": round(us, 2), "root_us": round(root_us, 2), "ratio": round(us / root_us, 2),
@@ -322,13 +326,7 @@ def measure(world: Direct | Translated, rounds: int) -> dict[str, float]:
 
 def main(rounds: int = ROUNDS) -> int:
     """Every case, one line each; 1 if a share was not accepted."""
-    try:
-        for case, build in CASES.items():
-            print(json.dumps({"bench": "turns", "case": case, **measure(build(), rounds)}), flush=True)
-    except BenchFailed as exc:
-        print(f"bench.turns: {exc}", file=sys.stderr)
-        return 1
-    return 0
+    return print_lines("turns", ({"case": case, **measure(build(), rounds)} for case, build in CASES.items()))
 
 
 if __name__ == "__main__":
