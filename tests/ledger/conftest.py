@@ -10,3 +10,9 @@ def tmp_path():
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where the books of a test are."""
+    return tmp_path / "shares.db"

@@ -27,11 +27,6 @@ ALICE, BOB = "bc1qalice", "bc1qbob"
 HOUR = int(START) // 3600
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
 def begun(path, mode="pplns", server_id=0, start=1, journal_id=b""):
     books = opened(path)
     books.begin(Beginning(mode, server_id, start.to_bytes(8, "big"), START + start, journal_id, bool(journal_id)))

@@ -16,11 +16,6 @@ from warppool.ledger.sqlitereader import SqliteReader
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
-@pytest.fixture
 def books(path):
     with closing(opened(path)) as books:
         yield books

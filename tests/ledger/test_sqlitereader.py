@@ -16,11 +16,6 @@ from warppool.ledger.items import BlockRow
 from warppool.ledger.sqlitereader import SqliteReader
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
 def numbers(rows, count=10_000):
     known = {share(number).share_hash: number for number in range(count)}
     return [known[row.hash] for row in rows]

@@ -21,11 +21,6 @@ from warppool.threads import STOP, spawn
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
-@pytest.fixture
 def answers():
     return queue.Queue()
 

@@ -6,8 +6,6 @@ import math
 from contextlib import closing
 from dataclasses import replace
 
-import pytest
-
 from tests.ledger.books import opened
 from tests.payout.exports import HEIGHT
 from tests.rewards.world import BLOCK, mine, some_shares
@@ -18,11 +16,6 @@ from warppool.ledger.sqlitereader import SqliteReader
 from warppool.payout.audit import audit
 from warppool.payout.moves import find, settle
 from warppool.rewards.audits import AuditWriter, WriteAudit, audit_file
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
 
 
 def writer(path) -> AuditWriter:

@@ -24,11 +24,6 @@ def exported(path) -> list[str]:
         return list(export_lines(reader, reader.payout_block(BLOCK)))
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
 @pytest.mark.parametrize("balances", [{}, {CAROL: 5_000_000}])
 @pytest.mark.parametrize(("window", "ended_by"), [("100", WindowEnd.BEGINNING), ("8", WindowEnd.WEIGHT),
                                                   ("0.1", WindowEnd.WEIGHT)])

@@ -22,11 +22,6 @@ ALICE, BOB, CAROL = (account(number) for number in (1, 2, 3))
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
-@pytest.fixture
 def rig(path):
     with closing(Rig(path)) as rig:
         yield rig

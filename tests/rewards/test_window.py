@@ -20,11 +20,6 @@ EVERYTHING = 1 << 200
 NEVER = 0
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "shares.db"
-
-
 class Pool:
     """Books that are written, and a window that hears of it, or not."""
 

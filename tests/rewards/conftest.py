@@ -1,0 +1,1 @@
+from tests.ledger.conftest import path, tmp_path  # noqa: F401
