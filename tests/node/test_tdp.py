@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.inthread import in_thread
 from tests.node.provider import ScriptedProvider
 from tests.node.test_submitter import events
 from tests.patience import PATIENCE_S
@@ -67,14 +67,8 @@ def _next(inbox: queue.Queue[Any], kind: type[Any]) -> Any:
 @contextmanager
 def running(provider: ScriptedProvider, url: ProviderUrl | None = None, **given: Any) -> Iterator[Running]:
     rig = Running(url or provider.url(), provider.profile, **given)
-    thread = threading.Thread(target=rig.source.run)
-    thread.start()
-    try:
+    with in_thread(rig.source.run, rig.source.stop):
         yield rig
-    finally:
-        rig.source.stop()
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
 
 
 def new_pair(template_id: int, height: int = 5, raws: tuple[bytes, ...] = (), prev_hash: bytes = b"\x05" * 32,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.inthread import in_thread
 from tests.node.outcomes import OutcomeQueue
 from tests.node.stub import PATIENCE_S, FakeClock, StubNode
 from tests.node.test_missing import Chain
@@ -48,14 +48,8 @@ class Asked:
 def node(number: int, folder: Path, chain: list[bytes]) -> Iterator[Asked]:
     with StubNode(cookie=folder / f".cookie{number}") as stub:
         asked = Asked(number, stub, chain)
-        thread = threading.Thread(target=asked.submitter.run)
-        thread.start()
-        try:
+        with in_thread(asked.submitter.run, asked.submitter.stop):
             yield asked
-        finally:
-            asked.submitter.stop()
-            thread.join(PATIENCE_S)
-    assert not thread.is_alive()
 
 
 def test_nothing_of_a_branch_that_another_node_beats_is_settled(tmp_path: Path) -> None:
