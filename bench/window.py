@@ -15,7 +15,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -158,12 +158,12 @@ def export(books: LargeBooks, reader: SqliteReader, snapshot: Snapshot) -> None:
     tell("export", [timed(measure)], mb=round(size / 1e6, 1), wanted={"mb": EXPORT_MB})
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and print all cases."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shares", type=int, default=150_000_000, help="in 90 days (default 1.5e8)")
     parser.add_argument("--accounts", type=int, default=100, help="(default 100)")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="warppool-bench-") as folder:
         books = LargeBooks(Path(folder) / "shares.db", args.shares, args.accounts)
         with SqliteReader(books.path) as reader:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from functools import cache
 
 import pytest
 
@@ -211,6 +212,7 @@ AGENTS = ["NerdMinerV2/1.8", "NiceHash/1.0.0", "bitaxe/BM1370/v2.13.1", "cgminer
           "whatsminer/v1.0", "PowerPlay-BM/2.0"]
 
 
+@cache
 def many(count):
     """So many accounts of each kind, with much the same weight; the least are above the minimum."""
     return make_snapshot({account(number, number % 5): ONE // (2 * count) + number for number in range(count)},
