@@ -11,8 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.over import Over
-from tests.patience import PATIENCE_S
-from tests.service.test_daemon import until
+from tests.patience import PATIENCE_S, until
 from warppool.addresses import PoolUrl
 from warppool.errors import RemoteProtocolError, WrongServerKey
 from warppool.events import Close, Dial, Now, Send

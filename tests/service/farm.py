@@ -31,13 +31,6 @@ EVERY_HASH = {"start": 1e-10, "min": 1e-10, "max": 1e-10}
 DUPLICATE_EVERY = 8             # one share in so many is sent twice
 
 
-def until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
-
-
 class LivePool:
     """A V2 pool on a port that stays its own, so that it can go away and come back; `node` as in its configuration.
     `pool` are more keys of that section.

@@ -27,13 +27,6 @@ from warppool.sv1.connection import ServerConnection
 WAYS = (SV1, SV1_TLS)
 
 
-def until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
-
-
 def v1_config(folder: Path, stub: StubNode, *, workers: int = 2, **difficulty: float) -> Config:
     """Two ports for V1, plain and TLS, with a certificate made for them; no V2."""
     certificate, key = self_signed().write(folder)

@@ -11,8 +11,7 @@ import pytest
 
 from tests.node.books import RecordingBooks
 from tests.node.test_journal import entry
-from tests.patience import PATIENCE_S
-from tests.service.livepool import until
+from tests.patience import PATIENCE_S, until
 from warppool.node.items import Verdict
 from warppool.node.journal import Journal, Told
 from warppool.node.journalthread import Keep, Kept, NoteOutcome, Written

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.patience import PATIENCE_S, is_busy
+from tests.patience import PATIENCE_S, is_busy, until
 from warppool.addresses import PoolUrl
 from warppool.commands.demo import demo_config, demo_miners
 from warppool.errors import ConfigError, LedgerError, NotNow, RemoteProtocolError
@@ -23,14 +23,6 @@ from warppool.noise.primitives import public_key
 from warppool.service.pool import Pool
 
 KEY = bytes(range(1, 33))
-
-
-def until(condition, patience_s=PATIENCE_S):
-    """Wait for a condition of another thread; fail when it does not come."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 @pytest.fixture

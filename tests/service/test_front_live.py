@@ -17,9 +17,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.node.stub import HARD_NBITS, StubNode
+from tests.patience import PATIENCE_S, until
 from tests.peers import foreign_miner, foreign_v1
 from tests.service.farm import stub_pools, translating
-from tests.service.livepool import PATIENCE_S, LivePool, complaints, running, tells_of_transactions, until
+from tests.service.livepool import LivePool, complaints, running, tells_of_transactions
 from tests.service.process import write_config
 from tests.service.proxy import HEADERS, PROXY_IP, SIGNATURE, Header, binary_header, proxied, text_header
 from tests.service.test_machines_live import BySocket, accepted_shares

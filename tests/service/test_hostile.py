@@ -20,7 +20,7 @@ import pytest
 
 from tests.garbage import mutated
 from tests.node.stub import HARD_NBITS, StubNode
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.service.load import Load, LoadMiner
 from tests.service.process import write_config
 from warppool.addresses import PoolUrl
@@ -43,13 +43,6 @@ ATTACKERS = 4
 ATTACKS = 250                       # of each attacker, one connection each
 SHARE_DIFFICULTY = 1e-7             # one hash in some 430 is a share, and none is a block
 RESET = struct.pack("ii", 1, 0)     # SO_LINGER: close by RST
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 # --- the attackers ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from itertools import count
 import pytest
 
 from tests.node.stub import HARD_NBITS, PATIENCE_S, StubNode, make_transaction
-from tests.service.livepool import WAYS, LivePool, add_transaction, complaints, live, tells_of_transactions, until
+from tests.patience import until
+from tests.service.livepool import WAYS, LivePool, add_transaction, complaints, live, tells_of_transactions
 from tests.sv1.machines import Line, Player, machines
 from warppool.service.connector import SV1_TLS
 

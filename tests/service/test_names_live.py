@@ -13,8 +13,8 @@ import pytest
 
 from tests.manynames import BAD, GOOD, NAMES, Named
 from tests.node.stub import StubNode
-from tests.patience import PATIENCE_S
-from tests.service.livepool import LivePool, running, until
+from tests.patience import PATIENCE_S, until
+from tests.service.livepool import LivePool, running
 from tests.service.process import logged, write_config
 from warppool.config.pool import read_config
 from warppool.net import loglimit

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import PATIENCE_S
-from tests.service.test_daemon import KEY, until
+from tests.patience import PATIENCE_S, until
+from tests.service.test_daemon import KEY
 from warppool.addresses import PoolUrl
 from warppool.bitcoin.addresstext import address_of
 from warppool.commands import payouts

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.peers.foreign_v1 import Machine
-from tests.service.farm import EVERY_HASH, until
+from tests.service.farm import EVERY_HASH
 from tests.service.process import write_config
 from warppool.bitcoin.addresstext import address_of
 from warppool.bitcoin.transaction import outputs_of

@@ -26,8 +26,9 @@ import pytest
 from tests.config.otherkeys import ADDRESS, keys_of
 from tests.config.otherkeys import POOL as OTHERS
 from tests.node.stub import HARD_NBITS, StubNode, make_transaction
+from tests.patience import until
 from tests.peers.foreign_v1 import Machine, request
-from tests.service.livepool import add_transaction, tells_of_transactions, until
+from tests.service.livepool import add_transaction, tells_of_transactions
 from tests.service.load import Load, LoadMiner
 from tests.service.process import PATIENCE_S, PoolProcess
 from warppool.commands.democert import self_signed

@@ -17,9 +17,9 @@ import pytest
 
 from tests.config.otherkeys import TRANSLATOR as OTHERS
 from tests.config.otherkeys import keys_of
+from tests.patience import until
 from tests.peers.foreign_v1 import Machine
 from tests.service.farm import LivePool, stub_pools
-from tests.service.livepool import until
 from tests.service.process import PATIENCE_S, TranslatorProcess
 from tests.service.test_reload_load import Document, written
 from warppool.commands.democert import self_signed

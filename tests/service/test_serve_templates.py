@@ -6,7 +6,8 @@ import pytest
 
 from tests.net.conftest import log_lines  # noqa: F401
 from tests.node.stub import Mood, StubNode, make_transaction
-from tests.service.livepool import LivePool, running, until
+from tests.patience import until
+from tests.service.livepool import LivePool, running
 from tests.service.process import write_config, write_secrets
 from tests.service.templateclients import AUTHORITY_SECRET, SECRET, TemplateClient
 from tests.sv2.templatepairs import solve

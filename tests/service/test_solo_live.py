@@ -11,9 +11,9 @@ import pytest
 
 from tests.manynames import NETWORK
 from tests.node.stub import StubNode
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.peers.foreign_v1 import Machine
-from tests.service.farm import EVERY_HASH, LivePool, booked_by, translating, until
+from tests.service.farm import EVERY_HASH, LivePool, booked_by, translating
 from warppool.bitcoin.address import script_of
 from warppool.bitcoin.transaction import outputs_of, parse_transaction
 from warppool.service.translator import Translator

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.node.stub import HARD_NBITS, StubNode, make_transaction
+from tests.patience import until
 from tests.service.livepool import (
     PATIENCE_S,
     LivePool,
@@ -22,7 +23,6 @@ from tests.service.livepool import (
     complaints,
     running,
     tells_of_transactions,
-    until,
 )
 from tests.service.process import write_config
 from tests.service.proxy import HEADERS, PROXY_IP, Header

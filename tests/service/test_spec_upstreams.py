@@ -8,7 +8,8 @@ import pytest
 
 from tests.net.far import closed_port
 from tests.node.stub import HARD_NBITS, StubNode
-from tests.service.farm import EVERY_HASH, SECRET, Fleet, booked_by, translating, until
+from tests.patience import until
+from tests.service.farm import EVERY_HASH, SECRET, Fleet, booked_by, translating
 from tests.service.livepool import LivePool, running
 from tests.service.process import write_config
 from tests.service.test_spec_live import AUTHORITY_SECRET, PINS, vouched_by

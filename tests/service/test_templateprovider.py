@@ -11,8 +11,7 @@ import pytest
 
 from tests.net.conftest import log_lines  # noqa: F401
 from tests.node.stub import Mood, StubNode, dsha, make_transaction, merkle_root
-from tests.patience import PATIENCE_S
-from tests.service.livepool import until
+from tests.patience import PATIENCE_S, until
 from tests.service.process import ProviderProcess
 from tests.service.templateclients import TemplateClient, config_of, port_of, providing, write_provider_config
 from tests.sv2.profiles import EACH_PROFILE

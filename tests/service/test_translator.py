@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.node.stub import HARD_NBITS, StubNode
+from tests.patience import until
 from tests.peers import foreign_v1
 from tests.peers.foreign_v1 import request
 from tests.service.farm import (
@@ -25,7 +26,6 @@ from tests.service.farm import (
     regtest_pool,
     stub_pools,
     translating,
-    until,
 )
 from tests.service.process import PoolProcess, write_config
 from tests.service.test_daemon import mine_until

@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 
 from tests.node.stub import HARD_NBITS, StubNode
-from tests.service.farm import PATIENCE_S, LivePool, booked_by, translating, until
+from tests.patience import PATIENCE_S, until
+from tests.service.farm import LivePool, booked_by, translating
 from tests.service.test_translator import each_mode, port_of
 from warppool.mining.share import weigh
 from warppool.sv1.client import Authorized, MiningClient, ShareAnswered, Work, WorkReady

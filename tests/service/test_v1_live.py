@@ -22,6 +22,7 @@ import pytest
 
 from tests.net.tlsends import CONN_ID, Served
 from tests.node.stub import EASY_NBITS, HARD_NBITS, StubNode, make_transaction
+from tests.patience import until
 from tests.peers import foreign_v1
 from tests.peers.foreign_v1 import Machine, Share, request
 from tests.service.livepool import (
@@ -33,7 +34,6 @@ from tests.service.livepool import (
     complaints,
     live,
     tells_of_transactions,
-    until,
     v1_config,
 )
 from warppool.commands.democert import self_signed
