@@ -200,6 +200,13 @@ def test_whatever_stands_in_a_header_is_no_crash(key):
             assert difference(with_header(mined, **{key: value}))
 
 
+@pytest.mark.parametrize("key", HEADER_KEYS)
+def test_what_is_said_of_a_header_does_nothing_to_a_terminal(key):
+    mined = block()
+    for value in ("\x1b[2J", {"\x1b[2J": "\x1b[2J"}, ["\x1b[2J"]):
+        assert difference(with_header(mined, **{key: value})).isprintable()
+
+
 @pytest.mark.parametrize("line", [
     "", "x", "1", "null", "[]", "{}", '"x"', "[" * 100_000, "1" * 5000,
     '{"server":0,"id":60,"account":"x","difficulty":1}', '{"server":0,"id":60,"account":null,"difficulty":1}',

@@ -121,4 +121,4 @@ def _mapping(read: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 
 def _amounts(read: Mapping[str, object], key: str) -> dict[str, int]:
-    return {account: whole_number(amount, f"{key} of {account}") for account, amount in _mapping(read, key).items()}
+    return {account: whole_number(amount, f"{key} of {account!r}") for account, amount in _mapping(read, key).items()}
