@@ -5,6 +5,7 @@ A block may have a limited number of them, so a template has to leave room for t
 
 from __future__ import annotations
 
+SIGOP_COST = 4              # units of a block's sigop cost of one signature operation outside of a witness (BIP141)
 MAX_BARE_MULTISIG = 20      # a CHECKMULTISIG counts as 20, however many keys it has
 
 _OP_PUSHDATA1 = 0x4C
@@ -16,7 +17,7 @@ _MULTISIGS = (0xAE, 0xAF)       # OP_CHECKMULTISIG, OP_CHECKMULTISIGVERIFY
 def legacy_sigops(script: bytes) -> int:
     """The signature operations of a scriptSig or scriptPubKey, without those of P2SH and witness programs.
 
-    Each is 4 units of a block's sigop cost (BIP141). The bytes that a push holds are no opcodes and do not count. Where
+    Each is SIGOP_COST units of a block's sigop cost. The bytes that a push holds are no opcodes and do not count. Where
     a push goes past the end of the script, counting ends.
     """
     count = position = 0

@@ -7,22 +7,18 @@ from typing import NamedTuple
 from warppool.bitcoin.block import MAX_BLOCK_SIGOPS, MAX_BLOCK_WEIGHT
 from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.bitcoin.header import HEADER_SIZE
+from warppool.bitcoin.sigops import SIGOP_COST
 from warppool.mining.template import Template
 
-SIGOP_COST = 4
-"""Units of a block's sigop cost of one signature operation outside of a witness (BIP141)."""
-
 _COUNT_SIZE = 3             # bytes of the transaction count of a block with more than 252 of them
-
-WITNESS_WEIGHT = 36
-"""Weight units of a coinbase's marker, flag, and witness: the reserved value with its two lengths."""
+_WITNESS_WEIGHT = 36        # weight units of a coinbase's marker, flag, and witness: the reserved value, two lengths
 
 
 def reserved_weight(size: int) -> int:
     """What a node has to reserve (`blockreservedweight`, in weight units) for header, transaction count, and a coinbase
     of `size` bytes in stripped form.
     """
-    return 4 * (HEADER_SIZE + _COUNT_SIZE + size) + WITNESS_WEIGHT
+    return 4 * (HEADER_SIZE + _COUNT_SIZE + size) + _WITNESS_WEIGHT
 
 
 class TemplateRoom(NamedTuple):
@@ -34,7 +30,7 @@ class TemplateRoom(NamedTuple):
     @property
     def stripped_size(self) -> int:
         """Bytes of the stripped coinbase."""
-        return (self.weight - WITNESS_WEIGHT) // 4
+        return (self.weight - _WITNESS_WEIGHT) // 4
 
 
 def room_of(template: Template) -> TemplateRoom | None:

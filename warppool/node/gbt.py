@@ -23,6 +23,7 @@ from warppool.bitcoin.compactsize import encode_compact_size
 from warppool.bitcoin.hashes import from_display, to_display
 from warppool.bitcoin.header import HEADER_SIZE
 from warppool.bitcoin.merkle import merkle_path
+from warppool.bitcoin.sigops import SIGOP_COST
 from warppool.bitcoin.target import target_from_nbits
 from warppool.bitcoin.transaction import MAX_MONEY_SAT, whole_transaction
 from warppool.errors import NodeError
@@ -31,7 +32,6 @@ from warppool.mining.reserve import LARGEST_PLAN, CoinbasePlan, Needs
 from warppool.mining.template import Template, Tip, TransactionFacts
 
 MAX_BLOCK_SIZE = 4_000_000          # bytes, with witnesses, by consensus
-_SIGOP_COST = 4                     # units of cost for one signature operation outside of a witness (BIP141)
 
 _KNOWN_RULES = frozenset({"csv", "segwit", "taproot", "testdummy"})
 _OP_TRUE_HEX = "51"
@@ -236,7 +236,7 @@ def _check_limits(
     head = HEADER_SIZE + len(encode_compact_size(1 + len(transactions)))
     sigops = [_sigops(entry) for entry in answer["transactions"]]
     # Before segwit the node counts in units of its own (sizelimit 1 MB, sigoplimit 20,000), which its limits tell.
-    our_sigops = _SIGOP_COST * ours.sigops if has_segwit else ours.sigops
+    our_sigops = SIGOP_COST * ours.sigops if has_segwit else ours.sigops
     limits = [("sizelimit", MAX_BLOCK_SIZE, sum(len(tx.raw) for tx in transactions), head + ours.size),
               ("sigoplimit", MAX_BLOCK_SIGOPS, sum(sigops), our_sigops)]
     if has_segwit:
@@ -250,7 +250,7 @@ def _check_limits(
 
 def _facts(answer: Mapping[str, Any], transactions: Sequence[KnownTransaction], has_segwit: bool) -> TransactionFacts:
     """What a shorter template is made by. Before segwit the node counts bytes and sigops in units of a quarter."""
-    unit = 1 if has_segwit else _SIGOP_COST
+    unit = 1 if has_segwit else SIGOP_COST
     fees = tuple(entry.get("fee") for entry in answer["transactions"])
     has_fees = all(isinstance(fee, int) and not isinstance(fee, bool) and fee >= 0 for fee in fees)
     return TransactionFacts(
