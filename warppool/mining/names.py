@@ -22,11 +22,17 @@ ANYBODY: Final = Account("", b"")
 
 _CRAMPED: Final = "what there is no room for goes to pool.payout_address, and is owed until a later block pays it"
 
+BAD_NAME: Final = "invalid-user-identity"
+"""Why a name is refused, in the log and on V2: it is none, or leads to no account."""
+
+OTHER_ACCOUNT: Final = "other-account"
+"""Why a name is refused, in the log: it leads to another account than that of its connection."""
+
 BAD_ADDRESS: Final = (24, "Invalid Bitcoin address")
-"""Code and words of V1's answer, as other solo pools have them."""
+"""Code and words of V1's answer to a name that leads to no account, as other solo pools have them."""
 
 OTHER_ADDRESS: Final = (24, "Another address is mined for here")
-"""The same for a worker of another account than the connection's."""
+"""The same for OTHER_ACCOUNT."""
 
 
 def _is_no_news(said: str, now: float) -> bool:

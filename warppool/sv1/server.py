@@ -21,7 +21,7 @@ from warppool.mining.extranonce import PrefixPool
 from warppool.mining.identity import read_identity
 from warppool.mining.idle import idle_by
 from warppool.mining.job import Job
-from warppool.mining.names import OTHER_ADDRESS, FreeNames, NameRule, cramped
+from warppool.mining.names import BAD_NAME, OTHER_ACCOUNT, OTHER_ADDRESS, FreeNames, NameRule, cramped
 from warppool.mining.rooms import room_of_agent
 from warppool.mining.share import Reject, Weight
 from warppool.mining.validator import ShareValidator
@@ -286,15 +286,12 @@ class MiningServerSession(MachineSession):
         try:
             account = names.account(name)
         except NoAccount as exc:
-            more = ("user", name), ("meaning", str(exc))
-            if self._user is None:
-                return self._refuse_name(self._no(request_id), "invalid-user-identity", *more)
-            return [*self.answers.answer(self._no(request_id)), self._refused("invalid-user-identity", *more)]
+            return self._refuse_worker(self._no(request_id), BAD_NAME, ("user", name), ("meaning", str(exc)))
         if self._account is None:
             self._account = account
         elif account.address != self._account.address:
-            return [*self.answers.answer(refusal(request_id, *OTHER_ADDRESS)), self._refused("other-account", (
-                "user", name), ("account", self._account.address))]
+            return self._refuse_worker(refusal(request_id, *OTHER_ADDRESS), OTHER_ACCOUNT, ("user", name), (
+                "account", self._account.address))
         return []
 
     def _no(self, request_id: bytes) -> bytes:

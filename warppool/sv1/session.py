@@ -14,6 +14,7 @@ from warppool.bitcoin.target import MAX_TARGET
 from warppool.events import Close, Happened, Now
 from warppool.mining.identity import MAX_BAD_NAMES, NO_NAME, read_identity
 from warppool.mining.job import VERSION_MASK, Job
+from warppool.mining.names import BAD_NAME
 from warppool.mining.share import Weight
 from warppool.sv1.answers import Answers, Step
 from warppool.sv1.lines import read_submit_line
@@ -229,8 +230,7 @@ class MachineSession(ABC):
 
     def _refuse_form(self, request_id: bytes, said: str) -> list[Step]:
         """The name is none."""
-        return self._refuse_name(self._no(request_id), "invalid-user-identity", ("user", said),
-                                 ("meaning", NO_NAME))
+        return self._refuse_name(self._no(request_id), BAD_NAME, ("user", said), ("meaning", NO_NAME))
 
     def _no(self, request_id: bytes) -> bytes:
         """The answer to a name that is none."""
@@ -245,6 +245,12 @@ class MachineSession(ABC):
         if self._bad_names >= MAX_BAD_NAMES:
             steps.append(Close(self.conn_id, f"{MAX_BAD_NAMES} names that are none", is_peers_fault=True))
         return steps
+
+    def _refuse_worker(self, answer: bytes, reason: str, *more: tuple[str, object]) -> list[Step]:
+        """A name is refused for its account. Where another worker has been let in, the peer mines on."""
+        if self._user is None:
+            return self._refuse_name(answer, reason, *more)
+        return [*self.answers.answer(answer), self._refused(reason, *more)]
 
     def _refused(self, reason: str, *more: tuple[str, object]) -> Step:
         return Happened(self.conn_id, "info", "miner.refused", (("reason", reason), *more, ("agent", self.agent)))

@@ -13,7 +13,7 @@ from warppool.mining.channel import Channel
 from warppool.mining.course import Course
 from warppool.mining.extranonce import MAX_EXTRANONCE_SIZE, PREFIX_SIZE, PrefixPool
 from warppool.mining.identity import MAX_BAD_NAMES, NO_NAME, read_identity
-from warppool.mining.names import NameRule
+from warppool.mining.names import BAD_NAME, NameRule
 from warppool.mining.payee import Payee
 from warppool.mining.rooms import LARGEST_ROOM, USUAL_ROOM
 from warppool.sv2.jobs import Step
@@ -93,7 +93,7 @@ class Opener:
         max_target = int.from_bytes(m.max_target, "little")
         user = read_identity(m.user_identity)
         if user is None:
-            return Refusal("invalid-user-identity", is_form=True, more=(
+            return Refusal(BAD_NAME, is_form=True, more=(
                 ("user", m.user_identity), ("meaning", NO_NAME)))
         payee = self._payee(user, extranonce_size)
         if isinstance(payee, Refusal):
@@ -124,7 +124,7 @@ class Opener:
             account = names.account(user)
         except NoAccount as exc:
             # Behind a translator stands who likes to, and the others there mine on.
-            return Refusal("invalid-user-identity", is_counted=False, more=(("user", user), ("meaning", str(exc))))
+            return Refusal(BAD_NAME, is_counted=False, more=(("user", user), ("meaning", str(exc))))
         if not names.has_rooms:
             return names.payee(account, 0)
         if extranonce_size == 0 and not self._course.takes_groups:

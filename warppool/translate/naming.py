@@ -12,13 +12,12 @@ from types import MappingProxyType
 
 from warppool.mining.account import address_in
 from warppool.mining.identity import MAX_AGENT, read_identity
-from warppool.mining.names import BAD_ADDRESS, OTHER_ADDRESS
+from warppool.mining.names import BAD_ADDRESS, BAD_NAME, OTHER_ACCOUNT, OTHER_ADDRESS
 from warppool.sv1.resume import SESSION_ID_SIZE
 from warppool.translate.channel import UpstreamChannel
 from warppool.translate.context import TranslatorContext
 from warppool.translate.waitingnames import WAITING_S, Awaited, Origin
 
-BAD_NAME, OTHER_ACCOUNT = "invalid-user-identity", "other-account"
 REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType({BAD_NAME: BAD_ADDRESS, OTHER_ACCOUNT: OTHER_ADDRESS})
 """Code and words of the answer to a name, by the reason for the log: as a pool has them whose blocks pay its machines.
 """

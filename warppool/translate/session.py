@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from warppool.events import Close, Event, Happened, Now
 from warppool.mining.identity import read_identity
+from warppool.mining.names import BAD_NAME
 from warppool.mining.share import Reject
 from warppool.sv1.answers import Step
 from warppool.sv1.messages import accepted, refusal
@@ -23,7 +24,7 @@ from warppool.sv2.work import Work
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
 from warppool.translate.jobs import KEEP_ALIVE_S, MachineJobs
-from warppool.translate.naming import BAD_NAME, REFUSALS, Naming
+from warppool.translate.naming import REFUSALS, Naming
 from warppool.translate.outlet import Outlet
 from warppool.translate.route import Route, RouteChange, RoutePhase
 from warppool.translate.sent import FULL
@@ -185,10 +186,7 @@ class TranslatorSession(MachineSession):
         reason = self._naming.why_not(name, self._user)
         if not reason:
             return []
-        answer, user = refusal(request_id, *REFUSALS[reason]), ("user", name)
-        if self._user is None:
-            return self._refuse_name(answer, reason, user)
-        return [*self.answers.answer(answer), self._refused(reason, user)]      # the others mine on
+        return self._refuse_worker(refusal(request_id, *REFUSALS[reason]), reason, ("user", name))
 
     def _subscribe(self, request_id: bytes, params: list[object] | None, now: Now) -> list[Step]:
         """Give the machine its search space, now or as soon as there is a channel."""
