@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from warppool.bitcoin.address import script_of
+from warppool.mining.payee import Payee
+
 
 class Named(NamedTuple):
     """`account` is the canonical address on NETWORK that the name leads to, "" for none; `why` is for people."""
@@ -24,4 +27,13 @@ NAMES = [Named(row["name"], row["account"] or "", row["why"]) for row in _TABLE[
 GOOD = [row for row in NAMES if row.account]
 BAD = [row for row in NAMES if not row.account]
 
+ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
+    "P2WPKH", "P2TR", "P2PKH"))
+"""Addresses of three people, each of another kind."""
+
 each_name = pytest.mark.parametrize("row", NAMES, ids=[row.why for row in NAMES])
+
+
+def payee_at(address: str, room: int = 0) -> Payee:
+    """The payee of an address on NETWORK."""
+    return Payee(address, script_of(address, NETWORK), room)

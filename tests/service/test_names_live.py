@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manynames import BAD, GOOD, NAMES, Named
+from tests.manynames import ALICE, BAD, BOB, GOOD, Named
 from tests.node.stub import StubNode
 from tests.patience import PATIENCE_S, until
 from tests.service.livepool import LivePool, running
@@ -21,8 +21,6 @@ from warppool.net import loglimit
 from warppool.net.loglimit import LINES
 from warppool.say import MAX_TEXT, clip
 from warppool.service.connector import SV1
-
-ALICE, BOB = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in ("P2WPKH", "P2TR"))
 
 
 @pytest.fixture

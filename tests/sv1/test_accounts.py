@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.manynames import NAMES, NETWORK, Named, each_name
+from tests.manynames import ALICE, BOB, CAROL, NETWORK, Named, each_name, payee_at
 from tests.mining.makers import EASY_NBITS, HARD_NBITS, PAYOUT, make_counters, make_factory
 from tests.sv1.pairs import Jobs, Pair, make_context
 from tests.sv1.test_resume import Workers, session_of
@@ -18,12 +18,9 @@ from warppool.events import BlockFound
 from warppool.mining.account import Account
 from warppool.mining.identity import MAX_BAD_NAMES
 from warppool.mining.names import PaidNames
-from warppool.mining.payee import Payee
 from warppool.mining.payrule import ToFinder
 from warppool.sv1.jobs import ENCODING, encoder
 
-ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
-    "P2WPKH", "P2TR", "P2PKH"))
 NO_ADDRESS = [24, "Invalid Bitcoin address", None]
 OTHER = [24, "Another address is mined for here", None]
 RULE = PaidNames(NETWORK)
@@ -48,10 +45,6 @@ def channel_of(pair: Pair) -> Any:
     return pair.server._session.machine.channel
 
 
-def payee_of(address: str, room: int = 0) -> Payee:
-    return Payee(address, script_of(address, NETWORK), room)
-
-
 # --- names ------------------------------------------------------------------------------------------------------------
 
 @each_name
@@ -73,7 +66,7 @@ def test_a_name_gets_work_for_its_account_or_is_refused(row: Named, is_first: bo
         assert refused["reason"] == "invalid-user-identity" and refused["user"] is not None
         return
     assert notifies(pair.said) == 1
-    assert channel_of(pair).payee == payee_of(row.account)
+    assert channel_of(pair).payee == payee_at(row.account)
     pair.submit(*pair.mine(), user=row.name)
     pair.judge()
     (share,) = pair.unrecorded
@@ -111,7 +104,7 @@ def test_the_room_is_that_of_the_agent_where_the_mode_asks(agent, room, has_room
         pair = paid_pair(PaidNames(NETWORK, has_rooms=has_rooms))
         for call in calls:
             pair.call(call, *([agent] if call == "mining.subscribe" else [ALICE, "x"]))
-        assert channel_of(pair).payee == payee_of(ALICE, room if has_rooms else 0)
+        assert channel_of(pair).payee == payee_at(ALICE, room if has_rooms else 0)
 
 
 # --- other accounts on one connection ---------------------------------------------------------------------------------
@@ -136,7 +129,7 @@ def test_a_worker_of_another_account_is_refused_and_moves_no_credit(second):
     assert (refused["reason"], refused["user"], refused["account"]) == ("other-account", second, ALICE)
     pair.submit(*pair.mine(), user=second)
     assert pair.settle()[-1]["error"] == [24, "Unauthorized worker", None]
-    assert channel_of(pair).payee == payee_of(ALICE)
+    assert channel_of(pair).payee == payee_at(ALICE)
     pair.submit(*pair.mine(start=1 << 12), user=f"{ALICE}.rig1")
     pair.judge()
     assert [share.account for share in pair.unrecorded] == [ALICE]
@@ -166,7 +159,7 @@ def test_with_a_fallback_a_name_that_is_clearly_no_address_is_paid_there_and_tha
     pair.set_up(user="alice.rig1")
     assert authorize(pair, "alice.rig2") == authorize(pair, "bob") == authorize(pair, CAROL) == (True, None)
     assert pair.happened("payout.fallback") == [{"user": "alice", "address": CAROL}, {"user": "bob", "address": CAROL}]
-    assert channel_of(pair).payee == payee_of(CAROL)
+    assert channel_of(pair).payee == payee_at(CAROL)
     assert authorize(pair, BOB) == (False, OTHER), "an account is no worker of the fallback"
 
 
@@ -227,7 +220,7 @@ def test_another_account_gets_the_extranonce_and_nothing_else(is_first, worker):
     old, old_fields = channel_of(workers.pairs[0]), first.mine(start=1 << 20)
     second = workers.begin(worker, session_of(first), BOB, is_first=is_first)
     channel = channel_of(second)
-    assert old is None and channel.payee == payee_of(BOB)
+    assert old is None and channel.payee == payee_at(BOB)
     assert second.subscription == first.subscription and second.subscription[1] == channel.extranonce_prefix.hex()
     assert second.happened("miner.opened") and not second.happened("miner.resumed")
     (closed,) = second.happened("miner.closed")
@@ -270,7 +263,7 @@ def test_a_session_that_another_account_took_goes_back_without_its_shares():
     session = session_of(workers.left_by_alice())
     for user in (BOB, CAROL, ALICE):
         pair = workers.begin(1, session, user)
-        assert pair.happened("miner.opened") and channel_of(pair).payee == payee_of(user)
+        assert pair.happened("miner.opened") and channel_of(pair).payee == payee_at(user)
         assert channel_of(pair).accepted == 0
         pair.submit(*pair.mine(start=next(workers._starts) << 12), user=user)
         assert pair.settle()[-1]["result"] is True
@@ -390,5 +383,5 @@ def test_a_session_whose_coinbase_was_not_proved_is_nobody_s_to_go_on_with():
     channel_of(first).payee = None                      # as where a proof has failed
     first.drop()
     second = workers.begin(0, session_of(first), BOB)
-    assert second.happened("miner.opened") and channel_of(second).payee == payee_of(BOB)
+    assert second.happened("miner.opened") and channel_of(second).payee == payee_at(BOB)
     assert first.work.job_id not in [f"{key:x}" for key in channel_of(second).jobs]

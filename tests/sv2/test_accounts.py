@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.manynames import NAMES, NETWORK, Named, each_name
+from tests.manynames import ALICE, BOB, CAROL, NETWORK, Named, each_name, payee_at
 from tests.mining.makers import EASY_NBITS, HARD_NBITS, PAYOUT, make_factory, make_template, make_tip
 from tests.sv2.pairs import MAX_TARGET, START, Pair, dialect, make_context, make_jobs
 from tests.sv2.profiles import profile  # noqa: F401
@@ -19,7 +19,6 @@ from warppool.events import BlockFound, Close, Happened, ShareAccepted, ShareSub
 from warppool.mining.account import Account
 from warppool.mining.job import Job
 from warppool.mining.names import PaidNames
-from warppool.mining.payee import Payee
 from warppool.mining.payrule import ToFinder
 from warppool.mining.share import Weight, weigh
 from warppool.sv2.client import WorkReady
@@ -31,8 +30,6 @@ from warppool.sv2.server import MiningServerSession
 from warppool.sv2.tlv import MAX_WORKER_SIZE, worker_tlv
 from warppool.sv2.work import Work
 
-ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
-    "P2WPKH", "P2TR", "P2PKH"))
 MAIN = "bc1qe2tczyk2rw7u47kzxxee5g7ufkncdmlcpmw3pk"
 SHORT = encode_base58check(bytes(18) + b"abc")          # of the main network: an address that fits a TLV
 each_kind = pytest.mark.parametrize("ask", [open_standard, open_extended], ids=["standard", "extended"])
@@ -47,10 +44,6 @@ def paid_session(rule: PaidNames | None = None, flags: int = 0, **agent: str) ->
 
 def opened(session: MiningServerSession, channel_id: int = 1):
     return session._channels[channel_id].channel
-
-
-def payee_of(address: str, room: int = 0) -> Payee:
-    return Payee(address, script_of(address, NETWORK), room)
 
 
 def happened(steps, name: str) -> list[dict[str, object]]:
@@ -70,7 +63,7 @@ def test_a_name_gets_a_channel_for_its_account_or_is_refused(row: Named, ask):
         return
     success, *work = messages(steps)
     assert success.channel_id == 1 and work
-    assert opened(session).payee == payee_of(row.account)
+    assert opened(session).payee == payee_at(row.account)
 
 
 def test_the_refusal_of_the_published_profile_has_the_same_words():
@@ -164,20 +157,20 @@ def test_what_an_extended_channel_sees_must_fit_its_machine(vendor, firmware, ro
     session = paid_session(ROOMS, vendor=vendor, firmware=firmware)
     session.receive(open_extended(1, user=ALICE), START)
     session.receive(open_extended(2, user=ALICE, size=20), START)
-    assert opened(session, 1).payee == payee_of(ALICE, room)
-    assert opened(session, 2).payee == payee_of(ALICE, max(1, room - 12)), "a longer extranonce takes of the room"
+    assert opened(session, 1).payee == payee_at(ALICE, room)
+    assert opened(session, 2).payee == payee_at(ALICE, max(1, room - 12)), "a longer extranonce takes of the room"
 
 
 def test_what_a_standard_channel_never_sees_may_be_as_large_as_it_can():
     session = paid_session(ROOMS, flags=1)
     session.receive(open_standard(user=ALICE), START)
-    assert opened(session).payee == payee_of(ALICE, 16_000)
+    assert opened(session).payee == payee_at(ALICE, 16_000)
 
 
 def test_a_standard_channel_in_a_group_sees_the_coinbase():
     session = paid_session(ROOMS)
     session.receive(open_standard(user=ALICE), START)
-    assert opened(session).payee == payee_of(ALICE, 755 if session.profile.has_groups else 16_000)
+    assert opened(session).payee == payee_at(ALICE, 755 if session.profile.has_groups else 16_000)
 
 
 # --- found blocks -----------------------------------------------------------------------------------------------------
