@@ -2,7 +2,7 @@
 
 The books follow the chain of the tip that is mined, as its node tells it. A block counts from the moment it is found:
 its debits at once, so that no balance is paid out twice. Off that chain it is reversed, for whatever reason, and back
-on it booked again. Under `SETTLED_AT` confirmations it is settled, which is final.
+on it booked again. With `SETTLED_AT` confirmations it is settled, which is final.
 
 All moves that one tip causes are one transaction, reversals before returns: a block and its rival may pay the same
 balance, and never both at once.
@@ -21,7 +21,9 @@ SETTLED_AT: Final = 100
 """Confirmations (1 for the block at the tip): from then on its coinbase can be spent."""
 
 WATCHED_UNDER: Final = 200
-"""Blocks of the mined chain above a block that is off that chain: from then on nobody looks whether it comes back."""
+"""Where the tip is so many blocks higher than a block off the mined chain, nobody looks any more whether that block
+comes back.
+"""
 
 
 class Standing(NamedTuple):

@@ -19,7 +19,8 @@ class SnapshotUse:
         self._used_at: dict[bytes, float] = {}
 
     def load(self, newest: Snapshot | None, ids: Iterable[bytes], now: float) -> None:
-        """What the books hold at a start. Nobody knows when its last job went out: it may have been just now."""
+        """What the books hold at a start. When the last job of each went out is not known: it may have been just now.
+        """
         self.newest = newest
         self._used_at = dict.fromkeys(ids, now)
 
@@ -34,7 +35,7 @@ class SnapshotUse:
             self._used_at[snapshot_id] = now
 
     def outdated(self, now: float) -> Collection[bytes]:
-        """Those whose last job is too long ago; never the newest. They are known no more."""
+        """Forget the snapshots whose last job is too long ago, but for the newest one, and return their ids."""
         newest = self.newest.id if self.newest is not None else b""
         old = tuple(each for each, used_at in self._used_at.items() if now - used_at >= KEPT_S and each != newest)
         for each in old:

@@ -77,8 +77,7 @@ class Neighbours(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A snapshot that is on its way into the books. `is_stale`: something has happened since, and it goes no further.
-    """
+    """A snapshot that is on its way into the books. `is_stale`: it is out of date, so jobs do not get it."""
 
     booking: Booking
     snapshot: Snapshot
@@ -109,8 +108,8 @@ class Snapshots:
     def start(self, reader: Reader, now: float) -> None:
         """Before the thread runs: jobs pay by the newest snapshot of the books from now on; LedgerError.
 
-        Not by one of an epoch before: between the two the pool has paid in another way. Nor by one that pays another
-        payout_address, which the operator may have changed because the key of that one is lost.
+        Not by one of an earlier epoch: since then the pool has paid in another way. Nor by one that pays another
+        payout_address: the operator may have changed the address because the old key is lost.
         """
         found, epoch = reader.newest_snapshot(), reader.epochs()[-1]
         newest = None if found is None else read_snapshot(found[1])
@@ -147,13 +146,13 @@ class Snapshots:
         self._maker.add(booked)
 
     def want(self, now: float) -> None:
-        """Make a snapshot at once: what there is is of another moment."""
+        """Make a snapshot at once: the newest one, or the one that is on its way, is out of date."""
         self._due_at = min(self._due_at, now)
         if self._pending is not None:
             self._pending = self._pending._replace(is_stale=True)
 
     def cleared(self, now: float) -> None:
-        """Balances may be paid on the tip that is mined: by what was made there already, if it has those of now."""
+        """Balances may be paid on the tip that is mined: by a snapshot of this tip, if it has the balances of now."""
         pending, mining = self._pending, self._mining
         made = self.use.newest if pending is None else pending.snapshot
         owed = {account: sat for account, sat in self._owed.payable.items() if sat}
@@ -169,7 +168,7 @@ class Snapshots:
         self.want(now)
 
     def seen(self, headers: HeadersSeen, now: float) -> None:
-        """What nodes say of tips from before."""
+        """What nodes say of earlier tips."""
         self._headers.seen(headers, now)
         for row in headers.tips:
             self._maker.tips.note(row.height, row.nbits)
@@ -244,7 +243,7 @@ class Snapshots:
 
 
 class _Headers:
-    """What is asked about tips from before. Until it is answered or refused once, the window's weight is not known."""
+    """What is asked about earlier tips. Until that is answered or refused once, the window's weight is not known."""
 
     def __init__(self, neighbours: Neighbours) -> None:
         self.is_done = neighbours.headers is None

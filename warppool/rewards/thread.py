@@ -166,8 +166,8 @@ class PayoutThread(Loop[PayoutItem]):
                     self._snapshots.seen(item, now.monotonic)
 
     def _mining(self, mining: Mining, now: Now) -> None:
-        """A job went out, or waits. A node that cannot be asked is stood for by the first that can: what that one says
-        counts only where it has the same tip.
+        """A job went out, or waits. If the node that is mined cannot be asked, the first one that can is asked instead;
+        its answer counts only if it has the same tip.
         """
         if self._snapshots is not None:
             self._snapshots.mining(mining, now.monotonic)

@@ -93,8 +93,9 @@ class Window:
         """Read the sums from the ledger: hours until they reach the weight `wanted`, none beyond epoch and days.
 
         `oldest_minute` (Unix seconds // 60) is the first one that counts. Shares above `last_id` are left to `add`:
-        what a commit in doubt has written may be taken out of the ledger again. `newest_minute` is that of now: where a
-        share is of a later one the clock was ahead, so its age is not known, and it counts for as long as what follows.
+        what a commit in doubt has written may be taken out of the ledger again. `newest_minute` is the present one. A
+        share of a later minute got its time from a clock that was ahead. Its age is not known, so it counts for as long
+        as the shares that follow it.
         """
         self.last_id = last_id
         self._find_floor(reader, oldest_minute, newest_minute)
@@ -136,7 +137,7 @@ class Window:
         """
         if self._is_cut and self._total < wanted:
             self.rebuild(reader, wanted, oldest_minute, self.last_id, newest_minute)
-        young = 0                                   # the first id that counts by its age, where its minute does not say
+        young = 0                                   # the first id that is young enough, once a clock was ahead
         while (oldest := self._oldest(reader)) is not None:
             is_ahead = oldest.minute > newest_minute
             if is_ahead and not young:
