@@ -74,11 +74,11 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         self._heard = heard
         self._is_at_disk = False                            # the thread stands in a call of the database
         self._lock = threading.Lock()                       # of `relieve` against the end of such a call
-        self._waiting: deque[WaitingShares] = deque()            # by deadline
+        self._waiting: deque[WaitingShares] = deque()       # by deadline
         self._waiting_shares = 0
         self._refusals: Counter[tuple[str, str, int]] = Counter()
         self._blocks: list[Row] = []                        # bookings among them
-        self._under_way: tuple[WaitingShares, ...] = ()          # of a commit that is not over, or in doubt
+        self._under_way: tuple[WaitingShares, ...] = ()     # of a commit that is not over, or in doubt
         self._doubt: CommitDoubt | None = None
         self._trouble: LedgerTrouble | None = None
 

@@ -35,7 +35,6 @@ from warppool.rewards.stored import StoredSnapshots
 from warppool.rewards.thread import Parties, PayoutThread
 from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
-from warppool.service.service import Part
 from warppool.service.threads import Threads
 
 PAYOUT_S: Final = 0.5
@@ -202,23 +201,6 @@ class _WithoutShares:
         """Pass on all but shares."""
         if not isinstance(item, SharesBooked):
             self._inbox.put(item)
-
-
-class InTurn:
-    """Parts that start in this order, and stop in it, too."""
-
-    def __init__(self, *parts: Part) -> None:
-        self._parts = parts
-
-    def start(self, threads: Threads) -> None:
-        """Start them."""
-        for part in self._parts:
-            part.start(threads)
-
-    def stop(self, threads: Threads) -> None:
-        """End them."""
-        for part in self._parts:
-            part.stop(threads)
 
 
 def rules_of_payout(pool: PoolConfig) -> PayoutRules:

@@ -48,11 +48,11 @@ from warppool.service.names import names_of
 from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.patience import Patience, impatient
 from warppool.service.payers import payer_of
-from warppool.service.payouts import InTurn, payouts_of
+from warppool.service.payouts import payouts_of
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
-from warppool.service.service import Parts, Service
+from warppool.service.service import InTurn, Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.summary import Summary
 from warppool.service.threads import Threads

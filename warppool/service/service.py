@@ -43,6 +43,23 @@ class Part(Protocol):
         """End them once what they were handed is done, and wait for them where others need that."""
 
 
+class InTurn:
+    """Parts that start in this order, and stop in it, too."""
+
+    def __init__(self, *parts: Part) -> None:
+        self._parts = parts
+
+    def start(self, threads: Threads) -> None:
+        """Start them."""
+        for part in self._parts:
+            part.start(threads)
+
+    def stop(self, threads: Threads) -> None:
+        """End them."""
+        for part in self._parts:
+            part.stop(threads)
+
+
 class Status(Protocol):
     """What people read of a service; asked by the main thread."""
 
