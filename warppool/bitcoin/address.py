@@ -11,22 +11,22 @@ from warppool.bitcoin.bech32 import Encoding, bytes_of_values, decode_bech32
 
 NETWORKS = ("main", "testnet4", "signet", "regtest")
 
-_NETWORKS_OF_HUMAN_PART = {"bc": ("main",), "tb": ("testnet4", "signet"), "bcrt": ("regtest",)}
-SEGWIT_OPENINGS = tuple(f"{human}1" for human in _NETWORKS_OF_HUMAN_PART)
+NETWORKS_OF_HUMAN_PART = {"bc": ("main",), "tb": ("testnet4", "signet"), "bcrt": ("regtest",)}
+SEGWIT_OPENINGS = tuple(f"{human}1" for human in NETWORKS_OF_HUMAN_PART)
 _TEST_NETWORKS = ("testnet4", "signet", "regtest")
-_KEY_HASH, _SCRIPT_HASH = "key hash", "script hash"
-_BASE58_VERSIONS = {
-    0x00: (_KEY_HASH, ("main",)),               # 1...
-    0x05: (_SCRIPT_HASH, ("main",)),            # 3...
-    0x6F: (_KEY_HASH, _TEST_NETWORKS),          # m..., n...
-    0xC4: (_SCRIPT_HASH, _TEST_NETWORKS),       # 2...
+KEY_HASH, SCRIPT_HASH = "key hash", "script hash"
+BASE58_VERSIONS = {
+    0x00: (KEY_HASH, ("main",)),               # 1...
+    0x05: (SCRIPT_HASH, ("main",)),            # 3...
+    0x6F: (KEY_HASH, _TEST_NETWORKS),          # m..., n...
+    0xC4: (SCRIPT_HASH, _TEST_NETWORKS),       # 2...
 }
-_HASH160_SIZE = 20
-_PROGRAM_SIZES = range(2, 41)       # bytes of a witness program (BIP141)
-_V0_PROGRAM_SIZES = (20, 32)        # key hash, script hash
+HASH160_SIZE = 20
+PROGRAM_SIZES = range(2, 41)       # bytes of a witness program (BIP141)
+V0_PROGRAM_SIZES = (20, 32)        # key hash, script hash
 _TAPROOT_PROGRAM_SIZE = 32
-_MAX_WITNESS_VERSION = 16
-_OP_1 = 0x51
+MAX_WITNESS_VERSION = 16
+OP_1 = 0x51
 _URI = "bitcoin:"
 _LEAST_SEGWIT, _MOST_SEGWIT = 14, 90                # characters (BIP173)
 _BASE58 = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
@@ -75,8 +75,8 @@ def is_guarded(script: bytes) -> bool:
     No rule guards future witness versions, nor a version 1 program of any length but 32 bytes (BIP141, BIP341).
     """
     version, size = script[0], script[1]
-    is_version_1_up = _OP_1 <= version < _OP_1 + _MAX_WITNESS_VERSION and len(script) == 2 + size
-    return not is_version_1_up or (version == _OP_1 and size == _TAPROOT_PROGRAM_SIZE)
+    is_version_1_up = OP_1 <= version < OP_1 + MAX_WITNESS_VERSION and len(script) == 2 + size
+    return not is_version_1_up or (version == OP_1 and size == _TAPROOT_PROGRAM_SIZE)
 
 
 def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
@@ -92,28 +92,28 @@ def _decode(address: str) -> tuple[bytes, tuple[str, ...]]:
 
 def _decode_segwit(address: str) -> tuple[bytes, tuple[str, ...]]:
     human, values, encoding = decode_bech32(address)
-    if human not in _NETWORKS_OF_HUMAN_PART:        # Bech32 separates at the last "1": this one has a later "1"
+    if human not in NETWORKS_OF_HUMAN_PART:        # Bech32 separates at the last "1": this one has a later "1"
         raise ValueError("is no address of any Bitcoin network")
     if not values:
         raise ValueError("has no witness version")
     version, program = values[0], bytes_of_values(values[1:])
-    if version > _MAX_WITNESS_VERSION:
-        raise ValueError(f"has witness version {version}, and the last is {_MAX_WITNESS_VERSION}")
+    if version > MAX_WITNESS_VERSION:
+        raise ValueError(f"has witness version {version}, and the last is {MAX_WITNESS_VERSION}")
     if encoding is not (Encoding.BECH32M if version else Encoding.BECH32):
         raise ValueError(f"has the checksum of another witness version than its own, {version}")
-    if len(program) not in (_PROGRAM_SIZES if version else _V0_PROGRAM_SIZES):
+    if len(program) not in (PROGRAM_SIZES if version else V0_PROGRAM_SIZES):
         raise ValueError(f"has a witness program of {len(program)} bytes, which version {version} does not allow")
-    opcode = _OP_1 + version - 1 if version else 0
-    return bytes((opcode, len(program))) + program, _NETWORKS_OF_HUMAN_PART[human]
+    opcode = OP_1 + version - 1 if version else 0
+    return bytes((opcode, len(program))) + program, NETWORKS_OF_HUMAN_PART[human]
 
 
 def _decode_base58(address: str) -> tuple[bytes, tuple[str, ...]]:
     payload = decode_base58check(address)
-    if len(payload) != 1 + _HASH160_SIZE or payload[0] not in _BASE58_VERSIONS:
+    if len(payload) != 1 + HASH160_SIZE or payload[0] not in BASE58_VERSIONS:
         raise ValueError("is no address of any Bitcoin network")
-    kind, networks = _BASE58_VERSIONS[payload[0]]
-    push = bytes((_HASH160_SIZE,)) + payload[1:]
-    if kind is _KEY_HASH:
+    kind, networks = BASE58_VERSIONS[payload[0]]
+    push = bytes((HASH160_SIZE,)) + payload[1:]
+    if kind is KEY_HASH:
         return b"\x76\xa9" + push + b"\x88\xac", networks       # DUP HASH160 <hash> EQUALVERIFY CHECKSIG
     return b"\xa9" + push + b"\x87", networks                   # HASH160 <hash> EQUAL
 
