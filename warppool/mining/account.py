@@ -28,7 +28,7 @@ as long as all else that a machine's greeting costs.
 
 _SRI = "sri/"
 _SOLO = f"{_SRI}solo/"
-"""How names begin by which SRI's programs ask that the whole block be paid to one address; others ask for a part."""
+"""How a name begins that pays a whole block to one address, in SRI's programs. Their other names pay a part of it."""
 
 
 class Account(NamedTuple):
@@ -66,7 +66,9 @@ def account_of(name: str, network: str) -> Account:
 
 
 def address_in(name: str) -> str:
-    """The canonical address of any network in a worker's name, for who knows no network; "" where there is none."""
+    """The canonical address of any network in a worker's name, for a program that knows no network; "" where there is
+    none.
+    """
     return next(filter(None, map(_on_any_network, _addresses_in(name))), "")
 
 

@@ -36,7 +36,7 @@ OTHER_ADDRESS: Final = (24, "Another address is mined for here")
 
 
 def _is_no_news(said: str, now: float) -> bool:
-    """The answer where the log is to hear of nobody."""
+    """The answer where the log is told of nobody."""
     return False
 
 

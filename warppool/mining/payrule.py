@@ -1,4 +1,4 @@
-"""Who is paid by the coinbases of a job: what the modes have apart, as one frozen value.
+"""Who is paid by the coinbases of a job: all in which the modes differ, as one frozen value.
 
 A `Payer` is made once from the configuration. It makes the `PayRule` of each job, and a rule answers for a payee: under
 which key the payee's outputs stand, and what they are. Payees with one key have one coinbase.

@@ -15,7 +15,7 @@ ROOMS = (255, 500, 755, 2250, 6500, 16_000)
 
 - 255: NerdMiner keeps the lengths of a coinbase in a byte (its issue 809)
 - 500: what DATUM Gateway gives to NiceHash
-- 755: what it gives to who is unknown to it, and to an Antminer as it comes from the factory
+- 755: what it gives to a machine that it does not know, and to an Antminer as it comes from the factory
 - 2,250, 6,500, 16,000: what it gives to firmware that is known for larger memory
 """
 

@@ -123,7 +123,7 @@ class Opener:
         try:
             account = names.account(user)
         except NoAccount as exc:
-            # Behind a translator stands who likes to, and the others there mine on.
+            # Anyone may stand behind a translator, and the other machines there mine on.
             return Refusal(BAD_NAME, is_counted=False, more=(("user", user), ("meaning", str(exc))))
         if not names.has_rooms:
             return names.payee(account, 0)

@@ -51,7 +51,7 @@ class WorkerNames:
 
     def user_of(self, channel: Channel, area: bytes) -> str:
         """Whose share on `channel` it is; `area` has the TLVs that came with the share. The account is the channel's,
-        whatever they say.
+        whatever the TLVs say.
         """
         user, worker = channel.user, worker_in(area)
         if worker == b"":

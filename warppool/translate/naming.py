@@ -33,7 +33,7 @@ class Naming:
         self._context = context
         self._address = address
         self._origin = Origin(address, "")
-        self._back: Awaited | None = None           # it was here, and said its name
+        self._back: Awaited | None = None           # who the machine is that comes back
         self._refused = ""                          # the identity of `_back`, where the upstream does not take that
 
     # -- a machine comes -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Machines that were closed so that they mine under their own names: who comes back, and as whom.
+"""Machines that were closed so that they mine under their own names: which of them comes back, and under which name.
 
 A machine that waits for the answer to its subscribe before it says its name has its channel under another name until
 then. Where that is another account, the machine is closed, and its name is kept here under its session and its origin.
@@ -6,8 +6,8 @@ An origin is the machine's address and agent: not all firmware says its session 
 
 The machine may come back to any worker. So each worker has a copy of all that is kept, and tells the others of what
 changes, before the machine hears that it is closed: it cannot come back earlier than the news of it. A copy that is
-late or lacks something costs a machine one more turn, and nobody any credit: what a machine mines is decided when the
-machine says its name.
+late or lacks something costs a machine one more turn, and costs nobody a credit: for whom a machine mines is decided
+when the machine says its name.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class WaitingNames:
         self._tell(awaited)
 
     def claim(self, session_id: bytes, now: float) -> Awaited | None:
-        """Who comes back with this session, if anyone does. The name stays known, should the machine drop."""
+        """Who comes back with this session, if anyone does. The name stays known, in case the machine drops."""
         self._expire(now)
         found = self._by_session.get(session_id)
         if found is not None:
