@@ -97,6 +97,18 @@ def test_one_damaged_snapshot_keeps_no_other_block_waiting(path, caplog):
     assert thread.turn([]) < math.inf and caplog.text.count("event=audit.failed") == 1
 
 
+def test_a_block_that_paid_one_account_has_no_file_and_takes_no_turn(path):
+    mined = mine(path, some_shares())
+    alone = replace(mined.block, hash=b"\x01" * 32, mode="solo", account=mined.block.finder, snapshot_id=b"", room=0)
+    position, found = find(alone.hash, ())
+    with closing(opened(path)) as books:
+        assert books.write([], {}, [Booking((alone, found, settle(position)[1]))]) == []
+    thread = writer(path)
+    assert thread.turn([]) == math.inf
+    assert thread.turn([WriteAudit(alone.hash)]) == math.inf
+    assert [each.name for each in (path.parent / "audits").iterdir()] == [f"0000840000-{'0a' * 32}.jsonl"]
+
+
 def test_a_stop_amid_a_file_leaves_it_to_the_next_start(path):
     mine(path, some_shares())
     thread = writer(path)

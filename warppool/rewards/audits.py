@@ -118,18 +118,22 @@ class AuditWriter(Loop[WriteAudit]):
         """Once: the settled blocks that have no file."""
         if not self._has_looked:
             self._waiting |= {position.block.hash: None for position in reader.payout_blocks((PayoutState.SETTLED,))
-                              if not self._file_of(position).exists()}
+                              if self._is_missing(position)}
             self._has_looked = True
 
     def _write(self, reader: Reader, block_hash: bytes) -> None:
         position = reader.payout_block(block_hash)
-        if position is None or not position.block.snapshot_id or self._file_of(position).exists():
+        if position is None or not self._is_missing(position):
             return
         path = self._file_of(position)
         make_folder(path.parent)
         with replacing(path) as file:
             file.writelines(self._lines(reader, position))
         say(log, logging.INFO, "audit.written", height=position.block.height, hash=to_display(block_hash), file=path)
+
+    def _is_missing(self, position: BlockPosition) -> bool:
+        """Whether a file is to be written: a block that was not shared by weights has none."""
+        return bool(position.block.snapshot_id) and not self._file_of(position).exists()
 
     def _lines(self, reader: Reader, position: BlockPosition) -> Iterator[bytes]:
         for line in export_lines(reader, position):
