@@ -27,8 +27,11 @@ NAMES = [Named(row["name"], row["account"] or "", row["why"]) for row in _TABLE[
 GOOD = [row for row in NAMES if row.account]
 BAD = [row for row in NAMES if not row.account]
 
-ALICE, BOB, CAROL = (next(row.name for row in NAMES if row.why.startswith(kind)) for kind in (
-    "P2WPKH", "P2TR", "P2PKH"))
+ADDRESSES = {kind: next(row.account for row in GOOD if row.why.startswith(kind))
+             for kind in ("P2WPKH", "P2WSH", "P2TR", "P2PKH", "P2SH")}
+"""An address of each kind, by the name of the kind."""
+
+ALICE, BOB, CAROL = (ADDRESSES[kind] for kind in ("P2WPKH", "P2TR", "P2PKH"))
 """Addresses of three people, each of another kind."""
 
 each_name = pytest.mark.parametrize("row", NAMES, ids=[row.why for row in NAMES])

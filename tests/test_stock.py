@@ -22,7 +22,7 @@ from tests.decoders import (
     opened_of,
     sri_takes,
 )
-from tests.manynames import GOOD, NETWORK
+from tests.manynames import ADDRESSES, NETWORK
 from tests.mining.makers import PAYOUT, make_counters, make_factory, make_template, make_tip
 from tests.payout.makers import ONE, POOL, account, make_rules, make_snapshot, script
 from tests.sv1.pairs import Chance
@@ -50,12 +50,9 @@ START = Now(1000.0, 1_700_000_100.0)
 POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
 HUMAN = "bcrt"
 VALUE = 312_500_000
-KINDS = {row.why: row.account for row in GOOD[:5]}
-"""An address of each kind."""
-
 NO_FEE, FEE = 0, 150
 FEES = pytest.mark.parametrize("fee", [NO_FEE, FEE])
-EACH_KIND = pytest.mark.parametrize("address", KINDS.values(), ids=KINDS)
+EACH_KIND = pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
 
 
 class Jobs:
@@ -182,7 +179,7 @@ def test_sri_s_translator_finds_the_whole_coinbase_paid_to_who_asked_for_that(ma
 
 
 def test_two_channels_of_one_connection_are_green_on_their_own_addresses_over_three_tips():
-    users = [f"{address}.rig" for address in KINDS.values()]
+    users = [f"{address}.rig" for address in ADDRESSES.values()]
     jobs, peer = Jobs(FEE), V2(*users[:2])
     for tip in (1, 2, 3):
         peer.offer(jobs.on_tip(tip))
@@ -193,7 +190,7 @@ def test_two_channels_of_one_connection_are_green_on_their_own_addresses_over_th
 
 
 def test_five_channels_of_one_group_size_are_each_green():
-    jobs, peer = Jobs(NO_FEE), V2(*(f"{address}.rig" for address in KINDS.values()))
+    jobs, peer = Jobs(NO_FEE), V2(*(f"{address}.rig" for address in ADDRESSES.values()))
     for tip in (1, 2, 3):
         peer.offer(jobs.on_tip(tip))
         assert all(peer.seen(number).part == 1 for number in range(5))
@@ -201,7 +198,7 @@ def test_five_channels_of_one_group_size_are_each_green():
 
 @pytest.mark.parametrize("fee", [501, 10_000])
 def test_a_fee_above_five_percent_is_shown_to_the_owner_as_a_warning(fee):
-    machine = V1(f"{next(iter(KINDS.values()))}.rig")
+    machine = V1(f"{next(iter(ADDRESSES.values()))}.rig")
     machine.offer(Jobs(fee).on_tip(1))
     assert not machine.seen().is_green
 

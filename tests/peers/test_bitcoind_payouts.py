@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.manynames import GOOD
+from tests.manynames import ADDRESSES
 from tests.peers.bitcoind import OP_TRUE_ADDRESSES, Bitcoind, is_same_tip, skip_unless_installed
 from tests.peers.foreign_v1 import Machine
 from tests.peers.pools import FOREIGN, PAYOUTS, SECRET, ports, until, write_config
@@ -25,9 +25,6 @@ from warppool.sv2.work import Work
 pytestmark = pytest.mark.peer
 
 OPERATOR = PAYOUTS["regtest"]
-KINDS = [row.account for row in GOOD[:5]]
-"""An address of each kind."""
-
 SAT = 10**8
 SPENT_SAT = 30_000              # fee of each transaction of ours
 
@@ -93,14 +90,14 @@ def find(machine: Any, tip: bytes) -> bytes:
 def test_solo_blocks_with_fees_pay_the_finder_first_and_the_fee_second(tmp_path: Path) -> None:
     """An address of each kind, on both protocols in turn; each block has a transaction whose fee is paid out too."""
     with Bitcoind(tmp_path / "node") as node:
-        spender, fees = Spender(node, len(KINDS)), []
+        spender, fees = Spender(node, len(ADDRESSES)), []
         spender.spend()
         config = write_config(tmp_path, node, payout="solo", fee_percent=1.25)
         with PoolProcess(config) as pool:
-            for number, address in enumerate(KINDS):
+            for number, address in enumerate(ADDRESSES.values()):
                 tip = from_display(node.best)
                 with machine_of(pool, f"{address}.rig{number}", number % 2 == 0) as machine:
-                    if number + 1 < len(KINDS):
+                    if number + 1 < len(ADDRESSES):
                         spender.spend()             # for the next template: that of this block is out
                     block = find(machine, tip)
                 until(lambda: node.best == to_display(block), pool)      # noqa: B023 - called at once
@@ -108,13 +105,13 @@ def test_solo_blocks_with_fees_pay_the_finder_first_and_the_fee_second(tmp_path:
                 fee = value * 125 // 10_000
                 assert outputs == [(address, value - fee), (OPERATOR, fee)]
                 fees.append(value - 50 * SAT)
-        assert sum(fees) == SPENT_SAT * len(KINDS) and fees[0], "each was in some block"
+        assert sum(fees) == SPENT_SAT * len(ADDRESSES) and fees[0], "each was in some block"
         assert not pool.events("block.refused") and not pool.events("block.side")
 
 
 # --- pplns ------------------------------------------------------------------------------------------------------------
 
-ALICE, BOB = KINDS[0], KINDS[3]
+ALICE, BOB = ADDRESSES["P2WPKH"], ADDRESSES["P2PKH"]
 PPLNS = {"payout": "pplns", "window_rampup": False}
 OWING = PPLNS | {"window": 20, "min_payout_sat": SAT, "fee_percent": 10}
 """Some 90 shares of the difficulty that is given here: one of 35 gets less of 25 coins than the minimum. It is

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manynames import GOOD
+from tests.manynames import ADDRESSES
 from tests.peers import bitcoind, spec, sri
 from tests.peers.bitcoind import Bitcoind, until
 from tests.peers.foreign_v1 import Share
@@ -105,7 +105,7 @@ def acknowledged(translator: SriProgram) -> int:
 @pytest.mark.parametrize("user", ["sri/solo/{address}", "{address}"])
 def test_sris_translator_that_verifies_payouts_stays_with_our_solo_pool(tmp_path: Path, user: str) -> None:
     """It reads every coinbase, and leaves a pool that does not pay whom it was told to mine for."""
-    address = GOOD[2].account
+    address = ADDRESSES["P2TR"]
     with Bitcoind(tmp_path / "node") as node:
         node.generate(2)
         served = spec.pool_config(tmp_path, node, payout="solo")
@@ -125,7 +125,7 @@ def test_sris_translator_that_verifies_payouts_leaves_our_pool_where_it_pays_its
         node.generate(2)
         served = spec.pool_config(tmp_path, node)
         with (PoolProcess(served.config) as pool,
-              SriTranslator(tmp_path / "translator", [served.as_pool()], user=GOOD[2].account,
+              SriTranslator(tmp_path / "translator", [served.as_pool()], user=ADDRESSES["P2TR"],
                             verifies=True) as translator):
             pool.ready()
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.manynames import ADDRESSES
 from tests.patience import PATIENCE_S, until
 from tests.peers.foreign_v1 import Machine
 from tests.service.farm import EVERY_HASH
+from tests.service.process import ADDRESS as OPERATOR
 from tests.service.process import write_config
 from warppool.bitcoin.addresstext import address_of
 from warppool.bitcoin.transaction import outputs_of
@@ -26,9 +28,7 @@ from warppool.payout.snapshot import Snapshot
 from warppool.rewards.export import export_lines
 from warppool.service.pool import Pool
 
-OPERATOR = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
-ALICE = "bcrt1qe2tczyk2rw7u47kzxxee5g7ufkncdmlcf5v0dv"
-BOB = "mhmQrNpywkKVkLJQ7VAzJAfsjPhmfWfvpc"
+ALICE, BOB = ADDRESSES["P2WPKH"], ADDRESSES["P2PKH"]
 SUBSIDY = 50 * 10**8
 FEE = SUBSIDY * 2 // 100
 
@@ -77,11 +77,10 @@ class Shared:
 
 
 @contextmanager
-def shared(folder, **keys) -> Iterator[Shared]:
+def shared(folder) -> Iterator[Shared]:
     config = read_config(write_config(
         folder, secret=None, node={"source": "regtest"}, difficulty=EVERY_HASH,
-        pool={"payout": "pplns", "payout_address": OPERATOR, "fee_percent": 2, "window": 1000,
-              "window_rampup": False, **keys},
+        pool={"payout": "pplns", "fee_percent": 2, "window": 1000, "window_rampup": False},
         stratum={"listen": ["127.0.0.1:0"], "sv2_listen": [], "workers": 1}), {})
     world = Shared(config)
     try:

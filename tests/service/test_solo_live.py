@@ -9,18 +9,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.manynames import NETWORK
+from tests.manynames import ADDRESSES, NETWORK
 from tests.node.stub import StubNode
 from tests.patience import PATIENCE_S, until
 from tests.peers.foreign_v1 import Machine
 from tests.service.farm import EVERY_HASH, LivePool, booked_by, translating
+from tests.service.process import ADDRESS as OPERATOR
 from warppool.bitcoin.address import script_of
 from warppool.bitcoin.transaction import outputs_of, parse_transaction
 from warppool.service.translator import Translator
 
-OPERATOR = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
-ALICE = "bcrt1qe2tczyk2rw7u47kzxxee5g7ufkncdmlcf5v0dv"
-BOB = "mhmQrNpywkKVkLJQ7VAzJAfsjPhmfWfvpc"
+ALICE, BOB = ADDRESSES["P2WPKH"], ADDRESSES["P2PKH"]
 SUBSIDY = 50 * 10**8
 MODES = pytest.mark.parametrize("mode", ["connection", "channels"])
 

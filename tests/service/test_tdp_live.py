@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.manynames import ADDRESSES
 from tests.node.stub import StubNode, make_transaction
 from tests.peers.cache import free_port
 from tests.service.byhand import HandMiner
@@ -102,7 +103,7 @@ def test_a_pool_mines_blocks_on_a_provider_alone(tmp_path, stub, profile, caplog
 def test_in_solo_blocks_of_a_provider_s_templates_pay_the_finder_and_the_fee(tmp_path, stub, caplog):
     """The provider keeps the transactions to itself, and is asked to leave room for two outputs of any kind."""
     caplog.set_level(logging.DEBUG)
-    user, operator = "bcrt1qe2tczyk2rw7u47kzxxee5g7ufkncdmlcf5v0dv", "mhmQrNpywkKVkLJQ7VAzJAfsjPhmfWfvpc"
+    user, operator = ADDRESSES["P2WPKH"], ADDRESSES["P2PKH"]
     with serving(tmp_path / "provider", stub) as provider:
         path = pool_file(tmp_path / "pool", tdp(port_of(provider), WARP), payout="solo", fee_percent=1.5,
                          payout_address=operator)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.manynames import BAD, GOOD, NETWORK, each_name
+from tests.manynames import ADDRESSES, BAD, GOOD, NETWORK, each_name
 from tests.mining.makers import EASY_NBITS, PAYOUT, make_factory
 from tests.translate.test_setup import UNNAMED_S
 from tests.translate.world import Pool, World
@@ -97,7 +97,7 @@ def test_there_are_forty_names_of_both_kinds():
 
 # -- any calls in any order --------------------------------------------------------------------------------------------
 
-ALICE, BOB, CAROL = (row.account for row in GOOD[:3])
+ALICE, BOB, CAROL = (ADDRESSES[kind] for kind in ("P2WPKH", "P2WSH", "P2TR"))
 NAMED = [f"{ALICE}.rig1", f"{ALICE.upper()}.rig2", f"{BOB}_rig", f"sri/solo/{CAROL}", OPERATOR, BAD[0].name, "alice"]
 SLOTS = st.integers(0, 3)
 STEPS = st.one_of(
