@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from types import MappingProxyType
 
 import pytest
@@ -14,6 +13,7 @@ from tests.mining.makers import (
     EASY_NBITS,
     HARD_NBITS,
     PAYOUT,
+    POLICY,
     make_counters,
     make_factory,
     make_template,
@@ -28,7 +28,6 @@ from warppool.events import Now
 from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel
 from warppool.mining.course import Course
-from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.group import GROUP_IDS, PAYEE_IDS, GroupJob
 from warppool.mining.paced import PacedCourse
 from warppool.mining.payee import POOL
@@ -43,7 +42,6 @@ from warppool.sv2.messages.mining import NewExtendedMiningJob, NewMiningJob, Set
 from warppool.sv2.profile import SPEC, WARP, Subprotocol
 
 SOLO = ToFinder(PAYOUT, 100)
-POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
 START = Now(1000.0, 1_700_000_000.0)
 ENCODERS = MappingProxyType({ENCODING: encoder(8), WARP.name: lambda job: EncodedJob(WARP, job),
                              SPEC.name: lambda job: EncodedJob(SPEC, job)})

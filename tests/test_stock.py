@@ -23,14 +23,13 @@ from tests.decoders import (
     sri_takes,
 )
 from tests.manynames import ADDRESSES, NETWORK
-from tests.mining.makers import PAYOUT, make_counters, make_factory, make_template, make_tip
+from tests.mining.makers import PAYOUT, POLICY, make_counters, make_factory, make_template, make_tip
 from tests.payout.makers import ONE, POOL, account, make_rules, make_snapshot, script
-from tests.sv1.pairs import Chance
+from tests.sv1.pairs import START, Chance
 from warppool.bitcoin.address import script_of
 from warppool.bitcoin.transaction import outputs_of
-from warppool.events import Now, Send
+from warppool.events import Send
 from warppool.mining.byweights import ByWeights
-from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.extranonce import PrefixPool
 from warppool.mining.names import PaidNames
 from warppool.mining.payrule import ToFinder
@@ -46,8 +45,6 @@ from warppool.sv2.messages.mining import OpenExtendedMiningChannel
 from warppool.sv2.profile import SPEC
 from warppool.sv2.server import Context as Sv2Context
 
-START = Now(1000.0, 1_700_000_100.0)
-POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
 HUMAN = "bcrt"
 VALUE = 312_500_000
 NO_FEE, FEE = 0, 150

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 
 from warppool.bitcoin.coinbase import (
     INPUT_SEQUENCE,
@@ -16,6 +17,7 @@ from warppool.mining.assignment import Keys
 from warppool.mining.channel import Channel
 from warppool.mining.channeljob import ChannelJob
 from warppool.mining.counter import CoinbaseCounters, Shuffle
+from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.job import Job, JobFactory
 from warppool.mining.payee import POOL, Payee
 from warppool.mining.payrule import Payer, ToPool
@@ -26,6 +28,7 @@ PAYOUT = bytes.fromhex("00142a97516c354b68848cdbd8f54a226a0a55b21ed1")
 EASY_NBITS = 0x207FFFFF         # every second hash is a block
 HARD_NBITS = 0x17034219
 NTIME = 1_700_000_000
+POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
 SHUFFLE = Shuffle(b"known to tests..")
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 
-from tests.mining.makers import PAYOUT, make_channel, make_counters, make_factory, make_template, make_tip
+from tests.mining.makers import PAYOUT, POLICY, make_channel, make_counters, make_factory, make_template, make_tip
 from tests.mining.payees import KINDS, payee_of
 from warppool.bitcoin.transaction import serialize_output
 from warppool.errors import LocalProtocolError
 from warppool.events import Happened, Now
 from warppool.mining.course import Course, NewJob, NewTarget
-from warppool.mining.difficulty import DifficultyPolicy
 from warppool.mining.payee import COMMON_EXTRANONCE_SIZE
 from warppool.mining.payrule import NO_EXTENT, PROBES, Extent, ToFinder
 from warppool.mining.proof import fault_of
@@ -22,7 +20,6 @@ from warppool.mining.templateroom import TemplateRoom, room_of
 
 VALUE = 312_500_000
 SOLO = ToFinder(PAYOUT, 100)
-POLICY = DifficultyPolicy(Fraction(1), Fraction(1, 1000), Fraction(0), Fraction(12), Fraction(600))
 START = Now(1000.0, 1_700_000_000.0)
 ROOM = TemplateRoom(4_000_000, 1_000)
 
