@@ -105,7 +105,6 @@ class Division:
 
     value_sat: int
     fee_sat: int
-    pays_balances: bool
     payout_script: bytes
     payout_fair_sat: int
     min_payout_sat: int
@@ -181,7 +180,7 @@ def divide(snapshot: Snapshot, value_sat: int, pays_balances: bool) -> Division:
         else:
             gone.append((gone_id, script, entitlement))
     return Division(
-        value_sat=value_sat, fee_sat=fee_sat, pays_balances=pays_balances, payout_script=rules.payout_script,
+        value_sat=value_sat, fee_sat=fee_sat, payout_script=rules.payout_script,
         payout_fair_sat=payout_fair_sat, min_payout_sat=rules.min_payout_sat, fair=MappingProxyType(fair),
         balances=MappingProxyType(balances), scripts=snapshot.scripts,
         waiting=tuple(entitlement for _, _, entitlement in sorted(waiting)),
