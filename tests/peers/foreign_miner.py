@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from noise.connection import NoiseConnection
 
-PATIENCE_S = 30.0
+PATIENCE_S = 300.0              # as tests.patience has it: for what must come, however busy the machine is
 NOISE = b"Noise_NX_25519_ChaChaPoly_BLAKE2s"
 ROLLABLE = 0x1FFFE000           # version bits (BIP320)
 EASIEST = b"\xff" * 32

@@ -17,7 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-PATIENCE_S = 30.0
+PATIENCE_S = 300.0              # as tests.patience has it: for what must come, however busy the machine is
 DIFFICULTY_1 = 0xFFFF << 208
 MAX_LINE = 4096                 # bytes that small devices can read
 
