@@ -1,7 +1,7 @@
 """Coinbases as machines of the field see them: their own decoders, on the bytes of V1 and of V2's published profile.
 
 In mode solo: more than 95 % on the user's own address for AxeOS, which shows the first outputs alone, and all of it for
-SRI. In mode pplns: no more than the machine can hold.
+SRI. In mode pplns: no more than the machine can hold. In mode pool: all of it on the address of the pool.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from tests.decoders import (
     NEW_EXTENDED_JOB,
     OPEN_EXTENDED_SUCCESS,
+    address_of,
     axeos_of_job,
     axeos_of_notify,
     frames_of,
@@ -31,8 +32,8 @@ from warppool.bitcoin.transaction import outputs_of
 from warppool.events import Send
 from warppool.mining.byweights import ByWeights
 from warppool.mining.extranonce import PrefixPool
-from warppool.mining.names import PaidNames
-from warppool.mining.payrule import ToFinder
+from warppool.mining.names import FreeNames, PaidNames
+from warppool.mining.payrule import ToFinder, ToPool
 from warppool.mining.rooms import half_of, room_of_agent
 from warppool.sv1 import connection as sv1
 from warppool.sv1.jobs import ENCODING, encoder
@@ -47,16 +48,17 @@ from warppool.sv2.server import Context as Sv2Context
 
 HUMAN = "bcrt"
 VALUE = 312_500_000
+PAID = PaidNames(NETWORK, has_rooms=True)
 NO_FEE, FEE = 0, 150
 FEES = pytest.mark.parametrize("fee", [NO_FEE, FEE])
 EACH_KIND = pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
 
 
 class Jobs:
-    """Jobs of a solo pool that takes `fee` basis points, or of a pool that pays by `snapshot`."""
+    """Jobs of a solo pool that takes `fee` basis points, of a pool that pays by `snapshot`, or of another `payer`."""
 
-    def __init__(self, fee=NO_FEE, snapshot=None):
-        payer = ToFinder(PAYOUT, fee) if snapshot is None else ByWeights(script(POOL))
+    def __init__(self, fee=NO_FEE, snapshot=None, payer=None):
+        payer = payer or (ToFinder(PAYOUT, fee) if snapshot is None else ByWeights(script(POOL)))
         self._factory = make_factory({ENCODING: encoder(8), SPEC.name: lambda job: EncodedJob(SPEC, job)}, payer)
         self._snapshot = snapshot
 
@@ -71,12 +73,11 @@ def bytes_of(events):
 class V1:
     """A machine on Stratum V1: all that it was sent, line by line."""
 
-    def __init__(self, user, agent="bitaxe/BM1370/v2.13.1"):
+    def __init__(self, user, agent="bitaxe/BM1370/v2.13.1", names=PAID):
         prefixes = PrefixPool(0, 0, 1)
         self.user = user
         self._server = sv1.ServerConnection(7, Sv1Context(
-            POLICY, prefixes, make_counters(), ResumableSessions(prefixes), Chance(),
-            names=PaidNames(NETWORK, has_rooms=True)),
+            POLICY, prefixes, make_counters(), ResumableSessions(prefixes), Chance(), names=names),
             idle_timeout_s=600.0, now=START)
         self._say(1, "mining.subscribe", agent)
         self._subscribed = self._heard[-1]
@@ -115,10 +116,9 @@ class V1:
 class V2:
     """A connection in the published profile with extended channels for these users, all opened in one go."""
 
-    def __init__(self, *users, vendor="bitaxe"):
+    def __init__(self, *users, vendor="bitaxe", names=PAID):
         self.users = users
-        context = Sv2Context(SPEC, POLICY, PrefixPool(0, 0, 1), make_counters(),
-                             names=PaidNames(NETWORK, has_rooms=True))
+        context = Sv2Context(SPEC, POLICY, PrefixPool(0, 0, 1), make_counters(), names=names)
         self._server = sv2.ServerConnection(7, context, idle_timeout_s=600.0, now=START)
         messages = [MiningClientSession.setup(host="pool.test", port=1, vendor=vendor, firmware="")]
         messages += [OpenExtendedMiningChannel(
@@ -198,6 +198,15 @@ def test_a_fee_above_five_percent_is_shown_to_the_owner_as_a_warning(fee):
     machine = V1(f"{next(iter(ADDRESSES.values()))}.rig")
     machine.offer(Jobs(fee).on_tip(1))
     assert not machine.seen().is_green
+
+
+@pytest.mark.parametrize("machine_of", [V1, V2])
+def test_in_mode_pool_the_payout_address_is_green(machine_of):
+    address = address_of(PAYOUT, HUMAN)
+    machine = machine_of(f"{address}.rig1", names=FreeNames())
+    machine.offer(Jobs(payer=ToPool(PAYOUT)).on_tip(1))
+    seen = machine.seen()
+    assert seen.part == 1 and seen.outputs[0] == (VALUE, address) and seen.height == 840_000
 
 
 # -- pplns -------------------------------------------------------------------------------------------------------------
