@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
 from warppool.say import say
+from warppool.service.faces import Faces
 from warppool.service.ledger import Ledger
 from warppool.service.ports import Ports
 from warppool.service.reload import Reload
@@ -84,6 +85,7 @@ class Parts(NamedTuple):
 
     `behind` are the threads that workers hand things on to, `before` those that give workers something to do.
     `ask_nodes` asks for work at once, as when somebody knows of a new tip. `reload` takes another configuration.
+    `faces` show the numbers to people.
     """
 
     resources: ExitStack
@@ -94,6 +96,7 @@ class Parts(NamedTuple):
     status: Status
     ask_nodes: Callable[[], None]
     reload: Reload[Any]
+    faces: Faces = Faces()
 
 
 class Service:
@@ -119,6 +122,7 @@ class Service:
         parts.behind.start(threads)
         threads.start(*parts.ports.workers, parts.ports.reactor)
         parts.before.start(threads)
+        parts.faces.start(threads)
 
     def reload(self) -> None:
         """Read the whole configuration again, and take of it what a running service may."""
@@ -146,6 +150,7 @@ class Service:
         """
         parts, threads = self.parts, self.threads
         threads.stop_by = time.monotonic() + STOP_S - FLUSH_S - JOIN_S
+        parts.faces.stop(threads)
         parts.ports.stop_accepting()
         parts.before.stop(threads)
         parts.ports.drain(self.drain_s)
@@ -154,7 +159,7 @@ class Service:
         parts.behind.stop(threads)
         parts.ledger.stop()
         threads.stop_by = math.inf
-        threads.join([parts.ledger.thread.name, parts.ports.reactor.name], FLUSH_S + JOIN_S)
+        threads.join([parts.ledger.thread.name, parts.ports.reactor.name, *parts.faces.names], FLUSH_S + JOIN_S)
         self.close()
         left = threads.alive()
         self.is_hanging = bool(left)
