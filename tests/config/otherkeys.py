@@ -57,8 +57,23 @@ POOL: dict[str, object] = {
     "node.user": "operator",
     "ledger.url": "sqlite:///other.db",
     "ledger.durability": "none",
+    "ledger.keep_days": 30,
     "log.level": "debug",
+    "status.dir": "/srv/status",
+    "web.listen": ["127.0.0.1:8081"],
+    "web.hosts": ["pool.example"],
+    "web.names": "full",
+    "web.user_metrics": True,
+    "notice.name": "pager",
+    "notice.events": ["block.found", "digest.daily"],
+    "notice.command": ["/bin/cat", "-n"],
+    "notice.format": "discord",
+    "notice.gone_min": 30,
+    "notice.digest_hour": 20,
 }
+
+NOTICE: dict[str, object] = {"name": "chat", "events": ["node.lost"]}
+"""A notice to a URL, with every other key at its default."""
 
 TRANSLATOR: dict[str, object] = {
     "stratum.listen": ["127.0.0.1:3334"],

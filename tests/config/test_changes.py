@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.config.otherkeys import ADDRESS, OTHER_KEY, POOL, PROVIDER, TRANSLATOR, keys_of
+from tests.config.otherkeys import ADDRESS, NOTICE, OTHER_KEY, POOL, PROVIDER, TRANSLATOR, keys_of
 from warppool.config.anyfile import any_of
 from warppool.config.changes import HIDDEN, NOTHING, Change, changes_between, identity_of, taken_over, toml_of
 from warppool.config.declare import Effect, Form, options_of
@@ -73,7 +73,7 @@ def test_there_is_another_value_for_every_key(form, others):
     assert list(others) == list(keys_of(form))
 
 
-@pytest.mark.parametrize("name", POOL)
+@pytest.mark.parametrize("name", [name for name in POOL if not name.startswith("notice.")])
 def test_each_key_of_the_pool_is_one_change_that_is_taken_or_left_as_the_reference_says(name):
     section, _, key = name.partition(".")
     value: Any = POOL[name]
@@ -94,6 +94,25 @@ def test_each_key_of_the_pool_is_one_change_that_is_taken_or_left_as_the_referen
     is_left = changes[0].on_reload is Effect.RESTART
     assert taken_over(old, new) == (old if is_left else new)
     assert changes_between(old, old) == changes_between(new, new) == ()
+
+
+@pytest.mark.parametrize("name", [name for name in POOL if name.startswith("notice.")])
+def test_each_key_of_a_notice_is_one_change_that_waits_for_a_restart(name):
+    _, _, key = name.partition(".")
+    told = replace(SPEC_SECRETS, notice_urls=("https://chat.example/hunter2",))
+    old = pool_of({"notice": [NOTICE]}, told)
+    new = pool_of({"notice": [NOTICE | {key: POOL[name]}]}, SPEC_SECRETS if key == "command" else told)
+    changes = [change for change in changes_between(old, new) if not change.key.startswith("secrets")]
+    label = name if key == "name" else f"notice[chat].{key}"
+    assert [(change.key, change.on_reload) for change in changes] == [(label, Effect.RESTART)]
+    assert declared(POOL_FORM, name) is Effect.RESTART and taken_over(old, new) == old
+    assert "hunter2" not in repr(changes_between(old, new)) + running_toml(old) + repr(old)
+
+
+def test_notices_that_come_and_go_wait_for_a_restart():
+    old, new = pool_of(), pool_of({"notice": [NOTICE | {"command": ["/bin/cat"]}]})
+    assert changes_between(old, new) == (Change("notice.name", "[]", '["chat"]', Effect.RESTART),)
+    assert taken_over(old, new) == old and taken_over(new, old) == new
 
 
 @pytest.mark.parametrize("name", TRANSLATOR)
@@ -246,10 +265,16 @@ def mixture(chosen: set[str], order: list[int]) -> Config:
             document["node"][0][key] = POOL[name]
             if key == "user":
                 document["node"][0].pop("cookie_file", None)
+        elif section == "notice":
+            document.setdefault("notice", [dict(NOTICE)])[0][key] = POOL[name]
         else:
             document.setdefault(section, {})[key] = POOL[name]
     passwords = ("hunter2",) if "node.user" in chosen else ()
-    return pool_of(document, replace(SPEC_SECRETS, node_passwords=passwords))
+    urls: tuple[str, ...] = ("https://chat.example/hunter2",) if "notice" in document else ()
+    if "notice.command" in chosen:
+        urls = ()
+        document["notice"][0].pop("format", None)
+    return pool_of(document, replace(SPEC_SECRETS, node_passwords=passwords, notice_urls=urls))
 
 
 MIXTURES = st.tuples(st.sets(st.sampled_from(sorted(set(POOL) - {"node.source", "node.url", "node.cookie_file"}))),

@@ -520,3 +520,56 @@ def test_a_template_provider_without_a_key_has_to_be_wanted_so(read):
     node = read(TDP + "url = 'stratum2+tcp://[::1]:8442'\ninsecure = true\nprofile = 'warp'").nodes[0]
     assert (node.insecure, node.profile, ProviderUrl.parse(node.url).pin) == (True, "warp", b"")
     assert identity_of(node) == "stratum2+tcp://[::1]:8442"
+
+
+NOTICE = POOL + "[[notice]]\nname = 'chat'\nevents = ['block.found']\n"
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    (POOL + "[web]\nlisten = '127.0.0.1:8080'", "web.listen holds \"127.0.0.1:8080\": it takes a list of addresses"),
+    (POOL + "[web]\nlisten = ['127.0.0.1:3333']",
+     "web.listen holds \"127.0.0.1:3333\": stratum.listen takes \"[::]:3333\" already"),
+    (POOL + "[web]\nlisten = ['127.0.0.1:8080', '127.0.0.1:8080']", "web.listen takes"),
+    (POOL + "[web]\nhosts = ['http://pool.example/']", "web.hosts holds [\"http://pool.example/\"]: it takes a list"),
+    (POOL + "[web]\nhosts = 'pool.example'", "web.hosts holds \"pool.example\": it takes a list of host names"),
+    (POOL + "[web]\nnames = 'none'", "web.names holds \"none\": it takes short or full"),
+    (POOL + "[web]\nuser_metrics = 1", "web.user_metrics holds 1: it takes true or false"),
+    (POOL + "[web]\nport = 80", "web.port is not known: did you mean"),
+    (POOL + "[[web]]\n", "web holds [a table]: it takes a table, headed [web]"),
+    (POOL + "[status]\ndir = ''", "status.dir holds \"\": it takes a path"),
+    (POOL + "[status]\ndir = 1", "status.dir holds 1: it takes a path"),
+    (POOL + "[ledger]\nkeep_days = -1", "ledger.keep_days holds -1: it takes a whole number, 0 to 36500"),
+    (POOL + "[ledger]\nkeep_days = 1.5", "ledger.keep_days holds 1.5: it takes a whole number, 0 to 36500"),
+    (POOL + "[notice]\nname = 'chat'", "notice holds a table: it takes tables, each headed [[notice]]"),
+    (POOL + "[[notice]]\nname = 'chat'", "notice.events is missing: it takes list of events"),
+    (POOL + "[[notice]]\nevents = ['block.found']", "notice.name is missing: it takes a name"),
+    (POOL + "[[notice]]\nname = ''\nevents = ['block.found']", "notice.name holds \"\": it takes a name"),
+    (POOL + "[[notice]]\nname = 'chat'\nevents = []", "notice.events holds []: it takes a list of events: block."),
+    (POOL + "[[notice]]\nname = 'chat'\nevents = ['block']", "notice.events holds [\"block\"]: it takes a list of"),
+    (NOTICE + "command = 'cat'", "notice.command holds \"cat\": it takes a list of texts"),
+    (NOTICE + "command = ['']", "notice.command holds [\"\"]: it takes a list of texts, none of them empty"),
+    (NOTICE + "command = ['/bin/cat']\nformat = 'text'", "notice.format holds \"text\": a command gets JSON: remove"),
+    (NOTICE + "format = 'slack'", "notice.format holds \"slack\": it takes json, text, discord or telegram"),
+    (NOTICE + "gone_min = 0", "notice.gone_min holds 0: it takes a whole number, 1 to 10080"),
+    (NOTICE + "digest_hour = 24", "notice.digest_hour holds 24: it takes a whole number, 0 to 23"),
+    (NOTICE + "url = 'https://chat.example/'", "notice.url is not known: did you mean"),
+    (NOTICE, "secrets.toml: notice_urls holds 0: it takes one for each [[notice]] without a command, and there are 1"),
+    (NOTICE + "command = ['a']\n" + NOTICE.removeprefix(POOL) + "command = ['a']",
+     "notice[1].name holds \"chat\": that name stands there twice"),
+])
+def test_what_is_wrong_with_the_faces_is_one_clear_line(read, text, words):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["chat.example", "ftp://chat.example/", "https:///x", "https://u:hunter2@chat.example/",
+                                 "https://chat.example:x/", "https://chat.example/a b", "https://chat.example/\u00e9"])
+def test_the_url_of_a_notice_is_never_shown(read, url):
+    with pytest.raises(ConfigError, match=r"notice_urls holds something else: it takes a list of URLs"):
+        read(NOTICE, SECRETS + f'notice_urls = ["{url}"]\n')
+
+
+def test_no_table_of_the_environment_can_be_one_that_is_not_there(read):
+    with pytest.raises(ConfigError, match=r"WARPPOOL__NOTICE__NAME could mean any of 0 \[\[notice\]\]"):
+        read(POOL, environ={"WARPPOOL__NOTICE__NAME": "chat"})

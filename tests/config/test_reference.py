@@ -24,8 +24,9 @@ each_reference = pytest.mark.parametrize("reference", REFERENCES, ids=[item.form
 
 
 def all_shown(example):
-    """The example with every # taken off that stands before a default."""
-    return re.sub(r"(?m)^#(?=\w+ = )", "", example)
+    """The example with every # taken off that stands before a default, but for tables that need not be there."""
+    head, mark, tables = example.partition("#[[")
+    return re.sub(r"(?m)^#(?=\w+ = )", "", head) + mark + tables
 
 
 @each_reference
@@ -55,7 +56,7 @@ def test_the_table_of_the_pool_has_every_secret():
 @pytest.mark.parametrize("text", [POOL.example(), all_shown(POOL.example())],
                          ids=["as it stands", "every # taken off"])
 def test_the_example_is_read_and_means_the_defaults(tmp_path, text):
-    (tmp_path / "warppool.toml").write_text(text.replace(PLACEHOLDERS["pool.payout_address"], MAIN_ADDRESS))
+    (tmp_path / "warppool.toml").write_text(text.replace(str(PLACEHOLDERS["pool.payout_address"]), MAIN_ADDRESS))
     (tmp_path / "secrets.toml").write_text(SECRETS)
     (tmp_path / "secrets.toml").chmod(0o600)
     state = {"STATE_DIRECTORY": "/var/lib/warppool"}
@@ -65,10 +66,19 @@ def test_the_example_is_read_and_means_the_defaults(tmp_path, text):
     assert config == least
 
 
+def test_the_example_of_a_notice_is_read_once_its_marks_are_taken_off(tmp_path):
+    text = re.sub(r"(?m)^#(?=\w+ = |\[\[)", "", POOL.example())
+    (tmp_path / "warppool.toml").write_text(text.replace(str(PLACEHOLDERS["pool.payout_address"]), MAIN_ADDRESS))
+    (tmp_path / "secrets.toml").write_text(SECRETS + '\nnotice_urls = ["https://chat.example/token"]\n')
+    (tmp_path / "secrets.toml").chmod(0o600)
+    (notice,) = read_config(tmp_path / "warppool.toml", {"STATE_DIRECTORY": "/var/lib/warppool"}).notices
+    assert (notice.name, notice.url, notice.format) == ("chat", "https://chat.example/token", "json")
+
+
 @pytest.mark.parametrize("text", [TRANSLATOR.example(), all_shown(TRANSLATOR.example())],
                          ids=["as it stands", "every # taken off"])
 def test_the_translators_example_is_read_and_means_the_defaults(tmp_path, text):
-    (tmp_path / "translator.toml").write_text(text.replace(PLACEHOLDERS["upstream.url"], UPSTREAM_URL))
+    (tmp_path / "translator.toml").write_text(text.replace(str(PLACEHOLDERS["upstream.url"]), UPSTREAM_URL))
     state = {"STATE_DIRECTORY": "/var/lib/warppool-translator"}
     config = read_translator_config(tmp_path / "translator.toml", state)
     least = translator_config_of({"upstream": [{"url": UPSTREAM_URL, "user_identity": "farm.unnamed"}]},

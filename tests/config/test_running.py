@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.config.otherkeys import POOL, TRANSLATOR
+from tests.config.otherkeys import NOTICE, POOL, TRANSLATOR
 from tests.config.test_changes import KEY, nodes, pool_of, rpc, translator_of
 from warppool.config.changes import changes_between
 from warppool.config.running import FILE_NAME, read_running, running_toml, write_running
@@ -25,9 +25,10 @@ def all_other() -> Any:
         section, _, key = name.partition(".")
         if name not in UNREADABLE:
             document.setdefault(section, {})[key] = value
-    del document["node"]["cookie_file"]
+    del document["node"]["cookie_file"], document["notice"]["format"]
+    document["notice"] = [document["notice"], NOTICE]
     document["node"] = [document["node"], {"url": "http://b:1", "cookie_file": "/b"}]
-    return pool_of(document, replace(pool_of().secrets, node_passwords=("hunter2",)))
+    return pool_of(document, replace(pool_of().secrets, node_passwords=("hunter2",), notice_urls=("https://h/hunter2",)))
 
 
 @pytest.mark.parametrize("config", [

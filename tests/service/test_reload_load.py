@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.config.otherkeys import ADDRESS, keys_of
+from tests.config.otherkeys import ADDRESS, NOTICE, keys_of
 from tests.config.otherkeys import POOL as OTHERS
 from tests.node.stub import HARD_NBITS, StubNode, make_transaction
 from tests.patience import until
@@ -158,6 +158,9 @@ class World:
         """The document with another value under `name`."""
         section, _, key = name.partition(".")
         document = copy.deepcopy(self.document)
+        if section == "notice":
+            document["notice"] = [NOTICE | {"command": ["/bin/cat"]} | ({key: OTHERS[name]} if key != "format" else {})]
+            return document
         table = document.setdefault(section, {}) if section != "node" else document["node"][1]
         table[key] = VALUES[name](self) if callable(VALUES.get(name)) else VALUES.get(name, OTHERS[name])
         if name == "node.url":
@@ -386,8 +389,9 @@ def test_each_key_changed_once_under_load_does_what_the_table_says(tmp_path):
                 it.nodes[1].login = b"operator:hunter2"
             changed, left = it.reload(it.changed(name))
             section, _, key = name.partition(".")
-            label = name if section != "node" else "node.url" if key in ("source", "url") else (
-                f"node[{it.nodes[1].url}].{key}")
+            label = "notice.name" if section == "notice" else name
+            if section == "node":
+                label = "node.url" if key in ("source", "url") else f"node[{it.nodes[1].url}].{key}"
             said = left if effect is Effect.RESTART else changed
             assert label in [line["key"] for line in said], name
             assert all(line["key"].startswith(("secrets", "node", label)) for line in (*changed, *left)), name

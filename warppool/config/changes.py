@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from warppool.addresses import Address, NodeAddress, ProviderUrl
 from warppool.config.declare import Effect, Form, options_of
+from warppool.config.faceoptions import NoticeConfig
 from warppool.config.kinds import PROVIDER_SCHEME
 from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Config, NodeConfig, Secrets
 from warppool.config.provideroptions import PROVIDER_FORM, AnyConfig, TemplateProviderConfig
@@ -25,6 +26,8 @@ HIDDEN: Final = "(hidden)"
 
 NOTHING: Final = "none"
 """What is said where there is no value."""
+
+NOTICE: Final = "notice"
 
 EMBEDDED: Final = "regtest"
 """The identity of the embedded chain, of which there is one."""
@@ -59,7 +62,9 @@ def taken_over(old: C, new: C) -> C:
     merged: dict[str, Any] = {}
     for name in form.sections:
         field = _field_of(form, name)
-        if name == form.many:
+        if name == form.some:
+            merged[field] = getattr(old, field)         # all of its keys wait for a restart
+        elif name == form.many:
             merged[field] = getattr(old, field) if _is_many_bound(old, new) else getattr(new, field)
         else:
             merged[field] = _merged(name, getattr(old, field), getattr(new, field), old, new)
@@ -80,11 +85,13 @@ def sections_of(config: AnyConfig) -> Iterator[tuple[str, Sequence[Any]]]:
     form = form_of(config)
     for name in form.sections:
         held = getattr(config, _field_of(form, name))
-        yield name, held if name == form.many else (held,)
+        yield name, held if form.is_list(name) else (held,)
 
 
-def identity_of(table: NodeConfig | UpstreamSection) -> str:
-    """By what a node or an upstream is known when the file is read again."""
+def identity_of(table: NodeConfig | UpstreamSection | NoticeConfig) -> str:
+    """By what a node, an upstream or a notice is known when the file is read again."""
+    if isinstance(table, NoticeConfig):
+        return table.name
     if isinstance(table, UpstreamSection):
         return table.url.place
     if table.source == "regtest":
@@ -115,8 +122,9 @@ def _changes(old: AnyConfig, new: AnyConfig, with_secrets: bool) -> Iterator[Cha
     for name in form.sections:
         field = _field_of(form, name)
         before, after = getattr(old, field), getattr(new, field)
-        if name == form.many:
-            yield from _changes_of_many(name, before, after, _is_many_bound(old, new))
+        if form.is_list(name):
+            is_bound = name == form.some or _is_many_bound(old, new)
+            yield from _changes_of_many(name, before, after, is_bound)
         else:
             yield from _changes_of_one(name, before, after, partial(_effect, name, old=old, new=new))
     if with_secrets and isinstance(old, WithSecrets) and isinstance(new, WithSecrets):
@@ -138,7 +146,8 @@ def _changes_of_many(name: str, before: Sequence[Any], after: Sequence[Any], is_
     """The list of all, in their order, where it differs; then what differs of those that stand in both."""
     old, new = ({identity_of(table): table for table in tables} for tables in (before, after))
     if list(old) != list(new):
-        yield Change(f"{name}.url", toml_of(list(old)), toml_of(list(new)), Effect.RESTART if is_bound else Effect.NOW)
+        effect = Effect.RESTART if is_bound else Effect.NOW
+        yield Change(f"{name}.{'name' if name == NOTICE else 'url'}", toml_of(list(old)), toml_of(list(new)), effect)
     for identity in [identity for identity in new if identity in old]:
         table = new[identity]
         effects = {key: Effect.RESTART if is_bound else option.on_reload for key, _, option in options_of(type(table))}
@@ -197,5 +206,5 @@ def _merged(name: str, before: Any, after: Any, old: C, new: C) -> Any:
 
 def _field_of(form: Form, name: str) -> str:
     """The field of a configuration that holds the section `name`."""
-    plural: Mapping[str, str] = {"node": "nodes", TRANSLATOR_MARK: "upstreams"}
-    return plural[name] if name == form.many else name
+    plural: Mapping[str, str] = {"node": "nodes", TRANSLATOR_MARK: "upstreams", NOTICE: "notices"}
+    return plural[name] if form.is_list(name) else name

@@ -94,9 +94,21 @@ def options_of(section: type[Any]) -> Iterator[tuple[str, str, Option]]:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a configuration file may hold: its sections by name, of which `many` may stand there more than once."""
+    """What a configuration file may hold: its sections by name, of which `many` may stand there more than once.
+
+    `some` names the section that may stand there more than once, or not at all.
+    """
 
     file: str
     sections: Mapping[str, type[Any]]
     many: str
     secrets: type[Any] | None = None
+    some: str = ""
+
+    def is_list(self, name: str) -> bool:
+        """Whether that section is a list of tables."""
+        return name in (self.many, self.some)
+
+    def heading(self, name: str) -> str:
+        """The line above the keys of a section."""
+        return f"[[{name}]]" if self.is_list(name) else f"[{name}]"

@@ -17,6 +17,7 @@ from typing import Any, Final
 from warppool.addresses import Address, Net
 from warppool.config.datadir import default_data_dir
 from warppool.config.declare import Effect, Form, by_machine, derived, option, optional, required
+from warppool.config.faceoptions import NOTICE_URLS, NoticeConfig, StatusConfig, WebConfig
 from warppool.config.kinds import (
     ADDRESSES,
     DIFFICULTY,
@@ -201,6 +202,8 @@ class LedgerConfig:
     durability: str = option(
         choice("commit", "none"), "commit", "commit: a share is answered once it is on the disk; none: at once.",
         on_reload=Effect.NOW)
+    keep_days: int = option(
+        whole(0, 36_500), 90, "Days for which each share is kept; sums of older ones stay. 0: all are kept.")
     path: Path = derived(Path("shares.db"), of="url")
     """The SQLite file of `url`."""
 
@@ -231,6 +234,8 @@ class Secrets:
         key="sv2_spec_certificate", on_reload=Effect.NEWCOMERS)
     node_passwords: tuple[str, ...] = option(
         TEXTS, [], "One for each [[node]] that has a user, in their order.", is_secret=True, on_reload=Effect.NOW)
+    notice_urls: tuple[str, ...] = option(
+        NOTICE_URLS, [], "One for each [[notice]] without a command, in their order.", is_secret=True)
 
     @property
     def has_spec_identity(self) -> bool:
@@ -248,6 +253,9 @@ class Config:
     nodes: tuple[NodeConfig, ...]
     ledger: LedgerConfig
     log: LogConfig
+    status: StatusConfig
+    web: WebConfig
+    notices: tuple[NoticeConfig, ...]
     secrets: Secrets
 
 
@@ -258,9 +266,12 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "node": NodeConfig,
     "ledger": LedgerConfig,
     "log": LogConfig,
+    "status": StatusConfig,
+    "web": WebConfig,
+    "notice": NoticeConfig,
 }
 
-POOL_FORM: Final = Form("warppool.toml", SECTIONS, many="node", secrets=Secrets)
+POOL_FORM: Final = Form("warppool.toml", SECTIONS, many="node", secrets=Secrets, some="notice")
 
 TRANSLATOR_MARK: Final = "upstream"
 PROVIDER_MARK: Final = "provider"

@@ -14,6 +14,8 @@ from pathlib import Path
 from warppool.addresses import NodeAddress, ProviderUrl
 from warppool.bitcoin.address import AddressError, is_guarded, script_of
 from warppool.config.declare import options_of
+from warppool.config.faceoptions import NoticeConfig, StatusConfig, WebConfig
+from warppool.config.faces import check_notices, web_addresses, with_folder, with_urls
 from warppool.config.kinds import PROVIDER_SCHEME
 from warppool.config.options import (
     POOL_FORM,
@@ -66,8 +68,9 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     sections = read_sections(POOL_FORM, document, folder=folder, environ=environ, source=source)
     pool = _with_tag(_with_payout(sections.one(PoolConfig), sections))
     stratum, difficulty = sections.one(StratumConfig), sections.one(DifficultyConfig)
-    nodes = sections.all(NodeConfig)
-    _check_listeners(stratum, source)
+    nodes, notices, web = sections.all(NodeConfig), sections.all(NoticeConfig), sections.one(WebConfig)
+    _check_listeners(stratum, web, source)
+    check_notices(notices, sections)
     difficulty = _with_flood_limit(difficulty, sections)
     _check_difficulty(difficulty, source)
     check_nodes(nodes, sections, pool.network)
@@ -79,11 +82,13 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
                               "or switch Stratum V2 off by sv2_listen = []"
                               + (" and any_listen = []" if stratum.any_listen else ""))
         check_spec_secrets(secrets, folder, "sv2_spec_listen" if stratum.sv2_spec_listen else "")
-        nodes = with_passwords(nodes, secrets)
+        nodes, notices = with_passwords(nodes, secrets), with_urls(notices, secrets.notice_urls)
     check_urls(nodes, sections)
     ledger = _with_path(sections.one(LedgerConfig), pool.data_dir, sections.where("ledger", "url"))
     return Config(pool=pool, stratum=stratum, difficulty=difficulty, nodes=tuple(nodes),
-                  ledger=ledger, log=sections.one(LogConfig), secrets=secrets or Secrets())
+                  ledger=ledger, log=sections.one(LogConfig), web=web,
+                  status=with_folder(sections.one(StatusConfig), pool.data_dir),
+                  notices=tuple(notices), secrets=secrets or Secrets())
 
 
 FLOOD_FACTOR = 3
@@ -135,14 +140,17 @@ def _secrets_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
     return path
 
 
+_LISTS = ("node_passwords", "notice_urls")
+
+
 def _secrets_of_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    """What `WARPPOOL__SECRETS__KEY_FILE` names: the value alone, of node_passwords one a line."""
+    """What `WARPPOOL__SECRETS__KEY_FILE` names: the value alone, of lists one a line."""
     given = {}
     for key, _, _ in options_of(Secrets):
         variable = f"{ENVIRONMENT_PREFIX}SECRETS__{key.upper()}_FILE"
         if variable in environ:
             text = text_of_file(variable, environ[variable])
-            given[key] = Given(text.splitlines() if key == "node_passwords" else text.strip(), variable)
+            given[key] = Given(text.splitlines() if key in _LISTS else text.strip(), variable)
     return given
 
 
@@ -198,10 +206,10 @@ def _with_path(ledger: LedgerConfig, data_dir: Path, where: str) -> LedgerConfig
         raise ConfigError(f"{where.removesuffix(': ledger.url')}: {exc}") from exc     # it names the key itself
 
 
-def _check_listeners(stratum: StratumConfig, source: str) -> None:
-    addresses = [(key, address) for key in ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen", "any_listen")
-             for address in getattr(stratum, key)]
-    check_ports(addresses, source)
+def _check_listeners(stratum: StratumConfig, web: WebConfig, source: str) -> None:
+    ports = ("listen", "tls_listen", "sv2_listen", "sv2_spec_listen", "any_listen")
+    addresses = [(f"stratum.{key}", address) for key in ports for address in getattr(stratum, key)]
+    check_ports([*addresses, *web_addresses(web)], source)
     if not addresses:
         raise ConfigError(f'{source}: stratum.sv2_listen holds []: without any listener nobody can mine; '
                           'write ["[::]:34254"]')

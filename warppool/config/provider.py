@@ -45,8 +45,8 @@ def provider_config_of(document: Mapping[str, object], *, folder: Path, secrets:
     sections = read_sections(PROVIDER_FORM, document, folder=folder, environ=environ, source=source)
     provider, nodes = sections.one(ProviderConfig), sections.all(NodeConfig)
     stratum = _with_port(sections.one(TemplatePortsConfig), provider.network)
-    check_ports([(key, address) for key in ("sv2_listen", "sv2_spec_listen") for address in getattr(stratum, key)],
-                source)
+    check_ports([(f"stratum.{key}", address) for key in ("sv2_listen", "sv2_spec_listen")
+                 for address in getattr(stratum, key)], source)
     check_nodes(nodes, sections, provider.network)
     for index, node in enumerate(nodes):
         if node.source == "tdp":

@@ -139,11 +139,11 @@ def read_section(form: Form, name: str, section: type[S], given: Mapping[str, Gi
 
 
 def check_ports(addresses: list[tuple[str, Address]], source: str) -> None:
-    """No two listeners may want one port of one address; `addresses` are (key of [stratum], address)."""
+    """No two listeners may want one port of one address; `addresses` are (key with its section, address)."""
     for number, (key, address) in enumerate(addresses):
         for other_key, other in addresses[:number]:
             if _is_same_port(address, other):
-                raise ConfigError(f"{source}: stratum.{key} holds {shown(str(address))}: stratum.{other_key} "
+                raise ConfigError(f"{source}: {key} holds {shown(str(address))}: {other_key} "
                                   f"takes {shown(str(other))} already, and each needs a port of its own")
 
 
@@ -159,15 +159,16 @@ def _is_same_port(one: Address, other: Address) -> bool:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 def _tables(form: Form, document: Mapping[str, object], source: str) -> Tables:
-    """Each section as a list of tables (only `form.many` may have more than one), each value with its place."""
+    """Each section as a list of tables (one, but for those of `form.is_list`), each value with its place."""
     for name in document:
         if name not in form.sections:
             raise ConfigError(f"{source}: {_shown_key(name)} is not known: {_nearest(form, name, '')}")
     tables: Tables = {}
     for name in form.sections:
-        held = document.get(name, [{}] if name == form.many else {})
-        if name == form.many:
-            if not isinstance(held, list) or not held or not all(isinstance(item, dict) for item in held):
+        held = document.get(name, [{}] if name == form.many else [] if name == form.some else {})
+        if form.is_list(name):
+            if not isinstance(held, list) or not (held or name == form.some) or not all(
+                    isinstance(item, dict) for item in held):
                 raise ConfigError(f"{source}: {name} holds {shown(held)}: it takes tables, each headed [[{name}]]")
             parts = held
         else:
@@ -200,7 +201,7 @@ def _override(form: Form, tables: Tables, environ: Mapping[str, str]) -> None:
             key, value = key.removesuffix("_file"), text_of_file(variable, value)
         if key not in kinds:
             raise ConfigError(f"{variable} is not known: {_nearest(form, key, name)}")
-        if len(tables[name]) > 1:
+        if len(tables[name]) != 1:
             raise ConfigError(f"{variable} could mean any of {len(tables[name])} [[{name}]]: write it in the file")
         tables[name][0][key] = Given(_typed(variable, value, kinds[key]), variable)
 
@@ -253,7 +254,7 @@ def _nearest(form: Form, name: str, section_name: str, section: type[Any] | None
             return "it belongs into secrets.toml"
         for home, members in form.sections.items():
             if name in _keys(members):
-                return f"did you mean {f'{name} in [[{home}]]' if home == form.many else f'{home}.{name}'}?"
+                return f"did you mean {f'{name} in [[{home}]]' if form.is_list(home) else f'{home}.{name}'}?"
     section = section or form.sections.get(section_name)
     closest = get_close_matches(name, form.sections if section is None else _keys(section), n=1, cutoff=0.0)[0]
     return f"did you mean {f'[{closest}]' if section is None else closest}?"

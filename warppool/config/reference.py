@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from warppool.config.declare import Effect, Form, Option, options_of
+from warppool.config.declare import Effect, Form, Option, TomlValue, options_of
 from warppool.config.options import POOL_FORM, TRANSLATOR_MARK
 from warppool.config.provideroptions import PROVIDER_FORM
 from warppool.config.translatoroptions import TRANSLATOR_FORM
 
 README = Path("README.rst")
-PLACEHOLDERS = {
+PLACEHOLDERS: dict[str, TomlValue] = {
     "pool.payout_address": "bc1q...",
     f"{TRANSLATOR_MARK}.url": "stratum2+tcp://pool.example:34254/PUBLIC_KEY",
     f"{TRANSLATOR_MARK}.user_identity": "farm.unnamed",
+    "notice.name": "chat",
+    "notice.events": ["block.found", "node.lost", "node.back"],
 }
 """What stands in the example for the keys that must be written."""
 
@@ -55,8 +57,8 @@ class Reference:
                       "$CREDENTIALS_DIRECTORY, holds",
                       *(f"#     {key}: {option.sentence}" for key, _, option in options_of(form.secrets))]
         for name, section in form.sections.items():
-            lines += ["", *_comment((section.__doc__ or "").strip()),
-                      f"[[{name}]]" if name == form.many else f"[{name}]"]
+            heading = f"{'#' * (name == form.some)}{form.heading(name)}"
+            lines += ["", *_comment((section.__doc__ or "").strip()), heading]
             for key, _, option in options_of(section):
                 effect = "" if option.on_reload is Effect.RESTART else f" SIGHUP: {option.on_reload.word}."
                 lines += _comment(f"{option.sentence} ({option.kind.words}){effect}")
@@ -65,8 +67,10 @@ class Reference:
 
     def _assignment(self, section: str, key: str, option: Option) -> str:
         if option.is_required:
-            return f"{key} = {_toml(PLACEHOLDERS[f'{section}.{key}'])}"
-        return f"#{key} = {_toml(self.data_dir if key == 'data_dir' else option.default)}"
+            mark = "#" * (section == self.form.some)
+            return f"{mark}{key} = {_toml(PLACEHOLDERS[f'{section}.{key}'])}"
+        places = {"data_dir": self.data_dir, "dir": f"{self.data_dir}/status"}
+        return f"#{key} = {_toml(places.get(key, option.default))}"
 
     def table(self) -> str:
         """The reStructuredText table of every key."""

@@ -32,7 +32,7 @@ def running_toml(config: AnyConfig) -> str:
     parts = [_HEAD]
     for name, tables in sections_of(config):
         for table in tables:
-            lines = [f"[[{name}]]" if name == form.many else f"[{name}]"]
+            lines = [form.heading(name)]
             for key, field, option in options_of(type(table)):
                 value = getattr(table, field)
                 if value is not None and not option.is_secret and not _is_unused(table, key):

@@ -45,7 +45,7 @@ def translator_config_of(document: Mapping[str, object], *, folder: Path, enviro
 
 
 def _check_listeners(stratum: MachinesConfig, source: str) -> None:
-    addresses = [(key, address) for key in ("listen", "tls_listen") for address in getattr(stratum, key)]
+    addresses = [(f"stratum.{key}", address) for key in ("listen", "tls_listen") for address in getattr(stratum, key)]
     check_ports(addresses, source)
     if not addresses:
         raise ConfigError(f'{source}: stratum.listen holds []: without any listener no machine can come; '

@@ -1,0 +1,102 @@
+"""The keys of what people look at: status files, the web, and notices; the pool's and the translator's alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from warppool.addresses import Address
+from warppool.config.declare import derived, option, optional, required
+from warppool.config.kinds import ADDRESSES, FLAG, PATH, TEXTS, Kind, Refused, choice, text, whole
+
+EVENTS: Final = (
+    "block.found", "block.accepted", "block.orphaned", "block.settled", "node.lost", "node.back", "node.behind",
+    "work.none", "machine.gone", "machine.back", "certificate.expiring", "ledger.trouble", "update.there",
+    "digest.daily")
+"""What a notice may be about, in the words of the configuration."""
+
+MAX_URL: Final = 2048
+"""Characters of the URL of a notice."""
+
+
+def _read_events(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(item in EVENTS for item in value):
+        raise Refused(f"it takes a list of events: {', '.join(EVENTS)}")
+    return tuple(dict.fromkeys(value))
+
+
+def _read_hosts(value: object) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else [None]
+    if not all(isinstance(item, str) and 0 < len(item) <= 255 and item.isascii() and item.isprintable()
+               and not set(item) & set(" /@") for item in names):
+        raise Refused('it takes a list of host names, such as ["pool.example"], or []')
+    return tuple(name.lower() for name in names)
+
+
+def _read_urls(value: object) -> tuple[str, ...]:
+    words = "it takes a list of URLs, each https://HOST/..., or http://HOST/..."
+    if not isinstance(value, list) or not all(isinstance(item, str) and _is_url(item) for item in value):
+        raise Refused(words)
+    return tuple(value)
+
+
+def _is_url(value: str) -> bool:
+    if not value.isascii() or not value.isprintable() or " " in value or len(value) > MAX_URL:
+        return False
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.hostname) and "@" not in parts.netloc
+
+
+EVENT_LIST: Final = Kind("list of events", _read_events)
+HOSTS: Final = Kind("list of host names", _read_hosts)
+NOTICE_URLS: Final = Kind("list of URLs", _read_urls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusConfig:
+    """Status files, in the form of ckpool's, for programs that read them."""
+
+    dir: Path | None = optional(
+        PATH, "The folder of the status files, which all may read then; without the key it is status in data_dir, and "
+        "its group may read it.", key="dir")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """The page, the API and the metrics; needs the extra [web]."""
+
+    listen: tuple[Address, ...] = option(
+        ADDRESSES, [], 'HTTP, for browsers and programs, such as ["127.0.0.1:8080"]; [] switches it off.')
+    hosts: tuple[str, ...] = option(
+        HOSTS, [], "Names by which browsers may ask, without a port; [] means the addresses of listen, and localhost.")
+    names: str = option(
+        choice("short", "full"), "short", "How lists show the names of miners; a page that is asked for by its whole "
+        "name is always full.")
+    user_metrics: bool = option(
+        FLAG, False, "Whether /metrics has series for each user, which are many where users are.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeConfig:
+    """Who is told of what: any number of tables, none at first."""
+
+    name: str = required(text("a name", 64, is_empty_allowed=False), "By which log and check know it; each its own.")
+    events: tuple[str, ...] = required(EVENT_LIST, f"What it is told of: {', '.join(EVENTS)}.")
+    command: tuple[str, ...] = option(
+        TEXTS, [], "A program with its arguments, which gets JSON on stdin; with [] the notice goes to the next of "
+        "notice_urls in secrets.toml.")
+    format: str = option(
+        choice("json", "text", "discord", "telegram"), "json",
+        "How a URL is told: our JSON, plain text (ntfy), or as these services want it.")
+    gone_min: int = option(
+        whole(1, 10_080), 10, "Minutes without a connection after which a machine is said to be gone.")
+    digest_hour: int = option(
+        whole(0, 23), 8, "The hour, by the machine's clock, at which the daily digest is sent.")
+    url: str = derived("", of="command", is_secret=True)
+    """Where it goes; "" where there is a command."""
