@@ -239,7 +239,8 @@ def test_reading_a_configuration_imports_no_socket_no_database_and_no_client(mod
     loaded = set(done.stdout.split())
     assert f"warppool.config.{module}" in loaded
     layers = {name.split(".")[1] for name in loaded if name.startswith("warppool.")}
-    assert layers <= {"addresses", "authority", "bitcoin", "config", "errors", "files", "ledger", "mining", "payout"}
+    assert layers <= {"addresses", "authority", "bitcoin", "config", "errors", "files", "ledger", "mining",
+                      "notices", "payout"}
     assert not loaded & {"socket", "ssl", "selectors", "threading", "queue", "sqlite3", "nacl", "http.client"}
 
 

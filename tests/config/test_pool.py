@@ -549,6 +549,7 @@ NOTICE = POOL + "[[notice]]\nname = 'chat'\nevents = ['block.found']\n"
     (NOTICE + "command = 'cat'", "notice.command holds \"cat\": it takes a list of texts"),
     (NOTICE + "command = ['']", "notice.command holds [\"\"]: it takes a list of texts, none of them empty"),
     (NOTICE + "command = ['/bin/cat']\nformat = 'text'", "notice.format holds \"text\": a command gets JSON: remove"),
+    (NOTICE + "command = ['tell', '-v']", "notice.command holds \"tell\" first: no PATH is searched for it"),
     (NOTICE + "format = 'slack'", "notice.format holds \"slack\": it takes json, text, discord or telegram"),
     (NOTICE + "gone_min = 0", "notice.gone_min holds 0: it takes a whole number, 1 to 10080"),
     (NOTICE + "digest_hour = 24", "notice.digest_hour holds 24: it takes a whole number, 0 to 23"),
@@ -564,7 +565,8 @@ def test_what_is_wrong_with_the_faces_is_one_clear_line(read, text, words):
 
 
 @pytest.mark.parametrize("url", ["chat.example", "ftp://chat.example/", "https:///x", "https://u:hunter2@chat.example/",
-                                 "https://chat.example:x/", "https://chat.example/a b", "https://chat.example/\u00e9"])
+                                 "https://chat.example:x/", "https://chat.example/a b", "http://chat.example/",
+                                 "https://chat.example/\u00e9"])
 def test_the_url_of_a_notice_is_never_shown(read, url):
     with pytest.raises(ConfigError, match=r"notice_urls holds something else: it takes a list of URLs"):
         read(NOTICE, SECRETS + f'notice_urls = ["{url}"]\n')

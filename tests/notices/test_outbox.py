@@ -35,7 +35,7 @@ def test_one_kind_does_not_hold_up_another():
     outbox.add(gone(1), 0.0)
     outbox.add(gone(2), 0.0)
     outbox.add(Notice(BLOCK_FOUND, 0.0), 0.0)
-    assert [notice.event for notice in send_all(outbox, 0.0)] == [MACHINE_GONE, BLOCK_FOUND]
+    assert [notice.kind for notice in send_all(outbox, 0.0)] == [MACHINE_GONE, BLOCK_FOUND]
 
 
 def test_a_machine_that_comes_and_goes_all_day_is_one_message_a_minute():

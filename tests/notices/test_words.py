@@ -47,7 +47,7 @@ def test_plain_text_has_one_line_for_each_fact():
 
 def test_programs_get_every_value_as_it_is_and_a_text():
     document = sent(JSON, "bc1q.rig")
-    assert document["event"] == MACHINE_GONE and document["title"] == "Machine gone"
+    assert document["event"] == document["kind"] == MACHINE_GONE and document["title"] == "Machine gone"
     assert document["time"] == "2027-01-15T08:00:00Z" and document["at"] == 1_800_000_000
     assert document["facts"] == {"machine": "bc1q.rig", "minutes": 10}
     assert document["text"].split("\n")[0] == "warppool: Machine gone"

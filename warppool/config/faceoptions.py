@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from warppool.addresses import Address
 from warppool.config.declare import derived, option, optional, required
 from warppool.config.kinds import ADDRESSES, FLAG, PATH, TEXTS, Kind, Refused, choice, text, whole
-
-EVENTS: Final = (
-    "block.found", "block.accepted", "block.orphaned", "block.settled", "node.lost", "node.back", "node.behind",
-    "work.none", "machine.gone", "machine.back", "certificate.expiring", "ledger.trouble", "update.there",
-    "digest.daily")
-"""What a notice may be about, in the words of the configuration."""
-
-MAX_URL: Final = 2048
-"""Characters of the URL of a notice."""
+from warppool.notices.kinds import EVENTS
+from warppool.notices.url import NoticeUrl, WrongUrl
+from warppool.notices.words import DISCORD, JSON, TELEGRAM, TEXT
 
 
 def _read_events(value: object) -> tuple[str, ...]:
@@ -32,25 +25,21 @@ def _read_hosts(value: object) -> tuple[str, ...]:
     if not all(isinstance(item, str) and 0 < len(item) <= 255 and item.isascii() and item.isprintable()
                and not set(item) & set(" /@") for item in names):
         raise Refused('it takes a list of host names, such as ["pool.example"], or []')
-    return tuple(name.lower() for name in names)
+    return tuple(str(name).lower() for name in names)
 
 
 def _read_urls(value: object) -> tuple[str, ...]:
-    words = "it takes a list of URLs, each https://HOST/..., or http://HOST/..."
-    if not isinstance(value, list) or not all(isinstance(item, str) and _is_url(item) for item in value):
-        raise Refused(words)
-    return tuple(value)
-
-
-def _is_url(value: str) -> bool:
-    if not value.isascii() or not value.isprintable() or " " in value or len(value) > MAX_URL:
-        return False
     try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in ("https", "http") and bool(parts.hostname) and "@" not in parts.netloc
+        urls = value if isinstance(value, list) else [None]
+        return tuple(_read_url(url) for url in urls)
+    except WrongUrl as exc:
+        raise Refused(f"it takes a list of URLs, and one of them {exc}") from None
+
+
+def _read_url(value: object) -> str:
+    """The text as it stands. NoticeUrl reads it anew where it is used."""
+    NoticeUrl.parse(value if isinstance(value, str) else "")
+    return str(value)
 
 
 EVENT_LIST: Final = Kind("list of events", _read_events)
@@ -92,7 +81,7 @@ class NoticeConfig:
         TEXTS, [], "A program with its arguments, which gets JSON on stdin; with [] the notice goes to the next of "
         "notice_urls in secrets.toml.")
     format: str = option(
-        choice("json", "text", "discord", "telegram"), "json",
+        choice(JSON, TEXT, DISCORD, TELEGRAM), JSON,
         "How a URL is told: our JSON, plain text (ntfy), or as these services want it.")
     gone_min: int = option(
         whole(1, 10_080), 10, "Minutes without a connection after which a machine is said to be gone.")

@@ -11,6 +11,7 @@ from warppool.addresses import Address
 from warppool.config.faceoptions import NoticeConfig, StatusConfig, WebConfig
 from warppool.config.reading import Sections, shown
 from warppool.errors import ConfigError
+from warppool.notices.words import JSON
 
 FOLDER: Final = "status"
 """Of the status files, in data_dir, where the operator names none."""
@@ -33,7 +34,11 @@ def check_notices(notices: list[NoticeConfig], sections: Sections) -> None:
         if notice.name in (other.name for other in notices[:index]):
             raise ConfigError(f"{sections.where('notice', 'name', index)} holds {shown(notice.name)}: that name stands "
                               "there twice: give each [[notice]] a name of its own")
-        if notice.command and notice.format != "json":
+    for index, notice in enumerate(notices):
+        if notice.command and not notice.command[0].startswith("/"):
+            raise ConfigError(f"{sections.where('notice', 'command', index)} holds {shown(notice.command[0])} first: "
+                              "no PATH is searched for it: write the whole path of the program")
+        if notice.command and notice.format != JSON:
             raise ConfigError(f"{sections.where('notice', 'format', index)} holds {shown(notice.format)}: a command "
                               "gets JSON: remove the key")
 

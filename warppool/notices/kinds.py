@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-BLOCK_FOUND: Final = "block_found"
-BLOCK_ACCEPTED: Final = "block_accepted"
-BLOCK_ORPHANED: Final = "block_orphaned"
-BLOCK_SETTLED: Final = "block_settled"
-NODE_LOST: Final = "node_lost"
-NODE_BACK: Final = "node_back"
-NODE_BEHIND: Final = "node_behind"
-NO_WORK: Final = "no_work"
-WORK_BACK: Final = "work_back"
-MACHINE_GONE: Final = "machine_gone"
-MACHINE_BACK: Final = "machine_back"
-CERTIFICATE_EXPIRING: Final = "certificate_expiring"
-LEDGER_TROUBLE: Final = "ledger_trouble"
-LEDGER_BACK: Final = "ledger_back"
-UPDATE: Final = "update"
-DIGEST: Final = "digest"
-TEST: Final = "test"
-"""What `warppool check --notice` sends. It is no event that can be asked for."""
+BLOCK_FOUND: Final = "block.found"
+BLOCK_ACCEPTED: Final = "block.accepted"
+BLOCK_ORPHANED: Final = "block.orphaned"
+BLOCK_SETTLED: Final = "block.settled"
+NODE_LOST: Final = "node.lost"
+NODE_BACK: Final = "node.back"
+NODE_BEHIND: Final = "node.behind"
+WORK_NONE: Final = "work.none"
+WORK_BACK: Final = "work.back"
+MACHINE_GONE: Final = "machine.gone"
+MACHINE_BACK: Final = "machine.back"
+CERTIFICATE_EXPIRING: Final = "certificate.expiring"
+LEDGER_TROUBLE: Final = "ledger.trouble"
+LEDGER_BACK: Final = "ledger.back"
+UPDATE_THERE: Final = "update.there"
+DIGEST_DAILY: Final = "digest.daily"
+TEST: Final = "notice.test"
 
 TITLES: Final = MappingProxyType({
     BLOCK_FOUND: "Block found",
@@ -33,21 +32,24 @@ TITLES: Final = MappingProxyType({
     NODE_LOST: "Node lost",
     NODE_BACK: "Node back",
     NODE_BEHIND: "Node behind",
-    NO_WORK: "No work: machines are sent away",
+    WORK_NONE: "No work: machines are sent away",
     WORK_BACK: "Work is back",
     MACHINE_GONE: "Machine gone",
     MACHINE_BACK: "Machine back",
     CERTIFICATE_EXPIRING: "Certificate about to end",
     LEDGER_TROUBLE: "The books cannot be written",
     LEDGER_BACK: "The books are written again",
-    UPDATE: "Another version is installed: restart to run it",
-    DIGEST: "The last 24 hours",
+    UPDATE_THERE: "Another version is installed: restart to run it",
+    DIGEST_DAILY: "The last 24 hours",
     TEST: "Test",
 })
-"""Each event and what its notice is called: our own words, in ASCII, so that a title needs no escape anywhere."""
+"""Each kind and what its notice is called: our own words, in ASCII, so that a title needs no escape anywhere."""
 
-EVENTS: Final = tuple(event for event in TITLES if event != TEST)
-"""What `[[notice]] events` may name."""
+_GOES_WITH: Final = MappingProxyType({WORK_BACK: WORK_NONE, LEDGER_BACK: LEDGER_TROUBLE})
+"""Kinds that cannot be asked for by name: whoever hears of the trouble hears of its end."""
+
+EVENTS: Final = tuple(kind for kind in TITLES if kind not in _GOES_WITH and kind != TEST)
+"""What `[[notice]] events` may name. TEST is none of them: `warppool check --notice` sends it."""
 
 MAX_FACT: Final = 200
 """Characters of one fact: strangers choose names, and the longest message that Discord takes has 2,000."""
@@ -57,13 +59,13 @@ Fact = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something happened at Unix time `at`, in seconds.
+    """Something happened at Unix time `at`, in seconds; `kind` is one of TITLES.
 
     `facts` are names of ours and values that anybody may have chosen: names of machines, reasons of nodes. `count` is
-    how many events of this kind it stands for, of which the facts are those of the last.
+    how many notices of this kind it stands for, of which the facts are those of the last.
     """
 
-    event: str
+    kind: str
     at: float
     facts: tuple[tuple[str, Fact], ...] = ()
     count: int = 1
@@ -71,4 +73,9 @@ class Notice:
     @property
     def title(self) -> str:
         """What it is called, in our own words."""
-        return TITLES[self.event]
+        return TITLES[self.kind]
+
+    @property
+    def event(self) -> str:
+        """The event that it is sent for, one of EVENTS."""
+        return _GOES_WITH.get(self.kind, self.kind)

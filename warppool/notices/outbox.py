@@ -28,25 +28,25 @@ class Outbox:
     def __init__(self) -> None:
         self.lost = 0
         self._waiting: deque[Notice] = deque()
-        self._held: dict[str, Notice] = {}          # by event: what came within a minute of the last of its kind
-        self._again_at: dict[str, float] = {}       # by event: when the next of its kind may go out
+        self._held: dict[str, Notice] = {}          # by kind: what came within a minute of the last of its kind
+        self._again_at: dict[str, float] = {}       # by kind: when the next of its kind may go out
         self._tries = 0                             # of the first that waits
         self._try_at = -math.inf
 
     def add(self, notice: Notice, now: float) -> None:
         """Have `notice` sent, or counted with others of its kind."""
-        held = self._held.get(notice.event)
+        held = self._held.get(notice.kind)
         if held is not None:
-            self._held[notice.event] = replace(notice, count=held.count + notice.count)
-        elif now < self._again_at.get(notice.event, -math.inf):
-            self._held[notice.event] = notice
+            self._held[notice.kind] = replace(notice, count=held.count + notice.count)
+        elif now < self._again_at.get(notice.kind, -math.inf):
+            self._held[notice.kind] = notice
         else:
             self._put(notice, now)
 
     def take(self, now: float) -> Notice | None:
         """What is to be sent now, if anything; it stays the first until `sent` or `failed`."""
-        for event in [event for event in self._held if now >= self._again_at[event]]:
-            self._put(self._held.pop(event), now)
+        for kind in [kind for kind in self._held if now >= self._again_at[kind]]:
+            self._put(self._held.pop(kind), now)
         return self._waiting[0] if self._waiting and now >= self._try_at else None
 
     def sent(self) -> None:
@@ -66,14 +66,14 @@ class Outbox:
 
     def wakes_at(self) -> float:
         """When `take` will next have something; infinite while nothing waits."""
-        held = min((self._again_at[event] for event in self._held), default=math.inf)
+        held = min((self._again_at[kind] for kind in self._held), default=math.inf)
         return min(held, self._try_at if self._waiting else math.inf)
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._held)
 
     def _put(self, notice: Notice, now: float) -> None:
-        self._again_at[notice.event] = now + KIND_EVERY_S
+        self._again_at[notice.kind] = now + KIND_EVERY_S
         if len(self._waiting) >= MOST_WAITING:
             del self._waiting[1 if self._tries else 0]      # the first may be on its way just now
             self.lost += 1

@@ -53,10 +53,11 @@ def message_of(notice: Notice, form: str, program: str) -> NoticeBody:
 
 def document_of(notice: Notice, program: str) -> dict[str, object]:
     """What programs read: every value as it is, and the text for people."""
-    return {"program": program, "event": notice.event, "title": notice.title, "time": _time(notice.at),
-            "at": round(notice.at), "count": notice.count, "facts": {name: _json_fact(value) for name, value in
-                                                                     notice.facts},
-            "text": _fitting([f"{program}: {notice.title}", *(_line(name, value) for name, value in _lines(notice))])}
+    lines = [f"{program}: {notice.title}", *(_line(name, value) for name, value in _lines(notice))]
+    return {
+        "program": program, "event": notice.event, "kind": notice.kind, "title": notice.title,
+        "time": _time(notice.at), "at": round(notice.at), "count": notice.count,
+        "facts": {name: _json_fact(value) for name, value in notice.facts}, "text": _fitting(lines)}
 
 
 def shown(value: Fact) -> str:
