@@ -17,12 +17,12 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[1]
 CORE = {"errors", "limits", "transport", "events", "bitcoin", "authority", "addresses", "payout", "mining", "noise",
-        "sv1", "sv2", "translate"}
+        "sv1", "sv2", "translate", "stats"}
 RANKS = {name: rank for rank, names in enumerate((
     ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"],
     ["claimfiles"],
     ["bitcoin"], ["authority"], ["addresses"], ["payout"], ["mining"], ["noise"], ["sv1", "sv2"],
-    ["translate"], ["net"], ["node"], ["ledger"], ["rewards"], ["miner"], ["notices"], ["config"],
+    ["translate"], ["stats"], ["net"], ["node"], ["ledger"], ["rewards"], ["miner"], ["notices"], ["config"],
     ["service"], ["commands"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 
