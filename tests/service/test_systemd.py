@@ -24,7 +24,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 each_unit = pytest.mark.parametrize("name", [POOL, TRANSLATOR, PROVIDER])
 
 LIKE_NO_OTHER = {"Description", "After", "ExecStart", "ExecReload", "TimeoutStartSec", "StateDirectory",
-                 "LoadCredential"}
+                 "RuntimeDirectory", "LoadCredential"}
 """What the two units do not have in common."""
 
 
@@ -56,7 +56,8 @@ def test_the_unit_says_what_the_pool_does():
     assert found["TimeoutStartSec"] == ["infinity"], "a node may sync for hours before READY=1"
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool run -c /etc/warppool/warppool.toml"]
     assert found["LoadCredential"] == ["secrets.toml:/etc/warppool/secrets.toml"]
-    assert found["StateDirectory"] == ["warppool"]
+    assert found["StateDirectory"] == found["RuntimeDirectory"] == ["warppool"]
+    assert found["RuntimeDirectoryMode"] == ["0750"], "the status socket is for root and the group"
     assert "\n#SupplementaryGroups=bitcoin\n" in (UNITS / POOL).read_text(encoding="utf-8")
 
 
@@ -65,7 +66,7 @@ def test_the_unit_says_what_the_translator_does():
     assert int(found["TimeoutStartSec"][0]) > 2 * START_PATIENCE_S, "READY=1 comes without an upstream, too"
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool-translator -c /etc/warppool/translator.toml"]
     assert found["LoadCredential"] == [], "it has no secrets"
-    assert found["StateDirectory"] == ["warppool-translator"]
+    assert found["StateDirectory"] == found["RuntimeDirectory"] == ["warppool-translator"]
 
 
 def test_the_unit_says_what_the_template_provider_does():
@@ -74,7 +75,8 @@ def test_the_unit_says_what_the_template_provider_does():
         "/opt/warppool/bin/warppool template-provider -c /etc/warppool/template-provider.toml"]
     assert found["StateDirectory"] == ["warppool-template-provider"]
     assert {key for key in pool.keys() | found.keys() if pool[key] != found[key]} == {
-        "Description", "ExecStart", "ExecReload", "StateDirectory"}, "it waits for a node as the pool does"
+        "Description", "ExecStart", "ExecReload", "StateDirectory", "RuntimeDirectory",
+        "RuntimeDirectoryMode"}, "it waits for a node as the pool does"
     assert "\n#SupplementaryGroups=bitcoin\n" in (UNITS / PROVIDER).read_text(encoding="utf-8")
 
 
