@@ -22,7 +22,7 @@ RANKS = {name: rank for rank, names in enumerate((
     ["errors"], ["limits"], ["transport"], ["events"], ["say"], ["threads"], ["loop"], ["files"],
     ["claimfiles"],
     ["bitcoin"], ["authority"], ["addresses"], ["payout"], ["mining"], ["noise"], ["sv1", "sv2"],
-    ["translate"], ["stats"], ["net"], ["node"], ["ledger"], ["rewards"], ["miner"], ["notices"], ["status"],
+    ["translate"], ["stats"], ["page"], ["net"], ["node"], ["ledger"], ["rewards"], ["miner"], ["notices"], ["status"],
     ["config"], ["service"], ["commands"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 

@@ -1,0 +1,189 @@
+"""The first page: whether the pool works, how fast it is, when a block may come, who is paid, and how to mine here.
+
+It is read from the top: the state and six numbers answer these questions, and the sections below are for who asks on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from warppool.page import parts, words
+from warppool.page.markup import NOTHING, Html, fill, join, name
+from warppool.page.parts import Column, Tile
+from warppool.page.view import BlockRow, JobView, MinerRow, NodeRow, PoolView, Work
+from warppool.stats.snapshot import Rates
+
+FRESH_WORK_S: Final = 120.0
+"""A template older than this is shown in the colour of a warning; a node gives one every 25 s."""
+
+
+def pool_page(view: PoolView) -> bytes:
+    """The whole page, UTF-8."""
+    content = (
+        fill('<h1 class="unseen">{}: overview</h1>\n', view.site.pool),
+        parts.state_line(view.state),
+        parts.tiles(_tiles(view)),
+        fill('<div class="sections">\n{}</div>\n', join(_sections(view))),
+    )
+    return parts.page(view.site, f"{words.rate(view.rates.h1)} · {view.site.pool}", join(content))
+
+
+def _tiles(view: PoolView) -> tuple[Tile, ...]:
+    rates = view.rates
+    by_protocol = ", ".join(f"{count} {protocol}" for protocol, count in view.machines if count)
+    return (
+        Tile("Hash rate", words.rate(rates.h1), rates_note(rates)),
+        Tile("Next block", next_block(rates.h1, _difficulty(view)), "on average, at this hash rate"),
+        Tile("Machines", words.count(sum(count for _, count in view.machines)),
+             f"of {_number_of(view.users, 'user')}{by_protocol and ': '}{by_protocol}"),
+        Tile("Best share ever", words.scaled(view.best_ever), of_a_block(view.best_ever, _difficulty(view))),
+        Tile("Blocks found", words.count(view.blocks_found), _last_block(view)),
+        Tile("Work since the last block", words.percent(view.effort, 1.0), "100 % is what a block takes on average"),
+    )
+
+
+def rates_note(rates: Rates) -> str:
+    """Of what time the rate of a tile is, and two others beside it."""
+    return f"last hour; {words.rate(rates.m5)} now, {words.rate(rates.d1)} last day"
+
+
+def next_block(hps: float, difficulty: float) -> str:
+    """How long a block takes on average: `in about 4 days`."""
+    if hps <= 0 or difficulty <= 0:
+        return "not yet known"
+    wait = words.span(difficulty * parts.HASHES_PER_DIFFICULTY / hps)
+    return f"in about {wait}" if wait[0].isdigit() else f"in {wait}"
+
+
+def of_a_block(difficulty: float, network: float) -> str:
+    """A share beside the difficulty that a block needs."""
+    if network <= 0:
+        return ""
+    if difficulty >= network:
+        return "enough for a block"
+    return f"{words.percent(difficulty, network)} of what a block needs"
+
+
+def _difficulty(view: PoolView) -> float:
+    return view.job.network_difficulty if view.job else 0.0
+
+
+def _number_of(count: int, word: str) -> str:
+    return f"{words.count(count)} {word}{'' if count == 1 else 's'}"
+
+
+def _last_block(view: PoolView) -> Html:
+    if not view.blocks:
+        return fill("{}", "none yet")
+    return fill("the last one {}", parts.moment(view.blocks[0].time, view.site.at))
+
+
+def _sections(view: PoolView) -> tuple[Html, ...]:
+    at = view.site.at
+    return (
+        parts.section("hash-rate", "Hash rate of the last day", parts.chart(view.history), is_wide=True),
+        parts.section("paid", "Who is paid", parts.paragraph(view.site.paid),
+                      parts.pairs(view.window) if view.window else NOTHING),
+        parts.section("connect", "Mine here", _connect(view)),
+        parts.section("miners", "Fastest machines",
+                      miners_table("The fastest by their last five minutes", view.miners, at), is_wide=True),
+        parts.section("blocks", "Blocks of this pool", _blocks(view.blocks, at), is_wide=True),
+        parts.section("best", "Best share", _best(view)),
+        parts.section("shares", "Shares", work_part(view.work)),
+        parts.section("averages", "Averages", parts.rates_table(view.rates)),
+        parts.section("work", "Work that is mined now", _job(view.job)),
+        parts.section("nodes", "Nodes and speed", _nodes(view.nodes), parts.pairs(view.timings)),
+    )
+
+
+def _connect(view: PoolView) -> Html:
+    if not view.connect:
+        return parts.paragraph("This pool has not said its addresses.", "quiet")
+    return join(fill('<p class="quiet">{}</p>\n<p class="copy" data-label="{}"><code>{}</code></p>\n',
+                     each.label, each.label, each.url) for each in view.connect)
+
+
+def miners_table(caption: str, rows: Sequence[MinerRow], now: float) -> Html:
+    """Users or workers, a row each."""
+    if not rows:
+        return parts.paragraph("No machine has had a share accepted yet.", "quiet")
+    columns = (Column("Name"), Column("Last 5 min", is_figure=True), Column("Last day", is_figure=True, is_minor=True),
+               Column("Best share", is_figure=True, is_minor=True), Column("Connected", is_figure=True, is_minor=True),
+               Column("Last share"), Column("Program", is_minor=True))
+    return parts.table(caption, columns, (
+        (parts.link(row.who), words.rate(row.rate_5m), words.rate(row.rate_1d), words.scaled(row.best), row.machines,
+         NOTHING if row.last_share is None else parts.moment(row.last_share, now), row.agent) for row in rows))
+
+
+def _blocks(rows: Sequence[BlockRow], now: float) -> Html:
+    if not rows:
+        return parts.paragraph("No block yet. The first one will stand here.", "quiet")
+    columns = (Column("Height", is_figure=True), Column("Found"), Column("By", is_minor=True), Column("State"),
+               Column("Worth", is_figure=True, is_minor=True), Column("Hash", is_rare=True))
+    return parts.table("The newest blocks, newest first", columns, (
+        (words.count(row.height), parts.moment(row.time, now), name(row.finder),
+         parts.level_word(row.level, row.state),
+         "" if row.value_sat is None else words.coins(row.value_sat), fill("<code>{}</code>", row.hash))
+        for row in rows))
+
+
+def _best(view: PoolView) -> Html:
+    network = _difficulty(view)
+    return join((
+        parts.pairs((("Ever", words.scaled(view.best_ever)),
+                     ("Since the last block", words.scaled(view.best_now)),
+                     ("Needed for a block", words.scaled(network) if network else "not yet known"))),
+        best_bar(view.best_ever, network)))
+
+
+def best_bar(best: float, network: float) -> Html:
+    """How near the best share came to a block."""
+    if network <= 0:
+        return NOTHING
+    return parts.meter(best / network, f"The best share is {of_a_block(best, network)}.") if best < network else (
+        parts.paragraph("The best share was enough for a block.", "good-word"))
+
+
+def work_part(work: Work) -> Html:
+    """Shares accepted and refused, and why."""
+    total = work.accepted + work.refused
+    summary = parts.pairs((
+        ("Accepted", f"{words.count(work.accepted)} ({words.percent(work.accepted, total)})"),
+        ("Refused", f"{words.count(work.refused)} ({words.percent(work.refused, total)})"),
+        ("Credited work", words.scaled(work.difficulty)),
+    ))
+    if not work.refused:
+        return summary
+    columns = (Column("Reason"), Column("Shares", is_figure=True), Column("Of all", is_figure=True))
+    return join((summary, parts.table("Why shares were refused", columns, (
+        (each.reason, words.count(each.shares), words.percent(each.shares, total)) for each in work.refusals))))
+
+
+def _job(job: JobView | None) -> Html:
+    if job is None:
+        return parts.paragraph("None: no node has given any yet.", "bad-word")
+    lines = [("Block height", words.count(job.height)),
+             ("Age of the work", "none yet" if job.template_age is None else parts.level_word(
+                 "warn" if job.template_age > FRESH_WORK_S else "", words.span(job.template_age))),
+             ("Last block of the network",
+              "not yet known" if job.tip_age is None else f"{words.span(job.tip_age)} ago"),
+             ("Worth", words.coins(job.value_sat)),
+             ("Network difficulty", words.scaled(job.network_difficulty))]
+    if job.transactions is not None:
+        lines.append(("Transactions", words.count(job.transactions)))
+    if job.tag:
+        lines.append(("Text in the coinbase", name(job.tag)))
+    if not job.outputs:
+        return parts.pairs(lines)
+    columns = (Column("Coinbase pays to"), Column("Amount", is_figure=True))
+    return join((parts.pairs(lines), parts.table(
+        "The outputs of this block's coinbase", columns,
+        ((fill("<code>{}</code>", output.to), words.coins(output.sat)) for output in job.outputs))))
+
+
+def _nodes(rows: Sequence[NodeRow]) -> Html:
+    if not rows:
+        return NOTHING
+    return parts.table("Bitcoin nodes of this pool", (Column("Node"), Column("State")),
+                       ((row.name, parts.level_word(row.level, row.state)) for row in rows))

@@ -1,0 +1,189 @@
+// Keeps the page fresh: asks for the same page again, and takes over what has changed. Without this script the page is
+// whole, and is as old as its last loading. There is no second source of numbers: charts are drawn from the tables.
+"use strict";
+
+const EVERY_MS = 5000;          // the pool makes a new page each second
+const SLOWEST_MS = 60000;       // while there is no answer, each wait is twice the one before it, up to this
+let wait = EVERY_MS;
+let answeredAt = Date.now();
+let timer = 0;
+let isAsking = false;
+const charts = new Map();       // figure -> {plot, drawn}
+
+// ---- taking over a newer page
+
+// What the reader has changed stays: open details, the focus, marked text. Elements with data-own belong to this script.
+function sync(old, fresh) {
+  for (const { name, value } of [...fresh.attributes]) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !(old.tagName === "DETAILS" && name === "open")) old.removeAttribute(name);
+  }
+  const mine = [...old.childNodes].filter((node) => !isOwn(node));
+  const theirs = [...fresh.childNodes];
+  theirs.forEach((node, at) => {
+    const here = mine[at];
+    if (!here) old.append(document.importNode(node, true));
+    else if (here.nodeType !== node.nodeType || here.nodeName !== node.nodeName) {
+      here.replaceWith(document.importNode(node, true));
+    } else if (node.nodeType === Node.ELEMENT_NODE) {
+      if (!node.hasAttribute("data-plot")) sync(here, node);
+    } else if (here.nodeValue !== node.nodeValue) here.nodeValue = node.nodeValue;
+  });
+  mine.slice(theirs.length).forEach((node) => node.remove());
+}
+
+function isOwn(node) {
+  return node.nodeType === Node.ELEMENT_NODE && node.hasAttribute("data-own");
+}
+
+async function ask() {
+  if (isAsking) return;
+  isAsking = true;
+  clearTimeout(timer);
+  const stop = new AbortController();
+  const deadline = setTimeout(() => stop.abort(), 10000);
+  try {
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html" }, credentials: "omit", redirect: "error", signal: stop.signal,
+    });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const content = fresh.getElementById("content");
+    if (!content) throw new Error("not the page");
+    sync(document.getElementById("content"), content);
+    document.title = fresh.title;
+    wait = EVERY_MS;
+    answeredAt = Date.now();
+    finish();
+  } catch {
+    wait = Math.min(2 * wait, SLOWEST_MS);
+  } finally {
+    clearTimeout(deadline);
+    isAsking = false;
+    tellIfOld();
+    if (!document.hidden) timer = setTimeout(ask, wait);
+  }
+}
+
+function tellIfOld() {
+  const line = document.getElementById("offline");
+  const old = Math.round((Date.now() - answeredAt) / 1000);
+  const words = wait > EVERY_MS ? `No answer from the pool for ${old} s. The numbers below are as old as that.` : "";
+  if (line.textContent !== words) line.textContent = words;
+  line.hidden = !words;
+}
+
+// ---- charts
+
+function pointsOf(figure) {
+  const times = [], values = [];
+  for (const row of figure.querySelectorAll("tbody tr")) {
+    const time = row.querySelector("time"), value = row.querySelector("data");
+    if (!time || !value) continue;
+    times.push(Date.parse(time.dateTime) / 1000);
+    values.push(Number(value.value));
+  }
+  return [times, values];
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function scaled(value) {
+  const steps = ["", "k", "M", "G", "T", "P", "E", "Z"];
+  let step = 0;
+  while (value >= 1000 && step < steps.length - 1) { value /= 1000; step += 1; }
+  return `${Number(value.toPrecision(3))} ${steps[step]}H/s`;
+}
+
+function draw(figure) {
+  const place = figure.querySelector("[data-plot]");
+  const data = pointsOf(figure);
+  if (data[0].length < 2 || typeof uPlot === "undefined") return;
+  const drawn = JSON.stringify(data);
+  const known = charts.get(figure);
+  if (known && known.drawn === drawn) return;
+  if (known) { known.plot.setData(data); known.drawn = drawn; return; }
+  const axis = {
+    stroke: () => colour("--quiet"), grid: { stroke: () => colour("--grid"), width: 1 },
+    ticks: { stroke: () => colour("--grid"), width: 1 },
+  };
+  const plot = new uPlot({
+    ...sizeOf(place),
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),     // as in the table
+    cursor: { drag: { x: false, y: false } },
+    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    series: [
+      { label: "Time (UTC)", value: (_, at) => (at == null ? "" : utc(at)) },
+      {
+        label: "Hash rate", stroke: () => colour("--chart"), fill: () => colour("--chart-fill"), width: 2,
+        value: (_, hps) => (hps == null ? "" : scaled(hps)), points: { show: false },
+      },
+    ],
+    axes: [
+      { ...axis, values: (_, at) => at.map((each) => utc(each).slice(11)) },
+      { ...axis, size: 84, values: (_, rates) => rates.map(scaled) },
+    ],
+  }, data, place);
+  charts.set(figure, { plot, drawn });
+  new ResizeObserver(() => plot.setSize(sizeOf(place))).observe(place);
+}
+
+function sizeOf(place) {
+  return { width: Math.max(240, place.clientWidth), height: 240 };
+}
+
+function utc(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ");
+}
+
+// ---- copying
+
+function addButtons() {
+  for (const line of document.querySelectorAll(".copy")) {
+    if (line.querySelector("button")) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("data-own", "");
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", `Copy ${line.dataset.label}`);
+    button.addEventListener("click", async () => {
+      button.textContent = (await copy(line.querySelector("code"))) ? "Copied" : "Marked: copy it yourself";
+      setTimeout(() => { button.textContent = "Copy"; }, 3000);
+    });
+    line.append(button);
+  }
+}
+
+// Browsers have `navigator.clipboard` on HTTPS and on localhost alone. Elsewhere the text is marked, and copied the old way.
+async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}
+
+function finish() {
+  for (const figure of charts.keys()) {
+    if (!figure.isConnected) { charts.get(figure).plot.destroy(); charts.delete(figure); }
+  }
+  document.querySelectorAll("figure").forEach(draw);
+  addButtons();
+}
+
+finish();
+timer = setTimeout(ask, EVERY_MS);
+setInterval(tellIfOld, 1000);
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (!document.hidden) ask();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  charts.forEach(({ plot }) => plot.redraw());
+});

@@ -1,0 +1,94 @@
+"""Numbers as people read them: rates, difficulties, amounts, times. Every word here is plain text, not HTML."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Final
+
+SAT_PER_BTC: Final = 100_000_000
+_MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86_400.0, 365.25 * 86_400.0
+_STEPS: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+
+
+def scaled(value: float, unit: str = "") -> str:
+    """Three digits and a prefix: `12.3 T` and the unit. `0` for what is nothing; never NaN, never `1000 k`."""
+    if not math.isfinite(value) or value <= 0:
+        return f"0 {unit}".rstrip()
+    for step in _STEPS:
+        digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+        if round(value, digits) < 1000 or step == _STEPS[-1]:
+            return f"{_trimmed(value, digits)} {step}{unit}".rstrip()
+        value /= 1000
+    raise AssertionError("the last step returns")
+
+
+def _trimmed(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rate(hps: float) -> str:
+    """Hashes a second: `12.3 TH/s`."""
+    return scaled(hps, "H/s")
+
+
+def count(value: float) -> str:
+    """A whole number with thin groups of three: `1,234,567`."""
+    return f"{int(value):,}"
+
+
+def percent(part: float, whole: float) -> str:
+    """`part` of `whole`: `0.12 %`; `0 %` where there is no whole."""
+    if whole <= 0 or part <= 0:
+        return "0 %"
+    value = 100 * part / whole
+    if value < 0.01:
+        return "< 0.01 %"
+    return f"{_trimmed(value, 2 if value < 10 else 1 if value < 99.95 else 0)} %"
+
+
+def coins(sat: int) -> str:
+    """`3.125 BTC`: all digits that there are, no zero behind them."""
+    whole, rest = divmod(abs(sat), SAT_PER_BTC)
+    text = f"{'-' if sat < 0 else ''}{whole}.{rest:08d}"
+    return f"{text.rstrip('0').rstrip('.')} BTC"
+
+
+def span(seconds: float) -> str:
+    """How long, in one or two units that matter: `40 s`, `5 min`, `3 h 20 min`, `4 days`, `1,200 years`."""
+    if not seconds < 1e9 * _YEAR:
+        return "more than a billion years"
+    seconds = max(0.0, seconds)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * _MINUTE:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        hours, minutes = divmod(round(seconds / _MINUTE), 60)
+        return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{round(seconds / _HOUR)} h"
+    if seconds < 2 * _YEAR:
+        return f"{round(seconds / _DAY)} days"
+    years = seconds / _YEAR
+    if years < 99.5:
+        return f"{years:.0f} years"
+    return f"{float(f'{years:.2g}'):,.0f} years"
+
+
+def ago(then: float, now: float) -> str:
+    """How long before `now`: `3 min ago`. Both are Unix seconds."""
+    return f"{span(now - then)} ago"
+
+
+def utc(unix_s: float) -> str:
+    """`2026-11-28 09:00 UTC`."""
+    return f"{_moment(unix_s):%Y-%m-%d %H:%M} UTC"
+
+
+def machine_time(unix_s: float) -> str:
+    """The same for the attribute `datetime`: `2026-11-28T09:00:00Z`."""
+    return f"{_moment(unix_s):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _moment(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(min(max(unix_s, 0.0), 253_402_300_799.0), UTC)      # year 9999
