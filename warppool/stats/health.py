@@ -1,0 +1,33 @@
+"""Whether the program serves: what `/health` and `warppool status` say, in one word and a reason."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from warppool.stats.snapshot import StatsSnapshot
+
+NUMBERS_S: Final = 30.0
+"""A snapshot is made each second. One that is older by so much says that thread `stats` hangs."""
+
+
+class Health(NamedTuple):
+    """`reason` says why it is not well, "" where it is."""
+
+    is_ok: bool
+    reason: str = ""
+
+
+def health_of(snapshot: StatsSnapshot, now: float, stale_after_s: float) -> Health:
+    """How the program is at Unix time `now`. Work is stale whose template no node has answered with for so long.
+
+    It says whether machines have work that is worth mining, and so whether to send them here. Restarting the program
+    does not help where it is not well.
+    """
+    work = snapshot.work
+    if (age_s := now - snapshot.at) > NUMBERS_S:
+        return Health(False, f"the numbers are {age_s:.0f} s old")
+    if not work.has_work:
+        return Health(False, "no work" if work.height else "no work yet")
+    if work.template_age_s is not None and work.template_age_s > stale_after_s:
+        return Health(False, f"the newest template is {work.template_age_s:.0f} s old")
+    return Health(True)
