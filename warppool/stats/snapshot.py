@@ -58,9 +58,9 @@ class Tally(NamedTuple):
 
 
 class WorkerStats(NamedTuple):
-    """A worker by its whole name. `machines` of that name are connected now: `agent` and `protocol` are those of the one
-    that came last, `since` is when the first of those came; where none is, what was known, and `gone_at` is when the
-    last one went. `refused` is by reason.
+    """A worker by its whole name. `machines` of that name are connected now: `agent` and `protocol` are those of the
+    one that came last, `since` is when the first of them came. Where none is, these are of the last one, and `gone_at`
+    is when it went. `refused` is by reason.
     """
 
     name: str

@@ -1,0 +1,44 @@
+"""What the threads tell of machines and times, beside shares and blocks: frozen, since it crosses threads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class MachineCame(NamedTuple):
+    """A machine has work: a V1 connection, or a channel. `name` is its worker's whole name, `at` Unix seconds, and
+    `protocol` what it speaks, as in `WorkerStats`. No address and no id that means something outside.
+    """
+
+    conn_id: int
+    channel_id: int
+    name: str
+    agent: str
+    protocol: str
+    at: float
+
+
+class MachineGone(NamedTuple):
+    """It has work no more; `channel_id` None means all of the connection, of which there may be none."""
+
+    conn_id: int
+    channel_id: int | None
+    at: float
+
+
+class RefusedShares(NamedTuple):
+    """(worker, reason, Unix time of the minute, count) of shares that were refused."""
+
+    counts: tuple[tuple[str, str, int, int], ...]
+
+
+class Took(NamedTuple):
+    """How long things took, each in seconds: `kind` is one of NOTIFY, ANSWER and COMMIT."""
+
+    kind: str
+    seconds: tuple[float, ...]
+
+
+NOTIFY = "notify"
+ANSWER = "answer"
+COMMIT = "commit"
