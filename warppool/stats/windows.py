@@ -38,7 +38,7 @@ class Moment:
     def __init__(self, now: float, began: float, before: Moment | None = None) -> None:
         indices = tuple(int(now // cell) for cell in CELL_S)
         self.now = now
-        self.indices = before.indices if before is not None and before.indices == indices else indices
+        self.indices: tuple[int, ...] = before.indices if before is not None and before.indices == indices else indices
         self.spans = tuple(max(1.0, min(now - began, now - (index - CELLS) * cell))
                            for index, cell in zip(indices, CELL_S, strict=True))
         self.factors = tuple(HASHES_PER_DIFFICULTY / span for span in self.spans)
