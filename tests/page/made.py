@@ -44,10 +44,10 @@ def pool(**changes: Any) -> PoolView:
         (("V1", 20), ("V1 over TLS", 8), ("V2", 3)), 12, 1, 9.8e9, 4.4e12, 0.34, WORK,
         JobView(925_123, 12.0, 340.0, 3_411, 314_512_345, 142e12,
                 (Output(ADDRESS, 314_512_345), Output("data (witness commitment)", 0)), "/warppool/"),
-        2, HISTORY, (miner(), miner("bc1qw508…f3t4.cellar", rate_5m=3.1e12), miner("alice.s9", last_share=None)),
-        (BlockRow(924_990, "00" * 9 + "1f" * 23, NOW - 90_000, "bc1qw508…f3t4.attic", 313_000_000,
+        2, HISTORY, (miner(), miner("bc1qw508…f3t4.cellar", rate_5m=3.1e12), miner("alice.s9", last_share=None)), 31,
+        (BlockRow(924_990, "00" * 9 + "1f" * 23, NOW - 90_000, "bc1qw508…f3t4.attic", 1.2,
                   "133 confirmations: settled", "good"),
-         BlockRow(921_000, "00" * 9 + "2e" * 23, NOW - 2_000_000, "alice.s9", 312_500_000, "not in the chain", "bad")),
+         BlockRow(921_000, "00" * 9 + "2e" * 23, NOW - 2_000_000, "alice.s9", None, "not in the chain", "bad")),
         (NodeRow("127.0.0.1:8332", "mined", "good"), NodeRow("10.0.0.2:8332", "12 blocks behind", "warn")),
         (("New block to last machine", "4 ms (99 of 100)"), ("Share to answer", "3 ms (99 of 100)")),
         (Connect("Stratum V1", "stratum+tcp://pool.example:3333"),
@@ -61,11 +61,11 @@ def user(name: str = ADDRESS, **changes: Any) -> MinerView:
     view = MinerView(
         SITE, name, False, State("good", "Mining.", "2 machines, the last share 4 s ago."), RATES, 9.8e9, 4.4e12, WORK,
         142e12, NOW - 4, NOW - 3 * 86_400, None, HISTORY,
-        (miner(who=Link(f"{name}.attic", f"/user/{name}/{name}.attic")),), (("Balance", "0.0012 BTC"),))
+        (miner(who=Link(f"{name}.attic", f"/user/{name}/{name}.attic")),), 1, (("Balance", "0.0012 BTC"),))
     return replace(view, **changes)
 
 
 def worker(name: str = f"{ADDRESS}.attic", **changes: Any) -> MinerView:
-    view = replace(user(name), is_worker=True, workers=(), user=Link(ADDRESS, f"/user/{ADDRESS}"),
+    view = replace(user(name), is_worker=True, miners=(), workers=0, user=Link(ADDRESS, f"/user/{ADDRESS}"),
                    facts=(("Program", "bitaxe/BM1370"), ("Protocol", "V1 over TLS")))
     return replace(view, **changes)

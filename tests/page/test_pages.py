@@ -71,7 +71,8 @@ def test_ten_seconds_are_enough():
 def test_the_pool_page_has_what_an_operator_looks_for():
     text = Reading(PAGES["pool"]).text
     for words in ("stratum2+tcp://pool.example:34254/", "stale-share 321 0.26 %", "Accepted 123,456 (99.7 %)",
-                  "7 days 10.2 TH/s", "924,990", "133 confirmations: settled", "not in the chain", made.ADDRESS,
+                  "7 days 10.2 TH/s", "924,990", "120 %", "The 3 of 31 with the most work",
+                  "133 confirmations: settled", "not in the chain", made.ADDRESS,
                   "3.14512345 BTC", "/warppool/",
                   "12 blocks behind", "New block to last machine 4 ms", "Window 8 x the work of a block"):
         assert words in text

@@ -47,7 +47,7 @@ def _sections(view: MinerView) -> tuple[Html, ...]:
     return (
         parts.section("hash-rate", "Hash rate of the last day", parts.chart(view.history), is_wide=True),
         NOTHING if view.is_worker else parts.section(
-            "miners", "Machines", miners_table("By name", view.workers, at), is_wide=True),
+            "miners", "Machines", miners_table(view.miners, view.workers, at), is_wide=True),
         parts.section("facts", "About", parts.pairs(_facts(view))),
         parts.section("best", "Best share", parts.pairs((("Ever", words.scaled(view.best_ever)),
                                                          ("Since the last block", words.scaled(view.best_now)))),

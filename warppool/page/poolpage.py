@@ -86,8 +86,7 @@ def _sections(view: PoolView) -> tuple[Html, ...]:
         parts.section("paid", "Who is paid", parts.paragraph(view.site.paid),
                       parts.pairs(view.window) if view.window else NOTHING),
         parts.section("connect", "Mine here", _connect(view)),
-        parts.section("miners", "Fastest machines",
-                      miners_table("The fastest by their last five minutes", view.miners, at), is_wide=True),
+        parts.section("miners", "Machines", miners_table(view.miners, view.workers, at), is_wide=True),
         parts.section("blocks", "Blocks of this pool", _blocks(view.blocks, at), is_wide=True),
         parts.section("best", "Best share", _best(view)),
         parts.section("shares", "Shares", work_part(view.work)),
@@ -104,13 +103,16 @@ def _connect(view: PoolView) -> Html:
                      each.label, each.label, each.url) for each in view.connect)
 
 
-def miners_table(caption: str, rows: Sequence[MinerRow], now: float) -> Html:
-    """Users or workers, a row each."""
+def miners_table(rows: Sequence[MinerRow], total: int, now: float) -> Html:
+    """Workers, a row each; `total` of them there are."""
     if not rows:
         return parts.paragraph("No machine has had a share accepted yet.", "quiet")
     columns = (Column("Name"), Column("Last 5 min", is_figure=True), Column("Last day", is_figure=True, is_minor=True),
                Column("Best share", is_figure=True, is_minor=True), Column("Connected", is_figure=True, is_minor=True),
                Column("Last share"), Column("Program", is_minor=True))
+    caption = "Most work of the last seven days first"
+    if total > len(rows):
+        caption = f"The {len(rows)} of {words.count(total)} with the most work of the last seven days"
     return parts.table(caption, columns, (
         (parts.link(row.who), words.rate(row.rate_5m), words.rate(row.rate_1d), words.scaled(row.best), row.machines,
          NOTHING if row.last_share is None else parts.moment(row.last_share, now), row.agent) for row in rows))
@@ -120,11 +122,11 @@ def _blocks(rows: Sequence[BlockRow], now: float) -> Html:
     if not rows:
         return parts.paragraph("No block yet. The first one will stand here.", "quiet")
     columns = (Column("Height", is_figure=True), Column("Found"), Column("By", is_minor=True), Column("State"),
-               Column("Worth", is_figure=True, is_minor=True), Column("Hash", is_rare=True))
+               Column("Work it took", is_figure=True, is_minor=True), Column("Hash", is_rare=True))
     return parts.table("The newest blocks, newest first", columns, (
         (words.count(row.height), parts.moment(row.time, now), name(row.finder),
          parts.level_word(row.level, row.state),
-         "" if row.value_sat is None else words.coins(row.value_sat), fill("<code>{}</code>", row.hash))
+         "" if row.effort is None else words.percent(row.effort, 1.0), fill("<code>{}</code>", row.hash))
         for row in rows))
 
 

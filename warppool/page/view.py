@@ -74,7 +74,7 @@ class BlockRow(NamedTuple):
     hash: str                       # display hex
     time: float
     finder: str
-    value_sat: int | None
+    effort: float | None            # the work of its round, 1.0 for what a block takes on average
     state: str
     level: str = ""
 
@@ -143,7 +143,8 @@ class PoolView:
     job: JobView | None = None
     blocks_found: int = 0
     history: tuple[Point, ...] = ()
-    miners: tuple[MinerRow, ...] = ()               # the fastest, fastest first
+    miners: tuple[MinerRow, ...] = ()               # those with the most work, the most first
+    workers: int = 0                                # how many there are, listed or not
     blocks: tuple[BlockRow, ...] = ()               # newest first
     nodes: tuple[NodeRow, ...] = ()
     timings: tuple[tuple[str, str], ...] = ()       # label, value in words
@@ -168,5 +169,6 @@ class MinerView:
     since: float | None = None                      # the first connection or share
     user: Link | None = None                        # whose worker this is
     history: tuple[Point, ...] = ()
-    workers: tuple[MinerRow, ...] = ()
+    miners: tuple[MinerRow, ...] = ()               # its workers, those with the most work first
+    workers: int = 0                                # how many there are, listed or not
     facts: tuple[tuple[str, str], ...] = ()         # label, value in words: agent, protocol, balance ...

@@ -1,0 +1,16 @@
+"""What the page says of a pool and the snapshot does not: its name, who is paid, and where to mine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warppool.page.view import Connect
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Made once, at the start. `paid` is the sentence that says who gets a block's reward."""
+
+    pool: str = "warppool"
+    paid: str = ""
+    connect: tuple[Connect, ...] = ()

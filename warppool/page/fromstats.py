@@ -1,0 +1,197 @@
+"""From the snapshot to what the pages show.
+
+`shown` shortens the names of lists, or leaves them whole; `is_linked` says whether a row of a list may lead to the page
+of its machine, whose address tells the whole name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from warppool.page import words
+from warppool.page.about import About
+from warppool.page.markup import path
+from warppool.page.poolstate import machine_state, pool_state, user_state
+from warppool.page.view import (
+    BlockRow,
+    JobView,
+    Link,
+    MinerRow,
+    MinerView,
+    NodeRow,
+    Output,
+    Point,
+    PoolView,
+    Refusal,
+    Site,
+    Work,
+)
+from warppool.stats.snapshot import (
+    BlockStats,
+    Histogram,
+    NodeStats,
+    PayoutStats,
+    StatsSnapshot,
+    Tally,
+    UserStats,
+    WorkerStats,
+    WorkStats,
+)
+
+SHOWN_MACHINES: Final = 20
+SHOWN_WORKERS: Final = 100
+SHOWN_BLOCKS: Final = 10
+"""Rows of the lists, so that a page stays small however large the pool is."""
+
+CONFIRMATIONS: Final = 100
+"""A coinbase can be spent after so many; then its block is settled."""
+
+PROTOCOLS: Final = {"v1": "V1", "v1-tls": "V1 over TLS", "v2": "V2", "v2-spec": "V2 (published)"}
+
+REASONS: Final = {
+    "stale-share": "Too late: the network had a new block",
+    "invalid-job-id": "Too late: the job is over",
+    "duplicate-share": "Sent twice",
+    "difficulty-too-low": "Below the difficulty asked for",
+    "invalid-share": "Time out of range",
+    "invalid-non-rollable-version-bit": "Version bits that may not be changed",
+    "version-rolling-not-allowed": "Version bits without leave to change them",
+    "bad-extranonce-size": "Extranonce of a wrong size",
+    "malformed-submit": "Malformed",
+    "unknown-user": "From a name that is not known",
+    "invalid-channel-id": "On a channel that is not open",
+    "not-recorded": "Not recorded: the books could not be written",
+}
+"""Reasons to refuse a share, in words for those who have never seen one."""
+
+_BLOCK_STATES: Final = {"found": ("sent to the nodes", ""), "settled": ("settled: its coins can be spent", "good"),
+                        "side": ("not in the chain", "warn"), "refused": ("refused by the nodes", "bad")}
+
+_NODE_STATES: Final = {"up": ("answers", "good"), "behind": ("behind", "warn"), "lost": ("does not answer", "bad")}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How lists name machines."""
+
+    shown: Callable[[str], str] = str
+    is_linked: bool = True
+
+    def link(self, worker: WorkerStats) -> Link:
+        """The worker in a list. Who has no user in his name has no page."""
+        is_linked = self.is_linked and bool(worker.user)
+        return Link(self.shown(worker.name), path("user", worker.user, worker.name) if is_linked else "")
+
+
+WHOLE: Final = Names()
+"""Names as they are, each leading to its page."""
+
+
+def pool_view(stats: StatsSnapshot, about: About, names: Names, history: tuple[Point, ...] = ()) -> PoolView:
+    """What the first page shows."""
+    return PoolView(
+        site=site_of(stats, about), state=pool_state(stats), rates=stats.pool.rates,
+        machines=tuple((PROTOCOLS.get(each, each), count) for each, count in stats.connections),
+        users=len(stats.users), idle=stats.idle, best_now=stats.pool.best, best_ever=stats.pool.best_ever,
+        effort=stats.round.effort, work=_work(stats.pool, stats.refused), job=_job(stats.work),
+        blocks_found=stats.blocks_found, history=history,
+        miners=_rows(stats.workers[:SHOWN_MACHINES], names), workers=len(stats.workers),
+        blocks=tuple(_block(each, names) for each in stats.blocks[:SHOWN_BLOCKS]),
+        nodes=tuple(map(_node, stats.nodes)), timings=_timings(stats), connect=about.connect,
+        window=_window(stats.payout))
+
+
+def user_view(stats: StatsSnapshot, about: About, user: UserStats, history: tuple[Point, ...] = ()) -> MinerView:
+    """What the page of a user shows, who was asked for by the whole name."""
+    tally = user.tally
+    refused: dict[str, int] = {}
+    for worker in user.workers:
+        for reason, count in worker.refused:
+            refused[reason] = refused.get(reason, 0) + count
+    return MinerView(
+        site=site_of(stats, about), name=user.name, is_worker=False, state=user_state(user, stats.at),
+        rates=tally.rates, best_now=tally.best, best_ever=tally.best_ever, work=_work(tally, refused.items()),
+        network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None, since=user.since or None,
+        history=history, miners=_rows(user.workers[:SHOWN_WORKERS], WHOLE), workers=len(user.workers),
+        facts=_of_all_time(tally))
+
+
+def worker_view(stats: StatsSnapshot, about: About, worker: WorkerStats, history: tuple[Point, ...] = ()) -> MinerView:
+    """What the page of a worker shows, which was asked for by the whole name."""
+    tally = worker.tally
+    facts = [("Program", worker.agent), ("Protocol", PROTOCOLS.get(worker.protocol, worker.protocol))]
+    return MinerView(
+        site=site_of(stats, about), name=worker.name, is_worker=True, state=machine_state(worker, stats.at),
+        rates=tally.rates, best_now=tally.best, best_ever=tally.best_ever, work=_work(tally, worker.refused),
+        network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None,
+        since=worker.since or None, user=Link(worker.user, path("user", worker.user)) if worker.user else None,
+        history=history, facts=tuple(fact for fact in facts if fact[1]) + _of_all_time(tally))
+
+
+def site_of(stats: StatsSnapshot, about: About) -> Site:
+    """What all pages have in common."""
+    return Site(about.pool, stats.network, about.paid, stats.at, stats.started)
+
+
+def _work(tally: Tally, refused: Iterable[tuple[str, int]]) -> Work:
+    most_first = sorted(refused, key=lambda each: (-each[1], each[0]))
+    return Work(tally.accepted, tally.difficulty, tuple(Refusal(REASONS.get(reason, reason), count)
+                                                        for reason, count in most_first))
+
+
+def _of_all_time(tally: Tally) -> tuple[tuple[str, str], ...]:
+    return (("Shares of all time", words.count(tally.total_accepted)),
+            ("Work of all time", words.scaled(tally.total_difficulty)))
+
+
+def _rows(workers: Iterable[WorkerStats], names: Names) -> tuple[MinerRow, ...]:
+    return tuple(MinerRow(names.link(each), each.tally.rates.m5, each.tally.rates.d1, each.tally.best_ever,
+                          each.tally.last_share or None, each.machines, each.agent) for each in workers)
+
+
+def _block(block: BlockStats, names: Names) -> BlockRow:
+    state, level = _BLOCK_STATES.get(block.state, (block.state, ""))
+    if block.state == "accepted":
+        state = (f"in the chain: {block.confirmations} of {CONFIRMATIONS} confirmations" if block.confirmations
+                 else "in the chain")
+    return BlockRow(block.height, block.hash, block.time, names.shown(block.worker), block.effort, state, level)
+
+
+def _job(work: WorkStats) -> JobView | None:
+    if not work.has_work:
+        return None
+    return JobView(work.height, work.template_age_s, work.tip_age_s, work.transactions, work.value_sat,
+                   work.network_difficulty, tuple(Output(each.to, each.sat) for each in work.outputs), work.tag)
+
+
+def _node(node: NodeStats) -> NodeRow:
+    state, level = _NODE_STATES.get(node.state, (node.state, ""))
+    if node.is_mined:
+        state = f"{state}, and its work is mined"
+    return NodeRow(node.name, f"{state}: {node.reason}" if node.reason else state, level)
+
+
+def _timings(stats: StatsSnapshot) -> tuple[tuple[str, str], ...]:
+    return tuple((label, quick) for label, quick in (
+        ("New block to last machine", _quick(stats.tip_to_notify)), ("Share to answer", _quick(stats.share_to_answer)),
+        ("Commit of the books", _quick(stats.commit))) if quick)
+
+
+def _quick(histogram: Histogram) -> str:
+    """Within what time 99 of 100 were done; "" where there was none."""
+    bound = histogram.quantile(0.99)
+    if bound is None:
+        return ""
+    if 100 * histogram.counts[-1] > histogram.count:
+        return f"often more than {bound:g} s"
+    return f"within {1000 * bound:g} ms, 99 of 100"
+
+
+def _window(payout: PayoutStats | None) -> tuple[tuple[str, str], ...]:
+    if payout is None or not payout.is_shared:
+        return ()
+    filled = "is being read" if payout.window_percent is None else words.percent(payout.window_percent, 100)
+    return (("Window filled", filled), ("Addresses in it", words.count(payout.accounts)),
+            ("Owed until a later block pays", words.coins(payout.payable_sat)))

@@ -1,0 +1,81 @@
+"""Whether it works, in one word and one sentence: of the pool, of a user, of a machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from warppool.page import words
+from warppool.page.view import State
+from warppool.stats.snapshot import NodeStats, StatsSnapshot, UserStats, WorkerStats
+
+OLD_WORK_S: Final = 120.0
+"""A node answers every 25 s with fresh work; work that is so old is worth a warning."""
+
+
+def pool_state(stats: StatsSnapshot) -> State:
+    """The worst that is true, and what else a reader should know."""
+    state = _state(stats)
+    if stats.is_whole:
+        return state
+    return state._replace(sentence=f"{state.sentence} The books are still being read: averages, bests and totals are "
+                                   "of this run alone.")
+
+
+def _state(stats: StatsSnapshot) -> State:
+    work = stats.work
+    lost = [node for node in stats.nodes if node.state == "lost"]
+    if not work.has_work or work.template_age_s is None:
+        return State("bad", "No work.", f"No Bitcoin node gives any{_why(lost)}, so nobody can mine here now.")
+    if stats.ledger.is_troubled:
+        return State("bad", "Trouble.", "The books cannot be written now. Shares are kept, and answered once they can.")
+    if work.template_age_s > OLD_WORK_S:
+        return State("warn", "Old work.",
+                     f"The Bitcoin node has given nothing new for {words.span(work.template_age_s)}{_why(lost)}.")
+    if not stats.machines:
+        return State("warn", "Waiting.", "The pool works, and no machine is connected.")
+    sentence = f"{_machines(stats.machines)} on work that is {words.span(work.template_age_s)} old."
+    if lost:
+        sentence += f" {len(lost)} of {len(stats.nodes)} nodes {'does' if len(lost) == 1 else 'do'} not answer."
+    return State("good", "Working.", sentence)
+
+
+def _why(lost: list[NodeStats]) -> str:
+    reasons = [f"{node.name}: {node.reason}" for node in lost if node.reason]
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def _machines(count: int) -> str:
+    return "1 machine mines" if count == 1 else f"{words.count(count)} machines mine"
+
+
+def user_state(user: UserStats, at: float) -> State:
+    """Whether his machines are there and send shares."""
+    if not user.machines:
+        return _gone(user.tally.last_share, at, "No machine of this name is connected.")
+    busy = sum(each.machines > 0 and not each.is_idle for each in user.workers)
+    if not busy:
+        return _idle(user.tally.last_share, at)
+    return State("good", "Mining.", f"{_machines(user.machines)}.{_last(user.tally.last_share, at)}")
+
+
+def machine_state(worker: WorkerStats, at: float) -> State:
+    """Whether this machine is there and sends shares."""
+    last = worker.tally.last_share
+    if not worker.machines:
+        return _gone(worker.gone_at or last, at, "This machine is not connected.")
+    if worker.is_idle:
+        return _idle(last, at)
+    return State("good", "Mining.", f"Connected for {words.span(at - worker.since)}.{_last(last, at)}")
+
+
+def _gone(seen: float, at: float, sentence: str) -> State:
+    return State("bad", "Away.", f"{sentence} It was seen {words.ago(seen, at)}." if seen else sentence)
+
+
+def _idle(last: float, at: float) -> State:
+    return State("warn", "Idle.", f"Connected, and no share was accepted for {words.span(at - last)}." if last
+                 else "Connected, and no share was accepted yet.")
+
+
+def _last(last: float, at: float) -> str:
+    return f" The last share was accepted {words.ago(last, at)}." if last else ""
