@@ -14,6 +14,7 @@ from typing import Any
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, differences, files, place, proxies, spec_identity, tls
+from warppool.commands.noticecheck import notice_findings, send_test
 from warppool.commands.payoutcheck import payout_findings, whom
 from warppool.commands.providercheck import provider_findings
 from warppool.commands.translatorcheck import translator_findings
@@ -44,10 +45,21 @@ MAX_PEER_OFFSET_S = 10
 def check(args: argparse.Namespace) -> int:
     """Print a line for each finding; 1 if any of them is an error. What differs from what runs is none."""
     worst = 0
-    for finding in findings(args.config, has_network=not args.no_network, has_diff=args.diff):
+    for finding in _asked_for(args):
         print(f"{finding.grade} {finding.key}: {' '.join(finding.sentence.split())}", flush=True)
         worst = max(worst, finding.grade == "error")
     return int(worst)
+
+
+def _asked_for(args: argparse.Namespace) -> Iterator[Finding]:
+    """All there is to say; or, with --notice, what became of a test alone."""
+    if args.notice is None:
+        yield from findings(args.config, has_network=not args.no_network, has_diff=args.diff)
+    elif args.no_network or args.diff:
+        raise ConfigError("--notice sends a test and checks nothing else: leave the other options out")
+    else:
+        config = read_any(args.config)
+        yield send_test(getattr(config, "notices", ()), args.notice, "warppool")
 
 
 def findings(path: Path, *, has_network: bool = True, has_diff: bool = False) -> Iterator[Finding]:
@@ -85,6 +97,7 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
         yield from place(config.pool.data_dir, "pool.data_dir", listen_addresses(config.stratum))
     if config.stratum.has_tls:
         yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
+    yield from notice_findings(config.notices)
     if has_network:
         yield files(config.stratum.max_connections)
         yield clock(time.time())

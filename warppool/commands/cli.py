@@ -226,6 +226,8 @@ def _add_check(commands: Commands[_Parser]) -> None:
                         help="say of each key that differs from what runs when a reload makes it count")
     parser.add_argument("--no-network", action="store_true",
                         help="read files only: try no port, no lock, no node and no upstream")
+    parser.add_argument("--notice", metavar="NAME",
+                        help="send a test notice to the [[notice]] of that name, and check nothing else")
 
 
 def _add_mine(commands: Commands[_Parser]) -> None:

@@ -142,10 +142,9 @@ class _Told:
 
     def say_failed(self, notice: Notice, reason: str, is_again: bool) -> None:
         """A warning for the first of a row of failures: the others are of the same place and mostly of one cause."""
-        level = logging.DEBUG if self._is_failing else logging.WARNING
-        self._is_failing = True
-        say(log, level, "notice.failed", name=self.place.name, place=self.place.delivery.place, about=notice.kind,
-            reason=reason, again=is_again)
+        was_failing, self._is_failing = self._is_failing, True
+        say(log, logging.DEBUG if was_failing else logging.WARNING, "notice.failed", name=self.place.name,
+            place=self.place.delivery.place, about=notice.kind, reason=reason, again=is_again)
 
     def say_sent(self, notice: Notice) -> None:
         """It has arrived; and if others before it have not, how many were lost so far."""
