@@ -65,13 +65,15 @@ class HandOver:
 class Happened:
     """A line for the log: `name` is `noun.verb` in the past tense, `fields` are printed in their order.
 
-    `level` is one of `debug`, `info`, `warning`, `error`, `critical`.
+    `level` is one of `debug`, `info`, `warning`, `error`, `critical`. `channels` are the numbers of those that the line
+    is about, where they are more than its fields name.
     """
 
     conn_id: int
     level: str
     name: str
     fields: tuple[tuple[str, object], ...] = ()
+    channels: tuple[int, ...] = ()
 
 
 class ShareSubmitted(NamedTuple):

@@ -103,3 +103,15 @@ def test_our_own_closes_are_no_news(scene: Scene, log_lines: LogLines, monkeypat
     monkeypatch.setattr(scene.connections[1], "receive", lambda *_: [Close(1, "bye")])
     scene.turn(Received(1, b"x"))
     assert log_lines.having("conn.closed") == ["DEBUG event=conn.closed conn=1 peer=peer-1 reason=bye"]
+
+
+def test_each_machine_that_comes_is_a_line_and_a_crowd_within_a_second_is_summed(caplog):
+    limit = LogLimit()
+    with caplog.at_level("INFO", "warppool"):
+        for second in range(3):
+            said = [limit.allows("miner.gone", f"192.0.2.{number}:1", False, second + number / 1000)
+                    for number in range(50)]
+            assert said == [True] * LINES + [False] * (50 - LINES)
+        limit.flush(61.0)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "kind=miner.gone" in line and "count=90" in line

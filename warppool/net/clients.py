@@ -42,14 +42,19 @@ class Undecided(WithoutShares):
 class Client:
     """One connection, its transport and its account with the worker."""
 
-    __slots__ = ("connection", "due", "holders", "is_closing", "is_full", "is_leaving", "is_mute", "is_parting",
-                 "is_queued", "owes_job", "peer", "said", "transport", "turn", "unreported", "unsealed", "waiting")
+    __slots__ = ("agent", "came_at", "connection", "due", "end", "holders", "is_closing", "is_full", "is_leaving",
+                 "is_mute", "is_parting",
+                 "is_queued", "kind", "name", "owes_job", "peer", "said", "transport", "turn", "unreported",
+                 "unsealed", "waiting")
 
     is_upstream = False
 
-    def __init__(self, stack: Stack, peer: str) -> None:
+    def __init__(self, stack: Stack, peer: str, kind: str = "") -> None:
         self.transport, self.connection = stack
         self.peer = peer
+        self.kind = kind                        # of its listener, or what it was recognised as
+        self.came_at = math.inf                 # monotonic seconds of when its first machine had work
+        self.name = self.agent = self.end = ""  # of its first machine; and why it ended
         self.unsealed: list[bytes] | None = None    # plaintext to be sealed at the end of the wake-up, if any is
         self.is_closing = False                 # it is closed behind that
         self.due = math.inf                     # monotonic seconds of the one entry that stands

@@ -91,6 +91,7 @@ class ClientSteps:
         if self._lines.may_say_failure(client.peer, self._now.monotonic):
             log.exception("event=conn.failed conn=%d peer=%s", client.connection.conn_id, client.peer)
         if not client.is_mute:
+            client.end = "a fault of ours"
             self._close(client)
             self._mute(client)
 
@@ -127,7 +128,7 @@ class ClientSteps:
         connection, now = client.connection, self._now.monotonic
         if client.is_mute:
             say(log, logging.WARNING, "conn.abandoned", conn=connection.conn_id, in_flight=connection.in_flight)
-            del self._clients[connection.conn_id]
+            self._forget(client)
             return
         client.due = -math.inf                  # so that the step enters nothing
         if client.transport.wakes_at <= now:
@@ -188,6 +189,7 @@ class ClientSteps:
         if client is None or client.is_mute:
             return
         self._lines.closed(close, client, self._now.monotonic)
+        client.end = close.reason
         self._close(client)
         self._mute(client)
 
@@ -202,6 +204,7 @@ class ClientSteps:
         """The connection is closed; shares in flight, of which one may be a block, are still judged and recorded."""
         client.is_mute = True
         client.waiting = None
+        self._lines.parted(client)
         if not client.is_closing:
             client.transport = SHUT             # shares in flight may keep the client for a while: give memory back
         self._schedule(client, self._now.monotonic + MUTE_S)
@@ -213,10 +216,19 @@ class ClientSteps:
 
     def _forget_if_done(self, client: Client) -> None:
         if client.connection.in_flight == 0:
-            self._clients.pop(client.connection.conn_id, None)
+            self._forget(client)
             if self._deadlines.has_waste(len(self._clients)):
                 self._deadlines.renew((client.due, conn_id) for conn_id, client in self._clients.items()
                                       if client.due < math.inf)
+
+    def _forget(self, client: Client) -> None:
+        """Nothing of it is in flight any more: now it is known what its machines have done."""
+        conn_id, counts = client.connection.conn_id, self._counts
+        if self._clients.pop(conn_id, None) is not None and client.came_at < math.inf:
+            counts.add_up()
+            self._lines.gone(client, counts.accepted_of[conn_id], counts.refused_of[conn_id], self._now.monotonic)
+        counts.accepted_of.pop(conn_id, None)
+        counts.refused_of.pop(conn_id, None)
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

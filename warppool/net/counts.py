@@ -28,6 +28,9 @@ class Counts:
         self.news: list[ShareAccepted] = []
         """Accepted shares that are yet to be counted. The worker adds its shares itself: each waits for that, while it
         is counted together with many others, or once somebody wants to know."""
+        self.accepted_of: Counter[int] = Counter()
+        """Accepted shares by connection, of those that were added up; and refused ones. Who goes is taken out."""
+        self.refused_of: Counter[int] = Counter()
         self._accepted = 0
         self._difficulty = 0.0
         self._blocks = 0
@@ -38,6 +41,7 @@ class Counts:
     def add_up(self) -> None:
         """Count the accepted shares in `news`, which are in it no longer."""
         shares, self.news = self.news, []
+        self.accepted_of.update([share.conn_id for share in shares])
         lowest = self._lowest_hash
         for share in shares:
             self._accepted += 1
@@ -54,6 +58,7 @@ class Counts:
     def refuse(self, share: ShareRefused, now: Now) -> None:
         """This one does not count."""
         self._refused[share.reason] += 1
+        self.refused_of[share.conn_id] += 1
         self._refusals[share.user, share.reason, int(now.unix) // 60 * 60] += 1
         if len(self._refusals) >= HAND_OVER_KEYS:
             self.refusals_due = now.monotonic

@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 LINES = 20
 """Lines of one kind in a minute that are said as they are: a small farm's machines all show when it comes back."""
 
+CROWD = frozenset({"miner.opened", "miner.resumed", "miner.gone"})
+"""Kinds of which LINES may be said in each second, whichever connection they are of: each machine that comes or goes is
+one line, and only a crowd is summed."""
+
 MINUTE_S = 60.0
 
 TOP = 3
@@ -35,7 +39,8 @@ class _Kind:
     """One kind of line in its present minute."""
 
     ends_at: float
-    said: int = 0
+    said: int = 0                   # within the minute; of a crowd's kind, within the second
+    second: float = -math.inf       # in which a line of a crowd's kind was said last
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -56,6 +61,10 @@ class LogLimit:
             if found is None:
                 found = self._kinds[kind] = _Kind(now + MINUTE_S)
                 self.due = min(self.due, found.ends_at)
+            if kind in CROWD:
+                is_first = True
+                if now - found.second >= 1.0:
+                    found.second, found.said = now, 0
             if is_first and found.said < LINES:
                 found.said += 1
                 return True

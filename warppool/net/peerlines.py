@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Final
 
 from warppool.events import Close, Happened
 from warppool.net.clients import Client
 from warppool.net.loglimit import LogLimit
 from warppool.say import MAX_TEXT, clip, say
+from warppool.stats.items import MachineCame, MachineGone
 
 log = logging.getLogger("warppool.net.worker")
 
@@ -16,6 +21,10 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 MAX_REASON = 256
 """Characters of a reason or a meaning, which is mostly ours but may quote a peer."""
 
+_CLOSED: Final = "miner.closed"
+_MACHINES: Final = frozenset({"miner.opened", "miner.resumed", _CLOSED})
+"""Lines about machines that begin or end to have work."""
+
 _LONG = frozenset(("reason", "meaning"))
 
 _UNBOUNDED = ("block.", "verdict.")
@@ -23,14 +32,17 @@ _UNBOUNDED = ("block.", "verdict.")
 
 
 class PeerLines:
-    """Owned by one worker; `limit` is shared by all of them."""
+    """Owned by one worker; `limit` is shared by all of them. `tell` takes MachineCame and MachineGone."""
 
-    def __init__(self, limit: LogLimit) -> None:
+    def __init__(self, limit: LogLimit, tell: Callable[[MachineCame | MachineGone], None] | None = None) -> None:
         self.limit = limit
+        self._tell = tell
         self._bits: dict[str, int] = {}         # of each kind of line, in `Client.said`
 
     def happened(self, event: Happened, client: Client | None, now: float) -> None:
         """What a session says; `now` is monotonic."""
+        if client is not None and event.name in _MACHINES:
+            self._machine(event, client, now)
         level = _LEVELS[event.level]
         if not log.isEnabledFor(level):
             return
@@ -44,6 +56,37 @@ class PeerLines:
             most = MAX_REASON if name in _LONG else MAX_TEXT
             fields[name] = clip(value, most) if isinstance(value, str) else value
         say(log, level, event.name, **fields)
+
+    def _machine(self, event: Happened, client: Client, now: float) -> None:
+        """A machine has work, or has it no more."""
+        fields = dict(event.fields)
+        channel, name = fields.get("channel"), fields.get("user")
+        if not isinstance(channel, int):
+            return
+        if event.name == _CLOSED:
+            for number in event.channels or (channel,):
+                self._say(MachineGone(event.conn_id, number, time.time()))
+            return
+        agent = str(fields.get("agent", ""))
+        if client.came_at == math.inf:
+            client.came_at, client.name, client.agent = now, str(name), agent
+        self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time()))
+
+    def _say(self, item: MachineCame | MachineGone) -> None:
+        if self._tell is not None:
+            self._tell(item)
+
+    def parted(self, client: Client) -> None:
+        """A connection is closed: its machines have work no more."""
+        if client.came_at < math.inf:
+            self._say(MachineGone(client.connection.conn_id, None, time.time()))
+
+    def gone(self, client: Client, accepted: int, refused: int, now: float) -> None:
+        """Nothing of a connection with machines is in flight any more; the line says what they did since they came."""
+        if self.limit.allows("miner.gone", client.peer, True, now):
+            say(log, logging.INFO, "miner.gone", conn=client.connection.conn_id, peer=client.peer,
+                user=clip(client.name), agent=clip(client.agent), seconds=round(now - client.came_at),
+                accepted=accepted, refused=refused, reason=clip(client.end, MAX_REASON))
 
     def closed(self, close: Close, client: Client, now: float) -> None:
         """We close a connection."""

@@ -176,7 +176,7 @@ class Serving(TransportSteps):
 
     def _gone(self, client: Client, reason: str) -> None:
         """Nothing can be sent any more. Whole messages that wait are gone through for shares first, in their turn."""
-        connection = client.connection
+        connection, client.end = client.connection, reason
         say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer, reason=reason)
         if (client.waiting is None and not connection.held) or self._is_draining:
             self._mute(client)

@@ -55,7 +55,7 @@ class TransportSteps(JobOffers):
                 log.exception("event=conn.failed conn=%d peer=%s", opened.conn_id, opened.peer)
             self._closes.append(opened.conn_id)
             return
-        client = self._clients[opened.conn_id] = Client(stack, opened.peer)
+        client = self._clients[opened.conn_id] = Client(stack, opened.peer, opened.listener)
         self._begin(client)
 
     def _begin(self, client: Client) -> None:
@@ -125,6 +125,7 @@ class TransportSteps(JobOffers):
             self._hang_up(Close(conn_id, OUT_OF_WORK))
             return
         begin = self._now if found.since is None else self._now._replace(monotonic=found.since)
+        client.kind = found.kind
         client.transport, client.connection = self._connect(
             Opened(conn_id, found.kind, client.peer, is_out_of_work=self._is_out_of_work), begin)
         client.owes_job = False                             # `_begin` offers it
@@ -154,6 +155,7 @@ class TransportSteps(JobOffers):
             self._part(client)
         elif connection.held and not client.is_leaving:
             self._lines.closed(Close(conn_id, end.reason, True), client, self._now.monotonic)
+            client.end = end.reason
             self._close(client)
             self._leave(client)
         elif not client.is_leaving:
@@ -175,8 +177,8 @@ class TransportSteps(JobOffers):
         if connection.in_flight == 0 and not connection.held and client.waiting is None:
             # then bytes that it holds are the front of what never came whole
             self._close(client)
-            say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer,
-                reason="closed by the peer")
+            client.end = "closed by the peer"
+            say(log, logging.DEBUG, "conn.gone", conn=connection.conn_id, peer=client.peer, reason=client.end)
             self._mute(client)
 
     def _end_if_done(self, client: Client) -> None:

@@ -301,7 +301,7 @@ class MiningServerSession(ShareSession):
         fields = (*fields, ("user", going[0].user))
         if going[0].channel_id != m.channel_id:
             fields = (*fields, ("channels", len(going)))
-        return [Happened(self.conn_id, "info", "miner.closed", fields)]
+        return [Happened(self.conn_id, "info", "miner.closed", fields, _numbers(going))]
 
     def _named(self, number: int) -> list[Channel]:
         """The channel, or the members of the group, that has this number on the wire."""
@@ -332,7 +332,7 @@ class MiningServerSession(ShareSession):
         if closed:                                  # one line, however many they are
             steps.append(Happened(self.conn_id, "info", "miner.closed", (
                 ("channel", closed[0].channel_id), ("reason", IDLE), ("user", closed[0].user),
-                ("channels", len(closed)))))
+                ("channels", len(closed))), _numbers(closed)))
         return steps, first
 
     # -- shares --------------------------------------------------------------------------------------------------
@@ -359,3 +359,7 @@ class MiningServerSession(ShareSession):
         (Phase.MINING, SubmitSharesStandard): _submit,
         (Phase.MINING, SubmitSharesExtended): _submit,
     })
+
+
+def _numbers(channels: Sequence[Channel]) -> tuple[int, ...]:
+    return tuple(channel.channel_id for channel in channels)

@@ -1,0 +1,48 @@
+"""What connections say of machines: to the journal, and to whoever counts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warppool.events import Happened
+from warppool.net.clients import Client, Stack, Undecided
+from warppool.net.loglimit import LogLimit
+from warppool.net.peerlines import PeerLines
+from warppool.stats.items import MachineCame, MachineGone
+from warppool.transport import PLAIN
+
+
+def opened(channel: int, user: str = "bob.a") -> Happened:
+    return Happened(7, "info", "miner.opened", (("channel", channel), ("user", user), ("kind", "v1"),
+                                                ("prefix", b"\1\2"), ("agent", "cgminer")))
+
+
+def test_machines_come_and_go_and_nothing_of_their_session_or_address_is_told(caplog):
+    told: list[Any] = []
+    lines, client = PeerLines(LogLimit(), told.append), Client(Stack(PLAIN, Undecided(7)), "192.0.2.1:999", "sv1")
+    with caplog.at_level("INFO", "warppool"):
+        lines.parted(client)
+        assert told == [], "there was no machine"
+        for channel in (1, 2, 3):
+            lines.happened(opened(channel), client, 100.0)
+        closed = (("channel", 1), ("user", "bob.a"), ("channels", 2))
+        lines.happened(Happened(7, "info", "miner.closed", closed, channels=(1, 2)), client, 101.0)
+        client.end = "closed by the peer"
+        lines.parted(client)
+        lines.gone(client, 12, 3, 160.4)
+    assert [item._replace(at=0.0) for item in told] == [
+        *(MachineCame(7, channel, "bob.a", "cgminer", "sv1", 0.0) for channel in (1, 2, 3)),
+        MachineGone(7, 1, 0.0), MachineGone(7, 2, 0.0), MachineGone(7, None, 0.0)]
+    assert "192.0.2" not in repr(told) and "\\x01" not in repr(told)
+    assert caplog.records[-1].getMessage() == (
+        "event=miner.gone conn=7 peer=192.0.2.1:999 user=bob.a agent=cgminer seconds=60 accepted=12 refused=3 "
+        'reason="closed by the peer"')
+
+
+def test_a_template_client_and_a_stranger_are_no_machines():
+    told: list[Any] = []
+    lines, client = PeerLines(LogLimit(), told.append), Client(Stack(PLAIN, Undecided(7)), "192.0.2.1:999", "sv2")
+    lines.happened(Happened(7, "info", "miner.refused", (("reason", "x"),)), client, 100.0)
+    lines.happened(Happened(7, "info", "miner.opened", (("upstream", "pool"),)), client, 100.0)
+    lines.parted(client)
+    assert told == []
