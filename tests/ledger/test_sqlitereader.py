@@ -161,6 +161,8 @@ def test_books_of_a_later_warppool_and_empty_ones_are_refused_in_words(path):
             SqliteReader(path)
     book(path, share(1))
     with closing(sqlite3.connect(path)) as later:
+        later.execute("UPDATE meta SET min_reader = 1000")
+        later.commit()
         later.execute("PRAGMA user_version = 1000")
     with pytest.raises(LedgerError, match=r"shares\.db: the books are of schema version 1000"):
         SqliteReader(path)

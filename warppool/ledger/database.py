@@ -15,6 +15,7 @@ from warppool.ledger.beginning import Beginning
 from warppool.ledger.items import BlockOutcome, Row
 from warppool.ledger.payoutitems import Unbooked
 from warppool.ledger.payoutrows import PayoutReader
+from warppool.ledger.rolluprows import RollupReader
 
 Unwritten = BlockOutcome | Unbooked
 """An outcome whose block is unknown, or a booking that the books do not allow."""
@@ -74,6 +75,15 @@ class Database(Protocol):
         `shares` are those of the failed `write`, at least one. Settling again after a LedgerError is safe.
         """
 
+    def keep(self, days: int) -> None:
+        """Delete shares that are older from now on, bit by bit (`tend`); 0 keeps all."""
+
+    def tend(self) -> bool:
+        """Do one of the small things that the books need beside what is booked; whether there may be more to do.
+
+        LedgerError: it is not done. It is safe to be killed in it.
+        """
+
     def close(self) -> None:
         """End the connection; never raises."""
 
@@ -98,14 +108,14 @@ class BookedShare(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """All there is in the books; `difficulty` is the sum of what was credited."""
+    """All that was ever booked; `difficulty` is the sum of what was credited."""
 
     shares: int
     difficulty: float
     blocks: int
 
 
-class Reader(PayoutReader, Protocol):
+class Reader(PayoutReader, RollupReader, Protocol):
     """The books, for reading alone, while a daemon writes them and when none does. LedgerError from any method."""
 
     def __enter__(self) -> Self: ...
@@ -124,7 +134,7 @@ class Reader(PayoutReader, Protocol):
         """
 
     def totals(self) -> Totals:
-        """Count and sum the books."""
+        """Count and sum the books, those shares too that are not kept any more."""
 
     def has_block(self, block_hash: bytes) -> bool:
         """Whether the books have the block with this hash (32 bytes, header order)."""

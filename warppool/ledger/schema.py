@@ -2,7 +2,8 @@
 
 `MIGRATIONS[n]` leads from version n to n + 1, and version 0 is an empty file. A published migration is never edited: a
 change of the tables is a new entry. The version stands in `PRAGMA user_version`, the mark of our files in
-`PRAGMA application_id`.
+`PRAGMA application_id`. `meta.min_reader` is the oldest version whose warppool may still use the books: within a major
+version of warppool, migrations only add.
 """
 
 from __future__ import annotations
@@ -154,11 +155,65 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             txid TEXT NOT NULL,
             UNIQUE (claim, kind))""",
     ),
+    (
+        # Where the sums stand (sqlitemarks.py has the names), a row each.
+        """CREATE TABLE marks (
+            name TEXT PRIMARY KEY,
+            value INTEGER NOT NULL) WITHOUT ROWID""",
+        """INSERT INTO marks
+            SELECT 'rolled_id', max(next_share_id, (SELECT coalesce(max(id), 0) + 1 FROM shares)) FROM meta""",
+        "INSERT INTO marks SELECT 'live_id', value FROM marks WHERE name = 'rolled_id'",
+        """INSERT INTO marks
+            SELECT 'backlog_id', coalesce((SELECT min(id) FROM shares), value) FROM marks WHERE name = 'live_id'""",
+        # A row for each worker that has a share in the slot, which is the Unix time divided by the resolution (600,
+        # 3600 or 86400 s). Written once, as the slot closes. What was credited is `whole` + `fraction` / 2^48; `best`
+        # is the difficulty that the best hash met.
+        """CREATE TABLE rollups (
+            resolution INTEGER NOT NULL,
+            slot INTEGER NOT NULL,
+            worker INTEGER NOT NULL REFERENCES workers (id),
+            accepted INTEGER NOT NULL,
+            whole INTEGER NOT NULL,
+            fraction INTEGER NOT NULL CHECK (fraction BETWEEN 0 AND 281474976710655),
+            best REAL NOT NULL,
+            PRIMARY KEY (resolution, slot, worker)) WITHOUT ROWID""",
+        # The closed slots: the ids of their shares, and what all workers have together.
+        """CREATE TABLE slots (
+            resolution INTEGER NOT NULL,
+            slot INTEGER NOT NULL,
+            first_id INTEGER NOT NULL,
+            last_id INTEGER NOT NULL,
+            accepted INTEGER NOT NULL,
+            whole INTEGER NOT NULL,
+            fraction INTEGER NOT NULL CHECK (fraction BETWEEN 0 AND 281474976710655),
+            best REAL NOT NULL,
+            PRIMARY KEY (resolution, slot)) WITHOUT ROWID""",
+        """CREATE TABLE refusal_rollups (
+            resolution INTEGER NOT NULL,
+            slot INTEGER NOT NULL,
+            worker INTEGER NOT NULL REFERENCES workers (id),
+            reason TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            PRIMARY KEY (resolution, slot, worker, reason)) WITHOUT ROWID""",
+        # The block journal that the shares from `first_id` on belong to. Copies of the books give the same ids to other
+        # shares, so a copy that is written on begins a journal id of its own.
+        """CREATE TABLE journals (
+            first_id INTEGER PRIMARY KEY,
+            journal_id BLOB NOT NULL)""",
+        "INSERT INTO journals SELECT 1, journal_id FROM meta WHERE journal_id != x''",
+        # The oldest schema version whose warppool may still use these books.
+        "ALTER TABLE meta ADD COLUMN min_reader INTEGER NOT NULL DEFAULT 3",
+        # A copy that nobody has written on yet (`warppool backup`).
+        "ALTER TABLE meta ADD COLUMN is_copy INTEGER NOT NULL DEFAULT 0",
+        # A restored copy: balances are not paid until an operator has confirmed it.
+        "ALTER TABLE meta ADD COLUMN is_unconfirmed INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 TABLES: Final = (
     "workers", "shares", "minutes", "refusals", "blocks", "accounts", "meta", "starts", "payout_epochs", "window_hours",
-    "tips", "holds", "snapshots", "payout_blocks", "entries", "claims",
+    "tips", "holds", "snapshots", "payout_blocks", "entries", "claims", "marks", "rollups", "slots", "refusal_rollups",
+    "journals",
 )
 
 
@@ -174,22 +229,40 @@ def version_of(connection: sqlite3.Connection) -> int:
     return 0
 
 
-def require_known(version: int, newest: int = len(MIGRATIONS)) -> None:
-    """LedgerError if a later warppool wrote these books."""
-    if version > newest:
+def oldest_reader(connection: sqlite3.Connection, version: int) -> int:
+    """The oldest schema version whose warppool may use books of `version`, as their writer says."""
+    try:
+        (oldest,) = connection.execute("SELECT min_reader FROM meta").fetchone()
+    except sqlite3.OperationalError:        # of before there was one
+        return version
+    return int(oldest)
+
+
+def require_known(version: int, newest: int = len(MIGRATIONS), oldest: int | None = None) -> None:
+    """LedgerError if a later warppool wrote these books, and they are not for one that knows versions up to `newest`.
+
+    `oldest` is what `oldest_reader` says of them.
+    """
+    if version > newest and (oldest is None or oldest > newest):
         raise LedgerError(
             f"the books are of schema version {version} and this warppool knows versions up to {newest}: "
             "install the warppool that wrote them, or a later one"
         )
 
 
+def known_version(connection: sqlite3.Connection, newest: int = len(MIGRATIONS)) -> int:
+    """The version of the books in this file, which may be a later one that is open to us; LedgerError for others."""
+    version = version_of(connection)
+    require_known(version, newest, oldest_reader(connection, version) if version > newest else version)
+    return version
+
+
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
     """Bring the tables up to the newest version, each step whole or not at all; how many steps were taken.
 
-    `connection` is in autocommit mode. LedgerError as in `version_of` and `require_known`, with nothing changed.
+    `connection` is in autocommit mode. LedgerError as in `known_version`, with nothing changed.
     """
-    before = version_of(connection)
-    require_known(before, len(migrations))
+    before = known_version(connection, len(migrations))
     for version in range(before, len(migrations)):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -201,4 +274,4 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
         except BaseException:
             connection.rollback()
             raise
-    return len(migrations) - before
+    return max(0, len(migrations) - before)

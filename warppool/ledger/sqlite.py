@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,12 +22,15 @@ from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.database import CommitInDoubt, Unwritten
 from warppool.ledger.items import BlockRow, Row
 from warppool.ledger.payoutitems import Booking
-from warppool.ledger.schema import TABLES, migrate, require_known, version_of
+from warppool.ledger.schema import TABLES, known_version, migrate
 from warppool.ledger.sqlitebegin import begin, has_strange_ids
+from warppool.ledger.sqlitechores import Chores
 from warppool.ledger.sqlitehours import WindowHours
+from warppool.ledger.sqlitemarks import mark
 from warppool.ledger.sqlitenames import encode
 from warppool.ledger.sqlitepayout import PayoutRows
-from warppool.ledger.sqliteshares import ShareRows
+from warppool.ledger.sqliteshares import InsertedShares, ShareRows
+from warppool.ledger.sqliteslots import OpenSlot
 
 BUSY_TIMEOUT_S: Final = 0.25                # another program's lock; longer ones are waited for by trying again
 QUICK_CHECK_MAX_BYTES: Final = 256 << 20    # about a second's work; larger books are only looked at from both ends
@@ -49,7 +53,7 @@ _SET_NEXT_ID: Final = "UPDATE meta SET next_share_id = ?"
 class SqliteBooks:
     """One connection to the file at `path`, made by `open` and gone after any LedgerError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, keep_days: int = 0) -> None:
         self.path = path.resolve()          # SQLite puts the WAL beside the file that a link leads to
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[tuple[int, int], ...] = ()
@@ -58,6 +62,9 @@ class SqliteBooks:
         self._hours: WindowHours | None = None
         self._share_rows = ShareRows()
         self._payout_rows = PayoutRows(self._share_rows.accounts)
+        self._clock = clock
+        self._slot = OpenSlot()
+        self._chores = Chores(keep_days)
 
     @property
     def is_open(self) -> bool:
@@ -77,7 +84,7 @@ class SqliteBooks:
             self._connection = connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            require_known(version_of(connection))
+            known_version(connection)
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise LedgerError("this file system cannot hold a WAL: give ledger.url a file on a local disk")
@@ -85,7 +92,8 @@ class SqliteBooks:
             connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
             migrate(connection)
             (self._next_id,) = connection.execute(_NEXT_ID).fetchone()
-            self._identity = self._files()
+            before, self._identity = self._identity, self._files()
+            self._slot.open(connection, self._next_id, is_same_file=before[:1] == self._identity[:1])
 
     def begin(self, beginning: Beginning) -> bytes:
         """A start of the pool, before its first job. From now on shares are booked as its mode asks.
@@ -156,18 +164,20 @@ class SqliteBooks:
                 self.close()                # empties the WAL, which would spoil a file that was put in our one's place
                 raise LedgerError("the file was moved, deleted or replaced under the running daemon")
             connection.execute("BEGIN IMMEDIATE")
-            if shares:
-                self._write_shares(connection, first_id, shares)
+            inserted = self._write_shares(connection, first_id, shares) if shares else None
             workers = self._share_rows.workers
+            first_minute = mark(connection, "refused_from") or 0 if refusals else 0
             for (user, reason, minute), count in refusals.items():
                 worker = workers.known(connection, user) or workers.id_of(connection, NOBODY)
-                connection.execute(_ADD_REFUSALS, (minute, worker, encode(reason), count))
+                connection.execute(_ADD_REFUSALS, (max(minute, first_minute), worker, encode(reason), count))
             unwritten = [each for row in rows if (each := self._write_row(connection, row)) is not None]
             try:
                 connection.execute("COMMIT")
             except (sqlite3.Error, MemoryError) as exc:
                 raise CommitInDoubt(explain(exc), first_id) from exc
         self._next_id = first_id + len(shares)
+        if inserted is not None:
+            self._slot.committed(first_id, inserted.work(), len(shares))
         return unwritten
 
     def resolve(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
@@ -185,6 +195,23 @@ class SqliteBooks:
                 self._erase(connection, first_id, first_id + erase - 1)
         return True
 
+    def keep(self, days: int) -> None:
+        """Delete shares that are older from now on, bit by bit (`tend`); 0 keeps all."""
+        self._chores.keep(days)
+
+    def tend(self) -> bool:
+        """Do one of the small things that the books need beside what is booked; whether there may be more to do.
+
+        LedgerError: it is not done, and the connection is gone.
+        """
+        connection = self._connected()
+        with self._translated():
+            connection.execute("BEGIN IMMEDIATE")
+            has_more = self._chores.step(connection, self._slot, self._next_id, self._clock())
+            connection.execute("COMMIT")
+        self._slot.committed(self._next_id, (), 0)
+        return has_more
+
     def close(self) -> None:
         """Move the WAL into the file and end the connection; never raises."""
         if self._connection is not None:
@@ -192,12 +219,15 @@ class SqliteBooks:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._drop()
 
-    def _write_shares(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted]) -> None:
-        counted = self._share_rows.insert(connection, first_id, shares, are_credited=self._are_credited)
+    def _write_shares(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted]
+                      ) -> InsertedShares:
+        self._slot.turn(connection, first_id, self._clock())
+        inserted = self._share_rows.insert(connection, first_id, shares, are_credited=self._are_credited)
         if self._hours is not None:
-            self._hours.add(connection, first_id, counted)
+            self._hours.add(connection, first_id, inserted.credits())
         if self._are_credited:
             connection.execute(_SET_NEXT_ID, (first_id + len(shares),))
+        return inserted
 
     def _erase(self, connection: sqlite3.Connection, first_id: int, last_id: int) -> None:
         """Take shares out again; their ids are not given to others."""
@@ -206,6 +236,7 @@ class SqliteBooks:
         if self._hours is not None:
             self._hours.take_back(connection, first_id)
         connection.execute("COMMIT")
+        self._slot.clear()
 
     def _write_row(self, connection: sqlite3.Connection, row: Row) -> Unwritten | None:
         """None, or what is not written: an outcome whose block is unknown, a booking that the books do not allow."""
@@ -236,6 +267,8 @@ class SqliteBooks:
         """End the connection: the ids and minutes of a transaction that fell are forgotten with it."""
         connection, self._connection = self._connection, None
         self._share_rows.clear()
+        self._slot.fall()
+        self._chores.clear()
         if self._hours is not None:
             self._hours.clear()
         if connection is not None:

@@ -15,10 +15,14 @@ from typing import Final, Self
 
 from warppool.errors import LedgerError
 from warppool.ledger.database import BookedShare, Totals
-from warppool.ledger.schema import MIGRATIONS, require_known, version_of
+from warppool.ledger.schema import MIGRATIONS, known_version
 from warppool.ledger.sqlite import explain
+from warppool.ledger.sqlitemarks import marks
 from warppool.ledger.sqlitenames import decode, encode
 from warppool.ledger.sqlitepayoutreader import SqlitePayoutReader
+from warppool.ledger.sqliterollupreader import SqliteRollupReader
+from warppool.ledger.sqliteuser import ranges_of
+from warppool.payout.weight import FRACTION_BITS
 
 BUSY_TIMEOUT_S: Final = 5.0         # a daemon that starts after a crash holds the file while it recovers
 SLICE_IDS: Final = 2_000            # ids a slice, some 1 MiB of rows
@@ -29,13 +33,15 @@ _SLICE: Final = """
     FROM shares s CROSS JOIN workers w ON w.id = s.worker LEFT JOIN accounts a ON a.id = s.account
     WHERE s.id BETWEEN :first AND :last AND s.time_ms >= :since_ms"""
 _OF_USER: Final = " AND (w.name = CAST(:user AS TEXT) OR w.user = CAST(:user AS TEXT))"
+_BACKLOG: Final = "SELECT count(*), total(difficulty) FROM shares WHERE id >= ? AND id < ?"
 _NEXT_ID: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
 
 
-class SqliteReader(SqlitePayoutReader):
+class SqliteReader(SqlitePayoutReader, SqliteRollupReader):
     """A read-only connection to the books at `path`; LedgerError when they cannot be read, from any method."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path.resolve()
         if not self.path.exists():
             raise LedgerError(f"{self.path}: no such file: the daemon makes it when it starts, see ledger.url")
@@ -66,19 +72,32 @@ class SqliteReader(SqlitePayoutReader):
         if user is not None:
             values["user"] = encode(user)
         first, last = self._range(since_ms)
-        while first is not None and first <= last:
-            values |= {"first": first, "last": min(first + SLICE_IDS - 1, last)}
+        if first is None:
+            return
+        with self._translated():
+            ranges = [(first, last)] if user is None else ranges_of(self._connection, encode(user), first, last)
+        for low, high in ranges:
+            yield from self._slices(query, values, low, high)
+
+    def _slices(self, query: str, values: dict[str, object], low: int, high: int) -> Iterator[BookedShare]:
+        """The shares from `low` to `high`."""
+        first: int | None = low
+        while first is not None and first <= high:
+            values |= {"first": first, "last": min(first + SLICE_IDS - 1, high)}
             with self._translated():
                 rows = self._connection.execute(f"{query} ORDER BY s.id", values).fetchall()
-                (first,) = self._connection.execute(_NEXT_ID, (values["last"], last)).fetchone()
+                (first,) = self._connection.execute(_NEXT_ID, (values["last"], high)).fetchone()
             yield from map(BookedShare._make, rows)
 
     def totals(self) -> Totals:
-        """Count and sum the books; reads every share, some 10 million a second."""
+        """Count and sum the books, those shares too that are not kept any more."""
+        sums = self.worker_sums(0.0)
         with self._translated():
-            shares, difficulty = self._connection.execute("SELECT count(*), total(difficulty) FROM shares").fetchone()
+            at = marks(self._connection)
+            old = self._connection.execute(_BACKLOG, (at["backlog_id"], at["live_id"])).fetchone()
             (blocks,) = self._connection.execute("SELECT count(*) FROM blocks").fetchone()
-        return Totals(shares, difficulty, blocks)
+        difficulty = sum(each.weight for each in sums) / (1 << FRACTION_BITS)
+        return Totals(sum(each.accepted for each in sums) + old[0], difficulty + old[1], blocks)
 
     def has_block(self, block_hash: bytes) -> bool:
         """Whether the books have the block with this hash (32 bytes, header order)."""
@@ -113,8 +132,7 @@ class SqliteReader(SqlitePayoutReader):
         connection.text_factory = decode
         try:
             with self._translated(sqlite3.OperationalError):
-                version = version_of(connection)
-                require_known(version)
+                version = known_version(connection)
             if version < len(MIGRATIONS):
                 state = "holds no books yet" if version == 0 else f"holds books of the old schema version {version}"
                 raise LedgerError(f"{self.path}: {state}: start the daemon once")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from warppool.events import ShareAccepted
 from warppool.ledger.hours import Credit
 from warppool.ledger.manyrows import insert_into
+from warppool.ledger.slots import ShareWork
 from warppool.ledger.sqlitenames import AccountIds, WorkerIds
 
 MINUTE_CACHE_MAX: Final = 1_024
@@ -20,11 +21,30 @@ CREDITS: Final = """
 _PLAIN: Final = ("id", "time_ms", "worker", "protocol", "channel", "difficulty", "job", "height", "hash")
 _CREDITED: Final = (*_PLAIN, "account")
 _COUNTS_AT: Final = tuple(map(_CREDITED.index, ("id", "time_ms", "account", "difficulty")))
+_WORK_AT: Final = tuple(map(_PLAIN.index, ("worker", "difficulty", "hash")))
 _INSERT_MINUTE: Final = """
     INSERT INTO minutes (minute, first_id) VALUES (?, ?)
     ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id)"""
 _INSERT_PLAIN: Final = insert_into("shares", _PLAIN)
 _INSERT_CREDITED: Final = insert_into("shares", _CREDITED)
+
+
+class InsertedShares(NamedTuple):
+    """The values of rows of `shares`, `width` of them for each."""
+
+    values: list[object]
+    width: int
+
+    def credits(self) -> Iterable[Credit]:
+        """What counts for accounts, by id; only where there are accounts."""
+        return zip(*self._columns(_COUNTS_AT), strict=True)
+
+    def work(self) -> Iterable[ShareWork]:
+        """What counts for workers."""
+        return zip(*self._columns(_WORK_AT), strict=True)
+
+    def _columns(self, places: Iterable[int]) -> list[list[Any]]:
+        return [self.values[at::self.width] for at in places]
 
 
 class ShareRows:
@@ -43,11 +63,8 @@ class ShareRows:
 
     def insert(
         self, connection: sqlite3.Connection, share_id: int, shares: Sequence[ShareAccepted], *, are_credited: bool
-    ) -> Iterable[Credit]:
-        """Insert `shares` under `share_id` and the ids that follow, with their accounts if they `are_credited`.
-
-        Returns what counts of them, by id; nothing if they are not credited.
-        """
+    ) -> InsertedShares:
+        """Insert `shares` under `share_id` and the ids that follow, with their accounts if they `are_credited`."""
         workers, accounts, minutes = self.workers.ids, self.accounts.ids, self._minutes
         values: list[object] = []
         for _, _, time, protocol, channel_id, user, difficulty, job_id, height, share_hash, address in shares:
@@ -60,12 +77,11 @@ class ShareRows:
             if are_credited:
                 values.append(accounts.get(address) or self.accounts.optional(connection, address))
             share_id += 1
-        if not are_credited:
-            _INSERT_PLAIN.execute(connection, values)
-            return ()
-        _INSERT_CREDITED.execute(connection, values)
-        columns: list[list[Any]] = [values[at::len(_CREDITED)] for at in _COUNTS_AT]
-        return zip(*columns, strict=True)
+        if are_credited:
+            _INSERT_CREDITED.execute(connection, values)
+            return InsertedShares(values, len(_CREDITED))
+        _INSERT_PLAIN.execute(connection, values)
+        return InsertedShares(values, len(_PLAIN))
 
     def _note_minute(self, connection: sqlite3.Connection, minute: int, first_id: int) -> None:
         connection.execute(_INSERT_MINUTE, (minute, first_id))

@@ -38,6 +38,8 @@ GATHERED_ENOUGH: Final = 256            # shares that are worth a commit at once
 PATIENCE_S: Final = 10.0                # how long a share waits for books that cannot be written
 RETRY_FIRST_S: Final = 0.1              # after the first failure, then doubled ...
 RETRY_MAX_S: Final = 2.0                # ... up to this, so that every share sees several tries
+TEND_EVERY_S: Final = 5.0               # how often the books are looked at for what they need beside what is booked
+TEND_PAUSE: Final = 9                   # times as long as it took, before more of it
 STOP_PATIENCE_S: Final = 1.0            # the daemon has 5 s to end in
 MAX_REFUSALS_KEPT: Final = 100_000      # (worker, reason, minute) rows held through trouble, some 20 MiB
 MAX_BLOCKS_KEPT: Final = 10_000
@@ -81,6 +83,7 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         self._under_way: tuple[WaitingShares, ...] = ()     # of a commit that is not over, or in doubt
         self._doubt: CommitDoubt | None = None
         self._trouble: LedgerTrouble | None = None
+        self._tend_at = monotonic()
 
     def reconfigure(self, durability: str) -> None:
         """Answer shares that come from now on after their commit, or at once."""
@@ -103,9 +106,12 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         if items:
             self._gather(items)
         self._give_up(self._monotonic())            # first: what is over must not be committed any more
-        if self._has_work() and (self._trouble is None or self._monotonic() >= self._trouble.retry_at):
-            self._commit()
-            self._give_up(self._monotonic())
+        if self._trouble is None or self._monotonic() >= self._trouble.retry_at:
+            if self._has_work():
+                self._commit()
+                self._give_up(self._monotonic())
+            if not self._has_work() and self._monotonic() >= self._tend_at:
+                self._tend()
         return self._due()
 
     def report(self) -> LedgerReport:
@@ -118,7 +124,7 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
 
     def _due(self) -> float:
         if not self._has_work():
-            return math.inf
+            return self._tend_at if self._trouble is None else max(self._tend_at, self._trouble.retry_at)
         if self._trouble is None:
             return -math.inf                        # `relieve` took it from the queue during the last commit
         retry_at = self._trouble.retry_at
@@ -195,6 +201,22 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
             self._lose_everything()
         else:
             self._recovered()
+
+    def _tend(self) -> None:
+        """One of the small things that the books need, at most a tenth of the time."""
+        began = self._monotonic()
+        self._tend_at = began + TEND_EVERY_S
+        try:
+            with self._at_disk():
+                if not self._database.is_open:
+                    self._database.open()
+                has_more = self._database.tend()
+        except LedgerError as exc:
+            self._failed(str(exc))
+        else:
+            self._recovered()
+            if has_more:
+                self._tend_at = (now := self._monotonic()) + TEND_PAUSE * (now - began)
 
     def _write(self) -> None:
         groups = self._under_way = tuple(self._waiting)

@@ -1,0 +1,162 @@
+"""Reading roll-ups from the SQLite file: `rolluprows.py` says what each method gives."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
+
+from warppool.ledger.rolluprows import (
+    BookedBlock,
+    RefusalSum,
+    Segment,
+    SlotRefusals,
+    SlotSum,
+    WorkerSum,
+    segments_for,
+    segments_of,
+)
+from warppool.ledger.slots import NO_WORK, TEN_MINUTES, OpenSums, WorkSum, total_of
+from warppool.ledger.sqlitemarks import marks
+from warppool.ledger.sqlitenames import encode
+from warppool.ledger.sqliteslots import WORK_OF
+from warppool.payout.weight import joined
+
+_ENDLESS: Final = (1 << 63) - 1
+_SUMS: Final = "sum(accepted), sum(whole), sum(fraction), max(best)"
+_BY_WORKER: Final = f"""
+    SELECT worker, {_SUMS} FROM rollups WHERE resolution = ? AND slot >= ? AND slot < ? GROUP BY worker"""
+_OF_ALL: Final = """
+    SELECT slot, accepted, whole, fraction, best FROM slots WHERE resolution = ? AND slot >= ? AND slot < ?"""
+_IDS: Final = "SELECT id FROM workers WHERE name = CAST(? AS TEXT) OR user = CAST(? AS TEXT)"
+_OF_USER: Final = " AND user = CAST(? AS TEXT)"
+_OF_WORKERS: Final = f"""
+    SELECT slot, {_SUMS} FROM rollups
+    WHERE resolution = ? AND slot IN (SELECT slot FROM slots WHERE resolution = ? AND slot >= ? AND slot < ?)
+        AND worker IN ({_IDS}) GROUP BY slot"""
+_REFUSED: Final = """
+    SELECT worker, reason, sum(count) FROM refusal_rollups WHERE resolution = ? AND slot >= ? AND slot < ?
+    GROUP BY worker, reason"""
+_REFUSED_REST: Final = "SELECT worker, reason, sum(count) FROM refusals WHERE minute_unix >= ? GROUP BY worker, reason"
+_REFUSED_SLOTS: Final = """
+    SELECT slot * ? / ?, reason, sum(count) FROM refusal_rollups WHERE resolution = ? AND slot >= ? AND slot < ?{}
+    GROUP BY 1, reason"""
+_REFUSED_REST_SLOTS: Final = """
+    SELECT minute_unix / ?, reason, sum(count) FROM refusals WHERE minute_unix >= ? AND minute_unix >= ?
+        AND minute_unix < ?{} GROUP BY 1, reason"""
+_BLOCKS: Final = """
+    SELECT b.hash, b.height, w.name, b.time_ms / 1000.0, b.difficulty, coalesce(b.outcome, ''), coalesce(b.detail, '')
+    FROM blocks b JOIN workers w ON w.id = b.worker ORDER BY b.time_ms DESC, b.hash LIMIT ?"""
+
+
+class SqliteRollupReader:
+    """The part of a read-only connection that is about work by slots of time.
+
+    The sums of the open slot are carried from one call to the next, so that a call reads only the shares since.
+    """
+
+    _connection: sqlite3.Connection
+
+    def __init__(self) -> None:
+        self._rest = OpenSums()
+        self._rest_ids = (0, 0)             # the mark that the sums begin at, and the first id that is not in them
+
+    def _translated(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def worker_sums(self, since: float) -> list[WorkerSum]:
+        with self._one_state() as at:
+            sums: dict[int, WorkSum] = defaultdict(lambda: NO_WORK)
+            for segment in segments_of(since, at):
+                for worker, *columns in self._connection.execute(_BY_WORKER, _values(segment)):
+                    sums[worker] = sums[worker].plus(_work(columns))
+            for worker, work in self._open_sums(at):
+                sums[worker] = sums[worker].plus(work)
+            names = dict(self._connection.execute("SELECT id, name FROM workers"))
+        return [WorkerSum(names[worker], *work) for worker, work in sorted(sums.items())]
+
+    def history(self, resolution: int, first_slot: int, last_slot: int, name: str | None = None) -> list[SlotSum]:
+        of_name = () if name is None else (encode(name), encode(name))
+        with self._one_state() as at:
+            sums: dict[int, WorkSum] = defaultdict(lambda: NO_WORK)
+            for segment in segments_for(resolution, first_slot, last_slot, at):
+                found = (self._connection.execute(_OF_ALL, _values(segment)) if name is None else
+                         self._connection.execute(_OF_WORKERS, (segment.resolution, *_values(segment), *of_name)))
+                for slot, *columns in found:
+                    coarse = slot * segment.resolution // resolution
+                    sums[coarse] = sums[coarse].plus(_work(columns))
+            open_slot = at.get("open_slot", 0) * TEN_MINUTES // resolution
+            if first_slot <= open_slot <= last_slot:
+                ids = None if name is None else {each for (each,) in self._connection.execute(_IDS, of_name)}
+                work = total_of(work for worker, work in self._open_sums(at) if ids is None or worker in ids)
+                sums[open_slot] = sums[open_slot].plus(work)
+        return [SlotSum(slot, *work) for slot, work in sorted(sums.items()) if work.accepted]
+
+    def refusal_sums(self, since: float) -> list[RefusalSum]:
+        with self._one_state() as at:
+            sums: dict[tuple[int, str], int] = defaultdict(int)
+            for segment in segments_of(since, at, "refused_hour", "refused_day"):
+                _count(sums, self._connection.execute(_REFUSED, _values(segment)))
+            _count(sums, self._connection.execute(
+                _REFUSED_REST, (max(at.get("refused_from", 0), int(since) // TEN_MINUTES * TEN_MINUTES),)))
+            names = dict(self._connection.execute("SELECT id, name FROM workers"))
+        return [RefusalSum(names[worker], reason, count) for (worker, reason), count in sorted(sums.items())]
+
+    def refusal_history(self, resolution: int, first_slot: int, last_slot: int, name: str | None = None
+                        ) -> list[SlotRefusals]:
+        of_name = () if name is None else (encode(name), encode(name))
+        only = "" if name is None else f" AND worker IN ({_IDS})"
+        with self._one_state() as at:
+            sums: dict[tuple[int, str], int] = defaultdict(int)
+            for segment in segments_for(resolution, first_slot, last_slot, at, "refused_hour", "refused_day"):
+                _count(sums, self._connection.execute(
+                    _REFUSED_SLOTS.format(only), (segment.resolution, resolution, *_values(segment), *of_name)))
+            rest = (resolution, at.get("refused_from", 0), first_slot * resolution, (last_slot + 1) * resolution)
+            _count(sums, self._connection.execute(_REFUSED_REST_SLOTS.format(only), (*rest, *of_name)))
+        return [SlotRefusals(slot, reason, count) for (slot, reason), count in sorted(sums.items())]
+
+    def workers(self, user: str | None = None) -> list[str]:
+        query = f"SELECT name FROM workers WHERE name != ''{'' if user is None else _OF_USER} ORDER BY id"
+        with self._translated():
+            return [name for (name,) in self._connection.execute(query, () if user is None else (encode(user),))]
+
+    def blocks(self, limit: int | None = None) -> list[BookedBlock]:
+        with self._translated():
+            found = self._connection.execute(_BLOCKS, (-1 if limit is None else limit,)).fetchall()
+        return list(map(BookedBlock._make, found))
+
+    def _open_sums(self, at: dict[str, int]) -> list[tuple[int, WorkSum]]:
+        """What is above the mark."""
+        first, done = self._rest_ids
+        (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
+        if first != at["rolled_id"] or done > newest + 1:
+            self._rest, first, done = OpenSums(), at["rolled_id"], at["rolled_id"]
+        self._rest.add(self._connection.execute(WORK_OF, (done, newest)))
+        self._rest_ids = first, max(done, newest + 1)
+        return self._rest.by_worker()
+
+    @contextmanager
+    def _one_state(self) -> Iterator[dict[str, int]]:
+        """All that is read inside is of one moment; yields the marks."""
+        with self._translated():
+            self._connection.execute("BEGIN")
+            try:
+                yield marks(self._connection)
+            finally:
+                self._connection.execute("COMMIT")
+
+
+def _values(segment: Segment) -> tuple[int, int, int]:
+    return segment.resolution, segment.first, _ENDLESS if segment.end is None else segment.end
+
+
+def _work(columns: Iterable[Any]) -> WorkSum:
+    accepted, whole, fraction, best = columns
+    return WorkSum(accepted, joined(whole, fraction), best)
+
+
+def _count(sums: dict[Any, int], rows: Iterable[tuple[Any, str, int]]) -> None:
+    for first, reason, count in rows:
+        sums[first, reason] += count
