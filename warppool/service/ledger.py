@@ -7,7 +7,7 @@ import queue
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from warppool.events import ShareAccepted
 from warppool.ledger.beginning import BOOKKEEPING, Beginning
@@ -24,22 +24,27 @@ from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
 
+KEEP_DAYS: Final = 90
+"""Where no configuration says so: as the pool's `ledger.keep_days`."""
+
 
 class Ledger:
     """Locks `data_dir`, which the configuration says under `key`, and opens the ledger at `url`.
 
-    `beginning` is a pool's start, written down before this returns; `heard` hears what is booked (ledger/thread.py).
+    Shares are kept for `keep_days`, 0 for ever. `beginning` is a pool's start, written down before this returns;
+    `heard` hears what is booked (ledger/thread.py).
     ConfigError, LedgerError; trouble of the moment is waited for by `patience`. `resources` closes what is open here.
     Any thread may call `shares`, `refused`, `block` and `block_outcome`, which put one item into the ledger's inbox.
     """
 
     def __init__(self, data_dir: Path, key: str, url: str, durability: str, patience: Patience,
-                 resources: ExitStack, *, beginning: Beginning | None = None,
+                 resources: ExitStack, *, keep_days: int = KEEP_DAYS, beginning: Beginning | None = None,
                  heard: Takes | None = None) -> None:
         lock = patience.until_done(lambda: DataDirLock(data_dir, key))
         resources.callback(lock.release)
         self.inbox: queue.Queue[Any] = queue.Queue()
         database = patience.until_done(lambda: _begun(url, data_dir, beginning))
+        database.keep(keep_days)
         database.close()                            # good; its thread opens it again, since SQLite is a thread's own
         self.thread = LedgerThread(database, self.inbox, durability, heard=heard)
 

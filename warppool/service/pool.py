@@ -93,7 +93,8 @@ class Pool:
         self._names = names_of(pool)
         self.payouts = payouts_of(pool)
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
-                           resources, beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()),
+                           resources, keep_days=config.ledger.keep_days,
+                           beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()),
                            heard=self.payouts.heard)
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
