@@ -23,7 +23,7 @@ OldSlot = tuple[int, int]
 """Resolution and slot."""
 
 
-class Backlog:
+class OldShares:
     """One step is one slice, in the transaction that is open. What is at hand is lost with `clear`, and read again."""
 
     def __init__(self) -> None:

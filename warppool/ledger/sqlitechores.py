@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 
 from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES
-from warppool.ledger.sqlitebacklog import Backlog
+from warppool.ledger.sqlitebacklog import OldShares
 from warppool.ledger.sqlitecoarse import Coarse
 from warppool.ledger.sqliteretention import Retention
 from warppool.ledger.sqliteslots import OpenSlot
@@ -18,7 +18,7 @@ class Chores:
     """The steps in their order. `keep_days` is `ledger.keep_days`: 0 keeps all."""
 
     def __init__(self, keep_days: int) -> None:
-        self._backlog = Backlog()
+        self._backlog = OldShares()
         self._coarse = Coarse()
         self._retention = Retention(keep_days)
 
