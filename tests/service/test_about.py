@@ -60,7 +60,8 @@ def test_where_every_address_is_listened_on_the_name_of_the_web_is_said(tmp_path
 @pytest.mark.parametrize(("pool", "words"), [
     ({}, ADDRESS),
     ({"payout": "solo"}, "in the name of the machine. Nobody else"),
-    ({"payout": "solo", "fee_percent": Decimal("1.5")}, "in the name of the machine, less 1.5 % for the operator. Nobody else"),
+    ({"payout": "solo", "fee_percent": Decimal("1.5")},
+     "in the name of the machine, less 1.5 % for the operator. Nobody else"),
     ({"payout": "pplns"}, "the work of the last 8 network difficulties, in the block itself."),
     ({"payout": "pplns", "window": Decimal("2.5"), "fee_percent": 2},
      "of the last 2.5 network difficulties, in the block itself, less 2 %"),
