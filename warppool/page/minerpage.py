@@ -45,7 +45,7 @@ def _tiles(view: MinerView) -> tuple[Tile, ...]:
 def _sections(view: MinerView) -> tuple[Html, ...]:
     at = view.site.at
     return (
-        parts.section("hash-rate", "Hash rate of the last day", parts.chart(view.history), is_wide=True),
+        parts.chart_section(view.history),
         NOTHING if view.is_worker else parts.section(
             "miners", "Machines", miners_table(view.miners, view.workers, at), is_wide=True),
         parts.section("facts", "About", parts.pairs(_facts(view))),

@@ -122,6 +122,13 @@ def rates_table(rates: Rates) -> Html:
                  ((window, words.rate(rate)) for window, rate in zip(WINDOWS, rates, strict=True)))
 
 
+def chart_section(points: Sequence[Point] | None) -> Html:
+    """The chart under its heading; nothing where there is no history at hand."""
+    if points is None:
+        return NOTHING
+    return section("hash-rate", "Hash rate of the last day", chart(points), is_wide=True)
+
+
 def chart(points: Sequence[Point]) -> Html:
     """The hash rate of the last day: a table, of which the script draws a chart."""
     if len(points) < 2:

@@ -82,7 +82,7 @@ def _last_block(view: PoolView) -> Html:
 def _sections(view: PoolView) -> tuple[Html, ...]:
     at = view.site.at
     return (
-        parts.section("hash-rate", "Hash rate of the last day", parts.chart(view.history), is_wide=True),
+        parts.chart_section(view.history),
         parts.section("paid", "Who is paid", parts.paragraph(view.site.paid),
                       parts.pairs(view.window) if view.window else NOTHING),
         parts.section("connect", "Mine here", _connect(view)),
