@@ -23,7 +23,7 @@ RANKS = {name: rank for rank, names in enumerate((
     ["claimfiles"],
     ["bitcoin"], ["authority"], ["addresses"], ["payout"], ["mining"], ["noise"], ["sv1", "sv2"],
     ["translate"], ["stats"], ["page"], ["net"], ["node"], ["ledger"], ["rewards"], ["miner"], ["notices"], ["status"],
-    ["config"], ["service"], ["commands"])) for name in names}
+    ["config"], ["web"], ["service"], ["commands"])) for name in names}
 """A module imports from its own package and from those of lower rank; `sv1` and `sv2` share one and stay strangers."""
 
 NOT_IN_CORE = {"socket", "selectors", "select", "ssl", "threading", "queue", "time", "os", "random", "secrets",
@@ -34,13 +34,15 @@ STRANGERS = {
     "net": {"sv1", "sv2", "translate"},         # it moves bytes and knows no message
     "miner": {"translate", "net", "node", "ledger", "rewards"},
     "rewards": {"sv1", "sv2", "translate"},
+    "web": {"bitcoin", "noise", "sv1", "sv2", "translate", "node", "rewards", "miner", "config"},
     "config": {"noise", "sv1", "sv2", "translate", "net", "node", "rewards", "miner"},
 }
 """Layers that may not be imported, though they stand above."""
 
 DOORS = {"nacl": {"warppool/noise/primitives.py"}, "pbk": {"warppool/node/kernel.py"},
          "cryptography": {"warppool/commands/democert.py"},
-         "btclib_secp256k1": {"warppool/noise/secp256k1.py"}}
+         "btclib_secp256k1": {"warppool/noise/secp256k1.py"},
+         "waitress": {"warppool/web/server.py"}, "prometheus_client": {"warppool/web/metrics.py"}}
 
 
 class Import(NamedTuple):

@@ -1,0 +1,110 @@
+"""`/api/v1`: every answer is what `openapi.json` says, of any snapshot; names are names, and never more than that."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.stats.made import ADDRESS, AT, HOSTILE, snapshot, user, worker
+from tests.web.asking import Hand, ask
+from tests.web.schema import faults
+from warppool.stats.snapshot import PayoutStats, StatsSnapshot
+from warppool.web import apiv1, dropins, healthroute
+from warppool.web.app import WebApp
+from warppool.web.routes import RouteTable
+from warppool.web.view import WebSettings, WebViews
+
+DOCUMENT = json.loads(apiv1.OPENAPI)
+SHARED = PayoutStats(unsettled=1, is_shared=True, window_percent=12.5, accounts=3, payable_sat=123_456, is_paying=True)
+SNAPSHOTS = {
+    "made up": snapshot(payout=SHARED),
+    "just started": StatsSnapshot(number=0, at=AT, started=AT),
+    "hostile": snapshot(user(HOSTILE, worker(f"{HOSTILE}.\udcff\ud800\n", user=HOSTILE, agent="\u202e\n\udcff"))),
+}
+
+
+def app(stats: StatsSnapshot, **settings: Any) -> WebApp:
+    """All routes that need no extra; its clock stands still, and each test asks fewer than 30 times."""
+    table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES))
+    return WebApp(table, WebViews(lambda: stats, WebSettings(**settings)), frozenset({"localhost"}), monotonic=Hand())
+
+
+def targets() -> list[str]:
+    """Each path of the document, with names that are there in the snapshots and names that are not."""
+    found = []
+    for path in DOCUMENT["paths"]:
+        for name in (ADDRESS, HOSTILE, "nobody"):
+            whole = f"{name}.rig" if "{worker}" in path else name
+            filled = path.replace("{user}", quote(name, safe="")).replace("{worker}", quote(whole, safe=""))
+            found.append((path, filled))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("kind", SNAPSHOTS)
+@pytest.mark.parametrize(("path", "filled"), targets())
+def test_an_answer_is_what_the_document_says(kind: str, path: str, filled: str) -> None:
+    reply = ask(app(SNAPSHOTS[kind]), f"/api/v1{filled}")
+    responses = DOCUMENT["paths"][path]["get"]["responses"]
+    assert str(reply.status) in responses
+    assert reply.headers["content-type"] == "application/json"
+    schema = responses[str(reply.status)]["content"]["application/json"]["schema"]
+    assert list(faults(json.loads(reply.body), schema, DOCUMENT)) == []
+    assert reply.body.isascii()
+
+
+def test_the_document_has_every_route_and_no_other() -> None:
+    routes = {route.path.removeprefix("/api/v1") for route in apiv1.ROUTES} - {"/openapi.json"}
+    assert set(DOCUMENT["paths"]) == routes
+    for route in apiv1.ROUTES[:-1]:
+        described = DOCUMENT["paths"][route.path.removeprefix("/api/v1")]["get"].get("parameters", [])
+        assert {each["name"] for each in described if each["in"] == "query"} == set(route.query)
+    assert json.loads(ask(app(snapshot()), "/api/v1/openapi.json").body) == DOCUMENT
+
+
+def test_what_the_schema_forbids_is_found() -> None:
+    whole = json.loads(ask(app(snapshot()), "/api/v1/pool").body)
+    schema = {"$ref": "#/components/schemas/Pool"}
+    assert list(faults(whole, schema, DOCUMENT)) == []
+    assert list(faults({**whole, "at": "now"}, schema, DOCUMENT))
+    assert list(faults({**whole, "peer": "192.0.2.1"}, schema, DOCUMENT))
+    assert list(faults({key: whole[key] for key in whole if key != "idle"}, schema, DOCUMENT))
+    assert list(faults({**whole, "idle": True}, schema, DOCUMENT))
+
+
+def test_lists_are_paged_and_bounded() -> None:
+    many = [user(f"user{index:04}") for index in range(250)]
+    pages = app(snapshot(*many))
+    first = json.loads(ask(pages, "/api/v1/users").body)
+    assert (first["offset"], first["limit"], first["total"], len(first["items"])) == (0, 25, 250, 25)
+    last = json.loads(ask(pages, "/api/v1/users?offset=240&limit=100000").body)
+    assert (last["limit"], [row["name"] for row in last["items"]]) == (100, [f"user{n:04}" for n in range(240, 250)])
+    assert json.loads(ask(pages, "/api/v1/users?offset=99999999999").body)["items"] == []
+    for wrong in ("offset=-1", "limit=1e9", "limit=%D9%A3", "offset=9999999999999"):
+        assert ask(pages, f"/api/v1/users?{wrong}").status == 400
+
+
+def test_lists_shorten_names_and_a_page_asked_for_by_name_does_not() -> None:
+    short = app(snapshot())
+    names = [row["name"] for row in json.loads(ask(short, "/api/v1/users").body)["items"]]
+    assert names[0] == f"{ADDRESS[:8]}\u2026{ADDRESS[-4:]}"
+    assert ADDRESS.encode() not in ask(short, "/api/v1/workers").body + ask(short, "/api/v1/blocks").body
+    assert ADDRESS.encode() not in ask(short, "/api/info").body + ask(short, "/api/pool").body
+    assert json.loads(ask(short, f"/api/v1/users/{ADDRESS}").body)["name"] == ADDRESS
+    full = app(snapshot(), is_short=False)
+    assert json.loads(ask(full, "/api/v1/users").body)["items"][0]["name"] == ADDRESS
+
+
+def test_a_name_may_hold_a_slash_and_bytes_that_are_no_text() -> None:
+    odd = "a/b\udcff"
+    reply = ask(app(snapshot(user(odd))), "/api/v1/users/a%2Fb%FF")
+    assert json.loads(reply.body)["name"] == "a/b\ufffd"
+    assert ask(app(snapshot(user(odd))), "/api/v1/users/a/b%FF").status == 404
+
+
+def test_no_face_says_a_number_that_is_none() -> None:
+    broken = snapshot(shares_per_second=(math.nan, 0.0, 0.0, 0.0))
+    assert ask(app(broken), "/api/v1/pool").status == 500

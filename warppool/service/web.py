@@ -1,0 +1,67 @@
+"""The web of a service: its port, and the two threads that serve it; nothing where the operator wants none.
+
+The modules that need the extra are imported here, when they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Final
+
+from warppool.config.faceoptions import WebConfig
+from warppool.errors import ConfigError
+from warppool.net.listener import Listener, listen
+from warppool.service.faces import StoppableThread
+from warppool.service.patience import Patience
+from warppool.stats.snapshot import StatsSnapshot
+from warppool.web import apiv1, dropins, healthroute
+from warppool.web.app import WebApp
+from warppool.web.requests import default_hosts
+from warppool.web.routes import RouteTable
+from warppool.web.view import WebSettings, WebViews
+
+NO_EXTRA: Final = "web.listen needs the extra [web]: `pip install 'warppool[web]'`, or write listen = [] in [web]"
+
+
+def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], patience: Patience, resources: ExitStack, *,
+           stale_after_s: float, fee_percent: float = 0.0) -> Sequence[StoppableThread]:
+    """Bind the ports and make the threads; ConfigError. `resources` closes what is open here."""
+    if not web.listen:
+        return ()
+    require_extra()
+    from warppool.web import metrics
+    from warppool.web.server import WebServer
+
+    listeners: list[Listener] = []
+    for address in web.listen:
+        listener = patience.until_done(partial(listen, "web", str(address), "web.listen"))
+        listeners.append(listener)
+        resources.callback(listener.sock.close)
+    settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics, stale_after_s=stale_after_s,
+                           fee_percent=fee_percent, key=os.urandom(32))
+    table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES))
+    app = WebApp(table, WebViews(latest, settings), hosts_of(web), any_address=listens_everywhere(web))
+    server = WebServer(listeners, app)
+    resources.callback(server.close)
+    return server, server.tasks
+
+
+def require_extra() -> None:
+    """ConfigError where the extra is not installed."""
+    if any(find_spec(package) is None for package in ("waitress", "prometheus_client")):
+        raise ConfigError(NO_EXTRA)
+
+
+def hosts_of(web: WebConfig) -> frozenset[str]:
+    """The names by which browsers may call it."""
+    return frozenset(web.hosts) or default_hosts(web.listen)
+
+
+def listens_everywhere(web: WebConfig) -> bool:
+    """Whether any address of this machine will do: then browsers may name it by any, too."""
+    return not web.hosts and any(ip_address(address.host).is_unspecified for address in web.listen)
