@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"warppool {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for add in (_add_run, _add_translate, _add_provider, _add_demo, _add_check, _add_mine, _add_shares,
-                _add_payouts, _add_audit):
+                _add_payouts, _add_audit, _add_backup):
         add(commands)
     _keygen_arguments(_add(commands, "gen-sv2-key", "make the pool's static key (also: warppool-keygen)", gen_sv2_key))
     return _run(parser, argv)
@@ -274,6 +274,12 @@ def _add_payouts(commands: Commands[_Parser]) -> None:
 def _add_audit(commands: Commands[_Parser]) -> None:
     parser = _add(commands, "audit", "compute a block's distribution anew, from its export alone", _late("audit"))
     parser.add_argument("file", type=Path, metavar="FILE", help="as in data_dir/audits, or from payouts --export")
+
+
+def _add_backup(commands: Commands[_Parser]) -> None:
+    parser = _with_config(_add(commands, "backup", "copy the books into a new file, while the daemon runs or not",
+                               _late("backup")), "warppool.toml")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the copy, which must not be there yet")
 
 
 def _keygen_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ class Beginning:
     """A start of the pool: `mode` is `pool.payout`, `start_id` its mark in coinbases.
 
     `journal_id` is the id of the block journal (16 bytes, or none). `is_journal_known`: the journal has had it before;
-    else the one that the books know stands.
+    else the one that the books know stands. `new_journal_id` is one that nobody has had, should these books be a copy.
     """
 
     mode: str
@@ -35,3 +35,4 @@ class Beginning:
     time: float
     journal_id: bytes = b""
     is_journal_known: bool = False
+    new_journal_id: bytes = b""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -126,6 +127,9 @@ class Reader(PayoutReader, RollupReader, Protocol):
 
     def close(self) -> None:
         """End the connection."""
+
+    def back_up(self, target: Path) -> None:
+        """Copy the books into the new file `target`, as they are at one moment."""
 
     def shares(self, since_ms: int | None = None, user: str | None = None) -> Iterator[BookedShare]:
         """The shares booked so far in the order of their commits, from `since_ms` (Unix) on, of one worker or user.

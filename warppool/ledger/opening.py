@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from warppool.ledger.database import Database, Reader
+from warppool.ledger.markfile import FILE_NAME, MarkFile
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.url import database_path
@@ -15,7 +16,7 @@ def open_ledger(url: str, data_dir: Path) -> Database:
 
     A file that is missing is created; its directory is not.
     """
-    books = SqliteBooks(database_path(url, data_dir))
+    books = SqliteBooks(database_path(url, data_dir), mark=MarkFile(data_dir / FILE_NAME))
     books.open()
     books.verify()
     return books

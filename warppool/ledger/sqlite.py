@@ -21,9 +21,10 @@ from warppool.files import open_own, sync_folder
 from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.database import CommitInDoubt, Unwritten
 from warppool.ledger.items import BlockRow, Row
+from warppool.ledger.markfile import MarkFile
 from warppool.ledger.payoutitems import Booking
 from warppool.ledger.schema import TABLES, known_version, migrate
-from warppool.ledger.sqlitebegin import begin, has_strange_ids
+from warppool.ledger.sqlitebegin import begin, has_strange_ids, segment_of
 from warppool.ledger.sqlitechores import Chores
 from warppool.ledger.sqlitehours import WindowHours
 from warppool.ledger.sqlitemarks import mark
@@ -53,7 +54,8 @@ _SET_NEXT_ID: Final = "UPDATE meta SET next_share_id = ?"
 class SqliteBooks:
     """One connection to the file at `path`, made by `open` and gone after any LedgerError."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time, keep_days: int = 0) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, keep_days: int = 0,
+                 mark: MarkFile | None = None) -> None:
         self.path = path.resolve()          # SQLite puts the WAL beside the file that a link leads to
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[tuple[int, int], ...] = ()
@@ -65,6 +67,7 @@ class SqliteBooks:
         self._clock = clock
         self._slot = OpenSlot()
         self._chores = Chores(keep_days)
+        self._mark = mark
 
     @property
     def is_open(self) -> bool:
@@ -104,8 +107,11 @@ class SqliteBooks:
         connection = self._connected()
         with self._translated():
             connection.execute("BEGIN IMMEDIATE")
-            journal_id = begin(connection, beginning, self._next_id)
+            journal_id = begin(connection, beginning, self._next_id,
+                               self._mark.read() if self._mark is not None else None)
             connection.execute("COMMIT")
+            if self._mark is not None:
+                self._mark.journal_id = segment_of(connection)
         mode = BOOKKEEPING[beginning.mode]
         self._are_credited = mode.are_credited
         self._hours = WindowHours(beginning.server_id) if mode.has_window else None
@@ -210,6 +216,8 @@ class SqliteBooks:
             has_more = self._chores.step(connection, self._slot, self._next_id, self._clock())
             connection.execute("COMMIT")
         self._slot.committed(self._next_id, (), 0)
+        if self._mark is not None:
+            self._mark.write(self._next_id, self._clock())
         return has_more
 
     def close(self) -> None:
@@ -217,6 +225,8 @@ class SqliteBooks:
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if self._mark is not None:
+                self._mark.write(self._next_id, self._clock(), is_closing=True)
         self._drop()
 
     def _write_shares(self, connection: sqlite3.Connection, first_id: int, shares: Sequence[ShareAccepted]

@@ -17,6 +17,7 @@ from warppool.errors import LedgerError
 from warppool.ledger.database import BookedShare, Totals
 from warppool.ledger.schema import MIGRATIONS, known_version
 from warppool.ledger.sqlite import explain
+from warppool.ledger.sqlitebackup import copy_books
 from warppool.ledger.sqlitemarks import marks
 from warppool.ledger.sqlitenames import decode, encode
 from warppool.ledger.sqlitepayoutreader import SqlitePayoutReader
@@ -61,6 +62,11 @@ class SqliteReader(SqlitePayoutReader, SqliteRollupReader):
 
     def close(self) -> None:
         self._connection.close()
+
+    def back_up(self, target: Path) -> None:
+        """Copy the books into the new file `target`, as they are at one moment."""
+        with self._translated():
+            copy_books(self._connection, target)
 
     def shares(self, since_ms: int | None = None, user: str | None = None) -> Iterator[BookedShare]:
         """The shares booked so far in the order of their commits, from `since_ms` (Unix) on, of one worker or user.

@@ -75,6 +75,7 @@ def _begun(url: str, data_dir: Path, beginning: Beginning | None) -> Database:
     database = open_ledger(url, data_dir)
     if beginning is None:
         return database
+    beginning = replace(beginning, new_journal_id=new_journal_id())
     if not BOOKKEEPING[beginning.mode].are_credited:
         database.begin(beginning)
         return database

@@ -1,0 +1,44 @@
+"""A copy of the books while they are written: `warppool backup`.
+
+It is made in one step. SQLite's backup in several steps begins anew at each commit, and would never end on a busy pool.
+The copy says that it is one, so that its first writer begins a segment of its own (`sqlitebegin.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from warppool.errors import LedgerError
+from warppool.files import open_own, sync_folder
+
+
+def copy_books(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy what `connection` reads into the file `target`, which is there whole or not at all; LedgerError.
+
+    A file that is there already stays.
+    """
+    if target.exists():
+        raise LedgerError(f"{target} is there already: name a new file")
+    new = target.with_name(f"{target.name}.new")
+    try:
+        os.close(open_own(new, os.O_RDWR | os.O_TRUNC))
+        with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+            copy.execute("PRAGMA synchronous = FULL")
+            connection.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE")        # one file, without a WAL beside it
+            copy.execute("UPDATE meta SET is_copy = 1")
+        os.link(new, target)
+        sync_folder(target.parent)
+    except FileExistsError as exc:
+        raise LedgerError(f"{target} is there already: name a new file") from exc
+    except OSError as exc:
+        raise LedgerError(f"{target} cannot be written: {exc.strerror}") from exc
+    except sqlite3.Error as exc:
+        raise LedgerError(f"{target} cannot be written: {exc}") from exc
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with suppress(OSError):
+                Path(f"{new}{suffix}").unlink(missing_ok=True)
