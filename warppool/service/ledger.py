@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from warppool.say import say
 from warppool.service.journalid import new_journal_id, read_journal_id, write_journal_id
 from warppool.service.lock import DataDirLock
 from warppool.service.patience import Patience
+from warppool.stats.items import RefusedShares
 from warppool.threads import STOP
 
 log = logging.getLogger("warppool")
@@ -32,17 +34,18 @@ class Ledger:
     """Locks `data_dir`, which the configuration says under `key`, and opens the ledger at `url`.
 
     Shares are kept for `keep_days`, 0 for ever. `beginning` is a pool's start, written down before this returns;
-    `heard` hears what is booked (ledger/thread.py).
+    `heard` hears what is booked (ledger/thread.py), and `told` at once what is handed in beside shares.
     ConfigError, LedgerError; trouble of the moment is waited for by `patience`. `resources` closes what is open here.
     Any thread may call `shares`, `refused`, `block` and `block_outcome`, which put one item into the ledger's inbox.
     """
 
     def __init__(self, data_dir: Path, key: str, url: str, durability: str, patience: Patience,
                  resources: ExitStack, *, keep_days: int = KEEP_DAYS, beginning: Beginning | None = None,
-                 heard: Takes | None = None) -> None:
+                 heard: Takes | None = None, told: Callable[[object], None] | None = None) -> None:
         lock = patience.until_done(lambda: DataDirLock(data_dir, key))
         resources.callback(lock.release)
         self.inbox: queue.Queue[Any] = queue.Queue()
+        self._told = told
         database = patience.until_done(lambda: _begun(url, data_dir, beginning))
         database.keep(keep_days)
         database.close()                            # good; its thread opens it again, since SQLite is a thread's own
@@ -56,14 +59,23 @@ class Ledger:
     def refused(self, counts: tuple[tuple[str, str, int, int], ...]) -> None:
         """Book how many shares were refused."""
         self.inbox.put(Refusals(counts))
+        self._tell(RefusedShares(counts))
 
     def block(self, block_hash: bytes, height: int, user: str, time: float, difficulty: float) -> None:
         """Book a block."""
-        self.inbox.put(BlockRow(block_hash, height, user, time, difficulty))
+        row = BlockRow(block_hash, height, user, time, difficulty)
+        self.inbox.put(row)
+        self._tell(row)
 
     def block_outcome(self, block_hash: bytes, outcome: str, detail: str, time: float) -> None:
         """Book what became of it."""
-        self.inbox.put(BlockOutcome(block_hash, outcome, detail, time))
+        row = BlockOutcome(block_hash, outcome, detail, time)
+        self.inbox.put(row)
+        self._tell(row)
+
+    def _tell(self, item: object) -> None:
+        if self._told is not None:
+            self._told(item)
 
     def stop(self) -> None:
         """End the ledger's thread once all that was handed in is booked."""

@@ -36,6 +36,7 @@ from warppool.rewards.thread import Parties, PayoutThread
 from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.threads import Threads
+from warppool.stats.snapshot import PayoutStats
 
 PAYOUT_S: Final = 0.5
 """How long a stop waits for the thread `payout` to hand the last blocks to the books."""
@@ -58,6 +59,10 @@ class Payouts(Protocol):
     def looks_along_chain(self) -> bool:
         """Whether own blocks that the books lack are found as balances are cleared, so that nobody else must look."""
 
+    @property
+    def stats(self) -> PayoutStats | None:
+        """For people to see; None where nobody follows blocks. Any thread may ask."""
+
     def fields(self) -> dict[str, object]: ...
     def words(self) -> str: ...
     def join(self, config: Config, ledger: Ledger, nodes: Nodes, jobs: queue.Queue[Any], start_id: bytes) -> None: ...
@@ -74,7 +79,7 @@ def payouts_of(pool: PoolConfig) -> Payouts:
 class NoPayouts:
     """All is paid to one address, and nothing is owed."""
 
-    inbox = heard = None
+    inbox = heard = stats = None
     looks_along_chain = False
 
     def __init__(self) -> None:
@@ -113,6 +118,15 @@ class FollowedBlocks:
         self.heard: Takes = self.inbox if is_shared else _WithoutShares(self.inbox)
         self.snapshots = JobSnapshots(self.inbox.put, is_needed=is_shared)
         self.looks_along_chain = self._is_shared = is_shared
+
+    @property
+    def stats(self) -> PayoutStats:
+        """What the thread `payout` shows."""
+        view = self._thread.view
+        return PayoutStats(
+            unsettled=view.unsettled, is_shared=view.is_shared, accounts=view.accounts, payable_sat=view.payable_sat,
+            window_percent=float(view.weight_percent) if view.is_shared and view.is_read else None,
+            is_paying=view.is_paying)
 
     def fields(self) -> dict[str, object]:
         """For the line of each minute: own blocks that are not settled; and where rewards are shared, how full the

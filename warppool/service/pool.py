@@ -43,12 +43,15 @@ from warppool.noise.primitives import public_key
 from warppool.say import say
 from warppool.service.blockpath import MISSING, BlockPath
 from warppool.service.connector import Connector, listen_addresses, profiles_of, serves_spec
+from warppool.service.faces import Faces
 from warppool.service.ledger import Ledger
 from warppool.service.names import names_of
 from warppool.service.nodes import Nodes, credentials_of, plan_of
+from warppool.service.numbers import Ear, Fork, StatsThread
 from warppool.service.patience import Patience, impatient
 from warppool.service.payers import payer_of
 from warppool.service.payouts import payouts_of
+from warppool.service.poolsources import PoolSources
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
@@ -82,7 +85,8 @@ class Pool:
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
                 behind=InTurn(self.blocks, self.payouts), before=self._work_path, status=PoolStatus(self),
-                reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd))), self.is_ready)
+                reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd)),
+                faces=Faces(self.numbers)), self.is_ready)
 
     def _build(self, config: Config, patience: Patience, resources: ExitStack) -> None:
         pool = config.pool
@@ -92,10 +96,11 @@ class Pool:
         self._first_template_id = first_template_id()
         self._names = names_of(pool)
         self.payouts = payouts_of(pool)
+        self.ear = Ear()
         self.ledger = Ledger(pool.data_dir, "pool.data_dir", config.ledger.url, config.ledger.durability, patience,
                            resources, keep_days=config.ledger.keep_days,
                            beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()),
-                           heard=self.payouts.heard)
+                           heard=Fork(self.ear, self.payouts.heard), told=self.ear.put)
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
         self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
         self.work = WorkBroadcast(self.ports, self.is_ready, let_past(config))
@@ -112,6 +117,8 @@ class Pool:
         self.submitter = self.blocks.submitter
         self._missing = self._missing_blocks(config)
         self.ports.add_workers(self._worker)
+        self.numbers = StatsThread(self.ear, PoolSources(
+            pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts))
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
             network=pool.network, address=pool.payout_address, python=sys.version.split()[0],
@@ -168,7 +175,8 @@ class Pool:
         connector = Connector(self.config, index, ports.certificate, self._shuffle, post, self._names, spec, templates)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=found, hear=connector.hear,
-                      reconfigure=connector.reconfigure, log_limit=ports.log_limit, let_past=let_past(self.config))
+                      reconfigure=connector.reconfigure, log_limit=ports.log_limit, tell=self.ear.put,
+                      let_past=let_past(self.config))
 
 
 def say_odd(config: Config) -> None:

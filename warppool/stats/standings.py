@@ -16,7 +16,7 @@ from warppool.mining.identity import user_of
 from warppool.stats.accounts import Account, User, Worker
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
 from warppool.stats.snapshot import UserStats, WorkerStats
-from warppool.stats.windows import Moment
+from warppool.stats.windows import Moment, WorkWindows
 
 MAX_WORKERS: Final = 100_000
 """Workers that are told apart, since whoever makes names up shall not fill the memory. Shares of others count for the
@@ -48,6 +48,7 @@ class Standings:
         self._order: list[Worker] = []              # as the snapshot has them; those that are new come last
         self._swept = 0                             # how far the sweep is in it
         self._turns = 0
+        self._shares = WorkWindows(moment)          # counts them, of the pool
         self.lists = Lists()
 
     # --- what happens -------------------------------------------------------------------------------------------------
@@ -117,6 +118,12 @@ class Standings:
         self.round += 1
 
     @property
+    def shares_per_second(self) -> tuple[float, float, float, float]:
+        """Accepted shares a second, over 1m, 5m, 15m and 1h."""
+        a, b, c, d = (count / span for count, span in zip(self._shares.sums[:4], self._moment.spans[:4], strict=True))
+        return a, b, c, d
+
+    @property
     def machines(self) -> int:
         """How many have work now."""
         return self.protocols.total()
@@ -134,6 +141,8 @@ class Standings:
                     above.lowest = min(above.lowest, worker.lowest)
                     above.last_share = max(above.last_share, worker.last_share)
             worker.settle(moment, number)
+        self._shares.turn_to(moment)
+        self._shares.add(float(pool.pending_shares))
         pool.settle(moment, number)
 
     def turn(self, moment: Moment) -> Lists:

@@ -1,0 +1,131 @@
+"""The thread `stats` with a clock of the test's: what it hears becomes one snapshot a second."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from tests.stats.test_standings import START, share
+from warppool.ledger.items import BlockOutcome, BlockRow
+from warppool.ledger.payoutitems import Booked, Booking, SharesBooked
+from warppool.service.numbers import Ear, Fork, Looked, StatsThread
+from warppool.stats.items import ANSWER, MachineCame, MachineGone, RefusedShares, Took
+from warppool.stats.snapshot import NodeStats, WorkStats
+from warppool.stats.windows import HASHES_PER_DIFFICULTY
+
+HASH = b"\xab" * 32
+
+
+class Sources:
+    """A pool that mines a block of difficulty 100."""
+
+    program, network = "warppool", "regtest"
+
+    def __init__(self) -> None:
+        self.work = WorkStats(has_work=True, height=101, network_difficulty=100.0)
+
+    def look(self, now: float, unix: float) -> Looked:
+        return Looked(self.work, (NodeStats("node-0", "up", since=unix),))
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.mono = 50.0
+        self.unix = START
+        self.ear, self.sources = Ear(), Sources()
+        self.thread = StatsThread(self.ear, self.sources, monotonic=lambda: self.mono, unix=lambda: self.unix)
+
+    def tell(self, *items: object):
+        for item in items:
+            self.ear.put(item)
+        self.mono += 1.0
+        assert self.thread.turn([]) == self.mono + 1.0
+        return self.thread.latest()
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def values_of(value: Any):
+    """Every number in a snapshot."""
+    if is_dataclass(value):
+        for item in fields(value):
+            yield from values_of(getattr(value, item.name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from values_of(each)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def test_there_is_a_snapshot_before_the_first_turn_and_nothing_in_it_is_nan(rig):
+    first = rig.thread.latest()
+    assert (first.number, first.users, first.work.template_age_s) == (0, (), None)
+    for snapshot in (first, rig.tell(), rig.tell(SharesBooked(1, (share("bob.a", 5.0),)))):
+        assert all(math.isfinite(value) for value in values_of(snapshot))
+
+
+def test_what_is_booked_is_in_the_next_snapshot_for_worker_user_and_pool(rig):
+    rig.tell(MachineCame(3, 1, "bob.a", "cgminer", "sv1-tls", START))
+    snapshot = rig.tell(SharesBooked(1, (share("bob.a", 5.0), share("bob.a", 1.0))), SharesBooked(3, (share("eve"),)),
+                        RefusedShares((("bob.a", "stale-share", 0, 2),)), Took(ANSWER, (0.003, 0.004)))
+    assert snapshot.pool.accepted == 3 and snapshot.pool.difficulty == 7.0
+    assert snapshot.pool.rates.h1 == pytest.approx(7 * HASHES_PER_DIFFICULTY / 2)
+    assert snapshot.users_by_name["bob"].tally.difficulty == 6.0
+    worker = snapshot.workers_by_name["bob.a"]
+    assert (worker.machines, worker.protocol, worker.refused) == (1, "v1-tls", (("stale-share", 2),))
+    assert snapshot.connections == (("v1-tls", 1),) and snapshot.refused == (("stale-share", 2),)
+    assert snapshot.share_to_answer.count == 2 and snapshot.round.effort == pytest.approx(0.07)
+    assert snapshot.shares_per_second[0] == pytest.approx(1.5)
+    assert rig.tell(MachineGone(3, None, START + 3)).machines == 0
+
+
+def test_a_block_ends_the_round_once_and_its_state_follows_what_nodes_say(rig):
+    rig.tell(SharesBooked(1, (share("bob", 50.0),)))
+    row = BlockRow(HASH, 101, "bob", START + 2, 100.0)
+    snapshot = rig.tell(row, row, SharesBooked(2, (share("bob", 10.0),)))
+    (block,) = snapshot.blocks
+    assert (block.state, block.effort, snapshot.blocks_found) == ("found", 0.5, 1)
+    assert snapshot.round.difficulty == 10.0 and snapshot.round.effort == pytest.approx(0.1)
+    rig.sources.work = WorkStats(has_work=True, height=102, network_difficulty=100.0)
+    snapshot = rig.tell(BlockOutcome(HASH, "accepted", "", START + 3), BlockOutcome(b"\1" * 32, "side", "", START))
+    assert (snapshot.blocks[0].state, snapshot.blocks[0].confirmations) == ("accepted", 1)
+    rig.sources.work = WorkStats(has_work=True, height=300, network_difficulty=100.0)
+    assert rig.tell().blocks[0].state == "settled"
+
+
+def test_a_block_that_a_replay_tells_again_ends_no_round(rig):
+    rig.tell(SharesBooked(1, (share("bob", 50.0),)))
+    snapshot = rig.tell(BlockRow(HASH, 90, "bob", START - 5000, 100.0))
+    assert snapshot.round.difficulty == 50.0 and snapshot.blocks[0].effort is None
+
+
+def test_time_goes_on_whatever_the_clock_on_the_wall_does(rig):
+    before = rig.tell().at
+    rig.unix = START - 86_400
+    assert rig.tell().at == before + 1.0
+
+
+def test_what_cannot_be_heard_costs_nothing_of_the_rest(rig, caplog):
+    snapshot = rig.tell("nonsense", SharesBooked(1, (share("bob"),)))
+    assert snapshot.pool.accepted == 1 and "event=thread.failed" in caplog.text
+
+
+def test_the_ledger_is_heard_by_both_and_nobody_is_woken(rig):
+    heard: list[object] = []
+
+    class Other:
+        def put(self, item: object) -> None:
+            heard.append(item)
+
+    shares, booked = SharesBooked(1, ()), Booked(Booking(()))
+    for item in (shares, booked):
+        Fork(rig.ear, Other()).put(item)
+        Fork(rig.ear, None).put(item)
+    assert heard == [shares, booked] and rig.ear.drain() == [shares, shares]
+    assert rig.thread.inbox.qsize() == 0

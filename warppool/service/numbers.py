@@ -1,0 +1,185 @@
+"""The thread `stats`: hears what happens, and swaps one frozen snapshot a second, which every face reads.
+
+Nobody waits for it, and it wakes up for nothing: what others tell it lies in an `Ear` until its next turn.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+from warppool import __version__
+from warppool.ledger.items import BlockOutcome, BlockRow
+from warppool.ledger.payoutitems import SharesBooked
+from warppool.loop import Loop, patient
+from warppool.node.takers import Takes
+from warppool.stats.items import ANSWER, COMMIT, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
+from warppool.stats.ownblocks import OwnBlocks
+from warppool.stats.snapshot import LedgerStats, NodeStats, PayoutStats, RoundStats, StatsSnapshot, WorkStats
+from warppool.stats.standings import Standings
+from warppool.stats.times import Times
+from warppool.stats.windows import Moment
+
+TURN_S: Final = 1.0
+"""Between two snapshots."""
+
+SLOW_S: Final = 60.0
+"""A turn that reads the books after a start may take so long."""
+
+PROTOCOLS: Final = {"sv1": "v1", "sv1-tls": "v1-tls", "sv2": "v2", "sv2-spec, seen": "v2-spec"}
+"""What a machine speaks, by the kind of its connection."""
+
+
+class Ear:
+    """Where threads leave what the thread `stats` is to hear. Unlike a queue's, its `put` wakes nobody, since a thread
+    that was woken by each commit would cost more than all else here.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[Any] = deque()
+        self.put: Callable[[Any], None] = self._items.append
+        """Any thread: leave a frozen item."""
+
+    def drain(self) -> list[Any]:
+        """All that lies here; by the thread `stats` alone."""
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+
+class Fork:
+    """Hands each item of the ledger to the thread `stats`, and to whoever hears besides."""
+
+    def __init__(self, ear: Ear, other: Takes | None) -> None:
+        self._ear = ear
+        self._other = other
+
+    def put(self, item: Any, /) -> None:
+        """Pass it on."""
+        if self._other is not None:
+            self._other.put(item)
+        if isinstance(item, SharesBooked):
+            self._ear.put(item)
+
+
+class Looked(NamedTuple):
+    """What is there to be looked at each second, as plain values of other threads."""
+
+    work: WorkStats
+    nodes: tuple[NodeStats, ...] = ()
+    ledger: LedgerStats = LedgerStats()
+    payout: PayoutStats | None = None
+
+
+class Sources(Protocol):
+    """What differs between the programs that have numbers."""
+
+    @property
+    def program(self) -> str: ...
+    @property
+    def network(self) -> str: ...
+
+    def look(self, now: float, unix: float) -> Looked:
+        """What is there now, by the monotonic clock and by the wall's."""
+
+
+class StatsThread(Loop[object]):
+    """`ear` has what others tell. `latest` is for any thread to call."""
+
+    limits = patient(SLOW_S)
+
+    def __init__(self, ear: Ear, sources: Sources, *, monotonic: Callable[[], float] = time.monotonic,
+                 unix: Callable[[], float] = time.time) -> None:
+        super().__init__("stats", queue.Queue(), monotonic)
+        self._ear = ear
+        self._sources = sources
+        self._begun = monotonic()
+        self._started = unix()
+        self._moment = Moment(self._started, self._started)
+        self._standings = Standings(self._moment)
+        self._blocks = OwnBlocks()
+        self._round_since = self._started
+        self._times = {NOTIFY: Times(), ANSWER: Times(), COMMIT: Times()}
+        self._snapshot = StatsSnapshot(number=0, at=self._started, started=self._started, version=__version__,
+                                       program=sources.program, network=sources.network)
+
+    def latest(self) -> StatsSnapshot:
+        """The newest snapshot; from the beginning there is one, without anybody in it."""
+        return self._snapshot
+
+    def turn(self, items: list[object]) -> float:
+        """Hear all that was said, and make a snapshot of it."""
+        for item in (*self._ear.drain(), *items):
+            self.guard(self._hear, item)
+        self.guard(self._look)
+        return self._monotonic() + TURN_S
+
+    def _hear(self, item: object) -> None:
+        standings = self._standings
+        match item:
+            case SharesBooked():
+                standings.take_shares(item.shares)
+            case RefusedShares():
+                standings.take_refused(item)
+            case MachineCame():
+                standings.come(item._replace(protocol=PROTOCOLS.get(item.protocol, item.protocol)))
+            case MachineGone():
+                standings.go(item)
+            case Took(kind, seconds):
+                self._times[kind].add(seconds)
+            case BlockRow():
+                self._hear_block(item)
+            case BlockOutcome():
+                self._blocks.decide(item.hash, item.outcome)
+            case _:
+                raise TypeError(f"no item for the thread stats: {item!r}")
+
+    def _hear_block(self, row: BlockRow) -> None:
+        """One that is found now ends the round; one that a replay tells again does not."""
+        if row.hash in self._blocks:
+            return
+        is_now = row.time >= self._round_since
+        effort = None
+        if is_now:
+            self._standings.settle()
+            effort = self._standings.pool.round_difficulty / row.difficulty if row.difficulty else None
+            self._standings.begin_round()
+            self._round_since = row.time
+        self._blocks.add(row.hash, row.height, row.user, row.time, row.difficulty, effort=effort)
+
+    def _look(self) -> None:
+        now = self._monotonic()
+        at = self._started + now - self._begun              # never back, whatever the wall's clock does
+        self._moment = moment = Moment(at, self._started, self._moment)
+        standings = self._standings
+        lists = standings.turn(moment)
+        workers, users, workers_by_name, users_by_name = lists.out()
+        looked = self._sources.look(now, at)
+        pool = standings.pool
+        difficulty = looked.work.network_difficulty
+        self._snapshot = StatsSnapshot(
+            number=self._snapshot.number + 1, at=at, started=self._started, program=self._sources.program,
+            version=__version__, network=self._sources.network, pool=pool.tally(moment),
+            shares_per_second=standings.shares_per_second, users=users, workers=workers, machines=standings.machines,
+            idle=sum(map(_is_idle, workers)), gone=sum(map(_is_gone, workers)),
+            connections=_counts(standings.protocols), refused=_counts(standings.refused),
+            round=RoundStats(since=self._round_since, difficulty=pool.round_difficulty,
+                             effort=pool.round_difficulty / difficulty if difficulty else 0.0),
+            blocks=self._blocks.shown(looked.work.height), blocks_found=self._blocks.count, work=looked.work,
+            nodes=looked.nodes, ledger=looked.ledger, payout=looked.payout,
+            tip_to_notify=self._times[NOTIFY].histogram(), share_to_answer=self._times[ANSWER].histogram(),
+            commit=self._times[COMMIT].histogram(), users_by_name=users_by_name, workers_by_name=workers_by_name)
+
+
+def _is_idle(worker: Any) -> bool:
+    return bool(worker.is_idle)
+
+
+def _is_gone(worker: Any) -> bool:
+    return not worker.machines
+
+
+def _counts(counter: Any) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((key, count) for key, count in counter.items() if count))
+
