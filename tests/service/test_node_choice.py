@@ -307,7 +307,7 @@ def test_every_thread_that_works_is_watched_and_those_that_wait_for_disk_or_node
         limits = {thread.name: thread.limits for thread in daemon.service.threads.watchdog.threads}
         threads = set(daemon.service.threads._threads)
     assert {name for name, (_, hangs_s) in limits.items() if hangs_s >= 300} == {
-        "ledger", "journal", "submit-0", "submit-1"}
+        "ledger", "journal", "submit-0", "submit-1", "stats"}
     assert all(slow_s <= 60 for slow_s, _ in limits.values())
     assert threads - set(limits) == {"missing"}         # which ends by itself, and nobody waits for it
 
