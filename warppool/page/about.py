@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from warppool.page.view import Connect
 
@@ -14,3 +15,7 @@ class About:
     pool: str = "warppool"
     paid: str = ""
     connect: tuple[Connect, ...] = ()
+
+
+UNNAMED: Final = About()
+"""For a service that says nothing of itself."""

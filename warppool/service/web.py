@@ -16,11 +16,13 @@ from typing import Final
 from warppool.config.faceoptions import WebConfig
 from warppool.errors import ConfigError
 from warppool.net.listener import Listener, listen
+from warppool.page.about import UNNAMED, About
 from warppool.service.faces import StoppableThread
 from warppool.service.patience import Patience
 from warppool.stats.snapshot import StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
+from warppool.web.pages import History, Pages, no_history
 from warppool.web.requests import default_hosts
 from warppool.web.routes import RouteTable
 from warppool.web.view import WebSettings, WebViews
@@ -29,8 +31,11 @@ NO_EXTRA: Final = "web.listen needs the extra [web]: `pip install 'warppool[web]
 
 
 def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], patience: Patience, resources: ExitStack, *,
-           stale_after_s: float, fee_percent: float = 0.0) -> Sequence[StoppableThread]:
-    """Bind the ports and make the threads; ConfigError. `resources` closes what is open here."""
+           stale_after_s: float, fee_percent: float = 0.0, about: About = UNNAMED, history: History = no_history
+           ) -> Sequence[StoppableThread]:
+    """Bind the ports and make the threads; ConfigError. `resources` closes what is open here. `about` and `history` are
+    what the page says besides the numbers.
+    """
     if not web.listen:
         return ()
     require_extra()
@@ -44,7 +49,8 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], patience: Patien
         resources.callback(listener.sock.close)
     settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics, stale_after_s=stale_after_s,
                            fee_percent=fee_percent, key=os.urandom(32))
-    table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES))
+    table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
+                        *Pages(about, history).routes()))
     app = WebApp(table, WebViews(latest, settings), hosts_of(web), any_address=listens_everywhere(web))
     server = WebServer(listeners, app)
     resources.callback(server.close)

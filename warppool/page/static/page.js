@@ -48,7 +48,7 @@ async function ask() {
     const answer = await fetch(location.href, {
       headers: { Accept: "text/html" }, credentials: "omit", redirect: "error", signal: stop.signal,
     });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    if (!answer.ok && answer.status !== 404) throw new Error(`status ${answer.status}`);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const content = fresh.getElementById("content");
     if (!content) throw new Error("not the page");
