@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from warppool.files import replace_file, replacing
 
-CLAIM, PAID = "claim", "paid"
+CLAIM, PAID, CONFIRM = "claim", "paid", "confirm-restore"
 
 TXID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 """A transaction's id as a request gives it."""
@@ -37,8 +37,9 @@ _MOST_SAT: Final = 21_000_000 * 100_000_000
 class ClaimRequest:
     """One thing that is asked.
 
-    `kind` is CLAIM or PAID, or empty where the file holds no request: `trouble` then says why. `address` is as the
-    operator wrote it. `sat` and `txid` (64 hex digits, display order) belong to PAID. `name` names the file.
+    `kind` is CLAIM, PAID or CONFIRM (which has no address), or empty where the file holds no request: `trouble` then
+    says why. `address` is as the operator wrote it. `sat` and `txid` (64 hex digits, display order) belong to PAID.
+    `name` names the file.
     """
 
     kind: str
@@ -137,6 +138,8 @@ def _parse(content: bytes, name: str) -> ClaimRequest:
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
     kind, address = values.get("request"), values.get("address")
+    if kind == CONFIRM and values.keys() == {"request", "address"}:
+        return ClaimRequest(CONFIRM, name=name)
     if kind not in (CLAIM, PAID) or not isinstance(address, str):
         raise ValueError("it asks for nothing that is known")
     wanted = {"request", "address", "sat", "txid"} if kind == PAID else {"request", "address"}

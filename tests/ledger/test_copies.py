@@ -76,6 +76,28 @@ def test_books_behind_the_mark_are_a_restored_copy(tmp_path, caplog):
     assert MarkFile(tmp_path / FILE_NAME).read() == Marked(TWO, 2)
 
 
+@pytest.mark.parametrize("has_money", [True, False])
+def test_a_restored_copy_with_money_waits_for_the_operator(tmp_path, has_money):
+    books, _ = started(tmp_path)
+    books.write([share(1)._replace(account="bc1qalice")], {}, [])
+    if has_money:
+        books._hours.end(books._connection, 1)
+    books.close()
+    MarkFile.write(_of(tmp_path), 3, START)
+    started(tmp_path, known=ONE, new=TWO)[0].close()
+    with SqliteReader(tmp_path / "shares.db") as reader:
+        assert reader.needs_confirmation() == has_money
+    started(tmp_path, known=TWO, new=THREE)[0].close()
+    with SqliteReader(tmp_path / "shares.db") as reader:
+        assert reader.needs_confirmation() == has_money, "a start confirms nothing"
+
+
+def _of(folder):
+    file = MarkFile(folder / FILE_NAME)
+    file.journal_id = ONE
+    return file
+
+
 def test_books_that_were_killed_are_no_copy(tmp_path, caplog):
     books, _ = started(tmp_path)
     books.tend()                                # marks the start

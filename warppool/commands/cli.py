@@ -260,6 +260,8 @@ def _add_payouts(commands: Commands[_Parser]) -> None:
     parser.add_argument("--user", metavar="ADDRESS", help="only of this account")
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
     parser.add_argument("--export", metavar="BLOCK", help="print what warppool audit reads of this block")
+    parser.add_argument("--confirm-restore", action="store_true",
+                        help="have the daemon pay balances by books that are a restored copy")
     actions = parser.add_subparsers(metavar="ACTION", dest="action")
     claim = actions.add_parser("claim", help="have the daemon keep a balance out of later blocks, to pay it by hand")
     paid = actions.add_parser("paid", help="have the daemon book that a claimed balance was paid by hand")

@@ -56,7 +56,7 @@ def payouts(args: argparse.Namespace) -> int:
     config = read_any(args.config, with_secrets=False)
     if not isinstance(config, Config):
         raise ConfigError(f"{args.config} is no pool's: name the pool's warppool.toml")
-    if args.action is not None:
+    if args.action is not None or args.confirm_restore:
         return _ask_daemon(config.pool, args)
     with open_reader(config.ledger.url, config.pool.data_dir) as reader:
         if args.export is not None:
@@ -214,8 +214,10 @@ def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
     """Leave the request, and print the daemon's answer if it comes soon."""
     if pool.payout == "pool":
         raise ConfigError('pool.payout is "pool": such a pool books no balances, and takes no request')
-    account = _account(args.address, pool)
-    if args.action == claimfiles.PAID:
+    account = _account(args.address, pool) if args.action is not None else ""
+    if args.action is None:
+        request = claimfiles.ClaimRequest(claimfiles.CONFIRM)
+    elif args.action == claimfiles.PAID:
         if not claimfiles.TXID.fullmatch(args.txid):
             raise ConfigError(f"--txid is {args.txid!r}: it takes the 64 hex digits of a transaction's id")
         request = claimfiles.ClaimRequest(claimfiles.PAID, account, args.sat, args.txid)

@@ -86,7 +86,12 @@ class ClaimRow:
     txid: str = ""
 
 
-PayoutRow = KeepSnapshot | DropSnapshots | TipRow | Hold | PayoutBlock | Move | ClaimRow
+@dataclass(frozen=True, slots=True)
+class ConfirmRestore:
+    """The operator knows that these books are a restored copy, and has balances paid by them."""
+
+
+PayoutRow = KeepSnapshot | DropSnapshots | TipRow | Hold | PayoutBlock | Move | ClaimRow | ConfirmRestore
 """A `Move` is one of a block that the books have; where the block stands so already, nothing is written."""
 
 

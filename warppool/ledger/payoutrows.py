@@ -97,6 +97,9 @@ class PayoutReader(Protocol):
     def meta(self) -> Meta:
         """What stands beside every commit."""
 
+    def needs_confirmation(self) -> bool:
+        """Whether the books are a restored copy, by which no balance is paid until the operator has said so."""
+
     def last_id(self) -> int:
         """The id of the newest share, 0 if there is none."""
 

@@ -47,6 +47,8 @@ def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int, ma
     is_behind = marked is not None and segments[-1:] == [marked.journal_id] and next_id < marked.next_share_id
     if is_copy or is_behind:
         journal_id = beginning.new_journal_id or journal_id
+        if has_money:
+            connection.execute("UPDATE meta SET is_unconfirmed = 1")
         say(log, logging.WARNING, "ledger.restored", next_share_id=next_id,
             marked=marked.next_share_id if is_behind and marked is not None else "none",
             meaning="these books are a restored copy, which lacks what was booked since; their shares begin a segment")

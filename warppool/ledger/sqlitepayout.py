@@ -12,6 +12,7 @@ from warppool.ledger.manyrows import insert_into
 from warppool.ledger.payoutitems import (
     Booking,
     ClaimRow,
+    ConfirmRestore,
     DropSnapshots,
     Hold,
     KeepSnapshot,
@@ -115,6 +116,9 @@ class PayoutRows:
             value for account, purse, sat in move.entries
             for value in (move.key, move.turn, self._accounts.id_of(connection, account), str(purse), sat)])
 
+    def _confirm(self, connection: sqlite3.Connection, _: ConfirmRestore) -> None:
+        connection.execute("UPDATE meta SET is_unconfirmed = 0")
+
     def _claim(self, connection: sqlite3.Connection, row: ClaimRow) -> None:
         connection.execute(_CLAIM, (
             row.claim, self._accounts.id_of(connection, row.account), encode(row.kind), row.sat, row.height,
@@ -131,4 +135,5 @@ def _is_past(move: Move, state: str, turn: int) -> bool:
 _WRITERS: Final[dict[type, Callable[[PayoutRows, sqlite3.Connection, Any], None]]] = {
     KeepSnapshot: PayoutRows._keep, DropSnapshots: PayoutRows._drop, TipRow: PayoutRows._tip, Hold: PayoutRows._hold,
     PayoutBlock: PayoutRows._block, Move: PayoutRows._move, ClaimRow: PayoutRows._claim,
+    ConfirmRestore: PayoutRows._confirm,
 }

@@ -55,6 +55,9 @@ class SqlitePayoutReader:
     def meta(self) -> Meta:
         return Meta._make(self._all("SELECT next_share_id, server_id, journal_id FROM meta")[0])
 
+    def needs_confirmation(self) -> bool:
+        return bool(self._all("SELECT is_unconfirmed FROM meta")[0][0])
+
     def last_id(self) -> int:
         return int(self._all("SELECT coalesce(max(id), 0) FROM shares")[0][0])
 

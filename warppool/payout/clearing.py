@@ -7,6 +7,8 @@ only on a tip for which three things are known:
   last answer;
 - every block from the last cleared tip up to this one was looked at, and is not ours, or is booked;
 - after a start, what the block journal held is booked.
+
+Books that are a restored copy may lack what was paid since. By these nothing is paid until the operator confirms them.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ MOST_LOOKED: Final = 1024
 class Clearing:
     """What is known of the tip that is mined. Hashes are 32 bytes in header order.
 
-    `height` is that of the last tip up to which all blocks were looked at; infinite where nobody knows.
+    `height` is that of the last tip up to which all blocks were looked at; infinite where nobody knows. `is_confirmed`:
+    the books are no restored copy, or the operator has confirmed them.
     """
 
-    def __init__(self, height: float = math.inf) -> None:
+    def __init__(self, height: float = math.inf, *, is_confirmed: bool = True) -> None:
         self.tip: bytes | None = None
         self.height = height
+        self.is_confirmed = is_confirmed
         self.has_journal = False                        # what the journal held is booked
         self._asked: frozenset[bytes] = frozenset()     # own blocks, at this tip
         self._looked: dict[bytes, None] = {}            # blocks of any chain, the newest last
@@ -59,5 +63,5 @@ class Clearing:
 
         Where a tip was looked at, so were the blocks below it: an answer counts once its look along the chain is whole.
         """
-        return (self.has_journal and tip == self.tip and tip in self._looked
+        return (self.has_journal and self.is_confirmed and tip == self.tip and tip in self._looked
                 and all(block_hash in self._asked for block_hash in own))

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from warppool.claimfiles import CLAIM, PAID, ClaimRequest, answer, waiting
+from warppool.claimfiles import CLAIM, CONFIRM, PAID, ClaimRequest, answer, waiting
 from warppool.events import Now
 from warppool.ledger.payoutitems import Booked, Unbooked
 from warppool.rewards.settling import Settling
@@ -63,6 +63,8 @@ class ClaimTaker:
             reply = self._settling.claim(request.address, now)
         elif request.kind == PAID:
             reply = self._settling.pay(request.address, request.sat, request.txid, now)
+        elif request.kind == CONFIRM:
+            reply = self._settling.confirm(now)
         else:
             reply = ClaimReply((), False, request.trouble)
         if reply.token is None:

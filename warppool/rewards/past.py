@@ -26,7 +26,8 @@ class Past(NamedTuple):
     the oldest share that each pays for, 0 where the block is settled.
 
     `settled` of these are settled. `seen_height` is the height of the blocks that were mined when the books heard of a
-    tip last; None if they never did.
+    tip last; None if they never did. `is_unconfirmed`: the books are a restored copy, which the operator has not
+    confirmed.
     """
 
     settlement: Settlement
@@ -34,6 +35,7 @@ class Past(NamedTuple):
     shared: Mapping[bytes, int]
     settled: int
     seen_height: int | None
+    is_unconfirmed: bool = False
 
 
 def read_past(reader: PayoutReader) -> Past:
@@ -54,7 +56,7 @@ def read_past(reader: PayoutReader) -> Past:
     entries += [entry for move in moves for entry in move.entries]
     tips = reader.tips(1)
     return Past(Settlement(Balances(entries), claims, watched), frozenset(known), shared, settled,
-                tips[0].height if tips else None)
+                tips[0].height if tips else None, reader.needs_confirmation())
 
 
 def _first_share(reader: PayoutReader, snapshot_id: bytes) -> int:

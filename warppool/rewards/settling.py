@@ -19,7 +19,7 @@ from warppool.bitcoin.transaction import outputs_of
 from warppool.errors import LedgerError, WarppoolError
 from warppool.events import Now
 from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.payoutitems import Booked, Unbooked
+from warppool.ledger.payoutitems import Booked, ConfirmRestore, Unbooked
 from warppool.node.chainitems import AskChain, ChainAnswer, OwnBlock, SeenBlock
 from warppool.node.items import Verdict
 from warppool.node.missing import DEPTH, FINDER
@@ -38,6 +38,9 @@ ASK_EVERY_S: Final = 600.0
 ASK_AGAIN_S: Final = 2.0            # after an answer that was none: the node is busy, or its tip has just moved
 ANSWER_PATIENCE_S: Final = 600.0    # for an answer: a first look along the chain takes a slow node its time
 SAY_UNSEEN_AFTER_S: Final = 60.0    # of answers that are none, and between two lines that say so
+CONFIRM: Final = ConfirmRestore()
+UNCONFIRMED: Final = ("these books are a restored copy and may lack what was paid since: see that no newer books are "
+                      "left, then run warppool payouts --confirm-restore")
 DETAIL: Final = "found on the chain"
 DEEPEST: Final = 4_032
 """Blocks that are looked at where the pool was away for long, four weeks: a longer look would last longer than tips."""
@@ -77,7 +80,8 @@ class Settling:
         self._known = set(past.known)                   # own blocks: the books have them, or will have them
         self._shared = dict(past.shared)                # of these, of shared rewards: the oldest share that is paid
         self._waiting: dict[bytes, OwnBlock] = {}       # until the books can be read
-        self._clearing = Clearing(math.inf if past.seen_height is None else past.seen_height - DEPTH)
+        self._clearing = Clearing(math.inf if past.seen_height is None else past.seen_height - DEPTH,
+                                  is_confirmed=not past.is_unconfirmed)
         self._was_clear = False
         self._node: int | None = None                   # whose tip is mined
         self._tip_height = -1
@@ -184,15 +188,29 @@ class Settling:
 
     def booked(self, answer: Booked | Unbooked) -> list[SettlingStep]:
         """The ledger's answer to a booking of ours."""
-        return self._bookings.answered(answer)
+        steps = self._bookings.answered(answer)
+        if isinstance(answer, Booked) and CONFIRM in answer.booking.rows:
+            self._clearing.is_confirmed = True
+            steps += self._look_if_clear()
+        return steps
 
     def claim(self, address: str, now: Now) -> ClaimReply:
         """The operator claims a balance; what follows is answered as `Claiming` says."""
+        if not self._clearing.is_confirmed:
+            return ClaimReply((), False, UNCONFIRMED)
         return self._claiming.claim(address, self._tip_height, now)
 
     def pay(self, address: str, sat: int, txid: str, now: Now) -> ClaimReply:
         """The operator has paid what he claimed."""
         return self._claiming.pay(address, sat, txid, self._tip_height, now)
+
+    def confirm(self, now: Now) -> ClaimReply:
+        """The operator knows that the books are a restored copy."""
+        if self._clearing.is_confirmed:
+            return ClaimReply((), True, "these books are no restored copy, or were confirmed before")
+        steps = self._bookings.book((CONFIRM,), (), {}, self._tip_height, now.unix)
+        return ClaimReply(tuple(steps), True, "the restored copy is confirmed: balances are paid by it from now on",
+                          self._bookings.token)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from warppool.rewards.settling import Settling, SettlingUse
 from warppool.rewards.snapshots import HOLD, Neighbours, Snapshots
 from warppool.rewards.stored import StoredSnapshots
 from warppool.rewards.thread import Parties, PayoutThread
+from warppool.say import say
 from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.threads import Threads
@@ -160,6 +161,10 @@ class FollowedBlocks:
         reading = BooksReading(opened)
         with opened() as reader:
             past = read_past(reader)
+            if past.is_unconfirmed:
+                say(log, logging.WARNING, "payout.unconfirmed", meaning="the books are a restored copy and may lack "
+                    "what was paid since it was made, so no balance is paid",
+                    cure="see that no newer books are left, then run: warppool payouts --confirm-restore")
             start_ids = {start.start_id for start in reader.starts()} | set(StartIds(pool.data_dir).read())
             use = SettlingUse(pool.network, pool.payout_script, self._is_shared, frozenset({*start_ids, start_id}),
                               self.inbox, lambda block_hash: reading().has_block(block_hash))
