@@ -32,9 +32,9 @@ class Sources:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, unix: float = START) -> None:
         self.mono = 50.0
-        self.unix = START
+        self.unix = unix
         self.ear, self.sources = Ear(), Sources()
         self.thread = StatsThread(self.ear, self.sources, monotonic=lambda: self.mono, unix=lambda: self.unix)
 

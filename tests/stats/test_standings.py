@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from warppool.bitcoin.target import MAX_TARGET
+from warppool.bitcoin.target import DIFF1
 from warppool.events import ShareAccepted
 from warppool.stats import standings
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
@@ -17,7 +17,7 @@ START = 1_764_267_000.0
 
 
 def share(user: str, difficulty: float = 1.0, at: float = START, best: float = 2.0, conn: int = 1) -> ShareAccepted:
-    return ShareAccepted(conn, 0, at, "sv1", 1, user, difficulty, 1, 100, int(MAX_TARGET / best).to_bytes(32, "little"))
+    return ShareAccepted(conn, 0, at, "sv1", 1, user, difficulty, 1, 100, int(DIFF1 / best).to_bytes(32, "little"))
 
 
 class World:

@@ -16,6 +16,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Loop, patient
 from warppool.node.takers import Takes
+from warppool.service.pastnumbers import Read
 from warppool.stats.items import ANSWER, COMMIT, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
 from warppool.stats.ownblocks import OwnBlocks
 from warppool.stats.snapshot import LedgerStats, NodeStats, PayoutStats, RoundStats, StatsSnapshot, WorkStats
@@ -95,7 +96,7 @@ class StatsThread(Loop[object]):
         self._ear = ear
         self._sources = sources
         self._begun = monotonic()
-        self._started = unix()
+        self._started = self._began = unix()
         self._moment = Moment(self._started, self._started)
         self._standings = Standings(self._moment)
         self._blocks = OwnBlocks()
@@ -103,6 +104,16 @@ class StatsThread(Loop[object]):
         self._times = {NOTIFY: Times(), ANSWER: Times(), COMMIT: Times()}
         self._snapshot = StatsSnapshot(number=0, at=self._started, started=self._started, version=__version__,
                                        program=sources.program, network=sources.network)
+
+    def take_past(self, read: Read) -> None:
+        """What the books have from before this run; called once, before the thread starts."""
+        self._began = min(self._started, read.past.began)
+        self._moment = Moment(self._started, self._began)
+        self._standings = Standings(self._moment)
+        self._standings.take_past(read.past)
+        for block in reversed(read.blocks):
+            self._blocks.add(block.hash, block.height, block.worker, block.time, block.difficulty, state=block.outcome)
+        self._round_since = read.blocks[0].time if read.blocks else read.past.began
 
     def latest(self) -> StatsSnapshot:
         """The newest snapshot; from the beginning there is one, without anybody in it."""
@@ -151,7 +162,7 @@ class StatsThread(Loop[object]):
     def _look(self) -> None:
         now = self._monotonic()
         at = self._started + now - self._begun              # never back, whatever the wall's clock does
-        self._moment = moment = Moment(at, self._started, self._moment)
+        self._moment = moment = Moment(at, self._began, self._moment)
         standings = self._standings
         lists = standings.turn(moment)
         workers, users, workers_by_name, users_by_name = lists.out()

@@ -48,6 +48,7 @@ from warppool.service.ledger import Ledger
 from warppool.service.names import names_of
 from warppool.service.nodes import Nodes, credentials_of, plan_of
 from warppool.service.numbers import Ear, Fork, StatsThread
+from warppool.service.pastnumbers import read_past
 from warppool.service.patience import Patience, impatient
 from warppool.service.payers import payer_of
 from warppool.service.payouts import payouts_of
@@ -119,6 +120,7 @@ class Pool:
         self.ports.add_workers(self._worker)
         self.numbers = StatsThread(self.ear, PoolSources(
             pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts))
+        self.numbers.take_past(read_past(partial(open_reader, config.ledger.url, pool.data_dir), time.time()))
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
             network=pool.network, address=pool.payout_address, python=sys.version.split()[0],

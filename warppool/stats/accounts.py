@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from warppool.bitcoin.target import MAX_TARGET
+from warppool.bitcoin.target import DIFF1
+from warppool.stats.past import Sums
 from warppool.stats.snapshot import IDLE_S, Tally, UserStats, WorkerStats
 from warppool.stats.windows import Moment, WorkWindows
 
@@ -48,7 +49,7 @@ class Account:
             self._round_difficulty += self.pending
             self.pending, self.pending_shares = 0.0, 0
             if self.lowest < NO_HASH:
-                best = MAX_TARGET / max(1, self.lowest)
+                best = DIFF1 / max(1, self.lowest)
                 self.best, self.best_ever, self.lowest = max(self.best, best), max(self.best_ever, best), NO_HASH
 
     def take_past(self, accepted: int, difficulty: float, best_ever: float) -> None:
@@ -60,6 +61,11 @@ class Account:
         """What of that belongs to the round that goes on."""
         self._round_difficulty += difficulty
         self.best = max(self.best, best)
+
+    @property
+    def ever(self) -> Sums:
+        """All that it has done, of all time."""
+        return Sums(self.total_accepted + self._accepted, self.total_difficulty + self._difficulty, self.best_ever)
 
     @property
     def round_difficulty(self) -> float:

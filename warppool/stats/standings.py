@@ -15,8 +15,9 @@ from warppool.events import ShareAccepted
 from warppool.mining.identity import user_of
 from warppool.stats.accounts import Account, User, Worker
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
+from warppool.stats.past import NOTHING, Past, Sums, by_user, total
 from warppool.stats.snapshot import UserStats, WorkerStats
-from warppool.stats.windows import Moment, WorkWindows
+from warppool.stats.windows import Moment, WorkWindows, places_of
 
 MAX_WORKERS: Final = 100_000
 """Workers that are told apart, since whoever makes names up shall not fill the memory. Shares of others count for the
@@ -48,8 +49,38 @@ class Standings:
         self._order: list[Worker] = []              # as the snapshot has them; those that are new come last
         self._swept = 0                             # how far the sweep is in it
         self._turns = 0
+        self._ever: dict[str, Sums] = {}            # of those that are not here
+        self._ever_by_user: dict[str, Sums] = {}
         self._shares = WorkWindows(moment)          # counts them, of the pool
         self.lists = Lists()
+
+    def take_past(self, past: Past) -> None:
+        """What the books have from before this run; before anything happens. Who has done something within seven days
+        is here from now on, and what others have is remembered for when they come.
+        """
+        self._ever = dict(past.ever)
+        self._ever_by_user = by_user(past.ever)
+        self.pool.take_past(*total(past.ever.values()))
+        done = total(past.round.values())
+        self.pool.take_round(done.difficulty, done.best)
+        for piece in past.pieces:
+            places = places_of(piece.start, piece.end, self._moment)
+            for name, sums in piece.workers.items():
+                self._fill(name, places, sums)
+        for name, sums in past.round.items():
+            worker = self._workers.get(name)
+            if worker is not None:
+                for account in (worker, worker.user):
+                    account.take_round(sums.difficulty, sums.best)
+
+    def _fill(self, name: str, places: list[tuple[int, int, float]], sums: Sums) -> None:
+        self.pool.windows.fill(places, sums.difficulty)
+        self._shares.fill(places, float(sums.accepted))
+        worker = self._worker(name)
+        if worker is not None:
+            worker.windows.fill(places, sums.difficulty)
+            worker.user.windows.fill(places, sums.difficulty)
+            self._news.add(worker)
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -191,7 +222,9 @@ class Standings:
         user = self._users.get(user_of(name))
         if user is None:
             user = self._users[user_of(name)] = User(user_of(name), self._moment, self.round)
+            user.take_past(*self._ever_by_user.pop(user.name, NOTHING))
         worker = self._workers[name] = Worker(name, user, self._moment, self.round)
+        worker.take_past(*self._ever.pop(name, NOTHING))
         user.workers.append(worker)
         self._order.append(worker)
         return worker
@@ -200,8 +233,16 @@ class Standings:
         user = worker.user
         user.workers.remove(worker)
         self._news.discard(worker)
+        self._remember(self._ever, worker.name, worker)
         if not user.workers:
             del self._users[user.name]
+            self._remember(self._ever_by_user, user.name, user)
+
+    def _remember(self, ever: dict[str, Sums], name: str, account: Account) -> None:
+        """Who has been forgotten goes on where it was, should it come back."""
+        sums = account.ever
+        if sums.accepted and len(ever) < MAX_WORKERS:
+            ever[name] = sums
 
 
 def _work(account: Account) -> float:
