@@ -27,8 +27,8 @@ from warppool.stats.windows import Moment
 TURN_S: Final = 1.0
 """Between two snapshots."""
 
-SLOW_S: Final = 60.0
-"""A turn that reads the books after a start may take so long."""
+SLOW_S: Final = 5.0
+"""A turn may take so long before it is complained of; nobody who mines waits for it."""
 
 PROTOCOLS: Final = {"sv1": "v1", "sv1-tls": "v1-tls", "sv2": "v2", "sv2-spec, seen": "v2-spec"}
 """What a machine speaks, by the kind of its connection."""
