@@ -8,15 +8,25 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from warppool.errors import LedgerError
 from warppool.net.listener import listen
 from warppool.stats.snapshot import StatsSnapshot
 from warppool.web.answers import HttpAnswer
 from warppool.web.app import WebApp
+from warppool.web.books import WebBooks
 from warppool.web.requests import Asked
 from warppool.web.routes import Route, RouteTable
 from warppool.web.view import WebSettings, WebView
 
 PATIENCE_S = 60.0
+
+
+def no_books() -> Any:
+    """There is no file."""
+    raise LedgerError("/secret/shares.db: no such file")
+
+
+NO_BOOKS = WebBooks(no_books)
 
 
 class Reply(NamedTuple):
@@ -116,5 +126,5 @@ def serving(app: Any, monotonic: Callable[[], float] | None = None) -> Iterator[
 
 def app_of(routes: Iterable[Route], **values: Any) -> WebApp:
     """An application with these routes and a view without numbers."""
-    view = WebView(StatsSnapshot(number=0, at=0.0, started=0.0), WebSettings())
+    view = WebView(StatsSnapshot(number=0, at=0.0, started=0.0), WebSettings(), NO_BOOKS)
     return WebApp(RouteTable(routes), lambda: view, frozenset({"localhost"}), **values)

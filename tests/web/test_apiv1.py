@@ -10,11 +10,13 @@ from urllib.parse import quote
 import pytest
 
 from tests.stats.made import ADDRESS, AT, HOSTILE, snapshot, user, worker
-from tests.web.asking import Hand, ask
+from tests.web.asking import NO_BOOKS, Hand, ask
 from tests.web.schema import faults
+from warppool.ledger.rolluprows import SlotSum
 from warppool.stats.snapshot import PayoutStats, StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
+from warppool.web.books import WebBooks
 from warppool.web.routes import RouteTable
 from warppool.web.view import WebSettings, WebViews
 
@@ -27,10 +29,31 @@ SNAPSHOTS = {
 }
 
 
-def app(stats: StatsSnapshot, **settings: Any) -> WebApp:
+class MadeUpBooks:
+    """A reader of books with two slots that have shares, of the pool and of everybody."""
+
+    asked: list[tuple[int, int, int, str | None]] = []
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def history(self, resolution: int, first_slot: int, last_slot: int, name: str | None = None) -> list[SlotSum]:
+        """The last slot, and the third before it."""
+        self.asked.append((resolution, first_slot, last_slot, name))
+        return [SlotSum(last_slot - 3, 2, 3 << 48, 7.5), SlotSum(last_slot, 1, 1 << 47, 2.0)]
+
+
+BOOKS = WebBooks(lambda: MadeUpBooks())  # type: ignore[arg-type,return-value]
+
+
+def app(stats: StatsSnapshot, books: WebBooks = BOOKS, **settings: Any) -> WebApp:
     """All routes that need no extra; its clock stands still, and each test asks fewer than 30 times."""
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES))
-    return WebApp(table, WebViews(lambda: stats, WebSettings(**settings)), frozenset({"localhost"}), monotonic=Hand())
+    views = WebViews(lambda: stats, WebSettings(**settings), books)
+    return WebApp(table, views, frozenset({"localhost"}), monotonic=Hand())
 
 
 def targets() -> list[str]:
@@ -103,6 +126,24 @@ def test_a_name_may_hold_a_slash_and_bytes_that_are_no_text() -> None:
     reply = ask(app(snapshot(user(odd))), "/api/v1/users/a%2Fb%FF")
     assert json.loads(reply.body)["name"] == "a/b\ufffd"
     assert ask(app(snapshot(user(odd))), "/api/v1/users/a/b%FF").status == 404
+
+
+def test_history_has_a_point_for_each_slot_that_is_over() -> None:
+    answer = json.loads(ask(app(snapshot()), "/api/v1/history?resolution=3600&slots=24&user=bob").body)
+    last = int(AT) // 3600 - 1
+    assert MadeUpBooks.asked[-1] == (3600, last - 23, last, "bob")
+    assert [point["time"] for point in answer["points"]] == [(last - ago) * 3600 for ago in (3, 2, 1, 0)]
+    assert [point["difficulty"] for point in answer["points"]] == [3.0, 0.0, 0.0, 0.5]
+    assert answer["points"][0]["hashrate"] == pytest.approx(3 * 2**32 / 3600, rel=1e-4)
+    assert ask(app(snapshot()), "/api/v1/history?resolution=7").status == 400
+    assert ask(app(snapshot()), "/api/v1/history?slots=99999999").status == 200
+    assert MadeUpBooks.asked[-1][2] - MadeUpBooks.asked[-1][1] == 1007
+
+
+def test_books_that_cannot_be_read_are_said_to_be_so_without_their_path() -> None:
+    reply = ask(app(snapshot(), NO_BOOKS), "/api/v1/history")
+    assert reply.status == 503
+    assert b"secret" not in reply.body
 
 
 def test_no_face_says_a_number_that_is_none() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stats.made import AT, snapshot
-from tests.web.asking import Hand, ask, said
+from tests.web.asking import NO_BOOKS, Hand, ask, said
 from warppool.stats.snapshot import WorkStats
 from warppool.web import healthroute
 from warppool.web.answers import HttpAnswer, see_other
@@ -34,7 +34,7 @@ class Counted:
 def app_with(*routes: Route, hosts: frozenset[str] = frozenset({"localhost"}), **values: Any) -> WebApp:
     stats = values.pop("stats", snapshot())
     latest = stats if callable(stats) else lambda: stats
-    return WebApp(RouteTable(routes), WebViews(latest, WebSettings()), hosts, **values)
+    return WebApp(RouteTable(routes), WebViews(latest, WebSettings(), NO_BOOKS), hosts, **values)
 
 
 def test_answers_of_a_second_are_bounded_for_all_together() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -94,6 +95,16 @@ def test_info_is_as_public_pools_own_page_reads_it() -> None:
     best = [row["bestDifficulty"] for row in answer["highScores"]]
     assert best == sorted(best, reverse=True)
     assert {"height", "minerAddress", "worker", "sessionId"} == set(answer["blockData"][0])
+
+
+def test_charts_are_texts_and_numbers_of_ten_minutes() -> None:
+    for target in ("/api/info/chart", f"/api/client/{ADDRESS}/chart"):
+        chart = read(target)
+        assert len(chart) == 4
+        times = [datetime.fromisoformat(point["label"]).timestamp() for point in chart]
+        assert [later - one for one, later in pairwise(times)] == [600.0] * 3
+        assert all(type(point["data"]) is float for point in chart)
+        assert times[-1] + 600 <= AT < times[-1] + 1200             # the ten minutes that run are not there
 
 
 def test_agents_beyond_twenty_are_one_row() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.page.reading import Reading
 from tests.stats.made import ADDRESS, HOSTILE, snapshot
-from tests.web.asking import ask
+from tests.web.asking import NO_BOOKS, ask
 from warppool.page.about import About
 from warppool.page.assets import ASSETS, address
 from warppool.page.markup import path, visible
@@ -27,7 +27,7 @@ class _Pool:
         self.stats = snapshot()
         self.asked: list[tuple[int, int, str | None]] = []
         self.work: dict[int, float] | None = {int(self.stats.at) // 600 - 5: 1e6}
-        views = WebViews(lambda: self.stats, WebSettings(is_short=is_short))
+        views = WebViews(lambda: self.stats, WebSettings(is_short=is_short), NO_BOOKS)
         self.app = WebApp(RouteTable(Pages(ABOUT, self._history).routes()), views, frozenset({"localhost"}),
                           monotonic=lambda: 1e6 * len(self.asked))
 

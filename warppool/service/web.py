@@ -15,6 +15,7 @@ from typing import Final
 
 from warppool.config.faceoptions import WebConfig
 from warppool.errors import ConfigError
+from warppool.ledger.database import Reader
 from warppool.net.listener import Listener, listen
 from warppool.page.about import UNNAMED, About
 from warppool.service.faces import StoppableThread
@@ -22,6 +23,7 @@ from warppool.service.patience import Patience
 from warppool.stats.snapshot import StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
+from warppool.web.books import WebBooks
 from warppool.web.pages import History, Pages, no_history
 from warppool.web.requests import default_hosts
 from warppool.web.routes import RouteTable
@@ -30,11 +32,11 @@ from warppool.web.view import WebSettings, WebViews
 NO_EXTRA: Final = "web.listen needs the extra [web]: `pip install 'warppool[web]'`, or write listen = [] in [web]"
 
 
-def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], patience: Patience, resources: ExitStack, *,
-           stale_after_s: float, fee_percent: float = 0.0, about: About = UNNAMED, history: History = no_history
-           ) -> Sequence[StoppableThread]:
-    """Bind the ports and make the threads; ConfigError. `resources` closes what is open here. `about` and `history` are
-    what the page says besides the numbers.
+def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable[[], Reader], patience: Patience,
+           resources: ExitStack, *, stale_after_s: float, fee_percent: float = 0.0, about: About = UNNAMED,
+           history: History = no_history) -> Sequence[StoppableThread]:
+    """Bind the ports and make the threads; ConfigError. `opened` opens the books. `resources` closes what is open here.
+    `about` and `history` are what the page says besides the numbers.
     """
     if not web.listen:
         return ()
@@ -51,7 +53,8 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], patience: Patien
                            fee_percent=fee_percent, key=os.urandom(32))
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
                         *Pages(about, history).routes()))
-    app = WebApp(table, WebViews(latest, settings), hosts_of(web), any_address=listens_everywhere(web))
+    views = WebViews(latest, settings, WebBooks(opened))
+    app = WebApp(table, views, hosts_of(web), any_address=listens_everywhere(web))
     server = WebServer(listeners, app)
     resources.callback(server.close)
     return server, server.tasks

@@ -20,7 +20,8 @@ from warppool.stats.snapshot import (
     UserStats,
     WorkerStats,
 )
-from warppool.web.answers import HttpAnswer, json_answer, not_found, number_of, shown
+from warppool.web.answers import BadQuestion, HttpAnswer, json_answer, not_found, number_of, shown
+from warppool.web.books import DAY_SLOTS, MOST_SLOTS, RESOLUTIONS
 from warppool.web.requests import Asked
 from warppool.web.routes import Route
 from warppool.web.view import WebView
@@ -93,6 +94,17 @@ def rejects(asked: Asked, view: WebView) -> HttpAnswer:
                         "by_reason": dict(stats.refused)})
 
 
+def history(asked: Asked, view: WebView) -> HttpAnswer:
+    """Work by slots, of the pool, a user or a worker; the slot that runs is left out."""
+    resolution = number_of(asked.query, "resolution", RESOLUTIONS[0], 0, 1 << 30)
+    if resolution not in RESOLUTIONS:
+        raise BadQuestion(f"resolution takes {', '.join(map(str, RESOLUTIONS))}")
+    slots = number_of(asked.query, "slots", DAY_SLOTS, 1, MOST_SLOTS)
+    name = asked.query.get("worker") or asked.query.get("user") or None
+    points = view.books.history(view.stats.at, resolution, slots, name)
+    return json_answer({"resolution": resolution, "points": [point._asdict() for point in points]})
+
+
 def payouts(asked: Asked, view: WebView) -> HttpAnswer:
     """What shared rewards stand at; there is nothing where nobody follows blocks."""
     payout = view.stats.payout
@@ -121,6 +133,7 @@ ROUTES: Final = (
     Route("/api/v1/blocks", blocks, query=_PAGED),
     Route("/api/v1/nodes", nodes, query=_PAGED),
     Route("/api/v1/rejects", rejects),
+    Route("/api/v1/history", history, query=("resolution", "slots", "user", "worker"), reads_books=True),
     Route("/api/v1/payouts", payouts),
     Route("/api/v1/openapi.json", openapi),
 )

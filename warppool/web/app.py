@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from warppool.errors import LedgerError
+from warppool.say import say
 from warppool.web.answers import BadQuestion, HttpAnswer, SentAnswer, error, not_found
 from warppool.web.requests import Asked, HttpRequest, is_address
 from warppool.web.routes import FoundRoute, RouteTable
@@ -118,6 +120,9 @@ def _of_route(answer: Callable[[Asked, WebView], HttpAnswer], asked: Asked, view
         return answer(asked, view)
     except BadQuestion as exc:
         return error(400, str(exc))
+    except LedgerError as exc:                          # its text names a path of this machine: for the log alone
+        say(log, logging.WARNING, "web.unread", reason=str(exc))
+        return error(503, "the books cannot be read now")
 
 
 class _Kept:

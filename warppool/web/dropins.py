@@ -12,6 +12,7 @@ from urllib.parse import quote
 from warppool.stats.ckpool import is_shown, pool_status, suffixed, user_status
 from warppool.stats.snapshot import BlockStats, StatsSnapshot, UserStats, WorkerStats
 from warppool.web.answers import TEXT, HttpAnswer, json_answer, not_found, see_other, shown
+from warppool.web.books import DAY_SLOTS, RESOLUTIONS
 from warppool.web.requests import Asked
 from warppool.web.routes import Route
 from warppool.web.view import WebView
@@ -60,6 +61,22 @@ def network(asked: Asked, view: WebView) -> HttpAnswer:
         "chain": view.stats.network, "warnings": ""})
 
 
+def info_chart(asked: Asked, view: WebView) -> HttpAnswer:
+    """`/api/info/chart`: the last day."""
+    return json_answer(_chart(view, None))
+
+
+def client_chart(asked: Asked, view: WebView) -> HttpAnswer:
+    """`/api/client/<address>/chart`: the last day of one user."""
+    return json_answer(_chart(view, asked.names["address"]))
+
+
+def _chart(view: WebView, name: str | None) -> list[dict[str, Any]]:
+    """Ten minutes each; the ten minutes that run are left out."""
+    return [{"label": iso(point.time), "data": point.hashrate}
+            for point in view.books.history(view.stats.at, RESOLUTIONS[0], DAY_SLOTS, name)]
+
+
 def client(asked: Asked, view: WebView) -> HttpAnswer:
     """`/api/client/<address>`: displays of small machines read bestDifficulty, workersCount and workers[].hashRate."""
     found = view.stats.users_by_name.get(asked.names["address"])
@@ -77,7 +94,7 @@ def client_worker(asked: Asked, view: WebView) -> HttpAnswer:
     if found is None:
         return not_found()
     return json_answer({"name": shown(asked.names["worker"]), "bestDifficulty": int(found.tally.best_ever),
-                        "chartData": []})
+                        "chartData": _chart(view, found.name)})
 
 
 def client_session(asked: Asked, view: WebView) -> HttpAnswer:
@@ -87,7 +104,8 @@ def client_session(asked: Asked, view: WebView) -> HttpAnswer:
         return not_found()
     return json_answer({
         "sessionId": asked.names["session"], "name": shown(asked.names["worker"]),
-        "bestDifficulty": int(found.tally.best_ever), "chartData": [], "startTime": iso(found.since)})
+        "bestDifficulty": int(found.tally.best_ever), "chartData": _chart(view, found.name),
+        "startTime": iso(found.since)})
 
 
 def _worker_of(asked: Asked, view: WebView) -> WorkerStats | None:
@@ -186,9 +204,11 @@ ROUTES: Final = (
     Route("/api/info", info),
     Route("/api/pool", pool),
     Route("/api/network", network),
+    Route("/api/info/chart", info_chart, reads_books=True),
     Route("/api/client/{address}", client),
-    Route("/api/client/{address}/{worker}", client_worker),
-    Route("/api/client/{address}/{worker}/{session}", client_session),
+    Route("/api/client/{address}/chart", client_chart, reads_books=True),
+    Route("/api/client/{address}/{worker}", client_worker, reads_books=True),
+    Route("/api/client/{address}/{worker}/{session}", client_session, reads_books=True),
     Route("/pool/pool.status", ckpool_pool),
     Route("/users/{user}", ckpool_user, has_html=True),
     Route("/widget", widget),

@@ -8,6 +8,7 @@ from typing import Final
 
 from warppool.stats.masked import masked
 from warppool.stats.snapshot import StatsSnapshot
+from warppool.web.books import WebBooks
 from warppool.web.shortname import shorten
 
 NO_KEY: Final = bytes(32)
@@ -42,19 +43,21 @@ class WebView:
 
     stats: StatsSnapshot
     settings: WebSettings
+    books: WebBooks
 
 
 class WebViews:
     """The newest view; the thread `web-task` owns it. `latest` gives the newest snapshot of the numbers."""
 
-    def __init__(self, latest: Callable[[], StatsSnapshot], settings: WebSettings) -> None:
+    def __init__(self, latest: Callable[[], StatsSnapshot], settings: WebSettings, books: WebBooks) -> None:
         self._latest = latest
         self._settings = settings
-        self._view = WebView(latest(), settings)
+        self._books = books
+        self._view = WebView(latest(), settings, books)
 
     def __call__(self) -> WebView:
         """Of the newest snapshot; the same object while that is the same."""
         stats = self._latest()
         if stats is not self._view.stats:
-            self._view = WebView(stats, self._settings)
+            self._view = WebView(stats, self._settings, self._books)
         return self._view
