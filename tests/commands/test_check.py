@@ -69,8 +69,8 @@ def test_all_is_well(check, node, tmp_path):
     assert status == 0
     assert graded(lines, "error") == graded(lines, "warn") == []
     assert [line.split(":")[0] for line in lines] == [
-        "ok config", "ok secrets", "ok pool.data_dir", "ok stratum.sv2_listen", "ok limits", "ok clock", "ok node[0]",
-        "ok node[0]"]
+        "ok config", "ok secrets", "ok pool.data_dir", "ok stratum.sv2_listen", "ok status.dir", "ok status socket",
+        "ok limits", "ok clock", "ok node[0]", "ok node[0]"]
     assert lines[2] == "ok pool.data_dir: data will be made"
     assert lines[-2] == "ok node[0]: URL is on regtest and gives templates, now for height 1 and 0 transactions"
     assert lines[-1] == f"ok node[0]: it lets us make every call that the pool makes: {', '.join(METHODS)}"
@@ -343,7 +343,7 @@ def test_a_clock_apart_from_its_peers_is_a_warning(check, node, offset, warned):
     node.hooks["getnetworkinfo"] = lambda params: {"timeoffset": offset}
     status, lines = check()
     assert status == 0
-    assert [line[:50] for line in lines[8:]] == ["warn clock: the node's clock and its peers' are 11"] * warned
+    assert [line[:50] for line in lines[10:]] == ["warn clock: the node's clock and its peers' are 11"] * warned
 
 
 @pytest.mark.parametrize("method", ["getblockchaininfo", "getblocktemplate"])
@@ -369,7 +369,7 @@ def test_a_node_that_does_not_answer_well_is_one_error_that_says_how(check, node
     status, lines = check()
     words = lines[-1].replace(node.url.removeprefix("http://"), "NODE").replace(method, "METHOD")
     assert status == 1
-    assert [line.split(" ")[0] for line in lines] == ["ok"] * 6 + ["error"]
+    assert [line.split(" ")[0] for line in lines] == ["ok"] * 8 + ["error"]
     assert re.sub(r"\(id \d+\)", "(id ID)", words) == f"error node[0]: URL: {sentence}"
 
 

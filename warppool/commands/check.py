@@ -17,6 +17,7 @@ from warppool.commands.findings import Finding, clock, differences, files, place
 from warppool.commands.noticecheck import notice_findings, send_test
 from warppool.commands.payoutcheck import payout_findings, whom
 from warppool.commands.providercheck import provider_findings
+from warppool.commands.statuscheck import status_findings
 from warppool.commands.translatorcheck import translator_findings
 from warppool.config.anyfile import read_any
 from warppool.config.options import Config, NodeConfig, PoolConfig
@@ -95,6 +96,7 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
         yield spec_identity(config.secrets, config.stratum.cert_validity_s, f"machines on {' and '.join(listeners)}")
     if has_network:
         yield from place(config.pool.data_dir, "pool.data_dir", listen_addresses(config.stratum))
+        yield from status_findings(config.status, config.pool.data_dir)
     if config.stratum.has_tls:
         yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
     yield from notice_findings(config.notices)

@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="warppool", description="A Bitcoin mining pool server for Stratum V1 and V2.")
     parser.add_argument("--version", action="version", version=f"warppool {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for add in (_add_run, _add_translate, _add_provider, _add_demo, _add_check, _add_mine, _add_shares,
-                _add_payouts, _add_audit, _add_backup):
+    for add in (_add_run, _add_translate, _add_provider, _add_demo, _add_check, _add_mine, _add_status, _add_shares,
+                _add_lists, _add_payouts, _add_audit, _add_backup):
         add(commands)
     _keygen_arguments(_add(commands, "gen-sv2-key", "make the pool's static key (also: warppool-keygen)", gen_sv2_key))
     return _run(parser, argv)
@@ -250,6 +250,28 @@ def _add_shares(commands: Commands[_Parser]) -> None:
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
     parser.add_argument("--since", metavar="TIME", help="only from TIME on, such as 2026-11-22T10:00:00Z")
     parser.add_argument("--user", metavar="NAME", help="only of this user, whatever the worker")
+
+
+def _add_status(commands: Commands[_Parser]) -> None:
+    parser = _with_config(_add(commands, "status", "ask a running daemon how it is", _late("status")),
+                          "warppool.toml or translator.toml")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON")
+    parser.add_argument("--watch", action="store_true", help="ask again every two seconds, until SIGINT")
+
+
+def _add_lists(commands: Commands[_Parser]) -> None:
+    """What the books say of workers, blocks and refused shares."""
+    for name, sentence in (("workers", "list the workers in the books, and what they did"),
+                           ("blocks", "list the blocks that were found"),
+                           ("refusals", "count the shares that were refused, by worker and reason")):
+        parser = _with_config(_add(commands, name, sentence, _late(name, "commands.lists")),
+                              "warppool.toml or translator.toml")
+        parser.add_argument("--format", choices=("table", "jsonl", "csv"), default="table", help="(default: table)")
+        if name != "blocks":
+            parser.add_argument("--user", metavar="NAME", help="only of this user, whatever the worker, or this worker")
+        if name == "refusals":
+            parser.add_argument("--since", metavar="TIME", help="from TIME on, such as 2026-11-22T10:00:00Z (default: "
+                                "the last day)")
 
 
 def _add_payouts(commands: Commands[_Parser]) -> None:

@@ -81,15 +81,15 @@ def _write_csv(rows: Iterable[tuple[object, ...]], out: TextIO) -> None:
     writer.writerow(COLUMNS)
     encoding = out.encoding or "utf-8"
     for row in rows:
-        writer.writerow([_harmless(_printable(value, encoding)) if isinstance(value, str) else value for value in row])
+        writer.writerow([harmless(printable(value, encoding)) if isinstance(value, str) else value for value in row])
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """`text` so that no spreadsheet takes it for a formula: machines choose their names, and one may run a program."""
     return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
-def _printable(text: str, encoding: str) -> str:
+def printable(text: str, encoding: str) -> str:
     """`text` with whatever `encoding` cannot say, bytes that are no UTF-8 among it, written as `\\udcff`."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -10,14 +10,14 @@ NUMBERS_S: Final = 30.0
 """A snapshot is made each second. One that is older by so much says that thread `stats` hangs."""
 
 
-class Health(NamedTuple):
+class ServiceHealth(NamedTuple):
     """`reason` says why it is not well, "" where it is."""
 
     is_ok: bool
     reason: str = ""
 
 
-def health_of(snapshot: StatsSnapshot, now: float, stale_after_s: float) -> Health:
+def health_of(snapshot: StatsSnapshot, now: float, stale_after_s: float) -> ServiceHealth:
     """How the program is at Unix time `now`. Work is stale whose template no node has answered with for so long.
 
     It says whether machines have work that is worth mining, and so whether to send them here. Restarting the program
@@ -25,9 +25,9 @@ def health_of(snapshot: StatsSnapshot, now: float, stale_after_s: float) -> Heal
     """
     work = snapshot.work
     if (age_s := now - snapshot.at) > NUMBERS_S:
-        return Health(False, f"the numbers are {age_s:.0f} s old")
+        return ServiceHealth(False, f"the numbers are {age_s:.0f} s old")
     if not work.has_work:
-        return Health(False, "no work" if work.height else "no work yet")
+        return ServiceHealth(False, "no work" if work.height else "no work yet")
     if work.template_age_s is not None and work.template_age_s > stale_after_s:
-        return Health(False, f"the newest template is {work.template_age_s:.0f} s old")
-    return Health(True)
+        return ServiceHealth(False, f"the newest template is {work.template_age_s:.0f} s old")
+    return ServiceHealth(True)

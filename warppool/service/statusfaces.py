@@ -1,0 +1,48 @@
+"""The faces of this machine alone, put together: the status files and the status socket of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from warppool.config.faceoptions import StatusConfig
+from warppool.config.faces import FOLDER
+from warppool.service.faces import StoppableThread
+from warppool.stats.ckpool import pool_status, shown_users, user_status
+from warppool.stats.filenames import file_name
+from warppool.stats.snapshot import StatsSnapshot
+from warppool.status.answers import StatusAnswers
+from warppool.status.files import OWN, PUBLIC, Page, Pages, StatusFiles
+from warppool.status.place import socket_path
+from warppool.status.server import StatusSocket, open_socket, remove_socket
+
+
+def status_faces(config: StatusConfig, data_dir: Path, latest: Callable[[], StatsSnapshot], stale_after_s: float,
+                 resources: ExitStack) -> list[StoppableThread]:
+    """The threads `status-files` and `status`, which read `latest`; the second only where there can be a socket.
+
+    `data_dir` is locked by this process. Work is stale whose template is older than `stale_after_s`. `resources` takes
+    the socket away at the end.
+    """
+    modes = OWN if config.dir is None else PUBLIC
+    faces: list[StoppableThread] = [
+        StatusFiles(config.dir or data_dir / FOLDER, modes, partial(pages_of, latest))]
+    path = socket_path(data_dir)
+    listener = open_socket(path, data_dir)
+    if listener is not None:
+        server = StatusSocket(listener, StatusAnswers(latest, stale_after_s))
+        resources.callback(remove_socket, path, data_dir)
+        resources.callback(server.close)
+        faces.append(server)
+    return faces
+
+
+def pages_of(latest: Callable[[], StatsSnapshot]) -> Pages | None:
+    """The files of this minute; None while the books are being read, whose numbers an earlier start has written."""
+    snapshot = latest()
+    if not snapshot.is_whole:
+        return None
+    users = (Page(file_name(user.name), partial(user_status, user)) for user in shown_users(snapshot))
+    return Pages(pool_status(snapshot), users)
