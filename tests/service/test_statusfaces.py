@@ -7,6 +7,7 @@ import stat
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,8 @@ def test_without_a_socket_the_files_are_written_all_the_same(tmp_path: Path, mon
             "status-files"]
 
 
-def test_numbers_of_a_start_that_reads_its_books_do_not_replace_whole_ones() -> None:
+@pytest.mark.parametrize("changes", [{"is_whole": False}, {"number": 0}])
+def test_numbers_of_a_start_that_reads_its_books_do_not_replace_whole_ones(changes: dict[str, Any]) -> None:
     latest = Latest()
-    latest.snapshot = snapshot(is_whole=False)
+    latest.snapshot = snapshot(**changes)
     assert pages_of(latest) is None

@@ -40,9 +40,12 @@ def status_faces(config: StatusConfig, data_dir: Path, latest: Callable[[], Stat
 
 
 def pages_of(latest: Callable[[], StatsSnapshot]) -> Pages | None:
-    """The files of this minute; None while the books are being read, whose numbers an earlier start has written."""
+    """The files of this minute; None while the books are being read, whose numbers an earlier start has written.
+
+    The snapshot with number 0 is there before anything was counted.
+    """
     snapshot = latest()
-    if not snapshot.is_whole:
+    if not snapshot.is_whole or not snapshot.number:
         return None
     users = (Page(file_name(user.name), partial(user_status, user)) for user in shown_users(snapshot))
     return Pages(pool_status(snapshot), users)
