@@ -2,8 +2,9 @@ import math
 
 import pytest
 
+from tests.stats.made import snapshot
 from warppool.net.reports import WorkerReport
-from warppool.service.summary import HASHES_PER_DIFFICULTY, Summary, human_rate
+from warppool.service.summary import HASHES_PER_DIFFICULTY, Summary, fields_of, human_rate
 
 
 def stats(difficulty=0.0, *, worker=0, refused=(), **changes):
@@ -47,3 +48,11 @@ def test_numbers_are_never_nan_and_a_young_pool_says_what_it_knows():
     (0.0, "0.0 H/s"), (999.0, "999.0 H/s"), (12_300_000.0, "12.3 MH/s"), (1e15, "1.0 PH/s"), (5e18, "5.0 EH/s")])
 def test_rates_as_people_read_them(rate, words):
     assert human_rate(rate) == words
+
+
+def test_the_line_of_a_minute_says_what_all_faces_show():
+    made = snapshot()
+    fields = fields_of(made)
+    assert (fields["miners"], fields["accepted"], fields["blocks"]) == (made.machines, made.pool.accepted, 2)
+    assert (fields["hashrate_5m"], fields["refused_stale-share"]) == (made.pool.rates.m5, 12)
+    assert (fields["best"], fields["effort"]) == (made.pool.best, 0.42)

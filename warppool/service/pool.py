@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from warppool import __version__
 from warppool.addresses import NodeAddress
@@ -27,7 +27,7 @@ from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.beginning import Beginning
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
-from warppool.loop import Reconfigure, ServingThread
+from warppool.loop import Reconfigure, ServingThread, ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
 from warppool.mining.extranonce import PREFIX_SIZE
 from warppool.mining.job import COMMON_EXTRANONCE_SIZES, START_ID_SIZE, Job, JobFactory
@@ -58,7 +58,7 @@ from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
 from warppool.service.service import InTurn, Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
-from warppool.service.summary import Summary
+from warppool.service.summary import Summary, fields_of
 from warppool.service.threads import Threads
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
@@ -66,6 +66,9 @@ from warppool.sv1.resume import Message as SessionMessage
 from warppool.sv2.jobs import EncodedJob
 
 log = logging.getLogger("warppool")
+
+SUMMARY_S: Final = 2.0
+"""How long the line of each minute waits for a snapshot of now."""
 
 
 class Pool:
@@ -342,6 +345,7 @@ class PoolStatus(NodeStatus):
         super().__init__(pool.config.pool.network, pool.ports, pool.nodes, pool.job_maker, pool.work,
                          serving="mining on", idle="no work, since no node answers; machines are sent away")
         self._payouts = pool.payouts
+        self._numbers = pool.numbers
 
     def line(self) -> str:
         """The same, and how full the window is."""
@@ -354,8 +358,9 @@ class PoolStatus(NodeStatus):
         return super().waits_for() if self._nodes.troubles() or not words else f"waiting: {words}"
 
     def say_summary(self, summary: Summary, now: float) -> None:
-        """What the workers have counted, and how fresh the work is."""
-        fields = summary.fields(self._ports.reports(), now) | self.template_fields(now) | {
+        """What all faces show, and how fresh the work is."""
+        ask_all([self._numbers], SUMMARY_S)                     # it makes a snapshot before it answers
+        fields = fields_of(self._numbers.latest()) | self.template_fields(now) | {
             "work_age": _age(self._job_maker.template_at, now)} | self._payouts.fields()
         if self._job_maker.lagging:
             fields["lagging"] = ",".join(self._job_maker.lagging)

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from warppool.net.reports import WorkerReport
+from warppool.stats.snapshot import StatsSnapshot
 
 WINDOWS_S = {"1m": 60.0, "5m": 300.0, "1h": 3600.0}
 """The windows of the hash rate, by the name in the log."""
@@ -53,6 +54,16 @@ class Summary:
             first_time, first = when, difficulty
         elapsed = last_time - first_time
         return (last - first) * HASHES_PER_DIFFICULTY / elapsed if elapsed > 0 else 0.0
+
+
+def fields_of(snapshot: StatsSnapshot) -> dict[str, object]:
+    """The same fields, of the numbers that all faces show."""
+    pool = snapshot.pool
+    return {
+        "miners": snapshot.machines, "hashrate_1m": pool.rates.m1, "hashrate_5m": pool.rates.m5,
+        "hashrate_1h": pool.rates.h1, "accepted": pool.accepted, "refused": pool.refused,
+        **{f"refused_{reason}": count for reason, count in snapshot.refused},
+        "blocks": snapshot.blocks_found, "best": pool.best, "effort": round(snapshot.round.effort, 4)}
 
 
 def human_rate(rate: float) -> str:
