@@ -47,6 +47,7 @@ from warppool.service.faces import Faces
 from warppool.service.ledger import Ledger
 from warppool.service.names import names_of
 from warppool.service.nodes import Nodes, credentials_of, plan_of
+from warppool.service.notices import notices_of
 from warppool.service.numbers import Ear, Fork, StatsThread
 from warppool.service.pastnumbers import read_past
 from warppool.service.patience import Patience, impatient
@@ -90,7 +91,8 @@ class Pool:
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
                 behind=InTurn(self.blocks, self.payouts), before=self._work_path, status=PoolStatus(self),
                 reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd)),
-                faces=Faces(self.numbers)), self.is_ready)
+                faces=Faces(self.numbers, *notices_of(config.notices, self.numbers.latest, "warppool",
+                                                      self.ports.certificate, self.ports.spec))), self.is_ready)
 
     def _build(self, config: Config, patience: Patience, resources: ExitStack) -> None:
         pool = config.pool
