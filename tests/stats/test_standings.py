@@ -169,3 +169,5 @@ def test_whatever_happens_users_and_workers_add_up_to_the_pool(world):
         assert list(workers_by_name.values()) == list(workers) or set(workers_by_name) == {w.name for w in workers}
         assert {each.name for user in users for each in user.workers} == set(workers_by_name)
         assert all(users_by_name[each.user] for each in workers)
+        assert world.standings.lists.idle == sum(each.is_idle for each in workers)
+        assert world.standings.lists.gone == sum(not each.machines for each in workers)

@@ -173,7 +173,7 @@ class StatsThread(Loop[object]):
             number=self._snapshot.number + 1, at=at, started=self._started, program=self._sources.program,
             version=__version__, network=self._sources.network, pool=pool.tally(moment),
             shares_per_second=standings.shares_per_second, users=users, workers=workers, machines=standings.machines,
-            idle=sum(map(_is_idle, workers)), gone=sum(map(_is_gone, workers)),
+            idle=lists.idle, gone=lists.gone,
             connections=_counts(standings.protocols), refused=_counts(standings.refused),
             round=RoundStats(since=self._round_since, difficulty=pool.round_difficulty,
                              effort=pool.round_difficulty / difficulty if difficulty else 0.0),
@@ -181,14 +181,6 @@ class StatsThread(Loop[object]):
             nodes=looked.nodes, ledger=looked.ledger, payout=looked.payout,
             tip_to_notify=self._times[NOTIFY].histogram(), share_to_answer=self._times[ANSWER].histogram(),
             commit=self._times[COMMIT].histogram(), users_by_name=users_by_name, workers_by_name=workers_by_name)
-
-
-def _is_idle(worker: Any) -> bool:
-    return bool(worker.is_idle)
-
-
-def _is_gone(worker: Any) -> bool:
-    return not worker.machines
 
 
 def _counts(counter: Any) -> tuple[tuple[str, int], ...]:

@@ -253,6 +253,8 @@ class Lists:
     """Workers and users as people see them, in their order. What was handed out is never changed."""
 
     def __init__(self) -> None:
+        self.idle = 0                               # workers that are connected and idle
+        self.gone = 0                               # ... that have no machine here
         self._workers: list[WorkerStats] = []
         self._users: list[UserStats] = []
         self._worker_places: dict[str, int] = {}
@@ -265,6 +267,12 @@ class Lists:
     def put_worker(self, stats: WorkerStats) -> None:
         """A worker as it is now."""
         self._out = None
+        before = self._workers_by_name.get(stats.name)
+        if before is not None:
+            self.idle -= before.is_idle
+            self.gone -= not before.machines
+        self.idle += stats.is_idle
+        self.gone += not stats.machines
         _put(stats, self._workers, self._worker_places, self._workers_by_name)
 
     def put_user(self, stats: UserStats) -> None:
@@ -276,6 +284,8 @@ class Lists:
         """From now on these, in this order."""
         self._out = None
         self._workers, self._users = workers, users
+        self.idle = sum([stats.is_idle for stats in workers])
+        self.gone = sum([not stats.machines for stats in workers])
         self._workers_by_name = {stats.name: stats for stats in workers}
         self._users_by_name = {stats.name: stats for stats in users}
         self._worker_places = {name: place for place, name in enumerate(self._workers_by_name)}
