@@ -54,6 +54,7 @@ from warppool.service.patience import Patience, impatient
 from warppool.service.payers import payer_of
 from warppool.service.payouts import payouts_of
 from warppool.service.poolsources import PoolSources
+from warppool.service.poolweb import pool_web
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
@@ -91,8 +92,9 @@ class Pool:
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
                 behind=InTurn(self.blocks, self.payouts), before=self._work_path, status=PoolStatus(self),
                 reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd)),
-                faces=Faces(self.numbers, *notices_of(config.notices, self.numbers.latest, "warppool",
-                                                      self.ports.certificate, self.ports.spec))), self.is_ready)
+                faces=Faces(self.numbers, *self.web, *notices_of(
+                    config.notices, self.numbers.latest, "warppool", self.ports.certificate, self.ports.spec))),
+                self.is_ready)
 
     def _build(self, config: Config, patience: Patience, resources: ExitStack) -> None:
         pool = config.pool
@@ -126,6 +128,7 @@ class Pool:
         self.numbers = StatsThread(self.ear, PoolSources(
             pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts))
         self.numbers.take_past(read_past(partial(open_reader, config.ledger.url, pool.data_dir), time.time()))
+        self.web = pool_web(config, self.numbers.latest, self.ports, patience, resources)
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),
             network=pool.network, address=pool.payout_address, python=sys.version.split()[0],

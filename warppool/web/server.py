@@ -110,6 +110,11 @@ class WebServer:
         """The connections that are open."""
         return [served for served in self._map.values() if isinstance(served, _Channel)]
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where it listens."""
+        return tuple(int(server.effective_port) for server in self._servers)
+
     def now(self) -> float:
         """Monotonic seconds."""
         return self._monotonic()

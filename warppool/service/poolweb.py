@@ -1,0 +1,28 @@
+"""The web of the pool: what it shows besides the numbers is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from warppool.config.options import Config
+from warppool.ledger.opening import open_reader
+from warppool.service.about import about_of
+from warppool.service.faces import StoppableThread
+from warppool.service.pagebooks import history_of
+from warppool.service.patience import Patience
+from warppool.service.ports import Ports
+from warppool.service.web import web_of
+from warppool.stats.snapshot import StatsSnapshot
+
+
+def pool_web(config: Config, latest: Callable[[], StatsSnapshot], ports: Ports, patience: Patience,
+             resources: ExitStack) -> Sequence[StoppableThread]:
+    """The threads of the web, none where the operator wants none; ConfigError."""
+    pool, url = config.pool, config.ledger.url
+    authority = b"" if ports.spec is None else ports.spec.voucher.authority
+    return web_of(
+        config.web, latest, partial(open_reader, url, pool.data_dir), patience, resources,
+        stale_after_s=pool.work_max_age_s, fee_percent=pool.fee_basis_points / 100,
+        about=about_of(config, ports.listeners, authority), history=history_of(url, pool.data_dir))
