@@ -14,7 +14,7 @@ from tests.patience import PATIENCE_S
 from tests.stats.made import AT, snapshot, tally, worker
 from tests.stats.made import user as made_user
 from warppool.notices import kinds
-from warppool.notices.delivery import NotDelivered
+from warppool.notices.delivery import DELIVERY_S, NotDelivered
 from warppool.notices.kinds import Notice
 from warppool.notices.outbox import KIND_EVERY_S, MOST_WAITING, RETRIES_S
 from warppool.notices.seen import Around, view_of
@@ -84,6 +84,11 @@ def test_a_block_reaches_every_place_that_asked_for_it():
     clock.show(blocks=(block("side"),))
     notices.turn([])
     assert [notice.kind for notice in box.got] == [kinds.BLOCK_FOUND, kinds.BLOCK_ORPHANED]
+
+
+def test_a_turn_in_which_every_place_is_away_is_no_hanging_thread():
+    notices = notices_with(Clock(), *(Box() for _ in range(9)))
+    assert notices.limits.slow_s > 9 * DELIVERY_S
 
 
 def test_one_snapshot_is_looked_at_once():

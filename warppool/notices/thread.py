@@ -56,11 +56,10 @@ class Notices(Loop[Any]):
     `unix` is the wall clock, in seconds.
     """
 
-    limits = patient(DELIVERY_S)
-
     def __init__(self, places: Sequence[Recipient], latest: Callable[[], StatsSnapshot], around: Callable[[], Around],
                  unix: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__("notices", monotonic=monotonic)
+        self.limits = patient(DELIVERY_S * len(places))     # a turn may find each of them away
         self._told = [_Told(place) for place in places]
         self._latest = latest
         self._around = around
