@@ -1,8 +1,8 @@
 """From one view to the next: what happened between them that is worth a notice.
 
-Each place that is told has a watch of its own, which looks for what that place wants to hear. The first view is the
-ground on which blocks and machines of the later ones are compared, so that a restart repeats none of these. Trouble that
-is there at a start is told. No thread and no clock stand here.
+Each place that is told has a watch of its own, which looks for what that place wants to hear. Blocks and machines are
+compared with those of the first view, so that a restart repeats none of them. Trouble that is there at a start is told.
+No thread and no clock stand here.
 """
 
 from __future__ import annotations
