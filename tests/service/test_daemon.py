@@ -180,7 +180,8 @@ def test_junk_connections_do_not_disturb_an_honest_miner(daemon, url):
 def test_every_thread_that_serves_is_watched(daemon):
     assert daemon.service.hanging(time.monotonic()) == []
     assert {thread.name for thread in daemon.service.threads.watchdog.threads} == {
-        "reactor", "jobs", "submitter", "journal", "worker-0", "worker-1", "node-0", "ledger"}
+        "reactor", "jobs", "submitter", "journal", "worker-0", "worker-1", "node-0", "ledger",
+        "stats", "status-files", "status"}
 
 
 def test_blocks_are_said_in_the_journal(daemon, url, caplog):

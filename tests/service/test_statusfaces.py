@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.node.stub import await_true
+from tests.service.process import PoolProcess, write_config
 from tests.stats.ckreaders import read_pool, read_user
 from tests.stats.made import ADDRESS, HOSTILE, snapshot
 from warppool.config.faceoptions import StatusConfig
@@ -83,3 +85,17 @@ def test_numbers_of_a_start_that_reads_its_books_do_not_replace_whole_ones(chang
     latest = Latest()
     latest.snapshot = snapshot(**changes)
     assert pages_of(latest) is None
+
+
+def test_a_pool_that_runs_is_asked_and_read(tmp_path: Path) -> None:
+    pytest.importorskip("pbk")
+    config = write_config(tmp_path, secret=bytes(range(1, 33)), node={"source": "regtest"})
+    with PoolProcess(config) as pool:
+        pool.ready()
+        answer = ask(known_path(tmp_path / "data"), "summary")
+        assert answer["network"] == "regtest" and answer["machines"] == 0
+        await_true((tmp_path / "data/status/pool/pool.status").exists)
+        assert read_pool((tmp_path / "data/status/pool/pool.status").read_text())["Workers"] == 0
+        pool.terminate()
+        assert pool.wait() == 0
+    assert not os.path.lexists(known_path(tmp_path / "data"))

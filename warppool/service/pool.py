@@ -60,6 +60,7 @@ from warppool.service.reload import Program, Reload
 from warppool.service.servedtemplates import first_template_id, let_past, templates_of
 from warppool.service.service import InTurn, Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
+from warppool.service.statusfaces import status_faces
 from warppool.service.summary import Summary, fields_of
 from warppool.service.threads import Threads
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
@@ -92,7 +93,7 @@ class Pool:
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=self.nodes.ask_now,
                 behind=InTurn(self.blocks, self.payouts), before=self._work_path, status=PoolStatus(self),
                 reload=Reload(config, Program(read or (lambda: config), self.prepare, say_odd)),
-                faces=Faces(self.numbers, *self.web, *notices_of(
+                faces=Faces(self.numbers, *self._status_faces, *self.web, *notices_of(
                     config.notices, self.numbers.latest, "warppool", self.ports.certificate, self.ports.spec))),
                 self.is_ready)
 
@@ -128,6 +129,8 @@ class Pool:
         self.numbers = StatsThread(self.ear, PoolSources(
             pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts))
         self.numbers.take_past(read_past(partial(open_reader, config.ledger.url, pool.data_dir), time.time()))
+        self._status_faces = status_faces(config.status, pool.data_dir, self.numbers.latest, pool.work_max_age_s,
+                                          resources)
         self.web = pool_web(config, self.numbers.latest, self.ports, patience, resources)
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),

@@ -11,6 +11,7 @@ from warppool.errors import WarppoolError
 from warppool.status.place import address_of
 
 TIMEOUT_S: Final = 3.0
+ATTEMPTS: Final = 3
 MAX_ANSWER: Final = 16 << 20
 """Bytes: a page of a thousand workers with long names has one or two million."""
 
@@ -23,7 +24,7 @@ def ask(path: Path, what: str, **arguments: object) -> dict[str, Any]:
     """The daemon's answer to the question `what`. NoDaemon where none runs, WarppoolError for other trouble."""
     request = json.dumps({"ask": what, **arguments}).encode("ascii") + b"\n"
     try:
-        line = _exchange(path, request)
+        line = _exchange_again(path, request)
     except (FileNotFoundError, ConnectionRefusedError) as exc:
         raise NoDaemon(f"no daemon answers at {path}: start it, or name its configuration by -c") from exc
     except PermissionError as exc:
@@ -32,6 +33,16 @@ def ask(path: Path, what: str, **arguments: object) -> dict[str, Any]:
         reason = exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
         raise WarppoolError(f"{path}: the daemon did not answer: {reason or 'it was too slow'}: try again") from exc
     return _read(path, line)
+
+
+def _exchange_again(path: Path, request: bytes) -> bytes:
+    """As `_exchange`; a daemon gives each peer one second, which a machine under load may let pass."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _exchange(path, request)
+        except (EOFError, TimeoutError, ConnectionResetError, BrokenPipeError):
+            pass
+    return _exchange(path, request)
 
 
 def _exchange(path: Path, request: bytes) -> bytes:
