@@ -27,7 +27,7 @@ _REASONS: Final = {200: "OK", 303: "See Other", 304: "Not Modified", 400: "Bad H
                    500: "Internal Server Error", 503: "Service Unavailable"}
 
 
-class BadQuestion(Exception):
+class BadField(Exception):
     """A field of the query holds what it may not; the text says what it takes."""
 
 
@@ -103,10 +103,10 @@ def shown(name: str) -> str:
 
 
 def number_of(query: Mapping[str, str], key: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query, brought to between `low` and `high`; BadQuestion for what is none."""
+    """A whole number of the query, brought to between `low` and `high`; BadField for what is none."""
     text = query.get(key, "")
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise BadQuestion(f"{key} takes a whole number")
+        raise BadField(f"{key} takes a whole number")
     return min(high, max(low, int(text)))

@@ -20,7 +20,7 @@ from warppool.stats.snapshot import (
     UserStats,
     WorkerStats,
 )
-from warppool.web.answers import BadQuestion, HttpAnswer, json_answer, not_found, number_of, shown
+from warppool.web.answers import BadField, HttpAnswer, json_answer, not_found, number_of, shown
 from warppool.web.books import DAY_SLOTS, MOST_SLOTS, RESOLUTIONS
 from warppool.web.requests import Asked
 from warppool.web.routes import Route
@@ -98,7 +98,7 @@ def history(asked: Asked, view: WebView) -> HttpAnswer:
     """Work by slots, of the pool, a user or a worker; the slot that runs is left out."""
     resolution = number_of(asked.query, "resolution", RESOLUTIONS[0], 0, 1 << 30)
     if resolution not in RESOLUTIONS:
-        raise BadQuestion(f"resolution takes {', '.join(map(str, RESOLUTIONS))}")
+        raise BadField(f"resolution takes {', '.join(map(str, RESOLUTIONS))}")
     slots = number_of(asked.query, "slots", DAY_SLOTS, 1, MOST_SLOTS)
     name = asked.query.get("worker") or asked.query.get("user") or None
     points = view.books.history(view.stats.at, resolution, slots, name)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from warppool.errors import LedgerError
 from warppool.say import say
-from warppool.web.answers import BadQuestion, HttpAnswer, SentAnswer, error, not_found
+from warppool.web.answers import BadField, HttpAnswer, SentAnswer, error, not_found
 from warppool.web.requests import Asked, HttpRequest, is_address
 from warppool.web.routes import FoundRoute, RouteTable
 from warppool.web.tokens import TokenBucket
@@ -118,7 +118,7 @@ class WebApp:
 def _of_route(answer: Callable[[Asked, WebView], HttpAnswer], asked: Asked, view: WebView) -> HttpAnswer:
     try:
         return answer(asked, view)
-    except BadQuestion as exc:
+    except BadField as exc:
         return error(400, str(exc))
     except LedgerError as exc:                          # its text names a path of this machine: for the log alone
         say(log, logging.WARNING, "web.unread", reason=str(exc))
