@@ -25,7 +25,7 @@ from warppool.node.rpc import RpcSource
 from warppool.service.pool import Pool
 from warppool.service.service import Service
 
-PATIENT = {"ledger": 10.0, "journal": 10.0, "submit-0": 30.0}
+PATIENT = {"ledger": 10.0, "journal": 10.0, "submit-0": 30.0, "stats": 5.0}
 """Threads that wait for a disk or for a node's `submitblock`, and their own time-outs in seconds."""
 
 
@@ -59,9 +59,10 @@ def translator(folder: Path) -> Iterator[Service]:
 
 
 SERVICES: dict[str, tuple[Callable[[Path], AbstractContextManager[Service]], set[str]]] = {
-    "pool": (pool_on_a_node, {"reactor", "worker-0", "jobs", "submitter", "journal", "ledger", "submit-0", "node-0"}),
+    "pool": (pool_on_a_node, {"reactor", "worker-0", "jobs", "submitter", "journal", "ledger", "submit-0", "node-0",
+                               "stats"}),
     "embedded chain": (pool_on_its_own_chain, {"reactor", "worker-0", "worker-1", "jobs", "submitter", "journal",
-                                               "ledger", "node-0"}),
+                                               "ledger", "node-0", "stats"}),
     "translator": (translator, {"reactor", "worker-0", "worker-1", "resolver", "ledger"}),
 }
 

@@ -9,12 +9,13 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from warppool import __version__
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import SharesBooked
-from warppool.loop import Loop, patient
+from warppool.loop import Loop, Report, patient
 from warppool.node.takers import Takes
 from warppool.service.pastnumbers import Read
 from warppool.stats.items import ANSWER, COMMIT, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
@@ -85,6 +86,15 @@ class Sources(Protocol):
         """What is there now, by the monotonic clock and by the wall's."""
 
 
+@dataclass(frozen=True, slots=True)
+class StatsReport(Report):
+    """`snapshots` since the start, and how many workers and machines the newest has."""
+
+    snapshots: int
+    workers: int
+    machines: int
+
+
 class StatsThread(Loop[object]):
     """`ear` has what others tell. `latest` is for any thread to call."""
 
@@ -118,6 +128,12 @@ class StatsThread(Loop[object]):
     def latest(self) -> StatsSnapshot:
         """The newest snapshot; from the beginning there is one, without anybody in it."""
         return self._snapshot
+
+    def report(self) -> StatsReport:
+        """What the newest snapshot has."""
+        snapshot = self._snapshot
+        return StatsReport(*self.vitals(), snapshots=snapshot.number, workers=len(snapshot.workers),
+                           machines=snapshot.machines)
 
     def turn(self, items: list[object]) -> float:
         """Hear all that was said, and make a snapshot of it."""
