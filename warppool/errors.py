@@ -88,5 +88,9 @@ class LedgerError(WarppoolError):
     """The books cannot be read or written. The text has the database's own words, and what to do."""
 
 
+class UnusableLedger(LedgerError, ConfigError):
+    """What `ledger.url` names is no ledger, or not one for this warppool. Waiting does not help."""
+
+
 class LedgerBusy(LedgerError, NotNow):
     """Another program has locked the books."""

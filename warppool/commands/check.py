@@ -14,6 +14,7 @@ from typing import Any
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, differences, files, place, proxies, spec_identity, tls
+from warppool.commands.ledgercheck import LEDGER_KEY, ledger_findings
 from warppool.commands.noticecheck import notice_findings, send_test
 from warppool.commands.payoutcheck import payout_findings, whom
 from warppool.commands.providercheck import provider_findings
@@ -44,12 +45,16 @@ MAX_PEER_OFFSET_S = 10
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print a line for each finding; 1 if any of them is an error. What differs from what runs is none."""
+    """Print a line for each finding; 1 if any of them is an error, 2 if the ledger cannot be used.
+
+    What differs from what runs is none.
+    """
     worst = 0
     for finding in _asked_for(args):
         print(f"{finding.grade} {finding.key}: {' '.join(finding.sentence.split())}", flush=True)
-        worst = max(worst, finding.grade == "error")
-    return int(worst)
+        if finding.grade == "error":
+            worst = max(worst, 2 if finding.key == LEDGER_KEY else 1)       # as `run` ends for such books
+    return worst
 
 
 def _asked_for(args: argparse.Namespace) -> Iterator[Finding]:
@@ -97,6 +102,7 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
     if has_network:
         yield from place(config.pool.data_dir, "pool.data_dir", listen_addresses(config.stratum))
         yield from status_findings(config.status, config.pool.data_dir)
+        yield from ledger_findings(config.ledger.url, config.pool.data_dir)
     if config.stratum.has_tls:
         yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
     yield from notice_findings(config.notices)

@@ -22,6 +22,13 @@ def open_ledger(url: str, data_dir: Path) -> Database:
     return books
 
 
+def look_at(url: str, data_dir: Path) -> str | None:
+    """What there is to say of books that a start could use, None where it would make new ones; LedgerError else."""
+    path = database_path(url, data_dir)
+    version = SqliteBooks(path).look(is_folder_made=path.parent == data_dir)
+    return None if version is None else f"{path} has books of schema version {version}"
+
+
 def open_reader(url: str, data_dir: Path) -> Reader:
     """The books for reading alone, whether or not a daemon has them open; ConfigError, LedgerError."""
     return SqliteReader(database_path(url, data_dir))

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from warppool.errors import LedgerError
+from warppool.errors import UnusableLedger
 
 APPLICATION_ID: Final = 0x77617270          # "warp"
 
@@ -225,7 +225,7 @@ def version_of(connection: sqlite3.Connection) -> int:
     if application_id == APPLICATION_ID:
         return int(version)
     if application_id or version or tables:
-        raise LedgerError("this database is not warppool's: give ledger.url a file of its own")
+        raise UnusableLedger("this database is not warppool's: give ledger.url a file of its own")
     return 0
 
 
@@ -244,7 +244,7 @@ def require_known(version: int, newest: int = len(MIGRATIONS), oldest: int | Non
     `oldest` is what `oldest_reader` says of them.
     """
     if version > newest and (oldest is None or oldest > newest):
-        raise LedgerError(
+        raise UnusableLedger(
             f"the books are of schema version {version} and this warppool knows versions up to {newest}: "
             "install the warppool that wrote them, or a later one"
         )

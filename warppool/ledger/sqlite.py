@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from warppool.errors import LedgerBusy, LedgerError
+from warppool.errors import LedgerBusy, LedgerError, UnusableLedger
 from warppool.events import ShareAccepted
 from warppool.files import open_own, sync_folder
 from warppool.ledger.beginning import BOOKKEEPING, Beginning
@@ -118,16 +118,12 @@ class SqliteBooks:
         return journal_id
 
     def _require_file(self) -> None:
-        """Make new books where there is no file. An empty file is no new one: ours never are, so it has lost its books.
+        """Make new books where there is no file.
 
         New books are made whole under another name first, so that a crash leaves either none or all of them.
         """
-        if self.path.is_dir():
-            raise LedgerError("this is a directory: name a file in ledger.url")
+        self._require_filled()
         if self.path.exists():
-            if self.path.stat().st_size == 0:
-                raise LedgerError("the file is empty (0 bytes), and warppool never leaves one so: put back a copy of "
-                                  "the books, or remove the file to begin new ones")
             return
         made = self.path.with_name(f"{self.path.name}.new")
         for suffix in ("", "-journal"):
@@ -140,6 +136,28 @@ class SqliteBooks:
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         os.replace(made, self.path)
         sync_folder(self.path.parent)
+
+    def look(self, *, is_folder_made: bool) -> int | None:
+        """The schema version of the file, as it lies; None if there is none. LedgerError if `open` would refuse it.
+
+        `is_folder_made`: a start makes the folder. Nothing is made here, not even what SQLite keeps beside a file.
+        """
+        with self._translated():
+            if not self.path.exists():
+                if not is_folder_made and not self.path.parent.is_dir():
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
+                return None
+            self._require_filled()
+            with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+                return known_version(connection)
+
+    def _require_filled(self) -> None:
+        """An empty file is no new one: ours never are, so it has lost its books."""
+        if self.path.is_dir():
+            raise UnusableLedger("this is a directory: name a file in ledger.url")
+        if self.path.exists() and self.path.stat().st_size == 0:
+            raise UnusableLedger("the file is empty (0 bytes), and warppool never leaves one so: put back a copy "
+                                 "of the books, or remove the file to begin new ones")
 
     def verify(self) -> None:
         """Read the open books through, or only their ends where that would take long; LedgerError if damaged."""
@@ -295,14 +313,13 @@ class SqliteBooks:
             raise CommitInDoubt(f"{self.path}: {exc}", exc.first_id) from exc
         except LedgerError as exc:
             self._drop()
-            raise LedgerError(f"{self.path}: {exc}") from exc
+            raise type(exc)(f"{self.path}: {exc}") from exc
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError):          # a value that no table takes: our bug
             self._drop()
             raise
         except (sqlite3.Error, OSError) as exc:
             self._drop()
-            kind = LedgerBusy if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BUSY else LedgerError
-            raise kind(f"{self.path}: {explain(exc)}") from exc
+            raise _kind_of(exc)(f"{self.path}: {explain(exc)}") from exc
         except BaseException:
             self._drop()
             raise
@@ -313,6 +330,7 @@ _DAMAGED: Final = (
     "to start new books"
 )
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_UNUSABLE: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN)
 _MEANINGS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full: make room",
     sqlite3.SQLITE_BUSY: "another program holds the database locked: end it",
@@ -332,11 +350,22 @@ _LIKE_SQLITE: Final = {
 """What the system says in SQLite's words, for what we do to the file ourselves."""
 
 
+def _code_of(exc: Exception) -> int:
+    """SQLite's primary code; extended ones add upper bits. For what the system says, the one that is like it."""
+    if isinstance(exc, OSError):
+        return _LIKE_SQLITE.get(exc.errno or 0, 0)
+    return int(getattr(exc, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _kind_of(exc: Exception) -> type[LedgerError]:
+    """Whose fault it is."""
+    code = _code_of(exc)
+    return LedgerBusy if code in _BUSY else UnusableLedger if code in _UNUSABLE else LedgerError
+
+
 def explain(exc: Exception) -> str:
     """What an error means and what to do about it, with SQLite's or the system's own words after it."""
-    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF           # the primary code; extended ones add upper bits
-    if isinstance(exc, OSError):
-        code = _LIKE_SQLITE.get(exc.errno or 0, 0)
+    code = _code_of(exc)
     meaning = _MEANINGS.get(code, "the books cannot be written or read")
     name = getattr(exc, "sqlite_errorname", type(exc).__name__)
     return f"{meaning} ({name}: {exc})"
