@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from warppool.status.files import BITE, EVERY_S, OWN, PUBLIC, Modes, Page, Pages, StatusFiles, is_writable
+from warppool.status.files import BITE, EVERY_S, OWN, PUBLIC, FilesOfMinute, Modes, StatusFiles, UserFile, is_writable
 from warppool.threads import STOP
 
 
@@ -28,10 +28,11 @@ class Bench:
         self.rendered: list[str] = []
         self.files = StatusFiles(folder, modes, self._pages, monotonic=lambda: self.now)
 
-    def _pages(self) -> Pages | None:
+    def _pages(self) -> FilesOfMinute | None:
         if self.users is None:
             return None
-        return Pages(b"pool\n", (Page(name, partial(self._render, name, text)) for name, text in self.users.items()))
+        users = (UserFile(name, partial(self._render, name, text)) for name, text in self.users.items())
+        return FilesOfMinute(b"pool\n", users)
 
     def _render(self, name: str, text: str) -> bytes:
         self.rendered.append(name)

@@ -14,7 +14,7 @@ from warppool.stats.ckpool import pool_status, shown_users, user_status
 from warppool.stats.filenames import file_name
 from warppool.stats.snapshot import StatsSnapshot
 from warppool.status.answers import StatusAnswers
-from warppool.status.files import OWN, PUBLIC, Page, Pages, StatusFiles
+from warppool.status.files import OWN, PUBLIC, FilesOfMinute, StatusFiles, UserFile
 from warppool.status.place import socket_path
 from warppool.status.server import StatusSocket, open_socket, remove_socket
 
@@ -39,7 +39,7 @@ def status_faces(config: StatusConfig, data_dir: Path, latest: Callable[[], Stat
     return faces
 
 
-def pages_of(latest: Callable[[], StatsSnapshot]) -> Pages | None:
+def pages_of(latest: Callable[[], StatsSnapshot]) -> FilesOfMinute | None:
     """The files of this minute; None while the books are being read, whose numbers an earlier start has written.
 
     The snapshot with number 0 is there before anything was counted.
@@ -47,5 +47,5 @@ def pages_of(latest: Callable[[], StatsSnapshot]) -> Pages | None:
     snapshot = latest()
     if not snapshot.is_whole or not snapshot.number:
         return None
-    users = (Page(file_name(user.name), partial(user_status, user)) for user in shown_users(snapshot))
-    return Pages(pool_status(snapshot), users)
+    users = (UserFile(file_name(user.name), partial(user_status, user)) for user in shown_users(snapshot))
+    return FilesOfMinute(pool_status(snapshot), users)

@@ -20,7 +20,7 @@ MOST_KEPT: Final = 64
 """StatusAnswers that are kept until the next snapshot."""
 
 
-class BadQuestion(Exception):
+class NoSuchQuestion(Exception):
     """The line asks for nothing that there is; says what may be asked."""
 
 
@@ -49,7 +49,7 @@ class StatusAnswers:
         try:
             question = _read(line)
             answer = self._answer(question, snapshot)
-        except BadQuestion as exc:
+        except NoSuchQuestion as exc:
             answer = {"error": str(exc)}
         encoded = json.dumps(answer, separators=(",", ":")).encode("ascii")
         # Health depends on the clock too: it is what tells that no snapshot comes any more.
@@ -69,7 +69,7 @@ class StatusAnswers:
                 return _page(question, snapshot.users, _user)
             case "workers":
                 return _page(question, snapshot.workers, _worker)
-        raise BadQuestion(f"there is no such question: ask for {', '.join(QUESTIONS)}")
+        raise NoSuchQuestion(f"there is no such question: ask for {', '.join(QUESTIONS)}")
 
     def _health(self, snapshot: StatsSnapshot) -> dict[str, object]:
         health = health_of(snapshot, self._unix(), self._stale_after_s)
@@ -86,7 +86,7 @@ def _read(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         question = None
     if not isinstance(question, dict) or not isinstance(question.get("ask"), str):
-        raise BadQuestion('a question is a JSON object in one line, such as {"ask": "summary"}')
+        raise NoSuchQuestion('a question is a JSON object in one line, such as {"ask": "summary"}')
     return question
 
 
@@ -94,7 +94,7 @@ def _page(question: Mapping[str, Any], rows: Sequence[Any], form: Callable[[Any]
           ) -> dict[str, object]:
     offset, limit = question.get("offset", 0), question.get("limit", PAGE)
     if type(offset) is not int or type(limit) is not int or offset < 0 or not 1 <= limit <= MOST_ON_PAGE:
-        raise BadQuestion(f"offset is a whole number from 0 on, limit one from 1 to {MOST_ON_PAGE}")
+        raise NoSuchQuestion(f"offset is a whole number from 0 on, limit one from 1 to {MOST_ON_PAGE}")
     return {"offset": offset, "limit": limit, "total": len(rows),
             "items": [form(row) for row in rows[offset:offset + limit]]}
 

@@ -57,18 +57,18 @@ PUBLIC: Final = Modes(PUBLIC_FILE_MODE, PUBLIC_FOLDER_MODE)
 """Of a folder that the operator names: he names it so that others read it."""
 
 
-class Page(NamedTuple):
+class UserFile(NamedTuple):
     """A file to write: its name in `users`, and what makes its content."""
 
     name: str
     content: Callable[[], bytes]
 
 
-class Pages(NamedTuple):
+class FilesOfMinute(NamedTuple):
     """The files of one minute: the content of pool.status, and the files of the users."""
 
     pool: bytes
-    users: Iterator[Page]
+    users: Iterator[UserFile]
 
 
 class StatusFiles(Loop[None]):
@@ -76,13 +76,13 @@ class StatusFiles(Loop[None]):
 
     limits = patient(WRITE_TIMEOUT_S)
 
-    def __init__(self, folder: Path, modes: Modes, pages: Callable[[], Pages | None],
+    def __init__(self, folder: Path, modes: Modes, pages: Callable[[], FilesOfMinute | None],
                  monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__("status-files", monotonic=monotonic)
         self._folder = folder
         self._modes = modes
         self._pages = pages
-        self._left: Iterator[Page] | None = None        # users of this minute who are not written yet
+        self._left: Iterator[UserFile] | None = None        # users of this minute who are not written yet
         self._next_at = -math.inf                       # when the next minute begins
         self._sums: dict[str, int] = {}                 # of what each file holds, so that the same is not written again
         self._shown: set[str] = set()                   # the files of this minute
@@ -115,7 +115,7 @@ class StatusFiles(Loop[None]):
         self._write(self._folder / POOL, POOL_FILE, pages.pool)
         self._left, self._shown = pages.users, set()
 
-    def _bite(self, pages: Iterator[Page]) -> bool:
+    def _bite(self, pages: Iterator[UserFile]) -> bool:
         """Write some users' files; whether these were the last ones."""
         for _ in range(BITE):
             page = next(pages, None)
