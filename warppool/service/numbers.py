@@ -15,8 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from warppool import __version__
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import SharesBooked
-from warppool.loop import Loop, Report, patient
-from warppool.node.takers import Takes
+from warppool.loop import Loop, Report, Takes, patient
 from warppool.service.pastnumbers import Read
 from warppool.stats.items import ANSWER, COMMIT, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
 from warppool.stats.ownblocks import OwnBlocks

@@ -5,6 +5,7 @@ In mode `pool` nobody follows: there are none of these threads, and nobody tells
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ from warppool.service.ledger import Ledger
 from warppool.service.nodes import Nodes, credentials_of
 from warppool.service.threads import Threads
 from warppool.stats.snapshot import PayoutStats
+
+log = logging.getLogger("warppool.payout")
 
 PAYOUT_S: Final = 0.5
 """How long a stop waits for the thread `payout` to hand the last blocks to the books."""
