@@ -14,10 +14,10 @@ from warppool.page.markup import path, visible
 from warppool.page.minerpage import miner_page
 from warppool.page.poolpage import pool_page
 from warppool.page.poolstate import machine_state, pool_state, user_state
-from warppool.page.view import Connect
+from warppool.page.view import ConnectUrl
 from warppool.stats.snapshot import BOUNDS, Histogram, LedgerStats, NodeStats, PayoutStats, StatsSnapshot, WorkStats
 
-ABOUT = About("Hill", "The finder is paid.", (Connect("V1", "stratum+tcp://hill.example:3333"),))
+ABOUT = About("Hill", "The finder is paid.", (ConnectUrl("V1", "stratum+tcp://hill.example:3333"),))
 
 
 def _short(name: str) -> str:

@@ -14,13 +14,13 @@ from warppool.page.assets import ASSETS
 from warppool.page.markup import visible
 from warppool.page.minerpage import miner_page, unknown_page
 from warppool.page.poolpage import next_block, pool_page
-from warppool.page.view import BlockRow, Link, Output, PoolView, State, Work
+from warppool.page.view import FoundBlockRow, PageLink, PaidOutput, PoolView, ShareSums, State
 from warppool.stats.snapshot import Rates
 
 PAGES = {
     "pool": pool_page(made.pool()),
     "new pool": pool_page(PoolView(made.SITE, State("bad", "No work.", "No node has given any yet."), Rates(), (), 0, 0,
-                                   0.0, 0.0, 0.0, Work())),
+                                   0.0, 0.0, 0.0, ShareSums())),
     "user": miner_page(made.user()),
     "worker": miner_page(made.worker()),
     "unknown": unknown_page(made.SITE, "bc1qnobody"),
@@ -100,8 +100,9 @@ def test_whatever_strangers_call_themselves_is_shown_as_text(nasty):
     job = made.pool().job
     assert job is not None
     view = made.pool(
-        miners=(made.miner(nasty, agent=nasty), made.miner("x", who=Link(nasty, "/user/x"))),
-        blocks=(BlockRow(1, "00", 1.0, nasty, None, nasty),), job=replace(job, tag=nasty, outputs=(Output(nasty, 1),)))
+        miners=(made.miner(nasty, agent=nasty), made.miner("x", who=PageLink(nasty, "/user/x"))),
+        blocks=(FoundBlockRow(1, "00", 1.0, nasty, None, nasty),),
+        job=replace(job, tag=nasty, outputs=(PaidOutput(nasty, 1),)))
     for page, body in (("pool", pool_page(view)), ("user", miner_page(made.user(nasty))),
                        ("worker", miner_page(made.worker(nasty))), ("unknown", unknown_page(made.SITE, nasty))):
         reading, plain = Reading(body), Reading(PAGES[page])

@@ -13,8 +13,8 @@ from warppool.stats.snapshot import (
     OutputStats,
     Rates,
     RoundStats,
+    ShareTally,
     StatsSnapshot,
-    Tally,
     UserStats,
     WorkerStats,
     WorkStats,
@@ -26,13 +26,13 @@ HOSTILE = "<b>\"'&\u202egpj.exe\x7f"
 """A name that means to break a page, a file or a terminal."""
 
 
-def tally(rate: float = 1.25e12, **changes: Any) -> Tally:
+def tally(rate: float = 1.25e12, **changes: Any) -> ShareTally:
     """Of somebody who mines steadily."""
     given: dict[str, Any] = {
         "rates": Rates(*(rate * part for part in (1.0, 0.99, 0.98, 0.97, 0.96, 0.95, 0.94))), "accepted": 1234,
         "refused": 5, "difficulty": 2_500_000.5, "total_accepted": 98_765, "total_difficulty": 2e9,
         "round_difficulty": 7_654_321.75, "best": 4_567_890.5, "best_ever": 123_456_789.25, "last_share": AT - 3.5}
-    return Tally(**given | changes)
+    return ShareTally(**given | changes)
 
 
 def worker(name: str = f"{ADDRESS}.rig", **changes: Any) -> WorkerStats:

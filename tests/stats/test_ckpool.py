@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.stats.ckreaders import rate, read_pool, read_user
 from tests.stats.made import ADDRESS, AT, HOSTILE, snapshot, tally, user, worker
 from warppool.stats.ckpool import MOST_USERS, MOST_WORKERS, pool_status, shown_users, suffixed, user_status
-from warppool.stats.snapshot import Rates, RoundStats, Tally
+from warppool.stats.snapshot import Rates, RoundStats, ShareTally
 
 POOL = b"""\
 {"runtime": 100000, "lastupdate": 1764267000, "Users": 2, "Workers": 3, "Idle": 1, "Disconnected": 1}
@@ -83,13 +83,14 @@ def test_a_dashboard_reads_the_pool() -> None:
 
 
 def test_a_dashboard_reads_the_pool_before_the_first_share() -> None:
-    read = read_pool(pool_status(snapshot(pool=Tally(), shares_per_second=(0.0,) * 4, round=RoundStats())).decode())
+    new = snapshot(pool=ShareTally(), shares_per_second=(0.0,) * 4, round=RoundStats())
+    read = read_pool(pool_status(new).decode())
     assert read["rejected"] == read["bestshare"] == read["diff"] == read["hashrate7d"] == 0
 
 
 @pytest.mark.parametrize("name", [ADDRESS, "bob", HOSTILE, "a}\n{b", "\udcff\ud800x"])
 def test_a_dashboard_reads_any_user(name: str) -> None:
-    read = read_user(user_status(user(name, worker(f"{name}.rig"), worker(name, tally=Tally()))).decode())
+    read = read_user(user_status(user(name, worker(f"{name}.rig"), worker(name, tally=ShareTally()))).decode())
     assert read["shares"] == 2_000_000_000 and read["workers"] == len(read["worker"]) == 2
 
 
@@ -98,7 +99,7 @@ amounts = st.floats(min_value=0, max_value=1e30)
 
 @given(rates=st.tuples(*[amounts] * 7), work=st.tuples(amounts, amounts, amounts), last=st.floats(0, 4e9))
 def test_a_dashboard_reads_any_numbers(rates: tuple[float, ...], work: tuple[float, float, float], last: float) -> None:
-    made = Tally(Rates(*rates), total_difficulty=work[0], best=work[1], best_ever=work[2], last_share=last)
+    made = ShareTally(Rates(*rates), total_difficulty=work[0], best=work[1], best_ever=work[2], last_share=last)
     read_user(user_status(user("bob", worker("bob.rig", tally=made), tally=made)).decode())
     read_pool(pool_status(snapshot(pool=made, round=RoundStats(difficulty=work[0], effort=work[1]))).decode())
 
@@ -110,7 +111,7 @@ def test_rejects_keep_their_part_of_the_work() -> None:
 
 
 def test_who_has_no_share_of_seven_days_has_no_file() -> None:
-    never, long_ago = user("never", tally=Tally()), user("gone", tally=Tally(last_share=AT - 604_801))
+    never, long_ago = user("never", tally=ShareTally()), user("gone", tally=ShareTally(last_share=AT - 604_801))
     assert [each.name for each in shown_users(snapshot(user("bob"), never, long_ago))] == ["bob"]
 
 
@@ -118,7 +119,7 @@ def test_a_stranger_cannot_make_files_without_end() -> None:
     one = worker("x.1")
     users = tuple(user(f"u{number}", one) for number in range(MOST_USERS + 5))
     assert len(list(shown_users(snapshot(*users)))) == MOST_USERS
-    many = user("x", *[worker(f"x.{number}", tally=Tally()) for number in range(MOST_WORKERS + 5)])
+    many = user("x", *[worker(f"x.{number}", tally=ShareTally()) for number in range(MOST_WORKERS + 5)])
     assert len(json.loads(user_status(many))["worker"]) == MOST_WORKERS
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.stats.test_standings import START, World, share
-from warppool.stats.past import Past, Sums, pieces_of
+from warppool.stats.past import PastShares, Sums, pieces_of
 from warppool.stats.standings import SORT_TURNS, Standings
 from warppool.stats.windows import Moment
 
 HOUR = {"bob.a": Sums(60, 60.0, 5.0)}
 DAY = {"bob.a": Sums(160, 160.0, 9.0), "bob.b": Sums(10, 10.0, 2.0)}
 EVER = DAY | {"bob.old": Sums(1000, 1000.0, 700.0), "eve": Sums(7, 7.0, 1e6)}
-PAST = Past(0.0, EVER, HOUR, pieces_of([(START - 3600, HOUR), (START - 86_400, DAY)], START))
+PAST = PastShares(0.0, EVER, HOUR, pieces_of([(START - 3600, HOUR), (START - 86_400, DAY)], START))
 
 
 def test_pieces_are_what_was_done_between_two_times():

@@ -15,7 +15,7 @@ from warppool.web.answers import HttpAnswer
 from warppool.web.app import WebApp
 from warppool.web.books import WebBooks
 from warppool.web.requests import Asked
-from warppool.web.routes import Route, RouteTable
+from warppool.web.routes import RouteTable, WebRoute
 from warppool.web.view import WebSettings, WebView
 
 PATIENCE_S = 60.0
@@ -124,7 +124,7 @@ def serving(app: Any, monotonic: Callable[[], float] | None = None) -> Iterator[
         assert not any(thread.is_alive() for thread in threads)
 
 
-def app_of(routes: Iterable[Route], **values: Any) -> WebApp:
+def app_of(routes: Iterable[WebRoute], **values: Any) -> WebApp:
     """An application with these routes and a view without numbers."""
     view = WebView(StatsSnapshot(number=0, at=0.0, started=0.0), WebSettings(), NO_BOOKS)
     return WebApp(RouteTable(routes), lambda: view, frozenset({"localhost"}), **values)

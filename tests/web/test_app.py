@@ -15,7 +15,7 @@ from warppool.web import healthroute
 from warppool.web.answers import HttpAnswer, see_other
 from warppool.web.app import ANSWERS_PER_S, BOOKS_PER_S, MAX_KEPT, WATCHED_PER_S, WebApp
 from warppool.web.requests import host_of
-from warppool.web.routes import Route, RouteTable
+from warppool.web.routes import RouteTable, WebRoute
 from warppool.web.view import WebSettings, WebViews
 
 
@@ -31,7 +31,7 @@ class Counted:
         return HttpAnswer(b"x" * self._size)
 
 
-def app_with(*routes: Route, hosts: frozenset[str] = frozenset({"localhost"}), **values: Any) -> WebApp:
+def app_with(*routes: WebRoute, hosts: frozenset[str] = frozenset({"localhost"}), **values: Any) -> WebApp:
     stats = values.pop("stats", snapshot())
     latest = stats if callable(stats) else lambda: stats
     return WebApp(RouteTable(routes), WebViews(latest, WebSettings(), NO_BOOKS), hosts, **values)
@@ -39,7 +39,7 @@ def app_with(*routes: Route, hosts: frozenset[str] = frozenset({"localhost"}), *
 
 def test_answers_of_a_second_are_bounded_for_all_together() -> None:
     clock = Hand()
-    app = app_with(Route("/a", said(b"a")), monotonic=clock)
+    app = app_with(WebRoute("/a", said(b"a")), monotonic=clock)
     replies = [ask(app, "/a" if index % 2 else "/none") for index in range(200)]
     assert sum(reply.status != 429 for reply in replies) == ANSWERS_PER_S
     assert replies[-1].headers["retry-after"] == "1"
@@ -48,21 +48,21 @@ def test_answers_of_a_second_are_bounded_for_all_together() -> None:
 
 
 def test_what_watches_the_pool_has_answers_that_visitors_cannot_use_up() -> None:
-    app = app_with(Route("/a", said(b"a")), Route("/health", said(b"ok"), is_watched=True), monotonic=Hand())
+    app = app_with(WebRoute("/a", said(b"a")), WebRoute("/health", said(b"ok"), is_watched=True), monotonic=Hand())
     for _ in range(100):
         ask(app, "/a")
     assert sum(ask(app, "/health").status == 200 for _ in range(50)) == WATCHED_PER_S
 
 
 def test_questions_to_the_books_are_fewer() -> None:
-    app = app_with(Route("/of/{name}", Counted(), reads_books=True), monotonic=Hand())
+    app = app_with(WebRoute("/of/{name}", Counted(), reads_books=True), monotonic=Hand())
     statuses = [ask(app, f"/of/{index}").status for index in range(25)]
     assert statuses.count(200) == BOOKS_PER_S
 
 
 def test_a_body_is_made_once_per_snapshot() -> None:
     made, stats = Counted(), [snapshot()]
-    app = app_with(Route("/a", made, query=("q",)), stats=lambda: stats[0], monotonic=Hand())
+    app = app_with(WebRoute("/a", made, query=("q",)), stats=lambda: stats[0], monotonic=Hand())
     for target in ("/a", "/a", "/a?junk=1", "/a?junk=2", "/a?q=1", "/a?q=1"):
         ask(app, target)
     assert made.made == 2
@@ -73,7 +73,7 @@ def test_a_body_is_made_once_per_snapshot() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     clock, made = Hand(), Counted(100_000)
-    app = app_with(Route("/of/{name}", made), monotonic=clock)
+    app = app_with(WebRoute("/of/{name}", made), monotonic=clock)
     for index in range(2 * MAX_KEPT):
         clock.now += 0.1
         ask(app, f"/of/{index}")
@@ -83,7 +83,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 def test_who_has_the_body_is_not_sent_it_again() -> None:
-    app = app_with(Route("/a", said(b"a")))
+    app = app_with(WebRoute("/a", said(b"a")))
     first = ask(app, "/a")
     again = ask(app, "/a", if_none_match=first.headers["etag"])
     assert (again.status, again.body) == (304, b"")
@@ -92,7 +92,7 @@ def test_who_has_the_body_is_not_sent_it_again() -> None:
 
 
 def test_head_is_get_without_a_body() -> None:
-    app = app_with(Route("/a", said(b"abc")))
+    app = app_with(WebRoute("/a", said(b"abc")))
     got, head = ask(app, "/a"), ask(app, "/a", "HEAD")
     assert (head.status, head.headers, head.body) == (200, got.headers, b"")
     assert head.headers["content-length"] == "3"
@@ -100,7 +100,7 @@ def test_head_is_get_without_a_body() -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "BREW"])
 def test_nothing_but_get_and_head(method: str) -> None:
-    reply = ask(app_with(Route("/a", said(b"a"))), "/a", method)
+    reply = ask(app_with(WebRoute("/a", said(b"a"))), "/a", method)
     assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
 
 
@@ -112,7 +112,7 @@ def test_nothing_but_get_and_head(method: str) -> None:
     ("1.2.3.4.evil", True, 421),
 ])
 def test_only_who_calls_this_server_by_its_name_is_answered(host: str, any_address: bool, status: int) -> None:
-    app = app_with(Route("/a", said(b"a")), hosts=frozenset({"localhost", "::1"}), any_address=any_address)
+    app = app_with(WebRoute("/a", said(b"a")), hosts=frozenset({"localhost", "::1"}), any_address=any_address)
     assert ask(app, "/a", host=host).status == status
     assert ask(app, f"http://{host}/a" if host else "/a", host="localhost" if host else host).status in (status, 400)
 
@@ -132,12 +132,13 @@ def test_health_is_bad_where_work_is_stale_and_says_why() -> None:
 
 
 def test_a_redirect_has_no_body() -> None:
-    reply = ask(app_with(Route("/go", lambda asked, view: see_other("/there"))), "/go")
+    reply = ask(app_with(WebRoute("/go", lambda asked, view: see_other("/there"))), "/go")
     assert (reply.status, reply.headers["location"], reply.body) == (303, "/there", b"")
 
 
 def test_a_path_without_names_wins_and_an_empty_segment_is_no_name() -> None:
-    app = app_with(Route("/x/{name}", said(b"name")), Route("/x/list", said(b"list")), Route("/", said(b"first")))
+    app = app_with(WebRoute("/x/{name}", said(b"name")), WebRoute("/x/list", said(b"list")),
+                   WebRoute("/", said(b"first")))
     assert [ask(app, target).body for target in ("/x/a", "/x/list", "/", "http://localhost?x")] == [
         b"name", b"list", b"first", b"first"]
     assert [ask(app, target).status for target in ("/x/", "/x", "//x/a", "/x//", "*", "x")] == [
@@ -146,7 +147,7 @@ def test_a_path_without_names_wins_and_an_empty_segment_is_no_name() -> None:
 
 @given(st.text(st.characters(max_codepoint=255), max_size=80), st.text(max_size=30), st.text(max_size=30))
 def test_any_request_gets_an_answer(target: str, host: str, accept: str) -> None:
-    app = app_with(Route("/{a}", said(b"a"), query=("q",)), Route("/{a}/{b}", said(b"b")))
+    app = app_with(WebRoute("/{a}", said(b"a"), query=("q",)), WebRoute("/{a}/{b}", said(b"b")))
     for each in (target, f"/{target}", f"/?{target}"):
         assert ask(app, each, host=host, accept=accept).status in (200, 400, 404, 421)
 

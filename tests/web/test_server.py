@@ -20,12 +20,12 @@ from warppool.web.admission import (
     REQUEST_S,
     Admission,
 )
-from warppool.web.routes import Route
+from warppool.web.routes import WebRoute
 
 pytest.importorskip("waitress")
 
-PAGE = Route("/page", said(b"a page"))
-BIG = Route("/big", said(b"x" * 4_000_000))
+PAGE = WebRoute("/page", said(b"a page"))
+BIG = WebRoute("/big", said(b"x" * 4_000_000))
 
 
 def test_a_page_is_served_and_the_connection_is_closed() -> None:
@@ -177,7 +177,7 @@ def test_a_bug_costs_one_answer(caplog: Any) -> None:
     def broken(asked: Any, view: Any) -> Any:
         raise RuntimeError("a bug")
 
-    with serving(app_of([PAGE, Route("/bug", broken)])) as (_, address):
+    with serving(app_of([PAGE, WebRoute("/bug", broken)])) as (_, address):
         assert get(address, "/bug").status == 500
         assert get(address, "/page").status == 200
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from warppool.page.view import Connect
+from warppool.page.view import ConnectUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class About:
 
     pool: str = "warppool"
     paid: str = ""
-    connect: tuple[Connect, ...] = ()
+    connect: tuple[ConnectUrl, ...] = ()
 
 
 UNNAMED: Final = About()

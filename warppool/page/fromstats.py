@@ -16,26 +16,26 @@ from warppool.page.markup import path
 from warppool.page.parts import HASHES_PER_DIFFICULTY
 from warppool.page.poolstate import machine_state, pool_state, user_state
 from warppool.page.view import (
-    BlockRow,
+    FoundBlockRow,
     JobView,
-    Link,
     MinerRow,
     MinerView,
     NodeRow,
-    Output,
+    PageLink,
+    PaidOutput,
     Point,
     PoolView,
-    Refusal,
+    RefusedByReason,
+    ShareSums,
     Site,
-    Work,
 )
 from warppool.stats.snapshot import (
     BlockStats,
     Histogram,
     NodeStats,
     PayoutStats,
+    ShareTally,
     StatsSnapshot,
-    Tally,
     UserStats,
     WorkerStats,
     WorkStats,
@@ -84,10 +84,10 @@ class Names:
     shown: Callable[[str], str] = str
     is_linked: bool = True
 
-    def link(self, worker: WorkerStats) -> Link:
+    def link(self, worker: WorkerStats) -> PageLink:
         """The worker in a list. Who has no user in his name has no page."""
         is_linked = self.is_linked and bool(worker.user)
-        return Link(self.shown(worker.name), path("user", worker.user, worker.name) if is_linked else "")
+        return PageLink(self.shown(worker.name), path("user", worker.user, worker.name) if is_linked else "")
 
 
 WHOLE: Final = Names()
@@ -133,7 +133,7 @@ def worker_view(stats: StatsSnapshot, about: About, worker: WorkerStats, history
         site=site_of(stats, about), name=worker.name, is_worker=True, state=machine_state(worker, stats.at),
         rates=tally.rates, best_now=tally.best, best_ever=tally.best_ever, work=_work(tally, worker.refused),
         network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None,
-        since=worker.since or None, user=Link(worker.user, path("user", worker.user)) if worker.user else None,
+        since=worker.since or None, user=PageLink(worker.user, path("user", worker.user)) if worker.user else None,
         history=history, facts=tuple(fact for fact in facts if fact[1]) + _of_all_time(tally))
 
 
@@ -152,13 +152,13 @@ def site_of(stats: StatsSnapshot, about: About) -> Site:
     return Site(about.pool, stats.network, about.paid, stats.at, stats.started)
 
 
-def _work(tally: Tally, refused: Iterable[tuple[str, int]]) -> Work:
+def _work(tally: ShareTally, refused: Iterable[tuple[str, int]]) -> ShareSums:
     most_first = sorted(refused, key=lambda each: (-each[1], each[0]))
-    return Work(tally.accepted, tally.difficulty, tuple(Refusal(REASONS.get(reason, reason), count)
-                                                        for reason, count in most_first))
+    return ShareSums(tally.accepted, tally.difficulty, tuple(
+        RefusedByReason(REASONS.get(reason, reason), count) for reason, count in most_first))
 
 
-def _of_all_time(tally: Tally) -> tuple[tuple[str, str], ...]:
+def _of_all_time(tally: ShareTally) -> tuple[tuple[str, str], ...]:
     return (("Shares of all time", words.count(tally.total_accepted)),
             ("Work of all time", words.scaled(tally.total_difficulty)))
 
@@ -168,19 +168,19 @@ def _rows(workers: Iterable[WorkerStats], names: Names) -> tuple[MinerRow, ...]:
                           each.tally.last_share or None, each.machines, each.agent) for each in workers)
 
 
-def _block(block: BlockStats, names: Names) -> BlockRow:
+def _block(block: BlockStats, names: Names) -> FoundBlockRow:
     state, level = _BLOCK_STATES.get(block.state, (block.state, ""))
     if block.state == "accepted":
         state = (f"in the chain: {block.confirmations} of {CONFIRMATIONS} confirmations" if block.confirmations
                  else "in the chain")
-    return BlockRow(block.height, block.hash, block.time, names.shown(block.worker), block.effort, state, level)
+    return FoundBlockRow(block.height, block.hash, block.time, names.shown(block.worker), block.effort, state, level)
 
 
 def _job(work: WorkStats) -> JobView | None:
     if not work.has_work:
         return None
     return JobView(work.height, work.template_age_s, work.tip_age_s, work.transactions, work.value_sat,
-                   work.network_difficulty, tuple(Output(each.to, each.sat) for each in work.outputs), work.tag)
+                   work.network_difficulty, tuple(PaidOutput(each.to, each.sat) for each in work.outputs), work.tag)
 
 
 def _node(node: NodeStats) -> NodeRow:

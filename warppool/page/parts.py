@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from warppool.page import words
 from warppool.page.assets import FRAME, address
 from warppool.page.markup import NOTHING, Html, fill, join, name
-from warppool.page.view import Link, Point, Site, State
+from warppool.page.view import PageLink, Point, Site, State
 from warppool.stats.snapshot import Rates
 
 HASHES_PER_DIFFICULTY: Final = 2**48 / 0xFFFF
@@ -94,7 +94,7 @@ def pairs(each: Iterable[tuple[str, object]]) -> Html:
     return fill('<dl class="pairs">\n{}</dl>\n', join(fill("<dt>{}</dt><dd>{}</dd>\n", *pair) for pair in each))
 
 
-def link(to: Link) -> Html:
+def link(to: PageLink) -> Html:
     """A name, which leads to its page where there is one to lead to."""
     return fill('<a href="{}">{}</a>', to.path, name(to.name)) if to.path else name(to.name)
 

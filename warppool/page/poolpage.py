@@ -11,7 +11,7 @@ from typing import Final
 from warppool.page import parts, words
 from warppool.page.markup import NOTHING, Html, fill, join, name
 from warppool.page.parts import Column, Tile
-from warppool.page.view import BlockRow, JobView, MinerRow, NodeRow, PoolView, Work
+from warppool.page.view import FoundBlockRow, JobView, MinerRow, NodeRow, PoolView, ShareSums
 from warppool.stats.snapshot import Rates
 
 FRESH_WORK_S: Final = 120.0
@@ -118,7 +118,7 @@ def miners_table(rows: Sequence[MinerRow], total: int, now: float) -> Html:
          NOTHING if row.last_share is None else parts.moment(row.last_share, now), row.agent) for row in rows))
 
 
-def _blocks(rows: Sequence[BlockRow], now: float) -> Html:
+def _blocks(rows: Sequence[FoundBlockRow], now: float) -> Html:
     if not rows:
         return parts.paragraph("No block yet. The first one will stand here.", "quiet")
     columns = (Column("Height", is_figure=True), Column("Found"), Column("By", is_minor=True), Column("State"),
@@ -147,7 +147,7 @@ def best_bar(best: float, network: float) -> Html:
         parts.paragraph("The best share was enough for a block.", "good-word"))
 
 
-def work_part(work: Work) -> Html:
+def work_part(work: ShareSums) -> Html:
     """Shares accepted and refused, and why."""
     total = work.accepted + work.refused
     summary = parts.pairs((

@@ -27,19 +27,19 @@ class Point(NamedTuple):
     rate: float
 
 
-class Refusal(NamedTuple):
+class RefusedByReason(NamedTuple):
     """Shares that were refused for one reason."""
 
     reason: str
     shares: int
 
 
-class Work(NamedTuple):
+class ShareSums(NamedTuple):
     """Shares: how many were accepted, what they were credited, and why others were refused."""
 
     accepted: int = 0
     difficulty: float = 0.0
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RefusedByReason, ...] = ()
 
     @property
     def refused(self) -> int:
@@ -47,7 +47,7 @@ class Work(NamedTuple):
         return sum(each.shares for each in self.refusals)
 
 
-class Link(NamedTuple):
+class PageLink(NamedTuple):
     """A name in a list; `path` is its page, "" where none may be named."""
 
     name: str
@@ -58,7 +58,7 @@ class Link(NamedTuple):
 class MinerRow:
     """One user or one worker in a list."""
 
-    who: Link
+    who: PageLink
     rate_5m: float
     rate_1d: float
     best: float
@@ -67,7 +67,7 @@ class MinerRow:
     agent: str = ""
 
 
-class BlockRow(NamedTuple):
+class FoundBlockRow(NamedTuple):
     """A block of the pool; `state` in words, as `12 of 100 confirmations`, and its `level` as State's."""
 
     height: int
@@ -79,7 +79,7 @@ class BlockRow(NamedTuple):
     level: str = ""
 
 
-class Output(NamedTuple):
+class PaidOutput(NamedTuple):
     """One output of the coinbase that is mined now; `to` is an address, or words for what has none."""
 
     to: str
@@ -96,7 +96,7 @@ class JobView:
     transactions: int | None
     value_sat: int
     network_difficulty: float
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[PaidOutput, ...] = ()
     tag: str = ""                   # readable text of the coinbase's input
 
 
@@ -108,7 +108,7 @@ class NodeRow(NamedTuple):
     level: str
 
 
-class Connect(NamedTuple):
+class ConnectUrl(NamedTuple):
     """One way to mine here: what it is called, and the URL to copy."""
 
     label: str
@@ -139,16 +139,16 @@ class PoolView:
     best_now: float
     best_ever: float
     effort: float                                   # 1.0: as much work as a block takes on average
-    work: Work
+    work: ShareSums
     job: JobView | None = None
     blocks_found: int = 0
     history: tuple[Point, ...] | None = None        # None: nobody has asked the books
     miners: tuple[MinerRow, ...] = ()               # those with the most work, the most first
     workers: int = 0                                # how many there are, listed or not
-    blocks: tuple[BlockRow, ...] = ()               # newest first
+    blocks: tuple[FoundBlockRow, ...] = ()          # newest first
     nodes: tuple[NodeRow, ...] = ()
     timings: tuple[tuple[str, str], ...] = ()       # label, value in words
-    connect: tuple[Connect, ...] = ()
+    connect: tuple[ConnectUrl, ...] = ()
     window: tuple[tuple[str, str], ...] = ()        # of pplns: label, value in words
 
 
@@ -163,11 +163,11 @@ class MinerView:
     rates: Rates
     best_now: float
     best_ever: float
-    work: Work
+    work: ShareSums
     network_difficulty: float = 0.0
     last_share: float | None = None
     since: float | None = None                      # the first connection or share
-    user: Link | None = None                        # whose worker this is
+    user: PageLink | None = None                    # whose worker this is
     history: tuple[Point, ...] | None = None        # None: nobody has asked the books
     miners: tuple[MinerRow, ...] = ()               # its workers, those with the most work first
     workers: int = 0                                # how many there are, listed or not

@@ -13,7 +13,7 @@ from warppool.config.options import Config, PoolConfig
 from warppool.net.listener import Listener
 from warppool.noise.primitives import public_key
 from warppool.page.about import About
-from warppool.page.view import Connect
+from warppool.page.view import ConnectUrl
 from warppool.service.connector import ANY, SV1, SV1_TLS, SV2, SV2_SPEC
 
 _PAID: Final[Mapping[str, Callable[[PoolConfig], str]]] = MappingProxyType({
@@ -50,11 +50,11 @@ def _host(listener: Listener, here: str) -> str:
     return here if ip_address(address.partition("%")[0]).is_unspecified else address
 
 
-def _ways(kind: str, host: str, port: int, keys: Mapping[str, bytes]) -> list[Connect]:
+def _ways(kind: str, host: str, port: int, keys: Mapping[str, bytes]) -> list[ConnectUrl]:
     """What a machine is told for this port, one for each protocol that is spoken there."""
-    v1 = Connect("Stratum V1", str(PoolUrl(host, port, b"")))
-    tls = Connect("Stratum V1 over TLS", str(PoolUrl(host, port, b"", is_tls=True)))
+    v1 = ConnectUrl("Stratum V1", str(PoolUrl(host, port, b"")))
+    tls = ConnectUrl("Stratum V1 over TLS", str(PoolUrl(host, port, b"", is_tls=True)))
     own, authority = keys[SV2], keys[SV2_SPEC]
-    warp = [Connect("Stratum V2, profile warp", str(PoolUrl(host, port, own)))] if own else []
-    spec = [Connect("Stratum V2", str(PoolUrl(host, port, b"", authority_key=authority)))] if authority else []
+    warp = [ConnectUrl("Stratum V2, profile warp", str(PoolUrl(host, port, own)))] if own else []
+    spec = [ConnectUrl("Stratum V2", str(PoolUrl(host, port, b"", authority_key=authority)))] if authority else []
     return {SV1: [v1], SV1_TLS: [tls], SV2: warp, SV2_SPEC: spec, ANY: [v1, tls, *warp, *spec]}.get(kind, [])

@@ -21,7 +21,7 @@ from warppool.stats.items import ANSWER, COMMIT, NOTIFY, MachineCame, MachineGon
 from warppool.stats.ownblocks import OwnBlocks
 from warppool.stats.snapshot import LedgerStats, NodeStats, PayoutStats, RoundStats, StatsSnapshot, WorkStats
 from warppool.stats.standings import Standings
-from warppool.stats.times import Times
+from warppool.stats.times import Durations
 from warppool.stats.windows import Moment
 
 TURN_S: Final = 1.0
@@ -110,7 +110,7 @@ class StatsThread(Loop[object]):
         self._standings = Standings(self._moment)
         self._blocks = OwnBlocks()
         self._round_since = self._started
-        self._times = {NOTIFY: Times(), ANSWER: Times(), COMMIT: Times()}
+        self._times = {NOTIFY: Durations(), ANSWER: Durations(), COMMIT: Durations()}
         self._snapshot = StatsSnapshot(number=0, at=self._started, started=self._started, version=__version__,
                                        program=sources.program, network=sources.network)
 

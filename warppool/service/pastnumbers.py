@@ -9,7 +9,7 @@ from warppool.ledger.database import Reader
 from warppool.ledger.rolluprows import BookedBlock, WorkerSum
 from warppool.ledger.slots import TEN_MINUTES
 from warppool.payout.weight import FRACTION_BITS
-from warppool.stats.past import Past, Sums, pieces_of
+from warppool.stats.past import PastShares, Sums, pieces_of
 
 DAY_S: Final = 86_400
 WEEK_S: Final = 7 * DAY_S
@@ -21,7 +21,7 @@ SINCE_S: Final = (TEN_MINUTES, 3600, 6 * 3600, DAY_S, WEEK_S)
 class Read(NamedTuple):
     """The blocks stand with the newest first."""
 
-    past: Past
+    past: PastShares
     blocks: list[BookedBlock]
 
 
@@ -37,7 +37,7 @@ def read_past(open_books: Callable[[], Reader], now: float) -> Read:
     week = sum(sums.accepted for sums in since[-1][1].values())
     is_older = sum(sums.accepted for sums in ever.values()) > week
     began = 0.0 if is_older else min([now, *(float(slot.slot * TEN_MINUTES) for slot in slots[:1])])
-    return Read(Past(began, ever, of_round, pieces_of(since, now)), blocks)
+    return Read(PastShares(began, ever, of_round, pieces_of(since, now)), blocks)
 
 
 def _slot_start(at: float) -> float:

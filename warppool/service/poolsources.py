@@ -16,7 +16,7 @@ from warppool.stats.workstats import work_of
 NO_WORK: Final = WorkStats()
 
 
-class Work(Protocol):
+class NewestJob(Protocol):
     """The newest job."""
 
     latest: Job | None
@@ -46,7 +46,7 @@ class AllNodes(Protocol):
     def sources(self) -> Sequence[NodeThread]: ...
 
 
-class Books(Protocol):
+class LedgerReporter(Protocol):
     """The ledger's thread."""
 
     def report(self) -> LedgerReport: ...
@@ -64,8 +64,8 @@ class PoolSources:
 
     program: Final = "warppool"
 
-    def __init__(self, pool: PoolConfig, work: Work, maker: Maker, nodes: AllNodes, ledger: Books, payees: Payees
-                 ) -> None:
+    def __init__(self, pool: PoolConfig, work: NewestJob, maker: Maker, nodes: AllNodes, ledger: LedgerReporter,
+                 payees: Payees) -> None:
         self.network = pool.network
         self._tag = pool.coinbase_tag
         self._names = {pool.payout_script: pool.payout_address, pool.fallback_script: pool.fallback_address}

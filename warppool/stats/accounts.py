@@ -7,14 +7,14 @@ from typing import Final
 
 from warppool.bitcoin.target import DIFF1
 from warppool.stats.past import Sums
-from warppool.stats.snapshot import IDLE_S, Tally, UserStats, WorkerStats
+from warppool.stats.snapshot import IDLE_S, ShareTally, UserStats, WorkerStats
 from warppool.stats.windows import Moment, WorkWindows
 
 NO_HASH: Final = 1 << 256
 """Higher than any hash."""
 
 
-class Account:
+class ShareAccount:
     """Shares that were credited, and what came of them. What came since the last `settle` is pending.
 
     The round of `best` and of the round's work is that of the last `settle`: a newer one begins both anew.
@@ -77,14 +77,14 @@ class Account:
         """No work of seven days."""
         return not self.windows.sums[-1] and not self.pending_shares
 
-    def tally(self, moment: Moment) -> Tally:
+    def tally(self, moment: Moment) -> ShareTally:
         """As it was settled."""
-        return Tally(self.windows.rates(moment), self._accepted, self.refused, self._difficulty,
+        return ShareTally(self.windows.rates(moment), self._accepted, self.refused, self._difficulty,
                      self.total_accepted + self._accepted, self.total_difficulty + self._difficulty,
                      self._round_difficulty, self.best, self.best_ever, self.last_share)
 
 
-class User(Account):
+class UserAccount(ShareAccount):
     """A user, by the part of a worker's name before its first dot."""
 
     __slots__ = ("name", "since", "stats", "workers")
@@ -93,7 +93,7 @@ class User(Account):
         super().__init__(moment, number)
         self.name = name
         self.since = moment.now
-        self.workers: list[Worker] = []
+        self.workers: list[WorkerAccount] = []
         self.stats: UserStats | None = None
 
     def publish(self, moment: Moment) -> UserStats:
@@ -104,12 +104,12 @@ class User(Account):
         return self.stats
 
 
-class Worker(Account):
+class WorkerAccount(ShareAccount):
     """A worker by its whole name, whose user is `user`."""
 
     __slots__ = ("agent", "gone_at", "machines", "name", "protocol", "reasons", "since", "stats", "user")
 
-    def __init__(self, name: str, user: User, moment: Moment, number: int) -> None:
+    def __init__(self, name: str, user: UserAccount, moment: Moment, number: int) -> None:
         super().__init__(moment, number)
         self.name = name
         self.user = user

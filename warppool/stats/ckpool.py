@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from warppool.stats.snapshot import Rates, StatsSnapshot, Tally, UserStats
+from warppool.stats.snapshot import Rates, ShareTally, StatsSnapshot, UserStats
 
 MOST_USERS: Final = 10_000
 """Users with a file of their own, those with the most work of seven days."""
@@ -100,7 +100,7 @@ def _rates(rates: Rates) -> dict[str, object]:
             "hashrate1d": suffixed(rates.d1), "hashrate7d": suffixed(rates.d7)}
 
 
-def _work(tally: Tally) -> dict[str, object]:
+def _work(tally: ShareTally) -> dict[str, object]:
     return {"shares": int(tally.total_difficulty), "bestshare": tally.best, "bestever": int(tally.best_ever)}
 
 

@@ -32,7 +32,7 @@ class Piece(NamedTuple):
     workers: Mapping[str, Sums]
 
 
-class Past(NamedTuple):
+class PastShares(NamedTuple):
     """`ever` is of all time, by worker; `round` of the round that goes on; `pieces` are of the last seven days. Nothing
     is known from before `began`.
     """

@@ -37,7 +37,7 @@ class Rates(NamedTuple):
 NO_RATES: Final = Rates()
 
 
-class Tally(NamedTuple):
+class ShareTally(NamedTuple):
     """What a worker, a user or the pool has done.
 
     `accepted` and `refused` count shares since the program started, and `difficulty` is what the accepted ones were
@@ -65,7 +65,7 @@ class WorkerStats(NamedTuple):
 
     name: str
     user: str
-    tally: Tally
+    tally: ShareTally
     machines: int = 0
     is_idle: bool = False
     agent: str = ""
@@ -79,7 +79,7 @@ class UserStats(NamedTuple):
     """A user, with its workers, those with the most work of seven days first. `since` is when it was first seen."""
 
     name: str
-    tally: Tally
+    tally: ShareTally
     workers: tuple[WorkerStats, ...] = ()
     machines: int = 0
     since: float = 0.0
@@ -233,7 +233,7 @@ class StatsSnapshot:
     version: str = ""
     network: str = ""
     is_whole: bool = True
-    pool: Tally = field(default_factory=Tally)
+    pool: ShareTally = field(default_factory=ShareTally)
     shares_per_second: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     users: tuple[UserStats, ...] = ()
     workers: tuple[WorkerStats, ...] = ()

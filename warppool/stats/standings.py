@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 from warppool.events import ShareAccepted
 from warppool.mining.identity import user_of
-from warppool.stats.accounts import Account, User, Worker
+from warppool.stats.accounts import ShareAccount, UserAccount, WorkerAccount
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
-from warppool.stats.past import NOTHING, Past, Sums, by_user, total
+from warppool.stats.past import NOTHING, PastShares, Sums, by_user, total
 from warppool.stats.snapshot import UserStats, WorkerStats
 from warppool.stats.windows import Moment, WorkWindows, places_of
 
@@ -37,16 +37,16 @@ class Standings:
     """`moment` is the first; `turn` brings later ones, and what came in between counts as of then."""
 
     def __init__(self, moment: Moment) -> None:
-        self.pool = Account(moment, 0)
+        self.pool = ShareAccount(moment, 0)
         self.round = 0
         self.refused: Counter[str] = Counter()
         self.protocols: Counter[str] = Counter()
         self._moment = moment
-        self._workers: dict[str, Worker] = {}
-        self._users: dict[str, User] = {}
-        self._machines: dict[int, dict[int, tuple[Worker | None, str]]] = {}     # by connection and channel
-        self._news: set[Worker] = set()
-        self._order: list[Worker] = []              # as the snapshot has them; those that are new come last
+        self._workers: dict[str, WorkerAccount] = {}
+        self._users: dict[str, UserAccount] = {}
+        self._machines: dict[int, dict[int, tuple[WorkerAccount | None, str]]] = {}  # by connection and channel
+        self._news: set[WorkerAccount] = set()
+        self._order: list[WorkerAccount] = []       # as the snapshot has them; those that are new come last
         self._swept = 0                             # how far the sweep is in it
         self._turns = 0
         self._ever: dict[str, Sums] = {}            # of those that are not here
@@ -54,7 +54,7 @@ class Standings:
         self._shares = WorkWindows(moment)          # counts them, of the pool
         self.lists = Lists()
 
-    def take_past(self, past: Past) -> None:
+    def take_past(self, past: PastShares) -> None:
         """What the books have from before this run; before anything happens. Who has done something within seven days
         is here from now on, and what others have is remembered for when they come.
         """
@@ -194,7 +194,7 @@ class Standings:
             self.lists.put_user(user.publish(moment))
         return self.lists
 
-    def _sweep(self, news: set[Worker]) -> None:
+    def _sweep(self, news: set[WorkerAccount]) -> None:
         """Those whose turn it is besides."""
         end = self._swept + len(self._order) // SWEEP_TURNS + 1
         for worker in self._order[self._swept:end]:
@@ -214,22 +214,22 @@ class Standings:
         self.lists.order([worker.stats for worker in self._order if worker.stats is not None],
                          [user.stats for user in users if user.stats is not None])
 
-    def _worker(self, name: str) -> Worker | None:
+    def _worker(self, name: str) -> WorkerAccount | None:
         """The worker of that name, made now where there is none; None where there are too many."""
         found = self._workers.get(name)
         if found is not None or len(self._workers) >= MAX_WORKERS:
             return found
         user = self._users.get(user_of(name))
         if user is None:
-            user = self._users[user_of(name)] = User(user_of(name), self._moment, self.round)
+            user = self._users[user_of(name)] = UserAccount(user_of(name), self._moment, self.round)
             user.take_past(*self._ever_by_user.pop(user.name, NOTHING))
-        worker = self._workers[name] = Worker(name, user, self._moment, self.round)
+        worker = self._workers[name] = WorkerAccount(name, user, self._moment, self.round)
         worker.take_past(*self._ever.pop(name, NOTHING))
         user.workers.append(worker)
         self._order.append(worker)
         return worker
 
-    def _forget(self, worker: Worker) -> None:
+    def _forget(self, worker: WorkerAccount) -> None:
         user = worker.user
         user.workers.remove(worker)
         self._news.discard(worker)
@@ -238,14 +238,14 @@ class Standings:
             del self._users[user.name]
             self._remember(self._ever_by_user, user.name, user)
 
-    def _remember(self, ever: dict[str, Sums], name: str, account: Account) -> None:
+    def _remember(self, ever: dict[str, Sums], name: str, account: ShareAccount) -> None:
         """Who has been forgotten goes on where it was, should it come back."""
         sums = account.ever
         if sums.accepted and len(ever) < MAX_WORKERS:
             ever[name] = sums
 
 
-def _work(account: Account) -> float:
+def _work(account: ShareAccount) -> float:
     return -account.windows.sums[-1]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from warppool.stats.snapshot import BOUNDS, Histogram
 
 
-class Times:
+class Durations:
     """Owned by one thread; values are in seconds, and one below zero counts as zero."""
 
     def __init__(self) -> None:

@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from warppool.stats.health import health_of
-from warppool.stats.snapshot import WINDOWS, BlockStats, Histogram, Rates, StatsSnapshot, Tally, UserStats, WorkerStats
+from warppool.stats.snapshot import (
+    WINDOWS,
+    BlockStats,
+    Histogram,
+    Rates,
+    ShareTally,
+    StatsSnapshot,
+    UserStats,
+    WorkerStats,
+)
 
 PAGE: Final = 100
 MOST_ON_PAGE: Final = 1_000
@@ -133,7 +142,7 @@ def _rates(rates: Rates) -> dict[str, float]:
     return {name: rate for (name, _), rate in zip(WINDOWS, rates, strict=True)}
 
 
-def _tally(tally: Tally) -> dict[str, object]:
+def _tally(tally: ShareTally) -> dict[str, object]:
     return {"hashrate": _rates(tally.rates), "accepted": tally.accepted, "refused": tally.refused,
             "difficulty": tally.difficulty, "total_accepted": tally.total_accepted,
             "total_difficulty": tally.total_difficulty, "round_difficulty": tally.round_difficulty,

@@ -15,15 +15,15 @@ from warppool.stats.snapshot import (
     Histogram,
     NodeStats,
     Rates,
+    ShareTally,
     StatsSnapshot,
-    Tally,
     UserStats,
     WorkerStats,
 )
 from warppool.web.answers import BadField, HttpAnswer, json_answer, not_found, number_of, shown
 from warppool.web.books import DAY_SLOTS, MOST_SLOTS, RESOLUTIONS
 from warppool.web.requests import Asked
-from warppool.web.routes import Route
+from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
 
 MAX_PAGE: Final = 100
@@ -124,18 +124,18 @@ OPENAPI: Final = (files("warppool.web") / "openapi.json").read_bytes()
 
 _PAGED: Final = ("offset", "limit")
 ROUTES: Final = (
-    Route("/api/v1/pool", pool),
-    Route("/api/v1/users", users, query=_PAGED),
-    Route("/api/v1/users/{user}", user),
-    Route("/api/v1/users/{user}/workers", workers_of_user, query=_PAGED),
-    Route("/api/v1/workers", workers, query=_PAGED),
-    Route("/api/v1/workers/{worker}", worker),
-    Route("/api/v1/blocks", blocks, query=_PAGED),
-    Route("/api/v1/nodes", nodes, query=_PAGED),
-    Route("/api/v1/rejects", rejects),
-    Route("/api/v1/history", history, query=("resolution", "slots", "user", "worker"), reads_books=True),
-    Route("/api/v1/payouts", payouts),
-    Route("/api/v1/openapi.json", openapi),
+    WebRoute("/api/v1/pool", pool),
+    WebRoute("/api/v1/users", users, query=_PAGED),
+    WebRoute("/api/v1/users/{user}", user),
+    WebRoute("/api/v1/users/{user}/workers", workers_of_user, query=_PAGED),
+    WebRoute("/api/v1/workers", workers, query=_PAGED),
+    WebRoute("/api/v1/workers/{worker}", worker),
+    WebRoute("/api/v1/blocks", blocks, query=_PAGED),
+    WebRoute("/api/v1/nodes", nodes, query=_PAGED),
+    WebRoute("/api/v1/rejects", rejects),
+    WebRoute("/api/v1/history", history, query=("resolution", "slots", "user", "worker"), reads_books=True),
+    WebRoute("/api/v1/payouts", payouts),
+    WebRoute("/api/v1/openapi.json", openapi),
 )
 
 
@@ -151,7 +151,7 @@ def rates(given: Rates) -> dict[str, float]:
     return {name: rate for (name, _), rate in zip(WINDOWS, given, strict=True)}
 
 
-def _tally(tally: Tally) -> Json:
+def _tally(tally: ShareTally) -> Json:
     return {"hashrate": rates(tally.rates), "accepted": tally.accepted, "refused": tally.refused,
             "difficulty": tally.difficulty, "total_accepted": tally.total_accepted,
             "total_difficulty": tally.total_difficulty, "round_difficulty": tally.round_difficulty,

@@ -14,7 +14,7 @@ from warppool.stats.snapshot import BlockStats, StatsSnapshot, UserStats, Worker
 from warppool.web.answers import TEXT, HttpAnswer, json_answer, not_found, see_other, shown
 from warppool.web.books import DAY_SLOTS, RESOLUTIONS
 from warppool.web.requests import Asked
-from warppool.web.routes import Route
+from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
 
 BLOCK_S: Final = 600.0                  # between two blocks, on average
@@ -201,15 +201,15 @@ def tip_height(stats: StatsSnapshot) -> int:
 
 
 ROUTES: Final = (
-    Route("/api/info", info),
-    Route("/api/pool", pool),
-    Route("/api/network", network),
-    Route("/api/info/chart", info_chart, reads_books=True),
-    Route("/api/client/{address}", client),
-    Route("/api/client/{address}/chart", client_chart, reads_books=True),
-    Route("/api/client/{address}/{worker}", client_worker, reads_books=True),
-    Route("/api/client/{address}/{worker}/{session}", client_session, reads_books=True),
-    Route("/pool/pool.status", ckpool_pool),
-    Route("/users/{user}", ckpool_user, has_html=True),
-    Route("/widget", widget),
+    WebRoute("/api/info", info),
+    WebRoute("/api/pool", pool),
+    WebRoute("/api/network", network),
+    WebRoute("/api/info/chart", info_chart, reads_books=True),
+    WebRoute("/api/client/{address}", client),
+    WebRoute("/api/client/{address}/chart", client_chart, reads_books=True),
+    WebRoute("/api/client/{address}/{worker}", client_worker, reads_books=True),
+    WebRoute("/api/client/{address}/{worker}/{session}", client_session, reads_books=True),
+    WebRoute("/pool/pool.status", ckpool_pool),
+    WebRoute("/users/{user}", ckpool_user, has_html=True),
+    WebRoute("/widget", widget),
 )

@@ -8,7 +8,7 @@ from typing import Final
 from warppool.stats.health import health_of
 from warppool.web.answers import HttpAnswer, json_answer
 from warppool.web.requests import Asked
-from warppool.web.routes import Route
+from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
 
 
@@ -20,4 +20,4 @@ def health(asked: Asked, view: WebView) -> HttpAnswer:
                        200 if found.is_ok else 503)
 
 
-ROUTES: Final = (Route("/health", health, is_watched=True, any_host=True, is_kept=False),)
+ROUTES: Final = (WebRoute("/health", health, is_watched=True, any_host=True, is_kept=False),)

@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from warppool.stats.snapshot import WINDOWS, Histogram, StatsSnapshot, Tally
+from warppool.stats.snapshot import WINDOWS, Histogram, ShareTally, StatsSnapshot
 from warppool.web.answers import HttpAnswer, shown
 from warppool.web.requests import Asked
-from warppool.web.routes import Route
+from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
 
 MOST_USERS: Final = 1000
@@ -141,7 +141,7 @@ def _of_users(stats: StatsSnapshot) -> Iterator[Metric]:
     yield best
 
 
-def _rates(name: str, words: str, tally: Tally) -> Metric:
+def _rates(name: str, words: str, tally: ShareTally) -> Metric:
     family = GaugeMetricFamily(name, words, labels=("window",))
     for (window, _), rate in zip(WINDOWS, tally.rates, strict=True):
         family.add_metric((window,), rate)
@@ -158,4 +158,4 @@ def _histogram(name: str, words: str, values: Histogram) -> Metric:
 
 BLOCK_STATES: Final = ("found", "accepted", "side", "refused", "settled")
 
-ROUTES: Final = (Route("/metrics", metrics, is_watched=True),)
+ROUTES: Final = (WebRoute("/metrics", metrics, is_watched=True),)

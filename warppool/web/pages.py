@@ -16,7 +16,7 @@ from warppool.page.view import Point
 from warppool.stats.snapshot import StatsSnapshot
 from warppool.web.answers import HTML, HttpAnswer, see_other
 from warppool.web.requests import Asked
-from warppool.web.routes import Route
+from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
 
 ASSET_AGE_S: Final = 31_536_000
@@ -41,13 +41,13 @@ class Pages:
         self._history = history
         self._pools: tuple[int, tuple[Point, ...]] | None = None        # the open slot, and the chart before it
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[WebRoute, ...]:
         """All paths of the page."""
         return (
-            Route("/", self.pool), Route("/find", self.find, query=("name",)),
-            Route("/user/{user}", self.user, reads_books=True),
-            Route("/user/{user}/{worker}", self.worker, reads_books=True),
-            *(Route(place, partial(_file, asset)) for place, asset in ASSETS.items()),
+            WebRoute("/", self.pool), WebRoute("/find", self.find, query=("name",)),
+            WebRoute("/user/{user}", self.user, reads_books=True),
+            WebRoute("/user/{user}/{worker}", self.worker, reads_books=True),
+            *(WebRoute(place, partial(_file, asset)) for place, asset in ASSETS.items()),
         )
 
     def pool(self, asked: Asked, view: WebView) -> HttpAnswer:

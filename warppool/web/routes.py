@@ -14,7 +14,7 @@ _ANY: Final = None                      # stands for `{name}` in a key of the ta
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class WebRoute:
     """One path; each `{name}` in it is one segment. `answer` is called at most once per snapshot for one question.
 
     `query`: the fields of the query that the answer depends on; others are left out before it is asked.
@@ -37,15 +37,15 @@ class Route:
 class FoundRoute(NamedTuple):
     """A route, and what stands in the path for its names."""
 
-    route: Route
+    route: WebRoute
     names: Mapping[str, str]
 
 
 class RouteTable:
     """All routes. A path without names wins over one with names."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes: dict[tuple[str | None, ...], tuple[Route, tuple[str, ...]]] = {}
+    def __init__(self, routes: Iterable[WebRoute]) -> None:
+        self._routes: dict[tuple[str | None, ...], tuple[WebRoute, tuple[str, ...]]] = {}
         self._shapes: dict[int, list[tuple[bool, ...]]] = {}
         for route in routes:
             parts = route.path[1:].split("/")
