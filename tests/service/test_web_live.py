@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.node.stub import HARD_NBITS, StubNode
-from tests.service.livepool import LivePool, running, until, v1_config
+from tests.patience import until
+from tests.service.livepool import LivePool, running, v1_config
 from tests.web.asking import get
 from warppool.addresses import Address
 from warppool.config.faceoptions import WebConfig
