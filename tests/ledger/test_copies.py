@@ -12,8 +12,8 @@ import pytest
 from tests.ledger.books import START, booked, share
 from warppool.commands.cli import main
 from warppool.errors import LedgerError
+from warppool.ledger.beginning import Beginning
 from warppool.ledger.markfile import FILE_NAME, Marked, MarkFile
-from warppool.ledger.payoutitems import Beginning
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 

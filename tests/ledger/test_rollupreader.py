@@ -173,3 +173,15 @@ def test_seven_days_are_read_from_few_slots():
                         Segment(DAY, 5, 10)]
     assert segments_of(0, {}) == [Segment(TEN_MINUTES, 0, None)]
     assert segments_for(HOUR, 200, 250, marks) == [Segment(HOUR, 200, 240), Segment(TEN_MINUTES, 1440, 1506)]
+
+
+@pytest.mark.parametrize("day", [41, 40])
+@pytest.mark.parametrize("hour", range(1_000, 1_009))
+def test_each_slot_since_a_time_is_read_once_whatever_is_summed(hour, day):
+    now = hour * 6 + 7                          # the hour after `hour` has begun, and is not summed
+    at = {"hour": hour, "day": day, "pruned_600": 0, "pruned_3600": 0}
+    for first in range(now - 200, now):
+        slots = [slot for resolution, begin, end in segments_of(first * TEN_MINUTES, at)
+                 for slot in range(begin * resolution // TEN_MINUTES,
+                                   now if end is None else end * resolution // TEN_MINUTES)]
+        assert sorted(slots) == list(range(first, now))

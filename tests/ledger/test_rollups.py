@@ -12,7 +12,8 @@ import pytest
 
 from tests.ledger.books import START, share
 from warppool.errors import LedgerError
-from warppool.ledger.payoutitems import Beginning, Booking, Hold
+from warppool.ledger.beginning import Beginning
+from warppool.ledger.payoutitems import Booking, Hold
 from warppool.ledger.schema import MIGRATIONS, migrate
 from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES, OpenSums
 from warppool.ledger.sqlite import SqliteBooks

@@ -104,15 +104,14 @@ def segments_of(since: float, marks: Mapping[str, int], hour: str = "hour", day:
     if at < marks.get("pruned_3600", 0) * HOUR:
         at = at // DAY * DAY
     first_hour, first_day = -(-at // HOUR), -(-at // DAY)
-    ten = [Segment(TEN_MINUTES, max(at // TEN_MINUTES, hours * 6), None)]
-    if first_hour < hours:
-        ten += [Segment(TEN_MINUTES, at // TEN_MINUTES, first_hour * 6)]
-        if first_day < days:
-            ten += [Segment(HOUR, first_hour, first_day * 24), Segment(DAY, first_day, days),
-                    Segment(HOUR, days * 24, hours)]
-        else:
-            ten += [Segment(HOUR, first_hour, hours)]
-    return [each for each in ten if each.end is None or each.first < each.end]
+    ten = at // TEN_MINUTES
+    found = [Segment(TEN_MINUTES, max(ten, hours * 6), None), Segment(TEN_MINUTES, ten, min(first_hour, hours) * 6)]
+    if first_day < days:
+        found += [Segment(HOUR, first_hour, first_day * 24), Segment(DAY, first_day, days),
+                  Segment(HOUR, days * 24, hours)]
+    else:
+        found += [Segment(HOUR, first_hour, hours)]
+    return [each for each in found if each.end is None or each.first < each.end]
 
 
 def segments_for(resolution: int, first_slot: int, last_slot: int, marks: Mapping[str, int], hour: str = "hour",
