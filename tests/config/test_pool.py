@@ -532,6 +532,10 @@ NOTICE = POOL + "[[notice]]\nname = 'chat'\nevents = ['block.found']\n"
     (POOL + "[web]\nlisten = ['127.0.0.1:8080', '127.0.0.1:8080']", "web.listen takes"),
     (POOL + "[web]\nhosts = ['http://pool.example/']", "web.hosts holds [\"http://pool.example/\"]: it takes a list"),
     (POOL + "[web]\nhosts = 'pool.example'", "web.hosts holds \"pool.example\": it takes a list of host names"),
+    (POOL + "[web]\nhosts = ['pool.example:8080']", "web.hosts holds [\"pool.example:8080\"]: it takes a list"),
+    (POOL + "[web]\nhosts = ['*.example']", "web.hosts holds [\"*.example\"]: it takes a list of host names"),
+    (POOL + "[web]\nhosts = ['[::1]']", "web.hosts holds [\"[::1]\"]: it takes a list of host names"),
+    (POOL + "[web]\nhosts = ['pool.example.']", "web.hosts holds [\"pool.example.\"]: it takes a list of host"),
     (POOL + "[web]\nnames = 'none'", "web.names holds \"none\": it takes short or full"),
     (POOL + "[web]\nuser_metrics = 1", "web.user_metrics holds 1: it takes true or false"),
     (POOL + "[web]\nport = 80", "web.port is not known: did you mean"),
@@ -562,6 +566,23 @@ def test_what_is_wrong_with_the_faces_is_one_clear_line(read, text, words):
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "ports"), [
+    (POOL, ()), (POOL + "[web]\n", (8080,)), (POOL + "[web]\nnames = 'full'", (8080,)),
+    (POOL + "[web]\nlisten = []", ()), (POOL + "[web]\nlisten = ['[::]:80', '127.0.0.1:81']", (80, 81))])
+def test_a_web_is_there_where_the_file_has_a_heading_for_it(read, text, ports):
+    assert tuple(address.port for address in read(text).web.listen) == ports
+
+
+def test_names_of_the_web_are_as_browsers_send_them(read):
+    text = POOL + "[web]\nhosts = ['Pool.Example', '192.0.2.1', '2001:DB8:0::1', 'a_b-c']"
+    assert read(text).web.hosts == ("pool.example", "192.0.2.1", "2001:db8::1", "a_b-c")
+
+
+def test_the_environment_may_say_of_the_web_what_the_file_does_not(read):
+    assert read(environ={"WARPPOOL__WEB__NAMES": "full"}).web.listen == (Address("127.0.0.1", 8080),)
+    assert read(environ={"WARPPOOL__WEB__LISTEN": "[]"}).web.listen == ()
 
 
 @pytest.mark.parametrize("url", ["chat.example", "ftp://chat.example/", "https:///x", "https://u:hunter2@chat.example/",

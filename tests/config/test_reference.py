@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.test_pool import MAIN_ADDRESS, SECRETS
+from warppool.addresses import Address
 from warppool.config.declare import options_of
 from warppool.config.options import Secrets
 from warppool.config.pool import config_of, read_config
@@ -25,7 +26,7 @@ each_reference = pytest.mark.parametrize("reference", REFERENCES, ids=[item.form
 
 def all_shown(example):
     """The example with every # taken off that stands before a default, but for tables that need not be there."""
-    head, mark, tables = example.partition("#[[")
+    head, mark, tables = example.partition("#[")
     return re.sub(r"(?m)^#(?=\w+ = )", "", head) + mark + tables
 
 
@@ -66,13 +67,15 @@ def test_the_example_is_read_and_means_the_defaults(tmp_path, text):
     assert config == least
 
 
-def test_the_example_of_a_notice_is_read_once_its_marks_are_taken_off(tmp_path):
-    text = re.sub(r"(?m)^#(?=\w+ = |\[\[)", "", POOL.example())
+def test_the_example_of_a_notice_and_of_the_web_is_read_once_its_marks_are_taken_off(tmp_path):
+    text = re.sub(r"(?m)^#(?=\w+ = |\[)", "", POOL.example())
     (tmp_path / "warppool.toml").write_text(text.replace(str(PLACEHOLDERS["pool.payout_address"]), MAIN_ADDRESS))
     (tmp_path / "secrets.toml").write_text(SECRETS + '\nnotice_urls = ["https://chat.example/token"]\n')
     (tmp_path / "secrets.toml").chmod(0o600)
-    (notice,) = read_config(tmp_path / "warppool.toml", {"STATE_DIRECTORY": "/var/lib/warppool"}).notices
+    config = read_config(tmp_path / "warppool.toml", {"STATE_DIRECTORY": "/var/lib/warppool"})
+    (notice,) = config.notices
     assert (notice.name, notice.url, notice.format) == ("chat", "https://chat.example/token", "json")
+    assert config.web.listen == (Address("127.0.0.1", 8080),)
 
 
 @pytest.mark.parametrize("text", [TRANSLATOR.example(), all_shown(TRANSLATOR.example())],

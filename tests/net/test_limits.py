@@ -26,6 +26,13 @@ def test_a_connection_that_brings_another_takes_two(monkeypatch: pytest.MonkeyPa
     assert connection_cap(0, fds_each=2) == (1024 - RESERVED_FDS) // 2
 
 
+def test_what_the_web_may_take_is_kept_back_from_miners(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert connection_cap(0, besides=76) == 1024 - RESERVED_FDS - 76
+    assert connection_cap(0, fds_each=2, besides=76) == (1024 - RESERVED_FDS - 76) // 2
+    assert connection_cap(0, besides=2000) == 1
+
+
 def test_a_cap_that_cannot_be_had_is_lowered_and_said(monkeypatch: pytest.MonkeyPatch, log_lines: LogLines) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     assert connection_cap(5000) == 1024 - RESERVED_FDS

@@ -207,6 +207,7 @@ def world(folder: Path) -> Iterator[World]:
             "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"], "sv2_listen": ["127.0.0.1:0"]},
             "difficulty": {"start": Decimal("1e-8"), "min": Decimal("1e-8"), "max": Decimal("4e-8"),
                            "max_shares_per_minute": 0},
+            "web": {"listen": []},
             "node": [{"url": node.url, "cookie_file": node.cookie.name} for node in nodes[:2]],
         }
         (folder / "warppool.toml").write_text(written(document))

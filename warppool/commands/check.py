@@ -20,6 +20,7 @@ from warppool.commands.payoutcheck import payout_findings, whom
 from warppool.commands.providercheck import provider_findings
 from warppool.commands.statuscheck import status_findings
 from warppool.commands.translatorcheck import translator_findings
+from warppool.commands.webcheck import web_findings
 from warppool.config.anyfile import read_any
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
@@ -35,6 +36,7 @@ from warppool.node.kernel import load_kernel
 from warppool.noise.primitives import public_key
 from warppool.service.connector import listen_addresses, serves_spec
 from warppool.service.nodes import credentials_of, plan_of
+from warppool.service.web import fds_of
 
 NODE_TIMEOUT_S = 10.0
 _TRIED = ("getblockchaininfo", "getblocktemplate")
@@ -103,11 +105,12 @@ def _pool_findings(path: Path, config: Config, has_network: bool) -> Iterator[Fi
         yield from place(config.pool.data_dir, "pool.data_dir", listen_addresses(config.stratum))
         yield from status_findings(config.status, config.pool.data_dir)
         yield from ledger_findings(config.ledger.url, config.pool.data_dir)
+    yield from web_findings(config.web, config.pool.data_dir, has_network=has_network)
     if config.stratum.has_tls:
         yield from tls(config.stratum.tls_cert, config.stratum.tls_key, time.time())
     yield from notice_findings(config.notices)
     if has_network:
-        yield files(config.stratum.max_connections)
+        yield files(config.stratum.max_connections, besides=fds_of(config.web))
         yield clock(time.time())
         yield from _nodes(config.nodes, config.pool, plan_of(config.pool))
 

@@ -20,7 +20,7 @@ from warppool.config.options import Secrets
 from warppool.config.provideroptions import AnyConfig
 from warppool.config.running import FILE_NAME, data_dir_of, read_running
 from warppool.errors import ConfigError, NotNow
-from warppool.net.limits import RESERVED_FDS
+from warppool.net.limits import room_of
 from warppool.net.listener import listen
 from warppool.service.certificate import CERT_KEY, KEY_KEY, load, trouble_of
 from warppool.service.connector import ListenAddress
@@ -169,12 +169,14 @@ def proxies(nets: Iterable[Net]) -> Iterator[Finding]:
                           "counts")
 
 
-def files(wanted: int, fds_each: int = 1) -> Finding:
-    """Whether there is room for the `wanted` miners, each with so many files; a daemon takes the hard limit."""
+def files(wanted: int, fds_each: int = 1, besides: int = 0) -> Finding:
+    """Whether there is room for the `wanted` miners, each with so many files, and `besides` for the web; a daemon takes
+    the hard limit.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return Finding("ok", "limits", "any number of files may be open")
-    room = max(0, hard - RESERVED_FDS) // fds_each
+    room = room_of(hard, fds_each, besides)
     if wanted > room:
         return Finding("warn", "limits", f"{hard} files may be open, room for {room} miners, and "
                        f"stratum.max_connections is {wanted}: raise LimitNOFILE= of the unit, or ulimit -n")

@@ -96,7 +96,8 @@ def options_of(section: type[Any]) -> Iterator[tuple[str, str, Option]]:
 class Form:
     """What a configuration file may hold: its sections by name, of which `many` may stand there more than once.
 
-    `some` names the section that may stand there more than once, or not at all.
+    `some` names the section that may stand there more than once, or not at all. `off` names one that does nothing while
+    its heading does not stand there, whatever its defaults are.
     """
 
     file: str
@@ -104,6 +105,7 @@ class Form:
     many: str
     secrets: type[Any] | None = None
     some: str = ""
+    off: str = ""
 
     def is_list(self, name: str) -> bool:
         """Whether that section is a list of tables."""

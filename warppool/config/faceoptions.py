@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,9 @@ from warppool.notices.kinds import EVENTS
 from warppool.notices.url import NoticeUrl, WrongUrl
 from warppool.notices.words import DISCORD, JSON, TELEGRAM, TEXT
 
+MAX_NAME: Final = 253
+_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
 
 def _read_events(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(item in EVENTS for item in value):
@@ -21,11 +26,16 @@ def _read_events(value: object) -> tuple[str, ...]:
 
 
 def _read_hosts(value: object) -> tuple[str, ...]:
-    names = value if isinstance(value, list) else [None]
-    if not all(isinstance(item, str) and 0 < len(item) <= 255 and item.isascii() and item.isprintable()
-               and not set(item) & set(" /@") for item in names):
-        raise Refused('it takes a list of host names, such as ["pool.example"], or []')
-    return tuple(str(name).lower() for name in names)
+    try:
+        return tuple(_read_host(item) for item in (value if isinstance(value, list) else [None]))
+    except ValueError:
+        raise Refused('it takes a list of host names, such as ["pool.example"], or []') from None
+
+
+def _read_host(value: object) -> str:
+    """A name or an IP address as browsers send it, without port and brackets; ValueError."""
+    text = value.lower() if isinstance(value, str) else ""
+    return text if _NAME.fullmatch(text) and len(text) <= MAX_NAME else str(ip_address(text))
 
 
 def _read_urls(value: object) -> tuple[str, ...]:
@@ -61,7 +71,8 @@ class WebConfig:
     """The page, the API and the metrics; needs the extra [web]."""
 
     listen: tuple[Address, ...] = option(
-        ADDRESSES, [], 'HTTP, for browsers and programs, such as ["127.0.0.1:8080"]; [] switches it off.')
+        ADDRESSES, ["127.0.0.1:8080"], "HTTP, for browsers and programs; without a [web] in the file there is none, "
+        "and [] switches it off.")
     hosts: tuple[str, ...] = option(
         HOSTS, [], "Names by which browsers may ask, without a port; [] means the addresses of listen, and localhost.")
     names: str = option(

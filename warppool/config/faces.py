@@ -17,6 +17,12 @@ FOLDER: Final = "status"
 """Of the status files, in data_dir, where the operator names none."""
 
 
+def web_in(sections: Sections) -> WebConfig:
+    """The web as the file wants it: there is no port unless it has a [web]."""
+    web = sections.one(WebConfig)
+    return web if "web" in sections.written else replace(web, listen=())
+
+
 def web_addresses(web: WebConfig) -> Iterator[tuple[str, Address]]:
     """(key with its section, address) of each port of the web, for `check_ports`."""
     for address in web.listen:

@@ -271,7 +271,7 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "notice": NoticeConfig,
 }
 
-POOL_FORM: Final = Form("warppool.toml", SECTIONS, many="node", secrets=Secrets, some="notice")
+POOL_FORM: Final = Form("warppool.toml", SECTIONS, many="node", secrets=Secrets, some="notice", off="web")
 
 TRANSLATOR_MARK: Final = "upstream"
 PROVIDER_MARK: Final = "provider"

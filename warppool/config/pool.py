@@ -15,7 +15,7 @@ from warppool.addresses import NodeAddress, ProviderUrl
 from warppool.bitcoin.address import AddressError, is_guarded, script_of
 from warppool.config.declare import options_of
 from warppool.config.faceoptions import NoticeConfig, StatusConfig, WebConfig
-from warppool.config.faces import check_notices, web_addresses, with_folder, with_urls
+from warppool.config.faces import check_notices, web_addresses, web_in, with_folder, with_urls
 from warppool.config.kinds import PROVIDER_SCHEME
 from warppool.config.options import (
     POOL_FORM,
@@ -68,7 +68,7 @@ def config_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets 
     sections = read_sections(POOL_FORM, document, folder=folder, environ=environ, source=source)
     pool = _with_tag(_with_payout(sections.one(PoolConfig), sections))
     stratum, difficulty = sections.one(StratumConfig), sections.one(DifficultyConfig)
-    nodes, notices, web = sections.all(NodeConfig), sections.all(NoticeConfig), sections.one(WebConfig)
+    nodes, notices, web = sections.all(NodeConfig), sections.all(NoticeConfig), web_in(sections)
     _check_listeners(stratum, web, source)
     check_notices(notices, sections)
     difficulty = _with_flood_limit(difficulty, sections)

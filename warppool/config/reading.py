@@ -41,11 +41,15 @@ Tables = dict[str, list[dict[str, Given]]]
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """One file's sections, typed and with their defaults; `source` is what errors call the file."""
+    """One file's sections, typed and with their defaults; `source` is what errors call the file.
+
+    `written` names those whose heading stands there, or of which the environment says a key.
+    """
 
     source: str
     values: Mapping[str, list[object]]
     tables: Tables
+    written: frozenset[str] = frozenset()
 
     def one(self, section: type[S]) -> S:
         """The section of this class, of which there is one."""
@@ -109,7 +113,8 @@ def read_sections(form: Form, document: Mapping[str, object], *, folder: Path, e
     values = {name: [read_section(form, name, form.sections[name], given, folder, source, environ)
                      for given in tables[name]]
               for name in tables}
-    return Sections(source, values, tables)
+    written = frozenset(name for name, given in tables.items() if name in document or any(given))
+    return Sections(source, values, tables, written)
 
 
 def read_section(form: Form, name: str, section: type[S], given: Mapping[str, Given], folder: Path, source: str,

@@ -57,7 +57,7 @@ class Reference:
                       "$CREDENTIALS_DIRECTORY, holds",
                       *(f"#     {key}: {option.sentence}" for key, _, option in options_of(form.secrets))]
         for name, section in form.sections.items():
-            heading = f"{'#' * (name == form.some)}{form.heading(name)}"
+            heading = f"{'#' * (name in (form.some, form.off))}{form.heading(name)}"
             lines += ["", *_comment((section.__doc__ or "").strip()), heading]
             for key, _, option in options_of(section):
                 effect = "" if option.on_reload is Effect.RESTART else f" SIGHUP: {option.on_reload.word}."

@@ -13,7 +13,9 @@ from warppool.say import say
 log = logging.getLogger(__name__)
 
 RESERVED_FDS = 64
-"""File descriptors kept back for all that is no miner: listeners, nodes, ledger, journal, log, and some slack."""
+"""File descriptors kept back for all that is no miner: listeners, nodes, ledger, journal, log, and some slack. The web
+has its own besides.
+"""
 
 LEAST_PER_IP = 1000
 """Connections that one address may have in any case: a farm of some size behind one router."""
@@ -40,14 +42,21 @@ class AcceptLimits:
     proxy_from: tuple[Net, ...] = ()
 
 
-def connection_cap(configured: int, fds_each: int = 1) -> int:
+def room_of(limit: int, fds_each: int = 1, besides: int = 0) -> int:
+    """How many miners a limit of open files has room for, of whom each takes `fds_each`; `besides` are kept back too.
+    """
+    return max(0, limit - RESERVED_FDS - besides) // fds_each
+
+
+def connection_cap(configured: int, fds_each: int = 1, besides: int = 0) -> int:
     """The most connections to accept: `configured`, or with 0 all that the file-descriptor limit leaves.
 
-    `fds_each` is 2 where one is dialled for each that is accepted. Looks at the soft limit as it is now, so raise that
-    first. A configured number that cannot be had is lowered, which the log says.
+    `fds_each` is 2 where one is dialled for each that is accepted, and `besides` are the descriptors that the web may
+    take. Looks at the soft limit as it is now, so raise that first. A configured number that cannot be had is lowered,
+    which the log says.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = _PLENTY if soft == resource.RLIM_INFINITY else max(1, (soft - RESERVED_FDS) // fds_each)
+    possible = _PLENTY if soft == resource.RLIM_INFINITY else max(1, room_of(soft, fds_each, besides))
     if configured > possible:
         say(log, logging.WARNING, "limit.lowered", max_connections=configured, possible=possible,
             reason=f"the limit of open files is {soft}: raise LimitNOFILE= of the unit")

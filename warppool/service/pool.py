@@ -63,6 +63,7 @@ from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.statusfaces import status_faces
 from warppool.service.summary import Summary, fields_of
 from warppool.service.threads import Threads
+from warppool.service.web import fds_of
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
 from warppool.sv1.jobs import encoder as notify_encoder
 from warppool.sv1.resume import Message as SessionMessage
@@ -111,7 +112,8 @@ class Pool:
                            beginning=Beginning(pool.payout, pool.server_id, self._start_id, time.time()),
                            heard=Fork(self.ear, self.payouts.heard), told=self.ear.put)
         spec = SpecIdentity(config.secrets, config.stratum.cert_validity_s) if serves_spec(config) else None
-        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec)
+        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, spec=spec,
+                           besides=fds_of(config.web))
         self.work = WorkBroadcast(self.ports, self.is_ready, let_past(config))
         job_inbox: queue.Queue[Any] = queue.Queue()
         outcomes: queue.Queue[Any] = queue.Queue()

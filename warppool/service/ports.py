@@ -43,11 +43,12 @@ class Ports:
 
     ConfigError; trouble of the moment is waited for by `patience`. `resources` closes what is open here. `fds_each` is
     2 where one connection is dialled for each that is accepted. `spec` is who the server is in the published profile of
-    V2, None where that is not served.
+    V2, None where that is not served. `besides` are descriptors that other parts of the service may take.
     """
 
     def __init__(self, addresses: Iterable[ListenAddress], stratum: PortsConfig, patience: Patience,
-                 resources: ExitStack, fds_each: int = 1, spec: SpecIdentity | None = None) -> None:
+                 resources: ExitStack, fds_each: int = 1, spec: SpecIdentity | None = None,
+                 besides: int = 0) -> None:
         raise_fd_limit()
         self.spec = spec
         pair = _pair_of(stratum)
@@ -59,6 +60,7 @@ class Ports:
             resources.callback(listener.sock.close)
         self.inboxes: list[queue.Queue[Any]] = [queue.Queue() for _ in range(stratum.workers)]
         self._fds_each = fds_each
+        self._besides = besides
         self.reactor = Reactor(self.listeners, self.inboxes, accept_limits=self.limits_of(stratum))
         resources.callback(self.reactor.close)
         self.log_limit = LogLimit()
@@ -73,8 +75,8 @@ class Ports:
 
     def limits_of(self, stratum: PortsConfig) -> AcceptLimits:
         """What is accepted, within what the system allows."""
-        return AcceptLimits(connection_cap(stratum.max_connections, self._fds_each), stratum.max_per_ip,
-                            stratum.proxy_from)
+        return AcceptLimits(connection_cap(stratum.max_connections, self._fds_each, self._besides),
+                            stratum.max_per_ip, stratum.proxy_from)
 
     def prepare(self, stratum: PortsConfig, *, has_tls: bool) -> Callable[[], None]:
         """Load the certificate; ConfigError. Returns what takes certificate and limits over, for those who come.

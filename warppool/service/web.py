@@ -5,6 +5,7 @@ The modules that need the extra are imported here, when they are needed.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -18,10 +19,12 @@ from warppool.errors import ConfigError
 from warppool.ledger.database import Reader
 from warppool.net.listener import Listener, listen
 from warppool.page.about import UNNAMED, About
+from warppool.say import say
 from warppool.service.faces import StoppableThread
 from warppool.service.patience import Patience
 from warppool.stats.snapshot import StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
+from warppool.web.admission import MAX_CONNECTIONS
 from warppool.web.app import WebApp
 from warppool.web.books import WebBooks
 from warppool.web.pages import History, Pages, no_history
@@ -29,7 +32,17 @@ from warppool.web.requests import default_hosts
 from warppool.web.routes import RouteTable
 from warppool.web.view import WebSettings, WebViews
 
-NO_EXTRA: Final = "web.listen needs the extra [web]: `pip install 'warppool[web]'`, or write listen = [] in [web]"
+log = logging.getLogger("warppool")
+
+KEY: Final = "web.listen"
+NO_EXTRA: Final = (f"{KEY} needs packages that are not installed: pip install 'warppool[web]', or write listen = [] in "
+                   "[web]")
+WIDE_OPEN: Final = ("every address of this machine is listened on, without a password and without TLS, and whoever "
+                    "reaches one may read all that the pool shows: name in web.hosts how browsers shall call it, or "
+                    "listen on 127.0.0.1, for a proxy in front")
+
+FDS_OF_LISTENER: Final = 4              # the socket, its copy, and the pipe that wakes its thread
+OTHER_FDS: Final = 8                    # a connection before it is counted, and the files of the books
 
 
 def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable[[], Reader], patience: Patience,
@@ -46,9 +59,11 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable
 
     listeners: list[Listener] = []
     for address in web.listen:
-        listener = patience.until_done(partial(listen, "web", str(address), "web.listen"))
+        listener = patience.until_done(partial(listen, "web", str(address), KEY))
         listeners.append(listener)
         resources.callback(listener.sock.close)
+    if listens_everywhere(web):
+        say(log, logging.WARNING, "web.wide_open", key=KEY, meaning=WIDE_OPEN)
     settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics, stale_after_s=stale_after_s,
                            fee_percent=fee_percent, key=os.urandom(32))
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
@@ -58,6 +73,11 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable
     server = WebServer(listeners, app)
     resources.callback(server.close)
     return server, server.tasks
+
+
+def fds_of(web: WebConfig) -> int:
+    """How many descriptors the web may take at most, which are kept back from the miners."""
+    return MAX_CONNECTIONS + FDS_OF_LISTENER * len(web.listen) + OTHER_FDS if web.listen else 0
 
 
 def require_extra() -> None:
