@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.node.stub import StubNode
-from tests.service.livepool import LivePool, running, until, v1_config
+from tests.patience import until
+from tests.service.livepool import LivePool, running, v1_config
 from warppool.config.faceoptions import NoticeConfig
 
 EVENTS = ("block.found", "block.accepted")
