@@ -65,6 +65,13 @@ def patient(timeout_s: float) -> HangLimits:
     return HangLimits(timeout_s + GRACE_S, max(PATIENT_LIMIT_S, timeout_s + GRACE_S))
 
 
+def unawaited(slow_s: float) -> HangLimits:
+    """For a thread that only shows numbers to people. It may hang for ever, as on a file server that is gone: it is
+    complained of, and never a reason for a restart, since nobody who mines waits for it.
+    """
+    return HangLimits(slow_s, math.inf)
+
+
 class Takes(Protocol):
     """A queue, or what wakes its owner besides."""
 

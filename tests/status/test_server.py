@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
+import selectors
 import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,3 +224,35 @@ def test_no_daemon_is_said_in_one_line(tmp_path: Path) -> None:
 def test_a_strange_answer_is_said_in_one_line(tmp_path: Path, answer: bytes, words: str) -> None:
     with served(tmp_path, lambda _line: answer) as path, pytest.raises(WarppoolError, match=words):
         ask(path, "health")
+
+
+def test_the_unforeseen_ends_neither_the_thread_nor_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                               caplog: pytest.LogCaptureFixture) -> None:
+    real, failed = StatusSocket._watch_listener, threading.Event()
+
+    def watch(self: StatusSocket, is_wanted: bool) -> None:
+        if not is_wanted and not failed.is_set():
+            failed.set()
+            raise RuntimeError("never foreseen")
+        real(self, is_wanted)
+
+    monkeypatch.setattr("warppool.status.server.AFTER_FAULT_S", 0.0)
+    monkeypatch.setattr(StatusSocket, "_watch_listener", watch)
+    with served(tmp_path) as path:
+        assert ask(path, "health") == {"asked": '{"ask": "health"}'}
+    assert failed.is_set() and "event=thread.failed thread=status" in caplog.text
+
+
+def test_a_peer_that_the_system_cannot_watch_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failed = selectors.DefaultSelector.register, threading.Event()
+
+    def register(self: selectors.DefaultSelector, fileobj: Any, events: int, data: Any = None) -> Any:
+        if isinstance(fileobj, socket.socket) and data is not fileobj and not failed.is_set():
+            failed.set()
+            raise OSError(errno.ENOSPC, "no more can be watched")
+        return real(self, fileobj, events, data)
+
+    with served(tmp_path) as path:
+        monkeypatch.setattr(selectors.DefaultSelector, "register", register)
+        assert ask(path, "health") == {"asked": '{"ask": "health"}'}           # the second try of the client
+    assert failed.is_set()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from warppool.loop import Loop, Report, patient
+from warppool.loop import GRACE_S, Loop, Report, unawaited
 from warppool.notices.delivery import DELIVERY_S, Delivery, NotDelivered
 from warppool.notices.kinds import DIGEST_DAILY, Notice
 from warppool.notices.outbox import Outbox
@@ -59,7 +59,7 @@ class Notices(Loop[Any]):
     def __init__(self, places: Sequence[Recipient], latest: Callable[[], StatsSnapshot], around: Callable[[], Around],
                  unix: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__("notices", monotonic=monotonic)
-        self.limits = patient(DELIVERY_S * len(places))     # a turn may find each of them away
+        self.limits = unawaited(DELIVERY_S * len(places) + GRACE_S)     # a turn may find each of them away
         self._told = [_Told(place) for place in places]
         self._latest = latest
         self._around = around

@@ -16,11 +16,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from warppool.files import FILE_MODE, FOLDER_MODE
-from warppool.loop import Loop, patient
+from warppool.loop import Loop, Report, unawaited
 from warppool.say import say
 
 log = logging.getLogger("warppool")
@@ -71,10 +72,17 @@ class FilesOfMinute(NamedTuple):
     users: Iterator[UserFile]
 
 
+@dataclass(frozen=True, slots=True)
+class StatusFilesReport(Report):
+    """`written` files since the start."""
+
+    written: int
+
+
 class StatusFiles(Loop[None]):
     """Writes what `pages` gives into `folder`. `pages()` is None while there are no numbers yet."""
 
-    limits = patient(WRITE_TIMEOUT_S)
+    limits = unawaited(WRITE_TIMEOUT_S)
 
     def __init__(self, folder: Path, modes: Modes, pages: Callable[[], FilesOfMinute | None],
                  monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -88,6 +96,11 @@ class StatusFiles(Loop[None]):
         self._shown: set[str] = set()                   # the files of this minute
         self._is_old_looked_at = False                  # what an earlier start left
         self._is_failing = False
+        self._written = 0
+
+    def report(self) -> StatusFilesReport:
+        """How much was written."""
+        return StatusFilesReport(*self.vitals(), written=self._written)
 
     def turn(self, items: list[None]) -> float:
         """Write the next few files."""
@@ -178,6 +191,7 @@ class StatusFiles(Loop[None]):
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             os.replace(new, folder / name)
+            self._written += 1
         except OSError:
             with suppress(OSError):
                 new.unlink(missing_ok=True)

@@ -17,10 +17,11 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from warppool.loop import Ask, HangLimits, Reconfigure, Report, prompt
+from warppool.loop import AFTER_FAULT_S, PROMPT_LIMIT_S, Ask, HangLimits, Reconfigure, Report, unawaited
 from warppool.net.mailbox import Mailbox
 from warppool.say import say
 from warppool.status.place import address_of, known_path
@@ -43,6 +44,13 @@ _BACKLOG: Final = 64
 TOO_LONG: Final = b'{"error": "a request has at most 4096 bytes"}\n'
 
 
+@dataclass(frozen=True, slots=True)
+class StatusSocketReport(Report):
+    """Questions that were `answered` since the start."""
+
+    answered: int
+
+
 class _Peer:
     """One connection: what it asked so far, and what is left to be sent."""
 
@@ -60,7 +68,7 @@ class StatusSocket:
     """
 
     name = "status"
-    limits: HangLimits = prompt()
+    limits: HangLimits = unawaited(PROMPT_LIMIT_S)
 
     def __init__(self, listener: socket.socket, answer: Callable[[bytes], bytes],
                  monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -73,6 +81,7 @@ class StatusSocket:
         self._selector.register(self._mailbox, selectors.EVENT_READ, None)
         self._peers: list[_Peer] = []
         self._accepts_at = 0.0              # monotonic: not before
+        self._answered = 0
         self._is_stopping = False
         self._is_over = False
 
@@ -89,9 +98,9 @@ class StatusSocket:
         else:
             self._mailbox.post(Ask(reply))
 
-    def report(self) -> Report:
+    def report(self) -> StatusSocketReport:
         """What this thread says of itself."""
-        return Report(self.name, self.beat, self._mailbox.waiting)
+        return StatusSocketReport(self.name, self.beat, self._mailbox.waiting, answered=self._answered)
 
     def close(self) -> None:
         """Close every socket; `run` does it, so this is for one that was never started."""
@@ -107,7 +116,11 @@ class StatusSocket:
         """Serve until `stop`."""
         try:
             while not self._is_stopping:
-                self._turn()
+                try:
+                    self._turn()
+                except Exception:           # the unforeseen must not end the daemon: only who asks waits
+                    log.exception("event=thread.failed thread=%s", self.name)
+                    time.sleep(AFTER_FAULT_S)
         finally:
             self.beat, self._is_over = math.inf, True
             for item in self._mailbox.drain():
@@ -157,10 +170,14 @@ class StatusSocket:
             sock, _ = self._listener.accept()
         except OSError:                     # the peer is gone again, or no descriptor is free: later
             return
-        sock.setblocking(False)
         peer = _Peer(sock, now + PEER_S)
+        try:
+            sock.setblocking(False)
+            self._selector.register(sock, selectors.EVENT_READ, peer)
+        except OSError:                     # the system can watch no more
+            sock.close()
+            return
         self._peers.append(peer)
-        self._selector.register(sock, selectors.EVENT_READ, peer)
 
     def _serve(self, peer: _Peer) -> None:
         try:
@@ -182,6 +199,7 @@ class StatusSocket:
         line, newline, _ = peer.asked.partition(b"\n")
         if newline:
             peer.answer = memoryview(self._answer(line) + b"\n")
+            self._answered += 1
         elif len(peer.asked) > MAX_REQUEST:
             peer.answer = memoryview(TOO_LONG)
         elif not received:

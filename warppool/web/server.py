@@ -26,7 +26,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
 
-from warppool.loop import Ask, HangLimits, Loop, Report
+from warppool.loop import AFTER_FAULT_S, Ask, Loop, Report, unawaited
 from warppool.net.listener import Listener
 from warppool.net.repeats import Repeats
 from warppool.say import say
@@ -39,8 +39,7 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 128                    # what waits here is accepted within two seconds
 MAX_HEADER: Final = 8 * 1024            # bytes of request line and headers
 LOOK_EVERY_S: Final = 1.0               # how often the ends of connections are looked at
-NEVER_HANGS: Final = HangLimits(30.0, math.inf)
-"""Who waits for a page is no miner: a slow page is complained of, and never restarts the pool."""
+SLOW: Final = unawaited(30.0)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -52,7 +51,7 @@ class WebServer:
     """
 
     name = "web"
-    limits = NEVER_HANGS
+    limits = SLOW
 
     def __init__(self, listeners: Sequence[Listener], application: Application,
                  monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -83,11 +82,11 @@ class WebServer:
         """The body of the thread."""
         try:
             while not self._obey():
-                self.beat = math.inf
-                wasyncore.loop(self._timeout_s(), True, self._map, 1)
-                self.beat = self._monotonic()
-                self._cut_late()
-                self._turned_away.flush(self.beat)
+                try:
+                    self._turn()
+                except Exception:           # the unforeseen must not end the pool: only pages wait
+                    log.exception("event=thread.failed thread=%s", self.name)
+                    time.sleep(AFTER_FAULT_S)
         finally:
             self.beat = math.inf
             self.close()
@@ -129,6 +128,13 @@ class WebServer:
         for server in self._servers[:1]:
             server.pull_trigger()
 
+    def _turn(self) -> None:
+        self.beat = math.inf
+        wasyncore.loop(self._timeout_s(), True, self._map, 1)
+        self.beat = self._monotonic()
+        self._cut_late()
+        self._turned_away.flush(self.beat)
+
     def _obey(self) -> bool:
         """Do what was ordered; True to end."""
         is_over = False
@@ -154,7 +160,7 @@ class WebServer:
 class WebTasks(Loop[HTTPChannel]):
     """The thread `web-task`: makes one answer after the other. Waitress hands it connections whose request is whole."""
 
-    limits = NEVER_HANGS
+    limits = SLOW
     most_items = 8
 
     def __init__(self) -> None:
