@@ -9,12 +9,12 @@ import pytest
 from tests.page.reading import Reading
 from tests.stats.made import ADDRESS, AT, HOSTILE, snapshot, tally, user, worker
 from warppool.page.about import About
-from warppool.page.fromstats import REASONS, WHOLE, Names, points_of, pool_view, user_view, worker_view
+from warppool.page.fromstats import REASONS, WHOLE, Names, pool_view, user_view, worker_view
 from warppool.page.markup import path, visible
 from warppool.page.minerpage import miner_page
 from warppool.page.poolpage import pool_page
 from warppool.page.poolstate import machine_state, pool_state, user_state
-from warppool.page.view import ConnectUrl
+from warppool.page.view import ConnectUrl, Point
 from warppool.stats.snapshot import BOUNDS, Histogram, LedgerStats, NodeStats, PayoutStats, StatsSnapshot, WorkStats
 
 ABOUT = About("Hill", "The finder is paid.", (ConnectUrl("V1", "stratum+tcp://hill.example:3333"),))
@@ -107,7 +107,9 @@ def test_the_state_of_who_is_idle_away_or_new():
 
 
 def test_a_pool_that_has_just_begun_says_nothing_that_is_no_number():
-    text = Reading(pool_page(pool_view(StatsSnapshot(number=0, at=AT, started=AT), ABOUT, WHOLE))).text
+    stats = StatsSnapshot(number=0, at=AT, started=AT)
+    assert "Starting." in Reading(pool_page(pool_view(stats, ABOUT, WHOLE))).text
+    text = Reading(pool_page(pool_view(replace(stats, number=1), ABOUT, WHOLE))).text
     assert "nan" not in text.lower() and "1970" not in text and "No work." in text and "Running for 0 s" in text
 
 
@@ -131,18 +133,8 @@ def test_every_reason_to_refuse_a_share_has_words():
     assert {reject.sv2_code for reject in Reject} <= REASONS.keys()
 
 
-def test_a_chart_has_every_ten_minutes_of_the_last_day_but_the_open_one():
-    now = 600 * 1000 + 599.0
-    points = points_of({999: 150.0, 1000: 5.0, 997: 300.0, 3: 9.0}, now)
-    assert len(points) == 144 and points[-1].time == 999 * 600 and points[0].time == (1000 - 144) * 600
-    assert [point.rate for point in points[-3:]] == [pytest.approx(300 * 2**32 / 600, rel=1e-4), 0.0,
-                                                     pytest.approx(150 * 2**32 / 600, rel=1e-4)]
-    assert [point.time for point in points_of({998: 1.0}, now)] == [998 * 600, 999 * 600]
-    assert points_of({}, now) == points_of({1000: 1.0}, now) == ()
-
-
-def test_without_the_books_there_is_no_chart():
+def test_without_the_books_there_is_no_chart_and_the_page_says_so():
     stats = snapshot()
-    assert 'id="hash-rate"' not in pool_page(pool_view(stats, ABOUT, WHOLE)).decode()
+    assert "The chart is not at hand now" in pool_page(pool_view(stats, ABOUT, WHOLE)).decode()
     assert "The chart begins" in pool_page(pool_view(stats, ABOUT, WHOLE, ())).decode()
-    assert "data-plot" in pool_page(pool_view(stats, ABOUT, WHOLE, points_of({2940400: 1.0}, stats.at))).decode()
+    assert "data-plot" in pool_page(pool_view(stats, ABOUT, WHOLE, (Point(600.0, 1.0), Point(1200.0, 2.0)))).decode()

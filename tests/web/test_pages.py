@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from tests.ledger.test_rollups import AT, OurBooks
 from tests.page.reading import Reading
-from tests.stats.made import ADDRESS, HOSTILE, snapshot
-from tests.web.asking import NO_BOOKS, ask
+from tests.stats.made import ADDRESS, HOSTILE, snapshot, user
+from tests.web.asking import ask
+from warppool.errors import LedgerError
+from warppool.ledger.opening import open_reader
 from warppool.page.about import About
 from warppool.page.assets import ASSETS, address
 from warppool.page.markup import path, visible
 from warppool.web.app import WebApp
+from warppool.web.books import HistoryPoint, WebBooks
+from warppool.web.charts import MAX_CHARTS, Charts
 from warppool.web.pages import Pages
 from warppool.web.routes import RouteTable
-from warppool.web.view import WebSettings, WebViews
+from warppool.web.view import WebSettings, WebView, WebViews
 
 ABOUT = About("Hill", "The finder is paid.")
 
@@ -25,36 +31,92 @@ class _Pool:
 
     def __init__(self, *, is_short: bool = True) -> None:
         self.stats = snapshot()
-        self.asked: list[tuple[int, int, str | None]] = []
-        self.work: dict[int, float] | None = {int(self.stats.at) // 600 - 5: 1e6}
-        views = WebViews(lambda: self.stats, WebSettings(is_short=is_short), NO_BOOKS)
-        self.app = WebApp(RouteTable(Pages(ABOUT, self._history).routes()), views, frozenset({"localhost"}),
-                          monotonic=lambda: 1e6 * len(self.asked))
+        self.asked: list[str | None] = []
+        self.rates: tuple[float, ...] | None = (1e12, 2e12)             # None: the books cannot be read
+        views = WebViews(lambda: self.stats, WebSettings(is_short=is_short), self)      # type: ignore[arg-type]
+        self.app = WebApp(RouteTable(Pages(ABOUT).routes()), views, frozenset({"localhost"}), monotonic=lambda: 0.0)
 
-    def _history(self, first: int, last: int, name: str | None) -> dict[int, float] | None:
-        self.asked.append((first, last, name))
-        return self.work
+    def history(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
+        """In the place of the books."""
+        assert (at, resolution, slots) == (self.stats.at, 600, 144)
+        self.asked.append(name)
+        if self.rates is None:
+            raise LedgerError("/secret/shares.db: no such file")
+        return [HistoryPoint(600 * slot, rate, 1, 1.0, 1.0) for slot, rate in enumerate(self.rates)]
+
+    def later(self, seconds: float) -> None:
+        """The snapshot of then."""
+        self.stats = replace(self.stats, at=self.stats.at + seconds, number=self.stats.number + int(seconds))
 
 
 def test_the_first_page_asks_the_books_once_in_ten_minutes():
     pool = _Pool()
-    slot = int(pool.stats.at) // 600
-    for later_s, asked in ((0, 1), (1, 1), (600, 2), (601, 2)):
-        pool.stats = replace(snapshot(), at=slot * 600.0 + later_s)
+    pool.stats = replace(pool.stats, at=600.0 * 10_000)
+    for later_s, asked in ((0, 1), (1, 1), (599, 2), (1, 2)):
+        pool.later(later_s)
         reply = ask(pool.app, "/")
         assert (reply.status, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
-        assert len(pool.asked) == asked
-    assert pool.asked[0] == (slot - 144, slot - 1, None)
+        assert pool.asked == asked * [None]
     assert "data-plot" in ask(pool.app, "/").body.decode()
 
 
-def test_without_books_the_page_has_no_chart_and_asks_again():
+def test_books_that_cannot_be_read_leave_the_chart_away_and_are_asked_again_soon():
     pool = _Pool()
-    pool.work = None
-    assert "hash-rate" not in ask(pool.app, "/").body.decode()
-    pool.work = {}
-    pool.stats = replace(pool.stats, number=8)
-    assert "The chart begins" in ask(pool.app, "/").body.decode()
+    pool.rates = None
+    for _ in range(5):
+        assert b"The chart is not at hand now" in ask(pool.app, "/").body
+        pool.later(1)
+    assert pool.asked == [None]
+    pool.rates = ()
+    pool.later(10)
+    assert b"The chart begins" in ask(pool.app, "/").body and len(pool.asked) == 2
+
+
+def test_a_chart_that_cannot_be_made_anew_is_the_older_one():
+    pool = _Pool()
+    assert b"data-plot" in ask(pool.app, "/").body
+    pool.rates = None
+    pool.later(600)
+    assert b"data-plot" in ask(pool.app, "/").body and len(pool.asked) == 2
+
+
+def test_a_storm_of_names_gets_pages_without_charts_and_costs_the_books_little():
+    pool = _Pool()
+    pool.stats = snapshot(*(user(f"miner{number}") for number in range(20)))
+    found = [b"data-plot" in ask(pool.app, f"/user/miner{number}").body for number in range(20)]
+    assert found == 5 * [True] + 15 * [False] and len(pool.asked) == 5
+    assert b"data-plot" in ask(pool.app, "/").body              # the pool's own is no part of it
+    pool.later(1)
+    assert b"data-plot" in ask(pool.app, "/user/miner19").body and b"data-plot" in ask(pool.app, "/user/miner0").body
+    assert len(pool.asked) == 7
+
+
+def test_charts_that_are_kept_have_a_bound():
+    charts, pool = Charts(), _Pool()
+    for number in range(2 * MAX_CHARTS):
+        pool.later(1)
+        pool.stats = replace(pool.stats, at=1e9)
+        view = WebView(pool.stats, WebSettings(), pool)         # type: ignore[arg-type]
+        assert charts.of(view) is not None and charts.of(view, str(number)) is not None
+    assert len(charts._kept) == MAX_CHARTS and None in charts._kept and str(number) in charts._kept
+
+
+def test_the_chart_has_what_the_books_have(tmp_path):
+    our, slot = OurBooks(tmp_path / "shares.db"), int(AT) // 600
+    our.book("alice.1", difficulty=4.0, at=AT)
+    our.book("alice.2", difficulty=0.5, at=AT + 1)
+    our.book("bob", difficulty=8.0, at=AT + 1300)
+    our.tend()
+    books = WebBooks(partial(open_reader, f"sqlite:///{our.path}", tmp_path))
+    view = WebView(replace(snapshot(), at=AT + 2600), WebSettings(), books)
+    for name, first, difficulties in ((None, slot, [4.5, 0, 8, 0]), ("alice", slot, [4.5, 0, 0, 0]),
+                                      ("alice.2", slot, [0.5, 0, 0, 0]), ("nobody", slot, [])):
+        points = Charts().of(view, name)
+        assert points is not None
+        assert [point.time for point in points[:4]] == [600 * (first + at) for at in range(len(difficulties))]
+        assert [point.rate for point in points[:4]] == pytest.approx(
+            [difficulty * 2**48 / 0xFFFF / 600 for difficulty in difficulties])
+    our.books.close()
 
 
 @pytest.mark.parametrize("is_short", [True, False])
@@ -63,7 +125,7 @@ def test_a_page_of_a_whole_name_is_full_and_lists_are_as_the_operator_says(is_sh
     assert (f"{ADDRESS}.rig" in ask(pool.app, "/").body.decode()) is not is_short
     assert f"Miner {ADDRESS}" in Reading(ask(pool.app, f"/user/{ADDRESS}").body).text
     assert f"Machine {ADDRESS}.rig" in Reading(ask(pool.app, f"/user/{ADDRESS}/{ADDRESS}.rig").body).text
-    assert [name for _, _, name in pool.asked] == [None, ADDRESS, f"{ADDRESS}.rig"]
+    assert pool.asked == [None, ADDRESS, f"{ADDRESS}.rig"]
 
 
 def test_every_link_of_every_page_leads_to_a_page():

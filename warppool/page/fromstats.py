@@ -6,14 +6,13 @@ of its machine, whose address tells the whole name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from warppool.page import words
 from warppool.page.about import About
 from warppool.page.markup import path
-from warppool.page.parts import HASHES_PER_DIFFICULTY
 from warppool.page.poolstate import machine_state, pool_state, user_state
 from warppool.page.view import (
     FoundBlockRow,
@@ -45,10 +44,6 @@ SHOWN_MACHINES: Final = 20
 SHOWN_WORKERS: Final = 100
 SHOWN_BLOCKS: Final = 10
 """Rows of the lists, so that a page stays small however large the pool is."""
-
-SLOT_S: Final = 600
-SLOTS: Final = 144
-"""Of a chart: a day by ten minutes."""
 
 CONFIRMATIONS: Final = 100
 """A coinbase can be spent after so many; then its block is settled."""
@@ -135,16 +130,6 @@ def worker_view(stats: StatsSnapshot, about: About, worker: WorkerStats, history
         network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None,
         since=worker.since or None, user=PageLink(worker.user, path("user", worker.user)) if worker.user else None,
         history=history, facts=tuple(fact for fact in facts if fact[1]) + _of_all_time(tally))
-
-
-def points_of(work: Mapping[int, float], at: float) -> tuple[Point, ...]:
-    """The chart of the last day: `work` is the credited difficulty by slot of ten minutes, and slots without any are
-    drawn as nothing. The slot that is open at `at` is left out, since it would look like a fall.
-    """
-    last = int(at) // SLOT_S - 1
-    first = max(last - SLOTS + 1, min(work, default=last + 1))
-    return tuple(Point(slot * SLOT_S, work.get(slot, 0.0) * HASHES_PER_DIFFICULTY / SLOT_S)
-                 for slot in range(first, last + 1))
 
 
 def site_of(stats: StatsSnapshot, about: About) -> Site:

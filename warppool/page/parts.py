@@ -123,10 +123,12 @@ def rates_table(rates: Rates) -> Html:
 
 
 def chart_section(points: Sequence[Point] | None) -> Html:
-    """The chart under its heading; nothing where there is no history at hand."""
+    """The chart under its heading. Where there is no history at hand, the script leaves an older chart as it is."""
+    title = "Hash rate of the last day"
     if points is None:
-        return NOTHING
-    return section("hash-rate", "Hash rate of the last day", chart(points), is_wide=True)
+        text = paragraph("The chart is not at hand now. It comes by itself, soon.", "quiet absent")
+        return section("hash-rate", title, text, is_wide=True)
+    return section("hash-rate", title, chart(points), is_wide=True)
 
 
 def chart(points: Sequence[Point]) -> Html:

@@ -24,6 +24,8 @@ def pool_state(stats: StatsSnapshot) -> State:
 def _state(stats: StatsSnapshot) -> State:
     work = stats.work
     lost = [node for node in stats.nodes if node.state == "lost"]
+    if not stats.number:
+        return State("warn", "Starting.", "The pool has just been started. Its numbers come within seconds.")
     if not work.has_work or work.template_age_s is None:
         return State("bad", "No work.", f"No Bitcoin node gives any{_why(lost)}, so nobody can mine here now.")
     if stats.ledger.is_troubled:

@@ -142,7 +142,7 @@ class PoolView:
     work: ShareSums
     job: JobView | None = None
     blocks_found: int = 0
-    history: tuple[Point, ...] | None = None        # None: nobody has asked the books
+    history: tuple[Point, ...] | None = None        # None: the books cannot be asked now
     miners: tuple[MinerRow, ...] = ()               # those with the most work, the most first
     workers: int = 0                                # how many there are, listed or not
     blocks: tuple[FoundBlockRow, ...] = ()          # newest first
@@ -168,7 +168,7 @@ class MinerView:
     last_share: float | None = None
     since: float | None = None                      # the first connection or share
     user: PageLink | None = None                    # whose worker this is
-    history: tuple[Point, ...] | None = None        # None: nobody has asked the books
+    history: tuple[Point, ...] | None = None        # None: the books cannot be asked now
     miners: tuple[MinerRow, ...] = ()               # its workers, those with the most work first
     workers: int = 0                                # how many there are, listed or not
     facts: tuple[tuple[str, str], ...] = ()         # label, value in words: agent, protocol, balance ...

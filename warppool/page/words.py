@@ -12,9 +12,14 @@ _STEPS: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
 def scaled(value: float, unit: str = "") -> str:
-    """Three digits and a prefix: `12.3 T` and the unit. `0` for what is nothing; never NaN, never `1000 k`."""
+    """Three digits and a prefix: `12.3 T` and the unit. `0` for what is nothing; never NaN, never `1000 k`.
+
+    Difficulties of test networks are far below 1: `0.00146`, `4.66e-10`.
+    """
     if not math.isfinite(value) or value <= 0:
         return f"0 {unit}".rstrip()
+    if value < 0.995:
+        return f"{value:.3g} {unit}".rstrip()
     for step in _STEPS:
         digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
         if round(value, digits) < 1000 or step == _STEPS[-1]:

@@ -10,7 +10,6 @@ from warppool.config.options import Config
 from warppool.ledger.opening import open_reader
 from warppool.service.about import about_of
 from warppool.service.faces import StoppableThread
-from warppool.service.pagebooks import history_of
 from warppool.service.patience import Patience
 from warppool.service.ports import Ports
 from warppool.service.web import web_of
@@ -25,4 +24,4 @@ def pool_web(config: Config, latest: Callable[[], StatsSnapshot], ports: Ports, 
     return web_of(
         config.web, latest, partial(open_reader, url, pool.data_dir), patience, resources,
         stale_after_s=pool.work_max_age_s, fee_percent=pool.fee_basis_points / 100,
-        about=about_of(config, ports.listeners, authority), history=history_of(url, pool.data_dir))
+        about=about_of(config, ports.listeners, authority))

@@ -27,7 +27,7 @@ from warppool.web import apiv1, dropins, healthroute
 from warppool.web.admission import MAX_CONNECTIONS
 from warppool.web.app import WebApp
 from warppool.web.books import WebBooks
-from warppool.web.pages import History, Pages, no_history
+from warppool.web.pages import Pages
 from warppool.web.requests import default_hosts
 from warppool.web.routes import RouteTable
 from warppool.web.view import WebSettings, WebViews
@@ -46,10 +46,10 @@ OTHER_FDS: Final = 8                    # a connection before it is counted, and
 
 
 def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable[[], Reader], patience: Patience,
-           resources: ExitStack, *, stale_after_s: float, fee_percent: float = 0.0, about: About = UNNAMED,
-           history: History = no_history) -> Sequence[StoppableThread]:
+           resources: ExitStack, *, stale_after_s: float, fee_percent: float = 0.0, about: About = UNNAMED
+           ) -> Sequence[StoppableThread]:
     """Bind the ports and make the threads; ConfigError. `opened` opens the books. `resources` closes what is open here.
-    `about` and `history` are what the page says besides the numbers.
+    `about` is what the page says besides the numbers.
     """
     if not web.listen:
         return ()
@@ -67,7 +67,7 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable
     settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics, stale_after_s=stale_after_s,
                            fee_percent=fee_percent, key=os.urandom(32))
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
-                        *Pages(about, history).routes()))
+                        *Pages(about).routes()))
     views = WebViews(latest, settings, WebBooks(opened))
     app = WebApp(table, views, hosts_of(web), any_address=listens_everywhere(web))
     server = WebServer(listeners, app)
