@@ -12,6 +12,7 @@ from tests.stats.test_standings import START, share
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import Booked, Booking, SharesBooked
 from warppool.service.numbers import Ear, Fork, Looked, StatsThread
+from warppool.stats.health import health_of
 from warppool.stats.items import ANSWER, MachineCame, MachineGone, RefusedShares, Took
 from warppool.stats.snapshot import NodeStats, WorkStats
 from warppool.stats.windows import HASHES_PER_DIFFICULTY
@@ -105,10 +106,17 @@ def test_a_block_that_a_replay_tells_again_ends_no_round(rig):
     assert snapshot.round.difficulty == 50.0 and snapshot.blocks[0].effort is None
 
 
-def test_time_goes_on_whatever_the_clock_on_the_wall_does(rig):
-    before = rig.tell().at
-    rig.unix = START - 86_400
-    assert rig.tell().at == before + 1.0
+@pytest.mark.parametrize("set_by", [-86_400.0, 20 * 365 * 86_400.0])
+def test_times_follow_the_clock_on_the_wall_and_windows_do_not(rig, set_by):
+    rig.tell(MachineCame(3, 1, "bob", "cgminer", "sv1", START), SharesBooked(1, (share("bob", 6.0),)))
+    rig.unix = START + 1.0 + set_by
+    snapshot = rig.tell(SharesBooked(2, (share("bob", 6.0)._replace(time=rig.unix),)))
+    assert snapshot.at == rig.unix and snapshot.started == pytest.approx(rig.unix - 2.0)
+    assert snapshot.pool.rates.m1 == pytest.approx(12 * HASHES_PER_DIFFICULTY / 2)
+    assert snapshot.idle == 0 and health_of(snapshot, rig.unix, 180.0).is_ok
+    rig.unix += 61.0
+    rig.mono += 60.0
+    assert rig.tell().workers_by_name["bob"].is_idle == (set_by > 0)     # who came in the future is not idle
 
 
 def test_what_cannot_be_heard_costs_nothing_of_the_rest(rig, caplog):

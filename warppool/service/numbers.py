@@ -30,6 +30,10 @@ TURN_S: Final = 1.0
 SLOW_S: Final = 5.0
 """A turn may take so long before it is complained of; nobody who mines waits for it."""
 
+CLOCK_SET_S: Final = 2.0
+"""The wall's clock was set if it went so much more or less than the monotonic one. A small machine has no clock of its
+own, and is told the time after the daemon has started: what people see is timed by the clock that is right."""
+
 PROTOCOLS: Final = {"sv1": "v1", "sv1-tls": "v1-tls", "sv2": "v2", "sv2-spec, seen": "v2-spec"}
 """What a machine speaks, by the kind of its connection."""
 
@@ -104,8 +108,9 @@ class StatsThread(Loop[object]):
         super().__init__("stats", queue.Queue(), monotonic)
         self._ear = ear
         self._sources = sources
+        self._unix = unix
         self._begun = monotonic()
-        self._started = self._began = unix()
+        self._started = self._begun_unix = self._began = unix()
         self._moment = Moment(self._started, self._started)
         self._standings = Standings(self._moment)
         self._blocks = OwnBlocks()
@@ -175,9 +180,11 @@ class StatsThread(Loop[object]):
         self._blocks.add(row.hash, row.height, row.user, row.time, row.difficulty, effort=effort)
 
     def _look(self) -> None:
-        now = self._monotonic()
-        at = self._started + now - self._begun              # never back, whatever the wall's clock does
-        self._moment = moment = Moment(at, self._began, self._moment)
+        now, at = self._monotonic(), self._unix()
+        run_s = now - self._begun
+        if abs(at - run_s - self._started) > CLOCK_SET_S:
+            self._started = at - run_s
+        self._moment = moment = Moment(self._begun_unix + run_s, self._began, self._moment, at)
         standings = self._standings
         lists = standings.turn(moment)
         workers, users, workers_by_name, users_by_name = lists.out()

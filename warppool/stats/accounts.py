@@ -92,7 +92,7 @@ class UserAccount(ShareAccount):
     def __init__(self, name: str, moment: Moment, number: int) -> None:
         super().__init__(moment, number)
         self.name = name
-        self.since = moment.now
+        self.since = moment.at
         self.workers: list[WorkerAccount] = []
         self.stats: UserStats | None = None
 
@@ -134,5 +134,5 @@ class WorkerAccount(ShareAccount):
         """Itself as it was settled."""
         reasons = tuple(sorted(self.reasons.items())) if self.reasons is not None else ()
         self.stats = WorkerStats(self.name, self.user.name, self.tally(moment), self.machines,
-                                 self.is_idle(moment.now), self.agent, self.protocol, self.since, self.gone_at, reasons)
+                                 self.is_idle(moment.at), self.agent, self.protocol, self.since, self.gone_at, reasons)
         return self.stats

@@ -198,7 +198,7 @@ class Standings:
         """Those whose turn it is besides."""
         end = self._swept + len(self._order) // SWEEP_TURNS + 1
         for worker in self._order[self._swept:end]:
-            if not worker.is_asleep or worker.stats is None or worker.stats.is_idle != worker.is_idle(self._moment.now):
+            if not worker.is_asleep or worker.stats is None or worker.stats.is_idle != worker.is_idle(self._moment.at):
                 news.add(worker)
         self._swept = 0 if end >= len(self._order) else end
 

@@ -28,16 +28,17 @@ _NO_CELLS: Final = array("d", bytes(8 * RING * _COUNT))
 
 class Moment:
     """A time by which windows are read; made anew each time. `now` and `began` are Unix seconds that never go back;
-    nothing was counted before `began`.
+    nothing was counted before `began`. `at` is what the wall's clock says, by which machines and shares are timed.
 
     `indices` are the open cells, and the same object as in `before` where these are the same.
     """
 
-    __slots__ = ("factors", "indices", "now", "spans")
+    __slots__ = ("at", "factors", "indices", "now", "spans")
 
-    def __init__(self, now: float, began: float, before: Moment | None = None) -> None:
+    def __init__(self, now: float, began: float, before: Moment | None = None, at: float | None = None) -> None:
         indices = tuple(int(now // cell) for cell in CELL_S)
         self.now = now
+        self.at = now if at is None else at
         self.indices: tuple[int, ...] = before.indices if before is not None and before.indices == indices else indices
         self.spans = tuple(max(1.0, min(now - began, now - (index - CELLS) * cell))
                            for index, cell in zip(indices, CELL_S, strict=True))
