@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from warppool.addresses import Address
 from warppool.config.declare import derived, option, optional, required
 from warppool.config.kinds import ADDRESSES, FLAG, PATH, TEXTS, Kind, Refused, choice, text, whole
+from warppool.config.reading import shown
 from warppool.notices.kinds import EVENTS
 from warppool.notices.url import NoticeUrl, WrongUrl
 from warppool.notices.words import DISCORD, JSON, TELEGRAM, TEXT
@@ -20,8 +22,12 @@ _NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def _read_events(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(item in EVENTS for item in value):
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
         raise Refused(f"it takes a list of events: {', '.join(EVENTS)}")
+    for item in value:
+        if item not in EVENTS:
+            closest = "".join(f": did you mean {event}?" for event in get_close_matches(item, EVENTS, n=1, cutoff=0.5))
+            raise Refused(f"it takes a list of events: {', '.join(EVENTS)}; {shown(item)} is none of them{closest}")
     return tuple(dict.fromkeys(value))
 
 
@@ -29,7 +35,7 @@ def _read_hosts(value: object) -> tuple[str, ...]:
     try:
         return tuple(_read_host(item) for item in (value if isinstance(value, list) else [None]))
     except ValueError:
-        raise Refused('it takes a list of host names, such as ["pool.example"], or []') from None
+        raise Refused('it takes a list of host names without a port, such as ["pool.example"], or []') from None
 
 
 def _read_host(value: object) -> str:
@@ -86,7 +92,8 @@ class WebConfig:
 class NoticeConfig:
     """Who is told of what: any number of tables, none at first."""
 
-    name: str = required(text("a name", 64, is_empty_allowed=False), "By which log and check know it; each its own.")
+    name: str = required(text("a name of 1 to 64 bytes that can be seen", 64, is_empty_allowed=False),
+                         "By which log and check know it; each its own.")
     events: tuple[str, ...] = required(EVENT_LIST, f"What it is told of: {', '.join(EVENTS)}.")
     command: tuple[str, ...] = option(
         TEXTS, [], "A program with its arguments, which gets JSON on stdin; with [] the notice goes to the next of "

@@ -250,8 +250,10 @@ def _nearest(form: Form, name: str, section_name: str, section: type[Any] | None
     if form.secrets is not None and section is form.secrets:
         for home, members in form.sections.items():
             if name == home or name in _keys(members):
-                return f"it belongs into {form.file}, as [{home}]" if name == home else (
+                return f"it belongs into {form.file}, as {form.heading(home)}" if name == home else (
                     f"it belongs into {form.file}, as {home}.{name}")
+    elif (section_name, name) in _MEANT and (not section_name or section_name in form.sections):
+        return _MEANT[section_name, name]
     elif form.secrets is not None and name in _ALIASES:
         return _ALIASES[name]
     if form.secrets is None or section is not form.secrets:
@@ -262,7 +264,7 @@ def _nearest(form: Form, name: str, section_name: str, section: type[Any] | None
                 return f"did you mean {f'{name} in [[{home}]]' if form.is_list(home) else f'{home}.{name}'}?"
     section = section or form.sections.get(section_name)
     closest = get_close_matches(name, form.sections if section is None else _keys(section), n=1, cutoff=0.0)[0]
-    return f"did you mean {f'[{closest}]' if section is None else closest}?"
+    return f"did you mean {form.heading(closest) if section is None else closest}?"
 
 
 _IN_SECRETS: Final = "it belongs into secrets.toml, as node_passwords = [\"...\"], one for each [[node]] with a user"
@@ -274,6 +276,18 @@ _ALIASES: Final = {
     "secrets": "secrets stand in a file of their own, secrets.toml, without a heading",
 }
 """What people write, by the habits of other programs, and what is meant here."""
+
+_MEANT: Final = {
+    **dict.fromkeys((("", name) for name in ("http", "api", "metrics", "dashboard")), "did you mean [web]?"),
+    **dict.fromkeys((("", name) for name in ("notify", "webhook", "telegram", "discord", "ntfy")),
+                    "did you mean [[notice]]?"),
+    **dict.fromkeys((("web", name) for name in ("address", "bind", "port")),
+                    'did you mean listen = ["127.0.0.1:8080"]?'),
+    ("status", "listen"): "did you mean web.listen?",
+    **dict.fromkeys((("notice", name) for name in ("url", "token", "webhook")),
+                    "did you mean notice_urls in secrets.toml, one for each [[notice]] without a command?"),
+}
+"""The same by section ("" where a whole section is not known): a word that means another thing elsewhere."""
 
 
 def toml_advice(words: str, text: str) -> str:

@@ -35,7 +35,8 @@ def copy_books(connection: sqlite3.Connection, target: Path) -> None:
     except FileExistsError as exc:
         raise LedgerError(f"{target} is there already: name a new file") from exc
     except OSError as exc:
-        raise LedgerError(f"{target} cannot be written: {exc.strerror}") from exc
+        raise LedgerError(f"{target} cannot be written: {exc.strerror}: name a file in a folder that is there, that "
+                          "this user may write to and that has room") from exc
     except sqlite3.Error as exc:
         raise LedgerError(f"{target} cannot be written: {exc}") from exc
     finally:

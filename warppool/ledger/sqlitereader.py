@@ -64,9 +64,8 @@ class SqliteReader(SqlitePayoutReader, SqliteRollupReader):
         self._connection.close()
 
     def back_up(self, target: Path) -> None:
-        """Copy the books into the new file `target`, as they are at one moment."""
-        with self._translated():
-            copy_books(self._connection, target)
+        """Copy the books into the new file `target`, as they are at one moment; LedgerError names `target`."""
+        copy_books(self._connection, target)
 
     def shares(self, since_ms: int | None = None, user: str | None = None) -> Iterator[BookedShare]:
         """The shares booked so far in the order of their commits, from `since_ms` (Unix) on, of one worker or user.

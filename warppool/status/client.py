@@ -25,7 +25,7 @@ def ask(path: Path, what: str, **arguments: object) -> dict[str, Any]:
     request = json.dumps({"ask": what, **arguments}).encode("ascii") + b"\n"
     try:
         line = _exchange_again(path, request)
-    except (FileNotFoundError, ConnectionRefusedError) as exc:
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as exc:
         raise NoDaemon(f"no daemon answers at {path}: start it, or name its configuration by -c") from exc
     except PermissionError as exc:
         raise WarppoolError(f"{path}: {exc.strerror}: run this as root, or as a member of the daemon's group") from exc
