@@ -76,6 +76,47 @@ def test_books_behind_the_mark_are_a_restored_copy(tmp_path, caplog):
     assert MarkFile(tmp_path / FILE_NAME).read() == Marked(TWO, 2)
 
 
+def test_a_copy_of_before_the_last_restored_one_is_known_too(tmp_path, caplog):
+    books, _ = started(tmp_path)
+    books.write([share(1), share(2)], {}, [])
+    books.close()
+    shutil.copy(tmp_path / "shares.db", tmp_path / "by-hand.db")
+    MarkFile.write(_of(tmp_path), 9, START)
+    started(tmp_path, known=ONE, new=TWO)[0].close()
+    assert MarkFile(tmp_path / FILE_NAME).read() == Marked(TWO, 3)
+    shutil.copy(tmp_path / "by-hand.db", tmp_path / "shares.db")
+    caplog.clear()
+    books, journal = started(tmp_path, new=THREE)       # without journal-id, as its message tells the operator
+    books.close()
+    assert "event=ledger.restored" in caplog.text
+    assert (journal, segments(tmp_path)) == (THREE, [(1, ONE), (3, THREE)])
+
+
+def test_new_books_beside_an_old_mark_are_no_copy(tmp_path, caplog):
+    MarkFile.write(_of(tmp_path), 9, START)
+    started(tmp_path, new=TWO)[0].close()
+    assert "event=ledger.restored" not in caplog.text
+
+
+def test_a_copy_that_is_put_in_place_under_a_running_daemon_is_known_at_the_next_start(tmp_path, caplog):
+    books, _ = started(tmp_path)
+    books.write([share(1)], {}, [])
+    books._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    shutil.copy(tmp_path / "shares.db", tmp_path / "by-hand.db")
+    books.write([share(2), share(3)], {}, [])
+    (tmp_path / "by-hand.db").rename(tmp_path / "shares.db")
+    with pytest.raises(LedgerError, match="replaced"):
+        books.write([share(4)], {}, [])
+    books.open()
+    assert "event=ledger.restored" in caplog.text
+    books.write([share(4), share(5), share(6)], {}, [])     # beyond what was marked: the mark alone would not tell
+    books.close()
+    caplog.clear()
+    books, _ = started(tmp_path, known=ONE, new=TWO)
+    books.close()
+    assert "event=ledger.restored" in caplog.text and segments(tmp_path) == [(1, ONE), (5, TWO)]
+
+
 @pytest.mark.parametrize("has_money", [True, False])
 def test_a_restored_copy_with_money_waits_for_the_operator(tmp_path, has_money):
     books, _ = started(tmp_path)

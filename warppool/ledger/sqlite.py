@@ -24,7 +24,7 @@ from warppool.ledger.items import BlockRow, Row
 from warppool.ledger.markfile import MarkFile
 from warppool.ledger.payoutitems import Booking
 from warppool.ledger.schema import TABLES, known_version, migrate
-from warppool.ledger.sqlitebegin import begin, has_strange_ids, segment_of
+from warppool.ledger.sqlitebegin import begin, has_strange_ids, note_copy, segment_of
 from warppool.ledger.sqlitechores import Chores
 from warppool.ledger.sqlitehours import WindowHours
 from warppool.ledger.sqlitemarks import mark
@@ -94,7 +94,10 @@ class SqliteBooks:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
             migrate(connection)
-            (self._next_id,) = connection.execute(_NEXT_ID).fetchone()
+            (next_id,) = connection.execute(_NEXT_ID).fetchone()
+            if 1 < next_id < self._next_id:         # somebody has put a copy in the place of what was written until now
+                note_copy(connection, next_id, self._next_id)
+            self._next_id = next_id
             before, self._identity = self._identity, self._files()
             self._slot.open(connection, self._next_id, is_same_file=before[:1] == self._identity[:1])
 

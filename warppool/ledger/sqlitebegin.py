@@ -44,18 +44,35 @@ def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int, ma
     journal_id = bytes(known_journal or beginning.journal_id)
     if beginning.is_journal_known and beginning.journal_id not in segments:
         journal_id = beginning.journal_id
-    is_behind = marked is not None and segments[-1:] == [marked.journal_id] and next_id < marked.next_share_id
+    is_behind = marked is not None and _is_behind(marked, segments, next_id)
     if is_copy or is_behind:
         journal_id = beginning.new_journal_id or journal_id
         if has_money:
             connection.execute("UPDATE meta SET is_unconfirmed = 1")
-        say(log, logging.WARNING, "ledger.restored", next_share_id=next_id,
-            marked=marked.next_share_id if is_behind and marked is not None else "none",
-            meaning="these books are a restored copy, which lacks what was booked since; their shares begin a segment")
+        _say_restored(next_id, marked.next_share_id if is_behind and marked is not None else "none",
+                      "their shares begin a segment")
     _note_segment(connection, segments, journal_id or (segments or [beginning.new_journal_id])[-1], next_id)
     connection.execute("UPDATE meta SET server_id = ?, journal_id = ?, next_share_id = ?, is_copy = 0",
                        (beginning.server_id, journal_id, next_id))
     return journal_id
+
+
+def note_copy(connection: sqlite3.Connection, next_id: int, known_id: int) -> None:
+    """Books that a running daemon wrote on went back from `known_id`: the next start finds that they are a copy."""
+    connection.execute("UPDATE meta SET is_copy = 1")
+    _say_restored(next_id, known_id, "the next start begins a segment with them: restart soon")
+
+
+def _say_restored(next_id: int, marked: int | str, consequence: str) -> None:
+    say(log, logging.WARNING, "ledger.restored", next_share_id=next_id, marked=marked,
+        meaning=f"these books are a restored copy, which lacks what was booked since; {consequence}")
+
+
+def _is_behind(marked: Marked, segments: list[bytes], next_id: int) -> bool:
+    """Whether the books have lost what was marked: ids of their newest segment, or that whole segment."""
+    if segments[-1:] == [marked.journal_id]:
+        return next_id < marked.next_share_id
+    return bool(segments) and marked.journal_id not in segments
 
 
 def segment_of(connection: sqlite3.Connection) -> bytes:
