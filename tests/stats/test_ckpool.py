@@ -126,3 +126,9 @@ def test_a_stranger_cannot_make_files_without_end() -> None:
 def test_no_face_shows_where_a_machine_is() -> None:
     shown = pool_status(snapshot()) + user_status(user("bob"))
     assert not re.search(rb"agent|session|address|\bip\b", shown)
+
+
+def test_the_form_is_that_of_an_encoder_that_indents() -> None:
+    for workers in ((), (worker(HOSTILE),), tuple(worker(f"bob.{number}") for number in range(3))):
+        written = user_status(user("bob")._replace(workers=workers))
+        assert written == f"{json.dumps(json.loads(written), indent=1)}\n".encode("ascii")

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from warppool.status.files import BITE, EVERY_S, OWN, PUBLIC, FilesOfMinute, Modes, StatusFiles, UserFile, is_writable
+from warppool.status.files import (
+    BITE,
+    BITE_S,
+    EVERY_S,
+    OWN,
+    PUBLIC,
+    FilesOfMinute,
+    Modes,
+    StatusFiles,
+    UserFile,
+    is_writable,
+)
 from warppool.threads import STOP
 
 
@@ -181,6 +192,22 @@ def test_files_that_somebody_took_away_come_back(tmp_path: Path) -> None:
     (tmp_path / "users").rmdir()
     bench.minute()
     assert bench.there() == {"alice": content("1")}
+
+
+def test_a_user_with_many_workers_takes_the_whole_bite(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.users = {"farm": "1", "alice": "2"}
+
+    def render(name: str, text: str) -> bytes:
+        bench.now += BITE_S if name == "farm" else 0.0
+        bench.rendered.append(name)
+        return content(text)
+
+    bench._render = render                                  # type: ignore[method-assign]
+    assert bench.files.turn([]) < bench.now + EVERY_S
+    assert bench.rendered == ["farm"]
+    bench.files.turn([])
+    assert bench.rendered == ["farm", "alice"]
 
 
 def test_a_stop_waits_for_no_file(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from warppool.say import say
 log = logging.getLogger("warppool")
 
 EVERY_S: Final = 60.0
-BITE: Final = 40                            # files
+BITE: Final = 40                            # files ...
+BITE_S: Final = 0.01                        # ... or this time, since one user may have a thousand workers
 BITE_EVERY_S: Final = 0.1
 WRITE_TIMEOUT_S: Final = 60.0
 """How long a disk or a file server may take for one bite before the thread is called slow."""
@@ -130,7 +131,10 @@ class StatusFiles(Loop[None]):
 
     def _bite(self, pages: Iterator[UserFile]) -> bool:
         """Write some users' files; whether these were the last ones."""
-        for _ in range(BITE):
+        ends_at = self._monotonic() + BITE_S
+        for number in range(BITE):
+            if number and self._monotonic() >= ends_at:
+                return False
             page = next(pages, None)
             if page is None:
                 return True
