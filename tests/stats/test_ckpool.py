@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stats.ckreaders import rate, read_pool, read_user
+from tests.stats.ckreaders import is_asked_for, rate, read_pool, read_user
 from tests.stats.made import ADDRESS, AT, HOSTILE, snapshot, tally, user, worker
 from warppool.stats.ckpool import MOST_USERS, MOST_WORKERS, pool_status, shown_users, suffixed, user_status
+from warppool.stats.filenames import file_name
 from warppool.stats.snapshot import Rates, RoundStats, ShareTally
 
 POOL = b"""\
@@ -92,6 +93,11 @@ def test_a_dashboard_reads_the_pool_before_the_first_share() -> None:
 def test_a_dashboard_reads_any_user(name: str) -> None:
     read = read_user(user_status(user(name, worker(f"{name}.rig"), worker(name, tally=ShareTally()))).decode())
     assert read["shares"] == 2_000_000_000 and read["workers"] == len(read["worker"]) == 2
+
+
+def test_whom_a_dashboard_asks_for_has_a_file_of_that_very_name() -> None:
+    assert is_asked_for(ADDRESS) and file_name(ADDRESS) == ADDRESS
+    assert not is_asked_for(HOSTILE) and not is_asked_for("")
 
 
 amounts = st.floats(min_value=0, max_value=1e30)

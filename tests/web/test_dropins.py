@@ -31,9 +31,11 @@ def read(target: str, **settings: Any) -> Any:
 def display(body: bytes) -> tuple[float, int, float]:
     """A small machine's display, as NerdMiner's: it takes the first two as numbers, and adds up the rates of workers.
 
-    It shows 0 for what is not as it expects, silently; this reader raises.
+    It shows 0 for what is not as it expects, silently; this reader raises. It has 2 kB for what it reads, which some
+    thirty workers fill: on a farm's address what comes behind `workers` is lost.
     """
     answer = json.loads(body)
+    assert [*answer].index("workers") > max([*answer].index(key) for key in ("bestDifficulty", "workersCount"))
     best, count = answer["bestDifficulty"], answer["workersCount"]
     assert type(best) in (int, float)
     assert type(count) is int
