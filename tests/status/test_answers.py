@@ -15,7 +15,7 @@ from warppool.status.answers import MOST_KEPT, MOST_ON_PAGE, StatusAnswers
 
 
 class Asked:
-    """StatusAnswers from a snapshot that a test may change, at a time that it may change."""
+    """Answers from a snapshot that a test may change, at a time that it may change."""
 
     def __init__(self, **changes: Any) -> None:
         self.snapshot: StatsSnapshot = snapshot(**changes)

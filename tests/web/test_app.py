@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.stats.made import AT, snapshot
 from tests.web.asking import NO_BOOKS, Hand, ask, said
 from warppool.stats.snapshot import WorkStats
 from warppool.web import healthroute
-from warppool.web.answers import HttpAnswer, see_other
+from warppool.web.answers import HttpAnswer, see_other, status_line
 from warppool.web.app import ANSWERS_PER_S, BOOKS_PER_S, MAX_KEPT, WATCHED_PER_S, WebApp
 from warppool.web.requests import host_of
 from warppool.web.routes import RouteTable, WebRoute
@@ -155,3 +156,8 @@ def test_any_request_gets_an_answer(target: str, host: str, accept: str) -> None
 @given(st.text(max_size=60))
 def test_a_host_is_a_name_or_nothing(authority: str) -> None:
     assert not set(host_of(authority)) & set("/@[]")
+
+
+@pytest.mark.parametrize("status", [200, 303, 304, 400, 404, 405, 421, 429, 500, 503])
+def test_a_status_is_called_as_everybody_calls_it(status):
+    assert status_line(status) == f"{status} {HTTPStatus(status).phrase}"

@@ -26,7 +26,7 @@ from warppool.stats.snapshot import (
 PAGE: Final = 100
 MOST_ON_PAGE: Final = 1_000
 MOST_KEPT: Final = 64
-"""StatusAnswers that are kept until the next snapshot."""
+"""Answers that are kept until the next snapshot."""
 
 
 class NoSuchQuestion(Exception):
@@ -34,7 +34,7 @@ class NoSuchQuestion(Exception):
 
 
 class StatusAnswers:
-    """StatusAnswers from the newest snapshot, by one thread. An answer to the same line is made once for each snapshot.
+    """Answers from the newest snapshot, by one thread. An answer to the same line is made once for each snapshot.
 
     `unix` is the clock, in seconds; `stale_after_s` is how old a template may be.
     """

@@ -22,8 +22,8 @@ HEADERS: Final = (
 )
 """On every answer: a name that got past the escaping of a page still loads nothing and runs nothing."""
 
-_REASONS: Final = {200: "OK", 303: "See Other", 304: "Not Modified", 400: "Bad HttpRequest", 404: "Not Found",
-                   405: "Method Not Allowed", 421: "Misdirected HttpRequest", 429: "Too Many Requests",
+_REASONS: Final = {200: "OK", 303: "See Other", 304: "Not Modified", 400: "Bad Request", 404: "Not Found",
+                   405: "Method Not Allowed", 421: "Misdirected Request", 429: "Too Many Requests",
                    500: "Internal Server Error", 503: "Service Unavailable"}
 
 

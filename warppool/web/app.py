@@ -56,7 +56,7 @@ class WebApp:
         self._kept = _Kept()
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        """HttpAnswer one request; never raises."""
+        """Answer one request; never raises."""
         is_head = environ["REQUEST_METHOD"] == "HEAD"
         try:
             etag, sent = self._answer(environ)

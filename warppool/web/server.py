@@ -167,7 +167,7 @@ class WebTasks(Loop[HTTPChannel]):
         super().__init__("web-task")
 
     def turn(self, items: list[HTTPChannel]) -> float:
-        """HttpAnswer the requests of these connections."""
+        """Answer the requests of these connections."""
         for channel in items:
             self.guard(channel.service)
         return math.inf
