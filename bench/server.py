@@ -148,6 +148,10 @@ class Server:
         """How long the log is."""
         return self._log.read_bytes().count(b"\n")
 
+    def log_lines(self) -> list[str]:
+        """The log so far."""
+        return self._log.read_text().splitlines()
+
     def complaints(self) -> list[str]:
         """Lines of the log that nobody should see."""
         return [line for line in self._log.read_text().splitlines() if " ERROR " in line or " CRITICAL " in line]

@@ -103,13 +103,14 @@ def said(text: bytes, kind: str = "text/plain") -> Callable[[Asked, WebView], Ht
 
 
 @contextmanager
-def serving(app: Any, monotonic: Callable[[], float] | None = None) -> Iterator[tuple[Any, tuple[str, int]]]:
+def serving(app: Any, monotonic: Callable[[], float] | None = None, **more: Any
+            ) -> Iterator[tuple[Any, tuple[str, int]]]:
     """A server on loopback with its two threads; both have ended afterwards."""
     from warppool.web.server import WebServer
 
     listener = listen("web", "127.0.0.1:0", "web.listen")
     clock = {} if monotonic is None else {"monotonic": monotonic}
-    server = WebServer([listener], app, **clock)
+    server = WebServer([listener], app, **clock, **more)
     threads = [threading.Thread(target=server.run, name="web", daemon=True),
                threading.Thread(target=server.tasks.run, name="web-task", daemon=True)]
     for thread in threads:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import threading
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +27,9 @@ from warppool.web.routes import WebRoute
 
 pytest.importorskip("waitress")
 
+from warppool.web.server import PIECE_S
+
+FILES = 2000
 PAGE = WebRoute("/page", said(b"a page"))
 BIG = WebRoute("/big", said(b"x" * 4_000_000))
 
@@ -95,6 +101,23 @@ def test_a_request_that_drips_is_cut_ten_seconds_after_its_connection() -> None:
         until(lambda: server.admission.open == 0)
 
 
+def _is_longer(found: list[float], length: int) -> bool:
+    return len(found) > length
+
+
+def test_who_sends_piece_by_piece_is_read_slowly_and_nobody_else_is() -> None:
+    slept: list[float] = []
+    with serving(app_of([PAGE]), sleep=slept.append) as (server, address):
+        assert get(address, "/page").status == 200
+        assert slept == []
+        with connect(address) as slow:
+            for number in range(5):
+                slow.sendall(b"\r\n" if number % 2 else b"G")
+                until(partial(_is_longer, slept, number))
+            until(lambda: server.pieces == 0)
+        assert slept == [PIECE_S] * 5
+
+
 def test_a_connection_that_says_nothing_is_cut_too() -> None:
     clock = Hand()
     with serving(app_of([PAGE]), clock) as (server, address), connect(address) as slow:
@@ -136,6 +159,26 @@ def test_the_places_are_counted_by_address() -> None:
     assert admission.take("2001:db8:0:1::1", 0.0) is not None
     admission.leave("192.0.2.1")
     assert admission.take("192.0.2.1", 0.0) == "192.0.2.1"
+
+
+def test_descriptors_above_1023_are_served() -> None:
+    """Where `select()` would end."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < FILES + 200:
+        pytest.skip("the limit of open files is low here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, FILES + 200), hard))
+    with ExitStack() as closing:
+        closing.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        null = os.open(os.devnull, os.O_RDONLY)
+        closing.callback(os.close, null)
+        for _ in range(FILES):
+            closing.callback(os.close, os.dup(null))
+        with serving(app_of([PAGE])) as (server, address), connect(address) as held:
+            until(lambda: server.channels)
+            assert min(held.fileno(), *server.map) > 1023
+            assert [get(address, "/page").status for _ in range(3)] == [200] * 3
 
 
 def test_when_all_places_are_taken_the_rest_waits_in_the_kernel() -> None:

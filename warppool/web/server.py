@@ -40,6 +40,11 @@ BACKLOG: Final = 128                    # what waits here is accepted within two
 MAX_HEADER: Final = 8 * 1024            # bytes of request line and headers
 LOOK_EVERY_S: Final = 1.0               # how often the ends of connections are looked at
 SLOW: Final = unawaited(30.0)
+PIECE_S: Final = 0.001
+"""A pause for each piece of a request that is not whole with it. Whoever sends byte by byte wakes the thread no more
+than a thousand times a second with all his connections together; bytes that came meanwhile are read at once. A request
+in one piece, as everybody else sends it, waits for nothing.
+"""
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -54,11 +59,13 @@ class WebServer:
     limits = SLOW
 
     def __init__(self, listeners: Sequence[Listener], application: Application,
-                 monotonic: Callable[[], float] = time.monotonic) -> None:
+                 monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
         self.beat = math.inf
         self.tasks = WebTasks()
         self.admission = Admission(monotonic())
+        self.pieces = 0                         # that the last turn has read of requests which are not whole
         self._monotonic = monotonic
+        self._sleep = sleep
         self._orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._map: dict[int, Any] = {}
         self._turned_away = Repeats(log, "web.turned_away")
@@ -130,6 +137,9 @@ class WebServer:
 
     def _turn(self) -> None:
         self.beat = math.inf
+        if self.pieces:
+            self._sleep(PIECE_S * self.pieces)
+            self.pieces = 0
         wasyncore.loop(self._timeout_s(), True, self._map, 1)
         self.beat = self._monotonic()
         self._cut_late()
@@ -147,9 +157,10 @@ class WebServer:
         return is_over
 
     def _timeout_s(self) -> float:
+        """How long nothing need be done; whole milliseconds, since poll() takes no less and would not wait at all."""
         now = self._monotonic()
         due = self.admission.due(now)
-        return LOOK_EVERY_S if due <= now else min(LOOK_EVERY_S, due - now)
+        return LOOK_EVERY_S if due <= now else min(LOOK_EVERY_S, math.ceil((due - now) * 1e3) / 1e3)
 
     def _cut_late(self) -> None:
         for channel in self.channels:
@@ -236,6 +247,13 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     def ends_at(self) -> float:
         """When it is cut: a request that is whole gets more time, for its answer."""
         return self.born + (ANSWER_S if self.requests or self.close_when_flushed else REQUEST_S)
+
+    def received(self, data: bytes) -> bool:
+        """Bytes came."""
+        is_taken = bool(super().received(data))
+        if not (self.requests or self.close_when_flushed):
+            self.server.owner.pieces += 1
+        return is_taken
 
     def del_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 - waitress names it so
         """It is closed."""
