@@ -16,7 +16,7 @@ from tests.peers.chromium import Browser, browser, has_chromium
 from warppool.page.assets import ASSETS
 from warppool.page.minerpage import miner_page
 from warppool.page.poolpage import pool_page
-from warppool.page.view import Point, State
+from warppool.page.view import PageLink, Point, State
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not has_chromium(), reason="no chromium: tests/peers/get_chromium")]
 
@@ -83,7 +83,7 @@ def site(window) -> Iterator[Site]:
 
 def test_it_keeps_itself_fresh_and_what_the_reader_did_stays(window, site):
     window.open(site.url)
-    window.run("document.querySelector('details').open = true; document.querySelector('.copy button').focus()")
+    window.run("document.querySelector('details').open = true; document.querySelectorAll('.copy button')[2].focus()")
     window.run("window.sameWindow = true; window.sameChart = document.querySelector('.plot canvas')")
     history = (*made.HISTORY, Point(made.NOW, 99e12))
     site.pages["/"] = pool_page(made.pool(rates=made.RATES._replace(h1=77e12), history=history, blocks=(), connect=(
@@ -101,6 +101,30 @@ def test_it_keeps_itself_fresh_and_what_the_reader_did_stays(window, site):
     assert window.run("return document.querySelectorAll('.copy button').length") == 1
 
 
+def test_a_new_row_on_top_takes_neither_the_focus_nor_the_place_of_another(window, site):
+    rows = [made.miner(who=PageLink(name, f"/user/{name}")) for name in "abcd"]
+    site.pages["/"] = pool_page(made.pool(miners=(rows[1], rows[2])))
+    window.open(site.url)
+    window.run("document.querySelector('#miners tbody tr:last-child a').focus(); window.c = document.activeElement")
+    for order in ("abc", "cadb", "dcb"):
+        site.pages["/"] = pool_page(made.pool(miners=tuple(rows["abcd".index(name)] for name in order)))
+        window.run(ASK_NOW)
+        window.wait_for(f"[...document.querySelectorAll('#miners tbody a')].map(a => a.textContent).join('') === "
+                        f"'{order}'")
+        assert window.run("return [document.activeElement === window.c, window.c.textContent]") == [True, "c"]
+
+
+def test_a_chart_stays_while_the_pool_has_none_at_hand(window, site):
+    window.open(site.url)
+    window.run("window.sameChart = document.querySelector('.plot canvas')")
+    site.pages["/"] = pool_page(made.pool(history=None, blocks_found=77))
+    window.run(ASK_NOW)
+    window.wait_for("document.querySelector('.tiles').textContent.includes('77')")
+    assert window.run("return document.querySelector('.plot canvas') === window.sameChart")
+    window.open(site.url)
+    assert window.run("return document.querySelector('#hash-rate p').textContent.includes('not at hand')")
+
+
 def test_numbers_that_get_old_are_said_to_be_old_and_come_back(window, site):
     window.open(site.url)
     assert window.run("return document.getElementById('offline').hidden")
@@ -108,6 +132,9 @@ def test_numbers_that_get_old_are_said_to_be_old_and_come_back(window, site):
     window.run(ASK_NOW)
     window.wait_for("!document.getElementById('offline').hidden")
     assert "No answer from the pool for " in window.run("return document.getElementById('offline').textContent")
+    said = window.run("return document.querySelector('#offline [role=status]').textContent")
+    assert said == "No answer from the pool"                        # once, and not each second
+    assert "too many visitors" in window.run("return document.getElementById('offline').textContent")
     assert window.run("return document.querySelector('dd.number').textContent") == "12.3 TH/s"
     assert any("429" in each for each in window.complaints())       # the browser's own line
     site.status = 200

@@ -41,14 +41,18 @@ def page(site: Site, title: str, content: Html) -> bytes:
         icon=address("icon.svg"), style=address("page.css"), script=address("page.js"),
         chart_style=address("uPlot.min.css"), chart_script=address("uPlot.iife.min.js"),
         chart_licence=address("uPlot-LICENSE.txt"),
-        footer=f"Bitcoin network: {site.network}. Running for {words.span(site.at - site.started)}. "
-               "All times are UTC. The numbers are those of the pool's books.",
+        footer=fill('Bitcoin network: {}. Running for <time datetime="{}">{}</time>. Numbers of the pool\'s books at '
+                    '<time datetime="{}">{}</time>. All times are UTC.',
+                    site.network, words.machine_instant(site.started), words.span(site.at - site.started),
+                    words.machine_instant(site.at), words.clock(site.at)),
     ).encode("utf-8")
 
 
 def state_line(state: State) -> Html:
-    """Whether it works: the first line, which a screen reader reads again when it changes."""
-    return fill('<p class="state {}" role="status"><strong>{}</strong> <span>{}</span></p>\n',
+    """Whether it works: the first line. A screen reader says its word again when that changes, and is silent about the
+    ages in the sentence, which change all the time.
+    """
+    return fill('<p class="state {}"><strong role="status">{}</strong> <span>{}</span></p>\n',
                 state.level, state.word, state.sentence)
 
 

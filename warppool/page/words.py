@@ -95,5 +95,15 @@ def machine_time(unix_s: float) -> str:
     return f"{_moment(unix_s):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def machine_instant(unix_s: float) -> str:
+    """To the millisecond: `2026-11-28T09:00:00.250Z`."""
+    return f"{_moment(unix_s).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+
+
+def clock(unix_s: float) -> str:
+    """`09:00:00`."""
+    return f"{_moment(unix_s):%H:%M:%S}"
+
+
 def _moment(unix_s: float) -> datetime:
     return datetime.fromtimestamp(min(max(unix_s, 0.0), 253_402_300_799.0), UTC)      # year 9999

@@ -8,6 +8,7 @@ let wait = EVERY_MS;
 let answeredAt = Date.now();
 let timer = 0;
 let isAsking = false;
+let why = "";                   // there is no answer
 const charts = new Map();       // figure -> {plot, drawn}
 
 // ---- taking over a newer page
@@ -20,18 +21,52 @@ function sync(old, fresh) {
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && !(old.tagName === "DETAILS" && name === "open")) old.removeAttribute(name);
   }
-  const mine = [...old.childNodes].filter((node) => !isOwn(node));
-  const theirs = [...fresh.childNodes];
-  theirs.forEach((node, at) => {
-    const here = mine[at];
-    if (!here) old.append(document.importNode(node, true));
-    else if (here.nodeType !== node.nodeType || here.nodeName !== node.nodeName) {
-      here.replaceWith(document.importNode(node, true));
-    } else if (node.nodeType === Node.ELEMENT_NODE) {
-      if (!node.hasAttribute("data-plot")) sync(here, node);
-    } else if (here.nodeValue !== node.nodeValue) here.nodeValue = node.nodeValue;
+  arrange(old, wantedOf(old, fresh));
+}
+
+// What `old` is to contain: what it has, where that stands for the same thing, and what is new.
+function wantedOf(old, fresh) {
+  const known = new Map();
+  for (const node of old.childNodes) {
+    if (!isOwn(node)) known.set(keyOf(node), [...(known.get(keyOf(node)) ?? []), node]);
+  }
+  return [...fresh.childNodes].map((node) => {
+    const here = known.get(keyOf(node))?.shift();
+    if (!here || here.nodeName !== node.nodeName) return document.importNode(node, true);
+    if (node.nodeType !== Node.ELEMENT_NODE) {
+      if (here.nodeValue !== node.nodeValue) here.nodeValue = node.nodeValue;
+    } else if (!node.hasAttribute("data-plot") && !isAbsent(node, here)) sync(here, node);
+    return here;
   });
-  mine.slice(theirs.length).forEach((node) => node.remove());
+}
+
+// A row is the same where its first cell is, so that a new one above it takes neither the focus nor the marked text.
+function keyOf(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return "";
+  return node.id || node.dataset.label || (node.tagName === "TR" ? node.cells[0].textContent : "");
+}
+
+// The pool has no chart at hand: the one that is shown stays.
+function isAbsent(node, here) {
+  return node.tagName === "SECTION" && node.querySelector(".absent") && here.querySelector("figure");
+}
+
+// Children in the order of `wanted`. The one that has the focus is never moved, since it would lose it.
+function arrange(parent, wanted) {
+  const stay = new Set(wanted);
+  [...parent.childNodes].filter((node) => !isOwn(node) && !stay.has(node)).forEach((node) => node.remove());
+  let at = parent.firstChild;
+  for (const node of wanted) {
+    if (node.contains(document.activeElement) && node.parentNode === parent) {
+      while (at !== node) {
+        const next = at.nextSibling;
+        parent.append(at);
+        at = next;
+      }
+    }
+    if (at === node) at = at.nextSibling;
+    else parent.insertBefore(node, at);
+  }
 }
 
 function isOwn(node) {
@@ -43,16 +78,19 @@ async function ask() {
   isAsking = true;
   clearTimeout(timer);
   const stop = new AbortController();
+  why = "";
   const deadline = setTimeout(() => stop.abort(), 10000);
   try {
     const answer = await fetch(location.href, {
       headers: { Accept: "text/html" }, credentials: "omit", redirect: "error", signal: stop.signal,
     });
+    why = answer.status === 429 ? ": it has too many visitors just now" : "";
     if (!answer.ok && answer.status !== 404) throw new Error(`status ${answer.status}`);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const content = fresh.getElementById("content");
     if (!content) throw new Error("not the page");
     sync(document.getElementById("content"), content);
+    sync(document.querySelector("footer"), fresh.querySelector("footer"));
     document.title = fresh.title;
     wait = EVERY_MS;
     answeredAt = Date.now();
@@ -67,12 +105,19 @@ async function ask() {
   }
 }
 
+// A screen reader is told once that there is no answer, and not each second for how long.
 function tellIfOld() {
   const line = document.getElementById("offline");
+  const [word, rest] = line.children;
   const old = Math.round((Date.now() - answeredAt) / 1000);
-  const words = wait > EVERY_MS ? `No answer from the pool for ${old} s. The numbers below are as old as that.` : "";
-  if (line.textContent !== words) line.textContent = words;
-  line.hidden = !words;
+  const isOld = wait > EVERY_MS;
+  line.hidden = !isOld;
+  setText(word, isOld ? "No answer from the pool" : "");
+  setText(rest, isOld ? `for ${old} s${why}. The numbers below are as old as that.` : "");
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 // ---- charts
