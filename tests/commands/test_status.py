@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +91,40 @@ def test_a_pool_without_work_is_not_well(config: Path, capsys: pytest.CaptureFix
 def test_without_a_daemon_it_is_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status", "-c", str(config)]) == 1
     assert "no daemon answers at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "gone"), [
+    ([], "no daemon answers at"), (["--json"], '{"ok": false, "reason": "no daemon')])
+def test_who_watches_sees_a_daemon_go_and_come(config: Path, capsys: pytest.CaptureFixture[str],
+                                              monkeypatch: pytest.MonkeyPatch, option: list[str], gone: str) -> None:
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(ExitStack()) for _ in range(2))
+        turns = iter((first.close, lambda: second.enter_context(running(config.parent, snapshot()))))
+
+        def sleep(seconds: float) -> None:
+            turn = next(turns, None)
+            if turn is None:
+                raise KeyboardInterrupt
+            turn()
+
+        first.enter_context(running(config.parent, snapshot()))
+        monkeypatch.setattr("warppool.commands.status.time.sleep", sleep)
+        assert cli.main(["status", "--watch", *option, "-c", str(config)]) == 130
+    out = capsys.readouterr().out
+    well = "warppool   well" if not option else '"ok": true'
+    before, _, after = out.partition(gone)
+    assert well in before and well in after
+
+
+def test_a_daemon_of_another_version_is_no_traceback(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listener = open_socket(config.parent / NAME, config.parent)
+    assert listener is not None
+    server = StatusSocket(listener, lambda line: b'{"ok": true, "reason": "", "pool": []}')
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert cli.main(["status", "-c", str(config)]) == 1
+    finally:
+        server.stop()
+        thread.join(60)
+    assert "of another version" in capsys.readouterr().err

@@ -7,10 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from warppool.commands.tables import ago, amount, plain
 from warppool.config.anyfile import books_of, read_any
+from warppool.errors import WarppoolError
 from warppool.service.summary import human_rate
 from warppool.status.client import ask
 from warppool.status.place import known_path
@@ -27,13 +29,33 @@ def status(args: argparse.Namespace) -> int:
     _, data_dir = books_of(read_any(args.config, with_secrets=False))
     path = known_path(data_dir)
     is_screen = args.watch and not args.json and sys.stdout.isatty()
+    answer: Mapping[str, Any] = ask(path, "summary")
     while True:
-        answer = ask(path, "summary")
-        text = json.dumps(answer) if args.json else screen(answer, time.time())
-        print(f"{_HOME_AND_CLEAR if is_screen else ''}{text}", flush=True)
+        print(f"{_HOME_AND_CLEAR if is_screen else ''}{_text(answer, as_json=args.json)}", flush=True)
         if not args.watch:
             return 0 if answer.get("ok") else UNWELL
         time.sleep(WATCH_S)
+        answer = _asked_again(path)
+
+
+def _asked_again(path: Path) -> Mapping[str, Any]:
+    """The answer; who watches a daemon sees that it restarts, and then the new one."""
+    try:
+        return ask(path, "summary")
+    except WarppoolError as exc:
+        return {"ok": False, "reason": str(exc)}
+
+
+def _text(answer: Mapping[str, Any], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(answer)
+    if answer.keys() == {"ok", "reason"}:
+        return plain(answer["reason"])
+    try:
+        return screen(answer, time.time())
+    except (KeyError, TypeError) as exc:
+        raise WarppoolError("the daemon is of another version than this command: restart the daemon, or run its own "
+                            "warppool status") from exc
 
 
 def screen(answer: Mapping[str, Any], now: float) -> str:
