@@ -158,6 +158,7 @@ class _Storm:
         for _ in range(pairs):
             cpu = server.cpu_s()
             quiets.append(p99(self._answers(quiet_s)))
+            rss.append(server.rss_kib() / 1024)
             quiet_cpu = (server.cpu_s() - cpu) / quiet_s
             cpu = server.cpu_s()
             with subprocess.Popen([*PYTHON, "bench.webstorm", "--port", str(self._port), "--seconds", str(storm_s),
@@ -173,11 +174,12 @@ class _Storm:
             requests += sum(told["answers"].values())
             statuses.update(told["answers"])
         quiet, stormed = statistics.median(quiets), statistics.median(storms)
+        each = {} if self._kind == "drip" else {"cpu_ms_per_request": round(1e3 * spent / max(1, requests), 3)}
         return {"descriptors": fds, "pairs": pairs, "requests": requests, "answers": dict(sorted(statuses.items())),
                 "quiet_p99_ms": round(quiet, 2), "storm_p99_ms": round(stormed, 2), "worst_ms": round(worst, 1),
-                "ratio": round(stormed / quiet, 2), "cpu_ms_per_request": round(1e3 * spent / max(1, requests), 3),
-                "cpu_cores": round(spent / (pairs * storm_s), 3), "rss_before_mib": round(before / 1024, 1),
-                "rss_mib": [round(each, 1) for each in rss], "complaints": len(server.complaints())}
+                "ratio": round(stormed / quiet, 2), **each, "cpu_cores": round(spent / (pairs * storm_s), 3),
+                "rss_before_mib": round(before / 1024, 1), "rss_mib": [round(size, 1) for size in rss],
+                "complaints": len(server.complaints())}
 
     def _answers(self, seconds: float) -> list[float]:
         """How long each share of that time waited for its answer, ms, in order of size."""

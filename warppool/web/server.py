@@ -160,7 +160,7 @@ class WebServer:
         """How long nothing need be done; whole milliseconds, since poll() takes no less and would not wait at all."""
         now = self._monotonic()
         due = self.admission.due(now)
-        return LOOK_EVERY_S if due <= now else min(LOOK_EVERY_S, math.ceil((due - now) * 1e3) / 1e3)
+        return LOOK_EVERY_S if due <= now else math.ceil(min(LOOK_EVERY_S, due - now) * 1e3) / 1e3
 
     def _cut_late(self) -> None:
         for channel in self.channels:
