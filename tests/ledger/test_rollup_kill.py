@@ -33,6 +33,7 @@ RANDOM_KILLS = 20
 POINTS: dict[str, tuple[Any, str]] = {
     "inserted, not committed": (ShareRows, "insert"),
     "committed": (SqliteBooks, "write"),
+    "some rows of a slot written, mark not moved": (sqliteslots, "write_rows"),
     "slot closed, mark not moved": (sqliteslots, "write_slot"),
     "mark moved, not committed": (sqliteslots, "set_marks"),
     "some of an hour or a day summed": (Coarse, "sum_up"),
@@ -58,20 +59,22 @@ def live(path: Path, point: str | None, nth: int, out: int) -> None:
         def wrapped(*args: Any, **more: Any) -> Any:
             nonlocal left
             result = original(*args, **more)
-            if result or name in ("write", "write_slot", "set_marks"):
+            if result or name in ("write", "write_rows", "write_slot", "set_marks"):
                 left -= 1
                 if not left:
                     os.kill(os.getpid(), signal.SIGKILL)
             return result
 
         setattr(owner, name, wrapped)
+    sqliteslots.ROWS_A_STEP = 3
     hour = 0
     books = SqliteBooks(path, lambda: AT + hour * HOUR, keep_days=2)
     books.open()
     while True:
         first = books.next_id
         hour = first // SHARES
-        books.write([share(number, user=f"rig{number % 7}", time=AT + hour * HOUR, difficulty=difficulty_of(number))
+        rigs = 2 + hour % 2 * 5                 # few close within the commit, many in steps between two commits
+        books.write([share(number, user=f"rig{number % rigs}", time=AT + hour * HOUR, difficulty=difficulty_of(number))
                      for number in range(first, first + SHARES)], {}, [])
         os.write(out, b".")
         while books.tend():

@@ -13,10 +13,13 @@ import pytest
 from tests.ledger.books import START, share
 from warppool.errors import LedgerError
 from warppool.ledger.beginning import Beginning
+from warppool.ledger.opensums import OpenSums
 from warppool.ledger.payoutitems import Booking, Hold
 from warppool.ledger.schema import MIGRATIONS, migrate
-from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES, OpenSums
+from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES
 from warppool.ledger.sqlite import SqliteBooks
+from warppool.ledger.sqlitereader import SqliteReader
+from warppool.ledger.sqliteslots import ROWS_A_STEP
 from warppool.payout.weight import FRACTION_BITS, weight_of
 
 AT = int(START) // DAY * DAY + 36_000            # ten o'clock
@@ -78,8 +81,9 @@ def all_sums(path):
         at = dict(connection.execute("SELECT name, value FROM marks"))
         rows = connection.execute("""SELECT accepted, whole, fraction FROM rollups
             WHERE resolution = 86400 AND slot < :day OR resolution = 3600 AND slot >= :day * 24 AND slot < :hour
-                OR resolution = 600 AND slot >= :hour * 6""",
-            {"day": at.get("day", 0), "hour": at.get("hour", 0)}).fetchall()
+                OR resolution = 600 AND slot >= :hour * 6 AND slot != :closing""",
+            {"day": at.get("day", 0), "hour": at.get("hour", 0),
+             "closing": at["closing_slot"] if at.get("closing_end", 0) > at["rolled_id"] else -1}).fetchall()
         rest = connection.execute("SELECT difficulty FROM shares WHERE id >= ? OR id BETWEEN ? AND ? - 1", (
             at["rolled_id"], at["backlog_id"], at["live_id"])).fetchall()
     count = sum(row[0] for row in rows) + len(rest)
@@ -177,7 +181,7 @@ def test_sums_of_many_workers_are_made_in_steps_and_once(our):
     for slot in range(3):
         our.book(*names, at=AT + slot * 600)
     our.clock.now = AT + 7200
-    for _ in range(3):                          # the slot, and two steps of three
+    while our.rows("SELECT count(*) FROM rollups WHERE resolution = 3600") == [(0,)]:       # the slot's own rows first
         assert our.books.tend()
     assert 0 < our.rows("SELECT count(*) FROM rollups WHERE resolution = 3600")[0][0] < 1_203
     assert our.rows("SELECT count(*) FROM slots WHERE resolution = 3600") == [(0,)]
@@ -185,6 +189,59 @@ def test_sums_of_many_workers_are_made_in_steps_and_once(our):
     our.again()
     our.tend()
     assert our.rows("SELECT count(*), sum(accepted) FROM rollups WHERE resolution = 3600") == [(1_203, 3 * 1_203)]
+    assert all_sums(our.path) == (our.count, our.weight)
+
+
+def test_a_slot_of_many_workers_closes_between_the_commits(our):
+    names = [f"rig{number}" for number in range(2 * ROWS_A_STEP + 7)]
+    our.book(*names, *names[:9], difficulty=0.7)
+    our.book("late", at=AT + 600)
+    assert our.rollups() == [], "a commit waits for no rows of many workers"
+    seen = []
+    for step in range(3):
+        assert all_sums(our.path) == (our.count, our.weight)
+        with SqliteReader(our.path) as reader:
+            assert sum(each.weight for each in reader.worker_sums(0)) == our.weight
+            assert [each.accepted for each in reader.history(TEN_MINUTES, AT // 600, AT // 600 + 1)] == [
+                len(names) + 9, 1 + step]
+            assert [each.slot for each in reader.history(TEN_MINUTES, 0, AT, "rig3")] == [AT // 600]
+        assert our.books.tend()
+        seen.append(len(our.rollups()))
+        our.book("late")
+        if step == 1:
+            our.again()
+            assert our.books.tend() and our.books.tend(), "the shares are read again"
+    assert seen == [ROWS_A_STEP, 2 * ROWS_A_STEP, len(names)]
+    assert our.rows("SELECT first_id, last_id, accepted FROM slots") == [(1, len(names) + 9, len(names) + 9)]
+    our.tend(AT + 1_200)
+    assert all_sums(our.path) == (our.count, our.weight)
+    assert our.rollups()[-1][:3] == (AT // 600 + 1, "late", 4)
+
+
+def test_a_slot_that_had_no_time_to_close_is_closed_by_the_next_one(our):
+    names = [f"rig{number}" for number in range(ROWS_A_STEP + 3)]
+    our.book(*names)
+    our.book(*names, at=AT + 600)
+    assert our.books.tend()
+    our.again()
+    our.book("late", at=AT + 1_200)
+    assert our.rows("SELECT slot, accepted FROM slots") == [(AT // 600, len(names))]
+    assert all_sums(our.path) == (our.count, our.weight)
+    our.tend()
+    assert all_sums(our.path) == (our.count, our.weight)
+    assert our.rows("SELECT count(*) FROM slots") == [(2,)]
+
+
+def test_after_a_start_the_open_slot_is_read_in_steps(our, monkeypatch):
+    monkeypatch.setattr("warppool.ledger.sqliteslots.SHARES_A_STEP", 10)
+    our.book(*["alice", "bob"] * 20)
+    our.again()
+    our.book("alice", at=AT + 600)
+    assert our.rollups() == [], "no commit reads more than a step"
+    our.book("alice")
+    our.tend()
+    assert our.rollups() == [(AT // 600, "alice", 20, 30), (AT // 600, "bob", 20, 30)]
+    our.tend(AT + 1_200)
     assert all_sums(our.path) == (our.count, our.weight)
 
 
@@ -336,6 +393,27 @@ def test_a_later_version_says_who_may_use_its_books(tmp_path):
         connection.execute("UPDATE meta SET min_reader = ?", (len(MIGRATIONS) + 1,))
     with pytest.raises(LedgerError, match="install the warppool that wrote them"):
         OurBooks(tmp_path / "later.db")
+
+
+def test_sums_are_those_of_single_shares_wherever_a_worker_has_his_place(monkeypatch):
+    monkeypatch.setattr("warppool.ledger.opensums.ARRAY_MAX", 1_500)
+    dice = random.Random(12)
+    sums, expected = OpenSums(), {}
+    for _ in range(40):
+        rows = [(dice.choice([1, 2, 1_023, 1_024, 1_499, 1_500, 10**12]),
+                 dice.choice([0.0, 0.1, 7.25, 1.0, 65_536.0, 2.0**41, 2.0**100, 1e300]),
+                 dice.randbytes(24) + dice.choice([bytes(8), b"\xff" * 8, dice.randbytes(8)]))
+                for _ in range(dice.randrange(9))]
+        sums.add(rows)
+        for worker, difficulty, share_hash in rows:
+            met = (0xFFFF << 208) / int.from_bytes(share_hash, "little")
+            count, weight, best = expected.get(worker, (0, 0, 0.0))
+            expected[worker] = count + 1, weight + weight_of(difficulty), max(best, met)
+    assert sums.by_worker() == sorted(expected.items())
+    assert sums.by_worker(1_023, 3) == sorted(expected.items())[3:6]
+    assert sums.total() == tuple(
+        combine(column) for combine, column in zip((sum, sum, max), zip(*expected.values(), strict=True), strict=True))
+    assert sums.has_more_than(6) and not sums.has_more_than(7)
 
 
 def test_no_share_has_a_difficulty_without_a_weight():

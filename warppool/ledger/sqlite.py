@@ -203,8 +203,7 @@ class SqliteBooks:
             except (sqlite3.Error, MemoryError) as exc:
                 raise CommitInDoubt(explain(exc), first_id) from exc
         self._next_id = first_id + len(shares)
-        if inserted is not None:
-            self._slot.committed(first_id, inserted.work(), len(shares))
+        self._slot.committed(first_id, inserted, len(shares))
         return unwritten
 
     def resolve(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:
@@ -236,7 +235,7 @@ class SqliteBooks:
             connection.execute("BEGIN IMMEDIATE")
             has_more = self._chores.step(connection, self._slot, self._next_id, self._clock())
             connection.execute("COMMIT")
-        self._slot.committed(self._next_id, (), 0)
+        self._slot.committed(self._next_id, None, 0)
         if self._mark is not None:
             self._mark.write(self._next_id, self._clock())
         return has_more

@@ -10,7 +10,8 @@ import sqlite3
 from itertools import groupby
 from typing import Final
 
-from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES, OpenSums
+from warppool.ledger.opensums import OpenSums
+from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES
 from warppool.ledger.sqlitemarks import marks, set_marks
 from warppool.ledger.sqliteslots import write_slot
 
@@ -72,7 +73,8 @@ class OldShares:
         if self._slot is not None:
             resolution, slot = self._slot
             first_id = marks(connection)["backlog_id"]
-            write_slot(connection, resolution, slot, (first_id, next_id - 1), self._sums.by_worker())
+            write_slot(connection, resolution, slot, (first_id, next_id - 1), self._sums.by_worker(),
+                       self._sums.total())
             set_marks(connection, backlog_time=(slot + 1) * resolution)
             self._sums, self._slot = OpenSums(), None
         set_marks(connection, backlog_id=next_id)

@@ -35,9 +35,8 @@ class Chores:
     def step(self, connection: sqlite3.Connection, slot: OpenSlot, next_id: int, now: float) -> bool:
         """Do one thing, inside the transaction that is open; whether there may be another one to do at once."""
         coarse = self._coarse
-        if slot.rest(connection, next_id, now) or self._backlog.step(connection):
-            return True
-        return (coarse.roll_refusals(connection, now)
+        return (slot.step(connection, next_id) or slot.rest(connection, next_id, now) or self._backlog.step(connection)
+                or coarse.roll_refusals(connection, now)
                 or coarse.sum_up(connection, HOUR) or coarse.sum_up(connection, DAY)
                 or coarse.sum_refusals(connection, HOUR) or coarse.sum_refusals(connection, DAY)
                 or coarse.prune(connection, TEN_MINUTES) or coarse.prune(connection, HOUR)

@@ -1,6 +1,6 @@
 """Coarser roll-ups are made of finer ones, and these go when they are old; refusals are rolled up, too.
 
-Each step is small, in a transaction of its own. Hours and days are summed for some hundred workers a step. A daemon
+Each step is small, in a transaction of its own. Hours and days are summed for 200 workers a step. A daemon
 that dies between two steps finds the same rows to sum again, since those that they are made of are never edited.
 """
 
@@ -10,10 +10,10 @@ import sqlite3
 from typing import Final
 
 from warppool.ledger.slots import DAY, HOUR, TEN_MINUTES
-from warppool.ledger.sqlitemarks import marks, set_marks
+from warppool.ledger.sqlitemarks import first_open, marks, set_marks
 from warppool.ledger.sqliteslots import KEPT_DAYS
 
-WORKERS_A_STEP: Final = 500
+WORKERS_A_STEP: Final = 200
 ROWS_A_STEP: Final = 2_000
 REFUSALS_WAIT_S: Final = 120            # a minute is rolled up when it is so old
 _MASK: Final = (1 << 48) - 1
@@ -67,7 +67,7 @@ class Coarse:
         at, finer, name = marks(connection), _FINER[resolution], _NAMES[resolution]
         a_slot = resolution // finer
         found = connection.execute(_FIRST_SLOT, (finer, at[name] * a_slot)).fetchone()[0]
-        over = at["open_slot"] * TEN_MINUTES // HOUR if resolution == HOUR else at["hour"] // a_slot
+        over = first_open(at) * TEN_MINUTES // HOUR if resolution == HOUR else at["hour"] // a_slot
         if found is None or found // a_slot >= over:
             if over > at[name]:             # without a share: nothing is to be summed
                 set_marks(connection, **{name: over})

@@ -1,6 +1,8 @@
 """The rows of `marks`: up to where the sums of the books are made, so that what is above them can be added.
 
-- `rolled_id`: the shares from this id on are in no roll-up; `open_slot` is the slot of ten minutes that they belong to.
+- `rolled_id`: the shares from this id on are in no roll-up that counts. `open_slot` is the slot of ten minutes that is
+  open. While `closing_end` is above `rolled_id`, the shares below it are of `closing_slot`, whose rows are written up
+  to the worker `closing_worker`; they count once all are there.
 - `live_id`, `live_slot`: the first share, and its slot, that was booked since there are roll-ups. The older ones, from
   `backlog_id` on, are still to be rolled up, in slots from the time `backlog_time` on.
 - `hour`, `day`: the first hour and day whose sums are not made of finer ones yet.
@@ -11,6 +13,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 
 _GET = "SELECT value FROM marks WHERE name = ?"
 _SET = "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -25,6 +28,11 @@ def mark(connection: sqlite3.Connection, name: str) -> int | None:
 def marks(connection: sqlite3.Connection) -> dict[str, int]:
     """All of them by name."""
     return {name: int(value) for name, value in connection.execute("SELECT name, value FROM marks")}
+
+
+def first_open(at: Mapping[str, int]) -> int:
+    """The first slot of ten minutes whose rows are not all there."""
+    return at["closing_slot"] if at.get("closing_end", 0) > at["rolled_id"] else at.get("open_slot", 0)
 
 
 def set_marks(connection: sqlite3.Connection, **values: int) -> None:

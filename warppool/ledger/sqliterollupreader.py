@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
+from warppool.ledger.opensums import OpenSums
 from warppool.ledger.rolluprows import (
     BookedBlock,
     RefusalSum,
@@ -18,8 +19,8 @@ from warppool.ledger.rolluprows import (
     segments_for,
     segments_of,
 )
-from warppool.ledger.slots import NO_WORK, TEN_MINUTES, OpenSums, WorkSum, total_of
-from warppool.ledger.sqlitemarks import marks
+from warppool.ledger.slots import NO_WORK, TEN_MINUTES, WorkSum, total_of
+from warppool.ledger.sqlitemarks import first_open, marks
 from warppool.ledger.sqlitenames import encode
 from warppool.ledger.sqliteslots import WORK_OF
 from warppool.payout.weight import joined
@@ -54,14 +55,13 @@ _BLOCKS: Final = """
 class SqliteRollupReader:
     """The part of a read-only connection that is about work by slots of time.
 
-    The sums of the open slot are carried from one call to the next, so that a call reads only the shares since.
+    The sums of what is not rolled up are carried from one call to the next, so that a call reads only the shares since.
     """
 
     _connection: sqlite3.Connection
 
     def __init__(self) -> None:
-        self._rest = OpenSums()
-        self._rest_ids = (0, 0)             # the mark that the sums begin at, and the first id that is not in them
+        self._rest: dict[int, tuple[OpenSums, int]] = {}    # by the first share, with the first that is not in them
 
     def _translated(self) -> AbstractContextManager[None]:
         raise NotImplementedError
@@ -70,10 +70,12 @@ class SqliteRollupReader:
         with self._one_state() as at:
             sums: dict[int, WorkSum] = defaultdict(lambda: NO_WORK)
             for segment in segments_of(since, at):
-                for worker, *columns in self._connection.execute(_BY_WORKER, _values(segment)):
+                end = first_open(at) if segment.end is None else segment.end
+                for worker, *columns in self._connection.execute(_BY_WORKER, (segment.resolution, segment.first, end)):
                     sums[worker] = sums[worker].plus(_work(columns))
-            for worker, work in self._open_sums(at):
-                sums[worker] = sums[worker].plus(work)
+            for _, rest in self._open_sums(at):
+                for worker, work in rest.by_worker():
+                    sums[worker] = sums[worker].plus(work)
             names = dict(self._connection.execute("SELECT id, name FROM workers"))
         return [WorkerSum(names[worker], *work) for worker, work in sorted(sums.items())]
 
@@ -87,11 +89,11 @@ class SqliteRollupReader:
                 for slot, *columns in found:
                     coarse = slot * segment.resolution // resolution
                     sums[coarse] = sums[coarse].plus(_work(columns))
-            open_slot = at.get("open_slot", 0) * TEN_MINUTES // resolution
-            if first_slot <= open_slot <= last_slot:
-                ids = None if name is None else {each for (each,) in self._connection.execute(_IDS, of_name)}
-                work = total_of(work for worker, work in self._open_sums(at) if ids is None or worker in ids)
-                sums[open_slot] = sums[open_slot].plus(work)
+            ids = None if name is None else [each for (each,) in self._connection.execute(_IDS, of_name)]
+            for slot, rest in self._open_sums(at):
+                coarse = slot * TEN_MINUTES // resolution
+                if first_slot <= coarse <= last_slot:
+                    sums[coarse] = sums[coarse].plus(rest.total() if ids is None else total_of(map(rest.of, ids)))
         return [SlotSum(slot, *work) for slot, work in sorted(sums.items()) if work.accepted]
 
     def refusal_sums(self, since: float) -> list[RefusalSum]:
@@ -127,15 +129,23 @@ class SqliteRollupReader:
             found = self._connection.execute(_BLOCKS, (-1 if limit is None else limit,)).fetchall()
         return list(map(BookedBlock._make, found))
 
-    def _open_sums(self, at: dict[str, int]) -> list[tuple[int, WorkSum]]:
-        """What is above the mark."""
-        first, done = self._rest_ids
+    def _open_sums(self, at: dict[str, int]) -> list[tuple[int, OpenSums]]:
+        """What is above the mark, by the slot of ten minutes that it belongs to."""
         (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
-        if first != at["rolled_id"] or done > newest + 1:
-            self._rest, first, done = OpenSums(), at["rolled_id"], at["rolled_id"]
-        self._rest.add(self._connection.execute(WORK_OF, (done, newest)))
-        self._rest_ids = first, max(done, newest + 1)
-        return self._rest.by_worker()
+        rest, self._rest = self._rest, {}
+        found = []
+        middle = max(at["rolled_id"], at.get("closing_end", 0))
+        for slot, first, end in ((first_open(at), at["rolled_id"], middle),
+                                 (at.get("open_slot", 0), middle, newest + 1)):
+            sums, done = rest.get(first, (OpenSums(), first))
+            if done > max(first, end):                      # shares were taken out again
+                sums, done = OpenSums(), first
+            if done < end:
+                sums.add(self._connection.execute(WORK_OF, (done, end - 1)))
+            if first < end:
+                self._rest[first] = sums, end
+                found.append((slot, sums))
+        return found
 
     @contextmanager
     def _one_state(self) -> Iterator[dict[str, int]]:

@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from warppool.events import ShareAccepted
 from warppool.ledger.hours import Credit
 from warppool.ledger.manyrows import insert_into
-from warppool.ledger.slots import ShareWork
 from warppool.ledger.sqlitenames import AccountIds, WorkerIds
 
 MINUTE_CACHE_MAX: Final = 1_024
@@ -39,12 +38,14 @@ class InsertedShares(NamedTuple):
         """What counts for accounts, by id; only where there are accounts."""
         return zip(*self._columns(_COUNTS_AT), strict=True)
 
-    def work(self) -> Iterable[ShareWork]:
-        """What counts for workers."""
-        return zip(*self._columns(_WORK_AT), strict=True)
-
     def _columns(self, places: Iterable[int]) -> list[list[Any]]:
         return [self.values[at::self.width] for at in places]
+
+
+def work_columns(values: Sequence[Any], width: int) -> tuple[Sequence[int], Sequence[float], Sequence[bytes]]:
+    """Of values as in `InsertedShares`: workers, difficulties and hashes."""
+    worker, difficulty, share_hash = _WORK_AT
+    return values[worker::width], values[difficulty::width], values[share_hash::width]
 
 
 class ShareRows:
