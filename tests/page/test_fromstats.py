@@ -33,7 +33,7 @@ def test_the_first_page_of_a_pool():
             "840,001", "in the chain: 41 of 100 confirmations 120 %", "settled: its coins can be spent",
             "Too late: the network had a new block 12", "Block height 840,042", "Age of the work 3 s",
             "Last block of the network 4 min ago", "3.125 BTC", "/warppool/", "node-0 answers, and its work is mined",
-            "node-1 does not answer: connection refused", "New block to last machine within 5 ms, 99 of 100",
+            "node-1 does not answer", "New block to last machine within 5 ms, 99 of 100",
             visible(f"{HOSTILE}.{HOSTILE}")):
         assert words in text
 
@@ -78,10 +78,10 @@ WORK = snapshot().work
 
 @pytest.mark.parametrize(("changes", "level", "sentence"), [
     ({"work": WorkStats()}, "bad",
-     "No Bitcoin node gives any (node-1: connection refused), so nobody can mine here now."),
+     "No Bitcoin node gives any (lost: node-1), so nobody can mine here now."),
     ({"work": WorkStats(), "nodes": ()}, "bad", "No Bitcoin node gives any, so nobody can mine here now."),
     ({"ledger": LedgerStats(is_troubled=True)}, "bad",
-     "The books cannot be written now. Shares are kept, and answered once they can."),
+     "The books cannot be written now. A share waits ten seconds for them, and is refused then."),
     ({"work": replace(WORK, template_age_s=240.0), "nodes": ()}, "warn",
      "The Bitcoin node has given nothing new for 4 min."),
     ({"machines": 0}, "warn", "The pool works, and no machine is connected."),
@@ -138,3 +138,12 @@ def test_without_the_books_there_is_no_chart_and_the_page_says_so():
     assert "The chart is not at hand now" in pool_page(pool_view(stats, ABOUT, WHOLE)).decode()
     assert "The chart begins" in pool_page(pool_view(stats, ABOUT, WHOLE, ())).decode()
     assert "data-plot" in pool_page(pool_view(stats, ABOUT, WHOLE, (Point(600.0, 1.0), Point(1200.0, 2.0)))).decode()
+
+
+def test_why_a_node_is_lost_is_for_the_operator_alone():
+    reason = "no cookie at /home/alice/.bitcoin/.cookie of 10.1.2.3:8332"
+    nodes = (NodeStats("node-0", "lost", reason), NodeStats("node-1", "up"))
+    for age_s in (None, 1.0, 500.0):
+        work = WorkStats(has_work=age_s is not None, template_age_s=age_s)
+        shown = pool_page(pool_view(snapshot(nodes=nodes, work=work), About(), Names())).decode()
+        assert "node-0" in shown and "alice" not in shown and "10.1.2.3" not in shown

@@ -172,7 +172,7 @@ def _node(node: NodeStats) -> NodeRow:
     state, level = _NODE_STATES.get(node.state, (node.state, ""))
     if node.is_mined:
         state = f"{state}, and its work is mined"
-    return NodeRow(node.name, f"{state}: {node.reason}" if node.reason else state, level)
+    return NodeRow(node.name, state, level)             # its reason names addresses and files of the operator's
 
 
 def _timings(stats: StatsSnapshot) -> tuple[tuple[str, str], ...]:

@@ -29,7 +29,8 @@ def _state(stats: StatsSnapshot) -> State:
     if not work.has_work or work.template_age_s is None:
         return State("bad", "No work.", f"No Bitcoin node gives any{_why(lost)}, so nobody can mine here now.")
     if stats.ledger.is_troubled:
-        return State("bad", "Trouble.", "The books cannot be written now. Shares are kept, and answered once they can.")
+        return State("bad", "Trouble.",
+                     "The books cannot be written now. A share waits ten seconds for them, and is refused then.")
     if work.template_age_s > OLD_WORK_S:
         return State("warn", "Old work.",
                      f"The Bitcoin node has given nothing new for {words.span(work.template_age_s)}{_why(lost)}.")
@@ -42,8 +43,8 @@ def _state(stats: StatsSnapshot) -> State:
 
 
 def _why(lost: list[NodeStats]) -> str:
-    reasons = [f"{node.name}: {node.reason}" for node in lost if node.reason]
-    return f" ({'; '.join(reasons)})" if reasons else ""
+    """Which nodes are lost. Their reasons name addresses and files of the operator's: status and journal have them."""
+    return f" (lost: {', '.join(node.name for node in lost)})" if lost else ""
 
 
 def _machines(count: int) -> str:
