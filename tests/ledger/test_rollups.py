@@ -416,6 +416,15 @@ def test_sums_are_those_of_single_shares_wherever_a_worker_has_his_place(monkeyp
     assert sums.has_more_than(6) and not sums.has_more_than(7)
 
 
+def test_a_worker_at_the_end_of_the_arrays_has_one_place(monkeypatch):
+    monkeypatch.setattr("warppool.ledger.opensums.ARRAY_MAX", 1_500)
+    sums = OpenSums()
+    for workers in ([1], [1_499], [1_600], [1_600, 10**12], [1_600]):
+        sums.add([(worker, 2.0, b"\1" * 32) for worker in workers])
+    assert [(worker, work.accepted) for worker, work in sums.by_worker()] == [
+        (1, 1), (1_499, 1), (1_600, 3), (10**12, 1)]
+
+
 def test_no_share_has_a_difficulty_without_a_weight():
     sums = OpenSums()
     sums.add([(1, float("nan"), b"\1" * 32), (1, 2.0, b"\2" * 32)])

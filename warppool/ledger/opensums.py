@@ -92,7 +92,7 @@ class OpenSums:
         """Make a place for this worker; whether there can be one."""
         if worker >= ARRAY_MAX:
             return False
-        more = max(GROW, worker + 1 - len(self._counts))
+        more = min(max(GROW, worker + 1 - len(self._counts)), ARRAY_MAX - len(self._counts))
         self._counts += [0] * more
         self._wholes.frombytes(bytes(8 * more))
         self._tops.frombytes(b"\xff" * (8 * more))
