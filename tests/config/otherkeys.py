@@ -98,6 +98,7 @@ TRANSLATOR: dict[str, object] = {
     "upstream.user_identity": "farm.other",
     "upstream.fallback_only": True,
     "log.level": "debug",
+    **{name: value for name, value in POOL.items() if name.startswith(("status.", "web.", "notice."))},
 }
 
 

@@ -89,6 +89,11 @@ def test_the_translators_example_is_read_and_means_the_defaults(tmp_path, text):
     assert config == least
 
 
+def test_the_table_of_the_translator_has_its_secret_and_no_other():
+    assert [line for line in TRANSLATOR.table().splitlines() if "secrets.toml: " in line] == [
+        "   * - ``secrets.toml: notice_urls``"]
+
+
 @pytest.mark.parametrize("text", [PROVIDER.example(), all_shown(PROVIDER.example())],
                          ids=["as it stands", "every # taken off"])
 def test_the_providers_example_is_read_and_means_the_defaults(tmp_path, text):

@@ -13,6 +13,7 @@ from tests.config.otherkeys import NOTICE, POOL, TRANSLATOR
 from tests.config.test_changes import KEY, nodes, pool_of, rpc, translator_of
 from warppool.config.changes import changes_between
 from warppool.config.running import FILE_NAME, read_running, running_toml, write_running
+from warppool.config.translatoroptions import TranslatorSecrets
 from warppool.errors import ConfigError
 
 UNREADABLE = {"pool.network", "node.source"}       # the rest of the file would not fit any more
@@ -31,8 +32,20 @@ def all_other() -> Any:
     return pool_of(document, replace(pool_of().secrets, node_passwords=("hunter2",), notice_urls=("https://h/hunter2",)))
 
 
+def translator_all_other() -> Any:
+    """A translator with every key of its faces at another value than its default."""
+    document: dict[str, Any] = {}
+    for name, value in TRANSLATOR.items():
+        section, _, key = name.partition(".")
+        if section in ("status", "web", "notice"):
+            document.setdefault(section, {})[key] = value
+    del document["notice"]["format"]
+    document["notice"] = [document["notice"], NOTICE]
+    return translator_of(document, TranslatorSecrets(notice_urls=("https://h/hunter2",)))
+
+
 @pytest.mark.parametrize("config", [
-    pool_of(), all_other(), nodes({"source": "regtest"}, rpc("a")), translator_of(),
+    pool_of(), all_other(), translator_all_other(), nodes({"source": "regtest"}, rpc("a")), translator_of(),
     translator_of({"upstream": [{}, {"url": f"stratum2+tcp://[::1]:1/{KEY}", "fallback_only": True}]})])
 def test_what_is_read_back_differs_in_nothing_but_the_secrets(tmp_path, config):
     write_running(tmp_path, config)
@@ -44,8 +57,10 @@ def test_every_key_stands_there_and_no_secret():
     for name in POOL:
         assert f"\n{name.partition('.')[2]} = " in text, name
     assert KEY not in text and "hunter2" not in text and "password" not in text
+    text = running_toml(translator_all_other())
     for name in TRANSLATOR:
-        assert f"\n{name.partition('.')[2]} = " in running_toml(translator_of()), name
+        assert f"\n{name.partition('.')[2]} = " in text, name
+    assert "hunter2" not in text
 
 
 def test_the_environment_has_no_say_in_what_runs(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ KEY = "07" * 32
 URL = f"stratum2+tcp://pool.example:34254/{KEY}"
 UPSTREAM = f'[[upstream]]\nurl = "{URL}"\nuser_identity = "farm.unnamed"\n'
 SECOND = UPSTREAM.replace("pool.", "second.")
+NOTICE = UPSTREAM + "[[notice]]\nname = 'chat'\nevents = ['node.lost']\n"
 
 
 @pytest.fixture
@@ -148,6 +149,18 @@ IT_TAKES_A_URL = "it takes stratum2+tcp://HOST:PORT/PUBLIC_KEY, with the pool's 
     (UPSTREAM + "fallback_only = 1", "upstream.fallback_only holds 1: it takes true or false"),
     (UPSTREAM + SECOND.replace(URL.replace("pool.", "second."), URL.replace("07", "08")),
      "upstream[1].url holds \"stratum2+tcp://pool.example:34254/0808"),
+    # [status], [web], [[notice]]
+    (UPSTREAM + "[status]\nfolder = '/x'", "status.folder is not known: did you mean dir?"),
+    (UPSTREAM + "[web]\nlisten = ['127.0.0.1:34255']", 'web.listen holds "127.0.0.1:34255": stratum.listen takes'),
+    (UPSTREAM + "[web]\nlisten = '127.0.0.1:80'", 'web.listen holds "127.0.0.1:80": it takes a list of addresses'),
+    (UPSTREAM + "[web]\nhosts = ['http://farm/']", 'web.hosts holds ["http://farm/"]: it takes a list of host names'),
+    (UPSTREAM + "password = 'x'", "upstream.password is not known: did you mean url?"),
+    (UPSTREAM + "[secrets]\n", "secrets is not known: secrets stand in a file of their own, secrets.toml"),
+    (UPSTREAM + "notice_urls = []", "upstream.notice_urls is not known: it belongs into secrets.toml"),
+    (UPSTREAM + "[notice]\n", "notice holds a table: it takes tables, each headed [[notice]]"),
+    (NOTICE, "secrets.toml: notice_urls holds 0: it takes one for each [[notice]] without a command, and there are 1"),
+    (NOTICE + "command = ['cat']", 'notice.command holds "cat" first: no PATH is searched for it'),
+    (UPSTREAM + "[[notice]]\nname = 'chat'\nevents = ['upstream.lost']", 'notice.events holds ["upstream.lost"]: it'),
     (UPSTREAM + "[log]\nlevel = 'loud'", 'log.level holds "loud": it takes debug, info, warning or error'),
 ])
 def test_each_mistake_has_its_own_line(read, tmp_path, text, words):
@@ -173,10 +186,53 @@ def test_either_file_is_known_by_its_upstream(tmp_path):
     assert isinstance(read_any(tmp_path / "a.toml", {}), TranslatorConfig)
     assert isinstance(read_any(tmp_path / "b.toml", {}), Config)
     (tmp_path / "secrets.toml").chmod(0o644)
-    assert isinstance(read_any(tmp_path / "a.toml", {}), TranslatorConfig), "it has no secrets"
+    assert isinstance(read_any(tmp_path / "a.toml", {}), TranslatorConfig), "it needs no secrets"
     with pytest.raises(ConfigError, match="others may read it"):
         read_any(tmp_path / "b.toml", {})
     assert isinstance(read_any(tmp_path / "b.toml", {}, with_secrets=False), Config)
+
+
+# --- secrets.toml -----------------------------------------------------------------------------------------------------
+
+def secrets_of(folder: Path, text: str = 'notice_urls = ["https://chat.example/hunter2"]\n', mode: int = 0o600) -> None:
+    (folder / "secrets.toml").write_text(text)
+    (folder / "secrets.toml").chmod(mode)
+
+
+def test_a_notice_to_a_url_has_it_from_a_secrets_file_that_is_found_as_the_pools_is(read, tmp_path):
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    secrets_of(folder, mode=0o644)
+    (notice,) = read(NOTICE, {"STATE_DIRECTORY": "/s", "CREDENTIALS_DIRECTORY": str(folder)}).notices
+    assert notice.url == "https://chat.example/hunter2" and "hunter2" not in repr(notice)
+    (tmp_path / "url").write_text("https://other.example/\n")
+    (notice,) = read(NOTICE, {"STATE_DIRECTORY": "/s", "WARPPOOL__SECRETS__NOTICE_URLS_FILE": str(tmp_path / "url")}
+                     ).notices
+    assert notice.url == "https://other.example/"
+    secrets_of(tmp_path)
+    assert read_any(tmp_path / "translator.toml", {}).notices[0].url == "https://chat.example/hunter2"
+    assert read_any(tmp_path / "translator.toml", {}, with_secrets=False).notices[0].url == ""
+
+
+@pytest.mark.parametrize(("text", "mode", "words"), [
+    ('notice_urls = ["https://chat.example/hunter2"]', 0o640, "others may read it (mode 0640): chmod 600"),
+    ('notice_urls = ["ftp://chat.example/hunter2"]', 0o600, "notice_urls holds something else: it takes a list of"),
+    ('notice_url = "https://chat.example/hunter2"', 0o600, "notice_url is not known: did you mean notice_urls?"),
+    ('password = "hunter2"', 0o600, "password is not known: did you mean notice_urls?"),
+    ('sv2_static_priv_key_hex = "hunter2"', 0o600, "sv2_static_priv_key_hex is a secret of a pool, and not known here"),
+    ('node_passwords = ["hunter2"]', 0o600, "node_passwords is a secret of a pool, and not known here: give this"),
+])
+def test_each_mistake_of_a_translators_secrets_has_its_own_line(read, tmp_path, text, mode, words):
+    secrets_of(tmp_path, text + "\n", mode)
+    with pytest.raises(ConfigError) as error:
+        read(NOTICE)
+    assert words in str(error.value) and "hunter2" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("more", ["", "[[notice]]\nname = 'a'\nevents = ['node.lost']\ncommand = ['/bin/cat']\n"])
+def test_the_secrets_of_a_pool_in_the_same_folder_stay_closed_where_no_notice_needs_one(read, tmp_path, more):
+    secrets_of(tmp_path, SECRETS, 0o644)
+    assert [notice.command for notice in read(UPSTREAM + more).notices] == ([("/bin/cat",)] if more else [])
 
 
 AUTHORITY = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"       # SRI's own example

@@ -12,22 +12,31 @@ from warppool.config.pool import read_secrets
 from warppool.config.provider import provider_config_of
 from warppool.config.provideroptions import AnyConfig, TemplateProviderConfig
 from warppool.config.reading import read_toml
-from warppool.config.translator import LEDGER_URL, translator_config_of
-from warppool.config.translatoroptions import TranslatorConfig
+from warppool.config.translator import LEDGER_URL, read_translator_secrets, translator_config_of
+from warppool.config.translatoroptions import TranslatorConfig, TranslatorSecrets
 
 
 def read_any(path: Path, environ: Mapping[str, str] = os.environ, *, with_secrets: bool = True) -> AnyConfig:
     """Read the file at `path`; ConfigError."""
     document, folder = read_toml(path), path.absolute().parent
-    secrets = read_secrets(folder, environ) if with_secrets and TRANSLATOR_MARK not in document else None
+    secrets = _read_secrets(document, folder, environ) if with_secrets else None
     return any_of(document, folder=folder, secrets=secrets, environ=environ, source=str(path))
 
 
-def any_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets | None, environ: Mapping[str, str],
-           source: str) -> AnyConfig:
-    """Check a document of any program; a translator's has no secrets. ConfigError."""
+def _read_secrets(document: Mapping[str, object], folder: Path, environ: Mapping[str, str]
+                  ) -> Secrets | TranslatorSecrets:
     if TRANSLATOR_MARK in document:
-        return translator_config_of(document, folder=folder, environ=environ, source=source)
+        return read_translator_secrets(document, folder, environ)
+    return read_secrets(folder, environ)
+
+
+def any_of(document: Mapping[str, object], *, folder: Path, secrets: Secrets | TranslatorSecrets | None,
+           environ: Mapping[str, str], source: str) -> AnyConfig:
+    """Check a document of any program, with secrets of its kind or without any. ConfigError."""
+    if TRANSLATOR_MARK in document:
+        assert secrets is None or isinstance(secrets, TranslatorSecrets), "a translator's secrets are its own"
+        return translator_config_of(document, folder=folder, environ=environ, source=source, secrets=secrets)
+    assert secrets is None or isinstance(secrets, Secrets), "a translator's secrets are its own"
     if PROVIDER_MARK in document:
         return provider_config_of(document, folder=folder, secrets=secrets, environ=environ, source=source)
     return pool_config_of(document, folder=folder, secrets=secrets, environ=environ, source=source)

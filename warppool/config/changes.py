@@ -17,7 +17,7 @@ from warppool.addresses import Address, NodeAddress, ProviderUrl
 from warppool.config.declare import Effect, Form, options_of
 from warppool.config.faceoptions import NoticeConfig
 from warppool.config.kinds import PROVIDER_SCHEME
-from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Config, NodeConfig, Secrets
+from warppool.config.options import POOL_FORM, TRANSLATOR_MARK, Config, NodeConfig
 from warppool.config.provideroptions import PROVIDER_FORM, AnyConfig, TemplateProviderConfig
 from warppool.config.translatoroptions import TRANSLATOR_FORM, TranslatorConfig, UpstreamSection
 
@@ -36,8 +36,8 @@ _PASSWORDS: Final = "node_passwords"
 _SPEC_SECRETS: Final = ("sv2_spec_static_priv_key_hex", "sv2_spec_authority_priv_key_hex", "sv2_spec_certificate")
 
 C = TypeVar("C", Config, TranslatorConfig, TemplateProviderConfig)
-WithSecrets = Config | TemplateProviderConfig
-"""The configuration of a program that has a secrets.toml."""
+WithNodes = Config | TemplateProviderConfig
+"""The configuration of a program that has nodes, and secrets of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,7 @@ def taken_over(old: C, new: C) -> C:
             merged[field] = getattr(old, field) if _is_many_bound(old, new) else getattr(new, field)
         else:
             merged[field] = _merged(name, getattr(old, field), getattr(new, field), old, new)
-    if isinstance(old, WithSecrets) and isinstance(new, WithSecrets):
-        merged["secrets"] = _merged("secrets", old.secrets, new.secrets, old, new)
+    merged["secrets"] = _merged("secrets", old.secrets, new.secrets, old, new)
     return replace(new, **merged)
 
 
@@ -127,8 +126,8 @@ def _changes(old: AnyConfig, new: AnyConfig, with_secrets: bool) -> Iterator[Cha
             yield from _changes_of_many(name, before, after, is_bound)
         else:
             yield from _changes_of_one(name, before, after, partial(_effect, name, old=old, new=new))
-    if with_secrets and isinstance(old, WithSecrets) and isinstance(new, WithSecrets):
-        for key, field, _ in options_of(Secrets):
+    if with_secrets and form.secrets is not None:
+        for key, field, _ in options_of(form.secrets):
             before, after = getattr(old.secrets, field), getattr(new.secrets, field)
             if before != after:
                 yield Change(f"secrets.toml: {key}", HIDDEN if before else NOTHING, HIDDEN if after else NOTHING,
@@ -176,7 +175,7 @@ def spec_key_waits(old: AnyConfig, new: AnyConfig) -> bool:
     """Whether the static key of the published V2 profile comes, goes or changes: then what vouches for it waits for the
     restart as the key does.
     """
-    return isinstance(old, WithSecrets) and isinstance(new, WithSecrets) and (
+    return isinstance(old, WithNodes) and isinstance(new, WithNodes) and (
         old.secrets.sv2_spec_static_priv_key != new.secrets.sv2_spec_static_priv_key)
 
 
@@ -184,13 +183,13 @@ def _is_many_bound(old: AnyConfig, new: AnyConfig) -> bool:
     """Whether nodes wait for a restart: with another network, all nodes of the new file would be on the wrong one, and
     the embedded chain is opened at a start alone.
     """
-    if not isinstance(old, WithSecrets) or not isinstance(new, WithSecrets):
+    if not isinstance(old, WithNodes) or not isinstance(new, WithNodes):
         return False
     embedded = [{identity_of(node) for node in config.nodes if node.source == "regtest"} for config in (old, new)]
     return _network_of(old) != _network_of(new) or embedded[0] != embedded[1]
 
 
-def _network_of(config: WithSecrets) -> str:
+def _network_of(config: WithNodes) -> str:
     return config.pool.network if isinstance(config, Config) else config.provider.network
 
 

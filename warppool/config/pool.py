@@ -13,7 +13,6 @@ from pathlib import Path
 
 from warppool.addresses import NodeAddress, ProviderUrl
 from warppool.bitcoin.address import AddressError, is_guarded, script_of
-from warppool.config.declare import options_of
 from warppool.config.faceoptions import NoticeConfig, StatusConfig, WebConfig
 from warppool.config.faces import check_notices, web_addresses, web_in, with_folder, with_urls
 from warppool.config.kinds import PROVIDER_SCHEME
@@ -30,17 +29,8 @@ from warppool.config.options import (
     Secrets,
     StratumConfig,
 )
-from warppool.config.reading import (
-    ENVIRONMENT_PREFIX,
-    Given,
-    Sections,
-    check_ports,
-    read_section,
-    read_sections,
-    read_toml,
-    shown,
-    text_of_file,
-)
+from warppool.config.reading import Sections, check_ports, read_sections, read_toml, shown
+from warppool.config.secretsfile import read_secrets_of
 from warppool.config.specsecrets import check_spec_secrets
 from warppool.errors import ConfigError
 from warppool.ledger.url import database_path
@@ -114,44 +104,8 @@ def start_off_range(config: Config) -> str:
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 def read_secrets(folder: Path, environ: Mapping[str, str]) -> Secrets:
-    """The first secrets.toml there is: systemd's credential, else that in `folder`, which must be 0600 or tighter."""
-    path = _secrets_file(folder, environ)
-    document = {} if path is None else read_toml(path)
-    given = {key: Given(value, f"{path}: {key}") for key, value in document.items()}
-    given |= _secrets_of_environment(environ)
-    return read_section(POOL_FORM, "", Secrets, given, folder, str(path or folder / "secrets.toml"), environ)
-
-
-def _secrets_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """The secrets.toml that counts, None if there is none. $CREDENTIALS_DIRECTORY is guarded by whoever made it."""
-    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-    if credentials and os.path.exists(Path(credentials) / "secrets.toml"):
-        return Path(credentials) / "secrets.toml"
-    path = folder / "secrets.toml"
-    try:
-        mode = path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}: chown it to the user that runs this") from exc
-    if mode & 0o077 and not path.is_dir():
-        raise ConfigError(f"{path}: others may read it (mode {mode:04o}): chmod 600 {path}, or, where a container "
-                          "engine made it so, name the folder that it is in by CREDENTIALS_DIRECTORY")
-    return path
-
-
-_LISTS = ("node_passwords", "notice_urls")
-
-
-def _secrets_of_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    """What `WARPPOOL__SECRETS__KEY_FILE` names: the value alone, of lists one a line."""
-    given = {}
-    for key, _, _ in options_of(Secrets):
-        variable = f"{ENVIRONMENT_PREFIX}SECRETS__{key.upper()}_FILE"
-        if variable in environ:
-            text = text_of_file(variable, environ[variable])
-            given[key] = Given(text.splitlines() if key in _LISTS else text.strip(), variable)
-    return given
+    """The pool's, and the template provider's; ConfigError."""
+    return read_secrets_of(POOL_FORM, Secrets, folder, environ)
 
 
 def with_passwords(nodes: Iterable[NodeConfig], secrets: Secrets) -> list[NodeConfig]:

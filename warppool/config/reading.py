@@ -254,7 +254,7 @@ def _nearest(form: Form, name: str, section_name: str, section: type[Any] | None
                     f"it belongs into {form.file}, as {home}.{name}")
     elif (section_name, name) in _MEANT and (not section_name or section_name in form.sections):
         return _MEANT[section_name, name]
-    elif form.secrets is not None and name in _ALIASES:
+    elif form.secrets is not None and name in _ALIASES and ("node" in form.sections or name == "secrets"):
         return _ALIASES[name]
     if form.secrets is None or section is not form.secrets:
         if form.secrets is not None and name in _keys(form.secrets):

@@ -12,8 +12,9 @@ from typing import Final
 from warppool.addresses import Address, Net, PoolUrl
 from warppool.config.datadir import default_data_dir
 from warppool.config.declare import Effect, Form, as_in, by_machine, option, required
+from warppool.config.faceoptions import NoticeConfig, StatusConfig, WebConfig
 from warppool.config.kinds import ADDRESSES, FLAG, PATH, Kind, Refused, choice, number, text
-from warppool.config.options import TRANSLATOR_MARK, LogConfig, StratumConfig
+from warppool.config.options import TRANSLATOR_MARK, LogConfig, Secrets, StratumConfig
 from warppool.errors import ConfigError
 
 PROGRAM: Final = "warppool-translator"
@@ -114,6 +115,13 @@ class UpstreamSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TranslatorSecrets:
+    """secrets.toml of a translator: what it pins is public, and so its notices alone have a secret."""
+
+    notice_urls: tuple[str, ...] = as_in(Secrets, "notice_urls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranslatorConfig:
     """All that the translator is told: checked, typed, with every path absolute."""
 
@@ -121,6 +129,10 @@ class TranslatorConfig:
     translator: TranslationConfig
     upstreams: tuple[UpstreamSection, ...]
     log: LogConfig
+    status: StatusConfig = StatusConfig()
+    web: WebConfig = WebConfig()
+    notices: tuple[NoticeConfig, ...] = ()
+    secrets: TranslatorSecrets = TranslatorSecrets()
 
 
 TRANSLATOR_FORM: Final = Form("translator.toml", {
@@ -128,4 +140,7 @@ TRANSLATOR_FORM: Final = Form("translator.toml", {
     "translator": TranslationConfig,
     TRANSLATOR_MARK: UpstreamSection,
     "log": LogConfig,
-}, many=TRANSLATOR_MARK)
+    "status": StatusConfig,
+    "web": WebConfig,
+    "notice": NoticeConfig,
+}, many=TRANSLATOR_MARK, secrets=TranslatorSecrets, some="notice")
