@@ -62,7 +62,7 @@ def test_the_page_of_the_translator_names_every_option_and_key(capsys):
     for option in set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", help_of(capsys, "translator"))):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", words), option
     for name, section in TRANSLATOR_FORM.sections.items():
-        heading = f"[[{name}]]" if name == TRANSLATOR_FORM.many else f"[{name}]"
+        heading = TRANSLATOR_FORM.heading(name)
         part = words.partition(f".SS {heading}\n")[2].partition("\n.S")[0]
         for key, _, _ in options_of(section):
             assert re.search(rf"(?m)^\.BR? .*\b{key}\b", part), f"{heading} {key}"

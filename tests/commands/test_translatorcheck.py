@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
@@ -14,6 +15,7 @@ from warppool.commands.cli import main
 from warppool.config.running import write_running
 from warppool.config.translator import read_translator_config
 from warppool.noise.primitives import public_key
+from warppool.service import web
 from warppool.service.lock import DataDirLock
 
 LISTEN = '[stratum]\nlisten = ["127.0.0.1:0"]\n'
@@ -42,7 +44,8 @@ def test_all_is_well(check, tmp_path):
         status, lines = check(port)
     assert status == 0
     assert [line.split(":")[0] for line in lines] == [
-        "ok config", "ok translator.data_dir", "ok stratum.listen", "ok limits", "ok clock", "ok upstream[0]"]
+        "ok config", "ok translator.data_dir", "ok stratum.listen", "ok status.dir", "ok status socket", "ok limits",
+        "ok clock", "ok upstream[0]"]
     assert lines[0] == 'ok config: translator.toml is read, a translator\'s, with mode = "connection"'
     assert lines[1] == "ok translator.data_dir: data will be made"
     assert lines[-1] == (f"ok upstream[0]: 127.0.0.1:{port} has the right key, takes us at 127.0.0.1, and is used, as "
@@ -123,3 +126,39 @@ def test_without_network_only_files_are_read_and_what_differs_is_told(tmp_path, 
         'ok config: translator.toml is read, a translator\'s, with mode = "channels"',
         'warn translator.mode: "connection" becomes "channels": it needs a restart',
         "ok translator.grace_s: 60 becomes 5: a reload makes it count at once"]
+
+
+# --- what people see --------------------------------------------------------------------------------------------------
+
+FACES = '[web]\nlisten = ["127.0.0.1:0"]\n[[notice]]\nname = "file"\nevents = ["node.lost"]\ncommand = ["{program}"]\n'
+
+
+def test_its_faces_have_the_lines_that_the_pools_have(check, monkeypatch):
+    monkeypatch.setattr(web, "find_spec", lambda name: name)
+    with listening(talking(Pool())) as port:
+        status, lines = check(port, more=LISTEN + FACES.format(program="/bin/cat"))
+    assert status == 0
+    assert [line.partition(": ")[0] for line in lines][3:8] == [
+        "ok status.dir", "ok status socket", "ok web.listen", "ok web.hosts", "ok notice[0]"]
+    assert "file tells /bin/cat of node.lost" in lines[7]
+
+
+def test_what_is_wrong_with_its_faces_is_an_error(check, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "find_spec", lambda name: None)
+    (tmp_path / "file").touch()
+    with listening(talking(Pool())) as port:
+        status, lines = check(port, more=f"{LISTEN}[status]\ndir = 'file'\n{FACES.format(program='/no/such')}")
+    assert status == 1
+    assert [line.partition(": ")[0] for line in lines if line.startswith("error")] == [
+        "error status.dir", "error web.listen", "error notice[0]"]
+
+
+def test_a_test_notice_comes_from_the_translator(check, tmp_path, capsys):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nexec cat > {tmp_path}/told\n")
+    program.chmod(0o755)
+    with listening(talking(Pool())) as port:
+        check(port, more=LISTEN + FACES.format(program=program))
+    assert main(["check", "-c", str(tmp_path / "translator.toml"), "--notice", "file"]) == 0
+    assert "ok notice file: " in capsys.readouterr().out
+    assert json.loads((tmp_path / "told").read_text())["program"] == "warppool-translator"

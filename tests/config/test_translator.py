@@ -154,7 +154,7 @@ IT_TAKES_A_URL = "it takes stratum2+tcp://HOST:PORT/PUBLIC_KEY, with the pool's 
     (UPSTREAM + "[web]\nlisten = ['127.0.0.1:34255']", 'web.listen holds "127.0.0.1:34255": stratum.listen takes'),
     (UPSTREAM + "[web]\nlisten = '127.0.0.1:80'", 'web.listen holds "127.0.0.1:80": it takes a list of addresses'),
     (UPSTREAM + "[web]\nhosts = ['http://farm/']", 'web.hosts holds ["http://farm/"]: it takes a list of host names'),
-    (UPSTREAM + "password = 'x'", "upstream.password is not known: did you mean url?"),
+    (UPSTREAM + "password = 'x'", "upstream.password is not known: did you mean user_identity?"),
     (UPSTREAM + "[secrets]\n", "secrets is not known: secrets stand in a file of their own, secrets.toml"),
     (UPSTREAM + "notice_urls = []", "upstream.notice_urls is not known: it belongs into secrets.toml"),
     (UPSTREAM + "[notice]\n", "notice holds a table: it takes tables, each headed [[notice]]"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from warppool.notices.kinds import EVENTS, MACHINE_GONE, TITLES, Notice
+from warppool.notices.kinds import MACHINE_GONE, NODE_LOST, TITLES, TRANSLATOR, Notice
 from warppool.notices.words import DISCORD, FORMATS, JSON, MAX_BODY, TELEGRAM, TEXT, message_of
 
 NASTY = "<b>x</b> @everyone `code` **bold** [l](https://evil.example) \u202eabc\r\nTitle: forged\x00\udcff\"'&amp;"
@@ -77,6 +77,19 @@ def test_whatever_a_fact_holds_is_written(form, value):
         json.loads(body, parse_constant=lambda word: pytest.fail(word))
 
 
-def test_titles_are_ascii_without_signs_of_any_markup():
-    for event in EVENTS:
-        assert TITLES[event].isascii() and not set("<>&*_`[]\r\n") & set(TITLES[event])
+@pytest.mark.parametrize("program", ["warppool", TRANSLATOR])
+def test_titles_are_ascii_without_signs_of_any_markup(program):
+    for kind in TITLES:
+        title = Notice(kind, 0.0).title(program)
+        assert title.isascii() and not set("<>&*_`[]\r\n") & set(title)
+
+
+def test_a_translator_speaks_of_upstreams_to_people_and_of_nodes_to_programs():
+    notice = Notice(NODE_LOST, 0.0, (("node", "pool.example:34254"), ("reason", "it is gone")))
+    text = message_of(notice, TEXT, TRANSLATOR)
+    assert text.title == "warppool-translator: Upstream lost"
+    assert "upstream: pool.example:34254" in text.body.decode().split("\n")
+    document = json.loads(message_of(notice, JSON, TRANSLATOR).body)
+    assert (document["event"], document["title"], document["facts"]["node"]) == (
+        "node.lost", "Upstream lost", "pool.example:34254")
+    assert "node: pool.example:34254" in message_of(notice, TEXT, "warppool").body.decode().split("\n")

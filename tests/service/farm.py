@@ -92,15 +92,17 @@ def regtest_pool(folder: Path, **difficulty: float) -> Iterator[LivePool]:
 
 @contextmanager
 def translating(folder: Path, *pools: LivePool, stratum: dict[str, object] | None = None,
-                user: str = "farm.unnamed", **translator: object) -> Iterator[Translator]:
+                user: str = "farm.unnamed", faces: Mapping[str, object] | None = None, **translator: object
+                ) -> Iterator[Translator]:
     """A translator for these pools, in order of preference, where machines without a name are `user`; at the end no
-    thread of it is left or has failed.
+    thread of it is left or has failed. `faces` are more sections of its file.
     """
     running = Translator(translator_config_of({
         "stratum": {"listen": ["127.0.0.1:0"], "workers": 2, **(stratum or {})},
         "translator": {"data_dir": "translator", **{key: Decimal(str(value)) if isinstance(value, float) else value
                                                    for key, value in translator.items()}},
         "upstream": [{"url": str(pool.url), "user_identity": user} for pool in pools],
+        **(faces or {}),
     }, folder=folder, environ={}, source="test"))
     running.service.start()
     try:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.config.otherkeys import NOTICE, keys_of
 from tests.config.otherkeys import TRANSLATOR as OTHERS
-from tests.config.otherkeys import keys_of
 from tests.patience import until
 from tests.peers.foreign_v1 import Machine
 from tests.service.farm import LivePool, stub_pools
@@ -78,6 +78,9 @@ class World:
         """The document with another value under `name`; of upstreams, the second has it."""
         section, _, key = name.partition(".")
         document = copy.deepcopy(self.document)
+        if section == "notice":
+            document["notice"] = [NOTICE | {"command": ["/bin/cat"]} | ({key: OTHERS[name]} if key != "format" else {})]
+            return document
         table = document.setdefault(section, {}) if section != "upstream" else document["upstream"][1]
         table[key] = VALUES[name](self) if callable(VALUES.get(name)) else VALUES.get(name, OTHERS[name])
         return document
@@ -96,6 +99,7 @@ def world(folder: Path) -> Iterator[World]:
         document: Document = {
             "stratum": {"listen": ["127.0.0.1:0"], "tls_listen": ["127.0.0.1:0"]},
             "translator": {"data_dir": "translator"},
+            "web": {"listen": []},
             "upstream": [{"url": str(pool.url), "user_identity": "farm.unnamed"} for pool in pools[:2]],
         }
         (folder / "translator.toml").write_text(written(document))
@@ -204,6 +208,7 @@ def test_each_key_changed_once_under_load_does_what_the_table_says(tmp_path):
             changed, left = it.reload(it.changed(name))
             section, _, key = name.partition(".")
             label = name if section != "upstream" or key == "url" else f"upstream[{it.pools[1].url.place}].{key}"
+            label = label if section != "notice" else "notice.name"
             line, = (*changed, *left)
             assert line["key"] == label, name
             if effect_of(name) is Effect.RESTART:

@@ -65,7 +65,9 @@ def test_the_unit_says_what_the_translator_does():
     found = settings(TRANSLATOR)
     assert int(found["TimeoutStartSec"][0]) > 2 * START_PATIENCE_S, "READY=1 comes without an upstream, too"
     assert found["ExecStart"] == ["/opt/warppool/bin/warppool-translator -c /etc/warppool/translator.toml"]
-    assert found["LoadCredential"] == [], "it has no secrets"
+    assert found["LoadCredential"] == [], "it needs no secrets, and without the file the unit would not start"
+    assert "\n#LoadCredential=secrets.toml:/etc/warppool/translator-secrets.toml\n" in (
+        UNITS / TRANSLATOR).read_text(encoding="utf-8")
     assert found["StateDirectory"] == found["RuntimeDirectory"] == ["warppool-translator"]
 
 

@@ -25,7 +25,7 @@ from warppool.config.anyfile import read_any
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.config.provideroptions import ProviderConfig, TemplateProviderConfig
-from warppool.config.translatoroptions import TranslatorConfig
+from warppool.config.translatoroptions import PROGRAM, TranslatorConfig
 from warppool.errors import ConfigError, NodeError
 from warppool.mining.reserve import SMALLEST_PLAN, CoinbasePlan
 from warppool.node.calls import CALLS, METHODS
@@ -67,7 +67,8 @@ def _asked_for(args: argparse.Namespace) -> Iterator[Finding]:
         raise ConfigError("--notice sends a test and checks nothing else: leave the other options out")
     else:
         config = read_any(args.config)
-        yield send_test(getattr(config, "notices", ()), args.notice, "warppool")
+        program = PROGRAM if isinstance(config, TranslatorConfig) else "warppool"
+        yield send_test(getattr(config, "notices", ()), args.notice, program)
 
 
 def findings(path: Path, *, has_network: bool = True, has_diff: bool = False) -> Iterator[Finding]:

@@ -189,7 +189,8 @@ def _with_config(parser: argparse.ArgumentParser, holds: str = "warppool.toml; s
 
 
 def _with_translator_config(parser: argparse.ArgumentParser) -> None:
-    _with_config(parser, "translator.toml", DEFAULT_TRANSLATOR_CONFIG)
+    _with_config(parser, "translator.toml; secrets.toml is looked for beside it where a notice goes to a URL",
+                 DEFAULT_TRANSLATOR_CONFIG)
 
 
 def _add_run(commands: Commands[_Parser]) -> None:
@@ -221,7 +222,7 @@ def _add_demo(commands: Commands[_Parser]) -> None:
 def _add_check(commands: Commands[_Parser]) -> None:
     sentence = "read the configuration, ask node or upstreams, ports, certificate, clock and limits"
     parser = _with_config(_add(commands, "check", sentence, _late("check")),
-                          "warppool.toml, with secrets.toml beside it, or translator.toml")
+                          "warppool.toml or translator.toml, with secrets.toml beside it")
     parser.add_argument("--diff", action="store_true",
                         help="say of each key that differs from what runs when a reload makes it count")
     parser.add_argument("--no-network", action="store_true",

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from warppool.commands.tables import ago, amount, plain
 from warppool.config.anyfile import books_of, read_any
+from warppool.config.translatoroptions import PROGRAM as TRANSLATOR
 from warppool.errors import WarppoolError
 from warppool.service.summary import human_rate
 from warppool.status.client import ask
@@ -20,6 +21,9 @@ from warppool.status.place import known_path
 WATCH_S: Final = 2.0
 UNWELL: Final = 1
 """The exit status where the daemon answers and has no work that is worth mining."""
+
+_GIVERS: Final = {TRANSLATOR: "upstream"}
+"""By the program that answers: what gives it work, where that is no node."""
 
 _HOME_AND_CLEAR: Final = "\x1b[H\x1b[2J"
 
@@ -81,7 +85,7 @@ def _lines(answer: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
         ("round", f"{100 * round_['effort']:.1f} % of a block's work, for {ago(now - round_['since'])}"
          if round_["since"] else f"{100 * round_['effort']:.1f} % of a block's work"),
         ("work", _work(work)),
-        *(("node", _node(node, now)) for node in answer["nodes"]),
+        *((_GIVERS.get(answer["program"], "node"), _node(node, now)) for node in answer["nodes"]),
         ("blocks", f"{answer['blocks_found']} found{_newest(answer['newest_block'], now)}"),
         ("payouts", _payout(answer.get("payout"))),
         ("books", "cannot be written now" if answer["ledger"]["is_troubled"]
@@ -99,8 +103,11 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _work(work: Mapping[str, Any]) -> str:
     if not work["has_work"]:
         return "none"
+    if not work["height"]:
+        return "none is asked for by a machine now"
+    value = f"{work['value_sat']} sat, " if work["value_sat"] else ""
     return (f"height {work['height']} by {plain(work['node'] or 'a node')}, template {_age(work['template_age_s'])}, "
-            f"tip {_age(work['tip_age_s'])}, {work['value_sat']} sat, "
+            f"tip {_age(work['tip_age_s'])}, {value}"
             f"network difficulty {amount(work['network_difficulty'])}")
 
 

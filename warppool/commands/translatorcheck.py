@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from warppool.commands.findings import Finding, clock, files, place, proxies, tls
+from warppool.commands.noticecheck import notice_findings
+from warppool.commands.statuscheck import status_findings
+from warppool.commands.webcheck import web_findings
 from warppool.config.translatoroptions import TranslatorConfig, UpstreamSection
 from warppool.errors import ConfigError, RemoteProtocolError, WrongServerKey
 from warppool.miner.greeting import greet
 from warppool.miner.link import PoolGone
 from warppool.service.connector import fds_each, listen_addresses
+from warppool.service.web import fds_of
 
 SHORT_SILENCE_S = 60
 """Pools have something to say every 30 s or so, since machines drop them after 60 s."""
@@ -27,11 +31,14 @@ def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bo
     yield from proxies(stratum.proxy_from)
     if has_network:
         yield from place(translator.data_dir, "translator.data_dir", listen_addresses(stratum))
+        yield from status_findings(config.status, translator.data_dir)
+    yield from web_findings(config.web, translator.data_dir, has_network=has_network)
     if stratum.has_tls:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
+    yield from notice_findings(config.notices)
     if not has_network:
         return
-    yield files(stratum.max_connections, fds_each(config))
+    yield files(stratum.max_connections, fds_each(config), besides=fds_of(config.web))
     yield clock(time.time())
     for index, upstream in enumerate(config.upstreams):
         yield _upstream(f"upstream[{index}]", upstream)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from warppool.config.declare import options_of
 from warppool.config.faceoptions import NoticeConfig, StatusConfig, WebConfig
-from warppool.config.faces import check_notices, web_addresses, with_folder, with_urls
+from warppool.config.faces import check_notices, web_addresses, web_in, with_folder, with_urls
 from warppool.config.options import TRANSLATOR_MARK, LogConfig, Secrets
 from warppool.config.reading import Sections, check_ports, read_sections, read_toml, shown
 from warppool.config.secretsfile import read_secrets_of
@@ -63,7 +63,7 @@ def translator_config_of(document: Mapping[str, object], *, folder: Path, enviro
         hint = "it looks like a pool's, for `warppool run`" if "pool" in document else f"it takes {EXAMPLE_UPSTREAM}"
         raise ConfigError(f"{source}: {TRANSLATOR_MARK} is missing: {hint}")
     sections = read_sections(TRANSLATOR_FORM, document, folder=folder, environ=environ, source=source)
-    translator, web, notices = sections.one(TranslationConfig), sections.one(WebConfig), sections.all(NoticeConfig)
+    translator, web, notices = sections.one(TranslationConfig), web_in(sections), sections.all(NoticeConfig)
     _check_listeners(sections.one(MachinesConfig), web, source)
     _check_upstreams(sections)
     check_notices(notices, sections)

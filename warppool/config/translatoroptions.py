@@ -130,7 +130,7 @@ class TranslatorConfig:
     upstreams: tuple[UpstreamSection, ...]
     log: LogConfig
     status: StatusConfig = StatusConfig()
-    web: WebConfig = WebConfig()
+    web: WebConfig = WebConfig(listen=())
     notices: tuple[NoticeConfig, ...] = ()
     secrets: TranslatorSecrets = TranslatorSecrets()
 
@@ -143,4 +143,4 @@ TRANSLATOR_FORM: Final = Form("translator.toml", {
     "status": StatusConfig,
     "web": WebConfig,
     "notice": NoticeConfig,
-}, many=TRANSLATOR_MARK, secrets=TranslatorSecrets, some="notice")
+}, many=TRANSLATOR_MARK, secrets=TranslatorSecrets, some="notice", off="web")

@@ -22,8 +22,9 @@ MAX_REASON = 256
 """Characters of a reason or a meaning, which is mostly ours but may quote a peer."""
 
 _CLOSED: Final = "miner.closed"
-_MACHINES: Final = frozenset({"miner.opened", "miner.resumed", _CLOSED})
-"""Lines about machines that begin or end to have work."""
+_REOPENED: Final = "miner.reopened"
+_MACHINES: Final = frozenset({"miner.opened", "miner.resumed", "miner.named", _REOPENED, _CLOSED})
+"""Lines about machines that begin or end to have work, or whose name is known now."""
 
 _LONG = frozenset(("reason", "meaning"))
 
@@ -69,7 +70,12 @@ class PeerLines:
             return
         agent = str(fields.get("agent", ""))
         if client.came_at == math.inf:
-            client.came_at, client.name, client.agent = now, str(name), agent
+            client.came_at, client.agent = now, agent
+        if not name:
+            return                              # it gets no work before it has said one
+        client.name = client.name or str(name)
+        if event.name == _REOPENED:
+            self._say(MachineGone(event.conn_id, None, time.time()))        # its channel before this one is lost
         self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time()))
 
     def _say(self, item: MachineCame | MachineGone) -> None:

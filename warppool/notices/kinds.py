@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -45,6 +46,20 @@ TITLES: Final = MappingProxyType({
 })
 """Each kind and what its notice is called: our own words, in ASCII, so that a title needs no escape anywhere."""
 
+TRANSLATOR: Final = "warppool-translator"
+"""The program whose nodes are upstreams."""
+
+_TITLES_OF: Final = MappingProxyType({TRANSLATOR: MappingProxyType({
+    BLOCK_FOUND: "Block found, and sent to the upstream",
+    NODE_LOST: "Upstream lost",
+    NODE_BACK: "Upstream back",
+    WORK_NONE: "No work: no upstream is there, and machines wait",
+})})
+"""By the program that tells: what it calls by another title than a pool."""
+
+_FACTS_OF: Final[Mapping[tuple[str, str], str]] = MappingProxyType({(TRANSLATOR, "node"): "upstream"})
+"""By the program that tells: names of facts for people; programs read the same names of all."""
+
 _GOES_WITH: Final = MappingProxyType({WORK_BACK: WORK_NONE, LEDGER_BACK: LEDGER_TROUBLE})
 """Kinds that cannot be asked for by name: whoever hears of the trouble hears of its end."""
 
@@ -55,6 +70,11 @@ MAX_FACT: Final = 200
 """Characters of one fact: strangers choose names, and the longest message that Discord takes has 2,000."""
 
 Fact = str | int | float | bool | None
+
+
+def fact_name(name: str, program: str) -> str:
+    """What people read in front of a fact that `program` tells."""
+    return _FACTS_OF.get((program, name), name).replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +90,9 @@ class Notice:
     facts: tuple[tuple[str, Fact], ...] = ()
     count: int = 1
 
-    @property
-    def title(self) -> str:
-        """What it is called, in our own words."""
-        return TITLES[self.kind]
+    def title(self, program: str) -> str:
+        """What `program` calls it, in our own words."""
+        return _TITLES_OF.get(program, TITLES).get(self.kind) or TITLES[self.kind]
 
     @property
     def event(self) -> str:

@@ -9,9 +9,12 @@ from typing import Final, NamedTuple
 from warppool.notices.kinds import Fact
 from warppool.notices.view import (
     ACCEPTED,
+    BEHIND,
     FOUND,
+    LOST,
     ORPHANED,
     SETTLED,
+    UP,
     SeenCertificate,
     SeenMachine,
     SeenNode,
@@ -25,6 +28,9 @@ BOOKS_REFUSE: Final = "the database refuses to commit; the journal of the daemon
 
 _STATES: Final = MappingProxyType({
     "found": FOUND, "accepted": ACCEPTED, "side": ORPHANED, "refused": ORPHANED, "settled": SETTLED})
+
+_NODE_STATES: Final = MappingProxyType({"lost": LOST, "behind": BEHIND})
+"""Of any other state there is nothing to tell."""
 
 _UNITS: Final = ("H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s")
 
@@ -56,7 +62,7 @@ def view_of(snapshot: StatsSnapshot, around: Around) -> View:
     return View(
         at=snapshot.at,
         has_work=None if not work.has_work and not work.height else work.has_work,
-        nodes=tuple(SeenNode(node.name, node.state, node.reason) for node in snapshot.nodes),
+        nodes=tuple(SeenNode(node.name, _NODE_STATES.get(node.state, UP), node.reason) for node in snapshot.nodes),
         blocks=tuple(SeenOwnBlock(block.hash, block.height, block.worker, _STATES.get(block.state, FOUND))
                      for block in snapshot.blocks),
         machines=Machines(snapshot.workers),

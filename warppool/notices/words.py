@@ -13,7 +13,7 @@ import math
 import time
 from typing import Final, NamedTuple
 
-from warppool.notices.kinds import MAX_FACT, Fact, Notice
+from warppool.notices.kinds import MAX_FACT, Fact, Notice, fact_name
 
 JSON: Final = "json"
 TEXT: Final = "text"
@@ -38,24 +38,24 @@ class NoticeBody(NamedTuple):
 
 def message_of(notice: Notice, form: str, program: str) -> NoticeBody:
     """`notice` in `form`, one of FORMATS. `program` is who says it, such as `warppool`, in ASCII."""
-    title = f"{program}: {notice.title}"
+    title = f"{program}: {notice.title(program)}"
     if form == TEXT:
-        return NoticeBody(_fitting([_line(name, value) for name, value in _lines(notice)]).encode(),
+        return NoticeBody(_fitting([_line(name, value) for name, value in _lines(notice, program)]).encode(),
                        "text/plain; charset=utf-8", title)
     if form == TELEGRAM:
-        lines = [f"<b>{html.escape(title)}</b>", *(_html_line(name, value) for name, value in _lines(notice))]
+        lines = [f"<b>{html.escape(title)}</b>", *(_html_line(name, value) for name, value in _lines(notice, program))]
         return _json({"text": _fitting(lines), "parse_mode": "HTML", "link_preview_options": {"is_disabled": True}})
     if form == DISCORD:
-        lines = [f"**{title}**", *(_code_line(name, value) for name, value in _lines(notice))]
+        lines = [f"**{title}**", *(_code_line(name, value) for name, value in _lines(notice, program))]
         return _json({"content": _fitting(lines), "allowed_mentions": {"parse": []}})
     return _json(document_of(notice, program))
 
 
 def document_of(notice: Notice, program: str) -> dict[str, object]:
     """What programs read: every value as it is, and the text for people."""
-    lines = [f"{program}: {notice.title}", *(_line(name, value) for name, value in _lines(notice))]
+    lines = [f"{program}: {notice.title(program)}", *(_line(name, value) for name, value in _lines(notice, program))]
     return {
-        "program": program, "event": notice.event, "kind": notice.kind, "title": notice.title,
+        "program": program, "event": notice.event, "kind": notice.kind, "title": notice.title(program),
         "time": _time(notice.at), "at": round(notice.at), "count": notice.count,
         "facts": {name: _json_fact(value) for name, value in notice.facts}, "text": _fitting(lines)}
 
@@ -71,25 +71,26 @@ def shown(value: Fact) -> str:
     return "".join(letter if letter.isprintable() else STAND_IN for letter in cut) or '""'
 
 
-def _lines(notice: Notice) -> list[tuple[str, Fact]]:
+def _lines(notice: Notice, program: str) -> list[tuple[str, Fact]]:
     """The facts that people read, with the time first and how often it was last."""
-    lines: list[tuple[str, Fact]] = [("time", _time(notice.at)), *notice.facts]
+    lines: list[tuple[str, Fact]] = [
+        ("time", _time(notice.at)), *((fact_name(name, program), value) for name, value in notice.facts)]
     if notice.count > 1:
         lines.append(("times", f"{notice.count}, of which this is the last"))
     return lines
 
 
 def _line(name: str, value: Fact) -> str:
-    return f"{name.replace('_', ' ')}: {shown(value)}"
+    return f"{name}: {shown(value)}"
 
 
 def _html_line(name: str, value: Fact) -> str:
-    return f"{name.replace('_', ' ')}: <code>{html.escape(shown(value))}</code>"
+    return f"{name}: <code>{html.escape(shown(value))}</code>"
 
 
 def _code_line(name: str, value: Fact) -> str:
     """Between backticks Discord knows no markup, and no backslash: a backtick is the one sign that would end it."""
-    return f"{name.replace('_', ' ')}: `{shown(value).replace('`', chr(39))}`"
+    return f"{name}: `{shown(value).replace('`', chr(39))}`"
 
 
 def _fitting(lines: list[str]) -> str:

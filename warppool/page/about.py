@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from warppool.page.view import ConnectUrl
+from warppool.page.wording import POOL, Wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class About:
     pool: str = "warppool"
     paid: str = ""
     connect: tuple[ConnectUrl, ...] = ()
+    wording: Wording = POOL
 
 
 UNNAMED: Final = About()

@@ -28,6 +28,7 @@ from warppool.page.view import (
     ShareSums,
     Site,
 )
+from warppool.page.wording import Wording
 from warppool.stats.snapshot import (
     BlockStats,
     Histogram,
@@ -66,10 +67,8 @@ REASONS: Final = {
 }
 """Reasons to refuse a share, in words for those who have never seen one."""
 
-_BLOCK_STATES: Final = {"found": ("sent to the nodes", ""), "settled": ("settled: its coins can be spent", "good"),
-                        "side": ("not in the chain", "warn"), "refused": ("refused by the nodes", "bad")}
-
-_NODE_STATES: Final = {"up": ("answers", "good"), "behind": ("behind", "warn"), "lost": ("does not answer", "bad")}
+_NODE_STATES: Final = {"up": ("answers", "good"), "behind": ("behind", "warn"), "lost": ("does not answer", "bad"),
+                       "untried": ("not needed yet", "")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +91,13 @@ WHOLE: Final = Names()
 def pool_view(stats: StatsSnapshot, about: About, names: Names, history: tuple[Point, ...] | None = None) -> PoolView:
     """What the first page shows."""
     return PoolView(
-        site=site_of(stats, about), state=pool_state(stats), rates=stats.pool.rates,
+        site=site_of(stats, about), state=pool_state(stats, about.wording), rates=stats.pool.rates,
         machines=tuple((PROTOCOLS.get(each, each), count) for each, count in stats.connections),
         users=len(stats.users), idle=stats.idle, best_now=stats.pool.best, best_ever=stats.pool.best_ever,
         effort=stats.round.effort, work=_work(stats.pool, stats.refused), job=_job(stats.work),
         blocks_found=stats.blocks_found, history=history,
         miners=_rows(stats.workers[:SHOWN_MACHINES], names), workers=len(stats.workers),
-        blocks=tuple(_block(each, names) for each in stats.blocks[:SHOWN_BLOCKS]),
+        blocks=tuple(_block(each, names, about.wording) for each in stats.blocks[:SHOWN_BLOCKS]),
         nodes=tuple(map(_node, stats.nodes)), timings=_timings(stats), connect=about.connect,
         window=_window(stats.payout))
 
@@ -134,7 +133,7 @@ def worker_view(stats: StatsSnapshot, about: About, worker: WorkerStats, history
 
 def site_of(stats: StatsSnapshot, about: About) -> Site:
     """What all pages have in common."""
-    return Site(about.pool, stats.network, about.paid, stats.at, stats.started)
+    return Site(about.pool, stats.network, about.paid, stats.at, stats.started, about.wording)
 
 
 def _work(tally: ShareTally, refused: Iterable[tuple[str, int]]) -> ShareSums:
@@ -153,8 +152,10 @@ def _rows(workers: Iterable[WorkerStats], names: Names) -> tuple[MinerRow, ...]:
                           each.tally.last_share or None, each.machines, each.agent) for each in workers)
 
 
-def _block(block: BlockStats, names: Names) -> FoundBlockRow:
-    state, level = _BLOCK_STATES.get(block.state, (block.state, ""))
+def _block(block: BlockStats, names: Names, wording: Wording) -> FoundBlockRow:
+    state, level = {"found": (wording.is_sent, ""), "settled": ("settled: its coins can be spent", "good"),
+                    "side": ("not in the chain", "warn"), "refused": (wording.is_refused, "bad")
+                    }.get(block.state, (block.state, ""))
     if block.state == "accepted":
         state = (f"in the chain: {block.confirmations} of {CONFIRMATIONS} confirmations" if block.confirmations
                  else "in the chain")
@@ -162,7 +163,7 @@ def _block(block: BlockStats, names: Names) -> FoundBlockRow:
 
 
 def _job(work: WorkStats) -> JobView | None:
-    if not work.has_work:
+    if not work.has_work or not work.height:
         return None
     return JobView(work.height, work.template_age_s, work.tip_age_s, work.transactions, work.value_sat,
                    work.network_difficulty, tuple(PaidOutput(each.to, each.sat) for each in work.outputs), work.tag)

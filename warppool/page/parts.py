@@ -41,10 +41,11 @@ def page(site: Site, title: str, content: Html) -> bytes:
         icon=address("icon.svg"), style=address("page.css"), script=address("page.js"),
         chart_style=address("uPlot.min.css"), chart_script=address("uPlot.iife.min.js"),
         chart_licence=address("uPlot-LICENSE.txt"),
-        footer=fill('Bitcoin network: {}. Running for <time datetime="{}">{}</time>. Numbers of the pool\'s books at '
+        footer=fill('{}Running for <time datetime="{}">{}</time>. Numbers of the {}\'s books at '
                     '<time datetime="{}">{}</time>. All times are UTC.',
-                    site.network, words.machine_instant(site.started), words.span(site.at - site.started),
-                    words.machine_instant(site.at), words.clock(site.at)),
+                    f"Bitcoin network: {site.network}. " if site.network else "", words.machine_instant(site.started),
+                    words.span(site.at - site.started), site.wording.program, words.machine_instant(site.at),
+                    words.clock(site.at)),
     ).encode("utf-8")
 
 

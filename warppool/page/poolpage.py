@@ -6,16 +6,13 @@ It is read from the top: the state and six numbers answer these questions, and t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from warppool.page import parts, words
 from warppool.page.markup import NOTHING, Html, fill, join, name
 from warppool.page.parts import Column, Tile
 from warppool.page.view import FoundBlockRow, JobView, MinerRow, NodeRow, PoolView, ShareSums
+from warppool.page.wording import Wording
 from warppool.stats.snapshot import Rates
-
-FRESH_WORK_S: Final = 120.0
-"""A template older than this is shown in the colour of a warning; a node gives one every 25 s."""
 
 
 def pool_page(view: PoolView) -> bytes:
@@ -87,12 +84,13 @@ def _sections(view: PoolView) -> tuple[Html, ...]:
                       parts.pairs(view.window) if view.window else NOTHING),
         parts.section("connect", "Mine here", _connect(view)),
         parts.section("miners", "Machines", miners_table(view.miners, view.workers, at), is_wide=True),
-        parts.section("blocks", "Blocks of this pool", _blocks(view.blocks, at), is_wide=True),
+        parts.section("blocks", view.site.wording.blocks, _blocks(view.blocks, at), is_wide=True),
         parts.section("best", "Best share", _best(view)),
         parts.section("shares", "Shares", work_part(view.work)),
         parts.section("averages", "Averages", parts.rates_table(view.rates)),
-        parts.section("work", "Work that is mined now", _job(view.job)),
-        parts.section("nodes", "Nodes and speed", _nodes(view.nodes), parts.pairs(view.timings)),
+        parts.section("work", "Work that is mined now", _job(view.job, view.site.wording)),
+        parts.section("nodes", view.site.wording.speed, _nodes(view.nodes, view.site.wording),
+                      parts.pairs(view.timings)),
     )
 
 
@@ -162,15 +160,15 @@ def work_part(work: ShareSums) -> Html:
         (each.reason, words.count(each.shares), words.percent(each.shares, total)) for each in work.refusals))))
 
 
-def _job(job: JobView | None) -> Html:
+def _job(job: JobView | None, wording: Wording) -> Html:
     if job is None:
-        return parts.paragraph("None: no node has given any yet.", "bad-word")
+        return parts.paragraph(wording.no_job, "bad-word")
     lines = [("Block height", words.count(job.height)),
              ("Age of the work", "none yet" if job.template_age is None else parts.level_word(
-                 "warn" if job.template_age > FRESH_WORK_S else "", words.span(job.template_age))),
+                 "warn" if job.template_age > wording.old_work_s else "", words.span(job.template_age))),
              ("Last block of the network",
               "not yet known" if job.tip_age is None else f"{words.span(job.tip_age)} ago"),
-             ("Worth", words.coins(job.value_sat)),
+             *([("Worth", words.coins(job.value_sat))] if job.value_sat else []),
              ("Network difficulty", words.scaled(job.network_difficulty))]
     if job.transactions is not None:
         lines.append(("Transactions", words.count(job.transactions)))
@@ -184,8 +182,8 @@ def _job(job: JobView | None) -> Html:
         ((fill("<code>{}</code>", output.to), words.coins(output.sat)) for output in job.outputs))))
 
 
-def _nodes(rows: Sequence[NodeRow]) -> Html:
+def _nodes(rows: Sequence[NodeRow], wording: Wording) -> Html:
     if not rows:
         return NOTHING
-    return parts.table("Bitcoin nodes of this pool", (Column("Node"), Column("State")),
+    return parts.table(wording.of_givers, (Column(wording.column), Column("State")),
                        ((row.name, parts.level_word(row.level, row.state)) for row in rows))

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from warppool.page import words
 from warppool.page.view import State
+from warppool.page.wording import POOL, Wording
 from warppool.stats.snapshot import NodeStats, StatsSnapshot, UserStats, WorkerStats
 
-OLD_WORK_S: Final = 120.0
-"""A node answers every 25 s with fresh work; work that is so old is worth a warning."""
 
-
-def pool_state(stats: StatsSnapshot) -> State:
+def pool_state(stats: StatsSnapshot, wording: Wording = POOL) -> State:
     """The worst that is true, and what else a reader should know."""
-    state = _state(stats)
+    state = _state(stats, wording)
     if stats.is_whole:
         return state
     return state._replace(sentence=f"{state.sentence} The books are still being read: averages, bests and totals are "
                                    "of this run alone.")
 
 
-def _state(stats: StatsSnapshot) -> State:
+def _state(stats: StatsSnapshot, wording: Wording) -> State:
     work = stats.work
     lost = [node for node in stats.nodes if node.state == "lost"]
+    age_s = work.template_age_s
     if not stats.number:
-        return State("warn", "Starting.", "The pool has just been started. Its numbers come within seconds.")
-    if not work.has_work or work.template_age_s is None:
-        return State("bad", "No work.", f"No Bitcoin node gives any{_why(lost)}, so nobody can mine here now.")
+        return State("warn", "Starting.",
+                     f"The {wording.program} has just been started. Its numbers come within seconds.")
+    if not work.has_work:
+        return State("bad", "No work.", f"No {wording.giver} gives any{_why(lost)}, so nobody can mine here now.")
     if stats.ledger.is_troubled:
-        return State("bad", "Trouble.",
-                     "The books cannot be written now. A share waits ten seconds for them, and is refused then.")
-    if work.template_age_s > OLD_WORK_S:
+        return State("bad", "Trouble.", wording.trouble)
+    if age_s is not None and age_s > wording.old_work_s:
         return State("warn", "Old work.",
-                     f"The Bitcoin node has given nothing new for {words.span(work.template_age_s)}{_why(lost)}.")
+                     f"The {wording.giver} has given nothing new for {words.span(age_s)}{_why(lost)}.")
     if not stats.machines:
-        return State("warn", "Waiting.", "The pool works, and no machine is connected.")
-    sentence = f"{_machines(stats.machines)} on work that is {words.span(work.template_age_s)} old."
+        return State("warn", "Waiting.", f"The {wording.program} works, and no machine is connected.")
+    if age_s is None:
+        return State("warn", "Waiting.", f"{_machines(stats.machines)}, and no work has come yet.")
+    sentence = f"{_machines(stats.machines)} on work that is {words.span(age_s)} old."
     if lost:
-        sentence += f" {len(lost)} of {len(stats.nodes)} nodes {'does' if len(lost) == 1 else 'do'} not answer."
+        sentence += (f" {len(lost)} of {len(stats.nodes)} {wording.givers} {'does' if len(lost) == 1 else 'do'} not "
+                     "answer.")
     return State("good", "Working.", sentence)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from warppool.page.wording import POOL, Wording
 from warppool.stats.snapshot import Rates
 
 
@@ -124,6 +125,7 @@ class Site:
     paid: str
     at: float                       # of the snapshot
     started: float
+    wording: Wording = POOL
 
 
 @dataclass(frozen=True, slots=True)

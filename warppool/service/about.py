@@ -9,11 +9,14 @@ from types import MappingProxyType
 from typing import Final
 
 from warppool.addresses import PoolUrl
+from warppool.config.faceoptions import WebConfig
 from warppool.config.options import Config, PoolConfig
+from warppool.config.translatoroptions import PROGRAM, TranslatorConfig
 from warppool.net.listener import Listener
 from warppool.noise.primitives import public_key
 from warppool.page.about import About
 from warppool.page.view import ConnectUrl
+from warppool.page.wording import TRANSLATOR
 from warppool.service.connector import ANY, SV1, SV1_TLS, SV2, SV2_SPEC
 
 _PAID: Final[Mapping[str, Callable[[PoolConfig], str]]] = MappingProxyType({
@@ -34,10 +37,21 @@ def about_of(config: Config, listeners: Iterable[Listener], authority_key: bytes
     pool = config.pool
     secret = config.secrets.sv2_static_priv_key
     keys = {SV2: public_key(secret) if secret is not None else b"", SV2_SPEC: authority_key}
-    here = config.web.hosts[0] if config.web.hosts else socket.gethostname()
-    connect = [each for listener in listeners
-               for each in _ways(listener.kind, _host(listener, here), listener.port, keys)]
-    return About(pool.coinbase_tag.strip(_TAG_ENDS) or "warppool", _PAID[pool.payout](pool), tuple(connect))
+    return About(pool.coinbase_tag.strip(_TAG_ENDS) or "warppool", _PAID[pool.payout](pool),
+                 _connect(config.web, listeners, keys))
+
+
+def translator_about(config: TranslatorConfig, listeners: Iterable[Listener]) -> About:
+    """The same of a translator, which has no keys of its own."""
+    return About(PROGRAM, "Machines here mine for the upstream pools below, which pay by their own rules.",
+                 _connect(config.web, listeners, {SV2: b"", SV2_SPEC: b""}), TRANSLATOR)
+
+
+def _connect(web: WebConfig, listeners: Iterable[Listener], keys: Mapping[str, bytes]) -> tuple[ConnectUrl, ...]:
+    """What machines are told, port by port."""
+    here = web.hosts[0] if web.hosts else socket.gethostname()
+    return tuple(each for listener in listeners
+                 for each in _ways(listener.kind, _host(listener, here), listener.port, keys))
 
 
 def _less_fee(pool: PoolConfig) -> str:

@@ -43,7 +43,7 @@ from warppool.translate.connection import connect
 from warppool.translate.context import Times, TranslatorContext
 from warppool.translate.counters import Counters
 from warppool.translate.failover import Failover
-from warppool.translate.upstream import UpstreamConfig
+from warppool.translate.upstream import Upstream, UpstreamConfig
 from warppool.translate.waitingnames import Message as NameMessage
 from warppool.translate.waitingnames import WaitingNames
 from warppool.transport import PLAIN, Transport
@@ -174,6 +174,10 @@ class TranslatorConnector:
         self._names = WaitingNames(tell)
         self._certificate = certificate
         self._failover = Failover(context_of(config, self.counters, self._names))
+
+    def upstreams(self) -> Sequence[Upstream]:
+        """Any thread: the upstreams as this worker knows them, in the order of preference."""
+        return self._failover.all
 
     def hear(self, message: NameMessage, now: Now) -> Sequence[Event]:
         """What another worker tells of machines that come back."""

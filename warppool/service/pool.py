@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from warppool import __version__
 from warppool.addresses import NodeAddress
@@ -61,7 +61,7 @@ from warppool.service.servedtemplates import first_template_id, let_past, templa
 from warppool.service.service import InTurn, Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.statusfaces import status_faces
-from warppool.service.summary import Summary, fields_of
+from warppool.service.summary import SUMMARY_S, Summary, fields_of
 from warppool.service.threads import Threads
 from warppool.service.web import fds_of
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
@@ -70,9 +70,6 @@ from warppool.sv1.resume import Message as SessionMessage
 from warppool.sv2.jobs import EncodedJob
 
 log = logging.getLogger("warppool")
-
-SUMMARY_S: Final = 2.0
-"""How long the line of each minute waits for a snapshot of now."""
 
 
 class Pool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Final
 
 from warppool.net.reports import WorkerReport
 from warppool.stats.snapshot import StatsSnapshot
 
 WINDOWS_S = {"1m": 60.0, "5m": 300.0, "1h": 3600.0}
 """The windows of the hash rate, by the name in the log."""
+
+SUMMARY_S: Final = 2.0
+"""How long the line of each minute waits for a snapshot of now."""
 
 HASHES_PER_DIFFICULTY = 2**48 / 0xFFFF
 """Expected hashes for a share of difficulty 1 (bdiff)."""

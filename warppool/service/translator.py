@@ -8,34 +8,45 @@ import queue
 import sqlite3
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from warppool import __version__
 from warppool.addresses import PoolUrl
 from warppool.config.translator import LEDGER_URL, read_translator_config
-from warppool.config.translatoroptions import TranslatorConfig
+from warppool.config.translatoroptions import PROGRAM, TranslatorConfig
 from warppool.events import BlockFound, Dial, ShareAccepted
 from warppool.ledger.items import Shares
-from warppool.loop import Reconfigure, ServingThread
+from warppool.ledger.opening import open_reader
+from warppool.loop import Reconfigure, ServingThread, ask_all
 from warppool.net.inbox import FromWorker
 from warppool.net.reports import WorkerReport
 from warppool.net.resolver import Resolver
 from warppool.net.worker import Worker
 from warppool.say import say
 from warppool.service.connector import TranslatorConnector, check_upstreams, fds_each, listen_addresses
+from warppool.service.faces import Faces
 from warppool.service.ledger import Ledger
 from warppool.service.log import set_up
+from warppool.service.notices import notices_of
+from warppool.service.numbers import Ear, Fork, StatsThread
+from warppool.service.pastnumbers import read_past
 from warppool.service.patience import Patience, impatient
 from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
 from warppool.service.service import Parts, Service
 from warppool.service.startcheck import PATIENCE_S, StartCheck
-from warppool.service.summary import Summary
+from warppool.service.statusfaces import status_faces
+from warppool.service.summary import SUMMARY_S, Summary, fields_of
 from warppool.service.threads import Threads
+from warppool.service.translatorsources import TranslatorSources
+from warppool.service.translatorweb import STALE_AFTER_S, translator_web
+from warppool.service.web import fds_of
 from warppool.translate.counters import ShareCounts
 from warppool.translate.waitingnames import Message as NameMessage
 
@@ -74,22 +85,38 @@ class Translator:
             self.service = Service(Parts(
                 resources=resources.pop_all(), ledger=self.ledger, ports=self.ports, ask_nodes=_no_nodes,
                 behind=LookUps(self._resolver), before=self.first_upstream, status=TranslatorStatus(self),
-                reload=Reload(config, Program(read or (lambda: config), self.prepare, _nothing_odd))),
+                reload=Reload(config, Program(read or (lambda: config), self.prepare, _nothing_odd)),
+                faces=Faces(self.numbers, *self._status_faces, *self.web, *notices_of(
+                    config.notices, self.numbers.latest, PROGRAM, self.ports.certificate, None))),
                 self.is_ready, drain_s=_drain_s(config))
 
     def _build(self, config: TranslatorConfig, patience: Patience, resources: ExitStack) -> None:
         translator = config.translator
         check_upstreams(config)
         self.is_ready = threading.Event()
-        self.ledger = Ledger(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources)
-        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, fds_each(config))
+        self.ear = Ear()
+        self.ledger = Ledger(translator.data_dir, "translator.data_dir", LEDGER_URL, "none", patience, resources,
+                             heard=Fork(self.ear, None), told=self.ear.put)
+        self.ports = Ports(listen_addresses(config.stratum), config.stratum, patience, resources, fds_each(config),
+                           besides=fds_of(config.web))
         self._resolver = Resolver(self.ports.reactor.mailbox, self.ports.inboxes)
+        self._connectors: list[TranslatorConnector] = []
         self.ports.add_workers(self._worker)
         self.first_upstream = FirstUpstream([upstream.url for upstream in config.upstreams],
                                             self.ports.inboxes[0].put, self.is_ready)
+        self._add_faces(config, patience, resources)
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(translator.data_dir),
             mode=translator.mode, upstreams=",".join(upstream.url.place for upstream in config.upstreams),
             python=sys.version.split()[0], sqlite=sqlite3.sqlite_version, workers=config.stratum.workers)
+
+    def _add_faces(self, config: TranslatorConfig, patience: Patience, resources: ExitStack) -> None:
+        """The numbers, and all that shows them."""
+        data_dir = config.translator.data_dir
+        self.numbers = StatsThread(self.ear, TranslatorSources(
+            [connector.upstreams for connector in self._connectors], self.first_upstream, self.ledger.thread))
+        self.numbers.take_past(read_past(partial(open_reader, LEDGER_URL, data_dir), time.time()))
+        self._status_faces = status_faces(config.status, data_dir, self.numbers.latest, STALE_AFTER_S, resources)
+        self.web = translator_web(config, self.numbers.latest, self.ports, patience, resources)
 
     def prepare(self, config: TranslatorConfig, new: TranslatorConfig) -> Callable[[], Sequence[ServingThread]]:
         """Do all that may fail of running with `config`, where the file says `new`; ConfigError. Returns what tells the
@@ -120,10 +147,11 @@ class Translator:
                 other.put(FromWorker(message))
 
         connector = TranslatorConnector(self.config, ports.certificate, tell)
+        self._connectors.append(connector)
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=_no_block, dial=self._resolver.dial,
                       hear=connector.hear, reconfigure=connector.reconfigure, sessions=connector.counters.counts,
-                      log_limit=ports.log_limit, awaits_records=False)
+                      log_limit=ports.log_limit, tell=self.ear.put, awaits_records=False)
 
     def counts(self) -> ShareCounts:
         """What became of every share so far, of all workers together."""
@@ -156,6 +184,16 @@ class FirstUpstream:
         self.found: PoolUrl | None = None
         self._is_ready = is_ready
         self._check = StartCheck(urls, dial, self._report, PATIENCE_S)
+
+    @property
+    def name(self) -> str:
+        """Any thread: what the upstream that answered is called; "" where none has, or none has yet."""
+        return "" if self.found is None else self.found.place
+
+    @property
+    def is_over(self) -> bool:
+        """Any thread: whether that is known."""
+        return self._is_ready.is_set()
 
     def start(self, threads: Threads) -> None:
         """Start the check."""
@@ -199,10 +237,11 @@ class TranslatorStatus:
         return f"waiting for an upstream: {self._upstreams()}"
 
     def say_summary(self, summary: Summary, now: float) -> None:
-        """What the workers have counted, and where every share is."""
+        """What all faces show, and where every share is."""
+        ask_all([self._translator.numbers], SUMMARY_S)          # it makes a snapshot before it answers
         reports = self._ports.reports()
-        fields, counts = summary.fields(reports, now), counts_of(reports)
-        for name in [name for name in fields if name.startswith(("accepted", "refused", "blocks"))]:
+        fields, counts = fields_of(self._translator.numbers.latest()), counts_of(reports)
+        for name in [name for name in fields if name.startswith(("accepted", "refused", "blocks", "effort"))]:
             del fields[name]
         level = logging.INFO if counts.is_balanced else logging.ERROR
         say(log, level, "translator.summary", machines=fields.pop("miners"),

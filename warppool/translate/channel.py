@@ -222,9 +222,9 @@ class UpstreamChannel:
 
         RemoteProtocolError for work that no machine could mine, `Unfit` for work that would drive machines away.
         """
-        upstream = self.uplink.upstream
+        upstream, newest = self.uplink.upstream, self.uplink.upstream.newest
         try:
-            upstream.network_target = network_target_of(work.nbits)
+            newest.network_target = network_target_of(work.nbits)
         except ValueError as exc:
             raise RemoteProtocolError(f"a job with unreadable nbits: {exc}") from exc
         if work.target == 0:
@@ -240,3 +240,4 @@ class UpstreamChannel:
             self.sent.begin_tip()
             if not self._tips.take(now):
                 raise Unfit("its tips come faster than any chain makes them")
+        newest.work, newest.at = work, now

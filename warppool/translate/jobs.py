@@ -57,7 +57,7 @@ class MachineJob:
         self.work = work
         self.tip = channel.tip
         self.difficulty = difficulty_of(work.target)
-        self.height = _height(work.coinbase_tx_prefix)
+        self.height = height_at(work.coinbase_tx_prefix)
         self.network_target = network_target_of(work.nbits)
         self.size = len(work.coinbase_tx_prefix) + len(work.coinbase_tx_suffix) + 32 * len(work.merkle_path)
         self.received_at = now                  # monotonic seconds
@@ -258,7 +258,7 @@ def space_of(prefix: bytes, size: int) -> tuple[bytes, int]:
 
 
 @lru_cache(maxsize=64)
-def _height(coinbase_tx_prefix: bytes) -> int:
+def height_at(coinbase_tx_prefix: bytes) -> int:
     """The height that the coinbase begins with, for the books; 0 where none can be read."""
     try:
         return height_of(coinbase_tx_prefix[_SCRIPT_AT:])

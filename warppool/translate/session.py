@@ -205,7 +205,7 @@ class TranslatorSession(MachineSession):
         """A worker that we let in: the upstream has the last word on the first one's name."""
         steps = self._follow(self._wants.with_password(password), now)
         if self._setup.is_welcome or self._route.current is not None:
-            self._setup.is_welcome = True
+            steps += self._setup.welcome(self.conn_id, self._route.current, name, self.agent)
             return [*self.answers.answer(accepted(request_id)), *steps, *self._send_back(now), *self._begin(now)]
         self._setup.authorize(request_id, name)
         return [*steps, *self._ask(now)]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
+from warppool.events import Happened
 from warppool.mining.share import Reject
-from warppool.sv1.answers import Answers, Ticket
+from warppool.sv1.answers import Answers, Step, Ticket
 from warppool.sv1.messages import accepted, error, refusal, result
 from warppool.translate.channel import UpstreamChannel
 from warppool.translate.jobs import MachineJobs
@@ -84,6 +85,14 @@ class SetupCalls:
                            if name is None else refusal(ticket.request_id, *REFUSALS[code]) if code in REFUSALS
                            else result(ticket.request_id, False))
         self._calls.clear()
+
+    def welcome(self, conn_id: int, channel: UpstreamChannel | None, name: str, agent: str) -> list[Step]:
+        """A worker is let in while the machine has `channel`; the first one names a machine that had no name so far."""
+        was_welcome, self.is_welcome = self.is_welcome, True
+        if was_welcome or channel is None:
+            return []
+        return [Happened(conn_id, "debug", "miner.named", (
+            ("channel", channel.channel_id), ("user", name), ("agent", agent)))]
 
     def drop(self) -> None:
         """Nobody is there for the answers."""

@@ -11,6 +11,7 @@ from warppool.bitcoin.target import target_from_nbits
 from warppool.errors import RemoteProtocolError
 from warppool.events import Happened, Now
 from warppool.sv2.profile import Profile
+from warppool.sv2.work import Work
 from warppool.translate.pace import Pace
 from warppool.translate.promptness import Promptness
 from warppool.translate.upstreamlog import UpstreamLog
@@ -53,11 +54,25 @@ class UpstreamConfig:
     fallback_only: bool = False
 
 
+class NewestWork:
+    """The last work that an upstream gave, on whatever channel, and when, in monotonic seconds."""
+
+    __slots__ = ("at", "network_target", "work")
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+        self.at = -math.inf
+        self.network_target = 1                     # 1 while that is unknown
+
+
 class Upstream:
-    """One upstream as this worker sees it; `rank` 0 is the best. All times are monotonic seconds."""
+    """One upstream as this worker sees it; `rank` 0 is the best. All times are monotonic seconds.
+
+    Any thread may read `health`, `alive`, `newest` and `log.trouble`, whose values are replaced as a whole.
+    """
 
     __slots__ = ("_extranonces", "alive", "config", "failures", "health", "healthy_since", "host", "log",
-                 "network_target", "plain_until", "port", "promptness", "rank", "retry_at", "unfit_until")
+                 "newest", "plain_until", "port", "promptness", "rank", "retry_at", "unfit_until")
 
     def __init__(self, config: UpstreamConfig, rank: int) -> None:
         self.config = config
@@ -69,7 +84,7 @@ class Upstream:
         self.retry_at = -math.inf
         self.unfit_until = -math.inf
         self.plain_until = -math.inf                # until then the upstream is asked for no extensions
-        self.network_target = 1                     # of its last job; 1 while that is unknown
+        self.newest = NewestWork()
         self.promptness = Promptness()
         self.log = UpstreamLog()
         self.healthy_since: float | None = None     # while it passes health checks
@@ -81,10 +96,12 @@ class Upstream:
 
     def say_refused(self, conn_id: int, reason: str, now: Now) -> Happened:
         """It has proved another key than its own."""
+        self.log.trouble = "it proves another key than the one in its url"
         return self.say(conn_id, "error", "upstream.refused", now, ("reason", reason), _WRONG_KEY)
 
     def say_gone(self, conn_id: int, reason: str, now: Now, *, was_up: bool, is_news: bool) -> Happened:
         """A connection to it is over, or could not be made."""
+        self.log.trouble = reason
         name = "upstream.lost" if was_up else "upstream.failed"
         if is_news:
             return self.say(conn_id, "warning", name, now, ("reason", reason))

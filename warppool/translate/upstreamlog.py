@@ -12,9 +12,10 @@ class UpstreamLog:
     """Owned by one worker; one for each upstream, so that one does not silence another. Kinds are the names of events,
     of which there are few."""
 
-    __slots__ = ("_counts", "_silent_until")
+    __slots__ = ("_counts", "_silent_until", "trouble")
 
     def __init__(self) -> None:
+        self.trouble = ""                           # why the last connection to it ended, or could not be made
         self._silent_until: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 

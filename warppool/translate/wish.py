@@ -30,7 +30,7 @@ def wish_of(preference: Preference, upstream: Upstream) -> Wish:
     that would pass over blocks. A difficulty that the machine names is where the upstream is to begin: it makes its
     targets of hash rates.
     """
-    return Wish(max(preference.easiest, upstream.network_target), _hash_rate_hps(preference, upstream))
+    return Wish(max(preference.easiest, upstream.newest.network_target), _hash_rate_hps(preference, upstream))
 
 
 def _hash_rate_hps(preference: Preference, upstream: Upstream) -> float:
@@ -41,5 +41,5 @@ def _hash_rate_hps(preference: Preference, upstream: Upstream) -> float:
         return min(preference.hash_rate, MAX_HASH_RATE_HPS)
     if preference.start is None:
         return assumed_hps
-    target = max(preference.start, upstream.network_target)
+    target = max(preference.start, upstream.newest.network_target)
     return min(_HASHES / (target * SHARE_EVERY_S), MAX_HASH_RATE_HPS)
