@@ -171,3 +171,72 @@ def test_whatever_happens_users_and_workers_add_up_to_the_pool(world):
         assert all(users_by_name[each.user] for each in workers)
         assert world.standings.lists.idle == sum(each.is_idle for each in workers)
         assert world.standings.lists.gone == sum(not each.machines for each in workers)
+
+
+def test_a_share_of_the_second_of_a_block_counts_in_the_round_before_for_all(world):
+    world.standings.take_shares([share("bob", 5.0, best=7.0)])
+    world.standings.begin_round()
+    world.standings.take_shares([share("bob", 2.0, best=3.0)])
+    workers, users, *_ = world.turn()
+    for tally in (workers[0].tally, users[0].tally, world.standings.pool.tally(world.moment)):
+        assert (tally.round_difficulty, tally.difficulty, round(tally.best), round(tally.best_ever)) == (2.0, 7.0, 3, 7)
+
+
+def test_whoever_does_nothing_is_the_same_object_for_ever(world):
+    world.come("bob", 1)
+    before = world.turn(turns=2 * SWEEP_TURNS)[:2]
+    world.standings.take_shares([share("eve")])
+    workers, users, *_ = world.turn(turns=2 * SWEEP_TURNS)
+    assert before[0][0] in workers and any(each is before[1][0] for each in users)
+
+
+def test_of_very_many_with_news_each_has_its_turn_and_the_pool_is_exact_at_once(world, monkeypatch):
+    world.standings.take_shares([share(f"u{number}.x") for number in range(100)])
+    world.turn()
+    monkeypatch.setattr(standings, "MOST_A_TURN", 10)
+    world.standings.take_shares([share(f"u{number}.x", 2.0, best=50.0) for number in range(100)] * 2)
+    workers, *_ = world.turn()
+    assert world.standings.pool.tally(world.moment).difficulty == 500.0
+    assert sum(each.tally.accepted == 3 for each in workers) == 10
+    workers, users, *_ = world.turn(turns=9)
+    assert {each.tally.difficulty for each in workers} == {each.tally.difficulty for each in users} == {5.0}
+    assert world.standings.pool.tally(world.moment).best == pytest.approx(50.0)
+
+
+def test_who_comes_and_goes_all_the_time_keeps_nobody_waiting(world, monkeypatch):
+    world.turn()
+    monkeypatch.setattr(standings, "MOST_A_TURN", 4)
+    for number in range(40):
+        world.come(f"thief{number}", number)
+    for second in range(60):
+        for number in range(40):
+            world.come(f"thief{number}", number)
+        world.standings.take_shares([share("bob", at=world.now)])
+        *_, users = world.turn()
+        assert users["bob"].tally.accepted == second + 1
+    for second in range(60):                # ... nor do shares keep those waiting who come and go
+        world.standings.take_shares([share(f"rich{number}", at=world.now) for number in range(40)])
+        if second == 20:
+            world.go(7)
+        _, _, workers, _ = world.turn()
+    assert workers["thief7"].machines == 0
+
+
+def test_who_has_shares_waiting_is_not_forgotten(world, monkeypatch):
+    world.come("bob", 1)
+    world.go(1)
+    world.turn()
+    monkeypatch.setattr(standings, "MOST_A_TURN", 0)
+    world.standings.take_shares([share("bob")])
+    world.turn(turns=SWEEP_TURNS + 1)
+    monkeypatch.setattr(standings, "MOST_A_TURN", 10)
+    assert world.turn()[3]["bob"].tally.accepted == 1
+
+
+def test_whoever_only_comes_leaves_room_for_those_who_have_shares(world, monkeypatch):
+    monkeypatch.setattr(standings, "MAX_WORKERS", 10)
+    for conn in range(100):
+        world.come(f"thief{conn}", conn)
+    world.standings.take_shares([share("bob")])
+    workers, *_ = world.turn()
+    assert len(workers) == 6 and world.standings.machines == 100 and workers[0].name == "bob"

@@ -1,36 +1,38 @@
 """All workers and users, and what happens to them: shares, refusals, machines that come and go. Owned by one thread.
 
-Only those with news are worked out anew at a turn. Of the others a part has its turn each second, so that a rate falls
-within SWEEP_TURNS seconds of a machine's silence, and who is gone for seven days is forgotten.
+Only those with news are worked out anew at a turn, and who has had none for SWEEP_TURNS, so that a rate falls soon
+after a machine's silence, and who is gone for seven days is forgotten. A turn takes so many of them at most that it
+stays cheap, whatever strangers do; the others come in the next turns. The pool itself is exact at each.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from itertools import islice, takewhile
+from typing import Final
 
 from warppool.events import ShareAccepted
 from warppool.mining.identity import user_of
 from warppool.stats.accounts import ShareAccount, UserAccount, WorkerAccount
+from warppool.stats.heard import HeardShares, met
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
+from warppool.stats.lists import Lists
 from warppool.stats.past import NOTHING, PastShares, Sums, by_user, total
-from warppool.stats.snapshot import UserStats, WorkerStats
 from warppool.stats.windows import Moment, WorkWindows, places_of
 
 MAX_WORKERS: Final = 100_000
 """Workers that are told apart, since whoever makes names up shall not fill the memory. Shares of others count for the
 pool."""
 
-SWEEP_TURNS: Final = 30
-"""In so many turns each account is looked at once, news or not."""
+MOST_A_TURN: Final = 400
+"""Workers that are worked out anew in a turn; that costs some 20 us each, with its user."""
 
-SORT_TURNS: Final = 10
-"""Between two looks at who has done more than whom."""
+SWEEP_TURNS: Final = 45
+"""After so many turns a worker is worked out anew, news or not; sooner where there are few."""
 
-
-T = TypeVar("T", WorkerStats, UserStats)
+SORT_TURNS: Final = 45
+"""Between two looks at who has done more than whom; fewer where there are few workers."""
 
 
 class Standings:
@@ -41,18 +43,18 @@ class Standings:
         self.round = 0
         self.refused: Counter[str] = Counter()
         self.protocols: Counter[str] = Counter()
+        self.lists = Lists()
         self._moment = moment
+        self._turns = 0
         self._workers: dict[str, WorkerAccount] = {}
         self._users: dict[str, UserAccount] = {}
-        self._machines: dict[int, dict[int, tuple[WorkerAccount | None, str]]] = {}  # by connection and channel
-        self._news: set[WorkerAccount] = set()
-        self._order: list[WorkerAccount] = []       # as the snapshot has them; those that are new come last
-        self._swept = 0                             # how far the sweep is in it
-        self._turns = 0
+        self._machines: dict[int, dict[int, tuple[WorkerAccount | None, str]]] = {}     # by connection and channel
+        self._heard = HeardShares()
+        self._shares = WorkWindows(moment)          # counts them, of the pool
+        self._news: dict[WorkerAccount, None] = {}         # beside shares; in the order in which they wait
+        self._published: dict[WorkerAccount, None] = {}     # who was published longest ago comes first
         self._ever: dict[str, Sums] = {}            # of those that are not here
         self._ever_by_user: dict[str, Sums] = {}
-        self._shares = WorkWindows(moment)          # counts them, of the pool
-        self.lists = Lists()
 
     def take_past(self, past: PastShares) -> None:
         """What the books have from before this run; before anything happens. Who has done something within seven days
@@ -80,27 +82,13 @@ class Standings:
         if worker is not None:
             worker.windows.fill(places, sums.difficulty)
             worker.user.windows.fill(places, sums.difficulty)
-            self._news.add(worker)
+            self._news[worker] = None
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
-    def take_shares(self, shares: Iterable[ShareAccepted]) -> None:
+    def take_shares(self, shares: Sequence[ShareAccepted]) -> None:
         """Shares that are in the books."""
-        workers, news, pool = self._workers, self._news, self.pool
-        for share in shares:
-            worker = workers.get(share.user) or self._worker(share.user)
-            if worker is None:
-                pool.pending += share.difficulty
-                pool.pending_shares += 1
-                pool.lowest = min(pool.lowest, int.from_bytes(share.share_hash, "little"))
-                continue
-            worker.pending += share.difficulty
-            worker.pending_shares += 1
-            value = int.from_bytes(share.share_hash, "little")
-            if value < worker.lowest:
-                worker.lowest = value
-            worker.last_share = share.time
-            news.add(worker)
+        self._heard.take(shares, self._workers, self._worker)
 
     def take_refused(self, item: RefusedShares) -> None:
         """Shares that were refused; who never had one accepted, and has no machine here, is not told apart."""
@@ -111,12 +99,12 @@ class Standings:
             if worker is not None:
                 worker.refuse(reason, count)
                 worker.user.refused += count
-                self._news.add(worker)
+                self._news[worker] = None
 
     def come(self, item: MachineCame) -> None:
         """A machine has work; it may have had some before under this number."""
         self.go(MachineGone(item.conn_id, item.channel_id, item.at))
-        worker = self._worker(item.name)
+        worker = self._worker(item.name, MAX_WORKERS // 2)      # the rest is for those who have shares
         self._machines.setdefault(item.conn_id, {})[item.channel_id] = worker, item.protocol
         self.protocols[item.protocol] += 1
         if worker is not None:
@@ -124,7 +112,7 @@ class Standings:
                 worker.since = item.at
             worker.machines += 1
             worker.agent, worker.protocol = item.agent, item.protocol
-            self._news.add(worker)
+            self._news[worker] = None
 
     def go(self, item: MachineGone) -> None:
         """It is gone, or all of its connection are."""
@@ -141,7 +129,7 @@ class Standings:
                 worker.machines -= 1
                 if not worker.machines:
                     worker.gone_at = item.at
-                self._news.add(worker)
+                self._news[worker] = None
 
     def begin_round(self) -> None:
         """An own block was found: what came before it is of the round before."""
@@ -162,62 +150,91 @@ class Standings:
     # --- what comes of it ---------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Count all that is pending."""
-        moment, pool, number = self._moment, self.pool, self.round
-        for worker in self._news:
-            if worker.pending_shares:
-                for above in (worker.user, pool):
-                    above.pending += worker.pending
-                    above.pending_shares += worker.pending_shares
-                    above.lowest = min(above.lowest, worker.lowest)
-                    above.last_share = max(above.last_share, worker.last_share)
-            worker.settle(moment, number)
-        self._shares.turn_to(moment)
-        self._shares.add(float(pool.pending_shares))
-        pool.settle(moment, number)
+        """Count all shares that were heard of."""
+        self._settle_pool()
+        for name in list(self._heard.by_name):
+            self._news[self._credit(name)] = None
 
     def turn(self, moment: Moment) -> Lists:
         """A second or so has passed: all that people see."""
         self._moment = moment
-        self.settle()
         self._turns += 1
-        if self._turns % SORT_TURNS == 1:
-            self._sort()
-        news, self._news = self._news, set()
-        self._sweep(news)
-        users = {worker.user: None for worker in news}
-        for worker in news:
-            worker.settle(moment, self.round)
-            self.lists.put_worker(worker.publish(moment))
+        self._settle_pool()
+        self._fall_due()
+        turns, published = self._turns, self._published
+        users: dict[UserAccount, None] = {}
+        for worker in self._next(MOST_A_TURN if turns > 1 else 2 * MAX_WORKERS):
+            if self.lists.publish(worker, moment):
+                users[worker.user] = None
+            worker.turn = turns
+            published.pop(worker, None)
+            published[worker] = None
         for user in users:
             user.settle(moment, self.round)
-            self.lists.put_user(user.publish(moment))
+            user.publish(moment)
+            self.lists.users.put(user)
+        self._sort()
         return self.lists
 
-    def _sweep(self, news: set[WorkerAccount]) -> None:
-        """Those whose turn it is besides."""
-        end = self._swept + len(self._order) // SWEEP_TURNS + 1
-        for worker in self._order[self._swept:end]:
-            if not worker.is_asleep or worker.stats is None or worker.stats.is_idle != worker.is_idle(self._moment.at):
-                news.add(worker)
-        self._swept = 0 if end >= len(self._order) else end
+    def _settle_pool(self) -> None:
+        pool, moment, heard = self.pool, self._moment, self._heard
+        pool.settle(moment, self.round)
+        self._shares.turn_to(moment)
+        if heard.shares:
+            pool.credit(heard.shares, heard.difficulty, heard.best, heard.at)
+            self._shares.add(float(heard.shares))
+            heard.begin_anew()
+
+    def _credit(self, name: str) -> WorkerAccount:
+        """Count what was heard of a worker."""
+        shares, difficulty, lowest, at = self._heard.by_name.pop(name)
+        worker, best = self._workers[name], met(lowest)
+        for account in (worker, worker.user):
+            account.settle(self._moment, self.round)
+            account.credit(shares, difficulty, best, at)
+        self.pool.reach(best)
+        return worker
+
+    def _next(self, most: int) -> dict[WorkerAccount, None]:
+        """Those whose turn it is, settled. Neither who has shares nor who comes and goes keeps the others waiting for
+        ever.
+        """
+        heard, news = self._heard.by_name, self._news
+        with_shares = max(most // 2, most - len(news))
+        found = {self._credit(name): None for name in list(islice(heard, with_shares))}
+        for worker in list(islice(news, most - len(found))):
+            del news[worker]
+            worker.settle(self._moment, self.round)
+            found[worker] = None
+        return found
+
+    def _fall_due(self) -> None:
+        """Who was published long ago and not since then has its turn, behind those who wait, or is forgotten."""
+        last = self._turns - min(SWEEP_TURNS, 1 + len(self._workers) // 2)
+        due = list(takewhile(lambda worker: worker.turn <= last, self._published))
+        forgotten: dict[WorkerAccount, None] = {}
+        for worker in due:
+            del self._published[worker]
+            worker.settle(self._moment, self.round)
+            if worker.machines or not worker.is_asleep or worker.name in self._heard.by_name:
+                self._news[worker] = None
+            else:
+                forgotten[worker] = None
+        if forgotten:
+            self._forget(forgotten)
 
     def _sort(self) -> None:
-        """Who has done the most within seven days comes first; who is asleep and gone is forgotten."""
-        for name in [name for name, worker in self._workers.items() if worker.is_asleep and not worker.machines]:
-            self._forget(self._workers.pop(name))
-        self._order = sorted(self._workers.values(), key=_work)
-        for user in self._users.values():
-            user.workers.sort(key=_work)
-        self._swept = min(self._swept, len(self._order))
-        users = sorted(self._users.values(), key=_work)
-        self.lists.order([worker.stats for worker in self._order if worker.stats is not None],
-                         [user.stats for user in users if user.stats is not None])
+        """Who has done the most within seven days comes first."""
+        step = self._turns % min(SORT_TURNS, 10 + len(self._workers) // 100)
+        if step == 1:
+            self.lists.workers.sort()
+        if step == 2 or self._turns == 1:
+            self.lists.users.sort()
 
-    def _worker(self, name: str) -> WorkerAccount | None:
-        """The worker of that name, made now where there is none; None where there are too many."""
+    def _worker(self, name: str, most: int | None = None) -> WorkerAccount | None:
+        """The worker of that name, made now where there is none; None where there are so many."""
         found = self._workers.get(name)
-        if found is not None or len(self._workers) >= MAX_WORKERS:
+        if found is not None or len(self._workers) >= (MAX_WORKERS if most is None else most):
             return found
         user = self._users.get(user_of(name))
         if user is None:
@@ -226,17 +243,20 @@ class Standings:
         worker = self._workers[name] = WorkerAccount(name, user, self._moment, self.round)
         worker.take_past(*self._ever.pop(name, NOTHING))
         user.workers.append(worker)
-        self._order.append(worker)
         return worker
 
-    def _forget(self, worker: WorkerAccount) -> None:
-        user = worker.user
-        user.workers.remove(worker)
-        self._news.discard(worker)
-        self._remember(self._ever, worker.name, worker)
-        if not user.workers:
-            del self._users[user.name]
-            self._remember(self._ever_by_user, user.name, user)
+    def _forget(self, workers: dict[WorkerAccount, None]) -> None:
+        for worker in workers:
+            del self._workers[worker.name]
+            self._news.pop(worker, None)
+            self.lists.drop(worker)
+            self._remember(self._ever, worker.name, worker)
+        for user in {worker.user: None for worker in workers}:
+            user.workers = [each for each in user.workers if each not in workers]
+            if not user.workers:
+                del self._users[user.name]
+                self.lists.users.drop(user)
+                self._remember(self._ever_by_user, user.name, user)
 
     def _remember(self, ever: dict[str, Sums], name: str, account: ShareAccount) -> None:
         """Who has been forgotten goes on where it was, should it come back."""
@@ -245,66 +265,3 @@ class Standings:
             ever[name] = sums
 
 
-def _work(account: ShareAccount) -> float:
-    return -account.windows.sums[-1]
-
-
-class Lists:
-    """Workers and users as people see them, in their order. What was handed out is never changed."""
-
-    def __init__(self) -> None:
-        self.idle = 0                               # workers that are connected and idle
-        self.gone = 0                               # ... that have no machine here
-        self._workers: list[WorkerStats] = []
-        self._users: list[UserStats] = []
-        self._worker_places: dict[str, int] = {}
-        self._user_places: dict[str, int] = {}
-        self._workers_by_name: dict[str, WorkerStats] = {}
-        self._users_by_name: dict[str, UserStats] = {}
-        self._out: tuple[tuple[WorkerStats, ...], tuple[UserStats, ...], Mapping[str, WorkerStats],
-                         Mapping[str, UserStats]] | None = None
-
-    def put_worker(self, stats: WorkerStats) -> None:
-        """A worker as it is now."""
-        self._out = None
-        before = self._workers_by_name.get(stats.name)
-        if before is not None:
-            self.idle -= before.is_idle
-            self.gone -= not before.machines
-        self.idle += stats.is_idle
-        self.gone += not stats.machines
-        _put(stats, self._workers, self._worker_places, self._workers_by_name)
-
-    def put_user(self, stats: UserStats) -> None:
-        """A user as it is now."""
-        self._out = None
-        _put(stats, self._users, self._user_places, self._users_by_name)
-
-    def order(self, workers: list[WorkerStats], users: list[UserStats]) -> None:
-        """From now on these, in this order."""
-        self._out = None
-        self._workers, self._users = workers, users
-        self.idle = sum([stats.is_idle for stats in workers])
-        self.gone = sum([not stats.machines for stats in workers])
-        self._workers_by_name = {stats.name: stats for stats in workers}
-        self._users_by_name = {stats.name: stats for stats in users}
-        self._worker_places = {name: place for place, name in enumerate(self._workers_by_name)}
-        self._user_places = {name: place for place, name in enumerate(self._users_by_name)}
-
-    def out(self) -> tuple[tuple[WorkerStats, ...], tuple[UserStats, ...], Mapping[str, WorkerStats],
-                           Mapping[str, UserStats]]:
-        """Workers, users, and both by their names: frozen."""
-        if self._out is None:
-            self._out = (tuple(self._workers), tuple(self._users), MappingProxyType(self._workers_by_name.copy()),
-                         MappingProxyType(self._users_by_name.copy()))
-        return self._out
-
-
-def _put(stats: T, items: list[T], places: dict[str, int], by_name: dict[str, T]) -> None:
-    by_name[stats.name] = stats
-    place = places.get(stats.name)
-    if place is None:
-        places[stats.name] = len(items)
-        items.append(stats)
-    else:
-        items[place] = stats

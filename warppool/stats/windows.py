@@ -1,12 +1,17 @@
 """Work by windows of time: how much was credited within the last minute, hour, week.
 
-Each window has RING cells, of which one is open. What is older than the window goes with its whole cell. So a window is
-never shorter than it says, and at most one cell longer, and its rate is divided by what it really spans.
+Each window has CELLS closed cells and an open one. What is older than the window goes with its whole cell. So a window
+is never shorter than it says, and at most one cell longer, and its rate is divided by what it really spans.
+
+A cell is made of whole cells of the next shorter window. So work is added to the open cell of the shortest one alone;
+what a cell holds goes to the next window when the cell closes.
 """
 
 from __future__ import annotations
 
 from array import array
+from itertools import accumulate
+from operator import add, mul
 from typing import Final
 
 from warppool.stats.snapshot import WINDOWS, Rates
@@ -14,16 +19,15 @@ from warppool.stats.snapshot import WINDOWS, Rates
 CELLS: Final = 12
 """Cells that a window holds beside the open one."""
 
-RING: Final = CELLS + 1
-
-CELL_S: Final = tuple(seconds / CELLS for _, seconds in WINDOWS)
-"""Seconds of a cell, by window."""
+CELL_S: Final = tuple(float(seconds // CELLS) for _, seconds in WINDOWS)
+"""Seconds of a cell, by window; each is a multiple of the one before."""
 
 HASHES_PER_DIFFICULTY: Final = 2**48 / 0xFFFF
 """Expected hashes for a share of difficulty 1 (bdiff)."""
 
 _COUNT: Final = len(WINDOWS)
-_NO_CELLS: Final = array("d", bytes(8 * RING * _COUNT))
+_ZEROS: Final = tuple(array("d", bytes(8 * cells)) for cells in range(CELLS + 1))
+_NO_CELLS: Final = array("d", bytes(8 * CELLS * _COUNT))
 
 
 class Moment:
@@ -48,49 +52,79 @@ class Moment:
 class WorkWindows:
     """The work of one account in all windows."""
 
-    __slots__ = ("_cells", "_indices", "sums")
+    __slots__ = ("_cells", "_closed", "_indices", "_open")
 
     def __init__(self, moment: Moment) -> None:
-        self._cells = _NO_CELLS[:]
         self._indices = moment.indices
-        self.sums = [0.0] * _COUNT
-        """Credited difficulty by window."""
+        self._cells = _NO_CELLS[:]              # the closed ones, a ring of each window
+        self._closed = [0.0] * _COUNT           # their sums
+        self._open = [0.0] * _COUNT             # of the open cells, what is not in the open one of the window before
 
-    def turn_to(self, moment: Moment) -> bool:
-        """Let go of what is older than the windows; whether that was asked for these cells for the first time."""
+    @property
+    def sums(self) -> list[float]:
+        """Credited difficulty by window."""
+        return [*map(add, self._closed, accumulate(self._open))]
+
+    @property
+    def longest(self) -> float:
+        """The same of the longest window."""
+        return self._closed[-1] + sum(self._open)
+
+    def turn_to(self, moment: Moment) -> None:
+        """Close cells that are over, and let go of what is older than the windows."""
         indices, before = moment.indices, self._indices
         if indices is before:
-            return False
-        cells = self._cells
-        for window in range(_COUNT):
-            new, old = indices[window], before[window]
-            if new != old:
-                base = window * RING
-                for index in range(max(old, new - RING) + 1, new + 1):
-                    cells[base + index % RING] = 0.0
-                if self.sums[window]:
-                    self.sums[window] = sum(cells[base:base + RING])
+            return
+        opened, closed, cells = self._open, self._closed, self._cells
+        work = 0.0                              # what the cell held that closes
+        for window, (new, old) in enumerate(zip(indices, before, strict=True)):
+            work += opened[window]
+            if new == old:
+                opened[window] = work
+                break
+            opened[window] = 0.0
+            if work or closed[window]:
+                base = window * CELLS
+                if new - old == 1:
+                    cells[base + old % CELLS] = work
+                else:
+                    _close(cells, base, old, new, work)
+                closed[window] = sum(cells[base:base + CELLS])
         self._indices = indices
-        return True
 
     def add(self, difficulty: float) -> None:
         """Work that was credited now; `turn_to` comes first."""
-        cells, sums, indices = self._cells, self.sums, self._indices
-        for window in range(_COUNT):
-            cells[window * RING + indices[window] % RING] += difficulty
-            sums[window] += difficulty
+        self._open[0] += difficulty
 
     def fill(self, places: list[tuple[int, int, float]], difficulty: float) -> None:
-        """Work of the past: into each of `places` (window, cell, part of it)."""
-        for window, cell, part in places:
-            self._cells[window * RING + cell] += difficulty * part
-            self.sums[window] += difficulty * part
+        """Work of the past: into each of `places` (window, cell by its index, part of it)."""
+        below = 0.0                             # what of it is in the open cell of the window before
+        for window, index, part in places:
+            work = difficulty * part
+            if index == self._indices[window]:
+                self._open[window] += max(0.0, work - below)
+                below = work
+            else:
+                self._cells[window * CELLS + index % CELLS] += work
+                self._closed[window] += work
 
     def rates(self, moment: Moment) -> Rates:
         """Hashes a second."""
-        a, b, c, d, e, f, g = self.sums
-        r, s, t, u, v, w, x = moment.factors
-        return Rates(a * r, b * s, c * t, d * u, e * v, f * w, g * x)
+        return tuple.__new__(Rates, map(mul, map(add, self._closed, accumulate(self._open)), moment.factors))
+
+
+def _close(cells: array[float], base: int, old: int, new: int, work: float) -> None:
+    """In the ring at `base`: cell `old` held `work`, those between it and `new` nothing, and `new` is open."""
+    first, count = old % CELLS, new - old
+    if count > CELLS:
+        cells[base:base + CELLS] = _ZEROS[CELLS]
+        return
+    if count > 1:
+        end = first + count
+        cells[base + first:base + min(end, CELLS)] = _ZEROS[min(end, CELLS) - first]
+        if end > CELLS:                         # around the end of the ring
+            cells[base:base + end - CELLS] = _ZEROS[end - CELLS]
+    cells[base + first] = work
 
 
 def places_of(start: float, end: float, moment: Moment) -> list[tuple[int, int, float]]:
@@ -101,5 +135,5 @@ def places_of(start: float, end: float, moment: Moment) -> list[tuple[int, int, 
         for number in range(index - CELLS, index + 1):
             overlap = min(end, (number + 1) * cell_s) - max(start, number * cell_s)
             if overlap > 0:
-                places.append((window, number % RING, overlap / length))
+                places.append((window, number, overlap / length))
     return places
