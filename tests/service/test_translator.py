@@ -208,6 +208,7 @@ def test_the_summary_says_where_every_share_is(tmp_path, caplog):
             fleet.drive(fleet.are_working)
             fleet.give(8)
             fleet.drive(fleet.are_answered)
+            until(lambda: translator.numbers.latest().pool.accepted == 16)      # no answer waits for the books
             with caplog.at_level(logging.INFO, logger="warppool"):
                 translator.service.status.say_summary(summary, time.monotonic())
     said = [record.getMessage() for record in caplog.records]
@@ -295,7 +296,7 @@ def test_threads_have_names_and_are_watched(tmp_path):
         names = {thread.name for thread in threading.enumerate()} - before
         assert {"resolver", "worker-1"} <= names
         assert {thread.name for thread in translator.service.threads.watchdog.threads} == {
-            "reactor", "resolver", "worker-0", "worker-1", "ledger"}
+            "reactor", "resolver", "worker-0", "worker-1", "ledger", "stats", "status-files", "status"}
 
 
 def test_a_second_translator_on_one_data_dir_is_refused(tmp_path):
