@@ -18,7 +18,17 @@ from warppool.ledger.payoutitems import (
     TipRow,
     Unbooked,
 )
-from warppool.ledger.payoutrows import BlockPosition, CreditRow, EntryRow, Epoch, HourRow, LastShare, Meta, Start
+from warppool.ledger.payoutrows import (
+    BlockPosition,
+    CreditRow,
+    EntryRow,
+    Epoch,
+    HourRow,
+    LastShare,
+    Meta,
+    PaidBlock,
+    Start,
+)
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.payout.moves import BookEntry, Move, PayoutState, Purse
 
@@ -269,6 +279,10 @@ def test_a_block_its_moves_and_their_entries(path):
         assert said(books, move(1, FOUND, REVERSED, 1, *back), move(2, None, FOUND, 0)) is None
         assert said(books, move(1, REVERSED, FOUND, 2, debit, credit)) is None
     with SqliteReader(path) as reader:
+        second, first = (PaidBlock(bytes([number]) * 32, 100 + number, START, "pplns", ALICE, 5_000_000_000, 50_000_000,
+                                   "found") for number in (2, 1))
+        assert [reader.paid_blocks(*page) for page in ((0, 9), (0, 1), (1, 1), (2, 1))] == [
+            (2, [second, first]), (2, [second]), (2, [first]), (2, [])]
         assert reader.payout_blocks() == [BlockPosition(block(1), "found", 2),
                                           BlockPosition(block(2, account=BOB, pays_balances=True), "found", 0)]
         assert reader.payout_blocks(["settled"]) == [] and len(reader.payout_blocks(["found", "settled"])) == 2

@@ -12,11 +12,12 @@ import pytest
 from tests.stats.made import ADDRESS, AT, HOSTILE, snapshot, user, worker
 from tests.web.asking import NO_BOOKS, Hand, ask
 from tests.web.schema import faults
-from warppool.ledger.rolluprows import SlotSum
+from warppool.ledger.payoutrows import PaidBlock
+from warppool.ledger.rolluprows import BookedBlock, SlotRefusals, SlotSum
 from warppool.stats.snapshot import PayoutStats, StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
-from warppool.web.books import WebBooks
+from warppool.web.books import KEPT_S, Balance, WebBooks
 from warppool.web.routes import RouteTable
 from warppool.web.view import WebSettings, WebViews
 
@@ -45,8 +46,25 @@ class MadeUpBooks:
         self.asked.append((resolution, first_slot, last_slot, name))
         return [SlotSum(last_slot - 3, 2, 3 << 48, 7.5), SlotSum(last_slot, 1, 1 << 47, 2.0)]
 
+    def refusal_history(self, resolution: int, first_slot: int, last_slot: int, name: str | None = None
+                        ) -> list[SlotRefusals]:
+        """Two reasons in the last slot."""
+        return [SlotRefusals(last_slot, "duplicate-share", 1), SlotRefusals(last_slot, "stale-share", 4)]
 
-BOOKS = WebBooks(lambda: MadeUpBooks())  # type: ignore[arg-type,return-value]
+    def blocks(self, limit: int | None = None) -> list[BookedBlock]:
+        """A hundred and fifty, the newest first."""
+        return [BookedBlock(bytes([number]) * 32, 840_001 - number, ADDRESS, AT - number, 1e6,
+                            "" if number == 149 else "accepted", "") for number in range(150)][:limit]
+
+    def paid_blocks(self, offset: int, count: int) -> tuple[int, list[PaidBlock]]:
+        """Three."""
+        found = [PaidBlock(bytes(32), 840_001 - number, AT, "pplns", "" if number else ADDRESS, 312_500_000, 3_125_000,
+                           "settled") for number in range(3)]
+        return len(found), found[offset:offset + count]
+
+
+OWED = [Balance("one", 5, 0, 0), Balance(ADDRESS, 100_000, 20, 3)]
+BOOKS = WebBooks(lambda: MadeUpBooks(), lambda reader: OWED)  # type: ignore[arg-type,return-value]
 
 
 def app(stats: StatsSnapshot, books: WebBooks = BOOKS, **settings: Any) -> WebApp:
@@ -63,6 +81,7 @@ def targets() -> list[str]:
         for name in (ADDRESS, HOSTILE, "nobody"):
             whole = f"{name}.rig" if "{worker}" in path else name
             filled = path.replace("{user}", quote(name, safe="")).replace("{worker}", quote(whole, safe=""))
+            filled = filled.replace("{account}", quote(name, safe=""))
             found.append((path, filled))
     return sorted(set(found))
 
@@ -138,6 +157,49 @@ def test_history_has_a_point_for_each_slot_that_is_over() -> None:
     assert ask(app(snapshot()), "/api/v1/history?resolution=7").status == 400
     assert ask(app(snapshot()), "/api/v1/history?slots=99999999").status == 200
     assert MadeUpBooks.asked[-1][2] - MadeUpBooks.asked[-1][1] == 1007
+
+
+def test_what_is_over_is_asked_for_once_a_minute() -> None:
+    books, asked = WebBooks(lambda: MadeUpBooks()), MadeUpBooks.asked  # type: ignore[arg-type,return-value]
+    asked.clear()
+    begin = AT // 86_400 * 86_400 + 600 * 60
+    for later_s, count in ((0.0, 1), (KEPT_S - 1, 1), (KEPT_S, 2), (0.0, 3)):         # the clock may be set back
+        assert len(books.history(begin + later_s, 600, 144)) == 4
+        assert len(asked) == count
+    for number in range(100):
+        books.history(begin, 600, 144, str(number))
+    assert len(books._kept) <= 32
+
+
+def test_refusals_have_a_history() -> None:
+    answer = json.loads(ask(app(snapshot()), "/api/v1/rejects/history?resolution=86400&slots=3").body)
+    assert answer == {"resolution": 86400, "points": [
+        {"time": (int(AT) // 86_400 - 1) * 86_400, "by_reason": {"duplicate-share": 1, "stale-share": 4}}]}
+
+
+def test_blocks_beyond_the_newest_hundred_come_from_the_books() -> None:
+    shown = snapshot().blocks[:1] * 100
+    pages = app(snapshot(blocks=shown, blocks_found=150))
+    rows = json.loads(ask(pages, "/api/v1/blocks?offset=90&limit=30").body)
+    assert (rows["total"], len(rows["items"])) == (150, 30)
+    assert [row["height"] for row in rows["items"][8:12]] == [shown[0].height] * 2 + [839_901, 839_900]
+    last = json.loads(ask(pages, "/api/v1/blocks?offset=149&limit=100").body)["items"]
+    assert [(row["height"], row["state"], row["effort"]) for row in last] == [(839_852, "found", None)]
+    assert json.loads(ask(pages, "/api/v1/blocks?offset=99999999").body)["items"] == []
+
+
+def test_who_is_owed_what_is_said_shortened_in_lists_and_whole_where_it_is_asked_for_by_name() -> None:
+    owing = app(snapshot(payout=SHARED))
+    rows = json.loads(ask(owing, "/api/v1/payouts/balances").body)
+    assert rows["total"] == 2 and [row["payable_sat"] for row in rows["items"]] == [100_000, 5]
+    assert rows["items"][0]["account"] == f"{ADDRESS[:8]}\u2026{ADDRESS[-4:]}"
+    one = json.loads(ask(owing, f"/api/v1/payouts/balances/{ADDRESS}").body)
+    assert one == {"account": ADDRESS, "payable_sat": 100_000, "maturing_sat": 20, "claimed_sat": 3}
+    paid = json.loads(ask(owing, "/api/v1/payouts/blocks?offset=1").body)
+    assert (paid["total"], [row["height"] for row in paid["items"]]) == (3, [840_000, 839_999])
+    nobody = app(snapshot())
+    for path in ("blocks", "balances", f"balances/{ADDRESS}"):
+        assert ask(nobody, f"/api/v1/payouts/{path}").status == 404
 
 
 def test_books_that_cannot_be_read_are_said_to_be_so_without_their_path() -> None:

@@ -67,6 +67,13 @@ def test_rows_of_workers_are_as_public_pool_has_them() -> None:
     assert read(f"/api/client/{ADDRESS}/rig", key=KEY)["name"] == "rig"
 
 
+def test_where_rewards_go_in_a_way_that_public_pool_has_its_newer_fields_are_there() -> None:
+    for payout, has_fields in (("solo", True), ("pplns", True), ("pool", False), ("", False)):
+        answer = json.loads(ask(app(snapshot(), payout=payout), f"/api/client/{ADDRESS}").body)
+        assert ("expectedPayout" in answer) is has_fields and answer.get("expectedPayout") is None
+        assert {row.get("payoutMode", "") for row in answer["workers"]} == {payout if has_fields else ""}
+
+
 def test_an_id_of_a_session_says_nothing_without_the_key() -> None:
     of = [read(f"/api/client/{ADDRESS}", key=key)["workers"][0]["sessionId"] for key in (KEY, KEY, bytes(32))]
     assert of[0] == of[1] != of[2]

@@ -31,8 +31,8 @@ from warppool.mining.account import NoAccount, account_of
 from warppool.payout.distribution import Division, divide
 from warppool.payout.moves import PayoutState, Purse
 from warppool.payout.snapshot import Snapshot
+from warppool.rewards.balances import purses_of
 from warppool.rewards.export import export_lines
-from warppool.rewards.past import claims_of
 
 COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "by_hand", "held", "height", "hash", "time",
                   "state", "mode", "finder", "value", "fee", "fair", "balance", "paid")
@@ -85,26 +85,17 @@ def _rows(reader: Reader, network: str, account: str | None, block: str | None) 
 
 def balances(reader: Reader) -> Iterator[Row]:
     """A row for each account that is owed something, by address."""
-    sums = _sums(reader)
+    sums = purses_of(reader)
     for account in sorted({account for account, _ in sums}):
         purses = {purse.value: sums[account, purse] for purse in (Purse.PAYABLE, Purse.MATURING, Purse.CLAIMED)}
         if any(purses.values()):
             yield {"what": "balance", "account": account, **purses}
 
 
-def _sums(reader: Reader) -> Counter[tuple[str, str]]:
-    """What lies in each purse of each account. A claim takes out of what blocks have made payable."""
-    sums: Counter[tuple[str, str]] = Counter()
-    _, moves = claims_of(reader.claims())
-    for account, purse, sat in (*reader.entry_sums(), *(entry for move in moves for entry in move.entries)):
-        sums[account, purse] += sat
-    return sums
-
-
 def _total(reader: Reader) -> Row:
     """All balances, and what they must be together."""
     sums: Counter[str] = Counter()
-    for (_, purse), sat in _sums(reader).items():
+    for (_, purse), sat in purses_of(reader).items():
         sums[purse] += sat
     held = sum(_held(reader, position) for position in reader.payout_blocks((PayoutState.FOUND, PayoutState.SETTLED)))
     return {"what": "total", "payable": sums[Purse.PAYABLE], "maturing": sums[Purse.MATURING],

@@ -81,6 +81,19 @@ class BlockPosition(NamedTuple):
     turn: int
 
 
+class PaidBlock(NamedTuple):
+    """A block that moves money, without its coinbase: `value` and `fee` are sat, `finder` is an account or ""."""
+
+    hash: bytes
+    height: int
+    time: float
+    mode: str
+    finder: str
+    value: int
+    fee: int
+    state: str
+
+
 class EntryRow(NamedTuple):
     """`sat` that the move to `turn` of this block brought into a purse of `account`, or took out of it."""
 
@@ -144,6 +157,9 @@ class PayoutReader(Protocol):
 
     def payout_blocks(self, states: Collection[str] | None = None) -> list[BlockPosition]:
         """Our blocks that move money, or those in one of `states`, by height."""
+
+    def paid_blocks(self, offset: int, count: int) -> tuple[int, list[PaidBlock]]:
+        """How many blocks move money, and `count` of them from `offset` on, the highest first."""
 
     def payout_block(self, block_hash: bytes) -> BlockPosition | None:
         """The block with this hash."""

@@ -17,6 +17,7 @@ from warppool.ledger.payoutrows import (
     LastShare,
     Meta,
     MinuteRow,
+    PaidBlock,
     Start,
 )
 from warppool.ledger.sqliteshares import CREDITS
@@ -33,6 +34,11 @@ _BLOCKS: Final = """
         coalesce(b.snapshot, x''), b.room, b.value, b.fee, b.pays_balances, b.coinbase, b.nbits, b.state,
         b.turn
     FROM payout_blocks b LEFT JOIN accounts f ON f.id = b.finder LEFT JOIN accounts a ON a.id = b.account"""
+_PAID: Final = """
+    SELECT b.hash, b.height, b.time_ms / 1000.0, b.mode, coalesce(a.address, ''), b.value, b.fee, b.state
+    FROM payout_blocks b LEFT JOIN accounts a ON a.id = b.finder
+    WHERE b.hash IN (SELECT hash FROM payout_blocks ORDER BY height DESC, hash LIMIT ? OFFSET ?)
+    ORDER BY b.height DESC, b.hash"""
 _PAYS_BALANCES_AT: Final = 11       # in a row of `_BLOCKS`
 _ENTRIES: Final = """
     SELECT e.block, e.turn, a.address, e.kind, e.sat FROM entries e CROSS JOIN accounts a ON a.id = e.account"""
@@ -147,6 +153,10 @@ class SqlitePayoutReader:
         places = "" if states is None else f" WHERE b.state IN ({', '.join('?' * len(states))})"
         rows = self._all(f"{_BLOCKS}{places} ORDER BY b.height, b.hash", *(states or ()))
         return list(map(_position, rows))
+
+    def paid_blocks(self, offset: int, count: int) -> tuple[int, list[PaidBlock]]:
+        (total,) = self._all("SELECT count(*) FROM payout_blocks")[0]
+        return total, list(map(PaidBlock._make, self._all(_PAID, count, offset)))
 
     def payout_block(self, block_hash: bytes) -> BlockPosition | None:
         rows = self._all(f"{_BLOCKS} WHERE b.hash = ?", block_hash)

@@ -7,13 +7,17 @@ from contextlib import ExitStack
 from functools import partial
 
 from warppool.config.options import Config
+from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
+from warppool.payout.moves import Purse
+from warppool.rewards.balances import purses_of
 from warppool.service.about import about_of
 from warppool.service.faces import StoppableThread
 from warppool.service.patience import Patience
 from warppool.service.ports import Ports
 from warppool.service.web import web_of
 from warppool.stats.snapshot import StatsSnapshot
+from warppool.web.books import Balance
 
 
 def pool_web(config: Config, latest: Callable[[], StatsSnapshot], ports: Ports, patience: Patience,
@@ -24,4 +28,12 @@ def pool_web(config: Config, latest: Callable[[], StatsSnapshot], ports: Ports, 
     return web_of(
         config.web, latest, partial(open_reader, url, pool.data_dir), patience, resources,
         stale_after_s=pool.work_max_age_s, fee_percent=pool.fee_basis_points / 100,
-        about=about_of(config, ports.listeners, authority))
+        payout=pool.payout, about=about_of(config, ports.listeners, authority), balances=balances_of)
+
+
+def balances_of(reader: Reader) -> list[Balance]:
+    """What each account is owed; LedgerError."""
+    sums = purses_of(reader)
+    found = (Balance(account, *(sums[account, purse] for purse in (Purse.PAYABLE, Purse.MATURING, Purse.CLAIMED)))
+             for account in {account for account, _ in sums})
+    return [each for each in found if any(each[1:])]

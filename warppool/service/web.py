@@ -26,7 +26,7 @@ from warppool.stats.snapshot import StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.admission import MAX_CONNECTIONS
 from warppool.web.app import WebApp
-from warppool.web.books import WebBooks
+from warppool.web.books import Balance, WebBooks, no_balances
 from warppool.web.pages import Pages
 from warppool.web.requests import default_hosts
 from warppool.web.routes import RouteTable
@@ -46,10 +46,11 @@ OTHER_FDS: Final = 8                    # a connection before it is counted, and
 
 
 def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable[[], Reader], patience: Patience,
-           resources: ExitStack, *, stale_after_s: float, fee_percent: float = 0.0, about: About = UNNAMED
+           resources: ExitStack, *, stale_after_s: float, fee_percent: float = 0.0, payout: str = "",
+           about: About = UNNAMED, balances: Callable[[Reader], list[Balance]] = no_balances
            ) -> Sequence[StoppableThread]:
     """Bind the ports and make the threads; ConfigError. `opened` opens the books. `resources` closes what is open here.
-    `about` is what the page says besides the numbers.
+    `about` is what the page says besides the numbers, `payout` how rewards go, and `balances` works out what is owed.
     """
     if not web.listen:
         return ()
@@ -65,10 +66,10 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable
     if listens_everywhere(web):
         say(log, logging.WARNING, "web.wide_open", key=KEY, meaning=WIDE_OPEN)
     settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics, stale_after_s=stale_after_s,
-                           fee_percent=fee_percent, key=os.urandom(32))
+                           fee_percent=fee_percent, payout=payout, key=os.urandom(32))
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
                         *Pages(about).routes()))
-    views = WebViews(latest, settings, WebBooks(opened))
+    views = WebViews(latest, settings, WebBooks(opened, balances))
     app = WebApp(table, views, hosts_of(web), any_address=listens_everywhere(web))
     server = WebServer(listeners, app)
     resources.callback(server.close)

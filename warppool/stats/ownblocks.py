@@ -46,11 +46,11 @@ class OwnBlocks:
 
     def shown(self, height: int) -> tuple[BlockStats, ...]:
         """The newest first, while the block at `height` is mined."""
-        return tuple(_at(block, height) for block in reversed(self._blocks.values()))
+        return tuple(seen_at(block, height) for block in reversed(self._blocks.values()))
 
 
-def _at(block: BlockStats, height: int) -> BlockStats:
-    """An accepted block is settled once its coinbase is mature."""
+def seen_at(block: BlockStats, height: int) -> BlockStats:
+    """A block while the one at `height` is mined: an accepted block is settled once its coinbase is mature."""
     if block.state != _ACCEPTED:
         return block
     confirmations = max(0, height - block.height)

@@ -5,13 +5,11 @@ Times are Unix seconds, 0 for never; ages seconds; rates hashes a second; diffic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from warppool.stats.snapshot import (
     WINDOWS,
-    BlockStats,
     Histogram,
     NodeStats,
     Rates,
@@ -20,17 +18,12 @@ from warppool.stats.snapshot import (
     UserStats,
     WorkerStats,
 )
-from warppool.web.answers import BadField, HttpAnswer, json_answer, not_found, number_of, shown
-from warppool.web.books import DAY_SLOTS, MOST_SLOTS, RESOLUTIONS
+from warppool.web import apibooks
+from warppool.web.answers import HttpAnswer, json_answer, not_found, shown
+from warppool.web.paging import PAGED, Json, page_of
 from warppool.web.requests import Asked
 from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
-
-MAX_PAGE: Final = 100
-FIRST_PAGE: Final = 25
-
-Row = TypeVar("Row")
-Json = dict[str, Any]
 
 
 def pool(asked: Asked, view: WebView) -> HttpAnswer:
@@ -51,7 +44,7 @@ def pool(asked: Asked, view: WebView) -> HttpAnswer:
 
 def users(asked: Asked, view: WebView) -> HttpAnswer:
     """Users, those with the most work of seven days first."""
-    return _page(asked, view.stats.users, lambda user: _user(user, view.settings.listed(user.name)))
+    return page_of(asked, view.stats.users, lambda user: _user(user, view.settings.listed(user.name)))
 
 
 def user(asked: Asked, view: WebView) -> HttpAnswer:
@@ -63,12 +56,12 @@ def user(asked: Asked, view: WebView) -> HttpAnswer:
 def workers_of_user(asked: Asked, view: WebView) -> HttpAnswer:
     """The workers of one user: whoever knows the user's whole name may read theirs."""
     found = view.stats.users_by_name.get(asked.names["user"])
-    return not_found() if found is None else _page(asked, found.workers, lambda worker: _worker(worker, worker.name))
+    return not_found() if found is None else page_of(asked, found.workers, lambda worker: _worker(worker, worker.name))
 
 
 def workers(asked: Asked, view: WebView) -> HttpAnswer:
     """Workers, those with the most work of seven days first."""
-    return _page(asked, view.stats.workers, lambda worker: _worker(worker, view.settings.listed(worker.name)))
+    return page_of(asked, view.stats.workers, lambda worker: _worker(worker, view.settings.listed(worker.name)))
 
 
 def worker(asked: Asked, view: WebView) -> HttpAnswer:
@@ -77,14 +70,9 @@ def worker(asked: Asked, view: WebView) -> HttpAnswer:
     return not_found() if found is None else json_answer(_worker(found, found.name))
 
 
-def blocks(asked: Asked, view: WebView) -> HttpAnswer:
-    """Own blocks, the newest first."""
-    return _page(asked, view.stats.blocks, lambda block: _block(block, view.settings.listed(block.worker)))
-
-
 def nodes(asked: Asked, view: WebView) -> HttpAnswer:
     """The nodes that give work."""
-    return _page(asked, view.stats.nodes, _node)
+    return page_of(asked, view.stats.nodes, _node)
 
 
 def rejects(asked: Asked, view: WebView) -> HttpAnswer:
@@ -94,27 +82,6 @@ def rejects(asked: Asked, view: WebView) -> HttpAnswer:
                         "by_reason": dict(stats.refused)})
 
 
-def history(asked: Asked, view: WebView) -> HttpAnswer:
-    """Work by slots, of the pool, a user or a worker; the slot that runs is left out."""
-    resolution = number_of(asked.query, "resolution", RESOLUTIONS[0], 0, 1 << 30)
-    if resolution not in RESOLUTIONS:
-        raise BadField(f"resolution takes {', '.join(map(str, RESOLUTIONS))}")
-    slots = number_of(asked.query, "slots", DAY_SLOTS, 1, MOST_SLOTS)
-    name = asked.query.get("worker") or asked.query.get("user") or None
-    points = view.books.history(view.stats.at, resolution, slots, name)
-    return json_answer({"resolution": resolution, "points": [point._asdict() for point in points]})
-
-
-def payouts(asked: Asked, view: WebView) -> HttpAnswer:
-    """What shared rewards stand at; there is nothing where nobody follows blocks."""
-    payout = view.stats.payout
-    if payout is None:
-        return not_found()
-    return json_answer({
-        "unsettled_blocks": payout.unsettled, "is_shared": payout.is_shared, "window_percent": payout.window_percent,
-        "accounts": payout.accounts, "payable_sat": payout.payable_sat, "is_paying": payout.is_paying})
-
-
 def openapi(asked: Asked, view: WebView) -> HttpAnswer:
     """The description of all this."""
     return HttpAnswer(OPENAPI)
@@ -122,28 +89,18 @@ def openapi(asked: Asked, view: WebView) -> HttpAnswer:
 
 OPENAPI: Final = (files("warppool.web") / "openapi.json").read_bytes()
 
-_PAGED: Final = ("offset", "limit")
 ROUTES: Final = (
     WebRoute("/api/v1/pool", pool),
-    WebRoute("/api/v1/users", users, query=_PAGED),
+    WebRoute("/api/v1/users", users, query=PAGED),
     WebRoute("/api/v1/users/{user}", user),
-    WebRoute("/api/v1/users/{user}/workers", workers_of_user, query=_PAGED),
-    WebRoute("/api/v1/workers", workers, query=_PAGED),
+    WebRoute("/api/v1/users/{user}/workers", workers_of_user, query=PAGED),
+    WebRoute("/api/v1/workers", workers, query=PAGED),
     WebRoute("/api/v1/workers/{worker}", worker),
-    WebRoute("/api/v1/blocks", blocks, query=_PAGED),
-    WebRoute("/api/v1/nodes", nodes, query=_PAGED),
+    WebRoute("/api/v1/nodes", nodes, query=PAGED),
     WebRoute("/api/v1/rejects", rejects),
-    WebRoute("/api/v1/history", history, query=("resolution", "slots", "user", "worker"), reads_books=True),
-    WebRoute("/api/v1/payouts", payouts),
+    *apibooks.ROUTES,
     WebRoute("/api/v1/openapi.json", openapi),
 )
-
-
-def _page(asked: Asked, rows: Sequence[Row], json_of: Callable[[Row], Json]) -> HttpAnswer:
-    offset = number_of(asked.query, "offset", 0, 0, 1 << 40)
-    limit = number_of(asked.query, "limit", FIRST_PAGE, 1, MAX_PAGE)
-    return json_answer({"offset": offset, "limit": limit, "total": len(rows),
-                        "items": [json_of(row) for row in rows[offset:offset + limit]]})
 
 
 def rates(given: Rates) -> dict[str, float]:
@@ -167,12 +124,6 @@ def _worker(worker: WorkerStats, name: str) -> Json:
     return {"name": shown(name), "machines": worker.machines, "is_idle": worker.is_idle, "agent": shown(worker.agent),
             "protocol": worker.protocol, "since": worker.since, "gone_at": worker.gone_at,
             "refused_by_reason": dict(worker.refused), **_tally(worker.tally)}
-
-
-def _block(block: BlockStats, name: str) -> Json:
-    return {"hash": block.hash, "height": block.height, "worker": shown(name), "time": block.time,
-            "difficulty": block.difficulty, "state": block.state, "confirmations": block.confirmations,
-            "effort": block.effort}
 
 
 def _node(node: NodeStats) -> Json:

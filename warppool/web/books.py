@@ -1,12 +1,16 @@
-"""What answers ask of the books: history by slots, read-only, in questions whose size has a bound."""
+"""What answers ask of the books: read-only, in questions whose size has a bound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 from warppool.ledger.database import Reader
+from warppool.ledger.payoutrows import PaidBlock
 from warppool.payout.weight import FRACTION_BITS
+from warppool.stats.ownblocks import seen_at
+from warppool.stats.snapshot import BlockStats
 from warppool.stats.windows import HASHES_PER_DIFFICULTY
 
 RESOLUTIONS: Final = (600, 3600, 86_400)
@@ -14,6 +18,13 @@ RESOLUTIONS: Final = (600, 3600, 86_400)
 
 DAY_SLOTS: Final = 144                  # of ten minutes
 MOST_SLOTS: Final = 1008                # a week of ten minutes, six weeks of hours
+
+KEPT_S: Final = 60.0
+"""How long an answer of the books is kept: slots that are over do not change, and balances do so at a block."""
+
+MAX_KEPT: Final = 32
+
+Value = TypeVar("Value")
 
 
 class HistoryPoint(NamedTuple):
@@ -26,14 +37,43 @@ class HistoryPoint(NamedTuple):
     best: float
 
 
-class WebBooks:
-    """Opens the books for each question, on the thread that asks; the answers that come of it are kept, not these.
+class RefusalPoint(NamedTuple):
+    """How many shares were refused in the slot that began at `time` (Unix seconds), by reason."""
 
-    `opened` opens a reader; LedgerError from it, and from each question.
+    time: int
+    by_reason: Mapping[str, int]
+
+
+class Balance(NamedTuple):
+    """What an account is owed, in satoshi: with the next block, once blocks are mature, and what stands in a claim."""
+
+    account: str
+    payable: int
+    maturing: int
+    claimed: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.payable + self.maturing + self.claimed
+
+
+def no_balances(reader: Reader) -> list[Balance]:
+    """For a service that owes nobody."""
+    return []
+
+
+class WebBooks:
+    """Opens the books for each question, on the thread that asks. Owned by that thread.
+
+    `opened` opens a reader; LedgerError from it, and from each question. `balances` works out what is owed to whom.
     """
 
-    def __init__(self, opened: Callable[[], Reader]) -> None:
+    def __init__(self, opened: Callable[[], Reader],
+                 balances: Callable[[Reader], list[Balance]] = no_balances) -> None:
         self._opened = opened
+        self._balances = balances
+        self._kept: dict[object, tuple[float, Any]] = {}            # and the time of the snapshot it is of
 
     def history(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
         """The last `slots` slots that were over at Unix time `at`, oldest first, of the pool, a user or a worker.
@@ -42,14 +82,64 @@ class WebBooks:
         share, and slots without one have a point as well.
         """
         last = int(at) // resolution - 1
+        return self._asked(at, ("work", resolution, last, slots, name), lambda reader: _points(
+            resolution, last, {each.slot: each[1:] for each in reader.history(
+                resolution, last - slots + 1, last, name)}))
+
+    def refusals(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[RefusalPoint]:
+        """The slots among the last `slots` in which shares were refused; the running one is left out here, too."""
+        last = int(at) // resolution - 1
+        return self._asked(at, ("refusals", resolution, last, slots, name), lambda reader: _refusals(
+            resolution, reader, last - slots + 1, last, name))
+
+    def blocks(self, height: int, offset: int, count: int) -> list[BlockStats]:
+        """Own blocks, the newest first, while the block at `height` is mined."""
         with self._opened() as reader:
-            sums = {each.slot: each for each in reader.history(resolution, last - slots + 1, last, name)}
-        if not sums:
-            return []
-        return [_point(resolution, slot, *(sums[slot][1:] if slot in sums else (0, 0, 0.0)))
-                for slot in range(min(sums), last + 1)]
+            found = reader.blocks(offset + count)[offset:]
+        return [seen_at(BlockStats(displayed(block.hash), block.height, block.worker, block.time, block.difficulty,
+                                   block.outcome or "found"), height) for block in found]
+
+    def paid_blocks(self, offset: int, count: int) -> tuple[int, list[PaidBlock]]:
+        """How many own blocks move money, and some of them, the highest first."""
+        with self._opened() as reader:
+            return reader.paid_blocks(offset, count)
+
+    def balances(self, at: float) -> list[Balance]:
+        """What is owed, the largest sums first, at most a minute old."""
+        return self._asked(at, "balances", lambda reader: sorted(
+            self._balances(reader), key=lambda each: (-each.total, each.account)))
+
+    def _asked(self, at: float, question: object, answer: Callable[[Reader], Value]) -> Value:
+        """The answer, at most a minute old; the oldest of those that are kept makes room."""
+        asked_at, kept = self._kept.pop(question, (0.0, None))
+        if not 0.0 <= at - asked_at < KEPT_S:
+            with self._opened() as reader:
+                asked_at, kept = at, answer(reader)
+        self._kept[question] = (asked_at, kept)
+        if len(self._kept) > MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+        found: Value = kept
+        return found
+
+
+def displayed(block_hash: bytes) -> str:
+    """A hash in header order, as people write it."""
+    return block_hash[::-1].hex()
+
+
+def _points(resolution: int, last: int, sums: Mapping[int, tuple[Any, ...]]) -> list[HistoryPoint]:
+    if not sums:
+        return []
+    return [_point(resolution, slot, *sums.get(slot, (0, 0, 0.0))) for slot in range(min(sums), last + 1)]
 
 
 def _point(resolution: int, slot: int, accepted: int, weight: int, best: float) -> HistoryPoint:
     difficulty = weight / (1 << FRACTION_BITS)
     return HistoryPoint(slot * resolution, difficulty * HASHES_PER_DIFFICULTY / resolution, accepted, difficulty, best)
+
+
+def _refusals(resolution: int, reader: Reader, first: int, last: int, name: str | None) -> list[RefusalPoint]:
+    by_slot: dict[int, dict[str, int]] = defaultdict(dict)
+    for slot, reason, shares in reader.refusal_history(resolution, first, last, name):
+        by_slot[slot][reason] = shares
+    return [RefusalPoint(slot * resolution, by_slot[slot]) for slot in sorted(by_slot)]

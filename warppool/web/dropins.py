@@ -84,7 +84,7 @@ def client(asked: Asked, view: WebView) -> HttpAnswer:
         return not_found()
     present = [worker for worker in found.workers if worker.machines][:MOST_WORKERS]
     return json_answer({
-        "bestDifficulty": found.tally.best_ever, "workersCount": found.machines,
+        "bestDifficulty": found.tally.best_ever, "workersCount": found.machines, **_as_paid(view, expectedPayout=None),
         "workers": [_session(found, worker, view) for worker in present]})
 
 
@@ -114,6 +114,7 @@ def _worker_of(asked: Asked, view: WebView) -> WorkerStats | None:
     return by_name.get(f"{user}.{name}") or (by_name.get(user) if name == NAMELESS else None)
 
 
+PAYOUT_MODES: Final = frozenset({"solo", "pplns"})        # that its readers know
 NAMELESS: Final = "worker"              # how public-pool calls a machine whose name is the address alone
 
 
@@ -121,7 +122,13 @@ def _session(user: UserStats, worker: WorkerStats, view: WebView) -> dict[str, A
     return {"sessionId": view.settings.session_of(worker.name),
             "name": shown(worker.name[len(user.name) + 1:]) or NAMELESS,
             "bestDifficulty": f"{worker.tally.best:.2f}", "hashRate": worker.tally.rates.m5,
-            "startTime": iso(worker.since), "lastSeen": iso(worker.tally.last_share)}
+            "startTime": iso(worker.since), "lastSeen": iso(worker.tally.last_share),
+            **_as_paid(view, payoutMode=view.settings.payout)}
+
+
+def _as_paid(view: WebView, **fields: object) -> dict[str, object]:
+    """Fields that public-pool has since it pays in more ways than one; none where its words have none for ours."""
+    return fields if view.settings.payout in PAYOUT_MODES else {}
 
 
 def _block(block: BlockStats, view: WebView) -> dict[str, Any]:
