@@ -19,8 +19,8 @@ class WebSettings:
     """What the operator says, and what is the same for the whole run.
 
     `is_short`: lists shorten names. `user_metrics`: `/metrics` has series for each user. Work is stale after
-    `stale_after_s`. `payout` is how rewards go: pool, solo or pplns; "" where
-    that is another's matter. `key` makes ids that stand for names (32 random bytes of this run).
+    `stale_after_s`. `payout` is how rewards go: pool, solo or pplns; "" where that is another's matter. `key` makes ids
+    that stand for names (32 random bytes of this run).
     """
 
     is_short: bool = True
