@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from warppool.events import Happened
+from warppool.mining.identity import MAX_AGENT
 from warppool.net.clients import Client, Stack, Undecided
 from warppool.net.loglimit import LogLimit
 from warppool.net.peerlines import PeerLines
@@ -12,9 +13,9 @@ from warppool.stats.items import MachineCame, MachineGone
 from warppool.transport import PLAIN
 
 
-def opened(channel: int, user: str = "bob.a") -> Happened:
+def opened(channel: int, user: str = "bob.a", agent: str = "cgminer") -> Happened:
     return Happened(7, "info", "miner.opened", (("channel", channel), ("user", user), ("kind", "v1"),
-                                                ("prefix", b"\1\2"), ("agent", "cgminer")))
+                                                ("prefix", b"\1\2"), ("agent", agent)))
 
 
 def test_machines_come_and_go_and_nothing_of_their_session_or_address_is_told(caplog):
@@ -59,3 +60,10 @@ def test_a_translators_machine_counts_from_its_first_name_and_has_one_channel_at
         MachineCame(7, 1, "bob.a", "x", "sv1", 0.0), MachineGone(7, None, 0.0),
         MachineCame(7, 2, "bob.a", "x", "sv1", 0.0)]
     assert client.name == "bob.a"
+
+
+def test_of_what_a_machine_calls_itself_no_more_is_kept_than_anybody_reads():
+    told: list[Any] = []
+    lines, client = PeerLines(LogLimit(), told.append), Client(Stack(PLAIN, Undecided(7)), "192.0.2.1:999", "sv1")
+    lines.happened(opened(1, agent="x" * 16_000), client, 100.0)
+    assert told[0].agent == client.agent == "x" * MAX_AGENT

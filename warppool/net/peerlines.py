@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from warppool.events import Close, Happened
+from warppool.mining.identity import MAX_AGENT
 from warppool.net.clients import Client
 from warppool.net.loglimit import LogLimit
 from warppool.say import MAX_TEXT, clip, say
@@ -68,7 +69,7 @@ class PeerLines:
             for number in event.channels or (channel,):
                 self._say(MachineGone(event.conn_id, number, time.time()))
             return
-        agent = str(fields.get("agent", ""))
+        agent = str(fields.get("agent", ""))[:MAX_AGENT]        # kept for a week, and in every list of machines
         if client.came_at == math.inf:
             client.came_at, client.agent = now, agent
         if not name:
