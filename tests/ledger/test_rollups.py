@@ -375,6 +375,22 @@ def test_a_backlog_that_is_cut_short_goes_on(old_path, monkeypatch):
     assert all_sums(our.path) == (our.count, our.weight)
 
 
+def test_an_old_slot_of_many_workers_is_written_in_steps(old_path, monkeypatch):
+    with closing(sqlite3.connect(old_path)) as connection, connection:
+        connection.executemany("INSERT INTO workers VALUES (?, ?, 'farm')", ((n, f"farm.{n}") for n in range(3, 1_001)))
+        connection.execute("UPDATE shares SET worker = id, time_ms = ? WHERE id > 400", ((AT - 150 * DAY) * 1000,))
+    monkeypatch.setattr("warppool.ledger.sqlitebacklog.ROWS_A_STEP", 100)
+    our = OurBooks(old_path)
+    our.count, our.weight = 1_000, 1_000 * weight_of(0.3)
+    counts = [0]
+    while our.books.tend():
+        counts.append(our.rows("SELECT count(*) FROM rollups WHERE resolution = 86400")[0][0])
+        if len(counts) % 3 == 0:
+            our.again()
+    assert max(high - low for low, high in pairwise(counts)) <= 2 * 81, "days of before, with two workers each"
+    assert all_sums(our.path) == (our.count, our.weight)
+
+
 def test_retention_waits_for_the_backlog(old_path, monkeypatch):
     monkeypatch.setattr("warppool.ledger.sqlitebacklog.SLICE_SHARES", 90)
     our = OurBooks(old_path, keep_days=30)

@@ -4,7 +4,8 @@
   open. While `closing_end` is above `rolled_id`, the shares below it are of `closing_slot`, whose rows are written up
   to the worker `closing_worker`; they count once all are there.
 - `live_id`, `live_slot`: the first share, and its slot, that was booked since there are roll-ups. The older ones, from
-  `backlog_id` on, are still to be rolled up, in slots from the time `backlog_time` on.
+  `backlog_id` on, are still to be rolled up, in slots from the time `backlog_time` on; the rows of the first one are
+  written up to the worker `backlog_worker`.
 - `hour`, `day`: the first hour and day whose sums are not made of finer ones yet.
 - `pruned_600`, `pruned_3600`: the first slot of that resolution whose rows are not deleted.
 - `refused_from`: refusals of this Unix second and later are in no roll-up; `refused_hour` and `refused_day` as above.

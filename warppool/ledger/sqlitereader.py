@@ -6,6 +6,7 @@ scrolls, would let the WAL of the running daemon grow without end.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Final, Self
 from warppool.errors import LedgerError
 from warppool.ledger.database import BookedShare, Totals
 from warppool.ledger.schema import MIGRATIONS, known_version
+from warppool.ledger.slots import DAY
 from warppool.ledger.sqlite import explain
 from warppool.ledger.sqlitebackup import copy_books
 from warppool.ledger.sqlitemarks import marks
@@ -33,7 +35,9 @@ _SLICE: Final = """
         coalesce(a.address, '')
     FROM shares s CROSS JOIN workers w ON w.id = s.worker LEFT JOIN accounts a ON a.id = s.account
     WHERE s.id BETWEEN :first AND :last AND s.time_ms >= :since_ms"""
-_OF_USER: Final = " AND (w.name = CAST(:user AS TEXT) OR w.user = CAST(:user AS TEXT))"
+_OF_WORKERS: Final = " AND s.worker IN (SELECT value FROM json_each(:workers))"
+_WORKERS: Final = "SELECT id FROM workers WHERE name = CAST(? AS TEXT) OR user = CAST(? AS TEXT)"
+_LAST_DAY: Final = 1 << 32
 _BACKLOG: Final = "SELECT count(*), total(difficulty) FROM shares WHERE id >= ? AND id < ?"
 _NEXT_ID: Final = "SELECT min(id) FROM shares WHERE id > ? AND id <= ?"
 
@@ -72,15 +76,17 @@ class SqliteReader(SqlitePayoutReader, SqliteRollupReader):
 
         `user` is a whole worker name or what stands before the first dot of one. Takes constant memory.
         """
-        query = _SLICE if user is None else _SLICE + _OF_USER
+        query = _SLICE if user is None else _SLICE + _OF_WORKERS
         values: dict[str, object] = {"since_ms": -(1 << 62) if since_ms is None else since_ms}
-        if user is not None:
-            values["user"] = encode(user)
         first, last = self._range(since_ms)
         if first is None:
             return
         with self._translated():
-            ranges = [(first, last)] if user is None else ranges_of(self._connection, encode(user), first, last)
+            ranges = [(first, last)]
+            if user is not None:
+                workers = [worker for (worker,) in self._connection.execute(_WORKERS, (encode(user), encode(user)))]
+                values["workers"] = json.dumps(workers)
+                ranges = ranges_of(self._connection, encode(user), first, last)
         for low, high in ranges:
             yield from self._slices(query, values, low, high)
 
@@ -96,7 +102,7 @@ class SqliteReader(SqlitePayoutReader, SqliteRollupReader):
 
     def totals(self) -> Totals:
         """Count and sum the books, those shares too that are not kept any more."""
-        sums = self.worker_sums(0.0)
+        sums = self.history(DAY, 0, _LAST_DAY)
         with self._translated():
             at = marks(self._connection)
             old = self._connection.execute(_BACKLOG, (at["backlog_id"], at["live_id"])).fetchone()

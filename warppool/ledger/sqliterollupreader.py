@@ -73,7 +73,7 @@ class SqliteRollupReader:
                 end = first_open(at) if segment.end is None else segment.end
                 for worker, *columns in self._connection.execute(_BY_WORKER, (segment.resolution, segment.first, end)):
                     sums[worker] = sums[worker].plus(_work(columns))
-            for _, rest in self._open_sums(at):
+            for _, rest in self._rest_of(at):
                 for worker, work in rest.by_worker():
                     sums[worker] = sums[worker].plus(work)
             names = dict(self._connection.execute("SELECT id, name FROM workers"))
@@ -90,10 +90,10 @@ class SqliteRollupReader:
                     coarse = slot * segment.resolution // resolution
                     sums[coarse] = sums[coarse].plus(_work(columns))
             ids = None if name is None else [each for (each,) in self._connection.execute(_IDS, of_name)]
-            for slot, rest in self._open_sums(at):
-                coarse = slot * TEN_MINUTES // resolution
-                if first_slot <= coarse <= last_slot:
-                    sums[coarse] = sums[coarse].plus(rest.total() if ids is None else total_of(map(rest.of, ids)))
+            tens = resolution // TEN_MINUTES
+            for slot, rest in self._rest_of(at, first_slot * tens, (last_slot + 1) * tens - 1):
+                coarse = slot // tens
+                sums[coarse] = sums[coarse].plus(rest.total() if ids is None else total_of(map(rest.of, ids)))
         return [SlotSum(slot, *work) for slot, work in sorted(sums.items()) if work.accepted]
 
     def refusal_sums(self, since: float) -> list[RefusalSum]:
@@ -129,23 +129,25 @@ class SqliteRollupReader:
             found = self._connection.execute(_BLOCKS, (-1 if limit is None else limit,)).fetchall()
         return list(map(BookedBlock._make, found))
 
-    def _open_sums(self, at: dict[str, int]) -> list[tuple[int, OpenSums]]:
-        """What is above the mark, by the slot of ten minutes that it belongs to."""
+    def _rest_of(self, at: dict[str, int], first_slot: int = 0, last_slot: int = _ENDLESS
+                 ) -> list[tuple[int, OpenSums]]:
+        """What is above the mark, by the slot of ten minutes that it belongs to; of these slots alone."""
+        middle, end = max(at["rolled_id"], at.get("closing_end", 0)), self._next_id()
+        parts = [part for part in ((first_open(at), at["rolled_id"], middle), (at.get("open_slot", 0), middle, end))
+                 if part[1] < part[2]]
+        rest = self._rest
+        self._rest = {first: rest[first] for _, first, end in parts if first in rest and rest[first][1] <= end}
+        return [(slot, self._read_rest(first, end)) for slot, first, end in parts if first_slot <= slot <= last_slot]
+
+    def _read_rest(self, first: int, end: int) -> OpenSums:
+        sums, done = self._rest.get(first, (OpenSums(), first))
+        sums.add(self._connection.execute(WORK_OF, (done, end - 1)))
+        self._rest[first] = sums, end
+        return sums
+
+    def _next_id(self) -> int:
         (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM shares").fetchone()
-        rest, self._rest = self._rest, {}
-        found = []
-        middle = max(at["rolled_id"], at.get("closing_end", 0))
-        for slot, first, end in ((first_open(at), at["rolled_id"], middle),
-                                 (at.get("open_slot", 0), middle, newest + 1)):
-            sums, done = rest.get(first, (OpenSums(), first))
-            if done > max(first, end):                      # shares were taken out again
-                sums, done = OpenSums(), first
-            if done < end:
-                sums.add(self._connection.execute(WORK_OF, (done, end - 1)))
-            if first < end:
-                self._rest[first] = sums, end
-                found.append((slot, sums))
-        return found
+        return int(newest) + 1
 
     @contextmanager
     def _one_state(self) -> Iterator[dict[str, int]]:
