@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -204,3 +206,28 @@ source = "regtest"
     assert "cannot be written" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy.db"]
     books.close()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_backup_goes_to_a_drive_without_hard_links_and_spares_what_is_called_alike(tmp_path, monkeypatch, is_there):
+    def link(*_):
+        if is_there:
+            (tmp_path / "copy.db").write_bytes(b"came meanwhile")
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    books = SqliteBooks(tmp_path / "shares.db")
+    books.open()
+    books.write([share(1)], {}, [])
+    (tmp_path / "copy.db.new").write_bytes(b"the operator's")
+    monkeypatch.setattr(os, "link", link)
+    with SqliteReader(tmp_path / "shares.db") as reader:
+        if is_there:
+            with pytest.raises(LedgerError, match="is there already"):
+                reader.back_up(tmp_path / "copy.db")
+            assert (tmp_path / "copy.db").read_bytes() == b"came meanwhile"
+        else:
+            reader.back_up(tmp_path / "copy.db")
+            assert booked(tmp_path / "copy.db") == [share(1).share_hash]
+    books.close()
+    assert (tmp_path / "copy.db.new").read_bytes() == b"the operator's"
+    assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy.db", "copy.db.new"]

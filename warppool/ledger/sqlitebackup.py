@@ -6,13 +6,17 @@ The copy says that it is one, so that its first writer begins a segment of its o
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final
 
 from warppool.errors import LedgerError
-from warppool.files import open_own, sync_folder
+from warppool.files import FILE_MODE, sync_folder
+
+_NO_LINKS: Final = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
 def copy_books(connection: sqlite3.Connection, target: Path) -> None:
@@ -22,15 +26,18 @@ def copy_books(connection: sqlite3.Connection, target: Path) -> None:
     """
     if target.exists():
         raise LedgerError(f"{target} is there already: name a new file")
-    new = target.with_name(f"{target.name}.new")
+    new = target.with_name(f"{target.name}.{os.getpid()}.new")          # nobody else's, whoever makes a backup besides
     try:
-        os.close(open_own(new, os.O_RDWR | os.O_TRUNC))
+        new.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        with suppress(PermissionError):                     # a drive with FAT knows no modes
+            new.chmod(FILE_MODE)
         with closing(sqlite3.connect(new, isolation_level=None)) as copy:
             copy.execute("PRAGMA synchronous = FULL")
             connection.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE")        # one file, without a WAL beside it
             copy.execute("UPDATE meta SET is_copy = 1")
-        os.link(new, target)
+        _give_name(new, target)
         sync_folder(target.parent)
     except FileExistsError as exc:
         raise LedgerError(f"{target} is there already: name a new file") from exc
@@ -43,3 +50,17 @@ def copy_books(connection: sqlite3.Connection, target: Path) -> None:
         for suffix in ("", "-journal", "-wal", "-shm"):
             with suppress(OSError):
                 Path(f"{new}{suffix}").unlink(missing_ok=True)
+
+
+def _give_name(new: Path, target: Path) -> None:
+    """Let `new` be called `target`; FileExistsError. Drives with FAT and many file servers know no hard links."""
+    try:
+        os.link(new, target)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from exc
+        os.rename(new, target)
