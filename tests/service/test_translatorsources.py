@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -107,3 +107,13 @@ def test_a_state_has_its_beginning():
     assert [node.since for node in world.sources.look(1.0, 1001.0).nodes] == [1001.0, 1001.0]
     world.workers[0][1].health = Health.DOWN
     assert [node.since for node in world.sources.look(2.0, 1002.0).nodes] == [1001.0, 1002.0]
+
+
+@pytest.mark.parametrize("nbits", [0, 0x1D000000, 0x1D80FFFF, 0xFFFFFFFF])
+def test_an_upstream_without_a_target_costs_no_other_number(nbits):
+    world = World(First("best"))
+    world.give(0, 0, 100, now=90.0)
+    newest = world.workers[0][0].newest
+    newest.work = replace(work_at(100), nbits=nbits)
+    looked = world.sources.look(100.0, 1e9)
+    assert (looked.work.height, looked.work.network_difficulty) == (100, 0.0)

@@ -131,8 +131,16 @@ class TranslatorSources:
             has_work=True, height=height_at(work.coinbase_tx_prefix), prev_hash=to_display(work.prev_hash),
             job_id=work.job_id, node=mined.name, template_age_s=_age(mined.worked_at, now),
             tip_age_s=_age(self._tip_at, now),
-            network_difficulty=float(difficulty_from_target(target_from_nbits(work.nbits))))
+            network_difficulty=_difficulty(work.nbits))
         return self._shown
+
+
+def _difficulty(nbits: int) -> float:
+    """Of the network, as the upstream says it; 0.0 where that is none, which costs nothing of the other numbers."""
+    try:
+        return float(difficulty_from_target(target_from_nbits(nbits)))
+    except ValueError:
+        return 0.0
 
 
 def _age(since: float, now: float) -> float | None:
