@@ -90,3 +90,15 @@ def test_nobody_has_to_hear(path):
     simulation.also([(1.0, Shares((share(2),), answers))])
     LedgerThread(opened(path), simulation, "commit", simulation.monotonic, simulation.sleep).run()
     assert [type(each) for each in taken(answers)] == [Recorded]
+
+
+def test_how_long_a_commit_took_and_its_oldest_share_waited_is_told_where_it_is_known(path):
+    """The first share waits through 8 s without books. Nobody waits for a record in the second commit."""
+    arrivals = [(1.0, Shares((share(1),), queue.Queue())), (3.0, Shares((share(2),), None)),
+                (50.0, Shares((share(3),), None))]
+    first, second = hear(path, arrivals, AWAY_FOR_8_S)
+    assert first.shares == (share(1), share(2)) and first.commit_s is not None
+    assert 4.0 < first.waited_s < 10.0
+    assert second.commit_s is not None and second.waited_s is None
+    doubtful, = hear(path, [(1.0, Shares((share(4),), queue.Queue()))], [None, DONE])
+    assert doubtful.commit_s is None and doubtful.waited_s is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,7 @@ from warppool.net.inbox import (
 from warppool.net.outbox import Output
 from warppool.net.serving import MAX_UNDER_WAY
 from warppool.net.turns import LEAST_SERVED, LITTLE
+from warppool.stats.items import NOTIFY, Took
 
 NEIGHBOUR = 1_000_000
 
@@ -290,3 +292,21 @@ def test_shares_of_a_flood_go_to_the_executor_a_turn_at_a_time(scene: BoundedSce
     for _ in range(3):
         scene.step()
     assert all(len(batch) <= 130 for batch in scene.hasher.batches) and EXECUTOR_MIN_BATCH <= 64
+
+
+def test_once_all_have_a_job_of_a_new_tip_it_is_told_how_long_that_took_and_of_no_other_job(late: BoundedScene) -> None:
+    told: list[Took] = []
+    late.worker._lines._tell = told.append          # type: ignore[assignment]
+    late.turn(JobReady("I", tip_at=1.0))            # type: ignore[arg-type]
+    assert told == [], "nobody is here"
+    late.turn(*(Opened(conn_id, "lines", "peer") for conn_id in range(1, 11)))
+    late.turn(JobReady("J", tip_at=time.monotonic() - 5.0))     # type: ignore[arg-type]
+    assert late.worker._offers and told == []
+    late.turn(JobReady("K"))                        # type: ignore[arg-type]
+    while late.worker._offers:
+        late.turn()
+    assert [took.kind for took in told] == [NOTIFY] and told[0].seconds[0] >= 5.0
+    late.turn(JobReady("L"))                        # type: ignore[arg-type]
+    while late.worker._offers:
+        late.turn()
+    assert len(told) == 1

@@ -13,7 +13,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import Booked, Booking, SharesBooked
 from warppool.service.numbers import Ear, Fork, Looked, StatsThread
 from warppool.stats.health import health_of
-from warppool.stats.items import ANSWER, MachineCame, MachineGone, RefusedShares, Took
+from warppool.stats.items import ANSWER, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
 from warppool.stats.snapshot import NodeStats, WorkStats
 from warppool.stats.windows import HASHES_PER_DIFFICULTY
 
@@ -137,3 +137,11 @@ def test_the_ledger_is_heard_by_both_and_nobody_is_woken(rig):
         Fork(rig.ear, None).put(item)
     assert heard == [shares, booked] and rig.ear.drain() == [shares, shares]
     assert rig.thread.inbox.qsize() == 0
+
+
+def test_what_the_books_took_for_a_commit_and_for_an_answer_is_counted_by_bounds(rig):
+    snapshot = rig.tell(SharesBooked(1, (share("eve"),)), SharesBooked(2, (share("eve"),), 0.0015, 0.007),
+                        SharesBooked(3, (share("eve"),), 0.0, None), Took(NOTIFY, (0.3,)))
+    assert snapshot.commit.counts[:2] == (1, 1) and snapshot.commit.count == 2
+    assert snapshot.share_to_answer.count == 1 == snapshot.share_to_answer.counts[3]
+    assert snapshot.tip_to_notify.quantile(0.99) == 0.5

@@ -5,7 +5,7 @@ Hashes of blocks have 32 bytes in header order, accounts are canonical addresses
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from warppool.events import ShareAccepted
 from warppool.payout.moves import Move
@@ -123,7 +123,13 @@ class Unbooked:
 
 @dataclass(frozen=True, slots=True)
 class SharesBooked:
-    """These shares are in the books for good, under `first_id` and the ids that follow."""
+    """These shares are in the books for good, under `first_id` and the ids that follow.
+
+    `commit_s` is how long their commit took, None where it was in doubt. `waited_s` is how long the first of them that
+    waited for its record was under way, from its weighing to its answer; None where none waited.
+    """
 
     first_id: int
     shares: tuple[ShareAccepted, ...]
+    commit_s: float | None = field(default=None, compare=False)
+    waited_s: float | None = field(default=None, compare=False)

@@ -26,8 +26,8 @@ from typing import Any, Final
 from warppool.errors import LedgerError
 from warppool.ledger.database import CommitInDoubt, Database, Unwritten
 from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, Refusals, Row, Shares
-from warppool.ledger.payoutitems import Booked, Booking, SharesBooked, Unbooked
-from warppool.ledger.waiting import CommitDoubt, LedgerTrouble, WaitingShares, answer_groups, ids_of, joined
+from warppool.ledger.payoutitems import Booked, Booking, Unbooked
+from warppool.ledger.waiting import CommitDoubt, LedgerTrouble, WaitingShares, answer_groups, booked_of, ids_of, joined
 from warppool.loop import Loop, Takes, patient
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 from warppool.say import say
@@ -223,7 +223,7 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         shares = joined(groups)
         refusals, blocks = self._refusals, self._blocks
         self._refusals, self._blocks = Counter(), []            # `relieve` may put others there meanwhile
-        first_id = self._database.next_id
+        first_id, began = self._database.next_id, self._monotonic()
         try:
             with self._at_disk():
                 unwritten = self._database.write(shares, refusals, blocks)
@@ -238,7 +238,7 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         self.rows += len(shares) + len(refusals) + len(blocks)
         say(log, logging.DEBUG, "ledger.committed", shares=len(shares), rows=self.rows, commits=self.commits)
         if len(self._still_waiting(groups)) == len(groups):
-            self._end_commit(groups, is_booked=True, first_id=first_id)
+            self._end_commit(groups, is_booked=True, first_id=first_id, took_s=self._monotonic() - began)
             self._say_written(blocks, unwritten)
         else:                                                   # the commit took so long that some were given up
             self._doubt = CommitDoubt(first_id, groups, Counter(), [])
@@ -287,7 +287,8 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         self._refusals.update(refusals)
         self._blocks[:0] = blocks
 
-    def _end_commit(self, groups: tuple[WaitingShares, ...], is_booked: bool, first_id: int) -> None:
+    def _end_commit(self, groups: tuple[WaitingShares, ...], is_booked: bool, first_id: int,
+                    took_s: float | None = None) -> None:
         """It is known what became of these groups: answer those that wait, and free those that were given up."""
         waiting = self._still_waiting(groups)
         answer_groups(groups[:len(groups) - len(waiting)], NotRecorded)
@@ -298,8 +299,7 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
                 self._waiting_shares -= len(group.shares)
             answer_groups(waiting, Recorded)
             if self._heard is not None and waiting:
-                booked, written = joined(waiting), sum(len(group.shares) for group in groups)
-                self._heard.put(SharesBooked(first_id + written - len(booked), booked))
+                self._heard.put(booked_of(groups, waiting, first_id, took_s, self._monotonic() + PATIENCE_S))
 
     @contextmanager
     def _at_disk(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from warppool.events import ShareAccepted
 from warppool.ledger.items import Row
+from warppool.ledger.payoutitems import SharesBooked
 from warppool.net.inbox import GivenUp, NotRecorded, Recorded
 
 
@@ -53,6 +54,16 @@ def answer_groups(groups: Iterable[WaitingShares], kind: type[Recorded | NotReco
             ids.setdefault(group.reply_to, []).extend(ids_of(group.shares))
     for reply_to, answered in ids.items():
         reply_to.put(kind(tuple(answered)))
+
+
+def booked_of(groups: tuple[WaitingShares, ...], waiting: tuple[WaitingShares, ...], first_id: int,
+              commit_s: float | None, new_deadline: float) -> SharesBooked:
+    """A commit had the shares of `groups`, the first under `first_id`; those of `waiting`, the last ones, stay. The
+    commit took `commit_s`; `new_deadline` is what shares would have that came now.
+    """
+    booked, written = joined(waiting), sum(len(group.shares) for group in groups)
+    waited_s = next((new_deadline - group.deadline for group in waiting if group.reply_to is not None), None)
+    return SharesBooked(first_id + written - len(booked), booked, commit_s, waited_s)
 
 
 def joined(groups: tuple[WaitingShares, ...]) -> tuple[ShareAccepted, ...]:

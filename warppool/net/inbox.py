@@ -86,9 +86,12 @@ class FromReactor:
 
 @dataclass(frozen=True, slots=True)
 class JobReady:
-    """A new job for every connection."""
+    """A new job for every connection. `tip_at` is the monotonic time at which the first job of a new tip was handed
+    out; None for a later one of the same tip.
+    """
 
     job: Job
+    tip_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

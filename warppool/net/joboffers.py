@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -30,14 +31,17 @@ class JobOffers(ClientSteps):
         self._latest: Job | None = None                     # the job that a new connection starts with
         self._is_out_of_work = False                        # ... until the next job, there is nothing to start with
         self._offers: deque[Client] = deque()               # who is yet to be offered the latest job
+        self._tip_at: float | None = None                   # when its tip was new, while not all have had a job of it
 
-    def _offer(self, job: Job) -> None:
+    def _offer(self, job: Job, tip_at: float | None = None) -> None:
         """A new job for all. Those who hold few channels first: one stranger may hold as many as a thousand others."""
         self._latest = job
         self._is_out_of_work = False
         if not self._is_draining:
             for client in self._clients.values():
                 client.owes_job = True
+            if tip_at is not None:
+                self._tip_at = tip_at if self._clients else None
             self._offers = deque(sorted(self._clients.values(), key=_holders))
             self._go_on_offering()
 
@@ -51,6 +55,9 @@ class JobOffers(ClientSteps):
                 count += 1
                 if count % OFFER_SLICE == 0:
                     self._emit()
+        if not offers and self._tip_at is not None:
+            self._lines.notified(time.monotonic() - self._tip_at)
+            self._tip_at = None
 
     def _offer_first(self, client: Client, *, is_late: bool = False) -> bool:
         """Offer the latest job to a client that has not had it; True if that was so. Where it `is_late`, since the peer

@@ -13,7 +13,7 @@ from warppool.mining.identity import MAX_AGENT
 from warppool.net.clients import Client
 from warppool.net.loglimit import LogLimit
 from warppool.say import MAX_TEXT, clip, say
-from warppool.stats.items import MachineCame, MachineGone
+from warppool.stats.items import NOTIFY, MachineCame, MachineGone, Took
 
 log = logging.getLogger("warppool.net.worker")
 
@@ -34,12 +34,17 @@ _UNBOUNDED = ("block.", "verdict.")
 
 
 class PeerLines:
-    """Owned by one worker; `limit` is shared by all of them. `tell` takes MachineCame and MachineGone."""
+    """Owned by one worker; `limit` is shared by all of them. `tell` takes what thread `stats` hears of."""
 
-    def __init__(self, limit: LogLimit, tell: Callable[[MachineCame | MachineGone], None] | None = None) -> None:
+    def __init__(self, limit: LogLimit, tell: Callable[[MachineCame | MachineGone | Took], None] | None = None) -> None:
         self.limit = limit
         self._tell = tell
         self._bits: dict[str, int] = {}         # of each kind of line, in `Client.said`
+
+    def notified(self, seconds: float) -> None:
+        """All here have the job of a new tip, so many seconds after it was handed out."""
+        if self._tell is not None:
+            self._tell(Took(NOTIFY, (seconds,)))
 
     def happened(self, event: Happened, client: Client | None, now: float) -> None:
         """What a session says; `now` is monotonic."""

@@ -151,6 +151,10 @@ class StatsThread(Loop[object]):
         match item:
             case SharesBooked():
                 standings.take_shares(item.shares)
+                if item.commit_s is not None:
+                    self._times[COMMIT].add((item.commit_s,))
+                if item.waited_s is not None:
+                    self._times[ANSWER].add((item.waited_s,))
             case RefusedShares():
                 standings.take_refused(item)
             case MachineCame():

@@ -246,7 +246,8 @@ class WorkBroadcast:
 
     def job(self, job: Job) -> None:
         """There is a new job."""
-        self._ports.tell_workers(JobReady(job))
+        is_new = self.latest is None or self.latest.tip != job.tip
+        self._ports.tell_workers(JobReady(job, time.monotonic() if is_new else None))
         self.latest = job
         self._is_ready.set()
         if self._turns_away:

@@ -249,8 +249,8 @@ class StatsSnapshot:
     nodes: tuple[NodeStats, ...] = ()
     ledger: LedgerStats = field(default_factory=LedgerStats)
     payout: PayoutStats | None = None       # None where nobody follows blocks
-    tip_to_notify: Histogram = EMPTY        # from a new tip's job to the last machine that was given it
-    share_to_answer: Histogram = EMPTY      # from an accepted share's weighing to its record
+    tip_to_notify: Histogram = EMPTY        # from a new tip's job to the last machine of each worker thread
+    share_to_answer: Histogram = EMPTY      # from the weighing of each commit's oldest share to its answer
     commit: Histogram = EMPTY               # of the books
     users_by_name: Mapping[str, UserStats] = field(default_factory=lambda: MappingProxyType({}))
     workers_by_name: Mapping[str, WorkerStats] = field(default_factory=lambda: MappingProxyType({}))

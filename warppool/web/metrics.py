@@ -117,9 +117,10 @@ def _of_service(stats: StatsSnapshot) -> Iterator[Metric]:
                             value=stats.ledger.waiting_shares)
     yield GaugeMetricFamily("warppool_ledger_troubled", "1: the books cannot be written.",
                             value=int(stats.ledger.is_troubled))
-    yield _histogram("warppool_tip_to_last_notify_seconds", "From a tip's job to the last machine that got it.",
+    yield _histogram("warppool_tip_to_last_notify_seconds", "From a tip's job to a thread's last machine.",
                      stats.tip_to_notify)
-    yield _histogram("warppool_share_answer_seconds", "From an accepted share to its record.", stats.share_to_answer)
+    yield _histogram("warppool_share_answer_seconds", "From the oldest share of a commit to its answer.",
+                     stats.share_to_answer)
     yield _histogram("warppool_ledger_commit_seconds", "Commits of the books.", stats.commit)
 
 
