@@ -68,7 +68,8 @@ SERVICES: dict[str, tuple[Callable[[Path], AbstractContextManager[Service]], set
                                "stats", "status", "status-files"}),
     "embedded chain": (pool_on_its_own_chain, {"reactor", "worker-0", "worker-1", "jobs", "submitter", "journal",
                                                "ledger", "node-0", "stats", "status", "status-files"}),
-    "translator": (translator, {"reactor", "worker-0", "worker-1", "resolver", "ledger"}),
+    "translator": (translator, {"reactor", "worker-0", "worker-1", "resolver", "ledger", "stats", "status",
+                                "status-files"}),
 }
 
 
