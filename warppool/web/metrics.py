@@ -102,8 +102,8 @@ def _of_work(stats: StatsSnapshot) -> Iterator[Metric]:
 
 
 def _of_service(stats: StatsSnapshot) -> Iterator[Metric]:
-    build = GaugeMetricFamily("warppool_build_info", "Always 1.", labels=("version", "network"))
-    build.add_metric((stats.version, stats.network), 1)
+    build = GaugeMetricFamily("warppool_build_info", "Always 1.", labels=("version", "network", "program"))
+    build.add_metric((stats.version, stats.network, stats.program), 1)
     yield build
     yield GaugeMetricFamily("warppool_start_time_seconds", "Start of the program, Unix time.", value=stats.started)
     machines = GaugeMetricFamily("warppool_connections", "Machines with work, by protocol.", labels=("protocol",))
