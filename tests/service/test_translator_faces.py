@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.node.stub import StubNode
 from tests.patience import until
-from tests.service.farm import LivePool, booked_by, stub_pools, translating
+from tests.service.farm import EVERY_HASH, LivePool, booked_by, stub_pools, translating
 from tests.service.test_translator import Machine, port_of
 from tests.stats.ckreaders import read_pool, read_user
 from tests.web.asking import get
@@ -136,3 +137,23 @@ def test_a_machine_that_says_its_name_after_it_has_work_upstream_counts_under_th
             (worker,) = translator.numbers.latest().workers
             assert (worker.name, worker.machines, worker.agent) == ("bob.1", 1, "cpuminer/2.5.1")
         until(lambda: translator.numbers.latest().machines == 0)
+
+
+def test_a_block_that_a_machine_found_is_in_the_books_and_ends_the_round(tmp_path, capsys):
+    with StubNode(cookie=tmp_path / "cookie") as stub:
+        node: dict[str, object] = {"url": stub.url, "cookie_file": str(tmp_path / "cookie")}
+        pool = LivePool(tmp_path / "pool", node, **EVERY_HASH).start()
+        try:
+            with translating(tmp_path, pool) as translator, Machine(port_of(translator), "carol.1") as machine:
+                block = machine.begin().mine_block()
+                until(lambda: translator.numbers.latest().blocks_found == 1)
+                (found,) = translator.numbers.latest().blocks
+                assert (found.hash, found.height, found.worker, found.state) == (block.display, 1, "carol.1", "found")
+                until(lambda: translator.numbers.latest().pool.accepted == 1)
+        finally:
+            pool.stop()
+    (tmp_path / "translator.toml").write_text(
+        f'[translator]\ndata_dir = "translator"\n[[upstream]]\nurl = "{pool.url}"\nuser_identity = "a"\n')
+    assert main(["blocks", "-c", str(tmp_path / "translator.toml"), "--format", "jsonl"]) == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (row["hash"], row["worker"], row["outcome"]) == (block.display, "carol.1", None)

@@ -270,6 +270,17 @@ def test_blocks_of_a_pool_that_calls_everything_one_are_said_once_a_minute():
     assert len(world.pools[0].blocks) == world.names().count("block.sent")
 
 
+def test_of_blocks_of_such_a_pool_the_books_take_a_few():
+    world = World(nbits=0x207FFFFF)
+    machine = world.machine().start()
+    machine.mine(300)
+    assert world.names().count("block.sent") > 100
+    assert world.names().count("block.counted") == 64
+    world.wait(25)
+    machine.mine(50)
+    assert world.names().count("block.counted") == 66
+
+
 def test_a_pool_that_closes_every_channel_it_opens():
     world = World("channels", backoff_max_s=2.0)
     world.machine().start(takes_extranonce=True)

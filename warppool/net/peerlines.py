@@ -6,14 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from warppool.events import Close, Happened
 from warppool.mining.identity import MAX_AGENT
 from warppool.net.clients import Client
 from warppool.net.loglimit import LogLimit
 from warppool.say import MAX_TEXT, clip, say
-from warppool.stats.items import NOTIFY, MachineCame, MachineGone, Took
+from warppool.stats.items import NOTIFY, BlockSent, MachineCame, MachineGone, MachineItem, Took
 
 log = logging.getLogger("warppool.net.worker")
 
@@ -23,6 +23,7 @@ MAX_REASON = 256
 """Characters of a reason or a meaning, which is mostly ours but may quote a peer."""
 
 _CLOSED: Final = "miner.closed"
+_BLOCK: Final = "block.counted"
 _REOPENED: Final = "miner.reopened"
 _MACHINES: Final = frozenset({"miner.opened", "miner.resumed", "miner.named", _REOPENED, _CLOSED})
 """Lines about machines that begin or end to have work, or whose name is known now."""
@@ -36,7 +37,7 @@ _UNBOUNDED = ("block.", "verdict.")
 class PeerLines:
     """Owned by one worker; `limit` is shared by all of them. `tell` takes what thread `stats` hears of."""
 
-    def __init__(self, limit: LogLimit, tell: Callable[[MachineCame | MachineGone | Took], None] | None = None) -> None:
+    def __init__(self, limit: LogLimit, tell: Callable[[MachineItem | Took], None] | None = None) -> None:
         self.limit = limit
         self._tell = tell
         self._bits: dict[str, int] = {}         # of each kind of line, in `Client.said`
@@ -50,6 +51,8 @@ class PeerLines:
         """What a session says; `now` is monotonic."""
         if client is not None and event.name in _MACHINES:
             self._machine(event, client, now)
+        elif event.name == _BLOCK:
+            self._block(dict(event.fields))
         level = _LEVELS[event.level]
         if not log.isEnabledFor(level):
             return
@@ -84,7 +87,11 @@ class PeerLines:
             self._say(MachineGone(event.conn_id, None, time.time()))        # its channel before this one is lost
         self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time()))
 
-    def _say(self, item: MachineCame | MachineGone) -> None:
+    def _block(self, fields: dict[str, Any]) -> None:
+        """A machine of a translator has found a block."""
+        self._say(BlockSent(fields["hash"], fields["height"], fields["user"], time.time(), fields["difficulty"]))
+
+    def _say(self, item: MachineItem) -> None:
         if self._tell is not None:
             self._tell(item)
 

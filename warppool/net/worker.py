@@ -53,7 +53,7 @@ from warppool.net.reports import WorkerReport
 from warppool.net.serving import Serving
 from warppool.net.transportsteps import Connect
 from warppool.net.turns import LEAST_SERVED
-from warppool.stats.items import MachineCame, MachineGone, Took
+from warppool.stats.items import MachineItem, Took
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class Worker(Serving, Loop[WorkerItem]):
     Unix time of the minute, count). `dial` takes what is to be dialled, to be answered with `Connected` or
     `ConnectFailed` (None where no session dials). `hear` takes the messages of other workers' sessions (None where
     sessions send none). `reconfigure` takes another configuration. `sessions` gives what the sessions here report of
-    themselves, a frozen value. `tell` hears of machines that come and go, and how soon all
-    had the job of a new tip.
+    themselves, a frozen value. `tell` hears of machines that come and go, of their blocks, and how soon all had the job
+    of a new tip.
     """
 
     def __init__(self, index: int, inbox: queue.Queue[Any], mailbox: Mailbox[ReactorItem], hasher: Hasher,
@@ -84,7 +84,7 @@ class Worker(Serving, Loop[WorkerItem]):
                  reconfigure: Callable[[Any, Now], Sequence[Event]] | None = None,
                  sessions: Callable[[], object] = _nothing,
                  log_limit: LogLimit | None = None,
-                 tell: Callable[[MachineCame | MachineGone | Took], None] | None = None, awaits_records: bool = True,
+                 tell: Callable[[MachineItem | Took], None] | None = None, awaits_records: bool = True,
                  let_past: frozenset[str] = frozenset()) -> None:
         super().__init__(mailbox, found, Dials(index, dial), PeerLines(log_limit or LogLimit(), tell), connect,
                          hasher, inbox, record, awaits_records=awaits_records)

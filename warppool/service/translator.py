@@ -47,6 +47,7 @@ from warppool.service.threads import Threads
 from warppool.service.translatorsources import TranslatorSources
 from warppool.service.translatorweb import STALE_AFTER_S, translator_web
 from warppool.service.web import fds_of
+from warppool.stats.items import BlockSent, MachineItem, Took
 from warppool.translate.counters import ShareCounts
 from warppool.translate.waitingnames import Message as NameMessage
 
@@ -151,7 +152,14 @@ class Translator:
         return Worker(index, inbox, ports.reactor.mailbox, ports.hasher, connector, record=record,
                       refused=self.ledger.refused, found=_no_block, dial=self._resolver.dial,
                       hear=connector.hear, reconfigure=connector.reconfigure, sessions=connector.counters.counts,
-                      log_limit=ports.log_limit, tell=self.ear.put, awaits_records=False)
+                      log_limit=ports.log_limit, tell=self._hear_of, awaits_records=False)
+
+    def _hear_of(self, item: MachineItem | Took) -> None:
+        """Any worker: what happens to its machines."""
+        if isinstance(item, BlockSent):
+            self.ledger.block(item.hash, item.height, item.name, item.at, item.difficulty)
+        else:
+            self.ear.put(item)
 
     def counts(self) -> ShareCounts:
         """What became of every share so far, of all workers together."""

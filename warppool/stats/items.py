@@ -26,6 +26,18 @@ class MachineGone(NamedTuple):
     at: float
 
 
+class BlockSent(NamedTuple):
+    """A machine of a translator has found what is a block, as its upstream's job says, and it went there. `hash` is 32
+    bytes in header order, `name` its worker's whole name, `at` Unix seconds, `difficulty` that of the network.
+    """
+
+    hash: bytes
+    height: int
+    name: str
+    at: float
+    difficulty: float
+
+
 class RefusedShares(NamedTuple):
     """(worker, reason, Unix time of the minute, count) of shares that were refused."""
 
@@ -42,3 +54,6 @@ class Took(NamedTuple):
 NOTIFY = "notify"
 ANSWER = "answer"
 COMMIT = "commit"
+
+MachineItem = MachineCame | MachineGone | BlockSent
+"""What a worker tells of its machines."""

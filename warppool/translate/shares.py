@@ -21,7 +21,7 @@ from warppool.sv1.shares import Fields
 from warppool.sv2.frame import with_tlvs
 from warppool.translate.channel import Stage, UpstreamChannel
 from warppool.translate.failover import Failover
-from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, space_of
+from warppool.translate.jobs import EXTRANONCE2_SIZES, MachineJob, difficulty_of, space_of
 from warppool.translate.sent import Sent
 from warppool.translate.verdicts import LOST, Rejection, rejection_for, rejection_of
 
@@ -106,7 +106,7 @@ class ShareForwarder(Answers):
         frame = channel.uplink.frame_share(
             work.channel_id, channel.sent.next_sequence, work.job_id, nonce, ntime, version, extranonce)
         steps = self._send(channel, sent, with_tlvs(frame, tlvs) if tlvs else frame)
-        return steps if not is_block else [*steps, self._sent_block(channel, job, sent, now)]
+        return steps if not is_block else [*steps, *self._sent_block(channel, job, sent, now)]
 
     def _filter(self, channel: UpstreamChannel, request_id: bytes, share_hash: bytes) -> list[Step]:
         """A share that is good for the machine and worth nothing upstream."""
@@ -137,9 +137,16 @@ class ShareForwarder(Answers):
         self.unanswered += 1
         return [send]
 
-    def _sent_block(self, channel: UpstreamChannel, job: MachineJob, sent: Sent, now: Now) -> Event:
-        return channel.uplink.upstream.say(self._conn_id, "info", "block.sent", now, ("height", job.height),
-                                           ("user", sent.user), ("hash", sent.share_hash[::-1]))
+    def _sent_block(self, channel: UpstreamChannel, job: MachineJob, sent: Sent, now: Now) -> list[Event]:
+        """A block, as the upstream's job has it: for the log; and for the books, unless such jobs make too many."""
+        upstream = channel.uplink.upstream
+        said: list[Event] = [upstream.say(self._conn_id, "info", "block.sent", now, ("height", job.height),
+                                          ("user", sent.user), ("hash", sent.share_hash[::-1]))]
+        if upstream.log.may_count_block(now):
+            said.append(Happened(self._conn_id, "debug", "block.counted", (
+                ("hash", sent.share_hash), ("height", job.height), ("user", sent.user),
+                ("difficulty", difficulty_of(job.network_target)))))
+        return said
 
     def _tlvs(self, channel: UpstreamChannel, user: str, fault: Reject | None) -> bytes:
         if fault is Reject.UNAUTHORIZED:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from warppool.events import Happened, Now
+from warppool.translate.pace import Pace
 
 SAID_EVERY_S = 60.0
 """The least time between two lines of one kind; those between are counted, and stand in the log at DEBUG."""
+
+
+BLOCKS_AT_ONCE, BLOCK_EVERY_S = 64, 10.0
+"""Blocks on jobs of one upstream that the books take at once, and how fast more may come: an upstream that says that
+the network is easy makes every share a block."""
 
 
 class UpstreamLog:
     """Owned by one worker; one for each upstream, so that one does not silence another. Kinds are the names of events,
     of which there are few."""
 
-    __slots__ = ("_counts", "_silent_until", "trouble")
+    __slots__ = ("_blocks", "_counts", "_silent_until", "trouble")
 
     def __init__(self) -> None:
         self.trouble = ""                           # why the last connection to it ended, or could not be made
+        self._blocks = Pace(BLOCKS_AT_ONCE, BLOCK_EVERY_S)
         self._silent_until: dict[str, float] = {}
         self._counts: dict[str, int] = {}
+
+    def may_count_block(self, now: Now) -> bool:
+        """Whether a block on a job of this upstream may go into the books."""
+        return self._blocks.take(now.monotonic)
 
     def say(self, conn_id: int, level: str, name: str, fields: tuple[tuple[str, object], ...], now: Now) -> Happened:
         """The event as it is to be said: at its level once a minute, with the count of those since the last line."""
