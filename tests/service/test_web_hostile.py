@@ -205,3 +205,25 @@ def test_names_that_mean_harm_are_text_on_every_face(strangers: Strangers) -> No
     assert metrics.status == 200 and b"<b>" not in metrics.body
     files = strangers.get("/pool/pool.status", accept="*/*")
     assert len(files.body.splitlines()) == 3
+
+
+def test_no_session_id_extranonce_or_address_of_a_machine_leaves_the_daemon(strangers: Strangers) -> None:
+    strangers.mines()
+    machine, data_dir = strangers.machine, strangers.pool.config.pool.data_dir
+    host, port = machine._sock.getsockname()
+    secret = {machine.session, machine.extranonce1.hex(), f"{host}:{port}"}
+    assert all(len(each) >= 8 for each in secret)
+    user, name = (quote(each.encode("utf-8", "surrogateescape"), safe="") for each in (USER, NAME))
+    worker = quote(NAME.partition(".")[2], safe="")
+    (row,) = json.loads(strangers.get(f"/api/client/{user}").body)["workers"]
+    fill = {"user": user, "address": user, "account": user, "worker": worker, "session": row["sessionId"]}
+    application: Any = strangers.server._servers[0].application     # type: ignore[attr-defined]
+    routes = [route for route, _ in application._table._routes.values()]
+    assert len(routes) > 30
+    said = [strangers.get(route.path.format_map(fill)).body for route in routes]
+    said += [strangers.get(f"/user/{user}/{name}").body, strangers.get(f"/api/v1/workers/{name}").body]
+    said += [json.dumps(client.ask(known_path(data_dir), what)).encode()
+             for what in ("health", "summary", "users", "workers", "blocks")]
+    assert sum(b"alert(1)" in each for each in said) > 5, "the machine is shown"
+    for text in said:
+        assert not [each for each in secret if each.encode() in text]
