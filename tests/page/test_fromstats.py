@@ -15,7 +15,16 @@ from warppool.page.minerpage import miner_page
 from warppool.page.poolpage import pool_page
 from warppool.page.poolstate import machine_state, pool_state, user_state
 from warppool.page.view import ConnectUrl, Point
-from warppool.stats.snapshot import BOUNDS, Histogram, LedgerStats, NodeStats, PayoutStats, StatsSnapshot, WorkStats
+from warppool.stats.snapshot import (
+    BOUNDS,
+    Histogram,
+    LedgerStats,
+    NodeStats,
+    OutputStats,
+    PayoutStats,
+    StatsSnapshot,
+    WorkStats,
+)
 
 ABOUT = About("Hill", "The finder is paid.", (ConnectUrl("V1", "stratum+tcp://hill.example:3333"),))
 
@@ -147,3 +156,9 @@ def test_why_a_node_is_lost_is_for_the_operator_alone():
         work = WorkStats(has_work=age_s is not None, template_age_s=age_s)
         shown = pool_page(pool_view(snapshot(nodes=nodes, work=work), About(), Names())).decode()
         assert "node-0" in shown and "alice" not in shown and "10.1.2.3" not in shown
+
+
+def test_an_address_of_a_miner_in_the_coinbase_is_shortened_and_an_operators_is_not():
+    work = replace(snapshot().work, outputs=(OutputStats("abc", 2, is_miner=True), OutputStats("def", 1)))
+    shown = pool_view(snapshot(work=work), About(), Names(_short))
+    assert shown.job is not None and [each.to for each in shown.job.outputs] == [_short("abc"), "def"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,11 +15,12 @@ from tests.web.asking import NO_BOOKS, Hand, ask
 from tests.web.schema import faults
 from warppool.ledger.payoutrows import PaidBlock
 from warppool.ledger.rolluprows import BookedBlock, SlotRefusals, SlotSum
-from warppool.stats.snapshot import PayoutStats, StatsSnapshot
+from warppool.stats.snapshot import OutputStats, PayoutStats, StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
 from warppool.web.books import KEPT_S, Balance, WebBooks
 from warppool.web.routes import RouteTable
+from warppool.web.shortname import shorten
 from warppool.web.view import WebSettings, WebViews
 
 DOCUMENT = json.loads(apiv1.OPENAPI)
@@ -211,3 +213,11 @@ def test_books_that_cannot_be_read_are_said_to_be_so_without_their_path() -> Non
 def test_no_face_says_a_number_that_is_none() -> None:
     broken = snapshot(shares_per_second=(math.nan, 0.0, 0.0, 0.0))
     assert ask(app(broken), "/api/v1/pool").status == 500
+
+
+def test_an_address_of_a_miner_in_the_coinbase_is_shortened_as_in_lists_and_an_operators_is_not():
+    paid = (OutputStats(ADDRESS, 2, is_miner=True), OutputStats(ADDRESS, 1))
+    stats = snapshot(work=replace(snapshot().work, outputs=paid))
+    for is_short, names in ((True, [shorten(ADDRESS), ADDRESS]), (False, [ADDRESS, ADDRESS])):
+        answer = json.loads(ask(app(stats, is_short=is_short), "/api/v1/pool").body)
+        assert [each["to"] for each in answer["work"]["outputs"]] == names

@@ -94,7 +94,7 @@ def pool_view(stats: StatsSnapshot, about: About, names: Names, history: tuple[P
         site=site_of(stats, about), state=pool_state(stats, about.wording), rates=stats.pool.rates,
         machines=tuple((PROTOCOLS.get(each, each), count) for each, count in stats.connections),
         users=len(stats.users), idle=stats.idle, best_now=stats.pool.best, best_ever=stats.pool.best_ever,
-        effort=stats.round.effort, work=_work(stats.pool, stats.refused), job=_job(stats.work),
+        effort=stats.round.effort, work=_work(stats.pool, stats.refused), job=_job(stats.work, names),
         blocks_found=stats.blocks_found, history=history,
         miners=_rows(stats.workers[:SHOWN_MACHINES], names), workers=len(stats.workers),
         blocks=tuple(_block(each, names, about.wording) for each in stats.blocks[:SHOWN_BLOCKS]),
@@ -162,11 +162,12 @@ def _block(block: BlockStats, names: Names, wording: Wording) -> FoundBlockRow:
     return FoundBlockRow(block.height, block.hash, block.time, names.shown(block.worker), block.effort, state, level)
 
 
-def _job(work: WorkStats) -> JobView | None:
+def _job(work: WorkStats, names: Names) -> JobView | None:
     if not work.has_work or not work.height:
         return None
+    outputs = tuple(PaidOutput(names.shown(each.to) if each.is_miner else each.to, each.sat) for each in work.outputs)
     return JobView(work.height, work.template_age_s, work.tip_age_s, work.transactions, work.value_sat,
-                   work.network_difficulty, tuple(PaidOutput(each.to, each.sat) for each in work.outputs), work.tag)
+                   work.network_difficulty, outputs, work.tag)
 
 
 def _node(node: NodeStats) -> NodeRow:

@@ -94,7 +94,7 @@ class PoolSources:
         if job is not self._job:
             if self._job is None or self._job.tip != job.tip:
                 self._tip_at = now
-            self._job, self._shown = job, work_of(job, self._names, self._tag)
+            self._job, self._shown = job, work_of(job, self._names, self._tag, self.network)
         answered_at = maker.answered_at
         has_work = not maker.is_out_of_work
         age = None if answered_at is None or not has_work else max(0.0, now - min(answered_at, now))

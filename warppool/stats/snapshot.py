@@ -118,10 +118,13 @@ class NodeStats(NamedTuple):
 
 
 class OutputStats(NamedTuple):
-    """An output of the coinbase: `to` is an address, or what else it is, in words."""
+    """An output of the coinbase: `to` is an address, or what else it is, in words. `is_miner`: it is an address that
+    the operator has not written.
+    """
 
     to: str
     sat: int
+    is_miner: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

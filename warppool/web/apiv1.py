@@ -37,7 +37,7 @@ def pool(asked: Asked, view: WebView) -> HttpAnswer:
         "refused_by_reason": dict(stats.refused),
         "shares_per_second": dict(zip(("1m", "5m", "15m", "1h"), stats.shares_per_second, strict=True)),
         "round": {"since": stats.round.since, "difficulty": stats.round.difficulty, "effort": stats.round.effort},
-        "blocks_found": stats.blocks_found, "work": _work(stats), "ledger": _ledger(stats),
+        "blocks_found": stats.blocks_found, "work": _work(view), "ledger": _ledger(stats),
         "latency": {"tip_to_last_notify": _latency(stats.tip_to_notify),
                     "share_to_answer": _latency(stats.share_to_answer), "commit": _latency(stats.commit)}})
 
@@ -130,12 +130,13 @@ def _node(node: NodeStats) -> Json:
     return {"name": shown(node.name), "state": node.state, "is_mined": node.is_mined, "since": node.since}
 
 
-def _work(stats: StatsSnapshot) -> Json:
-    work = stats.work
+def _work(view: WebView) -> Json:
+    work, listed = view.stats.work, view.settings.listed
     return {"has_work": work.has_work, "height": work.height, "prev_hash": work.prev_hash, "node": shown(work.node),
             "template_age": work.template_age_s, "tip_age": work.tip_age_s, "value_sat": work.value_sat,
             "transactions": work.transactions, "network_difficulty": work.network_difficulty, "tag": shown(work.tag),
-            "outputs": [{"to": shown(output.to), "sat": output.sat} for output in work.outputs]}
+            "outputs": [{"to": shown(listed(output.to) if output.is_miner else output.to), "sat": output.sat}
+                        for output in work.outputs]}
 
 
 def _ledger(stats: StatsSnapshot) -> Json:
