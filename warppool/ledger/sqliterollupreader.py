@@ -27,8 +27,9 @@ from warppool.payout.weight import joined
 
 _ENDLESS: Final = (1 << 63) - 1
 _SUMS: Final = "sum(accepted), sum(whole), sum(fraction), max(best)"
-_BY_WORKER: Final = f"""
-    SELECT worker, {_SUMS} FROM rollups WHERE resolution = ? AND slot >= ? AND slot < ? GROUP BY worker"""
+_ROWS: Final = """
+    SELECT worker, accepted, whole, fraction, best FROM rollups WHERE resolution = ? AND slot >= ? AND slot < ?"""
+_BY_WORKER: Final = f"SELECT worker, {_SUMS} FROM ({{}}) GROUP BY worker"
 _OF_ALL: Final = """
     SELECT slot, accepted, whole, fraction, best FROM slots WHERE resolution = ? AND slot >= ? AND slot < ?"""
 _IDS: Final = "SELECT id FROM workers WHERE name = CAST(? AS TEXT) OR user = CAST(? AS TEXT)"
@@ -62,22 +63,24 @@ class SqliteRollupReader:
 
     def __init__(self) -> None:
         self._rest: dict[int, tuple[OpenSums, int]] = {}    # by the first share, with the first that is not in them
+        self._rest_rows: tuple[list[tuple[int, int]], list[tuple[int, WorkSum]]] = [], []
+        self._names: dict[int, str] = {}
 
     def _translated(self) -> AbstractContextManager[None]:
         raise NotImplementedError
 
     def worker_sums(self, since: float) -> list[WorkerSum]:
         with self._one_state() as at:
-            sums: dict[int, WorkSum] = defaultdict(lambda: NO_WORK)
-            for segment in segments_of(since, at):
-                end = first_open(at) if segment.end is None else segment.end
-                for worker, *columns in self._connection.execute(_BY_WORKER, (segment.resolution, segment.first, end)):
-                    sums[worker] = sums[worker].plus(_work(columns))
-            for _, rest in self._rest_of(at):
-                for worker, work in rest.by_worker():
-                    sums[worker] = sums[worker].plus(work)
-            names = dict(self._connection.execute("SELECT id, name FROM workers"))
-        return [WorkerSum(names[worker], *work) for worker, work in sorted(sums.items())]
+            segments = [(resolution, first, first_open(at) if end is None else end)
+                        for resolution, first, end in segments_of(since, at)]
+            found = self._connection.execute(_BY_WORKER.format(" UNION ALL ".join([_ROWS] * len(segments))),
+                                             [value for segment in segments for value in segment])
+            sums = {worker: WorkSum(accepted, joined(whole, fraction), best)
+                    for worker, accepted, whole, fraction, best in found}
+            for worker, work in self._rest_by_worker(at):
+                sums[worker] = sums[worker].plus(work) if worker in sums else work
+            names = self._all_names()
+        return [WorkerSum(names[worker], *sums[worker]) for worker in sorted(sums)]
 
     def history(self, resolution: int, first_slot: int, last_slot: int, name: str | None = None) -> list[SlotSum]:
         of_name = () if name is None else (encode(name), encode(name))
@@ -103,7 +106,7 @@ class SqliteRollupReader:
                 _count(sums, self._connection.execute(_REFUSED, _values(segment)))
             _count(sums, self._connection.execute(
                 _REFUSED_REST, (max(at.get("refused_from", 0), int(since) // TEN_MINUTES * TEN_MINUTES),)))
-            names = dict(self._connection.execute("SELECT id, name FROM workers"))
+            names = self._all_names()
         return [RefusalSum(names[worker], reason, count) for (worker, reason), count in sorted(sums.items())]
 
     def refusal_history(self, resolution: int, first_slot: int, last_slot: int, name: str | None = None
@@ -138,6 +141,22 @@ class SqliteRollupReader:
         rest = self._rest
         self._rest = {first: rest[first] for _, first, end in parts if first in rest and rest[first][1] <= end}
         return [(slot, self._read_rest(first, end)) for slot, first, end in parts if first_slot <= slot <= last_slot]
+
+    def _rest_by_worker(self, at: dict[str, int]) -> list[tuple[int, WorkSum]]:
+        """What each worker has above the mark."""
+        parts = self._rest_of(at)
+        if self._rest_rows[0] != self._rest_ends():
+            self._rest_rows = self._rest_ends(), [row for _, sums in parts for row in sums.by_worker()]
+        return self._rest_rows[1]
+
+    def _rest_ends(self) -> list[tuple[int, int]]:
+        return [(first, end) for first, (_, end) in self._rest.items()]
+
+    def _all_names(self) -> dict[int, str]:
+        """Of all workers, by id."""
+        newest = next(reversed(self._names), 0)
+        self._names.update(self._connection.execute("SELECT id, name FROM workers WHERE id > ? ORDER BY id", (newest,)))
+        return self._names
 
     def _read_rest(self, first: int, end: int) -> OpenSums:
         sums, done = self._rest.get(first, (OpenSums(), first))
