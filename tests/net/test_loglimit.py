@@ -105,13 +105,17 @@ def test_our_own_closes_are_no_news(scene: Scene, log_lines: LogLines, monkeypat
     assert log_lines.having("conn.closed") == ["DEBUG event=conn.closed conn=1 peer=peer-1 reason=bye"]
 
 
-def test_each_machine_that_comes_is_a_line_and_a_crowd_within_a_second_is_summed(caplog):
+def test_each_machine_that_comes_is_a_line_and_behind_a_crowd_the_minute_is_summed(caplog):
     limit = LogLimit()
+
+    def said(second, machines):
+        return sum(limit.allows("miner.gone", f"192.0.2.{number}:1", False, second + number / 1000)
+                   for number in range(machines))
+
     with caplog.at_level("INFO", "warppool"):
-        for second in range(3):
-            said = [limit.allows("miner.gone", f"192.0.2.{number}:1", False, second + number / 1000)
-                    for number in range(50)]
-            assert said == [True] * LINES + [False] * (50 - LINES)
+        assert [said(second, LINES) for second in range(30)] == [LINES] * 30
+        assert [said(second, 2 * LINES) for second in range(30, 60)] == [LINES] + [0] * 29, "whoever fills the journal"
         limit.flush(61.0)
+        assert said(62, LINES) == LINES, "the next minute is a new one"
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "kind=miner.gone" in line and "count=90" in line
+    assert "kind=miner.gone" in line and f"count={LINES + 29 * 2 * LINES}" in line

@@ -23,7 +23,8 @@ LINES = 20
 
 CROWD = frozenset({"miner.opened", "miner.resumed", "miner.gone"})
 """Kinds of which LINES may be said in each second, whichever connection they are of: each machine that comes or goes is
-one line, and only a crowd is summed."""
+one line. Once a second has had more of them, the rest of that minute is summed, since it is a crowd, or a stranger who
+wants to fill the journal."""
 
 MINUTE_S = 60.0
 
@@ -63,7 +64,7 @@ class LogLimit:
                 self.due = min(self.due, found.ends_at)
             if kind in CROWD:
                 is_first = True
-                if now - found.second >= 1.0:
+                if now - found.second >= 1.0 and not found.counts:
                     found.second, found.said = now, 0
             if is_first and found.said < LINES:
                 found.said += 1
