@@ -25,7 +25,7 @@ from warppool.stats.snapshot import (
 )
 
 AT = 1_800_000_000.0
-SLOTS = 146                     # a day of ten minutes, and the two that a chart may begin earlier
+SLOTS = 250                     # a day of ten minutes before each moment that a bench asks at
 DIFFICULTY = 65_536
 FARM = "bc1q" + "f" * 35 + "arm"        # a user with a tenth of all workers
 AGENTS = ("bitaxe/BM1370/v2.9.0", "cgminer/4.12.1", "bosminer-plus-tuner 0.9", "NerdMinerV2")

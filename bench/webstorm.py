@@ -74,6 +74,10 @@ def storm(port: int, seconds: float, kind: str) -> dict[str, object]:
                 if caller.sock is not None:
                     with suppress(OSError):
                         caller.sock.send(b"x")
+    selector.close()
+    for caller in callers:
+        if caller.sock is not None:
+            caller.sock.close()
     return {"begun": begun, "answers": dict(sorted(found.items()))}
 
 
