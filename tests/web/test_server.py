@@ -27,6 +27,8 @@ from warppool.web.routes import WebRoute
 
 pytest.importorskip("waitress")
 
+from waitress.channel import ClientDisconnected, HTTPChannel
+
 from warppool.web.server import PIECE_S
 
 FILES = 2000
@@ -214,6 +216,18 @@ def test_the_threads_report_and_a_stop_cuts_what_is_open() -> None:
     open_.close()
     reply: queue.SimpleQueue[Report] = queue.SimpleQueue()
     server.ask(reply)                                           # wakes nobody, and writes into no closed descriptor
+
+
+@pytest.mark.parametrize("request_", [b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\r\n\r\n"])
+def test_who_goes_before_the_answer_leaves_nothing_behind(request_: bytes, caplog: Any, monkeypatch: Any) -> None:
+    def gone(channel: Any, data: Any) -> int:
+        raise ClientDisconnected
+
+    monkeypatch.setattr(HTTPChannel, "write_soon", gone)
+    with serving(app_of([PAGE])) as (server, address):
+        assert exchange(address, request_) == b""
+        until(lambda: server.admission.open == 0)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_bug_costs_one_answer(caplog: Any) -> None:

@@ -222,6 +222,8 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
     """One request."""
 
+    path = ""                           # waitress names it of one whose sender has gone, also where none was read
+
     def parse_header(self, header_plus: bytes) -> None:
         """ParsingError also for what `urlsplit` and `int` refuse, which waitress would take for a bug of its own."""
         try:
