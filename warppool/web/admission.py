@@ -25,9 +25,9 @@ ANSWER_S: Final = 30.0
 """Within this time of its connection the answer must have been read: a page of 100 KiB by 4 KiB/s."""
 
 ACCEPTED_PER_S: Final = 100.0
-"""More than the answers of a second, so that who gets too many is told so (429). A request of a storm, be it answered or
-refused, costs 1 ms of CPU on a busy machine (bench.web), so a storm takes a tenth of a core; the rest of it waits in the
-kernel."""
+"""More than the answers of a second, so that who gets too many is told so (429). A request of a storm, be it answered
+or refused, costs 1 ms of CPU on a busy machine (bench.web), so a storm takes a tenth of a core; the rest of it waits in
+the kernel."""
 
 TURNED_AWAY_COST: Final = 0.1           # a connection that is closed at once costs a tenth of one that is answered
 AFTER_FAULT_S: Final = 1.0              # no descriptor is left: the next try
