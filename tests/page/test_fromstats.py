@@ -17,6 +17,7 @@ from warppool.page.poolstate import machine_state, pool_state, user_state
 from warppool.page.view import ConnectUrl, Point
 from warppool.stats.snapshot import (
     BOUNDS,
+    AccountPart,
     Histogram,
     LedgerStats,
     NodeStats,
@@ -70,9 +71,11 @@ def test_lists_are_short_however_many_there_are():
 
 def test_the_page_of_a_user_and_of_his_machine():
     stats = snapshot()
-    text = Reading(miner_page(user_view(stats, ABOUT, stats.users_by_name[ADDRESS]))).text
+    page = Reading(miner_page(user_view(stats, ABOUT, stats.users_by_name[ADDRESS])))
+    text = page.text
+    assert path("user", ADDRESS, f"{ADDRESS}.idle") in [link["href"] for link in page.all("a")]
     for words in (f"Miner {ADDRESS}", "Mining. 2 machines mine. The last share was accepted 4 s ago.",
-                  f"{ADDRESS}.idle", "Sent twice 2", "Shares of all time 98,765", "Work of all time 2 G",
+                  "idle 1.24 TH/s", "Sent twice 2", "Shares of all time 98,765", "Work of all time 2 G",
                   "The finder is paid."):
         assert words in text
     rig = stats.workers_by_name[f"{ADDRESS}.rig"]
@@ -129,6 +132,19 @@ def test_the_window_stands_where_rewards_are_shared():
     assert pool_view(snapshot(payout=replace(shared, is_shared=False)), ABOUT, WHOLE).window == ()
     unread = replace(shared, window_percent=None)
     assert pool_view(snapshot(payout=unread), ABOUT, WHOLE).window[0] == ("Window filled", "is being read")
+
+
+def test_a_user_sees_his_part_of_the_window_and_what_he_is_owed():
+    shared = PayoutStats(is_shared=True, total_weight=400, weights=((ADDRESS, 100), ("other", 300)),
+                         balances=(("another", 7), (ADDRESS, 123_456)))
+    assert shared.part_of(ADDRESS) == shared.part_of(ADDRESS.upper()) == AccountPart(0.25, 123_456)
+    assert shared.part_of("another") == AccountPart(0.0, 7) and shared.part_of("nobody") is None
+    text = Reading(miner_page(user_view(snapshot(payout=shared), ABOUT, user()))).text
+    for words in ("Part of the window 25 %", "before the fee about 0.78125 BTC", "later block pays 0.00123456 BTC"):
+        assert words in text
+    stranger = Reading(miner_page(user_view(snapshot(payout=shared), ABOUT, user("bob")))).text
+    assert "Part of the window none now" in stranger
+    assert "Part of the window" not in Reading(miner_page(user_view(snapshot(), ABOUT, user()))).text
 
 
 def test_a_time_beyond_what_is_measured_is_not_made_small():

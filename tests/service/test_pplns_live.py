@@ -64,6 +64,12 @@ class Shared:
     def paid(self, block: PayoutBlock) -> dict[str, int]:
         return {address_of(script, "regtest"): sat for sat, script in outputs_of(block.coinbase) if sat}
 
+    def parts(self) -> list[float]:
+        """What the numbers say that Alice and Bob have in the window."""
+        payout = self.pool.numbers.latest().payout
+        found = [] if payout is None else [payout.part_of(name) for name in (ALICE, BOB)]
+        return [each.part for each in found if each is not None]
+
     def await_balances(self, tip: bytes) -> None:
         """Until jobs on this tip are by its own snapshot."""
         until(lambda: self.job.tip.prev_hash == tip and self.job.pays_balances)
@@ -109,6 +115,7 @@ def test_a_block_pays_all_who_worked_and_a_restart_goes_on_where_the_books_stand
             newest = Snapshot.of_blob(reader.newest_snapshot()[1])
         assert dict(newest.weights).keys() == {ALICE, BOB}
         world.await_balances(world.blocks()[-1].hash)
+        until(lambda: sum(world.parts()) == pytest.approx(1.0))         # the numbers have them soon
         with SharedMachine(world.port, f"{ALICE}.1") as alice:
             assert world.paid(world.mine(alice.begin())) == {ALICE: 1_225_000_000, BOB: 3_675_000_000, OPERATOR: FEE}
         with world.books() as reader:

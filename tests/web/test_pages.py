@@ -9,7 +9,7 @@ import pytest
 
 from tests.ledger.test_rollups import AT, OurBooks
 from tests.page.reading import Reading
-from tests.stats.made import ADDRESS, HOSTILE, snapshot, user
+from tests.stats.made import ADDRESS, HOSTILE, snapshot, user, worker
 from tests.web.asking import ask
 from warppool.errors import LedgerError
 from warppool.ledger.opening import open_reader
@@ -139,6 +139,27 @@ def test_every_link_of_every_page_leads_to_a_page():
             links = [link["href"].partition("#")[0] for link in Reading(reply.body).all("a")]
             todo += [link for link in links if link and link not in seen and link not in todo]
     assert path("user", HOSTILE, f"{HOSTILE}.{HOSTILE}") in seen and path("user", "bob", "bob") in seen
+
+
+def test_long_lists_have_pages_that_lead_to_each_other():
+    pool = _Pool(is_short=False)
+    pool.stats = snapshot(user(ADDRESS, *(worker(f"{ADDRESS}.{number:03}") for number in range(230))))
+    assert "All 230 machines" in Reading(ask(pool.app, "/").body).text
+    for first in ("/machines", f"/user/{ADDRESS}"):
+        place, seen, steps = first, [], []
+        while place:
+            reply = ask(pool.app, place)
+            links = Reading(reply.body).all("a")
+            seen += [link["href"] for link in links if link["href"].startswith(f"/user/{ADDRESS}/")]
+            place = next((link["href"] for link in links if link.get("rel") == "next"), "")
+            steps.append(next((link["href"] for link in links if link.get("rel") == "prev"), ""))
+        assert seen == [f"/user/{ADDRESS}/{ADDRESS}.{number:03}" for number in range(230)]
+        assert steps == ["", f"{first}?offset=0", f"{first}?offset=100"]
+    assert "231 to 230" not in Reading(ask(pool.app, "/machines?offset=999").body).text
+    assert ask(pool.app, "/machines?offset=-1").status == ask(pool.app, "/blocks?offset=x").status == 400
+    assert "840,001" in Reading(ask(pool.app, "/blocks").body).text
+    pool = _Pool()
+    assert f"{ADDRESS}.rig" not in ask(pool.app, "/machines").body.decode()
 
 
 @pytest.mark.parametrize("target", ["/user/nobody", f"/user/bob/{ADDRESS}.rig", "/user/..", "/user/%2e%2e",

@@ -15,8 +15,10 @@ from warppool.page.about import About
 from warppool.page.markup import path
 from warppool.page.poolstate import machine_state, pool_state, user_state
 from warppool.page.view import (
+    SHOWN_WORKERS,
     FoundBlockRow,
     JobView,
+    ListView,
     MinerRow,
     MinerView,
     NodeRow,
@@ -42,7 +44,6 @@ from warppool.stats.snapshot import (
 )
 
 SHOWN_MACHINES: Final = 20
-SHOWN_WORKERS: Final = 100
 SHOWN_BLOCKS: Final = 10
 """Rows of the lists, so that a page stays small however large the pool is."""
 
@@ -87,6 +88,9 @@ class Names:
 WHOLE: Final = Names()
 """Names as they are, each leading to its page."""
 
+_OF_ONE_USER: Final = Names(lambda name: name.partition(".")[2] or name)
+"""Under the user's name: what is behind it."""
+
 
 def pool_view(stats: StatsSnapshot, about: About, names: Names, history: tuple[Point, ...] | None = None) -> PoolView:
     """What the first page shows."""
@@ -96,15 +100,29 @@ def pool_view(stats: StatsSnapshot, about: About, names: Names, history: tuple[P
         users=len(stats.users), idle=stats.idle, best_now=stats.pool.best, best_ever=stats.pool.best_ever,
         effort=stats.round.effort, work=_work(stats.pool, stats.refused), job=_job(stats.work, names),
         blocks_found=stats.blocks_found, history=history,
-        miners=_rows(stats.workers[:SHOWN_MACHINES], names), workers=len(stats.workers),
+        miners=_rows(stats.workers[:SHOWN_MACHINES], names), workers=len(stats.workers), is_short=not names.is_linked,
         blocks=tuple(_block(each, names, about.wording) for each in stats.blocks[:SHOWN_BLOCKS]),
+        all_blocks=len(stats.blocks),
         nodes=tuple(map(_node, stats.nodes)), timings=_timings(stats), connect=about.connect,
         window=_window(stats.payout))
 
 
-def user_view(stats: StatsSnapshot, about: About, user: UserStats, history: tuple[Point, ...] | None = None
-              ) -> MinerView:
-    """What the page of a user shows, who was asked for by the whole name."""
+def machines_view(stats: StatsSnapshot, about: About, names: Names, first: int) -> ListView:
+    """A page of the list of all machines."""
+    return ListView(site_of(stats, about), first, len(stats.workers), is_short=not names.is_linked,
+                    miners=_rows(stats.workers[first:first + SHOWN_WORKERS], names))
+
+
+def blocks_view(stats: StatsSnapshot, about: About, names: Names, first: int) -> ListView:
+    """A page of the list of the newest blocks."""
+    blocks = stats.blocks[first:first + SHOWN_WORKERS]
+    return ListView(site_of(stats, about), first, len(stats.blocks), is_short=not names.is_linked,
+                    blocks=tuple(_block(each, names, about.wording) for each in blocks))
+
+
+def user_view(stats: StatsSnapshot, about: About, user: UserStats, history: tuple[Point, ...] | None = None,
+              first: int = 0) -> MinerView:
+    """What the page of a user shows, who was asked for by the whole name; `first` of its machines come before."""
     tally = user.tally
     refused: dict[str, int] = {}
     for worker in user.workers:
@@ -114,8 +132,8 @@ def user_view(stats: StatsSnapshot, about: About, user: UserStats, history: tupl
         site=site_of(stats, about), name=user.name, is_worker=False, state=user_state(user, stats.at),
         rates=tally.rates, best_now=tally.best, best_ever=tally.best_ever, work=_work(tally, refused.items()),
         network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None, since=user.since or None,
-        history=history, miners=_rows(user.workers[:SHOWN_WORKERS], WHOLE), workers=len(user.workers),
-        facts=_of_all_time(tally))
+        history=history, miners=_rows(user.workers[first:first + SHOWN_WORKERS], _OF_ONE_USER),
+        workers=len(user.workers), first=first, facts=_of_all_time(tally), payout=_payout_of(stats, user.name))
 
 
 def worker_view(stats: StatsSnapshot, about: About, worker: WorkerStats, history: tuple[Point, ...] | None = None
@@ -140,6 +158,19 @@ def _work(tally: ShareTally, refused: Iterable[tuple[str, int]]) -> ShareSums:
     most_first = sorted(refused, key=lambda each: (-each[1], each[0]))
     return ShareSums(tally.accepted, tally.difficulty, tuple(
         RefusedByReason(REASONS.get(reason, reason), count) for reason, count in most_first))
+
+
+def _payout_of(stats: StatsSnapshot, user: str) -> tuple[tuple[str, str], ...]:
+    """What a user has in the window, and what he is owed, where that is followed."""
+    payout = stats.payout
+    if payout is None or not payout.is_shared:
+        return ()
+    found = payout.part_of(user)
+    if found is None:
+        return (("Part of the window", "none now"),)
+    return (("Part of the window", words.percent(found.part, 1.0)),
+            ("Of a block found now, before the fee", f"about {words.coins(round(found.part * stats.work.value_sat))}"),
+            ("Owed until a later block pays", words.coins(found.owed_sat)))
 
 
 def _of_all_time(tally: ShareTally) -> tuple[tuple[str, str], ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from warppool.page import parts, words
-from warppool.page.markup import NOTHING, Html, fill, join, name
+from warppool.page.markup import NOTHING, Html, fill, join, name, path
 from warppool.page.parts import Tile
 from warppool.page.poolpage import best_bar, miners_table, next_block, of_a_block, rates_note, work_part
-from warppool.page.view import MinerView, Site, State
+from warppool.page.view import SHOWN_WORKERS, MinerView, Site, State
 
 
 def miner_page(view: MinerView) -> bytes:
@@ -45,16 +45,18 @@ def _tiles(view: MinerView) -> tuple[Tile, ...]:
 def _sections(view: MinerView) -> tuple[Html, ...]:
     at = view.site.at
     return (
+        parts.section("paid", "Who is paid", parts.paragraph(view.site.paid),
+                      parts.pairs(view.payout) if view.payout else NOTHING, is_wide=True),
         parts.chart_section(view.history),
         NOTHING if view.is_worker else parts.section(
-            "miners", "Machines", miners_table(view.miners, view.workers, at), is_wide=True),
+            "miners", "Machines", miners_table(view.miners, view.workers, at, view.first),
+            parts.pager(path("user", view.name), view.first, SHOWN_WORKERS, view.workers), is_wide=True),
         parts.section("facts", "About", parts.pairs(_facts(view))),
         parts.section("best", "Best share", parts.pairs((("Ever", words.scaled(view.best_ever)),
                                                          ("Since the last block", words.scaled(view.best_now)))),
                       best_bar(view.best_ever, view.network_difficulty)),
-        parts.section("shares", "Shares", work_part(view.work)),
+        parts.section("shares", "Shares", work_part(view.work, view.site)),
         parts.section("averages", "Averages", parts.rates_table(view.rates)),
-        parts.section("paid", "Who is paid", parts.paragraph(view.site.paid)),
     )
 
 

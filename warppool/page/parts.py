@@ -59,8 +59,9 @@ def state_line(state: State) -> Html:
 
 def tiles(each: Iterable[Tile]) -> Html:
     """The numbers that are seen first."""
-    return fill('<dl class="tiles">\n{}</dl>\n', join(
-        fill('<div><dt>{}</dt><dd class="number">{}</dd><dd class="note">{}</dd></div>\n', *tile) for tile in each))
+    shown = list(each)
+    return fill('<dl class="tiles{}">\n{}</dl>\n', Html("" if len(shown) % 3 == 0 else " even"), join(
+        fill('<div><dt>{}</dt><dd class="number">{}</dd><dd class="note">{}</dd></div>\n', *tile) for tile in shown))
 
 
 def section(key: str, title: str, *content: Html, is_wide: bool = False) -> Html:
@@ -102,6 +103,24 @@ def pairs(each: Iterable[tuple[str, object]]) -> Html:
 def link(to: PageLink) -> Html:
     """A name, which leads to its page where there is one to lead to."""
     return fill('<a href="{}">{}</a>', to.path, name(to.name)) if to.path else name(to.name)
+
+
+def pager(place: str, first: int, size: int, total: int) -> Html:
+    """To the pages before and behind a part of a list at the path `place`; nothing where all of it is here."""
+    if total <= size and not first:
+        return NOTHING
+    steps = [(first - size, "prev", "Before these")] if first else []
+    if first + size < total:
+        steps.append((first + size, "next", "Behind these"))
+    return fill('<nav class="pager" aria-label="Pages of the list"><span>{} to {} of {}</span>{}</nav>\n',
+                words.count(min(first + 1, total)), words.count(min(first + size, total)), words.count(total),
+                join(fill('<a rel="{}" href="{}?offset={}">{}</a>', rel, place, max(0, at), text)
+                     for at, rel, text in steps))
+
+
+def more(place: str, text: str) -> Html:
+    """To the page that has the whole list."""
+    return fill('<p class="more"><a href="{}">{}</a></p>\n', place, text)
 
 
 def moment(unix_s: float, now: float) -> Html:

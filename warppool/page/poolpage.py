@@ -6,13 +6,17 @@ It is read from the top: the state and six numbers answer these questions, and t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from warppool.page import parts, words
 from warppool.page.markup import NOTHING, Html, fill, join, name
 from warppool.page.parts import Column, Tile
-from warppool.page.view import FoundBlockRow, JobView, MinerRow, NodeRow, PoolView, ShareSums
+from warppool.page.view import FoundBlockRow, JobView, MinerRow, NodeRow, PoolView, ShareSums, Site
 from warppool.page.wording import Wording
 from warppool.stats.snapshot import Rates
+
+SHORT_NAMES: Final = ("Names are shortened here. Who writes the whole name of a machine, or its address, into the "
+                      "field at the top sees its own page.")
 
 
 def pool_page(view: PoolView) -> bytes:
@@ -42,7 +46,7 @@ def _tiles(view: PoolView) -> tuple[Tile, ...]:
 
 def rates_note(rates: Rates) -> str:
     """Of what time the rate of a tile is, and two others beside it."""
-    return f"last hour; {words.rate(rates.m5)} now, {words.rate(rates.d1)} last day"
+    return f"last hour. Now {words.rate(rates.m5)}, last day {words.rate(rates.d1)}"
 
 
 def next_block(hps: float, difficulty: float) -> str:
@@ -79,19 +83,34 @@ def _last_block(view: PoolView) -> Html:
 def _sections(view: PoolView) -> tuple[Html, ...]:
     at = view.site.at
     return (
-        parts.chart_section(view.history),
         parts.section("paid", "Who is paid", parts.paragraph(view.site.paid),
                       parts.pairs(view.window) if view.window else NOTHING),
         parts.section("connect", "Mine here", _connect(view)),
-        parts.section("miners", "Machines", miners_table(view.miners, view.workers, at), is_wide=True),
-        parts.section("blocks", view.site.wording.blocks, _blocks(view.blocks, at), is_wide=True),
-        parts.section("best", "Best share", _best(view)),
-        parts.section("shares", "Shares", work_part(view.work)),
+        parts.chart_section(view.history),
+        parts.section("miners", "Machines", miners_table(view.miners, view.workers, at), _all_machines(view),
+                      is_wide=True),
+        parts.section("blocks", view.site.wording.blocks, blocks_table(view.blocks, at), _all_blocks(view),
+                      is_wide=True),
+        parts.section("shares", "Shares", work_part(view.work, view.site)),
         parts.section("averages", "Averages", parts.rates_table(view.rates)),
-        parts.section("work", "Work that is mined now", _job(view.job, view.site.wording)),
+        parts.section("best", "Best share", _best(view)),
         parts.section("nodes", view.site.wording.speed, _nodes(view.nodes, view.site.wording),
                       parts.pairs(view.timings)),
+        parts.section("work", "Work that is mined now", _job(view.job, view.site.wording), is_wide=True),
     )
+
+
+def _all_machines(view: PoolView) -> Html:
+    hint = parts.paragraph(SHORT_NAMES, "quiet") if view.is_short and view.miners else NOTHING
+    if view.workers <= len(view.miners):
+        return hint
+    return join((parts.more("/machines", f"All {words.count(view.workers)} machines"), hint))
+
+
+def _all_blocks(view: PoolView) -> Html:
+    if view.all_blocks <= len(view.blocks):
+        return NOTHING
+    return parts.more("/blocks", f"The newest {words.count(view.all_blocks)} blocks")
 
 
 def _connect(view: PoolView) -> Html:
@@ -101,22 +120,22 @@ def _connect(view: PoolView) -> Html:
                      each.label, each.label, each.url) for each in view.connect)
 
 
-def miners_table(rows: Sequence[MinerRow], total: int, now: float) -> Html:
-    """Workers, a row each; `total` of them there are."""
+def miners_table(rows: Sequence[MinerRow], total: int, now: float, first: int = 0) -> Html:
+    """Workers, a row each; `total` of them there are, and `first` of them stand before these."""
     if not rows:
         return parts.paragraph("No machine has had a share accepted yet.", "quiet")
     columns = (Column("Name"), Column("Last 5 min", is_figure=True), Column("Last day", is_figure=True, is_minor=True),
-               Column("Best share", is_figure=True, is_minor=True), Column("Connected", is_figure=True, is_minor=True),
-               Column("Last share"), Column("Program", is_minor=True))
+               Column("Best share", is_figure=True, is_minor=True), Column("Connected", is_figure=True, is_rare=True),
+               Column("Last share"), Column("Program", is_rare=True))
     caption = "Most work of the last seven days first"
-    if total > len(rows):
+    if total > len(rows) and not first:
         caption = f"The {len(rows)} of {words.count(total)} with the most work of the last seven days"
     return parts.table(caption, columns, (
         (parts.link(row.who), words.rate(row.rate_5m), words.rate(row.rate_1d), words.scaled(row.best), row.machines,
          NOTHING if row.last_share is None else parts.moment(row.last_share, now), row.agent) for row in rows))
 
 
-def _blocks(rows: Sequence[FoundBlockRow], now: float) -> Html:
+def blocks_table(rows: Sequence[FoundBlockRow], now: float) -> Html:
     if not rows:
         return parts.paragraph("No block yet. The first one will stand here.", "quiet")
     columns = (Column("Height", is_figure=True), Column("Found"), Column("By", is_minor=True), Column("State"),
@@ -145,18 +164,19 @@ def best_bar(best: float, network: float) -> Html:
         parts.paragraph("The best share was enough for a block.", "good-word"))
 
 
-def work_part(work: ShareSums) -> Html:
-    """Shares accepted and refused, and why."""
+def work_part(work: ShareSums, site: Site) -> Html:
+    """Shares accepted and refused since the start, and why."""
     total = work.accepted + work.refused
     summary = parts.pairs((
         ("Accepted", f"{words.count(work.accepted)} ({words.percent(work.accepted, total)})"),
         ("Refused", f"{words.count(work.refused)} ({words.percent(work.refused, total)})"),
         ("Credited work", words.scaled(work.difficulty)),
     ))
+    since = parts.paragraph(f"Since the {site.wording.program} was started.", "quiet")
     if not work.refused:
-        return summary
+        return join((since, summary))
     columns = (Column("Reason"), Column("Shares", is_figure=True), Column("Of all", is_figure=True))
-    return join((summary, parts.table("Why shares were refused", columns, (
+    return join((since, summary, parts.table("Why shares were refused", columns, (
         (each.reason, words.count(each.shares), words.percent(each.shares, total)) for each in work.refusals))))
 
 
@@ -177,9 +197,9 @@ def _job(job: JobView | None, wording: Wording) -> Html:
     if not job.outputs:
         return parts.pairs(lines)
     columns = (Column("Coinbase pays to"), Column("Amount", is_figure=True))
-    return join((parts.pairs(lines), parts.table(
+    return fill('<div class="split">\n<div>{}</div>\n<div>{}</div>\n</div>\n', parts.pairs(lines), parts.table(
         "The outputs of this block's coinbase", columns,
-        ((fill("<code>{}</code>", output.to), words.coins(output.sat)) for output in job.outputs))))
+        ((fill("<code>{}</code>", output.to), words.coins(output.sat)) for output in job.outputs)))
 
 
 def _nodes(rows: Sequence[NodeRow], wording: Wording) -> Html:

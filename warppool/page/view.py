@@ -7,10 +7,13 @@ to be shown: who makes a view shortens those of lists, where the operator wants 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from warppool.page.wording import POOL, Wording
 from warppool.stats.snapshot import Rates
+
+SHOWN_WORKERS: Final = 100
+"""Rows of a page of a long list, or of a user's page."""
 
 
 class State(NamedTuple):
@@ -152,6 +155,8 @@ class PoolView:
     timings: tuple[tuple[str, str], ...] = ()       # label, value in words
     connect: tuple[ConnectUrl, ...] = ()
     window: tuple[tuple[str, str], ...] = ()        # of pplns: label, value in words
+    is_short: bool = False                          # names of lists are shortened, and lead nowhere
+    all_blocks: int = 0                             # how many could be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,4 +178,18 @@ class MinerView:
     history: tuple[Point, ...] | None = None        # None: the books cannot be asked now
     miners: tuple[MinerRow, ...] = ()               # its workers, those with the most work first
     workers: int = 0                                # how many there are, listed or not
-    facts: tuple[tuple[str, str], ...] = ()         # label, value in words: agent, protocol, balance ...
+    facts: tuple[tuple[str, str], ...] = ()         # label, value in words: agent, protocol ...
+    payout: tuple[tuple[str, str], ...] = ()        # label, value in words: part of the window, balance
+    first: int = 0                                  # how many stand before those that are listed
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    """A part of a long list on a page of its own: `first` rows of `total` stand before it."""
+
+    site: Site
+    first: int
+    total: int
+    miners: tuple[MinerRow, ...] = ()
+    blocks: tuple[FoundBlockRow, ...] = ()
+    is_short: bool = False

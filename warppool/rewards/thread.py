@@ -25,6 +25,7 @@ from warppool.loop import Loop, Report, patient
 from warppool.node.chainitems import ChainAnswer, JournalTold, OwnBlock
 from warppool.node.snapshotitems import Mining
 from warppool.node.steps import LogLine
+from warppool.payout.snapshot import Snapshot
 from warppool.rewards.claimtaker import ClaimTaker
 from warppool.rewards.headers import HeadersSeen
 from warppool.rewards.reading import BooksReading
@@ -57,6 +58,7 @@ class PayoutView(NamedTuple):
     payable_sat: int
     is_paying: bool                     # balances, on the tip that is mined
     unsettled: int                      # own blocks
+    newest: Snapshot | None = None      # by which jobs pay
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class PayoutThread(Loop[PayoutItem]):
             accounts=0 if newest is None else len(newest.weights),
             weight_percent=0 if newest is None else 100 * newest.total_weight // newest.window.wanted,
             payable_sat=sum(settling.payable.values()), is_paying=settling.may_pay(self._tip),
-            unsettled=len(settling.watched))
+            unsettled=len(settling.watched), newest=newest)
 
     def _now(self) -> Now:
         return Now(self._monotonic(), self._unix())

@@ -127,10 +127,13 @@ class FollowedBlocks:
     def stats(self) -> PayoutStats:
         """What the thread `payout` shows."""
         view = self._thread.view
+        newest = view.newest
+        amounts = ((), (), 0) if newest is None else (newest.weights, newest.balances, newest.total_weight)
+        weights, balances, total_weight = amounts
         return PayoutStats(
             unsettled=view.unsettled, is_shared=view.is_shared, accounts=view.accounts, payable_sat=view.payable_sat,
             window_percent=float(view.weight_percent) if view.is_shared and view.is_read else None,
-            is_paying=view.is_paying)
+            is_paying=view.is_paying, weights=weights, balances=balances, total_weight=total_weight)
 
     def fields(self) -> dict[str, object]:
         """For the line of each minute: own blocks that are not settled; and where rewards are shared, how full the

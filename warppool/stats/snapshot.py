@@ -10,6 +10,7 @@ that are no UTF-8, and whatever characters a stranger likes. `best` is the diffi
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -170,10 +171,18 @@ class LedgerStats:
     commits: int = 0
 
 
+class AccountPart(NamedTuple):
+    """What an account has in the window (0.0 to 1.0 of the work there), and the sat that a later block owes it."""
+
+    part: float
+    owed_sat: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutStats:
     """Where blocks are followed: own ones that are not settled; and where rewards are shared, the window in percent
-    (None while it is read), the accounts in it, what is owed to them, and whether jobs pay of that now.
+    (None while it is read), the accounts in it, what is owed to them, and whether jobs pay of that now. Amounts of each
+    account are those of the newest snapshot that jobs pay by.
     """
 
     unsettled: int = 0
@@ -182,6 +191,22 @@ class PayoutStats:
     accounts: int = 0
     payable_sat: int = 0
     is_paying: bool = False
+    weights: tuple[tuple[str, int], ...] = ()           # in the window, by account, sorted
+    balances: tuple[tuple[str, int], ...] = ()          # owed sat, by account, sorted
+    total_weight: int = 0                               # of all
+
+    def part_of(self, user: str) -> AccountPart | None:
+        """What the account that `user` names has; None where it has no work in the window and is owed nothing."""
+        for account in (user, user.lower()):            # Bech32 has no case
+            weight, owed = _amount(self.weights, account), _amount(self.balances, account)
+            if weight or owed:
+                return AccountPart(weight / self.total_weight if self.total_weight else 0.0, owed)
+        return None
+
+
+def _amount(amounts: tuple[tuple[str, int], ...], account: str) -> int:
+    at = bisect_left(amounts, (account, 0))
+    return amounts[at][1] if at < len(amounts) and amounts[at][0] == account else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from typing import Final
 
 from warppool.page.about import About
 from warppool.page.assets import ASSETS, Asset
-from warppool.page.fromstats import Names, pool_view, site_of, user_view, worker_view
+from warppool.page.fromstats import Names, blocks_view, machines_view, pool_view, site_of, user_view, worker_view
+from warppool.page.listpage import blocks_page, machines_page
 from warppool.page.markup import path
 from warppool.page.minerpage import miner_page, unknown_page
 from warppool.page.poolpage import pool_page
-from warppool.web.answers import HTML, HttpAnswer, see_other
+from warppool.web.answers import HTML, HttpAnswer, number_of, see_other
 from warppool.web.charts import Charts
 from warppool.web.requests import Asked
 from warppool.web.routes import WebRoute
@@ -32,22 +33,32 @@ class Pages:
         """All paths of the page."""
         return (
             WebRoute("/", self.pool), WebRoute("/find", self.find, query=("name",)),
-            WebRoute("/user/{user}", self.user),
+            WebRoute("/machines", self.machines, query=("offset",)),
+            WebRoute("/blocks", self.blocks, query=("offset",)),
+            WebRoute("/user/{user}", self.user, query=("offset",)),
             WebRoute("/user/{user}/{worker}", self.worker),
             *(WebRoute(place, partial(_file, asset)) for place, asset in ASSETS.items()),
         )
 
     def pool(self, asked: Asked, view: WebView) -> HttpAnswer:
         """The first page."""
-        names = Names(view.settings.listed, is_linked=not view.settings.is_short)
-        return _page(pool_page(pool_view(view.stats, self._about, names, self._charts.of(view))))
+        return _page(pool_page(pool_view(view.stats, self._about, _names(view), self._charts.of(view))))
+
+    def machines(self, asked: Asked, view: WebView) -> HttpAnswer:
+        """A page of all machines."""
+        return _page(machines_page(machines_view(view.stats, self._about, _names(view), _first(asked))))
+
+    def blocks(self, asked: Asked, view: WebView) -> HttpAnswer:
+        """A page of the newest blocks."""
+        return _page(blocks_page(blocks_view(view.stats, self._about, _names(view), _first(asked))))
 
     def user(self, asked: Asked, view: WebView) -> HttpAnswer:
         """The page of a user, by the whole name."""
         found = view.stats.users_by_name.get(asked.names["user"])
         if found is None:
             return self._unknown(asked.names["user"], view)
-        return _page(miner_page(user_view(view.stats, self._about, found, self._charts.of(view, found.name))))
+        chart = self._charts.of(view, found.name)
+        return _page(miner_page(user_view(view.stats, self._about, found, chart, _first(asked))))
 
     def worker(self, asked: Asked, view: WebView) -> HttpAnswer:
         """The page of a worker, by the whole name, beneath its user."""
@@ -68,6 +79,16 @@ class Pages:
 
     def _unknown(self, name: str, view: WebView) -> HttpAnswer:
         return HttpAnswer(unknown_page(site_of(view.stats, self._about), name), HTML, 404)
+
+
+def _names(view: WebView) -> Names:
+    """As the operator wants them in lists."""
+    return Names(view.settings.listed, is_linked=not view.settings.is_short)
+
+
+def _first(asked: Asked) -> int:
+    """How many rows come before those that are asked for; BadField."""
+    return number_of(asked.query, "offset", 0, 0, 1 << 40)
 
 
 def _page(body: bytes) -> HttpAnswer:

@@ -162,10 +162,10 @@ function draw(figure) {
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     series: [
-      { label: "Time (UTC)", value: (_, at) => (at == null ? "" : utc(at)) },
+      { label: "Time (UTC)", value: (_, at) => (at == null ? "\u2013" : utc(at)) },
       {
         label: "Hash rate", stroke: () => colour("--chart"), fill: () => colour("--chart-fill"), width: 2,
-        value: (_, hps) => (hps == null ? "" : scaled(hps)), points: { show: false },
+        value: (_, hps) => (hps == null ? "\u2013" : scaled(hps)), points: { show: false },
       },
     ],
     axes: [
