@@ -42,6 +42,8 @@ def test_a_machine_is_seen_by_http_and_the_pool_stops_with_its_web(tmp_path: Pat
             assert (whole["machines"], whole["users"]) == (1, 1)
             row = json.loads(get(address, "/api/client/alice").body)["workers"][0]
             assert (row["name"], len(row["sessionId"])) == ("rig1", 8)
+            drop_in = json.loads(get(address, "/api/pool").body)
+            assert drop_in["blockHeight"] == len(stub.chain) - 1 == whole["work"]["height"] - 1
             assert get(address, "/health", host="anything").status == 200
             assert b"warppool_has_work 1.0" in get(address, "/metrics").body
             assert b"rig1" in get(address, "/user/alice").body
