@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import socket
@@ -14,8 +15,10 @@ import pytest
 
 from tests.web.asking import Hand, app_of, connect, exchange, get, parse, read_all, said, serving
 from warppool.loop import Report, ask_all
+from warppool.net.listener import listen
 from warppool.web.admission import (
     ACCEPTED_PER_S,
+    AFTER_FAULT_S,
     ANSWER_S,
     MAX_CONNECTIONS,
     MAX_OF_LOOPBACK,
@@ -29,7 +32,7 @@ pytest.importorskip("waitress")
 
 from waitress.channel import ClientDisconnected, HTTPChannel
 
-from warppool.web.server import PIECE_S
+from warppool.web.server import PIECE_S, WebServer
 
 FILES = 2000
 PAGE = WebRoute("/page", said(b"a page"))
@@ -239,3 +242,20 @@ def test_a_bug_costs_one_answer(caplog: Any) -> None:
         assert get(address, "/page").status == 200
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         "event=web.failed path='/bug'"]
+
+
+def test_that_no_descriptor_is_left_is_said_once_a_minute(caplog: Any, monkeypatch: Any) -> None:
+    def accept(_: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    clock, listener = Hand(), listen("web", "127.0.0.1:0", "web.listen")
+    server = WebServer([listener], app_of([PAGE]), monotonic=clock)
+    monkeypatch.setattr(type(server._servers[0]), "accept", accept)
+    for _ in range(3):
+        assert server._servers[0].readable()
+        server._servers[0].handle_accept()
+        assert not server._servers[0].readable()
+        clock.now += AFTER_FAULT_S
+    server.close()
+    listener.sock.close()
+    assert caplog.text.count("event=web.unaccepted") == 1

@@ -29,7 +29,6 @@ from waitress.task import ErrorTask, WSGITask
 from warppool.loop import AFTER_FAULT_S, Ask, Loop, Report, unawaited
 from warppool.net.listener import Listener
 from warppool.net.repeats import Repeats
-from warppool.say import say
 from warppool.threads import STOP
 from warppool.web.admission import ANSWER_S, REQUEST_S, Admission
 from warppool.web.answers import HEADERS, TEXT
@@ -69,6 +68,7 @@ class WebServer:
         self._orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._map: dict[int, Any] = {}
         self._turned_away = Repeats(log, "web.turned_away")
+        self._unaccepted = Repeats(log, "web.unaccepted")
         adjustments = Adjustments(
             asyncore_use_poll=True, threads=1, backlog=BACKLOG, max_request_header_size=MAX_HEADER,
             max_request_body_size=1, log_socket_errors=False, ident="", clear_untrusted_proxy_headers=False,
@@ -111,6 +111,11 @@ class WebServer:
         """One address has too many connections: say so, at most once a minute with a count."""
         self._turned_away.add(now, address=host, meaning="more connections of one address than the web port allows")
 
+    def could_not_accept(self, error: OSError, now: float) -> None:
+        """The system refuses a connection, as it does each second while descriptors are short: said once a minute."""
+        self.admission.pause(now)
+        self._unaccepted.add(now, reason=error.strerror)
+
     @property
     def channels(self) -> list[_Channel]:
         """The connections that are open."""
@@ -144,6 +149,7 @@ class WebServer:
         self.beat = self._monotonic()
         self._cut_late()
         self._turned_away.flush(self.beat)
+        self._unaccepted.flush(self.beat)
 
     def _obey(self) -> bool:
         """Do what was ordered; True to end."""
@@ -302,8 +308,7 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
         try:
             accepted = self.accept()
         except OSError as exc:
-            admission.pause(now)
-            say(log, logging.WARNING, "web.unaccepted", reason=exc.strerror)
+            self.owner.could_not_accept(exc, now)
             return
         if accepted is None:                    # it has gone again
             return
