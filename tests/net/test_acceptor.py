@@ -274,3 +274,17 @@ def test_where_all_are_turned_away_those_of_the_listeners_that_let_past_come_in(
     scene.acceptor.let_past = frozenset({"sv2"})
     client, = scene.knock(1)
     assert len(scene.accept()) == 1 and not is_closed(client)
+
+
+def test_those_who_are_closed_are_counted_by_reason(scenes: list[Scene]) -> None:
+    scene = make(scenes, max_connections=3, max_per_ip=1)
+    drops = scene.acceptor._drops
+    scene.knock(3)
+    assert len(scene.accept()) == 1 and drops == {"max_per_ip": 2}
+    scene.knock(1, "127.0.0.2")
+    scene.knock(1, "127.0.0.3")
+    scene.knock(2, "127.0.0.4")
+    assert len(scene.accept()) == 2 and drops == {"max_per_ip": 2, "max_connections": 2}
+    scene.acceptor.turns_away = True
+    scene.knock(1)
+    assert scene.accept() == [] and drops["no_work"] == 1

@@ -32,7 +32,7 @@ def test_machines_come_and_go_and_nothing_of_their_session_or_address_is_told(ca
         lines.parted(client)
         lines.gone(client, 12, 3, 160.4)
     assert [item._replace(at=0.0) for item in told] == [
-        *(MachineCame(7, channel, "bob.a", "cgminer", "sv1", 0.0) for channel in (1, 2, 3)),
+        *(MachineCame(7, channel, "bob.a", "cgminer", "sv1", 0.0, "v1") for channel in (1, 2, 3)),
         MachineGone(7, 1, 0.0), MachineGone(7, 2, 0.0), MachineGone(7, None, 0.0)]
     assert "192.0.2" not in repr(told) and "\\x01" not in repr(told)
     assert caplog.records[-1].getMessage() == (

@@ -196,7 +196,7 @@ def test_a_peer_that_takes_nothing_for_a_while_is_dropped(scene: Scene, log_line
     parts = [scene.part() for _ in range(4)]
     assert parts[-1] == Gone(conn_id, "too slow") and Full(conn_id) in parts and Emptied(other_id) in parts
     assert f"event=miner.slow count=1 conn={conn_id} peer=127.0.0.1" in log_lines.wait_for("miner.slow")
-    assert len(slow.rest()) < 900_000
+    assert len(slow.rest()) < 900_000 and scene.reactor.drops == {"slow": 1}
     assert scene.reactor._peers.keys() == {other_id}
     assert scene.reactor._slow.peers == {} and scene.reactor._slow.unsent == 0
 

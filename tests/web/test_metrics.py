@@ -25,7 +25,14 @@ def test_the_numbers_of_the_snapshot_are_read_back() -> None:
     samples = {(sample.name, *sorted(sample.labels.items())): sample.value
                for family in read.values() for sample in family.samples}
     assert samples["warppool_hashrate_hashes_per_second", ("window", "1m")] == snapshot().pool.rates.m1
-    assert samples["warppool_shares_total", ("reason", "stale-share"), ("result", "refused")] == 12
+    assert samples["warppool_shares_total", ("protocol", "v1"), ("reason", "stale-share"), ("result", "refused")] == 10
+    assert samples["warppool_shares_total", ("protocol", "v2"), ("reason", ""), ("result", "accepted")] == 234
+    assert samples["warppool_share_difficulty_total", ("protocol", "v1")] == 2_000_000.5
+    assert samples["warppool_channels", ("type", "standard")] == 2
+    assert samples["warppool_handshakes_total", ("protocol", "v1-tls"), ("result", "failed")] == 4
+    assert samples["warppool_dropped_connections_total", ("reason", "max_per_ip")] == 7
+    assert samples["warppool_node_requests_seconds_bucket", ("le", "0.002"), ("node", "node-0")] == 9
+    assert samples["warppool_node_requests_seconds_count", ("node", "node-0")] == 10
     assert samples["warppool_node_up", ("node", "node-1")] == 0
     assert samples["warppool_blocks", ("outcome", "settled")] == 1
     assert samples["warppool_share_answer_seconds_bucket", ("le", "+Inf")] == 100

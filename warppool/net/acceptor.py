@@ -47,7 +47,8 @@ class Acceptor:
     What comes from `limits.proxy_from` belongs to the address that its PROXY header announces, and to none before that.
     """
 
-    def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, limits: AcceptLimits) -> None:
+    def __init__(self, listeners: Sequence[Listener], selector: selectors.BaseSelector, limits: AcceptLimits,
+                 drops: Counter[str] | None = None) -> None:
         self.due = math.inf
         """Monotonic seconds at which `turn` is wanted; `inf` for never."""
         self.resumes_at = math.inf
@@ -63,6 +64,7 @@ class Acceptor:
         self._open = 0
         self._unannounced = 0                   # of those: proxies' connections before their header
         self._open_per_ip: Counter[str] = Counter()
+        self._drops: Counter[str] = Counter() if drops is None else drops      # by reason
         self._full = Repeats(log, "connection.refused")
         self._crowded = Repeats(log, "address.refused")
         self._before_header = Repeats(log, "proxy.refused")
@@ -84,6 +86,8 @@ class Acceptor:
             ip = plain_ip(address[0])
             origin = None if self._is_proxy(ip) else self._origin(ip)
             is_let_in = not self.turns_away or listener.kind in self.let_past
+            if not is_let_in:
+                self._drops["no_work"] += 1
             if not is_let_in or not self._has_room(ip, origin, now):
                 sock.close()
                 continue
@@ -146,8 +150,10 @@ class Acceptor:
     def _has_room(self, ip: str, origin: str | None, now: float) -> bool:
         most = self._limits.max_connections
         if self._open >= most:
+            self._drops["max_connections"] += 1
             self._full.add(now, peer=ip, limit=most, reason="max_connections or LimitNOFILE= reached")
         elif origin is None and self._unannounced >= MAX_UNANNOUNCED:
+            self._drops["proxy_header"] += 1
             self._before_header.add(now, peer=ip, limit=MAX_UNANNOUNCED, reason="so many wait for a PROXY header")
         else:
             return not (origin and self._is_crowded(origin, now))
@@ -158,6 +164,7 @@ class Acceptor:
         """Whether one more of `origin` would be one too many; the log says so."""
         if not origin or self._open_per_ip.get(origin, 0) < self._max_per_ip:
             return False
+        self._drops["max_per_ip"] += 1
         self._crowded.add(now, peer=origin, limit=self._max_per_ip, reason="max_per_ip reached")
         self._note_due()
         return True

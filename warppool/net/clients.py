@@ -43,9 +43,8 @@ class Client:
     """One connection, its transport and its account with the worker."""
 
     __slots__ = ("agent", "came_at", "connection", "due", "end", "holders", "is_closing", "is_full", "is_leaving",
-                 "is_mute", "is_parting",
-                 "is_queued", "kind", "name", "owes_job", "peer", "said", "transport", "turn", "unreported",
-                 "unsealed", "waiting")
+                 "is_mute", "is_parting", "is_queued", "is_shaking", "kind", "name", "owes_job", "peer", "said",
+                 "transport", "turn", "unreported", "unsealed", "waiting")
 
     is_upstream = False
 
@@ -53,6 +52,7 @@ class Client:
         self.transport, self.connection = stack
         self.peer = peer
         self.kind = kind                        # of its listener, or what it was recognised as
+        self.is_shaking = hasattr(self.transport, "is_established")     # its handshake is not over, or not counted yet
         self.came_at = math.inf                 # monotonic seconds of when its first machine had work
         self.name = self.agent = self.end = ""  # of its first machine; and why it ended
         self.unsealed: list[bytes] | None = None    # plaintext to be sealed at the end of the wake-up, if any is

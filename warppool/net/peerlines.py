@@ -13,7 +13,17 @@ from warppool.mining.identity import MAX_AGENT
 from warppool.net.clients import Client
 from warppool.net.loglimit import LogLimit
 from warppool.say import MAX_TEXT, clip, say
-from warppool.stats.items import NOTIFY, BlockSent, MachineCame, MachineGone, MachineItem, Took
+from warppool.stats.items import (
+    NOTIFY,
+    BlockSent,
+    HandshakeOver,
+    MachineCame,
+    MachineGone,
+    MachineItem,
+    PeerDropped,
+    Took,
+)
+from warppool.stats.traffic import FAULT
 
 log = logging.getLogger("warppool.net.worker")
 
@@ -85,11 +95,20 @@ class PeerLines:
         client.name = client.name or str(name)
         if event.name == _REOPENED:
             self._say(MachineGone(event.conn_id, None, time.time()))        # its channel before this one is lost
-        self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time()))
+        self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time(),
+                              str(fields.get("kind", ""))))
 
     def _block(self, fields: dict[str, Any]) -> None:
         """A machine of a translator has found a block."""
         self._say(BlockSent(fields["hash"], fields["height"], fields["user"], time.time(), fields["difficulty"]))
+
+    def look_at_handshake(self, client: Client, *, is_over: bool = False) -> None:
+        """Its transport has news, or `is_over`: count its handshake once."""
+        is_done = bool(getattr(client.transport, "is_established", False))
+        if client.is_shaking and (is_done or is_over):
+            client.is_shaking = False
+            if not client.is_upstream:
+                self._say(HandshakeOver(client.kind, is_done))
 
     def _say(self, item: MachineItem) -> None:
         if self._tell is not None:
@@ -97,6 +116,7 @@ class PeerLines:
 
     def parted(self, client: Client) -> None:
         """A connection is closed: its machines have work no more."""
+        self.look_at_handshake(client, is_over=True)
         if client.came_at < math.inf:
             self._say(MachineGone(client.connection.conn_id, None, time.time()))
 
@@ -109,6 +129,8 @@ class PeerLines:
 
     def closed(self, close: Close, client: Client, now: float) -> None:
         """We close a connection."""
+        if close.is_peers_fault and not client.is_upstream:
+            self._say(PeerDropped(FAULT))
         if not close.is_peers_fault:
             say(log, logging.DEBUG, "conn.closed", conn=close.conn_id, peer=client.peer, reason=close.reason)
         elif client.is_upstream or self._allows("conn.closed", client, now):

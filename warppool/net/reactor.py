@@ -15,7 +15,7 @@ import selectors
 import socket
 import struct
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
@@ -25,16 +25,7 @@ from warppool.loop import Ask, Reconfigure, Report, prompt
 from warppool.net.acceptor import Accepted, Acceptor
 from warppool.net.dialler import Attempt, Dialler, Missed, Reached
 from warppool.net.gather import Bags
-from warppool.net.inbox import (
-    Connected,
-    ConnectFailed,
-    Emptied,
-    Ended,
-    Full,
-    Gone,
-    Opened,
-    Received,
-)
+from warppool.net.inbox import Connected, ConnectFailed, Emptied, Ended, Full, Gone, Opened, Received
 from warppool.net.limits import AcceptLimits
 from warppool.net.listener import Listener
 from warppool.net.mailbox import Mailbox
@@ -66,17 +57,18 @@ class Reactor:
                  accept_limits: AcceptLimits, unsent_budget: int = UNSENT_BUDGET) -> None:
         self.mailbox: Mailbox[ReactorItem] = Mailbox()
         self.name, self.limits = "reactor", prompt()
+        self.drops: Counter[str] = Counter()        # connections that were closed here, by reason; any thread reads it
         self.beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.mailbox, EVENT_READ)
-        self._acceptor = Acceptor(listeners, self._selector, accept_limits)
+        self._acceptor = Acceptor(listeners, self._selector, accept_limits, self.drops)
         self._dialler = Dialler(self._selector)
         self._bags = Bags(inboxes)
         self._peers: dict[int, Peer] = {}
         self._conn_ids = itertools.count(1)
         self._accepted = itertools.count(1)     # apart from the ids, of which dialled ones take some
         self._lingering: deque[tuple[float, Peer]] = deque()       # by deadline; may have ended before
-        self._slow = SlowPeers(unsent_budget)
+        self._slow = SlowPeers(unsent_budget, self.drops)
         self._watcher = Watcher(self._selector)
         self._stops_at = math.inf
         self._is_over = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from warppool.net.deadlines import Deadlines
@@ -27,13 +28,14 @@ UNSENT_BUDGET = 256 * 1024 * 1024
 class SlowPeers:
     """Those for whom bytes wait; used by the reactor's thread alone. Times are monotonic seconds."""
 
-    def __init__(self, budget: int = UNSENT_BUDGET) -> None:
+    def __init__(self, budget: int = UNSENT_BUDGET, drops: Counter[str] | None = None) -> None:
         self.unsent = 0                         # bytes that wait, of all
         self.peers: dict[int, Peer] = {}
         self.due = math.inf
         """When `look` is wanted; `inf` for never."""
         self._budget = budget
         self._stalls = Deadlines()              # when to look whether they have taken any
+        self._drops: Counter[str] = Counter() if drops is None else drops      # by reason
         self._dropped = Repeats(log, "miner.slow")
 
     @property
@@ -94,6 +96,7 @@ class SlowPeers:
         if peer.is_dialled:
             say(log, logging.WARNING, "upstream.slow", conn=peer.conn_id, peer=peer.ip, unsent=unsent, reason=reason)
         else:
+            self._drops["slow"] += 1
             self._dropped.add(now, conn=peer.conn_id, peer=peer.ip, unsent=unsent, reason=reason)
             self._note_due()
 

@@ -78,8 +78,9 @@ class Tls:
         inbound, tls = self._inbound, self._tls
         inbound.write(data)
         pieces: list[bytes] = []
+        was_shaking = not self.is_established       # and its end is news
         try:
-            if not self.is_established:
+            if was_shaking:
                 self._shake(len(data))
             while inbound.pending or tls.pending():
                 piece = tls.read(RECORD_SIZE)
@@ -92,7 +93,7 @@ class Tls:
                 self._finish(f"no end of the TLS handshake within {MAX_HANDSHAKE} bytes")
         except ssl.SSLError as exc:
             self._finish(_words(exc))
-        self.has_news = (not self.is_established or self._unsealed != b"" or self._outbound.pending > 0
+        self.has_news = (was_shaking or self._unsealed != b"" or self._outbound.pending > 0
                          or self.end is not None)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -108,6 +108,8 @@ class TransportSteps(JobOffers):
         if client.is_mute:
             return
         self._speak(client)
+        if client.is_shaking:
+            self._lines.look_at_handshake(client)
         if transport.wakes_at < client.due:
             self._schedule(client, transport.wakes_at)
         if transport.recognised is not None:
@@ -128,6 +130,7 @@ class TransportSteps(JobOffers):
         client.kind = found.kind
         client.transport, client.connection = self._connect(
             Opened(conn_id, found.kind, client.peer, is_out_of_work=self._is_out_of_work), begin)
+        client.is_shaking = hasattr(client.transport, "is_established")
         client.owes_job = False                             # `_begin` offers it
         self._begin(client)
         if found.received and not client.is_mute:

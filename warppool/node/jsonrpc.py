@@ -16,6 +16,7 @@ from typing import Any
 from warppool.addresses import NodeAddress
 from warppool.errors import NodeError
 from warppool.node.httpline import HttpLine, NodeAway, NodeHungUp, NodeSilent
+from warppool.stats.times import Durations
 
 __all__ = ["CallForbidden", "Cookie", "Credentials", "JsonRpc", "NodeAway", "NodeSilent", "RpcRefusal", "UserPassword"]
 
@@ -94,6 +95,7 @@ class JsonRpc:
 
     def __init__(self, address: NodeAddress, credentials: Credentials) -> None:
         self.address = address
+        self.took = Durations()                 # of each `call`
         self._credentials = credentials
         self._line = HttpLine(address)
         self._login: bytes | None = None        # as the node last took it; None: to be read
@@ -106,7 +108,13 @@ class JsonRpc:
         What went out on a connection that the node was just closing goes out once more, and so does what it refused for
         a cookie that has changed since: all calls made here may be repeated.
         """
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
+        try:
+            return self._call(method, params, began + timeout_s)
+        finally:
+            self.took.add((time.monotonic() - began,))
+
+    def _call(self, method: str, params: tuple[object, ...], deadline: float) -> Any:
         login = self._read_login()
         try:
             self._ask(method, params, deadline)

@@ -38,6 +38,7 @@ from warppool.node.items import DropBlock, NodeLost, NodeReport, Outcome, Submit
 from warppool.node.kernel import ChainTip, Kernel
 from warppool.node.kernelanswers import answer_of
 from warppool.say import say
+from warppool.stats.snapshot import EMPTY
 
 log = logging.getLogger("warppool")
 
@@ -62,6 +63,7 @@ class RegtestSource(Loop[SubmitBlock | DropBlock | AskChain]):
     """Node number `node` on a chain of its own in `data_dir/regtest/`; MissingExtra if the kernel is not installed."""
 
     limits = prompt(TURN_LIMIT_S)
+    requests = EMPTY                            # nobody waits for an answer of it
 
     def __init__(
         self,

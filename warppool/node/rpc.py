@@ -29,6 +29,7 @@ from warppool.node.pace import Backoff, Clock, SystemClock
 from warppool.node.tipfacts import NO_FACTS, Facts, SeenTip, work_of
 from warppool.node.tipwatch import TipWatch
 from warppool.say import say
+from warppool.stats.snapshot import Histogram
 
 log = logging.getLogger("warppool")
 
@@ -142,6 +143,11 @@ class RpcSource(Loop[TemplateWanted]):
         return NodeReport(
             *self.vitals(), trouble=self.trouble, is_misplaced=self.is_misplaced, templates=self._templates,
             height=self._reading.template.tip.height if self._reading is not None else 0)
+
+    @property
+    def requests(self) -> Histogram:
+        """How long the node took for each answer but to long polls; any thread may ask."""
+        return self._rpc.took.histogram()
 
     def put(self, item: TemplateWanted | Order) -> None:
         """Any thread: leave `item` for the loop, which may be waiting in sockets."""

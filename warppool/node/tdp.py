@@ -32,6 +32,7 @@ from warppool.node.questions import ASK_EVERY_S, Questions
 from warppool.node.solutions import OfferSolution, Solutions
 from warppool.node.tdpline import ProviderLine, ProviderMistake
 from warppool.say import say
+from warppool.stats.snapshot import EMPTY
 from warppool.sv2.messages.template import CoinbaseOutputConstraints
 from warppool.sv2.profile import Profile
 from warppool.sv2.templateclient import (
@@ -82,6 +83,7 @@ class TdpSource(Loop[OfferSolution | DropBlock]):
     """
 
     limits = prompt(TURN_LIMIT_S)
+    requests = EMPTY                            # nobody waits for an answer of it
     is_misplaced = False        # nothing in the protocol tells the network
 
     def __init__(

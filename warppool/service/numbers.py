@@ -8,8 +8,9 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from warppool import __version__
@@ -17,11 +18,22 @@ from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Loop, Report, Takes, patient
 from warppool.service.pastnumbers import Read
-from warppool.stats.items import ANSWER, COMMIT, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
+from warppool.stats.items import (
+    ANSWER,
+    COMMIT,
+    NOTIFY,
+    HandshakeOver,
+    MachineCame,
+    MachineGone,
+    PeerDropped,
+    RefusedShares,
+    Took,
+)
 from warppool.stats.ownblocks import OwnBlocks
 from warppool.stats.snapshot import LedgerStats, NodeStats, PayoutStats, RoundStats, StatsSnapshot, WorkStats
 from warppool.stats.standings import Standings
 from warppool.stats.times import Durations
+from warppool.stats.traffic import KINDS
 from warppool.stats.windows import Moment
 
 TURN_S: Final = 1.0
@@ -33,9 +45,6 @@ SLOW_S: Final = 5.0
 CLOCK_SET_S: Final = 2.0
 """The wall's clock was set if it went so much more or less than the monotonic one. A small machine has no clock of its
 own, and is told the time after the daemon has started: what people see is timed by the clock that is right."""
-
-PROTOCOLS: Final = {"sv1": "v1", "sv1-tls": "v1-tls", "sv2": "v2", "sv2-spec, seen": "v2-spec"}
-"""What a machine speaks, by the kind of its connection."""
 
 
 class Ear:
@@ -75,6 +84,7 @@ class Looked(NamedTuple):
     nodes: tuple[NodeStats, ...] = ()
     ledger: LedgerStats = LedgerStats()
     payout: PayoutStats | None = None
+    dropped: Mapping[str, int] = MappingProxyType({})       # connections that the reactor closed, by reason
 
 
 class Sources(Protocol):
@@ -158,9 +168,11 @@ class StatsThread(Loop[object]):
             case RefusedShares():
                 standings.take_refused(item)
             case MachineCame():
-                standings.come(item._replace(protocol=PROTOCOLS.get(item.protocol, item.protocol)))
+                standings.come(item._replace(protocol=KINDS.get(item.protocol, item.protocol)))
             case MachineGone():
                 standings.go(item)
+            case HandshakeOver() | PeerDropped():
+                standings.traffic.hear(item)
             case Took(kind, seconds):
                 self._times[kind].add(seconds)
             case BlockRow():
@@ -201,6 +213,7 @@ class StatsThread(Loop[object]):
             shares_per_second=standings.shares_per_second, users=users, workers=workers, machines=standings.machines,
             idle=lists.idle, gone=lists.gone,
             connections=_counts(standings.protocols), refused=_counts(standings.refused),
+            traffic=standings.traffic.stats(looked.dropped),
             round=RoundStats(since=self._round_since, difficulty=pool.round_difficulty,
                              effort=pool.round_difficulty / difficulty if difficulty else 0.0),
             blocks=self._blocks.shown(looked.work.height), blocks_found=self._blocks.count, work=looked.work,

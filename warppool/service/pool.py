@@ -126,7 +126,7 @@ class Pool:
         self._missing = self._missing_blocks(config)
         self.ports.add_workers(self._worker)
         self.numbers = StatsThread(self.ear, PoolSources(
-            pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts))
+            pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts, self.ports.reactor.drops))
         self.numbers.take_past(read_past(partial(open_reader, config.ledger.url, pool.data_dir), time.time()))
         self._status_faces = status_faces(config.status, pool.data_dir, self.numbers.latest, pool.work_max_age_s,
                                           resources)

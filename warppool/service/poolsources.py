@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -10,7 +10,7 @@ from warppool.config.options import PoolConfig
 from warppool.ledger.items import LedgerReport
 from warppool.mining.job import Job
 from warppool.service.numbers import Looked
-from warppool.stats.snapshot import LedgerStats, NodeStats, PayoutStats, WorkStats
+from warppool.stats.snapshot import Histogram, LedgerStats, NodeStats, PayoutStats, WorkStats
 from warppool.stats.workstats import work_of
 
 NO_WORK: Final = WorkStats()
@@ -37,6 +37,8 @@ class NodeThread(Protocol):
     def name(self) -> str: ...
     @property
     def trouble(self) -> str: ...
+    @property
+    def requests(self) -> Histogram: ...
 
 
 class AllNodes(Protocol):
@@ -65,7 +67,7 @@ class PoolSources:
     program: Final = "warppool"
 
     def __init__(self, pool: PoolConfig, work: NewestJob, maker: Maker, nodes: AllNodes, ledger: LedgerReporter,
-                 payees: Payees) -> None:
+                 payees: Payees, drops: Mapping[str, int] | None = None) -> None:
         self.network = pool.network
         self._tag = pool.coinbase_tag
         self._names = {pool.payout_script: pool.payout_address, pool.fallback_script: pool.fallback_address}
@@ -75,6 +77,7 @@ class PoolSources:
         self._nodes = nodes
         self._ledger = ledger
         self._payees = payees
+        self._drops = {} if drops is None else drops    # of the reactor
         self._job: Job | None = None                    # of which `_shown` is
         self._shown = NO_WORK
         self._tip_at = 0.0                              # monotonic
@@ -85,7 +88,7 @@ class PoolSources:
         report = self._ledger.report()
         return Looked(self._look_at_work(now), self._look_at_nodes(unix), LedgerStats(
             is_troubled=report.is_troubled, waiting_shares=report.waiting_shares, rows=report.rows,
-            commits=report.commits), self._payees.stats)
+            commits=report.commits), self._payees.stats, dict(self._drops))
 
     def _look_at_work(self, now: float) -> WorkStats:
         job, maker = self._work.latest, self._maker
@@ -108,6 +111,7 @@ class PoolSources:
             state = "lost" if trouble else "behind" if name in lagging else "up"
             known = self._since.get(name)
             since[name] = known if known is not None and known[0] == state else (state, unix)
-            found.append(NodeStats(name, state, trouble, self._shown.node == name, since[name][1]))
+            found.append(NodeStats(name, state, trouble, self._shown.node == name, since[name][1],
+                                   source.requests))
         self._since = since
         return tuple(found)

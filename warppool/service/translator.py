@@ -114,7 +114,8 @@ class Translator:
         """The numbers, and all that shows them."""
         data_dir = config.translator.data_dir
         self.numbers = StatsThread(self.ear, TranslatorSources(
-            [connector.upstreams for connector in self._connectors], self.first_upstream, self.ledger.thread))
+            [connector.upstreams for connector in self._connectors], self.first_upstream, self.ledger.thread,
+            self.ports.reactor.drops))
         self.numbers.take_past(read_past(partial(open_reader, LEDGER_URL, data_dir), time.time()))
         self._status_faces = status_faces(config.status, data_dir, self.numbers.latest, STALE_AFTER_S, resources)
         self.web = translator_web(config, self.numbers.latest, self.ports, patience, resources)

@@ -7,7 +7,7 @@ any worker. Nothing is asked of anybody, and nothing of it is on the way of a sh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
@@ -65,10 +65,11 @@ class TranslatorSources:
     network: Final = ""                         # an upstream does not say it
 
     def __init__(self, upstreams: Sequence[Callable[[], Sequence[Upstream]]], first: FirstAnswer,
-                 ledger: TranslatorBooks) -> None:
+                 ledger: TranslatorBooks, drops: Mapping[str, int] | None = None) -> None:
         self._upstreams = upstreams
         self._first = first
         self._ledger = ledger
+        self._drops = {} if drops is None else drops    # of the reactor
         self._shown = WorkStats()
         self._tip = b""
         self._tip_at = 0.0                              # monotonic
@@ -80,7 +81,7 @@ class TranslatorSources:
         report = self._ledger.report()
         return Looked(self._work(found, now), self._nodes(found, unix), LedgerStats(
             is_troubled=report.is_troubled, waiting_shares=report.waiting_shares, rows=report.rows,
-            commits=report.commits))
+            commits=report.commits), dropped=dict(self._drops))
 
     def _found(self) -> list[_Found]:
         known: dict[str, list[Upstream]] = {}

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 class MachineCame(NamedTuple):
     """A machine has work: a V1 connection, or a channel. `name` is its worker's whole name, `at` Unix seconds, and
-    `protocol` what it speaks, as in `WorkerStats`. No address and no id that means something outside.
+    `protocol` what it speaks, as in `WorkerStats`. No address and no id that means something outside. `type` is that of
+    a channel, standard or extended; another word where it is none.
     """
 
     conn_id: int
@@ -16,6 +17,7 @@ class MachineCame(NamedTuple):
     agent: str
     protocol: str
     at: float
+    type: str = ""
 
 
 class MachineGone(NamedTuple):
@@ -44,6 +46,19 @@ class RefusedShares(NamedTuple):
     counts: tuple[tuple[str, str, int, int], ...]
 
 
+class HandshakeOver(NamedTuple):
+    """A peer has done its handshake, or will not; `kind` is that of its connection, as the listeners name it."""
+
+    kind: str
+    is_done: bool
+
+
+class PeerDropped(NamedTuple):
+    """We have closed the connection of a peer; `reason` is one word of ours."""
+
+    reason: str
+
+
 class Took(NamedTuple):
     """How long things took, each in seconds: `kind` is one of NOTIFY, ANSWER and COMMIT."""
 
@@ -55,5 +70,5 @@ NOTIFY = "notify"
 ANSWER = "answer"
 COMMIT = "commit"
 
-MachineItem = MachineCame | MachineGone | BlockSent
-"""What a worker tells of its machines."""
+MachineItem = MachineCame | MachineGone | BlockSent | HandshakeOver | PeerDropped
+"""What a worker tells of machines and of others who knock."""

@@ -108,6 +108,41 @@ class BlockStats(NamedTuple):
     effort: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`counts[i]` values were at most `bounds[i]` seconds and more than the bound before; the last count, one more than
+    there are bounds, is of those beyond all bounds. `total` is the sum of all values.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts)
+
+    def quantile(self, part: float) -> float | None:
+        """The bound that `part` (0 to 1) of the values do not exceed; None where there is none yet, and the last bound
+        for what is beyond it.
+        """
+        wanted, seen = part * self.count, 0
+        if not self.count:
+            return None
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            seen += count
+            if seen >= wanted:
+                return bound
+        return self.bounds[-1]
+
+
+BOUNDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Of all histograms here, in seconds."""
+
+EMPTY: Final = Histogram(BOUNDS, (0,) * (len(BOUNDS) + 1))
+
+
 class NodeStats(NamedTuple):
     """A node by its name in the log, or the translator's upstream. `state` is up, behind or lost."""
 
@@ -116,6 +151,7 @@ class NodeStats(NamedTuple):
     reason: str = ""                        # why it is lost, in words
     is_mined: bool = False
     since: float = 0.0                      # when that state began
+    requests: Histogram = EMPTY             # how long it took for each answer
 
 
 class OutputStats(NamedTuple):
@@ -209,39 +245,14 @@ def _amount(amounts: tuple[tuple[str, int], ...], account: str) -> int:
     return amounts[at][1] if at < len(amounts) and amounts[at][0] == account else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """`counts[i]` values were at most `bounds[i]` seconds and more than the bound before; the last count, one more than
-    there are bounds, is of those beyond all bounds. `total` is the sum of all values.
-    """
+class TrafficStats(NamedTuple):
+    """Counted since the start, but for `channels`, which are open now. All words are ours, and few."""
 
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    total: float = 0.0
-
-    @property
-    def count(self) -> int:
-        """How many values there were."""
-        return sum(self.counts)
-
-    def quantile(self, part: float) -> float | None:
-        """The bound that `part` (0 to 1) of the values do not exceed; None where there is none yet, and the last bound
-        for what is beyond it.
-        """
-        wanted, seen = part * self.count, 0
-        if not self.count:
-            return None
-        for bound, count in zip(self.bounds, self.counts, strict=False):
-            seen += count
-            if seen >= wanted:
-                return bound
-        return self.bounds[-1]
-
-
-BOUNDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Of all histograms here, in seconds."""
-
-EMPTY: Final = Histogram(BOUNDS, (0,) * (len(BOUNDS) + 1))
+    shares: tuple[tuple[str, int, float], ...] = ()     # protocol, accepted shares, their difficulty
+    refused: tuple[tuple[str, str, int], ...] = ()      # protocol ("" where it is not known), reason, shares
+    channels: tuple[tuple[str, int], ...] = ()          # by type
+    handshakes: tuple[tuple[str, str, int], ...] = ()   # protocol, result, handshakes
+    dropped: tuple[tuple[str, int], ...] = ()           # connections that we closed, by reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +281,7 @@ class StatsSnapshot:
     gone: int = 0                           # workers whose machines went within seven days
     connections: tuple[tuple[str, int], ...] = ()
     refused: tuple[tuple[str, int], ...] = ()
+    traffic: TrafficStats = field(default_factory=TrafficStats)
     round: RoundStats = field(default_factory=RoundStats)
     blocks: tuple[BlockStats, ...] = ()
     blocks_found: int = 0                   # of all time

@@ -19,6 +19,7 @@ from warppool.stats.heard import HeardShares, met
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
 from warppool.stats.lists import Lists
 from warppool.stats.past import NOTHING, PastShares, Sums, by_user, total
+from warppool.stats.traffic import CHANNEL_TYPES, Traffic
 from warppool.stats.windows import Moment, WorkWindows, places_of
 
 MAX_WORKERS: Final = 100_000
@@ -43,12 +44,13 @@ class Standings:
         self.round = 0
         self.refused: Counter[str] = Counter()
         self.protocols: Counter[str] = Counter()
+        self.traffic = Traffic()
         self.lists = Lists()
         self._moment = moment
         self._turns = 0
         self._workers: dict[str, WorkerAccount] = {}
         self._users: dict[str, UserAccount] = {}
-        self._machines: dict[int, dict[int, tuple[WorkerAccount | None, str]]] = {}     # by connection and channel
+        self._machines: dict[int, dict[int, tuple[WorkerAccount | None, str, str]]] = {}     # by connection and channel
         self._heard = HeardShares()
         self._shares = WorkWindows(moment)          # counts them, of the pool
         self._news: dict[WorkerAccount, None] = {}         # beside shares; in the order in which they wait
@@ -96,6 +98,7 @@ class Standings:
             self.refused[reason] += count
             self.pool.refused += count
             worker = self._workers.get(name)
+            self.traffic.refuse("" if worker is None else worker.protocol, reason, count)
             if worker is not None:
                 worker.refuse(reason, count)
                 worker.user.refused += count
@@ -105,8 +108,10 @@ class Standings:
         """A machine has work; it may have had some before under this number."""
         self.go(MachineGone(item.conn_id, item.channel_id, item.at))
         worker = self._worker(item.name, MAX_WORKERS // 2)      # the rest is for those who have shares
-        self._machines.setdefault(item.conn_id, {})[item.channel_id] = worker, item.protocol
+        self._machines.setdefault(item.conn_id, {})[item.channel_id] = worker, item.protocol, item.type
         self.protocols[item.protocol] += 1
+        if item.type in CHANNEL_TYPES:
+            self.traffic.channels[item.type] += 1
         if worker is not None:
             if not worker.machines:
                 worker.since = item.at
@@ -123,8 +128,10 @@ class Standings:
             [channels.pop(item.channel_id)] if item.channel_id in channels else [])
         if item.channel_id is None or not channels:
             del self._machines[item.conn_id]
-        for worker, protocol in going:
+        for worker, protocol, kind in going:
             self.protocols[protocol] -= 1
+            if kind in CHANNEL_TYPES:
+                self.traffic.channels[kind] -= 1
             if worker is not None:
                 worker.machines -= 1
                 if not worker.machines:
@@ -181,6 +188,8 @@ class Standings:
         pool.settle(moment, self.round)
         self._shares.turn_to(moment)
         if heard.shares:
+            for protocol, (shares, difficulty) in heard.by_protocol.items():
+                self.traffic.accept(protocol, shares, difficulty)
             pool.credit(heard.shares, heard.difficulty, heard.best, heard.at)
             self._shares.add(float(heard.shares))
             heard.begin_anew()

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from warppool.stats.snapshot import WINDOWS, Histogram, ShareTally, StatsSnapshot
+from warppool.stats.snapshot import WINDOWS, Histogram, ShareTally, StatsSnapshot, TrafficStats
 from warppool.web.answers import HttpAnswer, shown
 from warppool.web.requests import Asked
 from warppool.web.routes import WebRoute
@@ -58,13 +58,17 @@ class _Snapshot:
 
 
 def _of_shares(stats: StatsSnapshot) -> Iterator[Metric]:
-    shares = CounterMetricFamily("warppool_shares", "Shares since the start, by result.", labels=("result", "reason"))
-    shares.add_metric(("accepted", ""), stats.pool.accepted)
-    for reason, count in stats.refused:
-        shares.add_metric(("refused", shown(reason)), count)
+    shares = CounterMetricFamily("warppool_shares", "Shares since the start, by result.",
+                                 labels=("protocol", "result", "reason"))
+    credited = CounterMetricFamily("warppool_share_difficulty", "Difficulty credited since the start.",
+                                   labels=("protocol",))
+    for protocol, count, difficulty in stats.traffic.shares:
+        shares.add_metric((shown(protocol), "accepted", ""), count)
+        credited.add_metric((shown(protocol),), difficulty)
+    for protocol, reason, count in stats.traffic.refused:
+        shares.add_metric((shown(protocol), "refused", shown(reason)), count)
     yield shares
-    yield CounterMetricFamily("warppool_share_difficulty", "Difficulty credited since the start.",
-                              value=stats.pool.difficulty)
+    yield credited
     yield _rates("warppool_hashrate_hashes_per_second", "Hash rate of the pool, from credited work.", stats.pool)
     best = GaugeMetricFamily("warppool_best_share_difficulty", "Difficulty of the best share.", labels=("scope",))
     best.add_metric(("round",), stats.pool.best)
@@ -96,6 +100,12 @@ def _of_work(stats: StatsSnapshot) -> Iterator[Metric]:
         behind.add_metric((shown(node.name),), int(node.state == "behind"))
     yield up
     yield behind
+    asked = HistogramMetricFamily("warppool_node_requests_seconds", "Answers of a node, but to long polls.",
+                                  labels=("node",))
+    for node in stats.nodes:
+        if node.requests.count:
+            asked.add_metric((shown(node.name),), _buckets(node.requests), node.requests.total)
+    yield asked
     if stats.payout is not None and stats.payout.window_percent is not None:
         yield GaugeMetricFamily("warppool_window_fill_ratio", "How full the window of shares is.",
                                 value=stats.payout.window_percent / 100)
@@ -110,6 +120,7 @@ def _of_service(stats: StatsSnapshot) -> Iterator[Metric]:
     for protocol, count in stats.connections:
         machines.add_metric((protocol,), count)
     yield machines
+    yield from _of_doors(stats.traffic)
     yield GaugeMetricFamily("warppool_idle_workers", "Connected, and without an accepted share for a minute.",
                             value=stats.idle)
     yield GaugeMetricFamily("warppool_users", "Users with work in seven days.", value=len(stats.users))
@@ -122,6 +133,23 @@ def _of_service(stats: StatsSnapshot) -> Iterator[Metric]:
     yield _histogram("warppool_share_answer_seconds", "From the oldest share of a commit to its answer.",
                      stats.share_to_answer)
     yield _histogram("warppool_ledger_commit_seconds", "Commits of the books.", stats.commit)
+
+
+def _of_doors(traffic: TrafficStats) -> Iterator[Metric]:
+    channels = GaugeMetricFamily("warppool_channels", "Open channels of Stratum V2, by type.", labels=("type",))
+    for kind, count in traffic.channels:
+        channels.add_metric((kind,), count)
+    yield channels
+    handshakes = CounterMetricFamily("warppool_handshakes", "Handshakes of TLS and Noise, done or failed.",
+                                     labels=("protocol", "result"))
+    for protocol, result, count in traffic.handshakes:
+        handshakes.add_metric((protocol, result), count)
+    yield handshakes
+    dropped = CounterMetricFamily("warppool_dropped_connections", "Connections that the pool closed, by reason.",
+                                  labels=("reason",))
+    for reason, count in traffic.dropped:
+        dropped.add_metric((reason,), count)
+    yield dropped
 
 
 def _of_users(stats: StatsSnapshot) -> Iterator[Metric]:
@@ -150,11 +178,15 @@ def _rates(name: str, words: str, tally: ShareTally) -> Metric:
 
 
 def _histogram(name: str, words: str, values: Histogram) -> Metric:
+    return HistogramMetricFamily(name, words, buckets=_buckets(values), sum_value=values.total)
+
+
+def _buckets(values: Histogram) -> list[tuple[str, float]]:
     buckets, below = [], 0
     for bound, count in zip((*map(str, values.bounds), "+Inf"), values.counts, strict=True):
         below += count
-        buckets.append((bound, below))
-    return HistogramMetricFamily(name, words, buckets=buckets, sum_value=values.total)
+        buckets.append((bound, float(below)))
+    return buckets
 
 
 BLOCK_STATES: Final = ("found", "accepted", "side", "refused", "settled")
