@@ -82,6 +82,7 @@ class PoolBooks:
         self.kept: dict[bytes, Snapshot] = {}
         self.trouble = ""                               # of reading the books
         self.is_deaf = False                            # the node gives no answers
+        self.strange: set[float] = set()                # times of blocks whose loss no sudden end explains
         self.others: set[bytes] = set()                 # blocks in the books that move no money
         self.now = Now(1000.0, 1_700_000_000.0)
         self.done: list[SettlingStep] = []
@@ -98,7 +99,8 @@ class PoolBooks:
         with SqliteReader(self.path) as reader:
             past = read_past(reader)
         self.settling = Settling(past, SettlingUse(NETWORK, script(POOL), self.mode == "pplns", frozenset({START_ID}),
-                                                   queue.Queue(), self.has_block), self)
+                                                   queue.Queue(), self.has_block,
+                                                   lambda unix: unix not in self.strange), self)
 
     # --- what settlement reads ---
 

@@ -7,12 +7,14 @@ from contextlib import closing
 
 import pytest
 
-from tests.rewards.settlingpool import PoolBooks
+from tests.payout.makers import account
+from tests.rewards.settlingpool import NBITS, PoolBooks, events, solo_block
 from warppool.claimfiles import CONFIRM, ClaimRequest, ask, take_answer
 from warppool.ledger.payoutitems import Booked
 from warppool.ledger.sqlitereader import SqliteReader
+from warppool.node.chainitems import SeenBlock
 from warppool.rewards.claimtaker import ClaimTaker
-from warppool.rewards.steps import TipCleared, ToBooks
+from warppool.rewards.steps import ReplaceJobs, TipCleared, ToBooks
 
 
 @pytest.fixture
@@ -51,3 +53,27 @@ def test_nothing_is_paid_by_a_restored_copy_before_it_is_confirmed(pool, tmp_pat
 
 def _booked(pool):
     return next(Booked(step.item) for step in pool.done if isinstance(step, ToBooks))
+
+
+@pytest.mark.parametrize("is_strange", [False, True])
+def test_a_block_of_the_chain_that_no_sudden_end_explains_stops_balances(tmp_path, is_strange):
+    pool = PoolBooks(tmp_path / "shares.db")
+    pool.do(pool.settling.journal_told(pool.now))
+    pool.grow(3)
+    assert pool.settling.may_pay(pool.tip)
+    block = solo_block(account(1), pool.tip, 4, 1)
+    pool.seen[block.block_hash] = SeenBlock(block.block_hash, pool.chain[-1], pool.chain[-2], 4, int(block.time), NBITS,
+                                            block.coinbase_tx)
+    pool.strange = {int(block.time)} if is_strange else set()
+    done = pool.extend(block.block_hash)
+    assert ("ledger.restored" in events(done), "payout.unconfirmed" in events(done)) == (is_strange, is_strange)
+    assert pool.settling.may_pay(pool.tip) != is_strange
+    if is_strange:
+        assert any(isinstance(step, ReplaceJobs) for step in done), "no job pays balances any more"
+    pool.start()
+    pool.do(pool.settling.journal_told(pool.now))
+    pool.grow(1)
+    assert pool.settling.may_pay(pool.tip) != is_strange, "the books remember it"
+    pool.do(pool.settling.confirm(pool.now).steps)
+    assert pool.settling.may_pay(pool.tip)
+    pool.close()

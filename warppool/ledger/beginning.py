@@ -27,6 +27,7 @@ class Beginning:
 
     `journal_id` is the id of the block journal (16 bytes, or none). `is_journal_known`: the journal has had it before;
     else the one that the books know stands. `new_journal_id` is one that nobody has had, should these books be a copy.
+    `found` are the blocks of the journal: hash (header order), and the Unix time at which it was found.
     """
 
     mode: str
@@ -36,3 +37,4 @@ class Beginning:
     journal_id: bytes = b""
     is_journal_known: bool = False
     new_journal_id: bytes = b""
+    found: tuple[tuple[bytes, float], ...] = ()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from warppool.events import ShareAccepted
-from warppool.ledger.payoutitems import Booking
+from warppool.ledger.payoutitems import Booking, ClaimRow, PayoutBlock
 from warppool.loop import Report
+from warppool.payout.moves import Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,12 @@ class BlockOutcome:
 
 Row = BlockRow | BlockOutcome | Booking
 """What is booked beside shares and counts, however long it takes."""
+
+
+def moves_money(row: Row) -> bool:
+    """Whether books that lack this row might pay somebody twice: a block, what became of it, a payment by hand."""
+    return isinstance(row, BlockRow) or (isinstance(row, Booking) and any(
+        isinstance(each, PayoutBlock | Move | ClaimRow) for each in row.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """`data_dir/ledger.mark`: how far the books have come, so that a restored copy of them is known as one.
 
-One line: the id of the books' newest segment (`journals`) in hex, and the id of the next share. It is written hourly
-and as the books close, so it is never ahead of them, and books that are behind it have lost what came since.
+One line: the id of the books' newest segment (`journals`) in hex, and the id of the next share. It is written hourly,
+soon after a block or a payment was booked, and as the books close. It is never ahead of the books, so books that are
+behind it have lost what came since.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class MarkFile:
             if match := _LINE.fullmatch(self._path.read_bytes()):
                 return Marked(bytes.fromhex(match[1].decode("ascii")), int(match[2]))
         return None
+
+    def hurry(self) -> None:
+        """What must not be lost unseen is in the books: the next `write` marks how far they are."""
+        self._written_at = -math.inf
 
     def write(self, next_share_id: int, now: float, *, is_closing: bool = False) -> None:
         """Mark that the books have come so far, if that is due. What the disk refuses is written an hour later."""

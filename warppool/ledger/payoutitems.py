@@ -91,7 +91,13 @@ class ConfirmRestore:
     """The operator knows that these books are a restored copy, and has balances paid by them."""
 
 
-PayoutRow = KeepSnapshot | DropSnapshots | TipRow | Hold | PayoutBlock | Move | ClaimRow | ConfirmRestore
+@dataclass(frozen=True, slots=True)
+class RestoredCopy:
+    """These books are a restored copy, as it has turned out: no balance is paid until the operator has confirmed it."""
+
+
+PayoutRow = (KeepSnapshot | DropSnapshots | TipRow | Hold | PayoutBlock | Move | ClaimRow | ConfirmRestore
+             | RestoredCopy)
 """A `Move` is one of a block that the books have; where the block stands so already, nothing is written."""
 
 

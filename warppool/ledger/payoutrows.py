@@ -113,6 +113,9 @@ class PayoutReader(Protocol):
     def needs_confirmation(self) -> bool:
         """Whether the books are a restored copy, by which no balance is paid until the operator has said so."""
 
+    def explains_loss(self, unix: float) -> bool:
+        """Whether a sudden end of an earlier run explains that the books lack a block of ours of this Unix time."""
+
     def last_id(self) -> int:
         """The id of the newest share, 0 if there is none."""
 

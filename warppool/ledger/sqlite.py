@@ -20,7 +20,7 @@ from warppool.events import ShareAccepted
 from warppool.files import open_own, sync_folder
 from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.database import CommitInDoubt, Unwritten
-from warppool.ledger.items import BlockRow, Row
+from warppool.ledger.items import BlockRow, Row, moves_money
 from warppool.ledger.markfile import MarkFile
 from warppool.ledger.payoutitems import Booking
 from warppool.ledger.schema import TABLES, known_version, migrate
@@ -204,6 +204,8 @@ class SqliteBooks:
                 raise CommitInDoubt(explain(exc), first_id) from exc
         self._next_id = first_id + len(shares)
         self._slot.committed(first_id, inserted, len(shares))
+        if self._mark is not None and any(map(moves_money, rows)):
+            self._mark.hurry()
         return unwritten
 
     def resolve(self, first_id: int, shares: Sequence[ShareAccepted], erase: int) -> bool:

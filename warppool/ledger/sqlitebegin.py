@@ -6,10 +6,12 @@ import logging
 import sqlite3
 from typing import Final
 
+from warppool.bitcoin.hashes import to_display
 from warppool.errors import LedgerError
 from warppool.ledger.beginning import BOOKKEEPING, Beginning
 from warppool.ledger.markfile import Marked
 from warppool.ledger.sqlitehours import WindowHours
+from warppool.ledger.sqlitelosses import strange_losses
 from warppool.ledger.sqlitenames import encode
 from warppool.say import say
 
@@ -39,18 +41,19 @@ def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int, ma
         if beginning.is_journal_known and known_journal and beginning.journal_id not in {known_journal, *segments}:
             raise LedgerError("these books know what miners are owed, by blocks of another block journal: put blocks "
                               "and journal-id of their pool.data_dir back, or name new books in ledger.url")
+    lost = strange_losses(connection, beginning.found)
     _note_mode(connection, beginning, next_id, server_id)
     connection.execute(_START, (beginning.start_id, beginning.server_id, round(beginning.time * 1000)))
     journal_id = bytes(known_journal or beginning.journal_id)
     if beginning.is_journal_known and beginning.journal_id not in segments:
         journal_id = beginning.journal_id
     is_behind = marked is not None and _is_behind(marked, segments, next_id)
-    if is_copy or is_behind:
+    if is_copy or is_behind or lost:
         journal_id = beginning.new_journal_id or journal_id
         if has_money:
             connection.execute("UPDATE meta SET is_unconfirmed = 1")
         _say_restored(next_id, marked.next_share_id if is_behind and marked is not None else "none",
-                      "their shares begin a segment")
+                      "their shares begin a segment", to_display(lost[0]) if lost else "none")
     _note_segment(connection, segments, journal_id or (segments or [beginning.new_journal_id])[-1], next_id)
     connection.execute("UPDATE meta SET server_id = ?, journal_id = ?, next_share_id = ?, is_copy = 0",
                        (beginning.server_id, journal_id, next_id))
@@ -63,8 +66,8 @@ def note_copy(connection: sqlite3.Connection, next_id: int, known_id: int) -> No
     _say_restored(next_id, known_id, "the next start begins a segment with them: restart soon")
 
 
-def _say_restored(next_id: int, marked: int | str, consequence: str) -> None:
-    say(log, logging.WARNING, "ledger.restored", next_share_id=next_id, marked=marked,
+def _say_restored(next_id: int, marked: int | str, consequence: str, lacks: str = "none") -> None:
+    say(log, logging.WARNING, "ledger.restored", next_share_id=next_id, marked=marked, lacks=lacks,
         meaning=f"these books are a restored copy, which lacks what was booked since; {consequence}")
 
 

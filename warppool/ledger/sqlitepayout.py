@@ -17,6 +17,7 @@ from warppool.ledger.payoutitems import (
     Hold,
     KeepSnapshot,
     PayoutBlock,
+    RestoredCopy,
     TipRow,
     Unbooked,
 )
@@ -119,6 +120,9 @@ class PayoutRows:
     def _confirm(self, connection: sqlite3.Connection, _: ConfirmRestore) -> None:
         connection.execute("UPDATE meta SET is_unconfirmed = 0")
 
+    def _restored(self, connection: sqlite3.Connection, _: RestoredCopy) -> None:
+        connection.execute("UPDATE meta SET is_unconfirmed = 1")
+
     def _claim(self, connection: sqlite3.Connection, row: ClaimRow) -> None:
         connection.execute(_CLAIM, (
             row.claim, self._accounts.id_of(connection, row.account), encode(row.kind), row.sat, row.height,
@@ -135,5 +139,5 @@ def _is_past(move: Move, state: str, turn: int) -> bool:
 _WRITERS: Final[dict[type, Callable[[PayoutRows, sqlite3.Connection, Any], None]]] = {
     KeepSnapshot: PayoutRows._keep, DropSnapshots: PayoutRows._drop, TipRow: PayoutRows._tip, Hold: PayoutRows._hold,
     PayoutBlock: PayoutRows._block, Move: PayoutRows._move, ClaimRow: PayoutRows._claim,
-    ConfirmRestore: PayoutRows._confirm,
+    ConfirmRestore: PayoutRows._confirm, RestoredCopy: PayoutRows._restored,
 }

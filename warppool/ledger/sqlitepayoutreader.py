@@ -20,6 +20,7 @@ from warppool.ledger.payoutrows import (
     PaidBlock,
     Start,
 )
+from warppool.ledger.sqlitelosses import is_explained
 from warppool.ledger.sqliteshares import CREDITS
 
 SLICE_ROWS: Final = 10_000          # rows of one short transaction
@@ -63,6 +64,10 @@ class SqlitePayoutReader:
 
     def needs_confirmation(self) -> bool:
         return bool(self._all("SELECT is_unconfirmed FROM meta")[0][0])
+
+    def explains_loss(self, unix: float) -> bool:
+        with self._translated():
+            return is_explained(self._connection, unix)
 
     def last_id(self) -> int:
         return int(self._all("SELECT coalesce(max(id), 0) FROM shares")[0][0])

@@ -32,6 +32,9 @@ from warppool.say import say
 
 log = logging.getLogger("warppool")
 
+JOURNAL = "blocks"
+"""The journal's folder in `data_dir`."""
+
 _MAGIC = b"warppool-block"
 _FORMAT = b"1"
 _MAX_FIRST_LINE = 128                   # bytes: magic, format, 64 hex digits, two sizes
@@ -195,6 +198,18 @@ class Journal:
             return None
         self._know(entry)
         return entry
+
+
+def times_found(directory: Path) -> tuple[tuple[bytes, float], ...]:
+    """Hash and Unix time of each block of a journal; nothing is changed, and what cannot be read is left out."""
+    times = []
+    with suppress(OSError):
+        for path in directory.iterdir():
+            if path.suffix in (_BLOCK, _NEW):
+                with suppress(OSError, Damaged):
+                    entry = _read(path)
+                    times.append((entry.block_hash, entry.time))
+    return tuple(times)
 
 
 def _serialize(entry: Entry) -> bytes:

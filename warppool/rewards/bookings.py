@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from warppool.ledger.payoutitems import Booked, Booking, ConfirmRestore, PayoutBlock, PayoutRow, Unbooked
+from warppool.ledger.payoutitems import Booked, Booking, ConfirmRestore, PayoutBlock, PayoutRow, RestoredCopy, Unbooked
 from warppool.node.steps import LogLine
 from warppool.payout.moves import PayoutState, Step
 from warppool.rewards import settlinglines
@@ -24,8 +24,8 @@ class Bookings:
         self.token = SettlingToken(0)
         self._settled_with: dict[SettlingToken, tuple[bytes, ...]] = {}     # the blocks that a booking settles
 
-    def book(self, blocks: Iterable[PayoutBlock | ConfirmRestore], moved: Iterable[Step], heights: Mapping[bytes, int],
-             tip_height: int, unix: float, txid: str = "") -> list[SettlingStep]:
+    def book(self, blocks: Iterable[PayoutBlock | ConfirmRestore | RestoredCopy], moved: Iterable[Step],
+             heights: Mapping[bytes, int], tip_height: int, unix: float, txid: str = "") -> list[SettlingStep]:
         """Have new `blocks` and all these moves booked, and say what happened; nothing where there is neither.
 
         `heights` are those of the blocks that move, by their hashes; the other moves are of claims. `txid` is that of a

@@ -19,7 +19,7 @@ from warppool.bitcoin.transaction import outputs_of
 from warppool.errors import LedgerError, WarppoolError
 from warppool.events import Now
 from warppool.ledger.items import BlockOutcome, BlockRow
-from warppool.ledger.payoutitems import Booked, ConfirmRestore, Unbooked
+from warppool.ledger.payoutitems import Booked, ConfirmRestore, PayoutBlock, RestoredCopy, Unbooked
 from warppool.node.chainitems import AskChain, ChainAnswer, OwnBlock, SeenBlock
 from warppool.node.items import Verdict
 from warppool.node.missing import DEPTH, FINDER
@@ -52,7 +52,8 @@ class SettlingUse:
 
     `is_shared`: rewards are shared, so balances are paid, and the chain is looked along for blocks that nobody told us
     of. `start_ids` are those of all starts of the pool. Answers of nodes go to `reply_to`. `has_block` says whether the
-    books have a block at all, as of a mode that moves no money (LedgerError).
+    books have a block at all, as of a mode that moves no money, and `explains` whether a sudden end can be why they
+    lack one of this Unix time (LedgerError).
     """
 
     network: str
@@ -61,6 +62,7 @@ class SettlingUse:
     start_ids: Collection[bytes]
     reply_to: queue.Queue[Any]
     has_block: Callable[[bytes], bool]
+    explains: Callable[[float], bool]
 
 
 class Settling:
@@ -230,13 +232,23 @@ class Settling:
             return []
         judged = self._judge.seen(block, self._settlement.balances.unpaid)
         is_shared = judged.is_explained and judged.row.mode == SHARED and pays_several(outputs_of(block.coinbase))
-        if self._use.has_block(block.block_hash) and not is_shared:
+        is_booked = self._use.has_block(block.block_hash)
+        if is_booked and not is_shared:
             self._known.add(block.block_hash)
             return []
+        is_strange = not is_booked and not self._use.explains(block.time)
         difficulty = float(difficulty_from_target(target_from_nbits(block.nbits)))
-        return [*self._take(judged, False, now),
+        return [*(self._doubt(judged.row, now) if is_strange else ()), *self._take(judged, False, now),
                 ToBooks(BlockRow(block.block_hash, block.height, FINDER, float(block.time), difficulty)),
                 ToBooks(BlockOutcome(block.block_hash, Verdict.ACCEPTED.value, DETAIL, float(block.time)))]
+
+    def _doubt(self, row: PayoutBlock, now: Now) -> list[SettlingStep]:
+        """The books lack a block as only a copy of them does: no balance is paid before they are confirmed."""
+        if not self._clearing.is_confirmed:
+            return []
+        self._clearing.is_confirmed = False
+        return [*self._bookings.book((RestoredCopy(),), (), {}, self._tip_height, now.unix),
+                *settlinglines.of_strange_loss(row), ReplaceJobs()]
 
     def _take(self, judged: Judgement, is_known_to_us: bool, now: Now) -> list[SettlingStep]:
         """Book an own block, and ask the node about it soon."""

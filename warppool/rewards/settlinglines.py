@@ -11,6 +11,8 @@ from warppool.node.steps import LogLine
 from warppool.payout.moves import PayoutState, Purse, Step, claim_moved, shortfall
 from warppool.rewards.ownblocks import Judgement
 
+COPY_MEANING = "the books are a restored copy and may lack what was paid since it was made, so no balance is paid"
+COPY_CURE = "see that no newer books are left, then run: warppool payouts --confirm-restore"
 _REPORT = "this is a fault of warppool: please report it with this line"
 
 
@@ -31,6 +33,16 @@ def of_judgement(judged: Judgement, is_known_to_us: bool) -> list[LogLine]:
             ("consequence", "nothing is credited, and each balance is taken for paid as far as it goes: compare by "
              "hand"), ("outputs_sat", row.value))))
     return lines
+
+
+def of_strange_loss(row: PayoutBlock) -> list[LogLine]:
+    """The chain has a block of ours that the books cannot have lost: they are a copy of before."""
+    return [
+        LogLine(logging.WARNING, "ledger.restored", (
+            *_block(row), ("meaning", "the chain has this block of ours, which these books lack, and no sudden end "
+                           "explains that: they are a restored copy"))),
+        LogLine(logging.WARNING, "payout.unconfirmed", (("meaning", COPY_MEANING), ("cure", COPY_CURE))),
+    ]
 
 
 def of_steps(steps: Iterable[Step], heights: Mapping[bytes, int]) -> list[LogLine]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from warppool.loop import ask_all
 from warppool.node.jobmaker import JobMaker
-from warppool.node.journal import Journal
+from warppool.node.journal import JOURNAL, Journal
 from warppool.node.journalthread import JournalThread
 from warppool.node.submitter import Submitter
 from warppool.service.ledger import Ledger
@@ -34,7 +34,7 @@ class BlockPath:
 
     def __init__(self, data_dir: Path, outcomes: queue.Queue[Any], nodes: Nodes, ledger: Ledger,
                  job_maker: JobMaker, payout: queue.Queue[Any] | None = None) -> None:
-        self.journal = JournalThread(Journal(data_dir / "blocks"), outcomes, log_progress=progress)
+        self.journal = JournalThread(Journal(data_dir / JOURNAL), outcomes, log_progress=progress)
         self.submitter = Submitter(outcomes, self.journal, nodes.inboxes, ledger, payout=payout)
         self._nodes = nodes
         self._job_maker = job_maker

@@ -17,6 +17,7 @@ from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
 from warppool.ledger.opening import open_ledger, open_reader
 from warppool.ledger.thread import LedgerThread
 from warppool.loop import Takes
+from warppool.node.journal import JOURNAL, times_found
 from warppool.say import say
 from warppool.service.journalid import new_journal_id, read_journal_id, write_journal_id
 from warppool.service.lock import DataDirLock
@@ -87,7 +88,7 @@ def _begun(url: str, data_dir: Path, beginning: Beginning | None) -> Database:
     database = open_ledger(url, data_dir)
     if beginning is None:
         return database
-    beginning = replace(beginning, new_journal_id=new_journal_id())
+    beginning = replace(beginning, new_journal_id=new_journal_id(), found=times_found(data_dir / JOURNAL))
     if not BOOKKEEPING[beginning.mode].are_credited:
         database.begin(beginning)
         return database

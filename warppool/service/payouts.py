@@ -31,6 +31,7 @@ from warppool.rewards.making import SnapshotMaker
 from warppool.rewards.past import read_past
 from warppool.rewards.reading import BooksReading
 from warppool.rewards.settling import Settling, SettlingUse
+from warppool.rewards.settlinglines import COPY_CURE, COPY_MEANING
 from warppool.rewards.snapshots import HOLD, Neighbours, Snapshots
 from warppool.rewards.stored import StoredSnapshots
 from warppool.rewards.thread import Parties, PayoutThread
@@ -168,12 +169,12 @@ class FollowedBlocks:
         with opened() as reader:
             past = read_past(reader)
             if past.is_unconfirmed:
-                say(log, logging.WARNING, "payout.unconfirmed", meaning="the books are a restored copy and may lack "
-                    "what was paid since it was made, so no balance is paid",
-                    cure="see that no newer books are left, then run: warppool payouts --confirm-restore")
+                say(log, logging.WARNING, "payout.unconfirmed", meaning=COPY_MEANING, cure=COPY_CURE)
             start_ids = {start.start_id for start in reader.starts()} | set(StartIds(pool.data_dir).read())
+            began = max((start.time_ms / 1000 for start in reader.starts()), default=0.0)
             use = SettlingUse(pool.network, pool.payout_script, self._is_shared, frozenset({*start_ids, start_id}),
-                              self.inbox, lambda block_hash: reading().has_block(block_hash))
+                              self.inbox, lambda block_hash: reading().has_block(block_hash),
+                              lambda unix: unix >= began or reading().explains_loss(unix))
             settling = Settling(past, use, StoredSnapshots(reading))
             self._audits = AuditWriter(pool.data_dir, opened)
             self._headers = HeaderReader(_nodes_to_ask(nodes)) if self._is_shared else None
