@@ -25,7 +25,6 @@ from warppool.mining.reserve import LARGEST_PLAN
 from warppool.noise.primitives import public_key
 from warppool.service.nodes import plan_of
 from warppool.service.pool import Pool
-from warppool.service.summary import Summary
 
 
 @pytest.fixture
@@ -243,15 +242,14 @@ def test_the_ages_and_the_machines_of_the_summary(tmp_path, nodes, caplog):
     node = nodes[0]
     node.stop()
     with running(tmp_path, node, is_awaited=False) as daemon:
-        summary = Summary(time.monotonic())
-        daemon.service.status.say_summary(summary, time.monotonic())
+        daemon.service.status.say_summary(time.monotonic())
         node.start()
         assert daemon.service.is_ready.wait(PATIENCE_S)
         await_true(lambda: daemon.job_maker.answered_at is not None)
         idle = socket.create_connection(("127.0.0.1", daemon.ports.listeners[0].port))
         with idle, miner_of(daemon) as miner:
             miner.share()
-            daemon.service.status.say_summary(summary, time.monotonic() + 40)
+            daemon.service.status.say_summary(time.monotonic() + 40)
     before, after = logged(caplog, "pool.summary")
     assert (before["template_age"], before["work_age"], before["miners"]) == ("none", "none", "0")
     assert 40 <= int(after["template_age"]) < 70 and 40 <= int(after["work_age"]) < 70

@@ -17,7 +17,6 @@ from tests.service.templateclients import TemplateClient, config_of, port_of, pr
 from tests.sv2.profiles import EACH_PROFILE
 from tests.sv2.templatepairs import solve
 from warppool.config.provider import read_provider_config
-from warppool.service.summary import Summary
 from warppool.sv2.messages.template import (
     NewTemplate,
     RequestTransactionData,
@@ -62,9 +61,9 @@ def test_the_line_of_each_minute_comes_without_the_workers_counts_too(provider, 
     caplog.set_level("INFO")
     status, now = provider.service.status, time.monotonic()
     monkeypatch.setattr(provider.ports, "reports", partial(provider.ports.reports, PATIENCE_S))
-    status.say_summary(Summary(now), now)
+    status.say_summary(now)
     monkeypatch.setattr(provider.ports, "reports", list)
-    status.say_summary(Summary(now), now)
+    status.say_summary(now)
     whole, short = (line for line in caplog.messages if "event=provider.summary" in line)
     assert "clients=0 templates=0 answers=0 solutions=0 spoiled=0 height=1 template_age=" in whole
     assert "event=provider.summary height=1 template_age=" in short

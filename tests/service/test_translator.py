@@ -36,7 +36,6 @@ from warppool.errors import NotNow
 from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import tls_context
 from warppool.noise.primitives import public_key
-from warppool.service.summary import Summary
 from warppool.service.translator import Translator
 
 MODES = ("connection", "channels")
@@ -202,15 +201,14 @@ def flow(fleet: Fleet, translator: Translator) -> None:
 
 
 def test_the_summary_says_where_every_share_is(tmp_path, caplog):
-    with stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator:
-        summary = Summary(time.monotonic())
-        with Fleet(port_of(translator), ["farm.1", "farm.2"]) as fleet:
-            fleet.drive(fleet.are_working)
-            fleet.give(8)
-            fleet.drive(fleet.are_answered)
-            until(lambda: translator.numbers.latest().pool.accepted == 16)      # no answer waits for the books
-            with caplog.at_level(logging.INFO, logger="warppool"):
-                translator.service.status.say_summary(summary, time.monotonic())
+    with (stub_pools(tmp_path) as (pool,), translating(tmp_path, pool) as translator,
+          Fleet(port_of(translator), ["farm.1", "farm.2"]) as fleet):
+        fleet.drive(fleet.are_working)
+        fleet.give(8)
+        fleet.drive(fleet.are_answered)
+        until(lambda: translator.numbers.latest().pool.accepted == 16)      # no answer waits for the books
+        with caplog.at_level(logging.INFO, logger="warppool"):
+            translator.service.status.say_summary(time.monotonic())
     said = [record.getMessage() for record in caplog.records]
     (line,) = [dict(pair.split("=") for pair in line.split()) for line in said if "translator.summary" in line]
     assert float(line.pop("hashrate_1m")) > 0 and float(line.pop("best")) > 0
@@ -225,7 +223,7 @@ def test_a_share_that_is_in_no_counter_is_there_for_all_to_see(tmp_path, caplog)
         counters = translator.ports.workers[1]._sessions.__self__
         counters.received += 1
         with caplog.at_level(logging.INFO, logger="warppool"):
-            translator.service.status.say_summary(Summary(0.0), 1.0)
+            translator.service.status.say_summary(1.0)
         assert caplog.records[-1].getMessage().endswith(" balanced=no")
         assert caplog.records[-1].levelno == logging.ERROR
         counters.received -= 1

@@ -43,8 +43,8 @@ from warppool.service.pool import Pool
 from warppool.service.ports import Ports
 from warppool.service.service import Service
 from warppool.service.signals import Requests, catch_signals
-from warppool.service.summary import human_rate
 from warppool.service.translator import Translator
+from warppool.stats.ratewords import human_rate
 from warppool.threads import spawn
 
 DEADLINE_S = 25.0

@@ -16,7 +16,7 @@ from warppool.config.anyfile import books_of, read_any
 from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
 from warppool.payout.weight import FRACTION_BITS
-from warppool.service.summary import HASHES_PER_DIFFICULTY
+from warppool.stats.windows import HASHES_PER_DIFFICULTY
 
 DAY_S: Final = 86_400.0
 

@@ -16,7 +16,7 @@ from warppool.miner.cpu import CpuMiner
 from warppool.miner.link import LinkEvent, PoolGone, Rejected, Remark, Task, check, tls_context
 from warppool.mining.search import search
 from warppool.service.signals import Requests, catch_signals
-from warppool.service.summary import human_rate
+from warppool.stats.ratewords import human_rate
 
 SHOW_EVERY_S = 1.0
 PLAIN_EVERY_S = 10.0

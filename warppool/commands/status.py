@@ -14,7 +14,7 @@ from warppool.commands.tables import ago, amount, plain
 from warppool.config.anyfile import books_of, read_any
 from warppool.config.translatoroptions import PROGRAM as TRANSLATOR
 from warppool.errors import WarppoolError
-from warppool.service.summary import human_rate
+from warppool.stats.ratewords import human_rate
 from warppool.status.client import ask
 from warppool.status.place import known_path
 

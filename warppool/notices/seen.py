@@ -22,6 +22,7 @@ from warppool.notices.view import (
     View,
 )
 from warppool.notices.watching import DAY_S
+from warppool.stats.ratewords import human_rate
 from warppool.stats.snapshot import StatsSnapshot, WorkerStats
 
 BOOKS_REFUSE: Final = "the database refuses to commit; the journal of the daemon says why"
@@ -31,8 +32,6 @@ _STATES: Final = MappingProxyType({
 
 _NODE_STATES: Final = MappingProxyType({"lost": LOST, "behind": BEHIND})
 """Of any other state there is nothing to tell."""
-
-_UNITS: Final = ("H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s")
 
 
 class Around(NamedTuple):
@@ -100,15 +99,6 @@ class Day:
             ("effort_of_the_round_percent", round(100 * snapshot.round.effort, 1)),
             ("height", snapshot.work.height),
         )
-
-
-def human_rate(rate: float) -> str:
-    """`12.3 MH/s` for 12,300,000 hashes a second."""
-    for unit in _UNITS:
-        if rate < 1000:
-            return f"{rate:.1f} {unit}"
-        rate /= 1000
-    return f"{rate:.1f} EH/s"
 
 
 def _counters(snapshot: StatsSnapshot) -> tuple[float, int, int]:

@@ -11,9 +11,6 @@ from warppool.page.markup import NOTHING, Html, fill, join, name
 from warppool.page.view import PageLink, Point, Site, State
 from warppool.stats.snapshot import Rates
 
-HASHES_PER_DIFFICULTY: Final = 2**48 / 0xFFFF
-"""Expected hashes for a share of difficulty 1 (bdiff)."""
-
 WINDOWS: Final = ("1 minute", "5 minutes", "15 minutes", "1 hour", "6 hours", "1 day", "7 days")
 
 

@@ -14,6 +14,7 @@ from warppool.page.parts import Column, Tile
 from warppool.page.view import FoundBlockRow, JobView, MinerRow, NodeRow, PoolView, ShareSums, Site
 from warppool.page.wording import Wording
 from warppool.stats.snapshot import Rates
+from warppool.stats.windows import HASHES_PER_DIFFICULTY
 
 SHORT_NAMES: Final = ("Names are shortened here. Who writes the whole name of a machine, or its address, into the "
                       "field at the top sees its own page.")
@@ -53,7 +54,7 @@ def next_block(hps: float, difficulty: float) -> str:
     """How long a block takes on average: `in about 4 days`."""
     if hps <= 0 or difficulty <= 0:
         return "not yet known"
-    wait = words.span(difficulty * parts.HASHES_PER_DIFFICULTY / hps)
+    wait = words.span(difficulty * HASHES_PER_DIFFICULTY / hps)
     return f"in about {wait}" if wait[0].isdigit() else f"in {wait}"
 
 

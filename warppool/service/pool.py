@@ -61,7 +61,7 @@ from warppool.service.servedtemplates import first_template_id, let_past, templa
 from warppool.service.service import InTurn, Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
 from warppool.service.statusfaces import status_faces
-from warppool.service.summary import SUMMARY_S, Summary, fields_of
+from warppool.service.summary import SUMMARY_S, fields_of
 from warppool.service.threads import Threads
 from warppool.service.web import fds_of
 from warppool.sv1.jobs import ENCODING as NOTIFY_ENCODING
@@ -365,7 +365,7 @@ class PoolStatus(NodeStatus):
         words = self._payouts.words()
         return super().waits_for() if self._nodes.troubles() or not words else f"waiting: {words}"
 
-    def say_summary(self, summary: Summary, now: float) -> None:
+    def say_summary(self, now: float) -> None:
         """What all faces show, and how fresh the work is."""
         ask_all([self._numbers], SUMMARY_S)                     # it makes a snapshot before it answers
         fields = fields_of(self._numbers.latest()) | self.template_fields(now) | {

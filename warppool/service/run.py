@@ -18,7 +18,6 @@ from warppool.service.patience import Patience, Stopped
 from warppool.service.pool import Pool, say_odd
 from warppool.service.service import Service
 from warppool.service.signals import Requests, catch_signals, ignore_signals
-from warppool.service.summary import Summary
 
 log = logging.getLogger("warppool")
 
@@ -78,7 +77,7 @@ def freeze_memory() -> None:
 def _watch(service: Service, notifier: Notifier, requests: Requests) -> None:
     """What the main thread does while the others work: readiness, watchdog, summaries."""
     now = time.monotonic()
-    summary, summary_at = Summary(now), now + SUMMARY_EVERY_S
+    summary_at = now + SUMMARY_EVERY_S
     fed_at, is_ready, waits_for, line = now, False, "", ""
     status = service.status
     step = min(LOOK_EVERY_S, notifier.watchdog_interval_s or LOOK_EVERY_S)
@@ -113,7 +112,7 @@ def _watch(service: Service, notifier: Notifier, requests: Requests) -> None:
                 notifier.alive()
         if now >= summary_at:
             summary_at = now + SUMMARY_EVERY_S
-            status.say_summary(summary, now)
+            status.say_summary(now)
             service.look(time.time())
 
 

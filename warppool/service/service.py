@@ -19,7 +19,6 @@ from warppool.service.faces import Faces
 from warppool.service.ledger import Ledger
 from warppool.service.ports import Ports
 from warppool.service.reload import Reload
-from warppool.service.summary import Summary
 from warppool.service.threads import JOIN_S, Threads
 
 log = logging.getLogger("warppool")
@@ -76,7 +75,7 @@ class Status(Protocol):
     def mistake(self) -> str:
         """What only the operator can mend, found before it is ready; "" for nothing."""
 
-    def say_summary(self, summary: Summary, now: float) -> None:
+    def say_summary(self, now: float) -> None:
         """The line of each minute, at monotonic `now`."""
 
 

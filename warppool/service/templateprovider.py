@@ -46,7 +46,6 @@ from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
 from warppool.service.service import Parts, Service
 from warppool.service.specidentity import SpecIdentity, prepare_identity
-from warppool.service.summary import Summary
 from warppool.service.templateconnector import TemplateConnector
 from warppool.service.threads import Threads
 from warppool.sv2.templatecontext import TemplateCounts
@@ -175,7 +174,7 @@ class ProviderStatus(NodeStatus):
                          provider.work, serving="giving templates on", idle="no template, since no node answers")
         self._counts = provider.counts
 
-    def say_summary(self, summary: Summary, now: float) -> None:
+    def say_summary(self, now: float) -> None:
         """What was served, and how fresh it is."""
         counts = self._counts()
         served = {} if counts is None else asdict(counts)

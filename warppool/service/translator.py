@@ -42,7 +42,7 @@ from warppool.service.run import serve
 from warppool.service.service import Parts, Service
 from warppool.service.startcheck import PATIENCE_S, StartCheck
 from warppool.service.statusfaces import status_faces
-from warppool.service.summary import SUMMARY_S, Summary, fields_of
+from warppool.service.summary import SUMMARY_S, fields_of
 from warppool.service.threads import Threads
 from warppool.service.translatorsources import TranslatorSources
 from warppool.service.translatorweb import STALE_AFTER_S, translator_web
@@ -245,7 +245,7 @@ class TranslatorStatus:
         """The first upstream that answers."""
         return f"waiting for an upstream: {self._upstreams()}"
 
-    def say_summary(self, summary: Summary, now: float) -> None:
+    def say_summary(self, now: float) -> None:
         """What all faces show, and where every share is."""
         ask_all([self._translator.numbers], SUMMARY_S)          # it makes a snapshot before it answers
         reports = self._ports.reports()
