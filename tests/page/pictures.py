@@ -151,8 +151,8 @@ class Picture(NamedTuple):
 
 USER: Final = path("user", ADDRESSES[0])
 PICTURES: Final = (
-    Picture("pool", "/", 1280, 980, "light"), Picture("pool-dark", "/", 1280, 980, "dark"),
-    Picture("miner", USER, 1280, 980, "light"), Picture("phone", "/", 390, 844, "dark"),
+    Picture("pool", "/", 1280, 1110, "light"), Picture("pool-dark", "/", 1280, 1110, "dark"),
+    Picture("miner", USER, 1280, 966, "light"), Picture("phone", "/", 390, 844, "dark"),
 )
 """Those of the manual."""
 
