@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from warppool.net import turns
-from warppool.net.haste import HURRIED_S, LASTS_S, Haste
+from warppool.net.haste import GIVING_WAY_S, HURRIED_S, LASTS_S, Haste
 from warppool.net.mailbox import Mailbox
 from warppool.net.turns import Turns
 
@@ -65,4 +65,19 @@ def test_two_workers_in_haste_end_at_the_interval_that_was_there_before(interval
     assert sys.getswitchinterval() == pytest.approx(interval)
     haste.begin(5.0)
     haste.end()
+    assert sys.getswitchinterval() == pytest.approx(interval)
+
+
+def test_who_computes_for_people_gives_way_sooner_in_haste_or_not(interval: float) -> None:
+    haste = Haste()
+    with haste.giving_way():
+        assert sys.getswitchinterval() == pytest.approx(GIVING_WAY_S)
+        haste.begin(1.0)
+        with haste.giving_way():
+            assert sys.getswitchinterval() == pytest.approx(GIVING_WAY_S)
+        assert sys.getswitchinterval() == pytest.approx(GIVING_WAY_S)
+    assert sys.getswitchinterval() == pytest.approx(HURRIED_S)
+    with pytest.raises(ValueError, match="a bug"), haste.giving_way():
+        haste.end()
+        raise ValueError("a bug")
     assert sys.getswitchinterval() == pytest.approx(interval)

@@ -27,6 +27,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
 
 from warppool.loop import AFTER_FAULT_S, Ask, Loop, Report, unawaited
+from warppool.net.haste import HASTE
 from warppool.net.listener import Listener
 from warppool.net.repeats import Repeats
 from warppool.threads import STOP
@@ -186,7 +187,8 @@ class WebTasks(Loop[HTTPChannel]):
     def turn(self, items: list[HTTPChannel]) -> float:
         """Answer the requests of these connections."""
         for channel in items:
-            self.guard(channel.service)
+            with HASTE.giving_way():            # no machine waits for a page that is being made
+                self.guard(channel.service)
         return math.inf
 
     # --- what waitress asks of its dispatcher of tasks ----------------------------------------------------------------
