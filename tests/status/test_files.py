@@ -167,21 +167,33 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_tried_again(tmp_path: 
     assert bench.there() == {"alice": content("1")}
 
 
-def test_a_disk_that_is_full_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["write", "replace"])
+def test_a_disk_that_is_full_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+                                                       ) -> None:
     bench = Bench(tmp_path)
     bench.users = {"alice": "1"}
     bench.minute()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("warppool.status.files.os.replace", full)
+        patch.setattr(f"warppool.status.files.os.{call}", full)
         bench.users["alice"] = "2"
         bench.minute()
     assert bench.there() == {"alice": content("1")}
     bench.minute()
     assert bench.there() == {"alice": content("2")}
+
+
+def test_a_file_is_whole_though_the_system_takes_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                  ) -> None:
+    bench, write = Bench(tmp_path), os.write
+    bench.users = {"alice": "1"}
+    with monkeypatch.context() as patch:
+        patch.setattr("warppool.status.files.os.write", lambda descriptor, data: write(descriptor, data[:7]))
+        bench.minute()
+    assert bench.there() == {"alice": content("1")}
 
 
 def test_files_that_somebody_took_away_come_back(tmp_path: Path) -> None:

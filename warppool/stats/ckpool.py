@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from warppool.stats.snapshot import Rates, ShareTally, StatsSnapshot, UserStats, WorkerStats
+from warppool.stats.snapshot import Rates, ShareTally, StatsSnapshot, UserStats
 
 MOST_USERS: Final = 10_000
 """Users with a file of their own, those with the most work of seven days."""
@@ -24,12 +24,12 @@ MOST_WORKERS: Final = 1_000
 KEPT_S: Final = 604_800.0
 """A user without a share for so long has no file, and is not found."""
 
-_SUFFIXES: Final = "KMGTPEZ"                # of 10^3, 10^6 and so on
-_STEP: Final = 1000.0
-_ROUNDED_UP: Final = 999.5                  # and more is 1e+03 in three digits
-# An encoder that indents is one in Python, which takes 50 ms for a thousand workers and lets nobody else run meanwhile.
-_OF_USER: Final = json.JSONEncoder(separators=(",\n ", ": ")).encode
-_OF_WORKER: Final = json.JSONEncoder(separators=(",\n   ", ": ")).encode
+_UNITS: Final = tuple((999.5 * 10.0**power, 10.0**power, suffix)
+                      for power, suffix in zip(range(3, 24, 3), "KMGTPEZ", strict=True))
+"""Of each suffix: the rate that three digits would round to 1e+03 of it, its unit, and its letter."""
+
+_ZETTA: Final = 1e21
+
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -68,12 +68,10 @@ def user_status(user: UserStats, most_workers: int = MOST_WORKERS) -> bytes:
 
     `workers` counts those that are connected, `shares` is the difficulty that was credited.
     """
-    values = _rates(user.tally.rates) | {
-        "lastshare": int(user.tally.last_share), "workers": user.machines} | _work(user.tally) | {
-        "authorised": int(user.since)}
-    workers = [f"  {{\n   {_OF_WORKER(_worker(worker))[1:-1]}\n  }}" for worker in user.workers[:most_workers]]
-    listed = "[\n{}\n ]".format(",\n".join(workers)) if workers else "[]"
-    return f'{{\n {_OF_USER(values)[1:-1]},\n "worker": {listed}\n}}\n'.encode("ascii")
+    workers = ",".join([_worker(worker.name, worker.tally) for worker in user.workers[:most_workers]])
+    tally = user.tally
+    return (_USER % (*_rates(tally.rates), tally.last_share, user.machines, tally.total_difficulty, tally.best,
+                     tally.best_ever, user.since, f"[{workers}\n ]" if workers else "[]")).encode("ascii")
 
 
 def suffixed(rate: float) -> str:
@@ -81,12 +79,12 @@ def suffixed(rate: float) -> str:
 
     What three digits would round to 1000 goes to the next suffix: `1M` for 999,999.
     """
-    if rate < _STEP:
+    if rate < 1000.0:
         return str(int(rate))
-    rate, place = rate / _STEP, 0
-    while rate >= _ROUNDED_UP and place < len(_SUFFIXES) - 1:
-        rate, place = rate / _STEP, place + 1
-    return f"{rate:.3g}{_SUFFIXES[place]}"
+    for end, unit, suffix in _UNITS:
+        if rate < end:
+            return f"{rate / unit:.3g}{suffix}"
+    return f"{rate / _ZETTA:.3g}Z"
 
 
 def _all_rates(rates: Rates) -> dict[str, str]:
@@ -95,20 +93,14 @@ def _all_rates(rates: Rates) -> dict[str, str]:
             "hashrate7d": suffixed(rates.d7)}
 
 
-def _rates(rates: Rates) -> dict[str, object]:
-    """The windows of users and workers."""
-    return {"hashrate1m": suffixed(rates.m1), "hashrate5m": suffixed(rates.m5), "hashrate1hr": suffixed(rates.h1),
-            "hashrate1d": suffixed(rates.d1), "hashrate7d": suffixed(rates.d7)}
+def _rates(rates: Rates) -> tuple[str, str, str, str, str]:
+    """The windows of users and workers, as in _OF_RATES."""
+    return suffixed(rates.m1), suffixed(rates.m5), suffixed(rates.h1), suffixed(rates.d1), suffixed(rates.d7)
 
 
-def _worker(worker: WorkerStats) -> dict[str, object]:
-    tally = worker.tally
-    return {"workername": _text(worker.name)} | _rates(tally.rates) | {
-        "lastshare": int(tally.last_share)} | _work(tally)
-
-
-def _work(tally: ShareTally) -> dict[str, object]:
-    return {"shares": int(tally.total_difficulty), "bestshare": tally.best, "bestever": int(tally.best_ever)}
+def _worker(name: str, tally: ShareTally) -> str:
+    return _WORKER % (json.dumps(_text(name)), *_rates(tally.rates), tally.last_share, tally.total_difficulty,
+                      tally.best, tally.best_ever)
 
 
 def _digits(value: float, digits: int) -> float:
@@ -119,3 +111,17 @@ def _digits(value: float, digits: int) -> float:
 def _text(name: str) -> str:
     """A name without lone surrogates, at which strict readers of JSON stop."""
     return name if name.isascii() else _SURROGATES.sub("\ufffd", name)
+
+
+def _form(indent: str, lines: Iterable[tuple[str, str]]) -> str:
+    """A JSON object of these keys and places for values, indented by 1 within `indent`."""
+    return "{" + ",".join(f'\n{indent} "{key}": {place}' for key, place in lines) + f"\n{indent}}}"
+
+
+# Ten thousand users' files are made in a minute, on an interpreter that machines wait for. An encoder that indents is
+# one in Python, and took four times as long.
+_OF_RATES: Final = tuple((f"hashrate{window}", '"%s"') for window in ("1m", "5m", "1hr", "1d", "7d"))
+_OF_WORK: Final = (("shares", "%d"), ("bestshare", "%r"), ("bestever", "%d"))
+_USER: Final = _form("", (*_OF_RATES, ("lastshare", "%d"), ("workers", "%d"), *_OF_WORK, ("authorised", "%d"),
+                          ("worker", "%s"))) + "\n"
+_WORKER: Final = "\n  " + _form("  ", (("workername", "%s"), *_OF_RATES, ("lastshare", "%d"), *_OF_WORK))
