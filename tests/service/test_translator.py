@@ -232,7 +232,7 @@ def test_a_share_that_is_in_no_counter_is_there_for_all_to_see(tmp_path, caplog)
 # --- start and stop ---------------------------------------------------------------------------------------------------
 
 def test_without_an_upstream_it_is_ready_all_the_same_and_serves_as_soon_as_there_is_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("warppool.service.translator.PATIENCE_S", 0.1)
+    monkeypatch.setattr("warppool.service.upstreamwatch.PATIENCE_S", 0.1)
     with stub_pools(tmp_path) as (pool,):
         pool.stop()
         with translating(tmp_path, pool, backoff_max_s=0.05) as translator:

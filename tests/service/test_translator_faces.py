@@ -19,6 +19,7 @@ from tests.stats.ckreaders import read_pool, read_user
 from tests.web.asking import get
 from warppool.commands.cli import main
 from warppool.notices import watching
+from warppool.service import upstreamwatch
 from warppool.service.translator import Translator
 from warppool.status import files
 from warppool.status.client import ask
@@ -157,3 +158,19 @@ def test_a_block_that_a_machine_found_is_in_the_books_and_ends_the_round(tmp_pat
     assert main(["blocks", "-c", str(tmp_path / "translator.toml"), "--format", "jsonl"]) == 0
     (row,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (row["hash"], row["worker"], row["outcome"]) == (block.display, "carol.1", None)
+
+
+def test_an_idle_translator_finds_out_that_its_upstream_is_gone_and_back(tmp_path, monkeypatch):
+    """So whoever asks /health before he sends machines may send them again."""
+    monkeypatch.setattr(upstreamwatch, "EVERY_S", 0.05)
+    with stub_pools(tmp_path) as [pool], translating(tmp_path, pool) as translator:
+        until(lambda: translator.numbers.latest().work.has_work)
+        pool.stop()
+        until(lambda: not translator.numbers.latest().work.has_work)
+        assert [node.state for node in translator.numbers.latest().nodes] == ["lost"]
+        pool.start()
+        until(lambda: translator.numbers.latest().work.has_work)
+        with Machine(port_of(translator), "dora.1") as machine:
+            machine.begin()
+            until(lambda: translator.numbers.latest().work.height == pool.height)
+            assert translator.first_upstream.word() is None, "the machine knows better"

@@ -22,10 +22,12 @@ REPORT: Any = SimpleNamespace(is_troubled=False, waiting_shares=3, rows=5, commi
 
 @dataclass
 class First:
-    """Who answered first at the start."""
+    """Who answered last while no machine was here."""
 
-    name: str = ""
-    is_over: bool = True
+    answered: str | None = ""
+
+    def word(self) -> str | None:
+        return self.answered
 
 
 def work_at(height: int) -> Work:
@@ -40,6 +42,7 @@ class World:
 
     def __init__(self, first: First) -> None:
         configs = [UpstreamConfig(name, name, 1, b"", WARP, "a") for name in ("best", "other")]
+        self.first = first
         self.workers = [tuple(Upstream(config, rank) for rank, config in enumerate(configs)) for _ in range(2)]
         books: Any = SimpleNamespace(report=lambda: REPORT)
         self.sources = TranslatorSources([partial(tuple, each) for each in self.workers], first, books)
@@ -58,8 +61,8 @@ class World:
 
 
 def test_before_any_machine_the_start_says_who_is_there():
-    assert World(First(is_over=False)).states() == [("untried", "", False)] * 2
-    assert World(First(is_over=False)).health() == "no work yet"
+    assert World(First(None)).states() == [("untried", "", False)] * 2
+    assert World(First(None)).health() == "no work yet"
     assert World(First("other")).states() == [("untried", "", False), ("up", "", False)]
     assert World(First("other")).health() == "", "who comes gets work"
     assert World(First("")).states() == [("lost", NO_ANSWER, False)] * 2
@@ -89,13 +92,19 @@ def test_where_all_are_lost_there_is_no_work_and_why_is_said():
     for upstreams in world.workers:
         for upstream in upstreams:
             upstream.health, upstream.alive, upstream.log.trouble = Health.DOWN, 0, "the connection is gone"
+    world.first.answered = None                     # a machine has found out
     assert world.states() == [("lost", "the connection is gone", False)] * 2
     assert world.health() == "no work", "and it had some"
+    world.first.answered = "other"
+    assert [state for state, _, _ in world.states()] == ["lost", "up"] and world.health() == ""
+    world.first.answered = ""
+    assert world.health() == "no work"
 
 
 @pytest.mark.parametrize("health", [Health.UNKNOWN, Health.ANSWERING, Health.UP])
 def test_while_one_may_be_there_who_comes_gets_work(health):
     world = World(First("best"))
+    world.first.answered = None
     for upstreams in world.workers:
         upstreams[0].health, upstreams[1].health = Health.DOWN, health
     assert world.health() == ""

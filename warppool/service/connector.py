@@ -175,6 +175,11 @@ class TranslatorConnector:
         self._certificate = certificate
         self._failover = Failover(context_of(config, self.counters, self._names))
 
+    @property
+    def is_idle(self) -> bool:
+        """Any thread: whether no machine of this worker is on an upstream, or waits for one."""
+        return self._failover.is_idle
+
     def upstreams(self) -> Sequence[Upstream]:
         """Any thread: the upstreams as this worker knows them, in the order of preference."""
         return self._failover.all

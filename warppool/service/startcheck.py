@@ -1,4 +1,4 @@
-"""Thread `start-check`: whether the translator has an upstream at its start, before the first machine asks for one."""
+"""Whether the translator has an upstream, before a machine asks for one: each is greeted, and left again."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ class StartCheck:
     """Greets all upstreams at once, each again and again, until one has answered or the patience is over.
 
     `dial` hands a dial to a worker, from this thread; `report` hears, once, the upstream that answered first, or None.
+    Where it `is_quiet`, each is greeted once, and the log hears of it at DEBUG alone.
     """
 
     def __init__(self, urls: Sequence[PoolUrl], dial: Callable[[Dial], None],
-                 report: Callable[[PoolUrl | None], None], patience_s: float) -> None:
+                 report: Callable[[PoolUrl | None], None], patience_s: float, *, is_quiet: bool = False) -> None:
         self._urls = urls
         self._dial = dial
         self._report = report
         self._patience_s = patience_s
+        self._is_quiet = is_quiet
         self._inbox: queue.Queue[Any] = queue.Queue()
 
     def stop(self) -> None:
@@ -49,7 +51,8 @@ class StartCheck:
         """The body of the thread; it ends with the report."""
         until = time.monotonic() + self._patience_s
         due = dict.fromkeys(self._urls, 0.0)        # monotonic seconds of the next check; none while one is out
-        while (now := time.monotonic()) < until:
+        left = len(due)                             # of those that may answer still
+        while left and (now := time.monotonic()) < until:
             for url in [url for url, at in due.items() if at <= now]:
                 del due[url]
                 self._check(url)
@@ -61,9 +64,13 @@ class StartCheck:
                 return
             url, error = item
             if error is None:
-                say(log, logging.INFO, "upstream.answered", upstream=url.place)
+                say(log, logging.DEBUG if self._is_quiet else logging.INFO, "upstream.answered", upstream=url.place)
                 self._report(url)
                 return
+            if self._is_quiet:
+                say(log, logging.DEBUG, "upstream.failed", upstream=url.place, reason=str(error))
+                left -= 1
+                continue
             _say_failure(url, error)
             if not isinstance(error, WrongServerKey):
                 due[url] = time.monotonic() + AGAIN_S

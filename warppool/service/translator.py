@@ -16,10 +16,9 @@ from functools import partial
 from typing import Any
 
 from warppool import __version__
-from warppool.addresses import PoolUrl
 from warppool.config.translator import LEDGER_URL, read_translator_config
 from warppool.config.translatoroptions import PROGRAM, TranslatorConfig
-from warppool.events import BlockFound, Dial, ShareAccepted
+from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.items import Shares
 from warppool.ledger.opening import open_reader
 from warppool.loop import Reconfigure, ServingThread, ask_all
@@ -40,21 +39,18 @@ from warppool.service.ports import Ports
 from warppool.service.reload import Program, Reload
 from warppool.service.run import serve
 from warppool.service.service import Parts, Service
-from warppool.service.startcheck import PATIENCE_S, StartCheck
 from warppool.service.statusfaces import status_faces
 from warppool.service.summary import SUMMARY_S, fields_of
 from warppool.service.threads import Threads
 from warppool.service.translatorsources import TranslatorSources
 from warppool.service.translatorweb import STALE_AFTER_S, translator_web
+from warppool.service.upstreamwatch import UpstreamWatch
 from warppool.service.web import fds_of
 from warppool.stats.items import BlockSent, MachineItem, Took
 from warppool.translate.counters import ShareCounts
 from warppool.translate.waitingnames import Message as NameMessage
 
 log = logging.getLogger("warppool")
-
-START_CHECK = "start-check"
-"""The thread that looks whether an upstream is there, once at the start."""
 
 MAX_DRAIN_S = 2.5
 """How long a stop waits for verdicts, if they may take so long: no thread of a node has to be waited for after it."""
@@ -103,8 +99,9 @@ class Translator:
         self._resolver = Resolver(self.ports.reactor.mailbox, self.ports.inboxes)
         self._connectors: list[TranslatorConnector] = []
         self.ports.add_workers(self._worker)
-        self.first_upstream = FirstUpstream([upstream.url for upstream in config.upstreams],
-                                            self.ports.inboxes[0].put, self.is_ready)
+        self.first_upstream = UpstreamWatch(
+            lambda: [upstream.url for upstream in self.config.upstreams], self.ports.inboxes[0].put,
+            lambda: all(connector.is_idle for connector in self._connectors), self.is_ready)
         self._add_faces(config, patience, resources)
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(translator.data_dir),
             mode=translator.mode, upstreams=",".join(upstream.url.place for upstream in config.upstreams),
@@ -181,41 +178,6 @@ class LookUps:
         """End it."""
         self._resolver.stop()
         threads.join([self._resolver.name])
-
-
-class FirstUpstream:
-    """The part before the workers: at the start, is an upstream there?
-
-    `found` is the one that answered first, set before `is_ready`; None if none has for a while.
-    """
-
-    def __init__(self, urls: Sequence[PoolUrl], dial: Callable[[Dial], None], is_ready: threading.Event) -> None:
-        self.found: PoolUrl | None = None
-        self._is_ready = is_ready
-        self._check = StartCheck(urls, dial, self._report, PATIENCE_S)
-
-    @property
-    def name(self) -> str:
-        """Any thread: what the upstream that answered is called; "" where none has, or none has yet."""
-        return "" if self.found is None else self.found.place
-
-    @property
-    def is_over(self) -> bool:
-        """Any thread: whether that is known."""
-        return self._is_ready.is_set()
-
-    def start(self, threads: Threads) -> None:
-        """Start the check."""
-        threads.spawn(START_CHECK, self._check.run)
-
-    def stop(self, threads: Threads) -> None:
-        """End the check."""
-        self._check.stop()
-        threads.join([START_CHECK])
-
-    def _report(self, upstream: PoolUrl | None) -> None:
-        self.found = upstream
-        self._is_ready.set()
 
 
 class TranslatorStatus:

@@ -7,7 +7,7 @@ any worker. Nothing is asked of anybody, and nothing of it is on the way of a sh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
@@ -24,21 +24,18 @@ from warppool.translate.upstream import Health, Upstream
 UP: Final = "up"
 LOST: Final = "lost"
 UNTRIED: Final = "untried"
-"""No machine has needed it yet, and it was not the first to answer at the start."""
+"""No machine has needed it yet, and it was not the first to answer."""
 
-NO_ANSWER: Final = "no upstream answered at the start"
+NO_ANSWER: Final = "no upstream answers"
 
 
-class FirstAnswer(Protocol):
-    """Which upstream answered first at the start."""
+class IdleWatch(Protocol):
+    """Who looks for an upstream while no machine does."""
 
-    @property
-    def name(self) -> str:
-        """Its name; "" where none has, or none has yet."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether that is known."""
+    def word(self) -> str | None:
+        """The name of the upstream that answered last, "" where none has; None where machines know better, and before
+        the start has found out.
+        """
 
 
 class TranslatorBooks(Protocol):
@@ -64,10 +61,10 @@ class TranslatorSources:
     program: Final = PROGRAM
     network: Final = ""                         # an upstream does not say it
 
-    def __init__(self, upstreams: Sequence[Callable[[], Sequence[Upstream]]], first: FirstAnswer,
+    def __init__(self, upstreams: Sequence[Callable[[], Sequence[Upstream]]], watch: IdleWatch,
                  ledger: TranslatorBooks, drops: Mapping[str, int] | None = None) -> None:
         self._upstreams = upstreams
-        self._first = first
+        self._watch = watch
         self._ledger = ledger
         self._drops = {} if drops is None else drops    # of the reactor
         self._shown = WorkStats()
@@ -88,23 +85,8 @@ class TranslatorSources:
         for of_worker in self._upstreams:
             for upstream in of_worker():
                 known.setdefault(upstream.config.name, []).append(upstream)
-        return [self._together(name, parts) for name, parts in known.items()]
-
-    def _together(self, name: str, parts: Iterable[Upstream]) -> _Found:
-        parts = list(parts)
-        states = {_STATES[part.health] for part in parts}
-        reason = ""
-        if UP in states:
-            state = UP
-        elif LOST in states:
-            state = LOST
-            reason = next((part.log.trouble for part in parts if part.log.trouble), "")
-        elif self._first.is_over and not self._first.name:
-            state, reason = LOST, NO_ANSWER
-        else:
-            state = UP if self._first.name == name else UNTRIED
-        newest = max((part.newest for part in parts), key=lambda each: each.at)
-        return _Found(name, state, reason, state == UP and any(part.alive for part in parts), newest.work, newest.at)
+        word = self._watch.word()
+        return [_together(name, parts, word) for name, parts in known.items()]
 
     def _nodes(self, found: list[_Found], unix: float) -> tuple[NodeStats, ...]:
         before, self._since = self._since, {}
@@ -118,8 +100,8 @@ class TranslatorSources:
         """That of the best upstream which machines mine on. Where no machine is here there is none to show, and yet
         work for who comes while any upstream is not lost.
         """
-        has_work = any(each.state == UP for each in found) or (
-            self._first.is_over and any(each.state == UNTRIED for each in found))
+        is_known = any(each.state != UNTRIED for each in found)
+        has_work = is_known and any(each.state != LOST for each in found)
         mined = next((each for each in found if each.is_mined and each.work is not None), None)
         if not has_work:
             return replace(self._shown, has_work=False, template_age_s=None, tip_age_s=None)
@@ -134,6 +116,20 @@ class TranslatorSources:
             tip_age_s=_age(self._tip_at, now),
             network_difficulty=_difficulty(work.nbits))
         return self._shown
+
+
+def _together(name: str, parts: list[Upstream], word: str | None) -> _Found:
+    """One upstream as all workers know it, and as an idle translator has found it, where `word` is what that found."""
+    states = {_STATES[part.health] for part in parts}
+    trouble = next((part.log.trouble for part in parts if part.log.trouble), "")
+    state = UP if UP in states else LOST if LOST in states else UNTRIED
+    if word == name:
+        state = UP
+    elif word == "":
+        state, trouble = LOST, trouble or NO_ANSWER
+    newest = max((part.newest for part in parts), key=lambda each: each.at)
+    return _Found(name, state, trouble if state == LOST else "", state == UP and any(part.alive for part in parts),
+                  newest.work, newest.at)
 
 
 def _difficulty(nbits: int) -> float:

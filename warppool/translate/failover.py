@@ -55,6 +55,11 @@ class Failover:
         self._waiting: dict[int, Waiting] = {}
 
     @property
+    def is_idle(self) -> bool:
+        """Any thread: whether no machine is on an upstream, or waits for one."""
+        return not self._waiting and not any(upstream.alive for upstream in self.all)
+
+    @property
     def check_every_s(self) -> float:
         """Seconds between two looks for a better upstream, and between two checks of one that is away."""
         return max(FIRST_BACKOFF_S / 10, min(self.times.backoff_max_s, self.times.return_after_s / 4))
