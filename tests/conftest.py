@@ -16,12 +16,16 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from warppool.status import client
+
 # No test is timed: a machine that does other things besides makes any example slow. The examples are the same in every
 # run, so that a change is judged by what it changed; `--hypothesis-profile=explore` looks for new ones.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("same")
 
+# A daemon gives who asks it one second. No test is about a machine that lets a second pass three times.
+client.ATTEMPTS = 100
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
