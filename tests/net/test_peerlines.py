@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from warppool.events import Happened
+from warppool.events import Close, Happened
 from warppool.mining.identity import MAX_AGENT
 from warppool.net.clients import Client, Stack, Undecided
 from warppool.net.loglimit import LogLimit
 from warppool.net.peerlines import PeerLines
-from warppool.stats.items import MachineCame, MachineGone
+from warppool.stats.items import MachineCame, MachineGone, PeerDropped
 from warppool.transport import PLAIN
 
 
@@ -67,3 +67,20 @@ def test_of_what_a_machine_calls_itself_no_more_is_kept_than_anybody_reads():
     lines, client = PeerLines(LogLimit(), told.append), Client(Stack(PLAIN, Undecided(7)), "192.0.2.1:999", "sv1")
     lines.happened(opened(1, agent="x" * 16_000), client, 100.0)
     assert told[0].agent == client.agent == "x" * MAX_AGENT
+
+
+def test_a_machine_whose_connection_we_close_has_one_line_and_that_says_why(caplog):
+    told: list[Any] = []
+    lines, client = PeerLines(LogLimit(), told.append), Client(Stack(PLAIN, Undecided(7)), "192.0.2.1:999", "sv1")
+    stranger = Client(Stack(PLAIN, Undecided(8)), "192.0.2.2:999", "sv1")
+    with caplog.at_level("INFO", "warppool"):
+        lines.happened(opened(1), client, 100.0)
+        caplog.clear()
+        for each in (client, stranger):
+            each.end = "too long a line"
+            lines.closed(Close(each.connection.conn_id, each.end, True), each, 101.0)
+        lines.gone(client, 12, 3, 160.4)
+    closed, gone = caplog.messages
+    assert closed.startswith("event=conn.closed conn=8") and gone.startswith("event=miner.gone conn=7")
+    assert all('reason="too long a line"' in line for line in (closed, gone))
+    assert told.count(PeerDropped("fault")) == 2

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warppool.stats.snapshot import WINDOWS
-from warppool.stats.windows import CELL_S, CELLS, HASHES_PER_DIFFICULTY, Moment, WorkWindows, places_of
+from warppool.stats.windows import CELL_S, CELLS, HASHES_PER_DIFFICULTY, Moment, WorkWindows, spread_of
 
 START = 1_764_267_000.0
 
@@ -61,8 +61,8 @@ def test_a_young_pool_divides_by_its_age_and_nothing_is_divided_by_nothing():
 def test_work_of_the_past_is_spread_over_the_cells_of_its_time():
     moment = Moment(START, 0.0)
     windows = WorkWindows(moment)
-    windows.fill(places_of(START - 600, START, moment), 600.0)
-    windows.fill(places_of(START - 8 * 86_400, START - 600, moment), 1000.0)
+    windows.fill(spread_of(START - 600, START, moment), 600.0)
+    windows.fill(spread_of(START - 8 * 86_400, START - 600, moment), 1000.0)
     assert windows.sums[0] == pytest.approx(moment.spans[0])
     assert windows.sums[1] == pytest.approx(moment.spans[1])
     rest = 1000.0 / (8 * 86_400 - 600)

@@ -128,10 +128,10 @@ class PeerLines:
                 accepted=accepted, refused=refused, reason=clip(client.end, MAX_REASON))
 
     def closed(self, close: Close, client: Client, now: float) -> None:
-        """We close a connection."""
+        """We close a connection. Where machines had work on it, `miner.gone` will say why."""
         if close.is_peers_fault and not client.is_upstream:
             self._say(PeerDropped(FAULT))
-        if not close.is_peers_fault:
+        if not close.is_peers_fault or client.came_at < math.inf:
             say(log, logging.DEBUG, "conn.closed", conn=close.conn_id, peer=client.peer, reason=close.reason)
         elif client.is_upstream or self._allows("conn.closed", client, now):
             say(log, logging.INFO, "conn.closed", conn=close.conn_id, peer=client.peer, reason=close.reason)

@@ -18,9 +18,9 @@ from warppool.stats.accounts import ShareAccount, UserAccount, WorkerAccount
 from warppool.stats.heard import HeardShares, met
 from warppool.stats.items import MachineCame, MachineGone, RefusedShares
 from warppool.stats.lists import Lists
-from warppool.stats.past import NOTHING, PastShares, Sums, by_user, total
+from warppool.stats.past import NOTHING, PastShares, Piece, Sums, by_user, total
 from warppool.stats.traffic import CHANNEL_TYPES, Traffic
-from warppool.stats.windows import Moment, WorkWindows, places_of
+from warppool.stats.windows import Moment, WorkWindows, spread_of
 
 MAX_WORKERS: Final = 100_000
 """Workers that are told apart, since whoever makes names up shall not fill the memory. Shares of others count for the
@@ -68,23 +68,27 @@ class Standings:
         done = total(past.round.values())
         self.pool.take_round(done.difficulty, done.best)
         for piece in past.pieces:
-            places = places_of(piece.start, piece.end, self._moment)
-            for name, sums in piece.workers.items():
-                self._fill(name, places, sums)
+            self._fill(piece)
         for name, sums in past.round.items():
             worker = self._workers.get(name)
             if worker is not None:
                 for account in (worker, worker.user):
                     account.take_round(sums.difficulty, sums.best)
 
-    def _fill(self, name: str, places: list[tuple[int, int, float]], sums: Sums) -> None:
-        self.pool.windows.fill(places, sums.difficulty)
-        self._shares.fill(places, float(sums.accepted))
-        worker = self._worker(name)
-        if worker is not None:
-            worker.windows.fill(places, sums.difficulty)
-            worker.user.windows.fill(places, sums.difficulty)
-            self._news[worker] = None
+    def _fill(self, piece: Piece) -> None:
+        spread = spread_of(piece.start, piece.end, self._moment)
+        of_all = total(piece.workers.values())
+        self.pool.windows.fill(spread, of_all.difficulty)
+        self._shares.fill(spread, float(of_all.accepted))
+        found: dict[str, Sums] = {}
+        for name, sums in piece.workers.items():
+            worker = self._worker(name)
+            if worker is not None:
+                found[name] = sums
+                worker.windows.fill(spread, sums.difficulty)
+                self._news[worker] = None
+        for name, sums in by_user(found).items():
+            self._users[name].windows.fill(spread, sums.difficulty)
 
     # --- what happens -------------------------------------------------------------------------------------------------
 

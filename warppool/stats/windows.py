@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from itertools import accumulate
 from operator import add, mul
-from typing import Final
+from typing import Final, NamedTuple
 
 from warppool.stats.snapshot import WINDOWS, Rates
 
@@ -96,17 +96,14 @@ class WorkWindows:
         """Work that was credited now; `turn_to` comes first."""
         self._open[0] += difficulty
 
-    def fill(self, places: list[tuple[int, int, float]], difficulty: float) -> None:
-        """Work of the past: into each of `places` (window, cell by its index, part of it)."""
-        below = 0.0                             # what of it is in the open cell of the window before
-        for window, index, part in places:
-            work = difficulty * part
-            if index == self._indices[window]:
-                self._open[window] += max(0.0, work - below)
-                below = work
-            else:
-                self._cells[window * CELLS + index % CELLS] += work
-                self._closed[window] += work
+    def fill(self, spread: Spread, difficulty: float) -> None:
+        """Work of the past."""
+        cells = self._cells
+        for place, part in spread.cells:
+            cells[place] += difficulty * part
+        for window, (closed, opened) in enumerate(zip(spread.closed, spread.opened, strict=True)):
+            self._closed[window] += difficulty * closed
+            self._open[window] += difficulty * opened
 
     def rates(self, moment: Moment) -> Rates:
         """Hashes a second."""
@@ -127,13 +124,27 @@ def _close(cells: array[float], base: int, old: int, new: int, work: float) -> N
     cells[base + first] = work
 
 
-def places_of(start: float, end: float, moment: Moment) -> list[tuple[int, int, float]]:
+class Spread(NamedTuple):
+    """Where work of the past belongs, in parts of it: closed cells by their place in the rings, the closed ones of each
+    window together, and what each window's open cell has that is not in the open one of the window before.
+    """
+
+    cells: tuple[tuple[int, float], ...]
+    closed: tuple[float, ...]
+    opened: tuple[float, ...]
+
+
+def spread_of(start: float, end: float, moment: Moment) -> Spread:
     """Where work belongs of which is known only that it was credited between `start` and `end`: spread evenly."""
-    places = []
+    cells, closed, opened = [], [], []
     length = max(end - start, 1e-9)
+    below = 0.0
     for window, (index, cell_s) in enumerate(zip(moment.indices, CELL_S, strict=True)):
-        for number in range(index - CELLS, index + 1):
-            overlap = min(end, (number + 1) * cell_s) - max(start, number * cell_s)
-            if overlap > 0:
-                places.append((window, number, overlap / length))
-    return places
+        parts = [max(0.0, min(end, (number + 1) * cell_s) - max(start, number * cell_s)) / length
+                 for number in range(index - CELLS, index + 1)]
+        opened.append(max(0.0, parts[-1] - below))
+        below = parts.pop()
+        closed.append(sum(parts))
+        cells += [(window * CELLS + number % CELLS, part)
+                  for number, part in zip(range(index - CELLS, index), parts, strict=True) if part]
+    return Spread(tuple(cells), tuple(closed), tuple(opened))
