@@ -15,7 +15,7 @@ from tests.web.asking import NO_BOOKS, Hand, ask
 from tests.web.schema import faults
 from warppool.ledger.payoutrows import PaidBlock
 from warppool.ledger.rolluprows import BookedBlock, SlotRefusals, SlotSum
-from warppool.stats.snapshot import OutputStats, PayoutStats, StatsSnapshot
+from warppool.stats.snapshot import NodeStats, OutputStats, PayoutStats, StatsSnapshot, WorkStats
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
 from warppool.web.books import KEPT_S, Balance, WebBooks
@@ -28,6 +28,9 @@ SHARED = PayoutStats(unsettled=1, is_shared=True, window_percent=12.5, accounts=
 SNAPSHOTS = {
     "made up": snapshot(payout=SHARED),
     "just started": StatsSnapshot(number=0, at=AT, started=AT),
+    "translator": snapshot(
+        program="warppool translator", network="", work=WorkStats(has_work=True),
+        nodes=(NodeStats("pool.example:34254", "up", is_mined=True), NodeStats("other.example:34254", "untried"))),
     "hostile": snapshot(user(HOSTILE, worker(f"{HOSTILE}.\udcff\ud800\n", user=HOSTILE, agent="\u202e\n\udcff"))),
 }
 
