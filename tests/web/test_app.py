@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.page.reading import Reading
 from tests.stats.made import AT, snapshot
 from tests.web.asking import NO_BOOKS, Hand, ask, said
 from warppool.stats.snapshot import WorkStats
@@ -46,6 +47,19 @@ def test_answers_of_a_second_are_bounded_for_all_together() -> None:
     assert replies[-1].headers["retry-after"] == "1"
     clock.now += 1.0
     assert sum(ask(app, "/a").status == 200 for _ in range(200)) == ANSWERS_PER_S
+
+
+def test_a_person_is_refused_in_words() -> None:
+    app = app_with(monotonic=Hand())
+    missing = ask(app, "/none", accept="text/html")
+    assert missing.status == 404 and "There is no such page here." in Reading(missing.body).text
+    assert "refresh" not in missing.headers and ask(app, "/none").body == b'{"error": "not found"}'
+    while (reply := ask(app, "/none", accept="text/html")).status == 404:
+        pass
+    assert (reply.status, reply.headers["refresh"], reply.headers["content-type"]) == (
+        429, "5", "text/html; charset=utf-8")
+    assert "Too many visitors." in Reading(reply.body).text and 'id="content"' in reply.body.decode()
+    assert ask(app, "/none").body.startswith(b'{"error": "too many')
 
 
 def test_what_watches_the_pool_has_answers_that_visitors_cannot_use_up() -> None:

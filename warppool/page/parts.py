@@ -32,18 +32,21 @@ class Tile(NamedTuple):
 
 
 def page(site: Site, title: str, content: Html) -> bytes:
-    """A whole page, UTF-8: the frame with `content` in it."""
+    """A whole page, UTF-8: the frame with `content` in it, and of when its numbers are."""
+    return framed(site.pool, title, content, fill(
+        '{}Running for <time datetime="{}">{}</time>. Numbers of the {}\'s books at <time datetime="{}">{}</time>. '
+        "All times are UTC.", f"Bitcoin network: {site.network}. " if site.network else "",
+        words.machine_instant(site.started), words.span(site.at - site.started), site.wording.program,
+        words.machine_instant(site.at), words.clock(site.at)))
+
+
+def framed(pool: str, title: str, content: Html, footer: Html) -> bytes:
+    """The frame, UTF-8."""
     return fill(
-        FRAME, title=title, pool=site.pool, content=content,
+        FRAME, title=title, pool=pool, content=content, footer=footer,
         icon=address("icon.svg"), style=address("page.css"), script=address("page.js"),
         chart_style=address("uPlot.min.css"), chart_script=address("uPlot.iife.min.js"),
-        chart_licence=address("uPlot-LICENSE.txt"),
-        footer=fill('{}Running for <time datetime="{}">{}</time>. Numbers of the {}\'s books at '
-                    '<time datetime="{}">{}</time>. All times are UTC.',
-                    f"Bitcoin network: {site.network}. " if site.network else "", words.machine_instant(site.started),
-                    words.span(site.at - site.started), site.wording.program, words.machine_instant(site.at),
-                    words.clock(site.at)),
-    ).encode("utf-8")
+        chart_licence=address("uPlot-LICENSE.txt")).encode("utf-8")
 
 
 def state_line(state: State) -> Html:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from warppool.errors import LedgerError
+from warppool.page.refusalpage import refusal_page
 from warppool.say import say
-from warppool.web.answers import BadField, HttpAnswer, SentAnswer, error, not_found
+from warppool.web.answers import HTML, BadField, HttpAnswer, SentAnswer, error, not_found
 from warppool.web.requests import Asked, HttpRequest, is_address
 from warppool.web.routes import FoundRoute, RouteTable
 from warppool.web.tokens import TokenBucket
@@ -79,7 +80,7 @@ class WebApp:
         now = self._monotonic()
         bucket = self._watchers if found is not None and found.route.is_watched else self._visitors
         if not bucket.take(now):
-            return "", _TOO_MANY
+            return "", _TOO_MANY.to(request)
         if request is None:
             return "", _UNREADABLE
         if request.method not in ("GET", "HEAD"):
@@ -87,7 +88,7 @@ class WebApp:
         if not (found is not None and found.route.any_host) and not self._is_ours(request.host):
             return "", _MISDIRECTED
         if found is None:
-            return "", _NOT_FOUND
+            return "", _NOT_FOUND.to(request)
         return request.etag, self._made(request, found)
 
     def _is_ours(self, host: str) -> bool:
@@ -104,12 +105,12 @@ class WebApp:
         wants_html = route.has_html and request.wants_html
         view = self._view()
         if view is None:
-            return _NO_NUMBERS
+            return _NO_NUMBERS.to(request)
         key = (request.segments, tuple(query.items()), wants_html)
         if route.is_kept and (kept := self._kept.get(view, key)) is not None:
             return kept
         if route.reads_books and not self._books.take(self._monotonic()):
-            return _TOO_MANY
+            return _TOO_MANY.to(request)
         answer = _of_route(route.answer, Asked(found.names, query, wants_html), view)
         sent = SentAnswer.of(answer)
         return self._kept.put(key, sent) if route.is_kept else sent
@@ -149,9 +150,32 @@ class _Kept:
         return sent
 
 
-_TOO_MANY: Final = SentAnswer.of(error(429, "too many requests: ask again in a second", [("Retry-After", "1")]))
+class _Refusal(NamedTuple):
+    """The same for a program and for a person."""
+
+    json: SentAnswer
+    html: SentAnswer
+
+    @classmethod
+    def of(cls, answer: HttpAnswer, word: str, sentence: str, after: str) -> _Refusal:
+        body = refusal_page(word, sentence, after)
+        headers = (*answer.headers, ("Refresh", "5")) if answer.headers else ()         # a browser without scripts
+        return cls(SentAnswer.of(answer), SentAnswer.of(HttpAnswer(body, HTML, answer.status, headers=headers)))
+
+    def to(self, request: HttpRequest | None) -> SentAnswer:
+        return self.html if request is not None and request.wants_html else self.json
+
+
+_AGAIN: Final = (("Retry-After", "1"),)
+_TOO_MANY: Final = _Refusal.of(
+    error(429, "too many requests: ask again in a second", _AGAIN), "Too many visitors.",
+    "The page is asked for more often than it is answered. No machine notices that.", "It comes by itself, soon.")
 _UNREADABLE: Final = SentAnswer.of(error(400, "this is no request that can be read"))
 _WRONG_METHOD: Final = SentAnswer.of(error(405, "GET and HEAD alone", [("Allow", "GET, HEAD")]))
 _MISDIRECTED: Final = SentAnswer.of(error(421, "this server has no such name: see web.hosts of its configuration"))
-_NOT_FOUND: Final = SentAnswer.of(not_found())
-_NO_NUMBERS: Final = SentAnswer.of(error(503, "no numbers yet: the pool has just started", [("Retry-After", "1")]))
+_NOT_FOUND: Final = _Refusal.of(
+    not_found(), "Not found.", "There is no such page here.",
+    "The name at the top leads to the first page, and the field beside it to that of a machine.")
+_NO_NUMBERS: Final = _Refusal.of(
+    error(503, "no numbers yet: the pool has just started", _AGAIN), "Starting.",
+    "The pool has just been started. Its numbers come within seconds.", "This page comes by itself, soon.")
