@@ -21,7 +21,7 @@ from warppool.status.server import StatusSocket, open_socket
 
 
 def answer_of(shown: StatsSnapshot) -> dict[str, Any]:
-    answer = json.loads(StatusAnswers(lambda: shown, 180.0, lambda: AT)(b'{"ask": "summary"}'))
+    answer = json.loads(StatusAnswers(lambda: shown, lambda: AT)(b'{"ask": "summary"}'))
     assert isinstance(answer, dict)
     return answer
 
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 def running(folder: Path, shown: StatsSnapshot) -> Iterator[None]:
     listener = open_socket(folder / NAME, folder)
     assert listener is not None
-    server = StatusSocket(listener, StatusAnswers(lambda: shown, 180.0, lambda: AT))
+    server = StatusSocket(listener, StatusAnswers(lambda: shown, lambda: AT))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -43,7 +43,7 @@ def test_a_program_writes_files_and_answers(tmp_path: Path, monkeypatch: pytest.
     data_dir.mkdir()
     folder = named if is_named else data_dir / "status"
     latest, threads, resources = Latest(), Threads(), ExitStack()
-    faces = Faces(*status_faces(StatusConfig(dir=named if is_named else None), data_dir, latest, 180.0, resources))
+    faces = Faces(*status_faces(StatusConfig(dir=named if is_named else None), data_dir, latest, resources))
     faces.start(threads)
     assert latest.was_read.wait(60)
     assert ask(known_path(data_dir), "summary")["machines"] == 3
@@ -67,7 +67,7 @@ def test_systemd_keeps_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     data_dir.mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime))
     with ExitStack() as resources:
-        faces = status_faces(StatusConfig(), data_dir, Latest(), 180.0, resources)
+        faces = status_faces(StatusConfig(), data_dir, Latest(), resources)
         assert [face.name for face in faces] == ["status-files", "status"]
         assert (runtime / NAME).is_socket() and known_path(data_dir).readlink() == runtime / NAME
     assert not os.path.lexists(runtime / NAME) and not os.path.lexists(known_path(data_dir))
@@ -76,7 +76,7 @@ def test_systemd_keeps_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_without_a_socket_the_files_are_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "missing"))
     with ExitStack() as resources:
-        assert [face.name for face in status_faces(StatusConfig(), tmp_path, Latest(), 1.0, resources)] == [
+        assert [face.name for face in status_faces(StatusConfig(), tmp_path, Latest(), resources)] == [
             "status-files"]
 
 

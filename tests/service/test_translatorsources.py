@@ -52,7 +52,7 @@ class World:
 
     def health(self, now: float = 100.0) -> str:
         looked = self.sources.look(now, 1e9 + now)
-        return health_of(StatsSnapshot(number=1, at=now, started=now, work=looked.work), now, float("inf")).reason
+        return health_of(StatsSnapshot(number=1, at=now, started=now, work=looked.work), now).reason
 
     def give(self, worker: int, upstream: int, height: int, now: float) -> None:
         found = self.workers[worker][upstream]

@@ -45,6 +45,10 @@ def test_a_machine_is_seen_by_http_and_the_pool_stops_with_its_web(tmp_path: Pat
             drop_in = json.loads(get(address, "/api/pool").body)
             assert drop_in["blockHeight"] == len(stub.chain) - 1 == whole["work"]["height"] - 1
             assert get(address, "/health", host="anything").status == 200
+            changed = replace(pool.config, pool=replace(pool.config.pool, work_max_age_s=7))
+            assert pool.daemon.numbers.latest().work.stale_after_s == 180
+            pool.daemon.prepare(changed, changed)()                 # as a SIGHUP does
+            until(lambda: pool.daemon.numbers.latest().work.stale_after_s == 7)
             assert b"warppool_has_work 1.0" in get(address, "/metrics").body
             assert b"rig1" in get(address, "/user/alice").body
             assert json.loads(get(address, "/api/v1/history").body)["resolution"] == 600

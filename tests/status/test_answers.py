@@ -20,7 +20,7 @@ class Asked:
     def __init__(self, **changes: Any) -> None:
         self.snapshot: StatsSnapshot = snapshot(**changes)
         self.now = AT
-        self.answers = StatusAnswers(lambda: self.snapshot, 180.0, lambda: self.now)
+        self.answers = StatusAnswers(lambda: self.snapshot, lambda: self.now)
 
     def __call__(self, what: str, **arguments: object) -> dict[str, Any]:
         answer = json.loads(self.answers(json.dumps({"ask": what, **arguments}).encode()))

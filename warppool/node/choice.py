@@ -108,6 +108,11 @@ class NodeChoice:
         return tuple(node.name for node in self._nodes.values() if node.is_lagging)
 
     @property
+    def work_max_age_s(self) -> float:
+        """Seconds without an answer after which work is dead."""
+        return self._rules.work_max_age_s
+
+    @property
     def answered_at(self) -> float | None:
         """Monotonic seconds of the last answer of the node that is mined; None before any template was mined."""
         return None if self.node is None else self._candidate(self.node).answered_at

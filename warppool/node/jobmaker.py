@@ -118,6 +118,11 @@ class JobMaker(Loop[TemplateReady | NodeAnswered | NodeLost | SnapshotReady]):
         self._follow(self._choice.reconfigure(settings.nodes, settings.rules, now), now)
         self._show()
 
+    @property
+    def work_max_age_s(self) -> float:
+        """Any thread: seconds without an answer after which machines are sent away, as the newest rules have it."""
+        return self._choice.work_max_age_s
+
     def report(self) -> JobMakerReport:
         """What is mined, and how fresh it is."""
         return JobMakerReport(

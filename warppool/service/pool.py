@@ -128,8 +128,7 @@ class Pool:
         self.numbers = StatsThread(self.ear, PoolSources(
             pool, self.work, self.job_maker, self.nodes, self.ledger.thread, self.payouts, self.ports.reactor.drops))
         self.numbers.take_past(read_past(partial(open_reader, config.ledger.url, pool.data_dir), time.time()))
-        self._status_faces = status_faces(config.status, pool.data_dir, self.numbers.latest, pool.work_max_age_s,
-                                          resources)
+        self._status_faces = status_faces(config.status, pool.data_dir, self.numbers.latest, resources)
         self.web = pool_web(config, self.numbers.latest, self.ports, patience, resources)
         self.submitter.replay()
         say(log, logging.INFO, "daemon.started", version=__version__, data_dir=str(pool.data_dir),

@@ -29,6 +29,9 @@ class Maker(Protocol):
     lagging: tuple[str, ...]
     is_out_of_work: bool
 
+    @property
+    def work_max_age_s(self) -> float: ...
+
 
 class NodeThread(Protocol):
     """What makes templates."""
@@ -101,7 +104,8 @@ class PoolSources:
         answered_at = maker.answered_at
         has_work = not maker.is_out_of_work
         age = None if answered_at is None or not has_work else max(0.0, now - min(answered_at, now))
-        return replace(self._shown, has_work=has_work, template_age_s=age, tip_age_s=now - self._tip_at)
+        return replace(self._shown, has_work=has_work, template_age_s=age, tip_age_s=now - self._tip_at,
+                       stale_after_s=maker.work_max_age_s)
 
     def _look_at_nodes(self, unix: float) -> tuple[NodeStats, ...]:
         lagging, since = self._maker.lagging, {}

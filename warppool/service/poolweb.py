@@ -27,7 +27,7 @@ def pool_web(config: Config, latest: Callable[[], StatsSnapshot], ports: Ports, 
     authority = b"" if ports.spec is None else ports.spec.voucher.authority
     return web_of(
         config.web, latest, partial(open_reader, url, pool.data_dir), patience, resources,
-        stale_after_s=pool.work_max_age_s, fee_percent=pool.fee_basis_points / 100,
+        fee_percent=pool.fee_basis_points / 100,
         payout=pool.payout, about=about_of(config, ports.listeners, authority), balances=balances_of)
 
 

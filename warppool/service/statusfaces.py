@@ -19,12 +19,11 @@ from warppool.status.place import socket_path
 from warppool.status.server import StatusSocket, open_socket, remove_socket
 
 
-def status_faces(config: StatusConfig, data_dir: Path, latest: Callable[[], StatsSnapshot], stale_after_s: float,
+def status_faces(config: StatusConfig, data_dir: Path, latest: Callable[[], StatsSnapshot],
                  resources: ExitStack) -> list[StoppableThread]:
     """The threads `status-files` and `status`, which read `latest`; the second only where there can be a socket.
 
-    `data_dir` is locked by this process. Work is stale whose template is older than `stale_after_s`. `resources` takes
-    the socket away at the end.
+    `data_dir` is locked by this process. `resources` takes the socket away at the end.
     """
     modes = OWN if config.dir is None else PUBLIC
     faces: list[StoppableThread] = [
@@ -32,7 +31,7 @@ def status_faces(config: StatusConfig, data_dir: Path, latest: Callable[[], Stat
     path = socket_path(data_dir)
     listener = open_socket(path, data_dir)
     if listener is not None:
-        server = StatusSocket(listener, StatusAnswers(latest, stale_after_s))
+        server = StatusSocket(listener, StatusAnswers(latest))
         resources.callback(remove_socket, path, data_dir)
         resources.callback(server.close)
         faces.append(server)

@@ -43,7 +43,7 @@ from warppool.service.statusfaces import status_faces
 from warppool.service.summary import SUMMARY_S, fields_of
 from warppool.service.threads import Threads
 from warppool.service.translatorsources import TranslatorSources
-from warppool.service.translatorweb import STALE_AFTER_S, translator_web
+from warppool.service.translatorweb import translator_web
 from warppool.service.upstreamwatch import UpstreamWatch
 from warppool.service.web import fds_of
 from warppool.stats.items import BlockSent, MachineItem, Took
@@ -114,7 +114,7 @@ class Translator:
             [connector.upstreams for connector in self._connectors], self.first_upstream, self.ledger.thread,
             self.ports.reactor.drops))
         self.numbers.take_past(read_past(partial(open_reader, LEDGER_URL, data_dir), time.time()))
-        self._status_faces = status_faces(config.status, data_dir, self.numbers.latest, STALE_AFTER_S, resources)
+        self._status_faces = status_faces(config.status, data_dir, self.numbers.latest, resources)
         self.web = translator_web(config, self.numbers.latest, self.ports, patience, resources)
 
     def prepare(self, config: TranslatorConfig, new: TranslatorConfig) -> Callable[[], Sequence[ServingThread]]:

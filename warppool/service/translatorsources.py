@@ -2,6 +2,9 @@
 
 Each worker knows of the upstreams what its own machines have met. Here that is put together: one is up that is up for
 any worker. Nothing is asked of anybody, and nothing of it is on the way of a share.
+
+An upstream that has died is lost after `translator.silence_s`, and then there is no work. While it is well it may have
+nothing new for an hour, as the published profile lets it: so no work of an upstream is stale by its age.
 """
 
 from __future__ import annotations

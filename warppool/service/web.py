@@ -46,7 +46,7 @@ OTHER_FDS: Final = 8                    # a connection before it is counted, and
 
 
 def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable[[], Reader], patience: Patience,
-           resources: ExitStack, *, stale_after_s: float, fee_percent: float = 0.0, payout: str = "",
+           resources: ExitStack, *, fee_percent: float = 0.0, payout: str = "",
            about: About = UNNAMED, balances: Callable[[Reader], list[Balance]] = no_balances
            ) -> Sequence[StoppableThread]:
     """Bind the ports and make the threads; ConfigError. `opened` opens the books. `resources` closes what is open here.
@@ -65,7 +65,7 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable
         resources.callback(listener.sock.close)
     if listens_everywhere(web):
         say(log, logging.WARNING, "web.wide_open", key=KEY, meaning=WIDE_OPEN)
-    settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics, stale_after_s=stale_after_s,
+    settings = WebSettings(is_short=web.names == "short", user_metrics=web.user_metrics,
                            fee_percent=fee_percent, payout=payout, key=os.urandom(32))
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
                         *Pages(about).routes()))

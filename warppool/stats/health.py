@@ -17,17 +17,18 @@ class ServiceHealth(NamedTuple):
     reason: str = ""
 
 
-def health_of(snapshot: StatsSnapshot, now: float, stale_after_s: float) -> ServiceHealth:
+def health_of(snapshot: StatsSnapshot, now: float) -> ServiceHealth:
     """How the program is at Unix time `now`. Work is stale whose template no node has answered with for so long.
 
     It says whether machines have work that is worth mining, and so whether to send them here. Restarting the program
     does not help where it is not well.
     """
     work = snapshot.work
-    if (age_s := now - snapshot.at) > NUMBERS_S:
-        return ServiceHealth(False, f"the numbers are {age_s:.0f} s old")
+    if now - snapshot.at > NUMBERS_S:
+        return ServiceHealth(False, f"the numbers are {now - snapshot.at:.0f} s old")
     if not work.has_work:
         return ServiceHealth(False, "no work" if work.height else "no work yet")
-    if work.template_age_s is not None and work.template_age_s > stale_after_s:
-        return ServiceHealth(False, f"the newest template is {work.template_age_s:.0f} s old")
+    age_s, stale_after_s = work.template_age_s, work.stale_after_s
+    if age_s is not None and stale_after_s is not None and age_s > stale_after_s:
+        return ServiceHealth(False, f"the newest template is {age_s:.0f} s old")
     return ServiceHealth(True)

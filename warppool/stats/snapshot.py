@@ -169,7 +169,8 @@ class WorkStats:
     """What is mined now. Before the first job `has_work` is False, `height` 0 and the ages None.
 
     `template_age_s` is the time since a node answered with the template that is mined; None too where there is no
-    work. `tip_age_s` is the time since the tip came. The coinbase is that of a channel which pays nobody else.
+    work; beyond `stale_after_s` it is stale (None: no work is stale by its age). `tip_age_s` is the time since the tip
+    came. The coinbase is that of a channel which pays nobody else.
     """
 
     has_work: bool = False
@@ -178,6 +179,7 @@ class WorkStats:
     job_id: int = 0
     node: str = ""
     template_age_s: float | None = None
+    stale_after_s: float | None = None
     tip_age_s: float | None = None
     value_sat: int = 0
     transactions: int | None = None         # None where the node keeps them itself

@@ -36,13 +36,11 @@ class NoSuchQuestion(Exception):
 class StatusAnswers:
     """Answers from the newest snapshot, by one thread. An answer to the same line is made once for each snapshot.
 
-    `unix` is the clock, in seconds; `stale_after_s` is how old a template may be.
+    `unix` is the clock, in seconds.
     """
 
-    def __init__(self, latest: Callable[[], StatsSnapshot], stale_after_s: float,
-                 unix: Callable[[], float] = time.time) -> None:
+    def __init__(self, latest: Callable[[], StatsSnapshot], unix: Callable[[], float] = time.time) -> None:
         self._latest = latest
-        self._stale_after_s = stale_after_s
         self._unix = unix
         self._kept_of = -1                      # the snapshot's number
         self._kept: dict[bytes, bytes] = {}
@@ -81,7 +79,7 @@ class StatusAnswers:
         raise NoSuchQuestion(f"there is no such question: ask for {', '.join(QUESTIONS)}")
 
     def _health(self, snapshot: StatsSnapshot) -> dict[str, object]:
-        health = health_of(snapshot, self._unix(), self._stale_after_s)
+        health = health_of(snapshot, self._unix())
         return {"ok": health.is_ok, "reason": health.reason, "number": snapshot.number, "at": round(snapshot.at, 3)}
 
 

@@ -15,7 +15,7 @@ from warppool.web.view import WebView
 def health(asked: Asked, view: WebView) -> HttpAnswer:
     """200, or 503 with the reason."""
     now = time.time()
-    found = health_of(view.stats, now, view.settings.stale_after_s)
+    found = health_of(view.stats, now)
     return json_answer({"status": "ok" if found.is_ok else "stale", "reason": found.reason, "time": now},
                        200 if found.is_ok else 503)
 

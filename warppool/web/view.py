@@ -18,14 +18,13 @@ NO_KEY: Final = bytes(32)
 class WebSettings:
     """What the operator says, and what is the same for the whole run.
 
-    `is_short`: lists shorten names. `user_metrics`: `/metrics` has series for each user. Work is stale after
-    `stale_after_s`. `payout` is how rewards go: pool, solo or pplns; "" where that is another's matter. `key` makes ids
-    that stand for names (32 random bytes of this run).
+    `is_short`: lists shorten names. `user_metrics`: `/metrics` has series for each user. `payout` is how
+    rewards go: pool, solo or pplns; "" where that is another's matter. `key` makes ids that stand for names (32 random
+    bytes of this run).
     """
 
     is_short: bool = True
     user_metrics: bool = False
-    stale_after_s: float = 180.0
     fee_percent: float = 0.0
     payout: str = ""
     key: bytes = field(default=NO_KEY, repr=False)
