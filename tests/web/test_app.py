@@ -15,7 +15,7 @@ from tests.web.asking import NO_BOOKS, Hand, ask, said
 from warppool.stats.snapshot import WorkStats
 from warppool.web import healthroute
 from warppool.web.answers import HttpAnswer, see_other, status_line
-from warppool.web.app import ANSWERS_PER_S, BOOKS_PER_S, MAX_KEPT, WATCHED_PER_S, WebApp
+from warppool.web.app import ANSWERS_PER_S, BOOKS_PER_S, BOOKS_SHARE, MAX_KEPT, WATCHED_PER_S, WebApp
 from warppool.web.requests import host_of
 from warppool.web.routes import RouteTable, WebRoute
 from warppool.web.view import WebSettings, WebViews
@@ -73,6 +73,22 @@ def test_questions_to_the_books_are_fewer() -> None:
     app = app_with(WebRoute("/of/{name}", Counted(), reads_books=True), monotonic=Hand())
     statuses = [ask(app, f"/of/{index}").status for index in range(25)]
     assert statuses.count(200) == BOOKS_PER_S
+
+
+def test_questions_that_take_long_are_fewer_still() -> None:
+    clock = Hand()
+
+    def slow(asked: Any, view: Any) -> HttpAnswer:
+        clock.now += 0.5
+        return HttpAnswer(b"x")
+
+    app = app_with(WebRoute("/of/{name}", slow, reads_books=True), WebRoute("/a", said(b"a")), monotonic=clock)
+    began, answered = clock.now, 0
+    while clock.now < began + 100.0:
+        answered += ask(app, f"/of/{clock.now}").status == 200
+        assert ask(app, "/a").status == 200
+        clock.now += 0.1
+    assert 0.8 * 100.0 * BOOKS_SHARE <= 0.5 * answered <= 1.2 * 100.0 * BOOKS_SHARE
 
 
 def test_a_body_is_made_once_per_snapshot() -> None:

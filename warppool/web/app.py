@@ -28,6 +28,12 @@ WATCHED_PER_S: Final = 10.0             # for `/health` and `/metrics`: some pro
 BOOKS_PER_S: Final = 10.0
 """Questions to the books: whoever asks for another machine's history each time costs a disk and not only a thread."""
 
+BOOKS_SHARE: Final = 0.2
+"""Of the time, so much may go into such questions. A week of a user with a thousand machines takes half a second, so
+whoever asks for that again and again, each time in other words, is told to wait."""
+
+LONGEST_WAIT_S: Final = 30.0            # after one question, however long it took
+
 MAX_KEPT: Final = 512                   # answers kept until the next snapshot ...
 MAX_KEPT_BYTES: Final = 8 * 1024 * 1024         # ... and how much they hold in all
 
@@ -109,9 +115,13 @@ class WebApp:
         key = (request.segments, tuple(query.items()), wants_html)
         if route.is_kept and (kept := self._kept.get(view, key)) is not None:
             return kept
-        if route.reads_books and not self._books.take(self._monotonic()):
+        asked_at = self._monotonic()
+        if route.reads_books and not self._books.take(asked_at):
             return _TOO_MANY.to(request)
         answer = _of_route(route.answer, Asked(found.names, query, wants_html), view)
+        if route.reads_books:
+            now = self._monotonic()
+            self._books.spend(now, BOOKS_PER_S * min(LONGEST_WAIT_S, (now - asked_at) / BOOKS_SHARE))
         sent = SentAnswer.of(answer)
         return self._kept.put(key, sent) if route.is_kept else sent
 
