@@ -11,7 +11,7 @@ from tests.ledger.books import Simulation, book, booked, ids, opened, share, sim
 from warppool.errors import LedgerError
 from warppool.ledger import sqlite as sqlite_module
 from warppool.ledger import thread as thread_module
-from warppool.ledger.items import BlockOutcome, BlockRow, Refusals, Shares
+from warppool.ledger.items import BlockOutcome, BlockRow, LedgerSettings, Refusals, Shares
 from warppool.ledger.sqlite import SqliteBooks
 from warppool.ledger.sqlitereader import SqliteReader
 from warppool.ledger.thread import GATHER_S, GATHERED_ENOUGH, UNHURRIED_S, LedgerThread
@@ -126,14 +126,23 @@ def test_durability_none_answers_at_once_and_books_in_groups_all_the_same(path):
     assert ledger.commits == 1
 
 
+def test_shares_are_kept_for_other_days_from_a_reload_on(path):
+    books = opened(path)
+    kept, keep = [], books.keep
+    books.keep = lambda days: (kept.append(days), keep(days))
+    simulate(books, [(1.0, Reconfigure(LedgerSettings("commit", 30))), (2.0, Shares((share(1),), queue.Queue())),
+                     (3.0, Reconfigure(LedgerSettings("commit", 0)))], 5.0)
+    assert kept == [30, 0]
+
+
 def test_another_durability_counts_for_the_shares_that_come_after_it(path):
     class Listening(queue.Queue):
         def put(self, item, *rest):
             super().put((item, len(booked(path))), *rest)
 
     answers = Listening()
-    arrivals = [(1.0, Shares((share(1),), answers)), (1.001, Reconfigure("none")),
-                (1.002, Shares((share(2),), answers)), (3.0, Reconfigure("commit")),
+    arrivals = [(1.0, Shares((share(1),), answers)), (1.001, Reconfigure(LedgerSettings("none", 0))),
+                (1.002, Shares((share(2),), answers)), (3.0, Reconfigure(LedgerSettings("commit", 0))),
                 (3.001, Shares((share(3),), answers))]
     simulate(opened(path), arrivals, 5.0)
     assert taken(answers) == [(Recorded(ids(share(2))), 0), (Recorded(ids(share(1))), 2), (Recorded(ids(share(3))), 3)]

@@ -367,6 +367,7 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "node.cookie_file": the_other_login_is_used,
     "node.user": the_user_logs_in,
     "ledger.durability": it_is_said,                # tests/ledger/test_thread.py
+    "ledger.keep_days": it_is_said,                 # tests/ledger/test_thread.py, test_rollups.py
     "log.level": debug_lines_are_there,
 }
 

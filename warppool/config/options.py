@@ -203,7 +203,8 @@ class LedgerConfig:
         choice("commit", "none"), "commit", "commit: a share is answered once it is on the disk; none: at once.",
         on_reload=Effect.NOW)
     keep_days: int = option(
-        whole(0, 36_500), 90, "Days for which each share is kept; sums of older ones stay. 0: all are kept.")
+        whole(0, 36_500), 90, "Days for which each share is kept; sums of older ones stay. 0: all are kept.",
+        on_reload=Effect.NOW)
     path: Path = derived(Path("shares.db"), of="url")
     """The SQLite file of `url`."""
 

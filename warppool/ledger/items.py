@@ -29,6 +29,16 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What may change while the thread runs. `durability`: "commit" or "none", of the shares that come from now on.
+    `keep_days`: shares that are older are deleted; 0 keeps all.
+    """
+
+    durability: str
+    keep_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refusals:
     """How many shares were refused: `(user, reason, minute_unix, count)`, added to what is booked already.
 

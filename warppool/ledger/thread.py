@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from warppool.errors import LedgerError
 from warppool.ledger.database import CommitInDoubt, Database, Unwritten
-from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, Refusals, Row, Shares
+from warppool.ledger.items import BlockOutcome, BlockRow, LedgerReport, LedgerSettings, Refusals, Row, Shares
 from warppool.ledger.payoutitems import Booked, Booking, Unbooked
 from warppool.ledger.waiting import CommitDoubt, LedgerTrouble, WaitingShares, answer_groups, booked_of, ids_of, joined
 from warppool.loop import Loop, Takes, patient
@@ -85,9 +85,10 @@ class LedgerThread(Loop[Shares | Refusals | Row]):
         self._trouble: LedgerTrouble | None = None
         self._tend_at = monotonic()
 
-    def reconfigure(self, durability: str) -> None:
-        """Answer shares that come from now on after their commit, or at once."""
-        self._answers_at_once = durability == "none"
+    def reconfigure(self, settings: LedgerSettings) -> None:
+        """From now on these count."""
+        self._answers_at_once = settings.durability == "none"
+        self._database.keep(settings.keep_days)
 
     def relieve(self) -> None:
         """Another thread: while a commit hangs, take what comes, and give up what has waited too long.

@@ -25,7 +25,7 @@ from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, check_asked, start_off_range
 from warppool.events import BlockFound, ShareAccepted
 from warppool.ledger.beginning import Beginning
-from warppool.ledger.items import Shares
+from warppool.ledger.items import LedgerSettings, Shares
 from warppool.ledger.opening import open_reader
 from warppool.loop import Reconfigure, ServingThread, ask_all
 from warppool.mining.counter import SECRET_SIZE, Shuffle
@@ -156,7 +156,7 @@ class Pool:
             self.job_maker.inbox.put(Reconfigure(JobMakerSettings(
                 rules_of(pool, self.nodes), self.nodes.names, pool.coinbase_tag.encode())))
             self.submitter.inbox.put(Reconfigure(self.nodes.inboxes))
-            self.ledger.inbox.put(Reconfigure(config.ledger.durability))
+            self.ledger.inbox.put(Reconfigure(LedgerSettings(config.ledger.durability, config.ledger.keep_days)))
             change.follow(threads)
             if change.new or change.gone:
                 self._work_path.search_again(threads, self._missing_blocks(config))
