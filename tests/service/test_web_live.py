@@ -16,6 +16,7 @@ from tests.web.asking import get
 from warppool.addresses import Address
 from warppool.config.faceoptions import WebConfig
 from warppool.errors import ConfigError
+from warppool.net.limits import connection_cap
 from warppool.service import web
 
 EASY = {"start": 1e-8, "min": 1e-8, "max": 1e-8}
@@ -33,6 +34,8 @@ def test_a_machine_is_seen_by_http_and_the_pool_stops_with_its_web(tmp_path: Pat
     with StubNode(nbits=HARD_NBITS, cookie=tmp_path / "cookie") as stub:
         pool = LivePool(config_of(tmp_path, stub), stub)
         address = ("127.0.0.1", pool.daemon.web[0].ports[0])    # type: ignore[attr-defined]
+        room = pool.daemon.ports.limits_of(pool.config.stratum).max_connections
+        assert room == connection_cap(0, besides=web.fds_of(pool.config.web))
         with running(pool), pool.machine(worker="alice.rig1") as machine:
             machine.begin()
             assert machine.submit(machine.find()) == [None]
