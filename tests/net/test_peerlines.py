@@ -53,8 +53,9 @@ def test_a_translators_machine_counts_from_its_first_name_and_has_one_channel_at
     told: list[Any] = []
     lines, client = PeerLines(LogLimit(), told.append), Client(Stack(PLAIN, Undecided(7)), "192.0.2.1:999", "sv1")
     lines.happened(opened(1, user=""), client, 100.0)
-    assert told == [] and client.came_at == 100.0, "it gets no work before it has a name"
-    for level, name, channel in (("debug", "miner.named", 1), ("info", "miner.reopened", 2)):
+    lines.parted(client)
+    assert told == [] and client.name == "", "it gets no work before it has a name"
+    for level, name, channel in (("info", "miner.named", 1), ("info", "miner.reopened", 2)):
         lines.happened(Happened(7, level, name, (("channel", channel), ("user", "bob.a"), ("agent", "x"))), client, 1e3)
     assert [item._replace(at=0.0) for item in told] == [
         MachineCame(7, 1, "bob.a", "x", "sv1", 0.0), MachineGone(7, None, 0.0),

@@ -125,7 +125,8 @@ def is_seen_by_all(translator: Translator, pool: LivePool, folder: Path, session
             f"127.0.0.1:{port_of(translator)}", "")
 
 
-def test_a_machine_that_says_its_name_after_it_has_work_upstream_counts_under_that_name_alone(tmp_path):
+def test_a_machine_that_says_its_name_after_it_has_work_upstream_counts_under_that_name_alone(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "warppool")
     with stub_pools(tmp_path) as [pool], translating(tmp_path, pool, own_names=False) as translator:
         with Machine(port_of(translator), "bob.1") as machine:
             machine.send(b'{"id": 1, "method": "mining.subscribe", "params": ["cpuminer/2.5.1"]}\n')
@@ -138,6 +139,9 @@ def test_a_machine_that_says_its_name_after_it_has_work_upstream_counts_under_th
             (worker,) = translator.numbers.latest().workers
             assert (worker.name, worker.machines, worker.agent) == ("bob.1", 1, "cpuminer/2.5.1")
         until(lambda: translator.numbers.latest().machines == 0)
+        came, gone = [line for line in caplog.messages if line.startswith("event=miner.") and "cpuminer" in line]
+        assert came.startswith("event=miner.named ") and " user=bob.1 " in came and " kind=v1 " in came
+        assert gone.startswith("event=miner.gone ") and " user=bob.1 " in gone
 
 
 def test_a_block_that_a_machine_found_is_in_the_books_and_ends_the_round(tmp_path, capsys):

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 LINES = 20
 """Lines of one kind in a minute that are said as they are: a small farm's machines all show when it comes back."""
 
-CROWD = frozenset({"miner.opened", "miner.resumed", "miner.gone"})
+CROWD = frozenset({"miner.opened", "miner.named", "miner.resumed", "miner.gone"})
 """Kinds of which LINES may be said in each second, whichever connection they are of: each machine that comes or goes is
 one line. Once a second has had more of them, the rest of that minute is summed, since it is a crowd, or a stranger who
 wants to fill the journal."""

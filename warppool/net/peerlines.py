@@ -88,11 +88,10 @@ class PeerLines:
                 self._say(MachineGone(event.conn_id, number, time.time()))
             return
         agent = str(fields.get("agent", ""))[:MAX_AGENT]        # kept for a week, and in every list of machines
-        if client.came_at == math.inf:
-            client.came_at, client.agent = now, agent
         if not name:
             return                              # it gets no work before it has said one
-        client.name = client.name or str(name)
+        if client.came_at == math.inf:
+            client.came_at, client.name, client.agent = now, str(name), agent
         if event.name == _REOPENED:
             self._say(MachineGone(event.conn_id, None, time.time()))        # its channel before this one is lost
         self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time(),

@@ -91,8 +91,9 @@ class SetupCalls:
         was_welcome, self.is_welcome = self.is_welcome, True
         if was_welcome or channel is None:
             return []
-        return [Happened(conn_id, "debug", "miner.named", (
-            ("channel", channel.channel_id), ("user", name), ("agent", agent)))]
+        return [Happened(conn_id, "info", "miner.named", (
+            ("upstream", channel.uplink.upstream.config.name), ("channel", channel.channel_id), ("user", name),
+            ("kind", "v1"), ("agent", agent)))]
 
     def drop(self) -> None:
         """Nobody is there for the answers."""

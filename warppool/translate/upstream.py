@@ -108,10 +108,13 @@ class Upstream:
         return Happened(conn_id, "debug", name, (("upstream", self.config.name), ("reason", reason)))
 
     def say_opened(self, conn_id: int, now: Now, *fields: tuple[str, object], is_again: bool) -> Happened:
-        """A machine has a channel here; `is_again` after the loss of another one."""
+        """A machine has a channel here; `is_again` after the loss of another one. One that has said no name yet is a
+        machine once it has: `miner.named`.
+        """
         if is_again:
             return self.say(conn_id, "info", "miner.reopened", now, *fields)
-        return Happened(conn_id, "info", "miner.opened", (("upstream", self.config.name), *fields))
+        level = "debug" if ("user", "") in fields else "info"
+        return Happened(conn_id, level, "miner.opened", (("upstream", self.config.name), *fields))
 
     def changes_extranonce(self, now: float, channels: int) -> bool:
         """A channel on a connection with so many channels has another extranonce; False if that is too often."""
