@@ -47,6 +47,14 @@ def test_all_is_well(check, stub):
     assert node.endswith("now for height 1 and 1 transactions")
 
 
+def test_books_that_run_would_refuse_are_an_error(check, tmp_path):
+    (tmp_path / "provider").mkdir()
+    (tmp_path / "provider" / "shares.db").write_bytes(b"")
+    status, lines = check()
+    (line,) = (line for line in lines if line.startswith("error ledger: "))
+    assert status == 2 and "provider/shares.db: the file is empty (0 bytes)" in line
+
+
 def test_a_node_that_refuses_is_an_error(check, stub):
     stub.mood = Mood.UNAUTHORIZED
     status, lines = check()

@@ -53,6 +53,14 @@ def test_all_is_well(check, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["translator.toml"]
 
 
+def test_books_that_run_would_refuse_are_an_error(check, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "shares.db").write_bytes(b"no books" * 100)
+    status, lines = check(closed_port())
+    (line,) = (line for line in lines if line.startswith("error ledger: "))
+    assert status == 2 and "data/shares.db: this is no SQLite database" in line
+
+
 @pytest.mark.parametrize("host", ["..", "a" * 64])
 def test_a_host_that_cannot_be_a_name_is_told_with_its_cure(tmp_path, capsys, host):
     key = public_key(SECRET).hex()

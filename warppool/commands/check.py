@@ -14,7 +14,7 @@ from typing import Any
 from warppool.addresses import NodeAddress
 from warppool.bitcoin.address import is_guarded
 from warppool.commands.findings import Finding, clock, differences, files, place, proxies, spec_identity, tls
-from warppool.commands.ledgercheck import LEDGER_KEY, ledger_findings
+from warppool.commands.ledgercheck import BOOKS_KEY, LEDGER_KEYS, ledger_findings
 from warppool.commands.noticecheck import notice_findings, send_test
 from warppool.commands.payoutcheck import payout_findings, whom
 from warppool.commands.providercheck import provider_findings
@@ -25,6 +25,7 @@ from warppool.config.anyfile import read_any
 from warppool.config.options import Config, NodeConfig, PoolConfig
 from warppool.config.pool import TAG_CUT, UNGUARDED, start_off_range
 from warppool.config.provideroptions import ProviderConfig, TemplateProviderConfig
+from warppool.config.translator import LEDGER_URL
 from warppool.config.translatoroptions import PROGRAM, TranslatorConfig
 from warppool.errors import ConfigError, NodeError
 from warppool.mining.reserve import SMALLEST_PLAN, CoinbasePlan
@@ -55,7 +56,7 @@ def check(args: argparse.Namespace) -> int:
     for finding in _asked_for(args):
         print(f"{finding.grade} {finding.key}: {' '.join(finding.sentence.split())}", flush=True)
         if finding.grade == "error":
-            worst = max(worst, 2 if finding.key == LEDGER_KEY else 1)       # as `run` ends for such books
+            worst = max(worst, 2 if finding.key in LEDGER_KEYS else 1)       # as `run` ends for such books
     return worst
 
 
@@ -128,6 +129,7 @@ def _provider_findings(path: Path, config: TemplateProviderConfig, has_network: 
     if not has_network:
         return
     yield from place(provider.data_dir, "provider.data_dir", listen_addresses(stratum))
+    yield from ledger_findings(LEDGER_URL, provider.data_dir, BOOKS_KEY)
     yield files(stratum.max_connections)
     yield clock(time.time())
     yield from _nodes(config.nodes, provider, SMALLEST_PLAN)

@@ -11,14 +11,18 @@ from warppool.errors import LedgerError
 from warppool.ledger.opening import look_at
 
 LEDGER_KEY: Final = "ledger.url"
+BOOKS_KEY: Final = "ledger"
+"""Of programs whose books lie in their data_dir always."""
+
+LEDGER_KEYS: Final = (LEDGER_KEY, BOOKS_KEY)
 
 
-def ledger_findings(url: str, data_dir: Path) -> Iterator[Finding]:
+def ledger_findings(url: str, data_dir: Path, key: str = LEDGER_KEY) -> Iterator[Finding]:
     """Whether the books can be opened; nothing where there are none and a start makes them."""
     try:
         sentence = look_at(url, data_dir)
     except LedgerError as exc:
-        yield Finding("error", LEDGER_KEY, str(exc))
+        yield Finding("error", key, str(exc))
         return
     if sentence is not None:
-        yield Finding("ok", LEDGER_KEY, sentence)
+        yield Finding("ok", key, sentence)

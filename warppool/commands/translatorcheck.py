@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from warppool.commands.findings import Finding, clock, files, place, proxies, tls
+from warppool.commands.ledgercheck import BOOKS_KEY, ledger_findings
 from warppool.commands.noticecheck import notice_findings
 from warppool.commands.statuscheck import status_findings
 from warppool.commands.webcheck import web_findings
+from warppool.config.translator import LEDGER_URL
 from warppool.config.translatoroptions import TranslatorConfig, UpstreamSection
 from warppool.errors import ConfigError, RemoteProtocolError, WrongServerKey
 from warppool.miner.greeting import greet
@@ -32,6 +34,7 @@ def translator_findings(path: Path, config: TranslatorConfig, *, has_network: bo
     if has_network:
         yield from place(translator.data_dir, "translator.data_dir", listen_addresses(stratum))
         yield from status_findings(config.status, translator.data_dir)
+        yield from ledger_findings(LEDGER_URL, translator.data_dir, BOOKS_KEY)
     yield from web_findings(config.web, translator.data_dir, has_network=has_network)
     if stratum.has_tls:
         yield from tls(stratum.tls_cert, stratum.tls_key, time.time())
