@@ -240,3 +240,24 @@ def test_whoever_only_comes_leaves_room_for_those_who_have_shares(world, monkeyp
     world.standings.take_shares([share("bob")])
     workers, *_ = world.turn()
     assert len(workers) == 6 and world.standings.machines == 100 and workers[0].name == "bob"
+
+
+def test_a_worker_of_long_ago_is_forgotten_though_another_of_its_user_mines_on(world):
+    world.standings.take_shares([share("bob.old"), share("bob.new")])
+    world.turn()
+    world.turn(9 * 86_400.0)
+    for _ in range(2 * SWEEP_TURNS):
+        world.standings.take_shares([share("bob.new", at=world.now)])
+        _, _, workers, users = world.turn()
+    assert set(workers) == {"bob.new"} and [each.name for each in users["bob"].workers] == ["bob.new"]
+
+
+def test_machines_of_a_user_go_along_with_one_that_has_its_turn(world):
+    """So that a user is not worked out anew for each of them."""
+    world.standings.take_shares([share(f"u{number}.{rig}") for number in range(100) for rig in "ab"])
+    world.turn()
+    world.turn(turns=standings.ALONG_TURNS)
+    world.standings.take_shares([share("u1.a", at=world.now)])
+    _, _, workers, users = world.turn()
+    assert workers["u1.b"].tally.rates.m1 < workers["u2.b"].tally.rates.m1, "it has fallen since"
+    assert users["u1"].workers == (workers["u1.a"], workers["u1.b"])

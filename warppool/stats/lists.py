@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
 
 from warppool.stats.accounts import NEVER, UserAccount, WorkerAccount, by_work
 from warppool.stats.snapshot import UserStats, WorkerStats
 from warppool.stats.windows import Moment
 
 A = TypeVar("A", UserAccount, WorkerAccount)
+S = TypeVar("S", UserStats, WorkerStats)
 
 
-class Ranking(Generic[A]):
+class ByName(Mapping[str, S]):
+    """Those of a snapshot by their names: nobody makes the index before somebody asks."""
+
+    def __init__(self, stats: tuple[S, ...]) -> None:
+        self._stats: tuple[S, ...] = stats
+        self._index: dict[str, S] | None = None
+
+    def __getitem__(self, name: str) -> S:
+        index = self._index
+        if index is None:                           # two threads may both make it, which harms nobody
+            index = self._index = {stats.name: stats for stats in self._stats}
+        return index[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (stats.name for stats in self._stats)
+
+    def __len__(self) -> int:
+        return len(self._stats)
+
+
+class Ranking(Generic[A, S]):
     """All that were published of one kind. What was handed out is never changed.
 
     One that is new stands last until the next `sort`.
@@ -21,15 +41,12 @@ class Ranking(Generic[A]):
 
     def __init__(self) -> None:
         self._accounts: list[A] = []
-        self._stats: list[Any] = []                 # of the account at the same place
-        self._by_name: dict[str, Any] = {}
-        self._out: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
+        self._stats: list[S] = []                   # of the account at the same place
+        self._out: tuple[tuple[S, ...], ByName[S]] | None = None
 
-    def put(self, account: A) -> None:
+    def put(self, account: A, stats: S) -> None:
         """It was published, perhaps for the first time."""
         self._out = None
-        stats = account.stats
-        self._by_name[account.name] = stats
         if account.place == NEVER:
             account.place = len(self._stats)
             self._accounts.append(account)
@@ -42,7 +59,6 @@ class Ranking(Generic[A]):
         if account.place == NEVER:
             return
         self._out = None
-        del self._by_name[account.name]
         last, stats = self._accounts.pop(), self._stats.pop()
         if last is not account:
             last.place = account.place
@@ -53,14 +69,16 @@ class Ranking(Generic[A]):
         """Bring them in order."""
         self._out = None
         self._accounts.sort(key=by_work)
+        stats, self._stats = self._stats, []
         for place, account in enumerate(self._accounts):
+            self._stats.append(stats[account.place])
             account.place = place
-        self._stats = [account.stats for account in self._accounts]
 
-    def out(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    def out(self) -> tuple[tuple[S, ...], ByName[S]]:
         """All, and all by their names: frozen."""
         if self._out is None:
-            self._out = tuple(self._stats), MappingProxyType(self._by_name.copy())
+            stats = tuple(self._stats)
+            self._out = stats, ByName(stats)
         return self._out
 
 
@@ -70,8 +88,8 @@ class Lists:
     def __init__(self) -> None:
         self.idle = 0                               # workers that are connected and idle
         self.gone = 0                               # ... that have no machine here
-        self.workers: Ranking[WorkerAccount] = Ranking()
-        self.users: Ranking[UserAccount] = Ranking()
+        self.workers: Ranking[WorkerAccount, WorkerStats] = Ranking()
+        self.users: Ranking[UserAccount, UserStats] = Ranking()
 
     def publish(self, worker: WorkerAccount, moment: Moment) -> bool:
         """Show a worker as it was settled; whether anything of it is new."""
@@ -83,7 +101,7 @@ class Lists:
             self._uncount(before)
         self.idle += now.is_idle
         self.gone += not now.machines
-        self.workers.put(worker)
+        self.workers.put(worker, now)
         return True
 
     def drop(self, worker: WorkerAccount) -> None:

@@ -29,10 +29,16 @@ pool."""
 MOST_A_TURN: Final = 400
 """Workers that are worked out anew in a turn; that costs some 20 us each, with its user."""
 
-SWEEP_TURNS: Final = 45
+SWEEP_TURNS: Final = 60
 """After so many turns a worker is worked out anew, news or not; sooner where there are few."""
 
-SORT_TURNS: Final = 45
+ALONG_TURNS: Final = 20
+"""After so many turns it goes along where another worker of its user has its turn, who is made anew then anyway ..."""
+
+ALONG_WORKERS: Final = 8
+"""... if that user has so few."""
+
+SORT_TURNS: Final = 60
 """Between two looks at who has done more than whom; fewer where there are few workers."""
 
 
@@ -172,20 +178,28 @@ class Standings:
         self._turns += 1
         self._settle_pool()
         self._fall_due()
-        turns, published = self._turns, self._published
         users: dict[UserAccount, None] = {}
-        for worker in self._next(MOST_A_TURN if turns > 1 else 2 * MAX_WORKERS):
-            if self.lists.publish(worker, moment):
+        for worker in self._next(MOST_A_TURN if self._turns > 1 else 2 * MAX_WORKERS):
+            if self._publish(worker):
                 users[worker.user] = None
-            worker.turn = turns
-            published.pop(worker, None)
-            published[worker] = None
         for user in users:
+            if 1 < len(user.workers) <= ALONG_WORKERS:
+                for worker in user.workers:
+                    if self._turns - worker.turn >= ALONG_TURNS:
+                        worker.settle(moment, self.round)
+                        if not worker.is_asleep:
+                            self._publish(worker)
             user.settle(moment, self.round)
-            user.publish(moment)
-            self.lists.users.put(user)
+            self.lists.users.put(user, user.publish(moment))
         self._sort()
         return self.lists
+
+    def _publish(self, worker: WorkerAccount) -> bool:
+        """Show a worker, which is settled; whether anything of it is new."""
+        worker.turn = self._turns
+        self._published.pop(worker, None)
+        self._published[worker] = None
+        return self.lists.publish(worker, self._moment)
 
     def _settle_pool(self) -> None:
         pool, moment, heard = self.pool, self._moment, self._heard
