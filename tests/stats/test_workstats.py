@@ -18,7 +18,7 @@ OUTPUT = ("commitment", 0)
 
 def shown(payer, snapshot=None, names=None, network="main"):
     job = make_factory(payer=payer).make(make_template(), 0.0, snapshot)
-    work = work_of(job, {PAYOUT: ADDRESS} if names is None else names, "/warppool/", network)
+    work = work_of(job, {PAYOUT: ADDRESS} if names is None else names, network)
     assert (work.height, work.value_sat, work.tag) == (840_000, VALUE, "/warppool/")
     return tuple((output.to, output.sat) for output in work.outputs)
 
@@ -28,7 +28,7 @@ def test_a_pool_that_pays_one_address_shows_it_as_the_operator_writes_it():
 
 
 def test_an_address_that_nobody_wrote_is_made_of_its_script():
-    output = work_of(make_factory().make(make_template(), 0.0), {}, "", "main").outputs[0]
+    output = work_of(make_factory().make(make_template(), 0.0), {}, "main").outputs[0]
     assert output.to.startswith("bc1q") and output.is_miner
 
 
@@ -47,7 +47,7 @@ def test_a_solo_pool_that_cannot_pay_some_kinds_of_addresses_shows_what_others_g
     for probe in PROBES[:broken]:
         rule = rule.without(probe)
     job = make_factory(payer=_Fixed(rule)).make(make_template(), 0.0)
-    outputs = tuple((output.to, output.sat) for output in work_of(job, {}, "", "main").outputs)
+    outputs = tuple((output.to, output.sat) for output in work_of(job, {}, "main").outputs)
     assert outputs == (((FINDER, VALUE), OUTPUT) if broken < len(PROBES) else ())
 
 
@@ -74,3 +74,9 @@ class _Fixed:
     def rule(self, template, first_half, snapshot, pays_balances):
         return self._rule
 
+
+@pytest.mark.parametrize("tag", ["", "/x/", "/\u26cf Hill \u2014 " + "y" * 35 + "/"])
+def test_the_tag_is_that_of_the_job(tag):
+    factory = make_factory()
+    factory.set_tag(tag.encode())
+    assert work_of(factory.make(make_template(), 0.0), {}, "main").tag == tag

@@ -72,7 +72,6 @@ class PoolSources:
     def __init__(self, pool: PoolConfig, work: NewestJob, maker: Maker, nodes: AllNodes, ledger: LedgerReporter,
                  payees: Payees, drops: Mapping[str, int] | None = None) -> None:
         self.network = pool.network
-        self._tag = pool.coinbase_tag
         self._names = {pool.payout_script: pool.payout_address, pool.fallback_script: pool.fallback_address}
         self._names.pop(b"", None)
         self._work = work
@@ -100,7 +99,7 @@ class PoolSources:
         if job is not self._job:
             if self._job is None or self._job.tip != job.tip:
                 self._tip_at = now
-            self._job, self._shown = job, work_of(job, self._names, self._tag, self.network)
+            self._job, self._shown = job, work_of(job, self._names, self.network)
         answered_at = maker.answered_at
         has_work = not maker.is_out_of_work
         age = None if answered_at is None or not has_work else max(0.0, now - min(answered_at, now))

@@ -24,7 +24,7 @@ _ANY_ROOM: Final = 1 << 30                      # bytes; the machine that can ho
 _PAYEES: Final = tuple(Payee("", script, _ANY_ROOM) for script in PROBES)
 
 
-def work_of(job: Job, names: dict[bytes, str], tag: str, network: str) -> WorkStats:
+def work_of(job: Job, names: dict[bytes, str], network: str) -> WorkStats:
     """Without the ages. `names` are the addresses of scripts as the operator writes them."""
     template, tip = job.template, job.tip
     return WorkStats(
@@ -32,7 +32,13 @@ def work_of(job: Job, names: dict[bytes, str], tag: str, network: str) -> WorkSt
         value_sat=template.coinbase_tx_value_remaining,
         transactions=None if template.transactions is None else len(template.transactions),
         network_difficulty=float(difficulty_from_target(target_from_nbits(tip.nbits))),
-        outputs=_outputs(job, names, network), tag=tag)
+        outputs=_outputs(job, names, network), tag=_tag_of(job))
+
+
+def _tag_of(job: Job) -> str:
+    """What this job's coinbase says, which a reload may have changed: the push behind what the template begins with."""
+    push = job.script_start[len(job.template.coinbase_prefix):]
+    return push[1:].decode("utf-8", "replace")              # behind its length, which is one byte for a tag of ours
 
 
 def _outputs(job: Job, names: dict[bytes, str], network: str) -> tuple[OutputStats, ...]:
