@@ -24,5 +24,5 @@ def test_a_tip_a_share_and_a_commit_are_in_their_histograms_and_each_peer_is_cou
         until(lambda: min(latest().tip_to_notify.count, latest().share_to_answer.count, latest().commit.count))
         assert latest().share_to_answer.total >= latest().commit.total > 0
         until(lambda: latest().traffic.handshakes == (("v1-tls", "done", 1), ("v1-tls", "failed", 1)))
-        assert latest().traffic.shares == (("v1", 1, latest().pool.difficulty),)
+        assert latest().traffic.shares == (("v1", 1, latest().pool.difficulty), ("v2", 0, 0.0))
         assert latest().nodes[0].requests.count > 0

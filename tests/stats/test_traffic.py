@@ -44,4 +44,5 @@ def test_handshakes_and_dropped_connections_are_counted_by_few_words():
     assert stats.handshakes == (("other", "failed", 1), ("v1-tls", "done", 1), ("v1-tls", "failed", 1),
                                 ("v2", "done", 1), ("v2-spec", "done", 1))
     assert dict(stats.dropped) == dict.fromkeys(DROPS, 0) | {"fault": 1, "slow": 4}
+    assert traffic.stats({}).shares == (("v1", 0, 0.0), ("v2", 0, 0.0)), "an alert asks whether there are any"
     assert TrafficStats() == TrafficStats((), (), (), (), ())
