@@ -11,7 +11,7 @@ import pytest
 from tests.stats.test_standings import START, share
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import Booked, Booking, SharesBooked
-from warppool.service.numbers import Ear, Fork, Looked, StatsThread
+from warppool.service.numbers import SHARE_OF_BLOCK_S, Ear, Fork, Looked, StatsThread
 from warppool.stats.health import health_of
 from warppool.stats.items import ANSWER, NOTIFY, MachineCame, MachineGone, RefusedShares, Took
 from warppool.stats.snapshot import NodeStats, WorkStats
@@ -98,6 +98,32 @@ def test_a_block_ends_the_round_once_and_its_state_follows_what_nodes_say(rig):
     assert (snapshot.blocks[0].state, snapshot.blocks[0].confirmations) == ("accepted", 1)
     rig.sources.work = WorkStats(has_work=True, height=300, network_difficulty=100.0)
     assert rig.tell().blocks[0].state == "settled"
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_the_share_that_is_a_block_is_of_the_round_that_it_ends(rig, is_later):
+    """It is booked after the block: the best share of the next round is not the block of the last one."""
+    rig.tell(SharesBooked(1, (share("bob", 50.0),)))
+    found = share("bob", 5.0, best=120.0)
+    row = BlockRow(found.share_hash, 101, "bob", START + 2, 100.0)
+    booked = SharesBooked(2, (share("eve", 2.0), found, share("eve", 3.0, best=7.0)))
+    if is_later:
+        rig.tell(row)
+    snapshot = rig.tell(*([] if is_later else [row]), booked)
+    assert (snapshot.pool.accepted, snapshot.pool.difficulty, snapshot.pool.best_ever) == (4, 60.0, pytest.approx(120))
+    assert snapshot.round.difficulty == 3.0 and snapshot.pool.best == pytest.approx(7)
+    assert [user.tally.best for user in snapshot.users if user.name == "bob"] == [0.0]
+    rig.mono += 100.0
+    again = rig.tell(SharesBooked(5, (found,)))
+    assert again.round.difficulty == 8.0, "it ends one round"
+
+
+def test_a_block_whose_share_never_comes_ends_the_round_alone(rig):
+    rig.tell(BlockRow(HASH, 101, "bob", START + 2, 100.0), SharesBooked(1, (share("bob", 5.0),)))
+    rig.mono += SHARE_OF_BLOCK_S
+    assert rig.tell().round.difficulty == 5.0
+    late = share("bob", 5.0)._replace(share_hash=HASH)
+    assert rig.tell(SharesBooked(2, (late,))).round.difficulty == 10.0
 
 
 def test_a_block_that_a_replay_tells_again_ends_no_round(rig):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from warppool import __version__
+from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Loop, Report, Takes, patient
@@ -41,6 +42,9 @@ TURN_S: Final = 1.0
 
 SLOW_S: Final = 5.0
 """A turn may take so long before it is complained of; nobody who mines waits for it."""
+
+SHARE_OF_BLOCK_S: Final = 60.0
+"""The share that is a block is booked within this time of the block, or it was refused."""
 
 CLOCK_SET_S: Final = 2.0
 """The wall's clock was set if it went so much more or less than the monotonic one. A small machine has no clock of its
@@ -125,6 +129,7 @@ class StatsThread(Loop[object]):
         self._standings = Standings(self._moment)
         self._blocks = OwnBlocks()
         self._round_since = self._started
+        self._ending: dict[bytes, float] = {}       # own blocks whose share is not booked yet; since when, monotonic
         self._times = {NOTIFY: Durations(), ANSWER: Durations(), COMMIT: Durations()}
         self._snapshot = StatsSnapshot(number=0, at=self._started, started=self._started, version=__version__,
                                        program=sources.program, network=sources.network)
@@ -160,7 +165,7 @@ class StatsThread(Loop[object]):
         standings = self._standings
         match item:
             case SharesBooked():
-                standings.take_shares(item.shares)
+                self._take_shares(item.shares)
                 if item.commit_s is not None:
                     self._times[COMMIT].add((item.commit_s,))
                 if item.waited_s is not None:
@@ -193,10 +198,27 @@ class StatsThread(Loop[object]):
             effort = self._standings.pool.round_difficulty / row.difficulty if row.difficulty else None
             self._standings.begin_round()
             self._round_since = row.time
+            self._ending[row.hash] = self._monotonic()
         self._blocks.add(row.hash, row.height, row.user, row.time, row.difficulty, effort=effort)
+
+    def _take_shares(self, shares: Sequence[ShareAccepted]) -> None:
+        """Count them. The share that is a block is booked a moment after the block, and ends the round that it is of:
+        else the best share of each round would be the block of the one before.
+        """
+        if self._ending:
+            begin = 0
+            for end, share in enumerate(shares, 1):
+                if self._ending.pop(share.share_hash, None) is not None:
+                    self._standings.take_shares(shares[begin:end])
+                    self._standings.begin_round()
+                    begin = end
+            shares = shares[begin:]
+        self._standings.take_shares(shares)
 
     def _look(self) -> None:
         now, at = self._monotonic(), self._unix()
+        while self._ending and now - next(iter(self._ending.values())) > SHARE_OF_BLOCK_S:
+            del self._ending[next(iter(self._ending))]      # a block counts though its share is refused
         run_s = now - self._begun
         if abs(at - run_s - self._started) > CLOCK_SET_S:
             self._started = at - run_s
