@@ -33,7 +33,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.channels: Counter[str] = Counter(dict.fromkeys(CHANNEL_TYPES, 0))
-        self._accepted = {protocol: (0, 0.0) for protocol in ("v1", "v2")}      # shares, and their difficulty
+        self._accepted = dict.fromkeys(("v1", "v2"), (0, 0.0))      # shares, and their difficulty
         self._refused: Counter[tuple[str, str]] = Counter()
         self._handshakes: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[str] = Counter()
