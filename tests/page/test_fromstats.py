@@ -81,7 +81,7 @@ def test_the_page_of_a_user_and_of_his_machine():
     rig = stats.workers_by_name[f"{ADDRESS}.rig"]
     text = Reading(miner_page(worker_view(stats, ABOUT, rig))).text
     for words in (f"Machine {ADDRESS}.rig", "Mining. Connected for 24 h.", f"Belongs to {ADDRESS}", "Program sv2",
-                  "Protocol V2", "Seen first 24 h ago"):
+                  "Protocol V2", "Connected since 24 h ago"):
         assert words in text
 
 

@@ -158,6 +158,22 @@ def test_it_fits_every_screen_in_both_themes(window, site, width, theme):
     assert window.picture().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("width", [390, 768])
+def test_a_long_word_in_any_text_stays_within_the_screen(window, site, width):
+    word = 30 * "longer"
+    at = replace(made.SITE, paid=f"All is paid to {word}.", pool=word)
+    state = State("bad", f"{word[:20]}.", f"{word} does not answer.")
+    site.pages = {"/": pool_page(made.pool(site=at, state=state)),
+                  "/user": miner_page(replace(made.user(f"{word}.{word}"), site=at, state=state))}
+    window.show(width, 900, "light")
+    for path in site.pages:
+        window.open(site.url + path)
+        assert window.run("return document.documentElement.scrollWidth") <= width
+        for place in window.run("return [...document.querySelectorAll('h1, p, dd, section')].map(each => "
+                                "each.getBoundingClientRect().right)"):
+            assert place <= width
+
+
 def test_the_keyboard_alone_is_enough(window, site):
     window.open(site.url)
     window.press(TAB)

@@ -131,7 +131,7 @@ def user_view(stats: StatsSnapshot, about: About, user: UserStats, history: tupl
     return MinerView(
         site=site_of(stats, about), name=user.name, is_worker=False, state=user_state(user, stats.at),
         rates=tally.rates, best_now=tally.best, best_ever=tally.best_ever, work=_work(tally, refused.items()),
-        network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None, since=user.since or None,
+        network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None,
         history=history, miners=_rows(user.workers[first:first + SHOWN_WORKERS], _OF_ONE_USER),
         workers=len(user.workers), first=first, facts=_of_all_time(tally), payout=_payout_of(stats, user.name))
 
@@ -145,7 +145,8 @@ def worker_view(stats: StatsSnapshot, about: About, worker: WorkerStats, history
         site=site_of(stats, about), name=worker.name, is_worker=True, state=machine_state(worker, stats.at),
         rates=tally.rates, best_now=tally.best, best_ever=tally.best_ever, work=_work(tally, worker.refused),
         network_difficulty=stats.work.network_difficulty, last_share=tally.last_share or None,
-        since=worker.since or None, user=PageLink(worker.user, path("user", worker.user)) if worker.user else None,
+        since=worker.since if worker.machines else None,
+        user=PageLink(worker.user, path("user", worker.user)) if worker.user else None,
         history=history, facts=tuple(fact for fact in facts if fact[1]) + _of_all_time(tally))
 
 

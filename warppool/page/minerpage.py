@@ -33,12 +33,14 @@ def unknown_page(site: Site, asked: str) -> bytes:
 
 def _tiles(view: MinerView) -> tuple[Tile, ...]:
     rates = view.rates
-    last = fill("{}", "none yet") if view.last_share is None else parts.moment(view.last_share, view.site.at)
+    never = "none yet" if not view.best_ever else "before the start"
+    last = fill("{}", never) if view.last_share is None else parts.moment(view.last_share, view.site.at)
     return (
         Tile("Hash rate", words.rate(rates.h1), rates_note(rates)),
-        Tile("Next block", next_block(rates.h1, view.network_difficulty), "on average, mining alone at this hash rate"),
+        Tile("Next block", parts.with_unit(next_block(rates.h1, view.network_difficulty)),
+             "on average, mining alone at this hash rate"),
         Tile("Best share ever", words.scaled(view.best_ever), of_a_block(view.best_ever, view.network_difficulty)),
-        Tile("Last share", last, "accepted"),
+        Tile("Last share", last, "that was accepted"),
     )
 
 
@@ -65,5 +67,5 @@ def _facts(view: MinerView) -> list[tuple[str, object]]:
     if view.user is not None:
         facts.append(("Belongs to", parts.link(view.user)))
     if view.since is not None:
-        facts.append(("Seen first", parts.moment(view.since, view.site.at)))
+        facts.append(("Connected since", parts.moment(view.since, view.site.at)))
     return facts + list(view.facts)

@@ -173,7 +173,7 @@ class MinerView:
     work: ShareSums
     network_difficulty: float = 0.0
     last_share: float | None = None
-    since: float | None = None                      # the first connection or share
+    since: float | None = None                      # of a machine that is connected: when it came
     user: PageLink | None = None                    # whose worker this is
     history: tuple[Point, ...] | None = None        # None: the books cannot be asked now
     miners: tuple[MinerRow, ...] = ()               # its workers, those with the most work first

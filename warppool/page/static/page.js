@@ -3,6 +3,8 @@
 "use strict";
 
 const EVERY_MS = 5000;          // the pool makes a new page each second
+const SHORTEST_S = 3600;        // of a chart
+const SLOT_S = 600;
 const SLOWEST_MS = 60000;       // while there is no answer, each wait is twice the one before it, up to this
 let wait = EVERY_MS;
 let answeredAt = Date.now();
@@ -130,6 +132,10 @@ function pointsOf(figure) {
     times.push(Date.parse(time.dateTime) / 1000);
     values.push(Number(value.value));
   }
+  if (times.length) {                 // the last ten minutes have an end, too
+    times.push(times.at(-1) + SLOT_S);
+    values.push(values.at(-1));
+  }
   return [times, values];
 }
 
@@ -147,7 +153,7 @@ function scaled(value) {
 function draw(figure) {
   const place = figure.querySelector("[data-plot]");
   const data = pointsOf(figure);
-  if (data[0].length < 2 || typeof uPlot === "undefined") return;
+  if (data[0].length < 3 || typeof uPlot === "undefined") return;
   const drawn = JSON.stringify(data);
   const known = charts.get(figure);
   if (known && known.drawn === drawn) return;
@@ -160,16 +166,23 @@ function draw(figure) {
     ...sizeOf(place),
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),     // as in the table
     cursor: { drag: { x: false, y: false } },
-    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: {
+      x: { range: (_, first, last) => [first, Math.max(last, first + SHORTEST_S)] },
+      y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] },
+    },
     series: [
       { label: "Time (UTC)", value: (_, at) => (at == null ? "\u2013" : utc(at)) },
       {
         label: "Hash rate", stroke: () => colour("--chart"), fill: () => colour("--chart-fill"), width: 2,
+        paths: uPlot.paths.stepped({ align: 1 }),           // a value is the average of ten minutes
         value: (_, hps) => (hps == null ? "\u2013" : scaled(hps)), points: { show: false },
       },
     ],
     axes: [
-      { ...axis, values: (_, at) => at.map((each) => utc(each).slice(11)) },
+      {
+        ...axis, incrs: [600, 1800, 3600, 7200, 10800, 21600],
+        values: (_, at) => at.map((each) => utc(each).slice(11)),
+      },
       { ...axis, size: 84, values: (_, rates) => rates.map(scaled) },
     ],
   }, data, place);
