@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.commands.test_mistakes import TRANSLATOR
 from tests.config.test_pool import ADDRESS, SECRETS
 from tests.ledger.books import book, share
 from warppool.commands import cli
@@ -239,6 +240,24 @@ def test_run_and_check_say_of_a_wrong_setting_one_line_with_its_key_and_its_cure
     assert [word for word in (setting.file, *setting.words) if word not in line] == [], line
     assert "hunter2" not in by_run + by_check, "what stands behind the host of a URL is a secret"
     assert not (folder / "data").exists()
+
+
+OF_TRANSLATOR = [each for each in SETTINGS if each.text.startswith(("[web]", "[status]\ndir", "[[notice]]"))
+                 and "command" not in each.text][::2]
+"""A part of them: the sections are the same, from the same code."""
+
+
+@pytest.mark.parametrize("setting", OF_TRANSLATOR,
+                         ids=[f"{each.words[0]}-{number}" for number, each in enumerate(OF_TRANSLATOR)])
+def test_the_translator_says_the_same_of_its_own_file(folder, capsys, setting):
+    lay_out(folder, "", setting.secrets)
+    (folder / "secrets.toml").write_text(setting.secrets, encoding="utf-8")
+    (folder / "translator.toml").write_text(TRANSLATOR + setting.text, encoding="utf-8")
+    assert cli.main(["translate", "-c", "translator.toml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    file = setting.file.replace("warppool", "translator")
+    assert [word for word in (file, *setting.words) if word not in line] == [], line
+    assert line.startswith("warppool: error: ") and "hunter2" not in line
 
 
 @pytest.mark.parametrize("call", CALLS, ids=[call.arguments for call in CALLS])
