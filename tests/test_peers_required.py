@@ -48,7 +48,8 @@ def test_a_missing_peer_fails_only_where_it_is_required(tmp_path, required, stat
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = peer: x\n")
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=tmp_path, text=True,
                           capture_output=True, timeout=120,
-                          env={**os.environ, "WARPPOOL_REQUIRE_PEERS": required, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+                          env={**os.environ, "WARPPOOL_REQUIRE_PEERS": required, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                               "PYTHONPATH": str(Path(__file__).parents[1])})
     assert done.returncode == status, done.stdout
     assert summary in done.stdout
     for reason in ("npm is not installed", "node is not installed", "bcoin is not installed"):
