@@ -132,6 +132,13 @@ def test_a_block_that_a_replay_tells_again_ends_no_round(rig):
     assert snapshot.round.difficulty == 50.0 and snapshot.blocks[0].effort is None
 
 
+def test_a_block_ends_the_round_whose_clock_was_set_back(rig):
+    rig.tell(SharesBooked(1, (share("bob", 50.0),)), BlockRow(HASH, 101, "bob", START + 1, 100.0))
+    rig.unix = START - 86_400
+    snapshot = rig.tell(SharesBooked(2, (share("bob", 7.0),)), BlockRow(b"\1" * 32, 102, "bob", rig.unix, 100.0))
+    assert snapshot.round.difficulty == 0.0 and snapshot.blocks[0].effort == pytest.approx(0.07)
+
+
 @pytest.mark.parametrize("set_by", [-86_400.0, 20 * 365 * 86_400.0])
 def test_times_follow_the_clock_on_the_wall_and_windows_do_not(rig, set_by):
     rig.tell(MachineCame(3, 1, "bob", "cgminer", "sv1", START), SharesBooked(1, (share("bob", 6.0),)))

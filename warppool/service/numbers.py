@@ -46,6 +46,9 @@ SLOW_S: Final = 5.0
 SHARE_OF_BLOCK_S: Final = 60.0
 """The share that is a block is booked within this time of the block, or it was refused."""
 
+JUST_NOW_S: Final = 60.0
+"""A block that was found so long ago at most is none that a replay tells again, whatever clock timed the others."""
+
 CLOCK_SET_S: Final = 2.0
 """The wall's clock was set if it went so much more or less than the monotonic one. A small machine has no clock of its
 own, and is told the time after the daemon has started: what people see is timed by the clock that is right."""
@@ -191,7 +194,7 @@ class StatsThread(Loop[object]):
         """One that is found now ends the round; one that a replay tells again does not."""
         if row.hash in self._blocks:
             return
-        is_now = row.time >= self._round_since
+        is_now = row.time >= self._round_since or abs(self._unix() - row.time) < JUST_NOW_S     # the clock was set back
         effort = None
         if is_now:
             self._standings.settle()
