@@ -256,6 +256,15 @@ def test_a_snapshot_is_kept_once_and_goes_unless_a_block_names_it(path):
         assert reader.snapshot_ids() == [b"a" * 16]
 
 
+@pytest.mark.parametrize(("mode", "kept"), [
+    ("pplns", {"window": 14, "blocks": 7}), ("solo", {"blocks": 7}), ("pool", {"blocks": 7})])
+def test_a_mode_without_a_window_holds_no_shares_for_one_of_before(path, mode, kept):
+    with closing(begun(path)) as books:
+        books.write([], {}, [Booking((Hold("window", 14), Hold("blocks", 7)))])
+    with closing(begun(path, mode, start=2)), SqliteReader(path) as reader:
+        assert reader.holds() == kept
+
+
 def test_tips_and_holds(path):
     tips = [TipRow(height, bytes([height]) * 32, 0x1d00ffff) for height in range(1, 6)]
     with closing(begun(path)) as books:

@@ -21,6 +21,10 @@ BOOKKEEPING: Final = {
 """By `pool.payout`."""
 
 
+WINDOW_HOLD: Final = "window"
+"""The name of the hold of shares that a window counts. A mode without a window holds none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """A start of the pool: `mode` is `pool.payout`, `start_id` its mark in coinbases.

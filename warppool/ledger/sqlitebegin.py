@@ -8,7 +8,7 @@ from typing import Final
 
 from warppool.bitcoin.hashes import to_display
 from warppool.errors import LedgerError
-from warppool.ledger.beginning import BOOKKEEPING, Beginning
+from warppool.ledger.beginning import BOOKKEEPING, WINDOW_HOLD, Beginning
 from warppool.ledger.markfile import Marked
 from warppool.ledger.sqlitehours import WindowHours
 from warppool.ledger.sqlitelosses import strange_losses
@@ -43,6 +43,8 @@ def begin(connection: sqlite3.Connection, beginning: Beginning, next_id: int, ma
                               "and journal-id of their pool.data_dir back, or name new books in ledger.url")
     lost = strange_losses(connection, beginning.found)
     _note_mode(connection, beginning, next_id, server_id)
+    if not BOOKKEEPING[beginning.mode].has_window:      # one of before would keep old shares for ever
+        connection.execute("DELETE FROM holds WHERE name = ?", (WINDOW_HOLD,))
     connection.execute(_START, (beginning.start_id, beginning.server_id, round(beginning.time * 1000)))
     journal_id = bytes(known_journal or beginning.journal_id)
     if beginning.is_journal_known and beginning.journal_id not in segments:

@@ -12,6 +12,7 @@ import queue
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from warppool.ledger.beginning import WINDOW_HOLD
 from warppool.ledger.database import Reader
 from warppool.ledger.payoutitems import (
     Booked,
@@ -51,7 +52,7 @@ REPLACE_WITHIN_S: Final = 1.0
 
 TIDY_EVERY_S: Final = 600.0
 
-HOLD, HOLD_OF_BLOCKS = "window", "blocks"
+HOLD, HOLD_OF_BLOCKS = WINDOW_HOLD, "blocks"
 """Whose shares the ledger keeps: the window's, and those of blocks that are not settled."""
 
 

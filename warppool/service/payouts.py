@@ -19,7 +19,7 @@ from warppool.errors import ConfigError
 from warppool.files import make_folder
 from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
-from warppool.ledger.payoutitems import Booking, Hold, SharesBooked
+from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Reconfigure, ServingThread, Takes
 from warppool.node.jobsnapshots import JobSnapshots
 from warppool.node.startids import StartIds
@@ -32,7 +32,7 @@ from warppool.rewards.past import read_past
 from warppool.rewards.reading import BooksReading
 from warppool.rewards.settling import Settling, SettlingUse
 from warppool.rewards.settlinglines import COPY_CURE, COPY_MEANING
-from warppool.rewards.snapshots import HOLD, Neighbours, Snapshots
+from warppool.rewards.snapshots import Neighbours, Snapshots
 from warppool.rewards.stored import StoredSnapshots
 from warppool.rewards.thread import Parties, PayoutThread
 from warppool.say import say
@@ -185,8 +185,6 @@ class FollowedBlocks:
                 snapshots = Snapshots(SnapshotMaker(rules_of_payout(pool), reading), settling,
                                       Neighbours(jobs, ledger.inbox, headers, self.inbox))
                 snapshots.start(reader, time.monotonic())
-            else:
-                ledger.inbox.put(Booking((Hold(HOLD, None),)))      # a window of before holds no shares any more
         self._thread = PayoutThread(
             self.inbox, settling, snapshots, ClaimTaker(folder_of(pool.data_dir), settling), reading,
             Parties(ledger.inbox, nodes.askers, self._write_audits))
