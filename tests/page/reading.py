@@ -9,6 +9,11 @@ VOID = {"meta", "link", "img", "input", "br"}
 INLINE = {"a", "bdi", "span", "strong", "time", "data", "code"}
 
 
+def plain(text: str) -> str:
+    """`text` with each space that breaks no line as a space like others."""
+    return text.replace("\u00a0", " ")
+
+
 class Element(NamedTuple):
     tag: str
     attributes: dict[str, str]

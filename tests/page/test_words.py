@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.page.reading import plain
 from warppool.page import words
 
 LONG = "more than a billion years"
@@ -18,7 +19,7 @@ LONG = "more than a billion years"
     (0.996, "1 H/s"), (1.004, "1 H/s"),
 ])
 def test_a_rate_has_three_digits_and_a_prefix(value, text):
-    assert words.rate(value) == text
+    assert plain(words.rate(value)) == text
 
 
 @given(st.floats(0, 1e26))
@@ -33,7 +34,7 @@ def test_no_number_is_ever_a_thousand_of_its_unit(value):
     (1e30, LONG), (math.inf, LONG), (math.nan, LONG),
 ])
 def test_a_span_is_in_the_unit_that_matters(seconds, text):
-    assert words.span(seconds) == text
+    assert plain(words.span(seconds)) == text
 
 
 @pytest.mark.parametrize(("part", "whole", "text"), [
@@ -41,15 +42,22 @@ def test_a_span_is_in_the_unit_that_matters(seconds, text):
     (1, 1000, "0.1 %"), (123_123, 123_456, "99.7 %"),
 ])
 def test_percent(part, whole, text):
-    assert words.percent(part, whole) == text
+    assert plain(words.percent(part, whole)) == text
 
 
 @pytest.mark.parametrize(("sat", "text"), [
     (312_500_000, "3.125 BTC"), (0, "0 BTC"), (1, "0.00000001 BTC"), (-150_000_000, "-1.5 BTC"), (10**8, "1 BTC")])
 def test_amounts_lose_no_digit(sat, text):
-    assert words.coins(sat) == text
+    assert plain(words.coins(sat)) == text
 
 
 def test_times():
     assert words.utc(0) == "1970-01-01 00:00 UTC" and words.machine_time(1e20) == "9999-12-31T23:59:59Z"
-    assert words.ago(40, 100) == "60 s ago" and words.ago(200, 100) == "0 s ago"
+    assert plain(words.ago(40, 100)) == "60 s ago" and plain(words.ago(200, 100)) == "0 s ago"
+
+
+def test_a_number_and_its_unit_stay_in_one_line():
+    for text in (words.rate(1e12), words.scaled(5e9), words.percent(1, 3), words.percent(1, 1e9), words.coins(5),
+                 words.span(30), words.span(7200), words.span(1e7), words.span(1e9)):
+        assert "\u00a0" in text and " " not in text
+    assert words.span(6000) == "1\u00a0h 40\u00a0min" and words.scaled(5) == "5"

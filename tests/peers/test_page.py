@@ -89,8 +89,8 @@ def test_it_keeps_itself_fresh_and_what_the_reader_did_stays(window, site):
     site.pages["/"] = pool_page(made.pool(rates=made.RATES._replace(h1=77e12), history=history, blocks=(), connect=(
         made.pool().connect[2],)))
     window.run(ASK_NOW)
-    window.wait_for("document.querySelector('dd.number').textContent === '77 TH/s'")
-    assert window.run("return document.title") == "77 TH/s · Hashes of the Hill"
+    window.wait_for("document.querySelector('dd.number').textContent === '77\\u00a0TH/s'")
+    assert window.run("return document.title") == "77\u00a0TH/s · Hashes of the Hill"
     assert window.run("return [window.sameWindow, document.querySelector('details').open,"
                       "document.activeElement.textContent,"
                       "document.querySelector('.plot canvas') === window.sameChart]") == [True, True, "Copy", True]
@@ -135,7 +135,7 @@ def test_numbers_that_get_old_are_said_to_be_old_and_come_back(window, site):
     said = window.run("return document.querySelector('#offline [role=status]').textContent")
     assert said == "No answer from the pool"                        # once, and not each second
     assert "too many visitors" in window.run("return document.getElementById('offline').textContent")
-    assert window.run("return document.querySelector('dd.number').textContent") == "12.3 TH/s"
+    assert window.run("return document.querySelector('dd.number').textContent") == "12.3\u00a0TH/s"
     assert any("429" in each for each in window.complaints())       # the browser's own line
     site.status = 200
     window.run(ASK_NOW)
@@ -205,7 +205,7 @@ def test_it_can_be_read_without_its_script(window, site):
         window.without_script(False)
     assert window.run("return [document.querySelectorAll('canvas').length, document.querySelectorAll('button').length]"
                       ) == [0, 1]
-    assert window.run("return document.body.innerText.includes('12.3 TH/s')")
+    assert window.run("return document.body.innerText.includes('12.3\\u00a0TH/s')")
 
 
 def test_names_of_strangers_do_nothing(window, site):

@@ -190,6 +190,6 @@ def _chart_has(window: Browser, credited: float) -> None:
 
 def _is_shown(text: str, value: float) -> bool:
     """Whether `text` is `value`, within the three digits that are shown."""
-    found = re.fullmatch(r"([0-9.e-]+) ?([kMG]?)", text.strip())
+    found = re.fullmatch(r"([0-9.e-]+)\s?([kMG]?)", text.strip())
     assert found, text
     return abs(float(found[1]) * PREFIXES[found[2]] / value - 1) < 0.006

@@ -37,8 +37,7 @@ def _tiles(view: MinerView) -> tuple[Tile, ...]:
     last = fill("{}", never) if view.last_share is None else parts.moment(view.last_share, view.site.at)
     return (
         Tile("Hash rate", words.rate(rates.h1), rates_note(rates)),
-        Tile("Next block", parts.with_unit(next_block(rates.h1, view.network_difficulty)),
-             "on average, mining alone at this hash rate"),
+        Tile("Next block", next_block(rates.h1, view.network_difficulty), "on average, mining alone at this hash rate"),
         Tile("Best share ever", words.scaled(view.best_ever), of_a_block(view.best_ever, view.network_difficulty)),
         Tile("Last share", last, "that was accepted"),
     )

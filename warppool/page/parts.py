@@ -64,11 +64,6 @@ def tiles(each: Iterable[Tile]) -> Html:
         fill('<div><dt>{}</dt><dd class="number">{}</dd><dd class="note">{}</dd></div>\n', *tile) for tile in shown))
 
 
-def with_unit(text: str) -> str:
-    """`text` whose last word stays in the line of the one before it."""
-    return "\u00a0".join(text.rsplit(" ", 1))
-
-
 def section(key: str, title: str, *content: Html, is_wide: bool = False) -> Html:
     """A part with a heading, which names it for a screen reader, too; `key` is its id."""
     return fill('<section id="{}" aria-labelledby="{}-title"{}>\n<h2 id="{}-title">{}</h2>\n{}</section>\n',

@@ -36,7 +36,7 @@ def _tiles(view: PoolView) -> tuple[Tile, ...]:
     by_protocol = ", ".join(f"{count} {protocol}" for protocol, count in view.machines if count)
     return (
         Tile("Hash rate", words.rate(rates.h1), rates_note(rates)),
-        Tile("Next block", parts.with_unit(next_block(rates.h1, _difficulty(view))), "on average, at this hash rate"),
+        Tile("Next block", next_block(rates.h1, _difficulty(view)), "on average, at this hash rate"),
         Tile("Machines", words.count(sum(count for _, count in view.machines)),
              f"of {_number_of(view.users, 'user')}{by_protocol and ': '}{by_protocol}"),
         Tile("Best share ever", words.scaled(view.best_ever), of_a_block(view.best_ever, _difficulty(view))),

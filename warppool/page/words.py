@@ -1,4 +1,7 @@
-"""Numbers as people read them: rates, difficulties, amounts, times. Every word here is plain text, not HTML."""
+"""Numbers as people read them: rates, difficulties, amounts, times. Every word here is plain text, not HTML.
+
+A number and its unit stay in one line: the space between them is U+00A0.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,20 @@ def scaled(value: float, unit: str = "") -> str:
     Difficulties of test networks are far below 1: `0.00146`, `4.66e-10`.
     """
     if not math.isfinite(value) or value <= 0:
-        return f"0 {unit}".rstrip()
+        return with_unit("0", unit)
     if value < 0.995:
-        return f"{value:.3g} {unit}".rstrip()
+        return with_unit(f"{value:.3g}", unit)
     for step in _STEPS:
         digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
         if round(value, digits) < 1000 or step == _STEPS[-1]:
-            return f"{_trimmed(value, digits)} {step}{unit}".rstrip()
+            return with_unit(_trimmed(value, digits), step + unit)
         value /= 1000
     raise AssertionError("the last step returns")
+
+
+def with_unit(number: str, unit: str) -> str:
+    """A number with its unit, of which the line is not broken; `unit` may be empty."""
+    return f"{number}\u00a0{unit}" if unit else number
 
 
 def _trimmed(value: float, digits: int) -> str:
@@ -46,18 +54,18 @@ def count(value: float) -> str:
 def percent(part: float, whole: float) -> str:
     """`part` of `whole`: `0.12 %`; `0 %` where there is no whole."""
     if whole <= 0 or part <= 0:
-        return "0 %"
+        return with_unit("0", "%")
     value = 100 * part / whole
     if value < 0.01:
-        return "< 0.01 %"
-    return f"{_trimmed(value, 2 if value < 10 else 1 if value < 99.95 else 0)} %"
+        return with_unit("<\u00a00.01", "%")
+    return with_unit(_trimmed(value, 2 if value < 10 else 1 if value < 99.95 else 0), "%")
 
 
 def coins(sat: int) -> str:
     """`3.125 BTC`: all digits that there are, no zero behind them."""
     whole, rest = divmod(abs(sat), SAT_PER_BTC)
     text = f"{'-' if sat < 0 else ''}{whole}.{rest:08d}"
-    return f"{text.rstrip('0').rstrip('.')} BTC"
+    return with_unit(text.rstrip("0").rstrip("."), "BTC")
 
 
 def span(seconds: float) -> str:
@@ -66,18 +74,20 @@ def span(seconds: float) -> str:
         return "more than a billion years"
     seconds = max(0.0, seconds)
     if seconds < 99.5:
-        return f"{seconds:.0f} s"
+        return with_unit(f"{seconds:.0f}", "s")
     if seconds < 99.5 * _MINUTE:
-        return f"{seconds / _MINUTE:.0f} min"
+        return with_unit(f"{seconds / _MINUTE:.0f}", "min")
     if seconds < 2 * _DAY:
         hours, minutes = divmod(round(seconds / _MINUTE), 60)
-        return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{round(seconds / _HOUR)} h"
+        if minutes and hours < 10:
+            return f"{with_unit(str(hours), 'h')} {with_unit(str(minutes), 'min')}"
+        return with_unit(str(round(seconds / _HOUR)), "h")
     if seconds < 2 * _YEAR:
-        return f"{round(seconds / _DAY)} days"
+        return with_unit(str(round(seconds / _DAY)), "days")
     years = seconds / _YEAR
     if years < 99.5:
-        return f"{years:.0f} years"
-    return f"{float(f'{years:.2g}'):,.0f} years"
+        return with_unit(f"{years:.0f}", "years")
+    return with_unit(f"{float(f'{years:.2g}'):,.0f}", "years")
 
 
 def ago(then: float, now: float) -> str:

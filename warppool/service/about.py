@@ -55,7 +55,7 @@ def _connect(web: WebConfig, listeners: Iterable[Listener], keys: Mapping[str, b
 
 
 def _less_fee(pool: PoolConfig) -> str:
-    return f", less {pool.fee_percent.normalize():f} % for the operator" if pool.fee_basis_points else ""
+    return f", less {pool.fee_percent.normalize():f}\u00a0% for the operator" if pool.fee_basis_points else ""
 
 
 def _host(listener: Listener, here: str) -> str:
