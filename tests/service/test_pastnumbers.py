@@ -22,6 +22,20 @@ def test_new_books_have_no_past(tmp_path):
     assert (read.blocks, read.past.ever, read.past.began) == ([], {}, START)
 
 
+def test_the_best_share_since_a_block_is_not_the_block(tmp_path):
+    books = open_ledger(URL, tmp_path)
+    found = share("bob.a", 4.0, best=120.0)
+    row = BlockRow(found.share_hash, 101, "bob.a", time.time() - 1.0, 100.0)
+    books.write([found, share("bob.b", 1.0, best=9.0), share("eve", 2.0, best=30.0)], {}, [row])
+    books.close()
+    rig = Rig(time.time())
+    rig.thread.take_past(read_past(partial(open_reader, URL, tmp_path), rig.unix))
+    snapshot = rig.tell()
+    assert (snapshot.pool.best, snapshot.pool.best_ever) == (pytest.approx(30.0), pytest.approx(120.0))
+    assert snapshot.users_by_name["bob"].tally.best == pytest.approx(9.0)
+    assert snapshot.workers_by_name["bob.a"].tally.best == 0.0
+
+
 def test_best_share_totals_blocks_and_rates_outlive_a_restart(tmp_path):
     books = open_ledger(URL, tmp_path)
     row = BlockRow(b"\xab" * 32, 101, "bob.a", START - 86_400 * 30, 100.0)
