@@ -35,8 +35,9 @@ MAX_REASON = 256
 _CLOSED: Final = "miner.closed"
 _BLOCK: Final = "block.counted"
 _REOPENED: Final = "miner.reopened"
-_MACHINES: Final = frozenset({"miner.opened", "miner.resumed", "miner.named", _REOPENED, _CLOSED})
-"""Lines about machines that begin or end to have work, or whose name is known now."""
+_TOLD: Final = frozenset({"miner.opened", "miner.resumed", "miner.named", _REOPENED, _CLOSED, _BLOCK})
+"""Lines about machines that begin or end to have work, or whose name is known now, and about blocks of a translator's.
+"""
 
 _LONG = frozenset(("reason", "meaning"))
 
@@ -59,10 +60,8 @@ class PeerLines:
 
     def happened(self, event: Happened, client: Client | None, now: float) -> None:
         """What a session says; `now` is monotonic."""
-        if client is not None and event.name in _MACHINES:
-            self._machine(event, client, now)
-        elif event.name == _BLOCK:
-            self._block(dict(event.fields))
+        if client is not None and event.name in _TOLD:
+            self._tell_of(event, client, now)
         level = _LEVELS[event.level]
         if not log.isEnabledFor(level):
             return
@@ -77,9 +76,12 @@ class PeerLines:
             fields[name] = clip(value, most) if isinstance(value, str) else value
         say(log, level, event.name, **fields)
 
-    def _machine(self, event: Happened, client: Client, now: float) -> None:
-        """A machine has work, or has it no more."""
-        fields = dict(event.fields)
+    def _tell_of(self, event: Happened, client: Client, now: float) -> None:
+        """A machine has work, or has it no more, or has found a block for an upstream."""
+        fields: dict[str, Any] = dict(event.fields)
+        if event.name == _BLOCK:
+            self._say(BlockSent(fields["hash"], fields["height"], fields["user"], time.time(), fields["difficulty"]))
+            return
         channel, name = fields.get("channel"), fields.get("user")
         if not isinstance(channel, int):
             return
@@ -96,10 +98,6 @@ class PeerLines:
             self._say(MachineGone(event.conn_id, None, time.time()))        # its channel before this one is lost
         self._say(MachineCame(event.conn_id, channel, str(name), agent, client.kind, time.time(),
                               str(fields.get("kind", ""))))
-
-    def _block(self, fields: dict[str, Any]) -> None:
-        """A machine of a translator has found a block."""
-        self._say(BlockSent(fields["hash"], fields["height"], fields["user"], time.time(), fields["difficulty"]))
 
     def look_at_handshake(self, client: Client, *, is_over: bool = False) -> None:
         """Its transport has news, or `is_over`: count its handshake once."""
