@@ -18,7 +18,7 @@ from warppool.ledger.rolluprows import BookedBlock, SlotRefusals, SlotSum
 from warppool.stats.snapshot import NodeStats, OutputStats, PayoutStats, StatsSnapshot, WorkStats
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.app import WebApp
-from warppool.web.books import KEPT_S, Balance, WebBooks
+from warppool.web.books import KEPT_S, AccountPayment, Balance, PayoutBooks, WebBooks
 from warppool.web.routes import RouteTable
 from warppool.web.shortname import shorten
 from warppool.web.view import WebSettings, WebViews
@@ -69,7 +69,15 @@ class MadeUpBooks:
 
 
 OWED = [Balance("one", 5, 0, 0), Balance(ADDRESS, 100_000, 20, 3)]
-BOOKS = WebBooks(lambda: MadeUpBooks(), lambda reader: OWED)  # type: ignore[arg-type,return-value]
+PAID = [AccountPayment(ADDRESS, 300_000_000, 299_000_000, 1_000_000), AccountPayment("51", 12_500_000, None, None)]
+PAID_HASH = "00" * 4 + "ab" * 28
+
+
+def paid_of(reader: object, block_hash: bytes) -> list[AccountPayment] | None:
+    return PAID if block_hash[::-1].hex() == PAID_HASH else None
+
+
+BOOKS = WebBooks(lambda: MadeUpBooks(), PayoutBooks(lambda reader: OWED, paid_of))  # type: ignore[arg-type,return-value]
 
 
 def app(stats: StatsSnapshot, books: WebBooks = BOOKS, **settings: Any) -> WebApp:
@@ -86,7 +94,8 @@ def targets() -> list[str]:
         for name in (ADDRESS, HOSTILE, "nobody"):
             whole = f"{name}.rig" if "{worker}" in path else name
             filled = path.replace("{user}", quote(name, safe="")).replace("{worker}", quote(whole, safe=""))
-            filled = filled.replace("{account}", quote(name, safe=""))
+            filled = filled.replace("{account}", quote(name, safe="")).replace(
+                "{block}", PAID_HASH if name == ADDRESS else quote(name, safe=""))
             found.append((path, filled))
     return sorted(set(found))
 
@@ -202,8 +211,12 @@ def test_who_is_owed_what_is_said_shortened_in_lists_and_whole_where_it_is_asked
     assert one == {"account": ADDRESS, "payable_sat": 100_000, "maturing_sat": 20, "claimed_sat": 3}
     paid = json.loads(ask(owing, "/api/v1/payouts/blocks?offset=1").body)
     assert (paid["total"], [row["height"] for row in paid["items"]]) == (3, [840_000, 839_999])
+    parts = json.loads(ask(owing, f"/api/v1/payouts/blocks/{PAID_HASH.upper()}?limit=1").body)
+    assert (parts["total"], parts["items"]) == (2, [{
+        "account": shorten(ADDRESS), "paid_sat": 300_000_000, "fair_sat": 299_000_000, "balance_sat": 1_000_000}])
+    assert ask(owing, f"/api/v1/payouts/blocks/{'0' * 64}").status == 404
     nobody = app(snapshot())
-    for path in ("blocks", "balances", f"balances/{ADDRESS}"):
+    for path in ("blocks", f"blocks/{PAID_HASH}", "balances", f"balances/{ADDRESS}"):
         assert ask(nobody, f"/api/v1/payouts/{path}").status == 404
 
 

@@ -18,21 +18,18 @@ from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from warppool import claimfiles
-from warppool.bitcoin.addresstext import address_of
 from warppool.bitcoin.hashes import from_display, to_display
-from warppool.bitcoin.transaction import outputs_of
 from warppool.config.anyfile import read_any
 from warppool.config.options import Config, PoolConfig
-from warppool.errors import ConfigError, LedgerError, WarppoolError
+from warppool.errors import ConfigError, WarppoolError
 from warppool.ledger.database import Reader
 from warppool.ledger.opening import open_reader
 from warppool.ledger.payoutrows import BlockPosition
 from warppool.mining.account import NoAccount, account_of
-from warppool.payout.distribution import Division, divide
 from warppool.payout.moves import PayoutState, Purse
-from warppool.payout.snapshot import Snapshot
 from warppool.rewards.balances import purses_of
 from warppool.rewards.export import export_lines
+from warppool.rewards.parts import block_outputs, division_of, parts_of
 
 COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "by_hand", "held", "height", "hash", "time",
                   "state", "mode", "finder", "value", "fee", "fair", "balance", "paid")
@@ -104,51 +101,22 @@ def _total(reader: Reader) -> Row:
 
 def _held(reader: Reader, position: BlockPosition) -> int:
     """What payout_address got of this block for others, by its coinbase; below 0 where it gave back what it held."""
-    division = _division(reader, position)
+    division = division_of(reader, position)
     if division is None:
         return sum(entry.sat for entry in reader.entries(position.block.hash))
-    got = sum(sat for sat, script in _outputs(position) if script == division.payout_script)
+    got = sum(sat for sat, script in block_outputs(position) if script == division.payout_script)
     return got - division.fee_sat - division.payout_fair_sat
 
 
 def parts(reader: Reader, position: BlockPosition, network: str) -> Iterator[Row]:
-    """Who got what of a block, in the order of the coinbase's outputs, and then who got nothing of it.
-
-    `paid` is what the coinbase says. `fair` and `balance` are what the snapshot said, where there was one.
-    """
+    """A row for each who got something of a block, or should have."""
     block = position.block
-    paid: dict[str, int] = {}
-    for sat, script in _outputs(position):
-        if sat:
-            account = address_of(script, network) or script.hex()
-            paid[account] = paid.get(account, 0) + sat
-    division = _division(reader, position)
-    due = {each.account: (each.fair_sat, each.balance_sat) for each in division.entitlements} if division else {}
-    for account in (*paid, *sorted(due.keys() - paid.keys())):
+    for part in parts_of(reader, position, network):
         row: Row = {"what": "part", "height": block.height, "hash": to_display(block.hash),
-                    "state": position.state, "account": account}
-        if account in due:
-            row["fair"], row["balance"] = due[account]
-        yield row | {"paid": paid.get(account, 0)}
-
-
-def _division(reader: Reader, position: BlockPosition) -> Division | None:
-    """How the block is divided by its snapshot; None for a block without one."""
-    block = position.block
-    body = reader.snapshot(block.snapshot_id) if block.snapshot_id else None
-    if body is None:
-        return None
-    try:
-        return divide(Snapshot.of_blob(body), block.value, block.pays_balances)
-    except ValueError as exc:
-        raise LedgerError(f"the snapshot of block {block.height} is damaged: {exc}") from exc
-
-
-def _outputs(position: BlockPosition) -> tuple[tuple[int, bytes], ...]:
-    try:
-        return outputs_of(position.block.coinbase)
-    except ValueError as exc:
-        raise LedgerError(f"the coinbase of block {position.block.height} is damaged: {exc}") from exc
+                    "state": position.state, "account": part.account}
+        if part.fair is not None:
+            row["fair"], row["balance"] = part.fair, part.balance
+        yield row | {"paid": part.paid}
 
 
 def _block_row(position: BlockPosition) -> Row:

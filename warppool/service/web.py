@@ -26,7 +26,7 @@ from warppool.stats.snapshot import StatsSnapshot
 from warppool.web import apiv1, dropins, healthroute
 from warppool.web.admission import MAX_CONNECTIONS
 from warppool.web.app import WebApp
-from warppool.web.books import Balance, WebBooks, no_balances
+from warppool.web.books import OWES_NOBODY, PayoutBooks, WebBooks
 from warppool.web.pages import Pages
 from warppool.web.requests import default_hosts
 from warppool.web.routes import RouteTable
@@ -47,10 +47,11 @@ OTHER_FDS: Final = 8                    # a connection before it is counted, and
 
 def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable[[], Reader], patience: Patience,
            resources: ExitStack, *, fee_percent: float = 0.0, payout: str = "",
-           about: About = UNNAMED, balances: Callable[[Reader], list[Balance]] = no_balances
+           about: About = UNNAMED, payouts: PayoutBooks = OWES_NOBODY
            ) -> Sequence[StoppableThread]:
     """Bind the ports and make the threads; ConfigError. `opened` opens the books. `resources` closes what is open here.
-    `about` is what the page says besides the numbers, `payout` how rewards go, and `balances` works out what is owed.
+    `about` is what the page says besides the numbers, `payout` how rewards go, and `payouts` works out who is owed and
+    paid what.
     """
     if not web.listen:
         return ()
@@ -69,7 +70,7 @@ def web_of(web: WebConfig, latest: Callable[[], StatsSnapshot], opened: Callable
                            fee_percent=fee_percent, payout=payout, key=os.urandom(32))
     table = RouteTable((*apiv1.ROUTES, *dropins.ROUTES, *healthroute.ROUTES, *metrics.ROUTES,
                         *Pages(about).routes()))
-    views = WebViews(latest, settings, WebBooks(opened, balances))
+    views = WebViews(latest, settings, WebBooks(opened, payouts))
     app = WebApp(table, views, hosts_of(web), any_address=listens_everywhere(web))
     server = WebServer(listeners, app)
     resources.callback(server.close)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from warppool.ledger.payoutrows import PaidBlock
 from warppool.stats.snapshot import BlockStats
 from warppool.web.answers import BadField, HttpAnswer, json_answer, not_found, number_of, shown
-from warppool.web.books import DAY_SLOTS, MOST_SLOTS, RESOLUTIONS, Balance, displayed
+from warppool.web.books import DAY_SLOTS, MOST_SLOTS, RESOLUTIONS, AccountPayment, Balance, displayed
 from warppool.web.paging import PAGED, Json, page, page_of, place_of
 from warppool.web.requests import Asked
 from warppool.web.routes import WebRoute
 from warppool.web.view import WebView
 
+_HASH: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 MOST_ROWS: Final = 10_000
 """Blocks are shown no further down than this, since whoever asks for the last page has all of them read."""
 
@@ -64,6 +66,16 @@ def paid_blocks(asked: Asked, view: WebView) -> HttpAnswer:
                 lambda block: _paid(block, view.settings.listed(block.finder)))
 
 
+def payments(asked: Asked, view: WebView) -> HttpAnswer:
+    """Who got what of one block, by its hash: in the order of its outputs, and then who got nothing of it."""
+    text = asked.names["block"]
+    if view.stats.payout is None or not _HASH.fullmatch(text):
+        return not_found()
+    found = view.books.payments(bytes.fromhex(text)[::-1])
+    return not_found() if found is None else page_of(
+        asked, found, lambda each: _payment(each, view.settings.listed(each.account)))
+
+
 def balances(asked: Asked, view: WebView) -> HttpAnswer:
     """What is owed to whom, the largest sums first."""
     if view.stats.payout is None:
@@ -88,6 +100,7 @@ ROUTES: Final = (
     WebRoute("/api/v1/rejects/history", refusals, query=_SLOTS, reads_books=True),
     WebRoute("/api/v1/payouts", payouts),
     WebRoute("/api/v1/payouts/blocks", paid_blocks, query=PAGED, reads_books=True),
+    WebRoute("/api/v1/payouts/blocks/{block}", payments, query=PAGED, reads_books=True),
     WebRoute("/api/v1/payouts/balances", balances, query=PAGED, reads_books=True),
     WebRoute("/api/v1/payouts/balances/{account}", balance, reads_books=True),
 )
@@ -111,6 +124,10 @@ def _block(block: BlockStats, name: str) -> Json:
 def _paid(block: PaidBlock, finder: str) -> Json:
     return {"hash": displayed(block.hash), "height": block.height, "time": block.time, "state": block.state,
             "mode": block.mode, "finder": finder, "value_sat": block.value, "fee_sat": block.fee}
+
+
+def _payment(each: AccountPayment, account: str) -> Json:
+    return {"account": account, "paid_sat": each.paid, "fair_sat": each.fair, "balance_sat": each.balance}
 
 
 def _balance(each: Balance, account: str) -> Json:

@@ -58,21 +58,38 @@ class Balance(NamedTuple):
         return self.payable + self.maturing + self.claimed
 
 
-def no_balances(reader: Reader) -> list[Balance]:
-    """For a service that owes nobody."""
-    return []
+class AccountPayment(NamedTuple):
+    """What an account got of a block, in satoshi. `fair` is its share of the window, `balance` what it was owed
+    besides; None where the block was not shared by weights.
+    """
+
+    account: str
+    paid: int
+    fair: int | None
+    balance: int | None
+
+
+class PayoutBooks(NamedTuple):
+    """How what is owed and paid is worked out of the books: `balances`, and the `payments` of the block with a hash (32
+    bytes, header order), None where there is no such block.
+    """
+
+    balances: Callable[[Reader], list[Balance]]
+    payments: Callable[[Reader, bytes], list[AccountPayment] | None]
+
+
+OWES_NOBODY: Final = PayoutBooks(lambda reader: [], lambda reader, block_hash: None)
 
 
 class WebBooks:
     """Opens the books for each question, on the thread that asks. Owned by that thread.
 
-    `opened` opens a reader; LedgerError from it, and from each question. `balances` works out what is owed to whom.
+    `opened` opens a reader; LedgerError from it, and from each question.
     """
 
-    def __init__(self, opened: Callable[[], Reader],
-                 balances: Callable[[Reader], list[Balance]] = no_balances) -> None:
+    def __init__(self, opened: Callable[[], Reader], payouts: PayoutBooks = OWES_NOBODY) -> None:
         self._opened = opened
-        self._balances = balances
+        self._payouts = payouts
         self._kept: dict[object, tuple[float, Any]] = {}            # and the time of the snapshot it is of
 
     def history(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
@@ -107,7 +124,12 @@ class WebBooks:
     def balances(self, at: float) -> list[Balance]:
         """What is owed, the largest sums first, at most a minute old."""
         return self._asked(at, "balances", lambda reader: sorted(
-            self._balances(reader), key=lambda each: (-each.total, each.account)))
+            self._payouts.balances(reader), key=lambda each: (-each.total, each.account)))
+
+    def payments(self, block_hash: bytes) -> list[AccountPayment] | None:
+        """Who got what of the block with this hash (32 bytes, header order); None for an unknown one."""
+        with self._opened() as reader:
+            return self._payouts.payments(reader, block_hash)
 
     def _asked(self, at: float, question: object, answer: Callable[[Reader], Value]) -> Value:
         """The answer, at most a minute old; the oldest of those that are kept makes room."""
