@@ -214,7 +214,7 @@ class Standings:
 
     def _credit(self, name: str) -> WorkerAccount:
         """Count what was heard of a worker."""
-        shares, difficulty, lowest, at = self._heard.by_name.pop(name)
+        shares, difficulty, lowest, at = self._heard.pop(name)
         worker, best = self._workers[name], met(lowest)
         for account in (worker, worker.user):
             account.settle(self._moment, self.round)
@@ -238,7 +238,7 @@ class Standings:
     def _fall_due(self) -> None:
         """Who was published long ago and not since then has its turn, behind those who wait, or is forgotten."""
         last = self._turns - min(SWEEP_TURNS, 1 + len(self._workers) // 2)
-        due = list(takewhile(lambda worker: worker.turn <= last, self._published))
+        due = list(islice(takewhile(lambda worker: worker.turn <= last, self._published), MOST_A_TURN))
         forgotten: dict[WorkerAccount, None] = {}
         for worker in due:
             del self._published[worker]
