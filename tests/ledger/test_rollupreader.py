@@ -90,6 +90,19 @@ def test_a_reader_that_stays_open_hears_of_new_shares_and_of_closed_slots(tmp_pa
         assert [each.accepted for each in slots] == [5, 6, 6, 6, 6, 6, 4]
 
 
+def test_what_was_done_before_a_long_pause_is_not_of_now(tmp_path):
+    """The slot in which the daemon ended is open still, when the next one reads the books."""
+    our = OurBooks(tmp_path / "shares.db")
+    our.book("alice", "alice")
+    with SqliteReader(our.path) as reader:
+        for since, accepted in ((0, [2]), (AT, [2]), (AT + 1200, []), (0, [2]), (AT + 600, []), (AT - 600, [2])):
+            assert [each.accepted for each in reader.worker_sums(since)] == accepted
+        our.book("bob", at=AT + 1300)
+        assert [each.worker for each in reader.worker_sums(AT + 1200)] == ["bob"]
+        assert [each.worker for each in reader.worker_sums(AT)] == ["alice", "bob"]
+    our.books.close()
+
+
 def test_shares_of_a_user_are_those_that_a_look_at_all_of_them_finds(told):
     our, _ = told
     with SqliteReader(our.path) as reader:

@@ -83,6 +83,7 @@ def test_what_the_page_says_is_what_the_machines_have_done(tmp_path):
             window.run(ASK_NOW)
             window.wait_for("document.getElementById('offline').hidden")
             _wait_for_text(window, "Waiting.")
+            _wait_for_text(window, "Now 0 H/s")             # what was done 25 minutes ago is not of now
             after = window.run(TILES)["tiles"]
             for name in ("Blocks found", "Best share ever"):
                 assert after[name] == before[name]

@@ -77,7 +77,8 @@ class SqliteRollupReader:
                                              [value for segment in segments for value in segment])
             sums = {worker: WorkSum(accepted, joined(whole, fraction), best)
                     for worker, accepted, whole, fraction, best in found}
-            for worker, work in self._rest_by_worker(at):
+            earliest = min(first * resolution for resolution, first, _ in segments)
+            for worker, work in self._rest_by_worker(at, earliest // TEN_MINUTES):
                 sums[worker] = sums[worker].plus(work) if worker in sums else work
             names = self._all_names()
         return [WorkerSum(names[worker], *sums[worker]) for worker in sorted(sums)]
@@ -142,15 +143,15 @@ class SqliteRollupReader:
         self._rest = {first: rest[first] for _, first, end in parts if first in rest and rest[first][1] <= end}
         return [(slot, self._read_rest(first, end)) for slot, first, end in parts if first_slot <= slot <= last_slot]
 
-    def _rest_by_worker(self, at: dict[str, int]) -> list[tuple[int, WorkSum]]:
-        """What each worker has above the mark."""
-        parts = self._rest_of(at)
-        if self._rest_rows[0] != self._rest_ends():
-            self._rest_rows = self._rest_ends(), [row for _, sums in parts for row in sums.by_worker()]
+    def _rest_by_worker(self, at: dict[str, int], first_slot: int) -> list[tuple[int, WorkSum]]:
+        """What each worker has above the mark in slots from `first_slot` on: one that is open may be over for long,
+        where nothing was committed since.
+        """
+        parts = self._rest_of(at, first_slot)
+        read = [*((slot, 0) for slot, _ in parts), *((first, end) for first, (_, end) in self._rest.items())]
+        if self._rest_rows[0] != read:
+            self._rest_rows = read, [row for _, sums in parts for row in sums.by_worker()]
         return self._rest_rows[1]
-
-    def _rest_ends(self) -> list[tuple[int, int]]:
-        return [(first, end) for first, (_, end) in self._rest.items()]
 
     def _all_names(self) -> dict[int, str]:
         """Of all workers, by id."""
