@@ -21,6 +21,7 @@ from warppool.commands import payouts as module
 from warppool.commands.cli import main
 from warppool.ledger.payoutitems import Booking
 from warppool.payout.moves import find
+from warppool.service.lock import DataDirLock
 
 HASH = BLOCK[::-1].hex()
 TXID = "ab" * 32
@@ -210,6 +211,19 @@ def test_a_request_waits_for_a_daemon_that_does_not_run(payouts, monkeypatch, tm
     status, lines, _ = payouts("claim", CAROL)
     assert status == 0 and "waits for the daemon" in lines[0]
     assert [request.address for request in claimfiles.waiting(folder)] == [CAROL]
+
+
+def test_a_copy_is_confirmed_for_the_books_that_a_daemon_has_and_for_no_others(payouts, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_S", 0.0)
+    folder = claimfiles.folder_of(tmp_path / "data")
+    folder.mkdir()
+    status, lines, err = payouts("--confirm-restore")
+    assert (status, lines) == (1, []) and "start the pool" in err
+    assert list(folder.iterdir()) == []
+    lock = DataDirLock(tmp_path / "data")
+    assert payouts("--confirm-restore")[0] == 0
+    lock.release()
+    assert [request.kind for request in claimfiles.waiting(folder)] == [claimfiles.CONFIRM]
 
 
 @pytest.mark.parametrize("words", [("claim", CAROL), ("paid", CAROL, "7", "--txid", TXID)])

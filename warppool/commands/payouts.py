@@ -30,6 +30,7 @@ from warppool.payout.moves import PayoutState, Purse
 from warppool.rewards.balances import purses_of
 from warppool.rewards.export import export_lines
 from warppool.rewards.parts import block_outputs, division_of, parts_of
+from warppool.service.lock import holder
 
 COLUMNS: Final = ("what", "account", "payable", "maturing", "claimed", "by_hand", "held", "height", "hash", "time",
                   "state", "mode", "finder", "value", "fee", "fair", "balance", "paid")
@@ -175,6 +176,9 @@ def _ask_daemon(pool: PoolConfig, args: argparse.Namespace) -> int:
         raise ConfigError('pool.payout is "pool": such a pool books no balances, and takes no request')
     account = _account(args.address, pool) if args.action is not None else ""
     if args.action is None:
+        if holder(pool.data_dir) is None:
+            raise WarppoolError("no warppool runs with this data_dir, and what is confirmed now would hold for any "
+                                "books that the next start finds: start the pool, and confirm what its journal says")
         request = claimfiles.ClaimRequest(claimfiles.CONFIRM)
     elif args.action == claimfiles.PAID:
         if not claimfiles.TXID.fullmatch(args.txid):
