@@ -215,7 +215,8 @@ def test_no_session_id_extranonce_or_address_of_a_machine_leaves_the_daemon(stra
     user, name = (quote(each.encode("utf-8", "surrogateescape"), safe="") for each in (USER, NAME))
     worker = quote(NAME.partition(".")[2], safe="")
     (row,) = json.loads(strangers.get(f"/api/client/{user}").body)["workers"]
-    fill = {"user": user, "address": user, "account": user, "worker": worker, "session": row["sessionId"]}
+    fill = {"user": user, "address": user, "account": user, "worker": worker, "session": row["sessionId"],
+            "block": "0" * 64}
     application: Any = strangers.server._servers[0].application     # type: ignore[attr-defined]
     routes = [route for route, _ in application._table._routes.values()]
     assert len(routes) > 30
