@@ -7,10 +7,11 @@ very many, have a dict.
 
 from __future__ import annotations
 
-import struct
+import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 
@@ -23,8 +24,6 @@ GROW: Final = 1_024
 WHOLES_MAX: Final = 4_096
 _WHOLE_MAX: Final = 1 << 40             # no sum of a slot comes near 2^64 by such difficulties
 _WORST: Final = b"\xff" * 32
-_tops_of: Final = struct.Struct("<24xQ").iter_unpack
-"""The 64 highest bits of each hash in header order, of many that stand one after the other."""
 
 
 class OpenSums:
@@ -49,11 +48,11 @@ class OpenSums:
         if max(workers, default=0) >= len(self._counts) and not self._grow(max(workers)):
             self._add_others(zip(workers, difficulties, hashes, strict=True))
             return
-        counts, wholes, tops, bests, whole_of = self._counts, self._wholes, self._tops, self._bests, self._whole_of
-        for worker, difficulty, share_hash, (top,) in zip(workers, difficulties, hashes, _tops_of(b"".join(hashes)),
-                                                          strict=True):
+        counts, wholes, tops, bests = self._counts, self._wholes, self._tops, self._bests
+        for worker, whole, top, share_hash in zip(workers, self._wholes_of(workers, difficulties), _tops_of(hashes),
+                                                  hashes, strict=True):
             counts[worker] += 1
-            wholes[worker] += whole_of.get(difficulty) or self._whole(worker, difficulty)
+            wholes[worker] += whole
             if top <= tops[worker] and (top < tops[worker] or share_hash[::-1] < bests[worker][::-1]):
                 tops[worker], bests[worker] = top, share_hash
 
@@ -110,17 +109,32 @@ class OpenSums:
                 self._others[worker] = self._others.get(worker, NO_WORK).plus(work)
         self.add(placed)
 
+    def _wholes_of(self, workers: Sequence[int], difficulties: Sequence[float]) -> Sequence[int]:
+        """Those difficulties that are whole numbers, and 0 for the others, whose weights are counted here."""
+        with suppress(KeyError):
+            return list(map(self._whole_of.__getitem__, difficulties))
+        return [self._whole_of.get(difficulty) or self._whole(worker, difficulty)
+                for worker, difficulty in zip(workers, difficulties, strict=True)]
+
     def _whole(self, worker: int, difficulty: float) -> int:
         """The difficulty, if it is a whole number; else 0, and what it weighs is counted here."""
         weight = _weight(difficulty)
         whole, fraction = halves(weight)
-        if fraction or whole >= _WHOLE_MAX:
+        if fraction or not 0 < whole < _WHOLE_MAX:
             self._odd[worker] += weight
             return 0
         if len(self._whole_of) >= WHOLES_MAX:
             self._whole_of.clear()
         self._whole_of[difficulty] = whole
         return whole
+
+
+def _tops_of(hashes: Iterable[bytes]) -> array[int]:
+    """The 64 highest bits of each of these hashes in header order."""
+    tops = array("Q", b"".join(hashes))[3::4]
+    if sys.byteorder == "big":
+        tops.byteswap()
+    return tops
 
 
 def _weight(difficulty: float) -> int:
