@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-from warppool.stats.accounts import NEVER, UserAccount, WorkerAccount, by_work
+from warppool.stats.accounts import NEVER, UserAccount, WorkerAccount
 from warppool.stats.snapshot import UserStats, WorkerStats
 from warppool.stats.windows import Moment
 
@@ -68,10 +68,11 @@ class Ranking(Generic[A, S]):
     def sort(self) -> None:
         """Bring them in order."""
         self._out = None
-        self._accounts.sort(key=by_work)
-        stats, self._stats = self._stats, []
+        accounts, stats = self._accounts, self._stats
+        work = [each.tally.rates.d7 for each in stats]
+        order = sorted(range(len(work)), key=work.__getitem__, reverse=True)
+        self._accounts, self._stats = [accounts[place] for place in order], [stats[place] for place in order]
         for place, account in enumerate(self._accounts):
-            self._stats.append(stats[account.place])
             account.place = place
 
     def out(self) -> tuple[tuple[S, ...], ByName[S]]:
