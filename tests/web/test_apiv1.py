@@ -220,6 +220,21 @@ def test_who_is_owed_what_is_said_shortened_in_lists_and_whole_where_it_is_asked
         assert ask(nobody, f"/api/v1/payouts/{path}").status == 404
 
 
+def test_a_block_is_divided_once_for_who_reads_page_by_page() -> None:
+    asked: list[bytes] = []
+
+    def payments(_: Any, block_hash: bytes) -> list[AccountPayment] | None:
+        asked.append(block_hash)
+        return None if block_hash == bytes(32) else [AccountPayment(str(number), number, None, None)
+                                                     for number in range(300)]
+
+    books = WebBooks(lambda: MadeUpBooks(), PayoutBooks(lambda reader: [], payments))   # type: ignore[arg-type,return-value]
+    for block_hash in (b"a" * 32, b"a" * 32, bytes(32), b"a" * 32, b"b" * 32, b"b" * 32):
+        found = books.payments(block_hash)
+        assert (found is None) == (block_hash == bytes(32)) and (found is None or len(found) == 300)
+    assert asked == [b"a" * 32, bytes(32), b"b" * 32]
+
+
 def test_books_that_cannot_be_read_are_said_to_be_so_without_their_path() -> None:
     reply = ask(app(snapshot(), NO_BOOKS), "/api/v1/history")
     assert reply.status == 503

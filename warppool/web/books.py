@@ -91,6 +91,7 @@ class WebBooks:
         self._opened = opened
         self._payouts = payouts
         self._kept: dict[object, tuple[float, Any]] = {}            # and the time of the snapshot it is of
+        self._divided: tuple[bytes, list[AccountPayment]] | None = None
 
     def history(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
         """The last `slots` slots that were over at Unix time `at`, oldest first, of the pool, a user or a worker.
@@ -127,9 +128,17 @@ class WebBooks:
             self._payouts.balances(reader), key=lambda each: (-each.total, each.account)))
 
     def payments(self, block_hash: bytes) -> list[AccountPayment] | None:
-        """Who got what of the block with this hash (32 bytes, header order); None for an unknown one."""
-        with self._opened() as reader:
-            return self._payouts.payments(reader, block_hash)
+        """Who got what of the block with this hash (32 bytes, header order); None for an unknown one.
+
+        To divide a block among many takes long, and who reads it page by page asks for each: the last one is kept.
+        """
+        if self._divided is None or self._divided[0] != block_hash:
+            with self._opened() as reader:
+                found = self._payouts.payments(reader, block_hash)
+            if found is None:
+                return None
+            self._divided = block_hash, found
+        return self._divided[1]
 
     def _asked(self, at: float, question: object, answer: Callable[[Reader], Value]) -> Value:
         """The answer, at most a minute old; the oldest of those that are kept makes room."""
