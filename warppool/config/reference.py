@@ -116,7 +116,8 @@ def _toml(value: object) -> str:
 
 
 def _comment(words: str) -> list[str]:
-    return textwrap.wrap(" ".join(words.split()), _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+    return textwrap.wrap(" ".join(words.split()), _WIDTH, initial_indent="# ", subsequent_indent="# ",
+                         break_on_hyphens=False)
 
 
 def main() -> int:
