@@ -58,9 +58,9 @@ MACHINES: Final = (
 
 ABOUT: Final = About(
     "Hill pool", "Everybody who has worked is paid: each block divides its reward by the work of the last 2 network "
-    "difficulties, in the block itself, less 1 % for the operator.",
+    "difficulties, in the block itself, less 1\u00a0% for the operator.",
     (ConnectUrl("Stratum V1", "stratum+tcp://pool.example:3333"),
-     ConnectUrl("Stratum V1 over TLS", "stratum+ssl://pool.example:3334"),
+     ConnectUrl("Stratum V1 over TLS", "stratum+tls://pool.example:3334"),
      ConnectUrl("Stratum V2", "stratum2+tcp://pool.example:34254/9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72")))
 
 

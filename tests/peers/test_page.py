@@ -158,17 +158,22 @@ def test_it_fits_every_screen_in_both_themes(window, site, width, theme):
     assert window.picture().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("width", [390, 768])
+@pytest.mark.parametrize("width", [390, 768, 1280])
 def test_a_long_word_in_any_text_stays_within_the_screen(window, site, width):
     word = 30 * "longer"
     at = replace(made.SITE, paid=f"All is paid to {word}.", pool=word)
     state = State("bad", f"{word[:20]}.", f"{word} does not answer.")
-    site.pages = {"/": pool_page(made.pool(site=at, state=state)),
+    rows = tuple(made.miner(each, agent=word[:20]) for each in (f"{word}.{word}", "short.name"))
+    blocks = tuple(block._replace(finder=word) for block in made.pool().blocks)
+    site.pages = {"/": pool_page(made.pool(site=at, state=state, miners=rows, blocks=blocks)),
                   "/user": miner_page(replace(made.user(f"{word}.{word}"), site=at, state=state))}
     window.show(width, 900, "light")
     for path in site.pages:
         window.open(site.url + path)
         assert window.run("return document.documentElement.scrollWidth") <= width
+        hidden = window.run("return [...document.querySelectorAll('.scroll')].map(each => "
+                            "each.scrollWidth - each.clientWidth)")
+        assert max(hidden) <= 0
         for place in window.run("return [...document.querySelectorAll('h1, p, dd, section')].map(each => "
                                 "each.getBoundingClientRect().right)"):
             assert place <= width
