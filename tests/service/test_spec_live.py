@@ -166,6 +166,7 @@ def test_a_bitaxe_mines(pool: LivePool, caplog: pytest.LogCaptureFixture, name: 
 def test_behind_a_proxy_too(pool: LivePool, kind: str, header: Header) -> None:
     with BySocket(pool, kind, header=header("192.0.2.7", 1)) as way:
         Firmware(machines()["bitaxe-standard"], SPEC, way).begin()
+        until(lambda: pool.daemon.numbers.latest().traffic.channels == (("extended", 0), ("standard", 1)))
 
 
 def test_both_profiles_v1_and_tls_share_one_port(pool: LivePool, stack: ExitStack) -> None:
@@ -177,6 +178,8 @@ def test_both_profiles_v1_and_tls_share_one_port(pool: LivePool, stack: ExitStac
         stack.enter_context(sock)
         sock.sendall(SUBSCRIBE)
         assert b'"result"' in sock.recv(65_536)
+    until(lambda: pool.daemon.numbers.latest().traffic.handshakes == (
+        ("v1-tls", "done", 1), ("v2", "done", 2), ("v2-spec", "done", 2)))
 
 
 def set_up(way: BySocket, profile: Profile) -> Any:
