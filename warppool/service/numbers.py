@@ -18,6 +18,7 @@ from warppool.events import ShareAccepted
 from warppool.ledger.items import BlockOutcome, BlockRow
 from warppool.ledger.payoutitems import SharesBooked
 from warppool.loop import Loop, Report, Takes, patient
+from warppool.net.haste import HASTE
 from warppool.service.pastnumbers import Read
 from warppool.stats.items import (
     ANSWER,
@@ -158,10 +159,11 @@ class StatsThread(Loop[object]):
                            machines=snapshot.machines)
 
     def turn(self, items: list[object]) -> float:
-        """Hear all that was said, and make a snapshot of it."""
-        for item in (*self._ear.drain(), *items):
-            self.guard(self._hear, item)
-        self.guard(self._look)
+        """Hear all that was said, and make a snapshot of it. No machine waits for that."""
+        with HASTE.giving_way():
+            for item in (*self._ear.drain(), *items):
+                self.guard(self._hear, item)
+            self.guard(self._look)
         return self._monotonic() + TURN_S
 
     def _hear(self, item: object) -> None:
