@@ -93,6 +93,7 @@ class BigBooks:
         books.open()
         books.close()
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA cache_size = -200000")
             connection.execute("BEGIN")
@@ -105,7 +106,7 @@ class BigBooks:
                 (number.to_bytes(32, "big"), 800_000 + number, 1 + number, int(now - (BLOCKS - number) * 9_000) * 1000)
                 for number in range(BLOCKS)))
             connection.execute("COMMIT")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute("PRAGMA journal_mode = WAL")
 
     def _fill(self, connection: sqlite3.Connection, first_slot: int, edges: Sequence[int]) -> None:
         ends = [*edges[1:], edges[-1] + self.open_shares]
@@ -128,10 +129,13 @@ class BigBooks:
             for slot in range(max(first_slot // a_slot, kept), end_slot):
                 first, end = (edges[max(0, each * a_slot - first_slot)] for each in (slot, slot + 1))
                 values = {"resolution": resolution, "slot": slot, "first": first, "last": end - 1}
-                connection.execute(_SUM_SHARES, values)
-                connection.execute(_SLOT, values)
+                if first < end:
+                    connection.execute(_SUM_SHARES, values)
+                    connection.execute(_SLOT, values)
         for day in range(first_slot * TEN_MINUTES // DAY, today):
             first, end = (edges[max(0, each * DAY // TEN_MINUTES - first_slot)] for each in (day, day + 1))
+            if first == end:
+                continue
             connection.execute(_SUM_HOURS, {"day": day})
             connection.execute(_SLOT, {"resolution": DAY, "slot": day, "first": first, "last": end - 1})
 
