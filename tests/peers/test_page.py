@@ -16,6 +16,7 @@ from tests.peers.chromium import Browser, browser, has_chromium
 from warppool.page.assets import ASSETS
 from warppool.page.minerpage import miner_page
 from warppool.page.poolpage import pool_page
+from warppool.page.refusalpage import refusal_page
 from warppool.page.view import PageLink, Point, State
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not has_chromium(), reason="no chromium: tests/peers/get_chromium")]
@@ -39,6 +40,8 @@ class Site:
                 path = self.path.partition("?")[0]
                 asset = ASSETS.get(path)
                 body = asset.body if asset else site.pages.get(path, b"")
+                if body and not asset and site.status != 200:
+                    body = refusal_page("Too many visitors.", "Nobody notices.", "It comes by itself.")
                 self.send_response(200 if asset else site.status if body else 404)
                 self.send_header("Content-Type", asset.content_type if asset else "text/html; charset=utf-8")
                 self.send_header("Content-Security-Policy", POLICY)
@@ -140,6 +143,18 @@ def test_numbers_that_get_old_are_said_to_be_old_and_come_back(window, site):
     site.status = 200
     window.run(ASK_NOW)
     window.wait_for("document.getElementById('offline').hidden")
+
+
+def test_who_is_refused_at_first_gets_the_page_as_soon_as_there_is_one(window, site):
+    site.status = 429
+    window.open(site.url)
+    assert "Too many visitors." in window.run("return document.body.innerText")
+    assert any("429" in each for each in window.complaints())
+    site.status = 200
+    window.run(ASK_NOW)
+    window.wait_for("document.querySelectorAll('.plot canvas').length === 1")
+    assert window.run("return document.title") == "12.3\u00a0TH/s \u00b7 Hashes of the Hill"
+    assert window.run("return document.getElementById('offline').hidden")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -10,7 +10,7 @@ import pytest
 from tests.ledger.test_rollups import AT, OurBooks
 from tests.page.reading import Reading
 from tests.stats.made import ADDRESS, HOSTILE, snapshot, user, worker
-from tests.web.asking import ask
+from tests.web.asking import Hand, ask
 from warppool.errors import LedgerError
 from warppool.ledger.opening import open_reader
 from warppool.page.about import About
@@ -34,7 +34,7 @@ class _Pool:
         self.asked: list[str | None] = []
         self.rates: tuple[float, ...] | None = (1e12, 2e12)             # None: the books cannot be read
         views = WebViews(lambda: self.stats, WebSettings(is_short=is_short), self)      # type: ignore[arg-type]
-        self.app = WebApp(RouteTable(Pages(ABOUT).routes()), views, frozenset({"localhost"}), monotonic=lambda: 0.0)
+        self.app = WebApp(RouteTable(Pages(ABOUT, lambda: 0.0).routes()), views, frozenset({"localhost"}), monotonic=lambda: 0.0)
 
     def history(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
         """In the place of the books."""
@@ -91,8 +91,28 @@ def test_a_storm_of_names_gets_pages_without_charts_and_costs_the_books_little()
     assert len(pool.asked) == 7
 
 
+def test_a_question_that_takes_long_is_followed_by_a_pause():
+    clock, pool = Hand(), _Pool()
+    charts = Charts(clock)
+
+    def chart(name: str) -> bool:
+        return charts.of(WebView(pool.stats, WebSettings(), Slow), name) is not None        # type: ignore[arg-type]
+
+    class Slow:
+        @staticmethod
+        def history(at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
+            clock.now += 0.5
+            return []
+
+    assert chart("a") and not chart("b")
+    pool.later(4)
+    assert not chart("b")
+    pool.later(2)
+    assert chart("b") and chart("a")            # which is kept
+
+
 def test_charts_that_are_kept_have_a_bound():
-    charts, pool = Charts(), _Pool()
+    charts, pool = Charts(lambda: 0.0), _Pool()
     for number in range(2 * MAX_CHARTS):
         pool.later(1)
         pool.stats = replace(pool.stats, at=1e9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from warppool.errors import LedgerError
@@ -18,8 +20,11 @@ MAX_CHARTS: Final = 256
 ASKED_PER_S: Final = 5.0
 """Questions to the books for these: who asks for page after page gets pages without a chart."""
 
+SHARE: Final = 0.1
+"""Of the time, so much may go into these questions; that of a user with a thousand machines takes a while."""
+
 RETRY_S: Final = 10
-"""After books that could not be read."""
+"""After books that could not be read; and the longest wait after a question that took long."""
 
 
 class Charts:
@@ -27,7 +32,8 @@ class Charts:
     thread `web-task` owns it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._kept: dict[str | None, tuple[int, tuple[Point, ...]]] = {}    # and the slot of then
         self._bucket = TokenBucket(ASKED_PER_S, ASKED_PER_S, 0.0)
         self._retry_at = 0                      # a number of a snapshot: these count seconds, and never go back
@@ -50,9 +56,13 @@ class Charts:
         number = view.stats.number
         if number < self._retry_at or (name is not None and not self._bucket.take(float(number))):
             return None
+        began = self._monotonic()
         try:
             points = view.books.history(view.stats.at, SLOT_S, DAY_SLOTS, name)
         except LedgerError:                     # the log has it from the thread that writes them
             self._retry_at = number + RETRY_S
             return None
+        if name is not None:
+            took_s = self._monotonic() - began
+            self._bucket.spend(float(number), ASKED_PER_S * min(float(RETRY_S), took_s / SHARE))
         return tuple(Point(point.time, point.hashrate) for point in points)

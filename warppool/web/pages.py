@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -25,9 +27,9 @@ ASSET_AGE_S: Final = 31_536_000
 class Pages:
     """Makes the answers; the thread `web-task` owns it."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: About, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._about = about
-        self._charts = Charts()
+        self._charts = Charts(monotonic)
 
     def routes(self) -> tuple[WebRoute, ...]:
         """All paths of the page."""
