@@ -34,7 +34,8 @@ class _Pool:
         self.asked: list[str | None] = []
         self.rates: tuple[float, ...] | None = (1e12, 2e12)             # None: the books cannot be read
         views = WebViews(lambda: self.stats, WebSettings(is_short=is_short), self)      # type: ignore[arg-type]
-        self.app = WebApp(RouteTable(Pages(ABOUT, lambda: 0.0).routes()), views, frozenset({"localhost"}), monotonic=lambda: 0.0)
+        routes = Pages(ABOUT, lambda: 0.0).routes()
+        self.app = WebApp(RouteTable(routes), views, frozenset({"localhost"}), monotonic=lambda: 0.0)
 
     def history(self, at: float, resolution: int, slots: int, name: str | None = None) -> list[HistoryPoint]:
         """In the place of the books."""
