@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_v1_machines_mine_through_sris_translator_and_our_pool_restarts_under_it
     with Bitcoind(tmp_path / "node") as node:
         node.generate(2)
         served = spec.pool_config(tmp_path, node)
-        with (PoolProcess(served.config) as pool,
+        with (serving(served.config) as pool,
               SriTranslator(tmp_path / "translator", [served.as_pool()] * LISTED, is_aggregate=is_aggregate,
                             names_workers=is_aggregate) as translator):
             mined += mine(pool, translator, node)
@@ -55,6 +56,14 @@ def test_v1_machines_mine_through_sris_translator_and_our_pool_restarts_under_it
             assert workers == {"farm.rig1", "farm.rig2"}
         else:
             assert len(workers) >= 2 and all(re.fullmatch(r"farm\.miner\d+", worker) for worker in workers)
+
+
+@contextmanager
+def serving(config: Path) -> Iterator[PoolProcess]:
+    """A pool that is ready: SRI's translator tries each of its pools three times, a second apart, and ends."""
+    with PoolProcess(config) as pool:
+        pool.ready()
+        yield pool
 
 
 def mine(pool: PoolProcess, translator: SriProgram, node: Bitcoind) -> list[Share]:
@@ -109,7 +118,7 @@ def test_sris_translator_that_verifies_payouts_stays_with_our_solo_pool(tmp_path
     with Bitcoind(tmp_path / "node") as node:
         node.generate(2)
         served = spec.pool_config(tmp_path, node, payout="solo")
-        with (PoolProcess(served.config) as pool,
+        with (serving(served.config) as pool,
               SriTranslator(tmp_path / "translator", [served.as_pool()], user=user.format(address=address),
                             verifies=True) as translator):
             blocks = mine(pool, translator, node)
@@ -124,11 +133,9 @@ def test_sris_translator_that_verifies_payouts_leaves_our_pool_where_it_pays_its
     with Bitcoind(tmp_path / "node") as node:
         node.generate(2)
         served = spec.pool_config(tmp_path, node)
-        with (PoolProcess(served.config) as pool,
+        with (serving(served.config),
               SriTranslator(tmp_path / "translator", [served.as_pool()], user=ADDRESSES["P2TR"],
                             verifies=True) as translator):
-            pool.ready()
-
             def is_left() -> bool:
                 translator.ensure_running()
                 return any("ayout verification" in line and "failed" in line.lower() for line in translator.lines)

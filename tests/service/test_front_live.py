@@ -316,7 +316,8 @@ def test_the_translator_believes_its_proxies_and_nobody_else(tmp_path: Path, sta
     with Machine(port, "addr.w") as machine:
         machine.begin()
         assert machine.submit(machine.find()) == [None]
-    assert " peer=192.0.2.1:" in opened_lines(caplog)[-1]
+    (named,) = [record.getMessage() for record in caplog.records if "event=miner.named" in record.getMessage()]
+    assert " peer=192.0.2.1:" in named and " user=addr.w " in named
     thief = Raw(stack, listener.port, source="127.0.0.1")
     thief.sock.sendall(header("192.0.2.66", 1) + SUBSCRIBE)
     assert thief.line() == b""
