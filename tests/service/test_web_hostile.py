@@ -27,6 +27,7 @@ from warppool.config.faceoptions import WebConfig
 from warppool.page.markup import visible
 from warppool.status import client
 from warppool.status.place import known_path
+from warppool.web import server
 from warppool.web.admission import MAX_CONNECTIONS, MAX_OF_LOOPBACK, REQUEST_S
 from warppool.web.app import MAX_KEPT
 
@@ -181,7 +182,7 @@ def test_a_storm_of_lies_costs_its_own_answers_and_nothing_is_left_of_it(
 def _alive() -> int:
     """Connections of the web that are objects yet."""
     gc.collect()
-    return sum(type(each).__name__ in ("_Channel", "_Parser") for each in gc.get_objects())
+    return sum(type(each) in (server._Channel, server._Parser) for each in gc.get_objects())
 
 
 def test_names_that_mean_harm_are_text_on_every_face(strangers: Strangers) -> None:
