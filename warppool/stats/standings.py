@@ -29,10 +29,10 @@ pool."""
 MOST_A_TURN: Final = 400
 """Workers that are worked out anew in a turn; that costs some 20 us each, with its user."""
 
-SWEEP_TURNS: Final = 60
+SWEEP_TURNS: Final = 90
 """After so many turns a worker is worked out anew, news or not; sooner where there are few."""
 
-ALONG_TURNS: Final = 20
+ALONG_TURNS: Final = 45
 """After so many turns it goes along where another worker of its user has its turn, who is made anew then anyway ..."""
 
 ALONG_WORKERS: Final = 8
